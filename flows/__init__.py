@@ -1,0 +1,1 @@
+"""What Prefect can be asked to run."""

@@ -1,0 +1,238 @@
+"""Which way did it go wrong, and what is to be done next?
+
+ObscaleError                   what a caller may catch; carries `hint`, the next step
+├── SpecError                  the request is wrong                      → correct the spec
+├── PreflightError             findings contain a blocker                → mend the host, run again
+├── AgentError                 has to do with one agent; carries `agent`, `step`, `trace_id`
+│   ├── AgentUnreachableError  no answer to a read                       → ask again (transient)
+│   ├── OutcomeUnknownError    no answer to a write                      → look for the DAG, never resend
+│   ├── AgentProtocolError     an answer nobody can read                 → wrong port? version?
+│   ├── NotSupportedError      this agent has no such endpoint           → an absent fact, not a failure
+│   └── AgentRefusedError      it said no, with `code`
+│       ├── NotAuthorizedError       password, header or clock           → mend the credentials
+│       │   └── StaleKeyError        the agent's key changed             → fetch it again, send once more
+│       ├── UnderMaintenanceError    a DAG holds the lock                → wait, or look whose it is
+│       ├── IdentityMismatchError    not SINGLE / not CLUSTER AGENT      → wrong agent, or already under way
+│       ├── VersionMismatchError     builds differ                       → install the same build
+│       ├── AlreadyMemberError       the server is in the cluster        → verify instead
+│       ├── DatabaseDownError        the agent lives, its database not   → ask another agent (transient)
+│       └── DagNotFoundError         the agent does not know the DAG     → check the id
+├── DagFailedError             the DAG is FAILED                         → read the cause, decide
+├── DagRolledBackError         SUCCEED, but undone                       → nothing was added
+├── DagStalledError            nothing moved for too long                → a person looks; do not resubmit
+├── ForeignDagError            somebody else's DAG holds the lock        → wait for its owner
+└── VerifyError                SUCCEED, but the cluster disagrees        → do not trust the green light
+"""
+
+from typing import ClassVar
+
+
+class ObscaleError(Exception):
+    """Anything obscale refuses or could not do, said in one line.
+
+    Args:
+        message: What happened, without a full stop at the end.
+        hint: The next step or command for the person reading it, may be empty.
+    """
+
+    kind: ClassVar[str] = "error"
+    """Stable text for machines, written into JSON output."""
+    transient: ClassVar[bool] = False
+    """Whether asking again, unchanged, may succeed."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. Next: {self.hint}" if self.hint else self.message
+
+
+class SpecError(ObscaleError):
+    """The request itself is wrong; nothing was sent."""
+
+    kind = "spec"
+
+    def __init__(self, message: str, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, problems)
+        self.problems = problems or (message,)
+
+
+class PreflightError(ObscaleError):
+    """At least one finding forbids the submit; nothing was sent."""
+
+    kind = "blocked"
+
+
+class AgentError(ObscaleError):
+    """Something between us and one agent.
+
+    Args:
+        message: What happened.
+        agent: `ip:port` of the agent, IPv6 in brackets.
+        step: What was being done, e.g. `read DAG 17`.
+        hint: The next step for the person reading it.
+        trace_id: obshell's own trace id, to be found in that agent's log.
+    """
+
+    kind = "agent"
+
+    def __init__(
+        self, message: str, agent: str = "", step: str = "", hint: str = "", trace_id: str = ""
+    ) -> None:
+        super().__init__(message, hint)
+        self.args = (message, agent, step, hint, trace_id)
+        self.agent = agent
+        self.step = step
+        self.trace_id = trace_id
+
+    def __str__(self) -> str:
+        where = f"{self.agent}: " if self.agent else ""
+        what = f"{self.step}: " if self.step else ""
+        trace = f" (trace {self.trace_id})" if self.trace_id else ""
+        hint = f". Next: {self.hint}" if self.hint else ""
+        return f"{where}{what}{self.message}{trace}{hint}"
+
+
+class AgentUnreachableError(AgentError):
+    """No answer to a read; asking again does no harm."""
+
+    kind = "unreachable"
+    transient = True
+
+
+class OutcomeUnknownError(AgentError):
+    """No answer to a write: it may or may not have been done."""
+
+    kind = "outcome-unknown"
+
+
+class AgentProtocolError(AgentError):
+    """An answer that is not obshell's: HTML, cut JSON, another product."""
+
+    kind = "protocol"
+
+
+class NotSupportedError(AgentError):
+    """This agent's version has no such endpoint."""
+
+    kind = "not-supported"
+
+
+class AgentRefusedError(AgentError):
+    """The agent understood and said no.
+
+    Args:
+        message: obshell's own text, for humans; decide on `code`.
+        agent: `ip:port`.
+        step: What was being done.
+        hint: The next step for the person reading it.
+        trace_id: obshell's trace id.
+        code: `errCode` from 4.3.1.0 on, else the old number as text, e.g. `"10008"`.
+        status: HTTP status.
+    """
+
+    kind = "refused"
+
+    def __init__(
+        self,
+        message: str,
+        agent: str = "",
+        step: str = "",
+        hint: str = "",
+        trace_id: str = "",
+        code: str = "",
+        status: int = 0,
+    ) -> None:
+        super().__init__(message, agent, step, hint, trace_id)
+        self.args = (message, agent, step, hint, trace_id, code, status)
+        self.code = code
+        self.status = status
+
+    def __str__(self) -> str:
+        where = f"{self.agent} " if self.agent else ""
+        what = self.step or "the request"
+        trace = f" (trace {self.trace_id})" if self.trace_id else ""
+        hint = f". Next: {self.hint}" if self.hint else ""
+        return f"{where}refused {what} [{self.code}]: {self.message}{trace}{hint}"
+
+
+class NotAuthorizedError(AgentRefusedError):
+    """Password, header or clock was not accepted."""
+
+    kind = "not-authorized"
+
+
+class StaleKeyError(NotAuthorizedError):
+    """The agent could not decrypt the header: its key pair changed. The handler did not run."""
+
+    kind = "stale-key"
+
+
+class UnderMaintenanceError(AgentRefusedError):
+    """A DAG holds the maintenance lock."""
+
+    kind = "under-maintenance"
+
+
+class IdentityMismatchError(AgentRefusedError):
+    """The agent asked, or the target, has another identity than this request needs."""
+
+    kind = "identity"
+
+
+class VersionMismatchError(AgentRefusedError):
+    """OceanBase or obshell versions do not fit together."""
+
+    kind = "version"
+
+
+class AlreadyMemberError(AgentRefusedError):
+    """The server is already in the cluster."""
+
+    kind = "already-member"
+
+
+class DatabaseDownError(AgentRefusedError):
+    """The agent answers but cannot reach its database; another agent may."""
+
+    kind = "database-down"
+    transient = True
+
+
+class DagNotFoundError(AgentRefusedError):
+    """The agent does not know the DAG, or never had one."""
+
+    kind = "dag-not-found"
+
+
+class DagFailedError(ObscaleError):
+    """The DAG is FAILED and keeps the cluster's maintenance lock."""
+
+    kind = "dag-failed"
+
+
+class DagRolledBackError(ObscaleError):
+    """The DAG ended SUCCEED with operator ROLLBACK: the scale-out was undone."""
+
+    kind = "dag-rolled-back"
+
+
+class DagStalledError(ObscaleError):
+    """The DAG did not move, or nobody answered, for longer than allowed."""
+
+    kind = "dag-stalled"
+
+
+class ForeignDagError(ObscaleError):
+    """Another DAG than ours holds the maintenance lock."""
+
+    kind = "foreign-dag"
+
+
+class VerifyError(ObscaleError):
+    """The DAG succeeded, but the cluster does not show the node as it was asked for."""
+
+    kind = "verify"

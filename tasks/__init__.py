@@ -1,0 +1,1 @@
+"""One step each: its time limit, retry rule, log lines and artifact."""
