@@ -1,27 +1,27 @@
 """Which way did it go wrong, and what is to be done next?
 
 ObscaleError                   what a caller may catch; carries `hint`, the next step
-├── SpecError                  the request is wrong                      → correct the spec
-├── PreflightError             findings contain a blocker                → mend the host, run again
+├── SpecError                  the request is wrong                 → correct the spec
+├── PreflightError             findings contain a blocker           → mend the host, run again
 ├── AgentError                 has to do with one agent; carries `agent`, `step`, `trace_id`
-│   ├── AgentUnreachableError  no answer to a read                       → ask again (transient)
-│   ├── OutcomeUnknownError    no answer to a write                      → look for the DAG, never resend
-│   ├── AgentProtocolError     an answer nobody can read                 → wrong port? version?
-│   ├── NotSupportedError      this agent has no such endpoint           → an absent fact, not a failure
+│   ├── AgentUnreachableError  no answer to a read                  → ask again (transient)
+│   ├── OutcomeUnknownError    no answer to a write                 → look for the DAG, never resend
+│   ├── AgentProtocolError     an answer nobody can read            → wrong port? version?
+│   ├── NotSupportedError      this agent has no such endpoint      → an absent fact, not a failure
 │   └── AgentRefusedError      it said no, with `code`
-│       ├── NotAuthorizedError       password, header or clock           → mend the credentials
-│       │   └── StaleKeyError        the agent's key changed             → fetch it again, send once more
-│       ├── UnderMaintenanceError    a DAG holds the lock                → wait, or look whose it is
-│       ├── IdentityMismatchError    not SINGLE / not CLUSTER AGENT      → wrong agent, or already under way
-│       ├── VersionMismatchError     builds differ                       → install the same build
-│       ├── AlreadyMemberError       the server is in the cluster        → verify instead
-│       ├── DatabaseDownError        the agent lives, its database not   → ask another agent (transient)
-│       └── DagNotFoundError         the agent does not know the DAG     → check the id
-├── DagFailedError             the DAG is FAILED                         → read the cause, decide
-├── DagRolledBackError         SUCCEED, but undone                       → nothing was added
-├── DagStalledError            nothing moved for too long                → a person looks; do not resubmit
-├── ForeignDagError            somebody else's DAG holds the lock        → wait for its owner
-└── VerifyError                SUCCEED, but the cluster disagrees        → do not trust the green light
+│       ├── NotAuthorizedError       password, header or clock      → mend the credentials
+│       │   └── StaleKeyError        the agent's key changed        → fetch it again, send once more
+│       ├── UnderMaintenanceError    a DAG holds the lock           → wait, or look whose it is
+│       ├── IdentityMismatchError    not SINGLE / not CLUSTER AGENT → wrong agent, or under way
+│       ├── VersionMismatchError     builds differ                  → install the same build
+│       ├── AlreadyMemberError       the server is in the cluster   → verify instead
+│       ├── DatabaseDownError        the agent lives, its database not → ask another (transient)
+│       └── DagNotFoundError         the agent does not know the DAG → check the id
+├── DagFailedError             the DAG is FAILED                    → read the cause, decide
+├── DagRolledBackError         SUCCEED, but undone                  → nothing was added
+├── DagStalledError            nothing moved for too long           → a person looks
+├── ForeignDagError            somebody else's DAG holds the lock   → wait for its owner
+└── VerifyError                SUCCEED, but the cluster disagrees   → do not trust the green light
 """
 
 from typing import ClassVar

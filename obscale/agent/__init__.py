@@ -1,0 +1,1 @@
+"""The obshell client: sealed requests in, typed answers out."""

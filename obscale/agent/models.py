@@ -1,0 +1,455 @@
+"""What does an obshell agent send, as Python values?
+
+Wire names live in aliases; unknown fields are ignored and unknown words survive as themselves, because newer
+agents add both. Shapes: ob/agent/meta/agent.go, ob/param/*.go, ob/agent/engine/task/task_dto.go, obshell 4.5.0.0.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class Word(StrEnum):
+    """A word of obshell's; one we do not know keeps its text and is named UNKNOWN."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self:
+        member = str.__new__(cls, str(value))
+        member._name_ = "UNKNOWN"
+        member._value_ = str(value)
+        return member
+
+
+class Identity(Word):
+    """Part an agent plays. Source: ob/agent/meta/agent.go."""
+
+    SINGLE = "SINGLE"
+    CLUSTER_AGENT = "CLUSTER AGENT"
+    SCALING_OUT = "SCALING OUT"
+    SCALING_IN = "SCALING IN"
+    MASTER = "MASTER"
+    FOLLOWER = "FOLLOWER"
+    TAKE_OVER_MASTER = "TAKE OVER MASTER"
+    TAKE_OVER_FOLLOWER = "TAKE OVER FOLLOWER"
+    UNIDENTIFIED = "UNIDENTIFIED"
+
+
+class State(Word):
+    """State of a DAG, node or sub task."""
+
+    PENDING = "PENDING"
+    READY = "READY"
+    RUNNING = "RUNNING"
+    FAILED = "FAILED"
+    SUCCEED = "SUCCEED"
+
+
+class Operator(Word):
+    """What a DAG, node or sub task was last told to do; only with the state it says how things ended."""
+
+    RUN = "RUN"
+    RETRY = "RETRY"
+    ROLLBACK = "ROLLBACK"
+    CANCEL = "CANCEL"
+    PASS = "PASS"  # noqa: S105 - obshell's operator, no password
+
+
+def _listed(value: object) -> object:
+    """Go writes an empty list, and a list it does not have, as null."""
+    return () if value is None else value
+
+
+def _mapped(value: object) -> object:
+    """Go writes an absent map as null."""
+    return {} if value is None else value
+
+
+_LISTED = BeforeValidator(_listed)
+
+
+class Wire(BaseModel):
+    """Base of all answers: frozen, tolerant of new fields, wire names as aliases."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, alias_generator=to_camel
+    )
+
+
+class SnakeWire(Wire):
+    """Base of the answers whose wire names are snake case."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+
+class AgentEndpoint(Wire):
+    """Address of an agent inside an answer."""
+
+    ip: str
+    port: int
+
+
+class AgentInfo(Wire):
+    """`GET /info`: who an agent is. Empty text or None: this version does not say."""
+
+    ip: str
+    port: int
+    identity: Identity
+    version: str = ""
+    """obshell's version, `<version>-<release>`."""
+    zone: str = ""
+    ob_version: str = ""
+    """OceanBase's version; `""` where no observer binary exists, or below 4.2.4.0."""
+    state: int = 0
+    home_path: str = ""
+    architecture: str = ""
+    security: bool | None = None
+    """Whether an agent password is set; None below 4.2.6.0, where none exists."""
+    supported_auth: tuple[str, ...] | None = None
+    is_obproxy_agent: bool | None = None
+    start_at: int = 0
+    """Start of the agent process, nanoseconds since the epoch."""
+
+    @property
+    def address(self) -> str:
+        """`ip:port`, IPv6 in brackets."""
+        return joined_address(self.ip, self.port)
+
+
+class AgentIdentity(Wire):
+    """The agent's part inside `/status`."""
+
+    ip: str = ""
+    port: int = 0
+    identity: Identity = Identity.UNIDENTIFIED
+
+
+class AgentStatus(Wire):
+    """`GET /status`: is the agent's observer there."""
+
+    agent: AgentIdentity
+    state: int = 0
+    ob_state: int = 0
+    """0 no process, 1 process only, 2 restricted connection, 3 connectable."""
+    sql_port: int = 0
+    under_maintenance: bool = False
+    """This agent's own local lock; it says nothing of the cluster's lock."""
+
+
+class AgentSecret(SnakeWire):
+    """`GET /secret`: the agent's public key, Base64 of PKCS#1 DER."""
+
+    ip: str = ""
+    port: int = 0
+    public_key: str
+
+
+class Disk(Wire):
+    """One row of `df -h` on the host: rounded sizes, the mount point only as a hash."""
+
+    total: str = ""
+    used: str = ""
+    mount_hash: str = ""
+    """SHA-1 hex of the mount point's path."""
+    device_name: str = ""
+
+
+class Memory(Wire):
+    """Lines of /proc/meminfo with their unit, e.g. `65808488 kB` (KiB)."""
+
+    total: str = ""
+    free: str = ""
+    available: str = ""
+
+
+class Cpu(Wire):
+    """Cores as /proc/cpuinfo counts them; `physical_cores` really counts sockets."""
+
+    logical_cores: int = 0
+    physical_cores: int = 0
+    model_name: str = ""
+    frequency: str = ""
+
+
+class OsRelease(Wire):
+    """`ID` and `VERSION_ID` of /etc/os-release; quotes may still stand."""
+
+    os: str = ""
+    version: str = ""
+
+
+class HostBasics(Wire):
+    """`host_hash` is SHA-1 of the agent's IP; `host_type` is empty on bare metal."""
+
+    host_hash: str = ""
+    host_type: str = ""
+
+
+class Ulimit(Wire):
+    """Limits the agent, and so its observer, runs under; a number or `unlimited`."""
+
+    nofile_soft: str = ""
+    nofile_hard: str = ""
+    max_user_processes_soft: str = ""
+    max_user_processes_hard: str = ""
+
+
+class HostInfo(Wire):
+    """`GET /agent/host-info` (4.3.0.0+): the machine below the agent."""
+
+    os: OsRelease = OsRelease()
+    cpu_info: Cpu = Cpu()
+    basic: HostBasics = HostBasics()
+    disks: Annotated[tuple[Disk, ...], _LISTED] = ()
+    memory_info: Memory = Memory()
+    ulimit: Ulimit = Ulimit()
+
+
+class ListedAgent(SnakeWire):
+    """One row of `ocs.all_agent` as `/ob/info` shows it."""
+
+    ip: str
+    port: int
+    zone: str = ""
+    identity: Identity = Identity.UNIDENTIFIED
+    version: str = ""
+
+    @property
+    def address(self) -> str:
+        """`ip:port`, IPv6 in brackets."""
+        return joined_address(self.ip, self.port)
+
+
+class ListedServer(SnakeWire):
+    """One server in the topology of `/ob/info`; `svr_port` is the RPC port."""
+
+    svr_ip: str
+    svr_port: int
+    sql_port: int = 0
+    agent_port: int = 0
+    with_rootserver: str = ""
+    status: str = ""
+    build_version: str = ""
+
+
+class ObCluster(SnakeWire):
+    """The cluster inside `/ob/info`; `topology` None means the database did not answer."""
+
+    id: int = 0
+    name: str = ""
+    version: str = ""
+    topology: dict[str, Annotated[tuple[ListedServer, ...], _LISTED]] | None = None
+
+
+class ObInfo(SnakeWire):
+    """`GET /ob/info`: members by agent and by server."""
+
+    agent_info: Annotated[tuple[ListedAgent, ...], _LISTED] = ()
+    obcluster_info: ObCluster = ObCluster()
+
+
+class Stats(SnakeWire):
+    """What a server, or the cluster, offers; all zero while a server has not reported."""
+
+    cpu_core_total: float = 0
+    cpu_core_assigned: float = 0
+    memory_in_bytes_total: int = 0
+    memory_in_bytes_assigned: int = 0
+    disk_in_bytes_total: int = 0
+    disk_in_bytes_assigned: int = 0
+
+
+class Server(SnakeWire):
+    """One observer in `/obcluster/info` or `/obcluster/topology/info`; `svr_port` is the RPC port."""
+
+    id: int = 0
+    ip: str
+    svr_port: int
+    sql_port: int = 0
+    version: str = ""
+    with_rootserver: bool = False
+    status: str = ""
+    ob_status: int | None = None
+    """As `obState` of `/status`; None below 4.4.1.0."""
+    inner_status: str = ""
+    start_time: datetime | None = None
+    """Start of service; year 1 or the epoch while it has none."""
+    stop_time: datetime | None = None
+    stats: Stats = Stats()
+    architecture: str = ""
+    data_dir: str = ""
+    redo_dir: str = ""
+    log_dir: str = ""
+    obshell_port: int = 0
+
+
+class RootServer(SnakeWire):
+    """Which server of a zone holds the root service; empty texts for none."""
+
+    ip: str = ""
+    role: str = ""
+    zone: str = ""
+    svr_port: int = 0
+
+
+class Zone(SnakeWire):
+    """One zone with its servers."""
+
+    name: str
+    idc_name: str = ""
+    region_name: str = ""
+    status: str = ""
+    inner_status: str = ""
+    root_server: RootServer = RootServer()
+    servers: Annotated[tuple[Server, ...], _LISTED] = ()
+
+
+class Topology(SnakeWire):
+    """`GET /obcluster/topology/info` (4.4.1.0+)."""
+
+    zones: Annotated[tuple[Zone, ...], _LISTED] = ()
+
+
+class ClusterInfo(Topology):
+    """`GET /obcluster/info` (4.3.0.0+): the cluster as its database sees it."""
+
+    cluster_name: str = ""
+    cluster_id: int = 0
+    status: str = ""
+    ob_version: str = ""
+    is_community_edition: bool | None = None
+    is_standalone: bool | None = None
+    startup_mode: str | None = None
+    is_shared_storage: bool | None = None
+    stats: Stats = Stats()
+
+
+class ServerParameter(SnakeWire):
+    """Value of one parameter on one server."""
+
+    svr_ip: str = ""
+    svr_port: int = 0
+    zone: str = ""
+    value: str = ""
+    tenant_id: int | None = None
+
+
+class Parameter(SnakeWire):
+    """One row of `GET /obcluster/parameters` (4.3.0.0+); names starting with `_` are not listed."""
+
+    name: str
+    scope: str = ""
+    edit_level: str = ""
+    default_value: str = ""
+    data_type: str = ""
+    section: str = ""
+    info: str = ""
+    ob_parameters: Annotated[tuple[ServerParameter, ...], _LISTED] = ()
+
+
+class UnitConfigLimit(SnakeWire):
+    """`GET /obcluster/unit-config-limit`: `min_memory` in GiB."""
+
+    min_memory: float | None = None
+    min_cpu: float | None = None
+
+
+class SubTask(SnakeWire):
+    """One node's work on one agent."""
+
+    id: str = ""
+    task_id: int = 0
+    name: str = ""
+    state: State = State.PENDING
+    operator: Operator = Operator.RUN
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    execute_times: int = 0
+    execute_agent: AgentEndpoint | None = None
+    task_logs: Annotated[tuple[str, ...], _LISTED] = ()
+
+
+class Node(SnakeWire):
+    """One stage of a DAG."""
+
+    id: str = ""
+    node_id: int = 0
+    name: str = ""
+    state: State = State.PENDING
+    operator: Operator = Operator.RUN
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    sub_tasks: Annotated[tuple[SubTask, ...], _LISTED] = ()
+
+    @property
+    def title(self) -> str:
+        """The name with its white space put in order: 4.2.3.x writes some names with two blanks."""
+        return " ".join(self.name.split())
+
+
+class Dag(SnakeWire):
+    """A job of obshell's. Judge by `state` and `operator` together, never by times.
+
+    `nodes` is empty where the agent was asked without details, and in the answer to a POST.
+    """
+
+    id: str
+    dag_id: int
+    """Number inside its own series; rises with age, so it orders DAGs of one cluster."""
+    name: str = ""
+    stage: int = 0
+    max_stage: int = 0
+    maintenance_type: int | None = None
+    """1 none, 2 global, 3 tenant, 4 obproxy; None below 4.3.1.0."""
+    state: State = State.PENDING
+    operator: Operator = Operator.RUN
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    additional_data: Annotated[dict[str, Any], BeforeValidator(_mapped)] = Field(
+        default_factory=dict
+    )
+    nodes: Annotated[tuple[Node, ...], _LISTED] = ()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the scale-out was carried out: forwards, not undone."""
+        return self.state is State.SUCCEED and self.operator is not Operator.ROLLBACK
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether a rollback was carried out to its end."""
+        return self.state is State.SUCCEED and self.operator is Operator.ROLLBACK
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether it stands still and keeps its lock until somebody acts."""
+        return self.state is State.FAILED
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self.state in {State.SUCCEED, State.FAILED}
+
+    @property
+    def current_node(self) -> Node | None:
+        """The node of the current stage; None without details."""
+        return self.nodes[self.stage - 1] if 0 < self.stage <= len(self.nodes) else None
+
+
+class ScaleOutRequest(Wire):
+    """Body of `POST /ob/scale_out`, spelled as the API spells it. Source: ob/param/ob.go."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agent_info: AgentEndpoint
+    zone: str
+    ob_configs: dict[str, str]
+    target_agent_password: str | None = Field(default=None, repr=False)
+    """Plain text; it travels only inside the encrypted body. Never logged."""
+
+
+def joined_address(ip: str, port: int) -> str:
+    """Write `ip:port`, with brackets around an IPv6 address."""
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
