@@ -1,0 +1,57 @@
+# The verbs of this repository. `make help` lists them; each does its own set-up first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CODE := obscale flows tasks deployments
+export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo sandbox test check fmt lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev  ## virtual environment with everything, for working on obscale
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "obscale needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: constraints-run.txt pyproject.toml | $(BIN)/python
+	@echo "installing what obscale runs on (once, about a minute) ..."
+	@$(PIP) install --require-hashes -r constraints-run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: constraints.txt $(VENV)/.run
+	@echo "installing what obscale is tested with (once) ..."
+	@$(PIP) install --require-hashes -r constraints.txt
+	@touch $@
+
+demo: $(VENV)/.run  ## watch a simulated cluster grow by one observer (ARGS="--ui" opens the Prefect UI too)
+	@$(BIN)/obscale demo $(ARGS)
+
+sandbox: $(VENV)/.run  ## simulated clusters until Ctrl-C
+	@$(BIN)/obscale sandbox $(ARGS)
+
+test: $(VENV)/.dev  ## all tests (ARGS="-k name" for some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev  ## format, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -q tests/unit/test_import_directions.py
+
+fmt: $(VENV)/.dev  ## put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:  ## resolve the constraints files again (needs uv)
+	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group dev --output-file constraints.txt
+	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group build --constraints constraints.txt --output-file constraints-run.txt
+
+clean:  ## remove everything that can be made again
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
