@@ -16,6 +16,7 @@ ObscaleError                   what a caller may catch; carries `hint`, the next
 │       ├── VersionMismatchError     builds differ                  → install the same build
 │       ├── AlreadyMemberError       the server is in the cluster   → verify instead
 │       ├── DatabaseDownError        the agent lives, its database not → ask another (transient)
+│       ├── AgentTroubleError        it stumbled itself, code says nothing → ask another (transient)
 │       └── DagNotFoundError         the agent does not know the DAG → check the id
 ├── DagFailedError             the DAG is FAILED                    → read the cause, decide
 ├── DagRolledBackError         SUCCEED, but undone                  → nothing was added
@@ -24,7 +25,12 @@ ObscaleError                   what a caller may catch; carries `hint`, the next
 └── VerifyError                SUCCEED, but the cluster disagrees   → do not trust the green light
 """
 
-from typing import ClassVar
+from datetime import datetime
+from typing import ClassVar, Final
+
+
+SERVER_ERRORS_FROM: Final = 500
+"""Smallest HTTP status that blames the server. Source: RFC 9110, 15.6."""
 
 
 class ObscaleError(Exception):
@@ -37,8 +43,8 @@ class ObscaleError(Exception):
 
     kind: ClassVar[str] = "error"
     """Stable text for machines, written into JSON output."""
-    transient: ClassVar[bool] = False
-    """Whether asking again, unchanged, may succeed."""
+    transient: bool = False
+    """Whether asking again, unchanged, may succeed. One class decides it per error, by HTTP status."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -104,15 +110,64 @@ class AgentUnreachableError(AgentError):
 
 
 class OutcomeUnknownError(AgentError):
-    """No answer to a write: it may or may not have been done."""
+    """No answer, or no readable one, to a write: it may or may not have been done.
+
+    Args:
+        message: What happened.
+        agent: `ip:port`.
+        step: What was being done.
+        hint: The next step for the person reading it.
+        trace_id: The trace id sent along.
+        header_expires_at: From this instant, on the clock of this machine (aware, UTC), the agent no longer
+            accepts the request, should it still be on its way. With an empty root password agents check no
+            expiry (ob/agent/secure/auth.go, 4.5.0.0).
+    """
 
     kind = "outcome-unknown"
 
+    def __init__(
+        self,
+        message: str,
+        agent: str = "",
+        step: str = "",
+        hint: str = "",
+        trace_id: str = "",
+        header_expires_at: datetime | None = None,
+    ) -> None:
+        super().__init__(message, agent, step, hint, trace_id)
+        self.args = (message, agent, step, hint, trace_id, header_expires_at)
+        self.header_expires_at = header_expires_at
+
 
 class AgentProtocolError(AgentError):
-    """An answer that is not obshell's: HTML, cut JSON, another product."""
+    """An answer that is not obshell's: HTML, cut JSON, another product.
+
+    Transient where the status is 5xx: a proxy or an agent that is just starting may answer so.
+
+    Args:
+        message: What happened, with an excerpt of the answer.
+        agent: `ip:port`.
+        step: What was being done.
+        hint: The next step for the person reading it.
+        trace_id: The trace id sent along.
+        status: HTTP status of the answer; 0 where there was none, e.g. a failed TLS handshake.
+    """
 
     kind = "protocol"
+
+    def __init__(
+        self,
+        message: str,
+        agent: str = "",
+        step: str = "",
+        hint: str = "",
+        trace_id: str = "",
+        status: int = 0,
+    ) -> None:
+        super().__init__(message, agent, step, hint, trace_id)
+        self.args = (message, agent, step, hint, trace_id, status)
+        self.status = status
+        self.transient = status >= SERVER_ERRORS_FROM
 
 
 class NotSupportedError(AgentError):
@@ -199,6 +254,13 @@ class DatabaseDownError(AgentRefusedError):
     """The agent answers but cannot reach its database; another agent may."""
 
     kind = "database-down"
+    transient = True
+
+
+class AgentTroubleError(AgentRefusedError):
+    """The agent stumbled over its own code, a shell or a network: asking another may help a read."""
+
+    kind = "agent-trouble"
     transient = True
 
 
