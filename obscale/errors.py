@@ -28,7 +28,6 @@ ObscaleError                   what a caller may catch; carries `hint`, the next
 from datetime import datetime
 from typing import ClassVar, Final
 
-
 SERVER_ERRORS_FROM: Final = 500
 """Smallest HTTP status that blames the server. Source: RFC 9110, 15.6."""
 
@@ -44,7 +43,7 @@ class ObscaleError(Exception):
     kind: ClassVar[str] = "error"
     """Stable text for machines, written into JSON output."""
     transient: bool = False
-    """Whether asking again, unchanged, may succeed. One class decides it per error, by HTTP status."""
+    """Whether asking again, unchanged, may succeed; `AgentProtocolError` decides it by status."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -118,9 +117,9 @@ class OutcomeUnknownError(AgentError):
         step: What was being done.
         hint: The next step for the person reading it.
         trace_id: The trace id sent along.
-        header_expires_at: From this instant, on the clock of this machine (aware, UTC), the agent no longer
-            accepts the request, should it still be on its way. With an empty root password agents check no
-            expiry (ob/agent/secure/auth.go, 4.5.0.0).
+        header_expires_at: From this instant, on the clock of this machine (aware, UTC), the agent
+            no longer accepts the request, should it still be on its way. With an empty root
+            password agents check no expiry (ob/agent/secure/auth.go, 4.5.0.0).
     """
 
     kind = "outcome-unknown"
@@ -258,7 +257,7 @@ class DatabaseDownError(AgentRefusedError):
 
 
 class AgentTroubleError(AgentRefusedError):
-    """The agent stumbled over its own code, a shell or a network: asking another may help a read."""
+    """The agent stumbled over its own code, a shell or a network; another one may not."""
 
     kind = "agent-trouble"
     transient = True

@@ -41,11 +41,12 @@ class AgentAddress:
         """Read an address as people write it.
 
         Args:
-            text: `10.0.0.1`, `10.0.0.1:2886`, `[fd00::1]:2886`, `fd00::1`, each with `http://` or `https://`
-                before it if wanted.
+            text: `10.0.0.1`, `10.0.0.1:2886`, `[fd00::1]:2886`, `fd00::1`, each with `http://` or
+                `https://` before it if wanted.
 
         Returns:
-            The address; an IPv6 address in its shortest form, so that equal addresses compare equal.
+            The address; an IPv6 address in its shortest form, so that equal addresses compare
+            equal.
 
         Raises:
             SpecError: A host name, a bad port, a path, or anything else that is no agent address.
@@ -65,7 +66,8 @@ class AgentAddress:
         host = match["plain"] if match["bracketed"] is None else match["bracketed"]
         if not _is_ip(host):
             raise SpecError(
-                f"{_quoted(text)}: {_quoted(host)} is not an IP address; obshell knows agents by IP, not by name",
+                f"{_quoted(text)}: {_quoted(host)} is not an IP address; "
+                "obshell knows agents by IP, not by name",
                 _HINT,
             )
         if (match["bracketed"] is not None) != (":" in host):

@@ -1,7 +1,8 @@
 """What does an obshell agent send, as Python values?
 
-Wire names live in aliases; unknown fields are ignored and unknown words survive as themselves, because newer
-agents add both. Shapes: ob/agent/meta/agent.go, ob/param/*.go, ob/agent/engine/task/task_dto.go, obshell 4.5.0.0.
+Wire names live in aliases; unknown fields are ignored and unknown words survive as themselves,
+because newer agents add both. Shapes: ob/agent/meta/agent.go, ob/param/*.go,
+ob/agent/engine/task/task_dto.go, obshell 4.5.0.0.
 """
 
 from datetime import datetime
@@ -48,7 +49,7 @@ class State(Word):
 
 
 class Operator(Word):
-    """What a DAG, node or sub task was last told to do; only with the state it says how things ended."""
+    """What a DAG, node or sub task was last told; only with the state it says how things ended."""
 
     RUN = "RUN"
     RETRY = "RETRY"
@@ -262,7 +263,7 @@ class Stats(SnakeWire):
 
 
 class Server(SnakeWire):
-    """One observer in `/obcluster/info` or `/obcluster/topology/info`; `svr_port` is the RPC port."""
+    """One observer of `/obcluster/info` or `/obcluster/topology/info`; `svr_port` is for RPC."""
 
     id: int = 0
     ip: str

@@ -1,0 +1,385 @@
+"""What can one agent be asked, and what may go wrong with each question?"""
+
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, SecretStr
+
+from obscale.agent.address import AgentAddress
+from obscale.agent.auth import Credentials
+from obscale.agent.clock import ClockReading, best_reading, compare_clocks
+from obscale.agent.exchange import Answer, Exchange, Timeouts, Tls
+from obscale.agent.models import (
+    AgentInfo,
+    AgentSecret,
+    AgentStatus,
+    ClusterInfo,
+    Dag,
+    HostInfo,
+    ObInfo,
+    Operator,
+    Parameter,
+    ScaleOutRequest,
+    Topology,
+    UnitConfigLimit,
+)
+from obscale.agent.questions import (
+    HEADER_LIFETIME_SECONDS,
+    Question,
+    Questions,
+    parse_many,
+    parse_moment,
+)
+from obscale.agent.session import Session
+from obscale.errors import DagNotFoundError
+
+__all__ = ["AgentClient", "Timeouts", "Tls"]
+
+CLOCK_READINGS: Final = 5
+"""Questions for one clock reading; the quickest counts."""
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+class AgentClient:
+    """One agent, asked in its own words: every method is one request, built and sealed for itself.
+
+    It never retries (the one exception stands in `obscale.agent.session`). All methods raise
+
+    - `AgentUnreachableError`: no answer; for a write: it was certainly not sent. Transient.
+    - `AgentProtocolError`: an answer that is not obshell's, or no agreement on TLS.
+    - `AgentRefusedError` or the subclass that names the refusal, e.g. `NotAuthorizedError`.
+    - `SpecError`: the TLS files or the password cannot be used; nothing was sent.
+
+    and those that older agents do not know raise `NotSupportedError`.
+
+    Args:
+        address: The agent.
+        root_password: Of root@sys of the agent's cluster.
+        agent_password: The agent's own, where it has one.
+        tls: For https.
+        timeouts: Per request.
+        header_lifetime_seconds: For reads; writes have at most 15.
+        transport: Replaces the network. It stays the caller's to close.
+    """
+
+    def __init__(
+        self,
+        address: AgentAddress,
+        *,
+        root_password: SecretStr | None = None,
+        agent_password: SecretStr | None = None,
+        tls: Tls = Tls(),  # noqa: B008 - frozen
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+        header_lifetime_seconds: int = HEADER_LIFETIME_SECONDS,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.address = address
+        self._credentials = Credentials(root_password, agent_password)
+        self._tls = tls
+        self._timeouts = timeouts
+        self._transport = transport
+        self._exchange = Exchange(address, tls, timeouts, transport)
+        self._questions = Questions(timeouts.read_seconds, header_lifetime_seconds)
+        self._session = Session(self._exchange, self._credentials, self._questions)
+
+    def sibling(self, address: AgentAddress) -> "AgentClient":
+        """A client of another agent of the same cluster, with the same settings and credentials."""
+        return AgentClient(
+            address,
+            root_password=self._credentials.root_password,
+            agent_password=self._credentials.agent_password,
+            tls=self._tls,
+            timeouts=self._timeouts,
+            header_lifetime_seconds=self._questions.lifetime_seconds,
+            transport=self._transport,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._exchange.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._exchange.aclose()
+
+    def __repr__(self) -> str:
+        return f"AgentClient({str(self.address)!r})"
+
+    # --- who and how is the agent: no header needed ---
+
+    async def read_info(self) -> AgentInfo:
+        """Read who the agent is.
+
+        Source: obshell `GET /info`, ob/agent/api/info_handler.go
+        """
+        return await self._session.read_info()
+
+    async def read_secret(self) -> AgentSecret:
+        """Read the agent's public key as it serves it now.
+
+        Source: obshell `GET /secret`, ob/agent/api/info_handler.go
+        """
+        return await self._session.read_secret()
+
+    async def read_status(self) -> AgentStatus:
+        """Read whether the agent's observer is there; as slow as its database.
+
+        Source: obshell `GET /status`, ob/agent/lib/http/state.go
+        """
+        return await self._session.ask(self._questions.open("status", AgentStatus.model_validate))
+
+    async def read_time(self) -> datetime:
+        """Read the agent's clock, aware.
+
+        Source: obshell `GET /time`, ob/agent/api/info_handler.go
+        """
+        return (await self._ask_time())[0]
+
+    async def read_clock(self) -> ClockReading:
+        """Read how far the agent's clock is from ours: the quickest of five questions counts.
+
+        Returns:
+            Agent minus us, with half the round trip as the possible error.
+        """
+        readings = []
+        for _ in range(CLOCK_READINGS):
+            moment, answer = await self._ask_time()
+            readings.append(
+                compare_clocks(answer.sent_seconds, answer.received_seconds, moment.timestamp())
+            )
+        self._session.clock = best_reading(readings)
+        return self._session.clock
+
+    # --- the host and the cluster ---
+
+    async def read_host_info(self) -> HostInfo:
+        """Read the machine below the agent; also a SINGLE agent answers.
+
+        Raises:
+            NotSupportedError: Older than 4.3.0.0.
+
+        Source: obshell `GET /agent/host-info`, ob/agent/executor/host/info.go
+        """
+        return await self._read("agent/host-info", HostInfo, is_optional=True)
+
+    async def read_ob_info(self) -> ObInfo:
+        """Read the members of the cluster by agent and by server.
+
+        A topology of None means that the database did not answer, not that there is no server.
+
+        Source: obshell `GET /ob/info`, ob/agent/executor/ob/info.go
+        """
+        return await self._read("ob/info", ObInfo)
+
+    async def read_cluster_info(self) -> ClusterInfo:
+        """Read the whole cluster with its resources; slow where one of its agents is down.
+
+        Raises:
+            NotSupportedError: Older than 4.3.0.0.
+            IdentityMismatchError: Not a cluster agent.
+
+        Source: obshell `GET /obcluster/info`, ob/agent/executor/ob/cluster.go
+        """
+        return await self._read("obcluster/info", ClusterInfo, is_optional=True)
+
+    async def read_topology(self) -> Topology:
+        """Read zones and servers with their state.
+
+        Raises:
+            NotSupportedError: Older than 4.4.1.0.
+
+        Source: obshell `GET /obcluster/topology/info`, ob/agent/executor/ob/cluster.go
+        """
+        return await self._read("obcluster/topology/info", Topology, is_optional=True)
+
+    async def read_parameters(self) -> tuple[Parameter, ...]:
+        """Read all parameters whose names do not start with `_`, in no promised order.
+
+        Raises:
+            NotSupportedError: Older than 4.3.0.0.
+            IdentityMismatchError: Not a cluster agent.
+
+        Source: obshell `GET /obcluster/parameters`, ob/agent/executor/ob/parameter.go
+        """
+        question = self._questions.read(
+            "obcluster/parameters", parse_many(Parameter), is_optional=True
+        )
+        return await self._session.ask(question)
+
+    async def read_unit_config_limit(self) -> UnitConfigLimit:
+        """Read the smallest unit the cluster allows; a database that is silent gives an empty one.
+
+        Raises:
+            NotSupportedError: Older than 4.3.0.0.
+            IdentityMismatchError: Not a cluster agent.
+
+        Source: obshell `GET /obcluster/unit-config-limit`, ob/agent/executor/unit
+        """
+
+        def parse(data: Any) -> UnitConfigLimit:
+            return UnitConfigLimit.model_validate({} if data is None else data)
+
+        question = self._questions.read("obcluster/unit-config-limit", parse, is_optional=True)
+        return await self._session.ask(question)
+
+    # --- DAGs ---
+
+    async def read_dag(self, dag_id: str, *, show_details: bool = True) -> Dag:
+        """Read one DAG as the agent sees it at this moment.
+
+        Args:
+            dag_id: Opaque text as obshell handed it out; we never take it apart.
+            show_details: False leaves out the nodes and `additional_data`.
+
+        Returns:
+            The DAG with its nodes and their sub tasks, in the order the agent sent them.
+
+        Raises:
+            DagNotFoundError: The agent does not know the id.
+            DatabaseDownError: It cannot look now (transient).
+
+        Source: obshell `GET /task/dag/{id}`, ob/agent/executor/task/dag.go
+        """
+        question = self._questions.read(
+            f"task/dag/{quote(dag_id, safe='')}",
+            Dag.model_validate,
+            f"read DAG {dag_id}",
+            show_details=show_details,
+        )
+        return await self._session.ask(question)
+
+    async def read_unfinished_dags(self, *, show_details: bool = True) -> tuple[Dag, ...]:
+        """Read the unfinished DAGs of the cluster and of all agents that could be reached.
+
+        A FAILED DAG that keeps its lock counts as unfinished.
+
+        Source: obshell `GET /task/dag/unfinish`, ob/agent/executor/task/dag.go
+        """
+        return await self._read_dags("unfinish", show_details)
+
+    async def read_unfinished_cluster_dags(self, *, show_details: bool = True) -> tuple[Dag, ...]:
+        """Read the unfinished DAGs of the cluster; only a cluster agent can answer.
+
+        Source: obshell `GET /task/dag/ob/unfinish`, ob/agent/executor/task/dag.go
+        """
+        return await self._read_dags("ob/unfinish", show_details)
+
+    async def read_unfinished_agent_dags(self, *, show_details: bool = True) -> tuple[Dag, ...]:
+        """Read the unfinished local DAGs of this agent.
+
+        Source: obshell `GET /task/dag/agent/unfinish`, ob/agent/executor/task/dag.go
+        """
+        return await self._read_dags("agent/unfinish", show_details)
+
+    async def read_last_cluster_dag(self, *, show_details: bool = True) -> Dag | None:
+        """Read the newest cluster DAG that holds or held a lock; None: there never was one.
+
+        Source: obshell `GET /task/dag/maintain/ob`, ob/agent/executor/task/dag.go
+        """
+        return await self._read_last("maintain/ob", show_details)
+
+    async def read_last_agent_dag(self, *, show_details: bool = True) -> Dag | None:
+        """Read this agent's newest local DAG that holds or held its lock; None: never one.
+
+        Source: obshell `GET /task/dag/maintain/agent`, ob/agent/executor/task/dag.go
+        """
+        return await self._read_last("maintain/agent", show_details)
+
+    # --- writes ---
+
+    async def submit_scale_out(self, request: ScaleOutRequest) -> Dag:
+        """Ask a cluster agent to add a server; look for a running DAG first, it is not idempotent.
+
+        Args:
+            request: As the API spells it; a target agent password travels inside the encrypted body
+                only.
+
+        Returns:
+            The DAG just created, without nodes.
+
+        Raises:
+            AgentUnreachableError: Nothing was sent.
+            OutcomeUnknownError: It was sent and no readable answer came; carries
+                `header_expires_at`.
+            AgentRefusedError: Or a subclass; no DAG was created.
+
+        Source: obshell `POST /ob/scale_out`, ob/agent/executor/ob/scale_out.go
+        """
+        return await self._write(
+            self._questions.write(
+                "ob/scale_out",
+                request.model_dump(mode="json", by_alias=True, exclude_none=True),
+                Dag.model_validate,
+                "scale_out",
+                self._timeouts.submit_seconds,
+            )
+        )
+
+    async def operate_dag(self, dag_id: str, operator: Operator) -> None:
+        """Have a DAG retried, rolled back, cancelled or passed. No error means accepted, not done.
+
+        Args:
+            dag_id: As obshell handed it out.
+            operator: What to do; every node of a scale-out can RETRY and ROLLBACK, none can CANCEL
+                or PASS.
+
+        Raises:
+            AgentUnreachableError: Nothing was sent.
+            OutcomeUnknownError: It was sent and no readable answer came: read the DAG.
+            AgentRefusedError: Or a subclass, e.g. because the DAG is not FAILED (any more).
+
+        Source: obshell `POST /task/dag/{id}`, ob/agent/executor/task/dag.go
+        """
+        await self._write(
+            self._questions.write(
+                f"task/dag/{quote(dag_id, safe='')}",
+                {"operator": operator.value},
+                lambda _data: None,
+                f"{operator.value} DAG {dag_id}",
+                self._timeouts.read_seconds,
+            )
+        )
+
+    # --- how ---
+
+    async def _write(self, question: Question[T]) -> T:
+        # An open read just before: the short header is built on a fresh reading of the agent's
+        # clock, and a dead agent, or a connection it has closed meanwhile, is met by a question
+        # without effect.
+        await self.read_time()
+        return await self._session.ask(question)
+
+    async def _ask_time(self) -> tuple[datetime, Answer]:
+        return await self._session.ask_timed(self._questions.open("time", parse_moment))
+
+    async def _read(self, path: str, model: type[M], *, is_optional: bool = False) -> M:
+        return await self._session.ask(
+            self._questions.read(path, model.model_validate, is_optional=is_optional)
+        )
+
+    async def _read_dags(self, path: str, show_details: bool) -> tuple[Dag, ...]:
+        return await self._session.ask(
+            self._questions.read(f"task/dag/{path}", parse_many(Dag), show_details=show_details)
+        )
+
+    async def _read_last(self, path: str, show_details: bool) -> Dag | None:
+        question = self._questions.read(
+            f"task/dag/{path}", Dag.model_validate, show_details=show_details
+        )
+        try:
+            return await self._session.ask(question)
+        except DagNotFoundError:
+            return None

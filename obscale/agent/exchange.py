@@ -1,0 +1,256 @@
+"""How does one request reach one agent, once, and what if no answer comes back?"""
+
+import asyncio
+import ssl
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+import httpx
+
+from obscale import __version__
+from obscale.agent.address import AgentAddress
+from obscale.errors import AgentProtocolError, AgentUnreachableError, ObscaleError, SpecError
+
+NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""With these no byte of the request has left: even a write has certainly not been done."""
+PLAIN_HTTP_REASONS: Final = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE"}
+)
+"""OpenSSL's reasons when something that is not TLS answers the handshake."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How agents that speak TLS are verified, and how we show ourselves to them.
+
+    Args:
+        verify: False accepts any certificate; the password can then be read by whoever stands
+            between.
+        ca_file: PEM with the certificates to trust, instead of the system's.
+        client_cert: PEM shown to agents that ask for one (mTLS, 4.4.2.0 and later).
+        client_key: Its key; None where it stands in the same file.
+    """
+
+    verify: bool = True
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+
+    def make_context(self) -> ssl.SSLContext:
+        """Load the files.
+
+        Raises:
+            SpecError: A file is missing or is not what it should be.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.client_cert is not None:
+                context.load_cert_chain(self.client_cert, self.client_key)
+        except (OSError, ssl.SSLError) as error:
+            names = ", ".join(filter(None, (self.ca_file, self.client_cert, self.client_key)))
+            raise SpecError(
+                f"The TLS files cannot be used ({names}): {error.strerror or error}",
+                "check that they exist, are PEM, and that key and certificate belong together",
+            ) from error
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long one request may take, in seconds.
+
+    Args:
+        connect_seconds: Until the connection stands, TLS included.
+        read_seconds: Until the whole answer of a read, or of an operation on a DAG, is here.
+        submit_seconds: Until the answer to a scale-out is here. More than 200: the agent asks the
+            target for its `/info` inside this request and waits up to 3 minutes for it
+            (ob/agent/executor/ob/scale_out.go).
+    """
+
+    connect_seconds: float = 3.0
+    read_seconds: float = 20.0
+    submit_seconds: float = 230.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, and when; times are Unix seconds on our clock."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    sent_seconds: float
+    received_seconds: float
+
+
+class LostAnswerError(Exception):
+    """The request may have reached the agent, its answer did not reach us. Stays in the client."""
+
+
+class Exchange:
+    """One HTTP connection pool to one agent: no redirects, no proxy, no retry.
+
+    Args:
+        address: The agent.
+        tls: Used for https only.
+        timeouts: Connecting and reading.
+        transport: Replaces the network; it stays the caller's, who closes it.
+    """
+
+    def __init__(
+        self,
+        address: AgentAddress,
+        tls: Tls,
+        timeouts: Timeouts,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> None:
+        self.address = address
+        self._timeouts = timeouts
+        self._client = httpx.AsyncClient(
+            transport=_Borrowed(transport) if transport else _open_transport(address, tls),
+            headers={"User-Agent": f"obscale/{__version__}", "Accept-Language": "en"},
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    def prepare(
+        self, method: str, target: str, content: str | None, seconds: float
+    ) -> httpx.Request:
+        """Build a request without sending it; `request.url.raw_path` is the target byte for byte.
+
+        Args:
+            method: `GET` or `POST`.
+            target: Path, `?` and query, percent-encoded.
+            content: The body as it goes over the wire.
+            seconds: How long the agent may take.
+        """
+        connect = self._timeouts.connect_seconds
+        return self._client.build_request(
+            method,
+            f"{self.address.base_url}{target}",
+            content=content,
+            timeout=httpx.Timeout(seconds, connect=connect, pool=connect),
+        )
+
+    async def send(
+        self, request: httpx.Request, step: str, trace_id: str, seconds: float
+    ) -> Answer:
+        """Send a prepared request once.
+
+        Args:
+            request: From `prepare`, with all headers set.
+            step: What is being done, for errors.
+            trace_id: As sent, for errors.
+            seconds: How long the whole of it may take, beside connecting.
+
+        Returns:
+            The answer, whatever its status.
+
+        Raises:
+            AgentUnreachableError: Nothing was sent.
+            AgentProtocolError: The two sides do not agree on TLS; nothing was sent.
+            LostAnswerError: It was sent, and no whole answer came back.
+        """
+        limit = seconds + self._timeouts.connect_seconds
+        sent_seconds, started = time.time(), time.monotonic()
+        try:
+            async with asyncio.timeout(limit):
+                response = await self._client.send(request)
+        except NEVER_SENT as error:
+            raise self._explain(error, step, trace_id) from error
+        except TimeoutError as error:
+            raise LostAnswerError(f"no whole answer within {limit:g} seconds") from error
+        except httpx.TimeoutException as error:
+            raise LostAnswerError(f"no answer within {seconds:g} seconds") from error
+        except httpx.RequestError as error:
+            raise LostAnswerError(f"the connection broke ({_reason(error)})") from error
+        elapsed = time.monotonic() - started
+        return Answer(
+            response.status_code,
+            response.headers,
+            response.content,
+            sent_seconds,
+            sent_seconds + elapsed,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    def _explain(self, error: httpx.RequestError, step: str, trace_id: str) -> ObscaleError:
+        agent = str(self.address)
+        cause = _find_ssl_error(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return AgentProtocolError(
+                f"its certificate is not trusted: {cause.verify_message}",
+                agent,
+                step,
+                "give the CA file the cluster's certificates were signed with",
+                trace_id,
+            )
+        if cause is not None and (cause.reason or "").upper() in PLAIN_HTTP_REASONS:
+            return AgentProtocolError(
+                f"it speaks plain HTTP, not TLS: write http://{agent}", agent, step, "", trace_id
+            )
+        if cause is not None:
+            return AgentProtocolError(
+                f"the TLS handshake failed: {cause.reason or _reason(error)}",
+                agent,
+                step,
+                "does the agent ask for a client certificate, or speak an older TLS than 1.2",
+                trace_id,
+            )
+        return AgentUnreachableError(
+            f"no connection ({_reason(error)})",
+            agent,
+            step,
+            "check that obshell runs there and that its port is open",
+            trace_id,
+        )
+
+
+class _Borrowed(httpx.AsyncBaseTransport):
+    """Somebody else's transport: used, never closed, because others may use it too."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(request)
+
+
+def _open_transport(address: AgentAddress, tls: Tls) -> httpx.AsyncHTTPTransport:
+    # Loading the system's certificates takes tens of milliseconds: only where they are needed.
+    if address.scheme != "https":
+        return httpx.AsyncHTTPTransport(verify=False, trust_env=False)
+    return httpx.AsyncHTTPTransport(verify=tls.make_context(), trust_env=False)
+
+
+def _find_ssl_error(error: BaseException) -> ssl.SSLError | None:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _reason(error: httpx.RequestError) -> str:
+    return str(error) or type(error).__name__

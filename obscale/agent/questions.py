@@ -1,0 +1,156 @@
+"""How does a question of ours become a request target, and its answer a value?"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from obscale.agent.envelope import parse_timestamp, read_contents
+
+API: Final = "/api/v1"
+HEADER_LIFETIME_SECONDS: Final = 60
+"""How long a sealed header is honoured. Source: default of the official SDK 0.0.9, PasswordAuth."""
+WRITE_HEADER_LIFETIME_SECONDS: Final = 15
+"""The same for writes: short, so that one stuck on its way is not carried out when it arrives."""
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Question(Generic[T]):
+    """One request as the protocol means it, before it is sealed.
+
+    Args:
+        method: `GET` or `POST`.
+        target: Request target, percent-encoded.
+        step: What it is for, in words, for errors: `read DAG 17`.
+        parse: Makes a value of `data`; raises ValueError where it cannot.
+        kind: `open` needs no header, `read` may be asked again by anybody, `write` may not.
+        answer_seconds: How long the agent may take.
+        lifetime_seconds: How long the header stays valid.
+        body: JSON text in UTF-8, not yet encrypted.
+        is_optional: Older agents do not have this endpoint.
+    """
+
+    method: Literal["GET", "POST"]
+    target: str
+    step: str
+    parse: Callable[[Any], T]
+    kind: Literal["open", "read", "write"]
+    answer_seconds: float
+    lifetime_seconds: int
+    body: bytes | None = None
+    is_optional: bool = False
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Makes questions with one client's time limits.
+
+    Args:
+        answer_seconds: For reads.
+        lifetime_seconds: Of the headers of reads; writes have at most
+            `WRITE_HEADER_LIFETIME_SECONDS`.
+    """
+
+    answer_seconds: float
+    lifetime_seconds: int
+
+    def open(self, path: str, parse: Callable[[Any], T]) -> Question[T]:
+        """A question that needs no header.
+
+        Args:
+            path: Below `/api/v1/`.
+            parse: Makes a value of `data`.
+        """
+        return Question(
+            "GET", f"{API}/{path}", f"read {path}", parse, "open", self.answer_seconds, 0
+        )
+
+    def read(
+        self,
+        path: str,
+        parse: Callable[[Any], T],
+        step: str = "",
+        *,
+        is_optional: bool = False,
+        show_details: bool | None = None,
+    ) -> Question[T]:
+        """A question without effect.
+
+        Args:
+            path: Below `/api/v1/`, percent-encoded.
+            parse: Makes a value of `data`.
+            step: For errors; made of the path where it is empty.
+            is_optional: Older agents do not have it.
+            show_details: For DAGs: with nodes or without; None leaves it out of the query. Written
+                in lower case: a word that is no boolean makes the agent panic
+                (ob/agent/api/task_handler.go, inferred).
+        """
+        query = "" if show_details is None else f"?show_details={str(show_details).lower()}"
+        return Question(
+            method="GET",
+            target=f"{API}/{path}{query}",
+            step=step or f"read {path}",
+            parse=parse,
+            kind="read",
+            answer_seconds=self.answer_seconds,
+            lifetime_seconds=self.lifetime_seconds,
+            is_optional=is_optional,
+        )
+
+    def write(
+        self,
+        path: str,
+        body: dict[str, Any],
+        parse: Callable[[Any], T],
+        step: str,
+        answer_seconds: float,
+    ) -> Question[T]:
+        """A question with an effect.
+
+        Args:
+            path: Below `/api/v1/`, percent-encoded.
+            body: Becomes the JSON body.
+            parse: Makes a value of `data`.
+            step: For errors.
+            answer_seconds: How long the agent may take.
+        """
+        return Question(
+            method="POST",
+            target=f"{API}/{path}",
+            step=step,
+            parse=parse,
+            kind="write",
+            answer_seconds=answer_seconds,
+            lifetime_seconds=min(self.lifetime_seconds, WRITE_HEADER_LIFETIME_SECONDS),
+            body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+        )
+
+
+def parse_many(model: type[M]) -> Callable[[Any], tuple[M, ...]]:
+    """Make a parser of list endpoints, whose lists stand under `contents`."""
+
+    def parse(data: Any) -> tuple[M, ...]:
+        contents = read_contents(data)
+        if contents is None:
+            raise ValueError("a list was expected")
+        return tuple(model.model_validate(entry) for entry in contents)
+
+    return parse
+
+
+def parse_moment(data: Any) -> datetime:
+    """Read the payload of `/time`: a bare, aware time.
+
+    Raises:
+        ValueError: It is none.
+    """
+    moment = parse_timestamp(data)
+    if moment is None:
+        raise ValueError("a time with its zone was expected")
+    return moment

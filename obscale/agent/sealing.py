@@ -1,0 +1,174 @@
+"""What must a request look like so that an agent can open it, and nobody else?
+
+Pure functions, no I/O. v2: ob/agent/secure/header.go, body.go and ob/agent/lib/crypto/{rsa,aes}.go,
+4.5.0.0; v1 (4.2.2.x, server not public): obshell/auth/password.py of the official SDK 0.0.9.
+"""
+
+import base64
+import binascii
+import json
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.padding import PKCS7
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from obscale.errors import SpecError
+
+PKCS1_PADDING_BYTES: Final = 11
+"""Smallest padding of one RSAES-PKCS1-v1_5 block. Source: RFC 8017, 7.2.1."""
+BITS_PER_BYTE: Final = 8
+AES_KEY_BYTES: Final = 16
+AES_IV_BYTES: Final = 16
+AES_BLOCK_BITS: Final = 128
+
+_HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
+"""Surrogates, as they come from reading bytes that are no UTF-8; UTF-8 cannot express them."""
+
+
+@dataclass(frozen=True)
+class BodyKeys:
+    """AES key and IV of one request; never used for a second one."""
+
+    key: bytes = field(repr=False)
+    iv: bytes = field(repr=False)
+
+    @property
+    def wire_text(self) -> str:
+        """The header's field `keys`: Base64 of key, then IV."""
+        return base64.b64encode(self.key + self.iv).decode()
+
+
+def new_body_keys() -> BodyKeys:
+    """Draw a fresh key and IV from the system's secure source."""
+    return BodyKeys(secrets.token_bytes(AES_KEY_BYTES), secrets.token_bytes(AES_IV_BYTES))
+
+
+def parse_public_key(text: str) -> RSAPublicKey:
+    """Read the key of `GET /secret`.
+
+    Args:
+        text: Base64 of a PKCS#1 `RSAPublicKey` in DER; a SubjectPublicKeyInfo is tolerated. Any
+            size: agents serve 512 bits up to 4.4.1.1 and 1024 from 4.4.2.0.
+
+    Returns:
+        The key.
+
+    Raises:
+        ValueError: It is no RSA public key, or too small for one byte of text.
+    """
+    try:
+        key = load_der_public_key(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError("not a public key in Base64 DER") from error
+    if not isinstance(key, RSAPublicKey):
+        raise ValueError("not an RSA key")  # noqa: TRY004 - the text is wrong, not the type of it
+    if block_bytes(key) < 1:
+        raise ValueError("RSA key too small")
+    return key
+
+
+def block_bytes(key: RSAPublicKey) -> int:
+    """How many bytes of plain text fit into one RSA block of this key."""
+    return key.key_size // BITS_PER_BYTE - PKCS1_PADDING_BYTES
+
+
+def seal_sections(plaintext: bytes, key: RSAPublicKey) -> str:
+    """Encrypt text of any length, cut into blocks.
+
+    Args:
+        plaintext: Cut every `block_bytes(key)` bytes, without regard to characters; empty makes one
+            block.
+        key: The agent's key.
+
+    Returns:
+        Base64 of the concatenated blocks, one line. The padding is random: no two results are
+        equal.
+    """
+    size = block_bytes(key)
+    sections = [plaintext[at : at + size] for at in range(0, max(len(plaintext), 1), size)]
+    return base64.b64encode(b"".join(key.encrypt(part, PKCS1v15()) for part in sections)).decode()
+
+
+def seal_header(
+    *, password: str, expires_at_seconds: int, uri: str, keys: BodyKeys, key: RSAPublicKey
+) -> str:
+    """Seal the value of `X-OCS-Header` or `X-OCS-Agent-Header` (v2).
+
+    Args:
+        password: Password of root@sys, or the agent's own; may be empty.
+        expires_at_seconds: Expiry on the agent's clock, Unix seconds; the agent accepts it up to
+            and in that second.
+        uri: The request target byte for byte as on the request line: path, `?` and query.
+        keys: Key and IV of the body; sent without a body as well, as the official SDK does.
+        key: The agent's key.
+
+    Returns:
+        The header value.
+
+    Raises:
+        SpecError: The password is no valid Unicode text.
+    """
+    plaintext = _compact(
+        {"auth": password, "ts": str(expires_at_seconds), "uri": uri, "keys": keys.wire_text}
+    )
+    return seal_sections(plaintext, key)
+
+
+def seal_header_v1(*, password: str, expires_at_seconds: int, key: RSAPublicKey) -> str:
+    """Seal the value of `X-OCS-Auth` (v1, 4.2.2.x): one block, `ts` a number, body stays plain.
+
+    Args:
+        password: Password of root@sys; may be empty.
+        expires_at_seconds: Expiry on the agent's clock, Unix seconds.
+        key: The agent's key.
+
+    Returns:
+        The header value.
+
+    Raises:
+        SpecError: The password does not fit into one block of this key, or is no valid Unicode
+            text.
+    """
+    plaintext = _compact({"password": password, "ts": expires_at_seconds})
+    if len(plaintext) > block_bytes(key):
+        around = len(_compact({"password": "", "ts": expires_at_seconds}))
+        raise SpecError(
+            f"The root password takes {len(plaintext) - around} bytes, but with v1 authentication "
+            f"and a {key.key_size}-bit key at most {block_bytes(key) - around} can be sent",
+            "shorten the password, or upgrade obshell to 4.2.3.0 or later",
+        )
+    return seal_sections(plaintext, key)
+
+
+def seal_body(plaintext: bytes, aes_key: bytes, iv: bytes) -> str:
+    """Encrypt a request body (v2): AES-128-CBC, PKCS#7.
+
+    Args:
+        plaintext: The JSON text in UTF-8.
+        aes_key: 16 bytes.
+        iv: 16 bytes.
+
+    Returns:
+        Base64; this text is the request body.
+    """
+    padder = PKCS7(AES_BLOCK_BITS).padder()
+    padded = padder.update(plaintext) + padder.finalize()
+    encryptor = Cipher(AES(aes_key), CBC(iv)).encryptor()
+    return base64.b64encode(encryptor.update(padded) + encryptor.finalize()).decode()
+
+
+def _compact(fields: dict[str, str | int]) -> bytes:
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    # Looked at beforehand: a UnicodeEncodeError would carry the whole text, password included.
+    if _HALF_CHARACTER.search(text):
+        raise SpecError("The password is not valid Unicode text", "set it again, in UTF-8")
+    return text.encode()

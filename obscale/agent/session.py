@@ -1,0 +1,324 @@
+"""What does a client remember of its agent, and how does one question become one sealed request?
+
+Remembered: public key, identity, choice of header and password, clock. Nothing is ever sent twice,
+    with one
+exception: a request refused because it was sealed for an old key, or (reads only) because the agent
+    has changed
+its part and wants another password, is built anew and sent once more. Such a refusal comes before
+the handler (order of checks: ob/agent/api/common/middleware.go, 4.5.0.0), so nothing can have been
+done.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from pydantic import ValidationError
+
+from obscale.agent.auth import AuthChoice, Credentials, choose_auth
+from obscale.agent.clock import ClockReading, compare_clocks
+from obscale.agent.codes import OLD_UNAUTHORIZED
+from obscale.agent.envelope import (
+    FIRST_REDIRECT_STATUS,
+    Envelope,
+    judge,
+    open_envelope,
+)
+from obscale.agent.exchange import Answer, Exchange, LostAnswerError
+from obscale.agent.models import AgentInfo, AgentSecret
+from obscale.agent.questions import Question, Questions
+from obscale.agent.sealing import (
+    new_body_keys,
+    parse_public_key,
+    seal_body,
+    seal_header,
+    seal_header_v1,
+)
+from obscale.errors import (
+    SERVER_ERRORS_FROM,
+    AgentProtocolError,
+    AgentUnreachableError,
+    NotAuthorizedError,
+    OutcomeUnknownError,
+    SpecError,
+    StaleKeyError,
+)
+
+TRACE_HEADER: Final = "X-OBSHELL-Trace-ID"
+"""Becomes `traceId` of the answer and of the agent's log. Source: ob/agent/lib/trace, 4.5.0.0."""
+TRACE_ID_BYTES: Final = 8
+"""16 hex digits, as agents make them themselves."""
+GOOD_CLOCK_ERROR_SECONDS: Final = 1.0
+"""Clock readings at least this sure replace the known one, so that drift is followed."""
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Seal:
+    """The key and the choice one request was sealed with."""
+
+    key: RSAPublicKey
+    choice: AuthChoice
+
+
+class Session:
+    """Everything remembered about one agent, and the way to ask it.
+
+    Args:
+        exchange: The connection.
+        credentials: The passwords.
+        questions: Makes those that the session asks on its own account.
+    """
+
+    def __init__(self, exchange: Exchange, credentials: Credentials, questions: Questions) -> None:
+        self._exchange = exchange
+        self._agent = str(exchange.address)
+        self._credentials = credentials
+        self._questions = questions
+        self._info: AgentInfo | None = None
+        self._key: RSAPublicKey | None = None
+        self._choice: AuthChoice | None = None
+        self._lock = asyncio.Lock()
+        self.clock: ClockReading | None = None
+        """Best current reading of the agent's clock; None before the first answer."""
+
+    async def ask(self, question: Question[T]) -> T:
+        """Ask once; see the head of this file for the one exception.
+
+        Raises:
+            AgentUnreachableError: No answer to a read, or a write that was certainly not sent
+                (transient).
+            OutcomeUnknownError: No readable answer to a write.
+            AgentProtocolError: An answer that is not obshell's.
+            NotSupportedError: The agent has no such endpoint.
+            AgentRefusedError: Or a subclass: it said no.
+            SpecError: The password cannot be sent to this agent; nothing was sent.
+        """
+        return (await self.ask_timed(question))[0]
+
+    async def ask_timed(self, question: Question[T]) -> tuple[T, Answer]:
+        """As `ask`, with the raw answer for its times."""
+        if question.kind == "open":
+            return await self._send(question, None)
+        seal = await self._seal()
+        try:
+            return await self._send(question, seal)
+        except NotAuthorizedError as refusal:
+            renewed = await self._renew(refusal, seal, is_write=question.kind == "write")
+            if renewed is None:
+                raise
+        return await self._send(question, renewed)
+
+    def remember(self, info: AgentInfo) -> None:
+        """Take note of a newer `/info`; the choice is made anew if the agent's part has changed."""
+        known, self._info = self._info, info
+        if known is None or _part(known) != _part(info):
+            self._choice = None
+
+    async def read_info(self) -> AgentInfo:
+        """Read `/info` and remember it."""
+        info = await self.ask(self._questions.open("info", AgentInfo.model_validate))
+        self.remember(info)
+        return info
+
+    async def read_secret(self) -> AgentSecret:
+        """Read `/secret`, without using it."""
+        return await self.ask(self._questions.open("secret", AgentSecret.model_validate))
+
+    async def _read_key(self) -> RSAPublicKey:
+        def parse(data: Any) -> RSAPublicKey:
+            return parse_public_key(AgentSecret.model_validate(data).public_key)
+
+        return await self.ask(self._questions.open("secret", parse))
+
+    async def _seal(self) -> Seal:
+        # One caller at a time, so that ten readings side by side fetch the key once.
+        async with self._lock:
+            if self._info is None:
+                await self.read_info()
+            if self._key is None:
+                self._key = await self._read_key()
+            if self._choice is None:
+                self._choice = self._choose()
+            return Seal(self._key, self._choice)
+
+    async def _renew(
+        self, refusal: NotAuthorizedError, used: Seal, *, is_write: bool
+    ) -> Seal | None:
+        """Find out whether the refusal was due to outdated knowledge; None: it was not."""
+        async with self._lock:
+            if isinstance(refusal, StaleKeyError) or refusal.code == OLD_UNAUTHORIZED:
+                # Somebody else may have fetched the new key while we waited for the lock.
+                if self._key is None or self._key == used.key:
+                    self._key = await self._read_key()
+                if self._key != used.key:
+                    _log.info("agent.key_changed agent=%s", self._agent)
+                    # A new key means a new or upgraded agent: the rest may be outdated as well.
+                    await self.read_info()
+                    self._choice = self._choose()
+                    return Seal(self._key, self._choice)
+            if isinstance(refusal, StaleKeyError):
+                return None
+            if is_write:
+                self._info = self._choice = None
+                return None
+            await self.read_info()
+            self._choice = self._choose(refusal.code)
+            return Seal(used.key, self._choice) if self._choice != used.choice else None
+
+    def _choose(self, refused_code: str = "") -> AuthChoice:
+        if self._info is None:  # pragma: no cover - both callers have just read it
+            raise AssertionError("chosen before /info was read")
+        try:
+            return choose_auth(self._info, self._credentials, refused_code)
+        except ValueError as error:
+            raise AgentProtocolError(
+                f"it {error}", self._agent, "choose authentication", "a newer obscale may know it"
+            ) from error
+
+    async def _send(self, question: Question[T], seal: Seal | None) -> tuple[T, Answer]:
+        trace_id = secrets.token_hex(TRACE_ID_BYTES)
+        request, expires_at = self._build(question, seal, trace_id)
+        try:
+            answer = await self._exchange.send(
+                request, question.step, trace_id, question.answer_seconds
+            )
+        except LostAnswerError as lost:
+            if question.kind == "write":
+                raise self._unknown(str(lost), question, trace_id, expires_at) from lost
+            raise AgentUnreachableError(
+                str(lost), self._agent, question.step, self._silence_hint(), trace_id
+            ) from lost
+        _log.debug(
+            "agent.answered agent=%s method=%s target=%s status=%d elapsed_seconds=%.3f trace=%s",
+            self._agent,
+            question.method,
+            question.target,
+            answer.status,
+            answer.received_seconds - answer.sent_seconds,
+            trace_id,
+        )
+        try:
+            return self._read(question, answer, trace_id), answer
+        except AgentProtocolError as error:
+            refused = FIRST_REDIRECT_STATUS <= error.status < SERVER_ERRORS_FROM
+            if question.kind == "write" and not refused:
+                raise self._unknown(error.message, question, trace_id, expires_at) from error
+            raise
+
+    def _build(
+        self, question: Question[T], seal: Seal | None, trace_id: str
+    ) -> tuple[httpx.Request, datetime]:
+        """Seal one request; also give the instant, on our clock, from which its header is void."""
+        keys = new_body_keys()
+        content = question.body.decode() if question.body is not None else None
+        if question.body is not None and seal is not None and not seal.choice.is_v1:
+            content = seal_body(question.body, keys.key, keys.iv)
+        request = self._exchange.prepare(
+            question.method, question.target, content, question.answer_seconds
+        )
+        request.headers[TRACE_HEADER] = trace_id
+        clock = self.clock or ClockReading(0.0, 0.0)
+        expires_at_seconds = int(time.time() + clock.offset_seconds) + question.lifetime_seconds
+        if seal is not None:
+            password = seal.choice.password.get_secret_value()
+            try:
+                request.headers[seal.choice.header] = (
+                    seal_header_v1(
+                        password=password, expires_at_seconds=expires_at_seconds, key=seal.key
+                    )
+                    if seal.choice.is_v1
+                    else seal_header(
+                        password=password,
+                        expires_at_seconds=expires_at_seconds,
+                        # Not question.target: what counts is what goes over the wire, byte for
+                        # byte.
+                        uri=request.url.raw_path.decode("ascii"),
+                        keys=keys,
+                        key=seal.key,
+                    )
+                )
+            except SpecError as error:
+                raise SpecError(f"{self._agent}: {error.message}", error.hint) from error
+        # The header is honoured up to the end of that second, and our reading may be off by its
+        # error.
+        gone = expires_at_seconds + 1 - clock.offset_seconds + clock.error_seconds
+        return request, datetime.fromtimestamp(gone, UTC)
+
+    def _read(self, question: Question[T], answer: Answer, trace_id: str) -> T:
+        names = {"agent": self._agent, "step": question.step, "trace_id": trace_id}
+        envelope = open_envelope(
+            answer.status,
+            answer.headers,
+            answer.body,
+            agent=self._agent,
+            step=question.step,
+            trace_id=trace_id,
+            optional=question.is_optional,
+        )
+        self._learn_clock(envelope, answer, trace_id)
+        if question.kind == "write" and envelope.is_panic:
+            raise AgentProtocolError(
+                "the agent stumbled while it carried this out", **names, status=answer.status
+            )
+        data = judge(envelope, agent=self._agent, step=question.step, trace_id=trace_id)
+        try:
+            return question.parse(data)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "data"
+            reason = f"{place}: {first['msg']}"
+        except ValueError as error:
+            reason = str(error)
+        raise AgentProtocolError(
+            f"an answer of another shape than obshell's ({reason})",
+            self._agent,
+            question.step,
+            "which version is it? See /api/v1/info",
+            envelope.trace_id or trace_id,
+            answer.status,
+        )
+
+    def _learn_clock(self, envelope: Envelope, answer: Answer, trace_id: str) -> None:
+        # Only an answer with our own trace id is this agent's: forwarded ones carry the far agent's
+        # id and clock, and the panic page carries the start time and no id
+        # (ob/agent/api/common/middleware.go).
+        if envelope.timestamp is None or envelope.trace_id != trace_id:
+            return
+        reading = compare_clocks(
+            answer.sent_seconds, answer.received_seconds, envelope.timestamp.timestamp()
+        )
+        known = self.clock
+        limit = (
+            max(known.error_seconds, GOOD_CLOCK_ERROR_SECONDS) if known else reading.error_seconds
+        )
+        if reading.error_seconds <= limit:
+            self.clock = reading
+
+    def _unknown(
+        self, message: str, question: Question[Any], trace_id: str, expires_at: datetime
+    ) -> OutcomeUnknownError:
+        return OutcomeUnknownError(
+            f"{message}; whether it was done is not known",
+            self._agent,
+            question.step,
+            "look for its DAG on the cluster before anything is sent again",
+            trace_id,
+            expires_at,
+        )
+
+    def _silence_hint(self) -> str:
+        other = "http" if self._exchange.address.scheme == "https" else "https"
+        return f"ask again; if it never answers, see whether it speaks {other}://"
+
+
+def _part(info: AgentInfo) -> tuple[object, ...]:
+    return info.identity, info.security, info.supported_auth, info.version
