@@ -99,9 +99,7 @@ def open_envelope(
     if not body and FIRST_REDIRECT_STATUS > status != OK_STATUS:
         return Envelope(status)
     parsed = _parse(body)
-    if isinstance(parsed, dict) and (
-        "successful" in parsed or isinstance(parsed.get("error"), dict)
-    ):
+    if isinstance(parsed, dict) and "successful" in parsed:
         error = parsed.get("error")
         return Envelope(
             status=status,

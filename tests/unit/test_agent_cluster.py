@@ -1,0 +1,132 @@
+"""Does a cluster's client find the agent that answers, and never send a write twice?"""
+
+import pickle
+
+import httpx
+import pytest
+
+from obscale.agent.address import AgentAddress
+from obscale.agent.client import AgentClient
+from obscale.agent.cluster import ClusterClient
+from obscale.errors import (
+    AgentUnreachableError,
+    DatabaseDownError,
+    IdentityMismatchError,
+    NotAuthorizedError,
+    OutcomeUnknownError,
+)
+
+IPS = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
+
+
+class Cluster:
+    """Three agents of whom each may be made to fail; remembers who was asked."""
+
+    def __init__(self):
+        self.trouble = {}
+        self.asked = []
+        transport = httpx.MockTransport(lambda _request: httpx.Response(500))
+        self.client = ClusterClient(
+            [AgentClient(AgentAddress(ip), transport=transport) for ip in IPS]
+        )
+
+    async def question(self, agent):
+        """Answer in the agent's name, or with its trouble."""
+        self.asked.append(agent.address.ip)
+        if agent.address.ip in self.trouble:
+            raise self.trouble[agent.address.ip](f"trouble {agent.address.ip}", str(agent.address))
+        return f"answer of {agent.address.ip}"
+
+
+@pytest.fixture
+def cluster():
+    """A healthy cluster."""
+    return Cluster()
+
+
+async def test_first_agent_is_asked_first(cluster):
+    """While it answers, only the first agent is asked."""
+    async with cluster.client as client:
+        assert await client.ask(cluster.question) == "answer of 10.0.0.1"
+        assert client.current.address.ip == "10.0.0.1"
+
+    assert cluster.asked == ["10.0.0.1"]
+
+
+@pytest.mark.parametrize("error", [AgentUnreachableError, DatabaseDownError])
+async def test_transient_trouble_passes_on_and_who_answered_is_remembered(cluster, error):
+    """The next agent answers, and is asked first from then on, also when the first is back."""
+    cluster.trouble = {"10.0.0.1": error}
+
+    async with cluster.client as client:
+        first = await client.ask(cluster.question)
+        cluster.trouble = {}
+        second = await client.ask(cluster.question)
+
+    assert first == second == "answer of 10.0.0.2"
+    assert cluster.asked == ["10.0.0.1", "10.0.0.2", "10.0.0.2"]
+
+
+async def test_round_goes_on_behind_the_last_agent(cluster):
+    """The turn starts at the current agent and comes round to the first."""
+    async with cluster.client as client:
+        cluster.trouble = {"10.0.0.1": AgentUnreachableError, "10.0.0.2": AgentUnreachableError}
+        await client.ask(cluster.question)
+        cluster.asked.clear()
+        cluster.trouble = {"10.0.0.3": AgentUnreachableError}
+        answer = await client.ask(cluster.question)
+
+    assert answer == "answer of 10.0.0.1"
+    assert cluster.asked == ["10.0.0.3", "10.0.0.1"]
+
+
+async def test_when_nobody_answers_all_are_named(cluster):
+    """Each is asked once; the last error names the others, also after pickling."""
+    cluster.trouble = {
+        "10.0.0.1": AgentUnreachableError,
+        "10.0.0.2": DatabaseDownError,
+        "10.0.0.3": AgentUnreachableError,
+    }
+
+    async with cluster.client as client:
+        with pytest.raises(AgentUnreachableError) as caught:
+            await client.ask(cluster.question)
+        assert client.current.address.ip == "10.0.0.1"
+
+    text = str(pickle.loads(pickle.dumps(caught.value)))
+    assert cluster.asked == list(IPS)
+    assert caught.value.transient
+    assert "10.0.0.3:2886: trouble 10.0.0.3" in text
+    assert "10.0.0.1:2886 [unreachable]; 10.0.0.2:2886 [database-down]" in text
+
+
+@pytest.mark.parametrize("error", [NotAuthorizedError, IdentityMismatchError, OutcomeUnknownError])
+async def test_what_others_would_say_as_well_is_raised_at_once(cluster, error):
+    """A refusal, and above all a write of unknown outcome, is never tried elsewhere."""
+    cluster.trouble = {"10.0.0.1": error}
+
+    async with cluster.client as client:
+        with pytest.raises(error):
+            await client.ask(cluster.question)
+
+    assert cluster.asked == ["10.0.0.1"]
+
+
+async def test_agents_learnt_later_are_asked_too(cluster):
+    """An agent from the topology joins the round once, with the credentials of the first."""
+    async with cluster.client as client:
+        added = client.add(AgentAddress("10.0.0.4"))
+        again = client.add(AgentAddress("10.0.0.4"))
+        cluster.trouble = dict.fromkeys(IPS, AgentUnreachableError)
+        answer = await client.ask(cluster.question)
+
+    assert added is again
+    assert answer == "answer of 10.0.0.4"
+    assert len(client.clients) == 4
+    assert "10.0.0.4:2886" in repr(client)
+
+
+def test_a_cluster_has_agents():
+    """Without an agent there is nobody to ask."""
+    with pytest.raises(ValueError):
+        ClusterClient([])

@@ -1,0 +1,110 @@
+"""Do all errors survive a process border, and say who, what and what next?"""
+
+import inspect
+import pickle
+from datetime import UTC, datetime
+
+import pytest
+
+from obscale import errors
+
+TREE = [
+    error
+    for _, error in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(error, errors.ObscaleError)
+]
+FIELDS = {
+    "message": "something happened",
+    "agent": "10.0.0.1:2886",
+    "step": "read DAG 17",
+    "hint": "look there",
+    "trace_id": "29b9c2717c65d7bc",
+    "code": "Task.NotFound",
+    "status": 503,
+    "header_expires_at": datetime(2026, 5, 8, 10, tzinfo=UTC),
+    "problems": ("first", "second"),
+}
+
+
+def filled(error):
+    """An error with a value in every field its constructor takes."""
+    names = [name for name in inspect.signature(error.__init__).parameters if name != "self"]
+    unknown = set(names) - set(FIELDS)
+    assert not unknown, f"{error.__name__} takes {unknown}: give them a value in FIELDS"
+    return error(*(FIELDS[name] for name in names)), names
+
+
+@pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)
+def test_error_survives_pickling(error):
+    """Between two processes an error keeps its class, text and fields."""
+    raised, names = filled(error)
+
+    copy = pickle.loads(pickle.dumps(raised))
+
+    assert type(copy) is error
+    assert str(copy) == str(raised)
+    assert copy.transient is raised.transient
+    for name in names:
+        assert getattr(copy, name) == FIELDS[name]
+
+
+@pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)
+def test_error_has_a_kind_of_its_own_and_stands_in_the_table(error):
+    """Machines tell errors apart by `kind`; people find each in the table at the top."""
+    same = [other.__name__ for other in TREE if other.kind == error.kind]
+
+    assert same == [error.__name__]
+    assert error.__name__ in (errors.__doc__ or "")
+
+
+@pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)
+def test_error_is_one_line_with_a_next_step(error):
+    """Every error says in one line what happened and what to do next."""
+    raised, names = filled(error)
+
+    text = str(raised)
+
+    assert "something happened" in text
+    assert text.endswith("Next: look there")
+    assert "\n" not in text
+    for name in set(names) & {"agent", "step", "trace_id"}:
+        assert FIELDS[name] in text
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (errors.AgentUnreachableError("no answer"), True),
+        (errors.DatabaseDownError("no database"), True),
+        (errors.AgentTroubleError("panic"), True),
+        (errors.AgentProtocolError("bad gateway", status=502), True),
+        (errors.AgentProtocolError("html", status=200), False),
+        (errors.AgentProtocolError("no TLS"), False),
+        (errors.OutcomeUnknownError("no answer"), False),
+        (errors.NotAuthorizedError("no"), False),
+        (errors.UnderMaintenanceError("locked"), False),
+        (errors.DagNotFoundError("gone"), False),
+    ],
+    ids=lambda value: f"{type(value).__name__}" if isinstance(value, Exception) else str(value),
+)
+def test_only_what_may_pass_by_itself_is_transient(error, transient):
+    """A read is asked again only after an error that may pass; a write without answer never is."""
+    assert error.transient is transient
+
+
+def test_refusal_names_the_code_people_search_for():
+    """A refusal shows obshell's own code, the agent and what was asked."""
+    refusal = errors.UnderMaintenanceError(
+        "a DAG is running",
+        "10.0.0.1:2886",
+        "scale_out",
+        "obscale watch prod",
+        "4f1c",
+        "OB.Cluster.UnderMaintenanceWithDag",
+        500,
+    )
+
+    assert str(refusal) == (
+        "10.0.0.1:2886 refused scale_out [OB.Cluster.UnderMaintenanceWithDag]: a DAG is running "
+        "(trace 4f1c). Next: obscale watch prod"
+    )
