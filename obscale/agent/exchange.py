@@ -168,6 +168,8 @@ class Exchange:
         except httpx.TimeoutException as error:
             raise LostAnswerError(f"no answer within {seconds:g} seconds") from error
         except httpx.RequestError as error:
+            if _is_certificate_wanted(error):
+                raise self._explain(error, step, trace_id) from error
             raise LostAnswerError(f"the connection broke ({_reason(error)})") from error
         elapsed = time.monotonic() - started
         return Answer(
@@ -214,7 +216,7 @@ class Exchange:
                 f"the TLS handshake failed: {cause.reason or _reason(error)}",
                 agent,
                 step,
-                "does the agent ask for a client certificate, or speak an older TLS than 1.2",
+                "see whether the agent wants a client certificate, or another version of TLS",
                 trace_id,
             )
         return AgentUnreachableError(
@@ -246,10 +248,20 @@ def _open_transport(address: AgentAddress, tls: Tls) -> httpx.AsyncHTTPTransport
 def _find_ssl_error(error: BaseException) -> ssl.SSLError | None:
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, ssl.SSLError):
+        # The two "want" errors are how an unfinished handshake waits for the network.
+        if isinstance(seen, ssl.SSLError) and not isinstance(
+            seen, ssl.SSLWantReadError | ssl.SSLWantWriteError
+        ):
             return seen
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+def _is_certificate_wanted(error: httpx.RequestError) -> bool:
+    # With TLS 1.3 the agent refuses us only after our side of the handshake is done: the refusal
+    # meets the first read. The request has not been looked at.
+    cause = _find_ssl_error(error)
+    return cause is not None and "CERTIFICATE_REQUIRED" in (cause.reason or "")
 
 
 def _reason(error: httpx.RequestError) -> str:

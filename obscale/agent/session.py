@@ -316,8 +316,9 @@ class Session:
         )
 
     def _silence_hint(self) -> str:
-        other = "http" if self._exchange.address.scheme == "https" else "https"
-        return f"ask again; if it never answers, see whether it speaks {other}://"
+        if self._exchange.address.scheme == "https":
+            return "ask again; if it never answers, see whether it wants a client certificate"
+        return "ask again; if it never answers, see whether it speaks TLS: write https://…"
 
 
 def _part(info: AgentInfo) -> tuple[object, ...]:

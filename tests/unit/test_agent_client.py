@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import ssl
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -432,6 +433,23 @@ async def test_lost_answer_to_a_read_may_be_asked_again(agent, error):
     assert caught.value.transient
     assert caught.value.agent == "10.0.0.1:2886"
     assert agent.count("GET", "/api/v1/ob/info") == 1
+
+
+async def test_agent_that_wants_a_certificate_after_the_handshake_says_so():
+    """With TLS 1.3 the refusal meets the first read; it is told apart from a broken connection."""
+
+    def refuse(_request):
+        alert = ssl.SSLError(1, "alert")
+        alert.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+        raise httpx.ReadError("") from alert
+
+    async with AgentClient(
+        AgentAddress("10.0.0.1", scheme="https"), transport=httpx.MockTransport(refuse)
+    ) as client:
+        with pytest.raises(AgentProtocolError, match="TLSV13_ALERT_CERTIFICATE_REQUIRED") as caught:
+            await client.read_info()
+
+    assert "client certificate" in caught.value.hint
 
 
 async def test_answer_that_trickles_is_cut_off_by_the_whole_limit():
