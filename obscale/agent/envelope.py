@@ -19,6 +19,7 @@ EXCERPT_LENGTH: Final = 200
 EXCERPT_SOURCE_BYTES: Final = 65536
 """Bytes of an unreadable answer that are looked at for the excerpt."""
 OK_STATUS: Final = 200
+NO_CONTENT_STATUS: Final = 204
 FIRST_REDIRECT_STATUS: Final = 300
 FIRST_ERROR_STATUS: Final = 400
 ABSENT_STATUSES: Final = frozenset({OK_STATUS, NOT_FOUND_STATUS, 405, 501})
@@ -96,7 +97,7 @@ def open_envelope(
         NotSupportedError: An optional endpoint answered as an agent does that has no such endpoint.
         AgentProtocolError: The answer is not obshell's.
     """
-    if not body and FIRST_REDIRECT_STATUS > status != OK_STATUS:
+    if status == NO_CONTENT_STATUS:
         return Envelope(status)
     parsed = _parse(body)
     if isinstance(parsed, dict) and "successful" in parsed:
