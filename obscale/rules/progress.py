@@ -1,0 +1,181 @@
+"""What happened between two looks at a DAG, where does it stand, and when to look again?"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from obscale.agent.models import Dag, Node, Operator, State, SubTask, joined_address
+
+QUICKEST_SECONDS: Final = 0.3
+"""Shortest pause. obshell's scheduler ticks once a second (ob/agent/engine/scheduler, 4.5.0.0)."""
+QUIET_AFTER_SECONDS: Final = 3.0
+"""A quick stage takes two ticks; one that is still for longer waits for something slow."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is different since the last look, ready to be said."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a DAG stands; `percent` counts stages done and falls during a rollback."""
+
+    stage: int
+    max_stage: int
+    node: str
+    state: State
+    operator: Operator
+    percent: float
+
+    @property
+    def text(self) -> str:
+        """One line for below the bar, e.g. `stage 5/9 Wait remote start finish (RUNNING)`."""
+        undoing = " undoing" if self.operator is Operator.ROLLBACK else ""
+        return f"stage {self.stage}/{self.max_stage}{undoing} {self.node} ({self.state})".strip()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where a FAILED DAG failed: the agent executed the node, its last log line is the reason."""
+
+    stage: int
+    max_stage: int
+    node: str
+    agent: str
+    last_log: str
+
+
+def progress_of(dag: Dag) -> Progress:
+    """Read where a DAG stands."""
+    node = dag.current_node
+    done = _stages_done(dag)
+    percent = 100.0 * done / dag.max_stage if dag.max_stage else 0.0
+    return Progress(
+        stage=dag.stage,
+        max_stage=dag.max_stage,
+        node=node.title if node else dag.name,
+        state=dag.state,
+        operator=dag.operator,
+        percent=round(percent, 1),
+    )
+
+
+def describe_progress(previous: Dag | None, current: Dag) -> tuple[Change, ...]:
+    """Say what is different; the same DAG twice gives nothing.
+
+    Args:
+        previous: The DAG at the last look; None at the first.
+        current: The DAG now, both read with details.
+
+    Returns:
+        Changes in the order they make sense: the DAG's own, then its nodes' by stage. New log lines
+        of a sub task count as change, so that a slow stage that still speaks is not called stalled.
+    """
+    changes: list[Change] = []
+    if previous is None:
+        changes.append(
+            Change(
+                "dag.seen",
+                f"dag.seen dag={current.id} name={current.name!r} "
+                f"stage={current.stage}/{current.max_stage} state={current.state}",
+            )
+        )
+    elif (previous.state, previous.operator) != (current.state, current.operator) and (
+        not current.is_terminal
+    ):
+        changes.append(
+            Change("dag.state", f"dag.state state={current.state} operator={current.operator}")
+        )
+    old_nodes = previous.nodes if previous else ()
+    for number, node in enumerate(current.nodes, start=1):
+        old = old_nodes[number - 1] if number <= len(old_nodes) else None
+        changes.extend(_node_changes(old, node, number, current.max_stage))
+    if current.is_terminal and (
+        previous is None or (previous.state, previous.operator) != (current.state, current.operator)
+    ):
+        changes.append(
+            Change("dag.ended", f"dag.ended state={current.state} operator={current.operator}")
+        )
+    return tuple(changes)
+
+
+def failure_of(dag: Dag) -> Failure:
+    """Name the place of a FAILED DAG's failure; empty texts where the agent did not say."""
+    node = next((node for node in dag.nodes if node.state is State.FAILED), dag.current_node)
+    sub_task = _speaking_sub_task(node)
+    agent = sub_task.execute_agent if sub_task else None
+    logs = sub_task.task_logs if sub_task else ()
+    return Failure(
+        stage=dag.stage,
+        max_stage=dag.max_stage,
+        node=node.title if node else dag.name,
+        agent=joined_address(agent.ip, agent.port) if agent else "an unnamed agent",
+        last_log=logs[-1] if logs else "it left no log line",
+    )
+
+
+def next_poll_seconds(dag: Dag | None, unchanged_seconds: float, longest_seconds: float) -> float:
+    """Decide how long to pause: often while stages change quickly, and near the end; else rarely.
+
+    Args:
+        dag: The DAG at the last look; None when there was no answer.
+        unchanged_seconds: How long nothing has changed.
+        longest_seconds: The slowest rhythm the operator allows.
+    """
+    if dag is None:
+        return longest_seconds
+    if unchanged_seconds < QUIET_AFTER_SECONDS or dag.stage >= dag.max_stage:
+        return min(QUICKEST_SECONDS, longest_seconds)
+    # Slow stages are looked at less and less often, a tenth of the time they have been still.
+    return min(max(QUICKEST_SECONDS, unchanged_seconds / 10), longest_seconds)
+
+
+def _stages_done(dag: Dag) -> int:
+    if dag.is_done:
+        return dag.max_stage
+    if not dag.nodes:
+        return max(dag.stage - 1, 0)
+    undone = Operator.ROLLBACK
+    return sum(n.state is State.SUCCEED and n.operator is not undone for n in dag.nodes)
+
+
+def _node_changes(old: Node | None, node: Node, number: int, max_stage: int) -> tuple[Change, ...]:
+    changes: list[Change] = []
+    place = f"node={node.title!r} stage={number}/{max_stage}"
+    undoing = " operator=ROLLBACK" if node.operator is Operator.ROLLBACK else ""
+    was = (old.state, old.operator) if old else (State.PENDING, Operator.RUN)
+    if was != (node.state, node.operator):
+        match node.state:
+            case State.RUNNING:
+                changes.append(Change("dag.node_started", f"dag.node_started {place}{undoing}"))
+            case State.SUCCEED:
+                changes.append(Change("dag.node_ended", f"dag.node_ended {place}{undoing}"))
+            case State.FAILED:
+                last = _last_log(node)
+                changes.append(Change("dag.node_failed", f"dag.node_failed {place} log={last!r}"))
+            case State.PENDING | State.READY:
+                pass
+            case _:
+                changes.append(Change("dag.node_state", f"dag.node_state {place} {node.state}"))
+    if node.state is State.RUNNING and old and _log_count(old) < _log_count(node):
+        last = _last_log(node)
+        changes.append(Change("dag.node_spoke", f"dag.node_spoke {place} log={last!r}"))
+    return tuple(changes)
+
+
+def _speaking_sub_task(node: Node | None) -> SubTask | None:
+    if node is None or not node.sub_tasks:
+        return None
+    return next((s for s in node.sub_tasks if s.state is State.FAILED), node.sub_tasks[0])
+
+
+def _last_log(node: Node) -> str:
+    sub_task = _speaking_sub_task(node)
+    return sub_task.task_logs[-1] if sub_task and sub_task.task_logs else ""
+
+
+def _log_count(node: Node) -> int:
+    return sum(len(sub_task.task_logs) for sub_task in node.sub_tasks)
