@@ -144,14 +144,19 @@ def holds_lock(dag: Dag) -> bool:
     return kind_locks and dag.state is not State.SUCCEED
 
 
-def is_ours(dag: Dag, sighting: Sighting) -> bool:
-    """Whether a cluster DAG adds the sighting's target: by its own log, or by the target's word."""
+def is_scale_out_of(dag: Dag, target: str, local: Dag | None) -> bool:
+    """Whether a cluster DAG adds a target: by the DAG's own log, or by the target's word.
+
+    Args:
+        dag: The cluster DAG, with details.
+        target: `ip:port` of the agent.
+        local: The target's newest local DAG.
+    """
     if dag.name != SCALE_OUT:
         return False
-    named = target_of(dag)
-    if named:
-        return named == sighting.target
-    return main_dag_of(sighting.target_dag) == dag.id
+    if named := target_of(dag):
+        return named == target
+    return main_dag_of(local) == dag.id
 
 
 def main_dag_of(local: Dag | None) -> str:
@@ -169,7 +174,7 @@ def decide_submission(sighting: Sighting, zone: str) -> Submission:
         zone: The zone asked for.
     """
     for dag in sighting.unfinished:
-        if is_ours(dag, sighting):
+        if is_scale_out_of(dag, sighting.target, sighting.target_dag):
             how = "stands FAILED" if dag.is_failed else f"is {dag.state}"
             return Adopt(dag.id, f"a scale-out of {sighting.target} {how}")
     if membership := _membership(sighting, zone):
@@ -197,7 +202,7 @@ def decide_after_lost_answer(
     seen = [*sighting.unfinished, *([sighting.last_dag] if sighting.last_dag else [])]
     newer = [dag for dag in seen if dag.dag_id > baseline and dag.name == SCALE_OUT]
     for dag in newer:
-        if is_ours(dag, sighting):
+        if is_scale_out_of(dag, sighting.target, sighting.target_dag):
             return Adopt(dag.id, "found after its answer was lost")
     membership = _membership(sighting, zone)
     if isinstance(membership, AlreadyMember):
