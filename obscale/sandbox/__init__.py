@@ -1,0 +1,27 @@
+"""Which simulated OceanBase clusters speak obshell's real protocol here?
+
+async with serve(World(default_config(), clock=ScaledClock(speed=30.0))) as door:
+    print(door.ready)
+"""
+
+from obscale.sandbox.clock import Clock, ManualClock, ScaledClock
+from obscale.sandbox.config import ConfigError, WorldConfig, default_config, load_config
+from obscale.sandbox.doors import Door, in_process, serve
+from obscale.sandbox.faults import Fault
+from obscale.sandbox.world import RequestRecord, World
+
+__all__ = [
+    "Clock",
+    "ConfigError",
+    "Door",
+    "Fault",
+    "ManualClock",
+    "RequestRecord",
+    "ScaledClock",
+    "World",
+    "WorldConfig",
+    "default_config",
+    "in_process",
+    "load_config",
+    "serve",
+]

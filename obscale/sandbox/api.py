@@ -1,0 +1,236 @@
+"""How does a request to one agent become an answer?
+
+The order is obshell's: decrypt header and body on every route, give a trace id, authenticate on
+protected routes, then let the endpoint answer. Source: ob/agent/api/{agent_route.go,
+common/middleware.go}, ob/agent/lib/http/response.go, 4.5.0.0.
+"""
+
+import json
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, unquote
+
+from starlette.routing import compile_path
+
+from obscale.sandbox.agents import Agent
+from obscale.sandbox.call import NO_CONTENT, NO_DATA, Call
+from obscale.sandbox.clock import go_time
+from obscale.sandbox.errors import ABSENT, Panic, Refusal, printed_error, unexpected
+from obscale.sandbox.opening import authenticate, open_body, open_header
+from obscale.sandbox.world import RequestRecord
+
+if TYPE_CHECKING:
+    from obscale.sandbox.world import World
+
+BASE: Final = "/api/v1"
+BASES: Final = (BASE, "/rpc/v1")
+STATUS_PATH: Final = "/api/v1/status"
+TRACE_HEADER: Final = "x-obshell-trace-id"
+TRACE_BYTES: Final = 8
+JSON_TYPE: Final = "application/json"
+EARLY_JSON_TYPE: Final = "application/json; charset=utf-8"
+INDEX_PAGE: Final = "<!doctype html><html><head><title>OBShell</title></head><body></body></html>"
+OK: Final = 200
+NO_CONTENT_STATUS: Final = 204
+MOVED: Final = 301
+REDIRECT: Final = 307
+NOT_FOUND: Final = 404
+
+request_log = logging.getLogger("obscale.sandbox.requests")
+
+Handler = Callable[[Call], Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What came in on the wire; header names in lower case, `target` exactly as sent."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What goes out, or does not.
+
+    Attributes:
+        dropped: The connection breaks before the answer.
+        delay_seconds: Real seconds to wait before answering.
+    """
+
+    status: int
+    content_type: str
+    body: bytes
+    location: str = ""
+    dropped: bool = False
+    delay_seconds: float = 0.0
+
+
+class Endpoint:
+    """One route.
+
+    Args:
+        method: HTTP method.
+        path: Path below the base, `{name}` for its parts.
+        handler: Answers it.
+        since: Feature of `SINCE` it came with; empty for always.
+        is_open: No header is needed.
+    """
+
+    def __init__(
+        self, method: str, path: str, handler: Handler, *, since: str = "", is_open: bool = False
+    ) -> None:
+        self.method = method
+        self.handler = handler
+        self.since = since
+        self.is_open = is_open
+        self.path = BASE + path
+        self.pattern = compile_path(BASE + path)[0]
+
+    def serves(self, agent: Agent) -> bool:
+        """Whether this agent's release has it."""
+        return not self.since or agent.has(self.since)
+
+
+class Api:
+    """Speaks for every agent of a world.
+
+    Args:
+        world: The world.
+        endpoints: All routes; the first that matches answers.
+    """
+
+    def __init__(self, world: "World", endpoints: tuple[Endpoint, ...]) -> None:
+        self.world = world
+        self._endpoints = endpoints
+
+    def answer(self, agent: Agent, request: Request) -> Reply:
+        """Carry a request out and record it."""
+        self.world.sync()
+        last_word = request.target.partition("?")[0].rpartition("/")[2]
+        reply, trace_id = self._answer(agent, request, last_word)
+        self.world.requests.append(
+            RequestRecord(
+                self.world.engine.now,
+                agent.address,
+                request.method,
+                request.target,
+                reply.status,
+                trace_id,
+            )
+        )
+        request_log.info("%s %s %s %s", agent.address, request.method, request.target, reply.status)
+        return self._disturbed(agent, reply, last_word)
+
+    def _answer(self, agent: Agent, request: Request, last_word: str) -> tuple[Reply, str]:
+        path = request.target.partition("?")[0]
+        elsewhere = self._elsewhere(agent, request.method, path)
+        if elsewhere is not None:
+            return elsewhere, ""
+        trace_id = request.headers.get(TRACE_HEADER, "") or secrets.token_hex(TRACE_BYTES)
+        if path == STATUS_PATH:
+            trace_id = ""
+        try:
+            if self.world.draw("panic", target=agent.address, to=last_word):
+                return self._panicked(agent), ""
+            data = self._carry_out(agent, request, path)
+        except Refusal as refusal:
+            trace_id = trace_id if refusal.traced else ""
+            return self._refused(agent, refusal, trace_id), trace_id
+        except Panic:
+            return self._panicked(agent), ""
+        return self._succeeded(agent, data, trace_id), trace_id
+
+    def _elsewhere(self, agent: Agent, method: str, path: str) -> Reply | None:
+        """What lies outside the API, or beside it by a slash: dashboard, proxy prefix, redirect."""
+        if not path.startswith(BASES):
+            if any(base in path for base in BASES):
+                return Reply(NOT_FOUND, "text/plain", b"404 page not found")
+            return Reply(OK, "text/html; charset=utf-8", INDEX_PAGE.encode())
+        bare = path.rstrip("/")
+        if bare != path and self._route(agent, method, bare) is not None:
+            return Reply(MOVED if method == "GET" else REDIRECT, "text/html", b"", location=bare)
+        return None
+
+    def _carry_out(self, agent: Agent, request: Request, path: str) -> Any:
+        wall = self.world.wall_of(agent, self.world.engine.now)
+        opened = open_header(agent, request.headers)
+        body, keys = request.body, opened.keys if opened else b""
+        if opened is not None and opened.uri is not None and body:
+            body = open_body(body, keys)
+        route = self._route(agent, request.method, path)
+        if route is None:
+            raise Refusal(NOT_FOUND, "Common.NotFound", "Element not found: 404 not found")
+        endpoint, names = route
+        if not endpoint.is_open:
+            authenticate(agent, opened, request.target, wall)
+        query = dict(parse_qsl(request.target.partition("?")[2], keep_blank_values=True))
+        return endpoint.handler(Call(self.world, agent, names, query, body, keys, wall))
+
+    def _route(
+        self, agent: Agent, method: str, path: str
+    ) -> tuple[Endpoint, dict[str, str]] | None:
+        for endpoint in self._endpoints:
+            match = endpoint.pattern.match(path) if endpoint.method == method else None
+            if match and endpoint.serves(agent):
+                return endpoint, {name: unquote(part) for name, part in match.groupdict().items()}
+        return None
+
+    def _succeeded(self, agent: Agent, data: Any, trace_id: str) -> Reply:
+        if data is NO_CONTENT:
+            return Reply(NO_CONTENT_STATUS, JSON_TYPE, b"")
+        envelope = self._envelope(agent, OK, trace_id)
+        if data is not NO_DATA:
+            envelope["data"] = {"contents": data} if isinstance(data, list) else data
+        return Reply(OK, JSON_TYPE, _encode(envelope))
+
+    def _refused(self, agent: Agent, refusal: Refusal, trace_id: str) -> Reply:
+        status, error = printed_error(refusal, agent)
+        envelope = self._envelope(agent, status, trace_id)
+        if refusal.data is not ABSENT:
+            envelope["data"] = refusal.data
+        envelope["error"] = error
+        return Reply(status, JSON_TYPE if refusal.traced else EARLY_JSON_TYPE, _encode(envelope))
+
+    def _panicked(self, agent: Agent) -> Reply:
+        """The page prepared at the agent's start, with the time of that start."""
+        status, error = printed_error(unexpected("Internal Server Error"), agent)
+        envelope = self._envelope(agent, status, "")
+        started_at = self.world.wall_of(agent, agent.started_at_virtual)
+        envelope["timestamp"] = go_time(started_at, self.world.config.utc_offset_minutes)
+        return Reply(status, EARLY_JSON_TYPE, _encode(envelope | {"error": error}))
+
+    def _envelope(self, agent: Agent, status: int, trace_id: str) -> dict[str, Any]:
+        # The clock, not the engine: between two ticks time passes on the wall.
+        wall = self.world.wall_of(agent, self.world.clock.now())
+        return {
+            "successful": status < 400,  # noqa: PLR2004 - HTTP's border between success and error
+            "timestamp": go_time(wall, self.world.config.utc_offset_minutes),
+            "duration": 0,
+            "status": status,
+            "traceId": trace_id,
+        }
+
+    def _disturbed(self, agent: Agent, reply: Reply, last_word: str) -> Reply:
+        """Play the cards that sit between the agent and its client."""
+        draw = self.world.draw
+        if draw("drop_answer", target=agent.address, to=last_word):
+            return Reply(reply.status, reply.content_type, b"", dropped=True)
+        delay = draw("delay_answer", target=agent.address, to=last_word)
+        seconds = (delay.seconds or 0.0) if delay else 0.0
+        garbled = draw("garble_answer", target=agent.address, to=last_word)
+        if garbled:
+            text = (garbled.text or "").encode()
+            return Reply(OK, "text/html", text, delay_seconds=seconds)
+        return Reply(
+            reply.status, reply.content_type, reply.body, reply.location, delay_seconds=seconds
+        )
+
+
+def _encode(envelope: dict[str, Any]) -> bytes:
+    return json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()

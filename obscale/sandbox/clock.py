@@ -1,0 +1,94 @@
+"""What time is it in the simulated world, and on its agents' wall clocks?
+
+Two times run side by side. *Virtual* seconds drive the DAG engine: they start at zero and may run
+faster than real time. *Wall* time is what agents print and compare (`ts`, `/time`, envelopes).
+"""
+
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final, Protocol
+
+DEFAULT_EPOCH_SECONDS: Final = 1_778_205_600.0
+"""Wall instant of virtual second 0 under a manual clock: 2026-05-08T10:00:00+08:00."""
+GO_ZERO_TIME: Final = "0001-01-01T00:00:00Z"
+"""How Go prints a time that was never set. Source: Go time package, RFC3339Nano."""
+NANOSECONDS: Final = 1_000_000_000
+MICROSECOND_DIGITS: Final = 6
+
+
+class Clock(Protocol):
+    """Answers both times; `World` asks it before every request."""
+
+    def now(self) -> float:
+        """Virtual seconds since the world began."""
+        ...
+
+    def wall_at(self, virtual_seconds: float) -> float:
+        """Unix seconds of the wall instant that belongs to a virtual one."""
+        ...
+
+
+class ManualClock:
+    """Stands still until told to move: for tests that assert on exact ticks.
+
+    Args:
+        epoch_seconds: Unix seconds shown at virtual second 0.
+    """
+
+    def __init__(self, epoch_seconds: float = DEFAULT_EPOCH_SECONDS) -> None:
+        self._epoch = epoch_seconds
+        self._now = 0.0
+
+    def now(self) -> float:
+        """Virtual seconds since the world began."""
+        return self._now
+
+    def wall_at(self, virtual_seconds: float) -> float:
+        """Epoch plus virtual seconds: one virtual second is one second on the wall."""
+        return self._epoch + virtual_seconds
+
+    def advance(self, seconds: float) -> None:
+        """Move forward; negative steps are refused with `ValueError`."""
+        if seconds < 0:
+            raise ValueError(f"time does not run backwards: {seconds}")
+        self._now += seconds
+
+
+class ScaledClock:
+    """Runs by itself, `speed` virtual seconds in every real one.
+
+    Args:
+        speed: 1.0 is real pace, 30.0 lets a 30 s scale-out pass in one second.
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
+        if speed <= 0:
+            raise ValueError(f"speed must be positive, not {speed}")
+        self.speed = speed
+        self._started = time.monotonic()
+        self._epoch = time.time()
+
+    def now(self) -> float:
+        """Virtual seconds since the world began."""
+        return (time.monotonic() - self._started) * self.speed
+
+    def wall_at(self, virtual_seconds: float) -> float:
+        """The real instant at which that virtual second passed, or will pass."""
+        return self._epoch + virtual_seconds / self.speed
+
+
+def go_time(unix_seconds: float, offset_minutes: int, digits: int = 9) -> str:
+    """RFC 3339 as Go prints it: trailing zeros cut, `Z` for UTC.
+
+    Args:
+        unix_seconds: The instant.
+        offset_minutes: The server's zone, minutes east of Greenwich.
+        digits: Precision kept, 9 for Go's own times, 6 for OceanBase rows, 0 for whole seconds.
+    """
+    whole, nanos = divmod(round(unix_seconds * NANOSECONDS), NANOSECONDS)
+    moment = datetime.fromtimestamp(whole, tz=UTC).astimezone(
+        timezone(timedelta(minutes=offset_minutes))
+    )
+    fraction = f"{nanos:09d}"[:digits].rstrip("0")
+    zone = "Z" if offset_minutes == 0 else moment.isoformat()[-6:]
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{'.' + fraction if fraction else ''}{zone}"

@@ -1,0 +1,281 @@
+"""How do requests reach the simulated agents: over real sockets, or in the same process?
+
+Both doors lead to the same application. The socket door gives every agent its own listening
+address and closes it while the agent is down, so that clients see a refused connection.
+"""
+
+import asyncio
+import functools
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import uvicorn
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from obscale.sandbox.agents import Agent
+from obscale.sandbox.api import Api, Request
+from obscale.sandbox.endpoints import ENDPOINTS
+from obscale.sandbox.tls import write_certificates
+
+if TYPE_CHECKING:
+    from obscale.sandbox.world import World
+
+FALLBACK_IP: Final = "127.0.0.1"
+FALLBACK_RPC_PORTS_FROM: Final = 12_882
+"""Servers that had to move to one address keep the usual 2882 free for one that joins."""
+BACKLOG: Final = 128
+SILENCE_POLL_SECONDS: Final = 0.1
+START_POLL_SECONDS: Final = 0.005
+
+
+class AnswerDroppedError(Exception):
+    """The connection is to break without an answer."""
+
+
+def application(world: "World") -> ASGIApp:
+    """The ASGI application of a world; `scope["server"]` chooses the agent."""
+    api = Api(world, ENDPOINTS)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"unexpected scope {scope['type']}")
+        agent = world.find(*scope["server"][:2])
+        if agent is None or agent.down:
+            raise AnswerDroppedError
+        while agent.silent:  # noqa: ASYNC110 - a clock that runs by itself offers no event
+            await asyncio.sleep(SILENCE_POLL_SECONDS)
+        request = HttpRequest(scope, receive)
+        target = scope["raw_path"].decode("latin-1")
+        if query := scope["query_string"].decode("latin-1"):
+            target += f"?{query}"
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        body = await request.body()
+        reply = api.answer(agent, Request(request.method, target, headers, body))
+        if reply.delay_seconds:
+            await asyncio.sleep(reply.delay_seconds)
+        if reply.dropped:
+            raise AnswerDroppedError
+        response = Response(reply.body, reply.status)
+        response.headers["content-type"] = reply.content_type
+        if reply.location:
+            response.headers["location"] = reply.location
+        await response(scope, receive, send)
+
+    return app
+
+
+class InProcess(httpx.AsyncBaseTransport):
+    """Carries httpx requests to the agents of a world without any socket.
+
+    A down or unknown agent is `httpx.ConnectError`, a silent one `httpx.ReadTimeout`, a dropped
+    answer `httpx.RemoteProtocolError`. The scheme is not looked at.
+    """
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._inner = httpx.ASGITransport(app=application(world))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        host, port = request.url.host, request.url.port or 0
+        self._world.sync()
+        agent = self._world.find(host, port)
+        if agent is None or agent.down:
+            raise httpx.ConnectError(f"connection to {host}:{port} refused", request=request)
+        if agent.silent:
+            raise httpx.ReadTimeout(f"{host}:{port} is silent", request=request)
+        try:
+            return await self._inner.handle_async_request(request)
+        except AnswerDroppedError:
+            raise httpx.RemoteProtocolError(
+                "Server disconnected without sending a response.", request=request
+            ) from None
+
+
+def in_process(world: "World") -> httpx.AsyncBaseTransport:
+    """A transport for `httpx.AsyncClient` that leads straight into the world."""
+    return InProcess(world)
+
+
+@dataclass(frozen=True)
+class Door:
+    """An open socket door.
+
+    Attributes:
+        ready: Addresses and passwords, see `World.ready_line`.
+        scheme: `http` or `https`.
+        ca_path: Certificate to trust in a TLS world, else `None`.
+    """
+
+    ready: dict[str, Any]
+    scheme: str
+    ca_path: Path | None
+
+
+@asynccontextmanager
+async def serve(world: "World") -> AsyncIterator[Door]:
+    """Listen on every agent's address until the context ends.
+
+    Agents with port 0 get their port here; where an address cannot be bound the agent moves to
+    127.0.0.1 and a free port, and the world calls it by that name from then on.
+
+    Raises:
+        OSError: Not even a fallback address can be bound.
+    """
+    sockets = {id(agent): _bind_or_move(agent) for agent in world.agents}
+    with tempfile.TemporaryDirectory(prefix="obscale-sandbox-") as folder:
+        ca_path: Path | None = None
+        options: dict[str, Any] = {}
+        if world.config.tls:
+            files = write_certificates(Path(folder), [agent.ip for agent in world.agents])
+            ca_path = files.ca
+            options = {"ssl_certfile": files.certificate, "ssl_keyfile": files.key}
+        listeners = _Listeners(world, options)
+        try:
+            await listeners.open(sockets)
+            yield Door(world.ready_line(), "https" if world.config.tls else "http", ca_path)
+        finally:
+            await listeners.close()
+
+
+class _Listeners:
+    """One uvicorn server, one listening socket per agent that is up."""
+
+    def __init__(self, world: "World", options: dict[str, Any]) -> None:
+        self._world = world
+        self._transports: dict[Any, asyncio.Transport] = {}
+        self._listening: dict[int, asyncio.Server] = {}
+        self._protocol = _protocol(self._transports)
+        self._config = uvicorn.Config(
+            self._breaking(application(world)),
+            http=self._protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            **options,
+        )
+        self._config.load()
+        self._server = uvicorn.Server(self._config)
+        self._server.lifespan = self._config.lifespan_class(self._config)
+        self._ticking: asyncio.Task[None] | None = None
+        self._changes: set[asyncio.Task[None]] = set()
+
+    async def open(self, sockets: dict[int, socket.socket]) -> None:
+        """Accept connections on the given sockets, one per agent."""
+        self._ticking = asyncio.create_task(self._server.main_loop())
+        for agent in self._world.agents:
+            sock = sockets[id(agent)]
+            if agent.down:
+                sock.close()
+            else:
+                await self._listen(agent, sock)
+        self._world.watchers.append(self._changed)
+
+    async def close(self) -> None:
+        """Refuse new connections and end the open ones."""
+        self._world.watchers.remove(self._changed)
+        for change in list(self._changes):
+            await change
+        for listening in self._listening.values():
+            listening.close()
+        for transport in list(self._transports.values()):
+            transport.abort()
+        self._server.should_exit = True
+        if self._ticking is not None:
+            await self._ticking
+        # Connections end in callbacks; let them run before the loop goes away.
+        await asyncio.sleep(0)
+
+    async def _listen(self, agent: Agent, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        protocol = functools.partial(
+            self._protocol,
+            config=self._config,
+            server_state=self._server.server_state,
+            app_state={},
+        )
+        self._listening[id(agent)] = await loop.create_server(
+            protocol, sock=sock, ssl=self._config.ssl, backlog=BACKLOG
+        )
+
+    def _changed(self, agent: Agent) -> None:
+        """An agent went down, fell silent, or came back."""
+        if agent.down:
+            listening = self._listening.pop(id(agent), None)
+            if listening is not None:
+                listening.close()
+            for (server, _), transport in list(self._transports.items()):
+                if server == (agent.ip, agent.port):
+                    transport.abort()
+        elif id(agent) not in self._listening:
+            change = asyncio.create_task(self._reopen(agent))
+            self._changes.add(change)
+            change.add_done_callback(self._changes.discard)
+
+    async def _reopen(self, agent: Agent) -> None:
+        with suppress(OSError):
+            # A taken address leaves the agent down on the wire, as it would a real one.
+            await self._listen(agent, _bind(agent.ip, agent.port))
+
+    def _breaking(self, app: ASGIApp) -> ASGIApp:
+        async def breaking(scope: Scope, receive: Receive, send: Send) -> None:
+            with suppress(AnswerDroppedError):
+                await app(scope, receive, send)
+                return
+            transport = self._transports.get((scope["server"][:2], scope["client"][:2]))
+            if transport is not None:
+                transport.abort()
+
+        return breaking
+
+
+def _protocol(transports: dict[Any, asyncio.Transport]) -> type[H11Protocol]:
+    class AgentProtocol(H11Protocol):
+        """Remembers its transport, so that a connection can be broken on purpose."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own narrowing
+            super().connection_made(transport)
+            transports[self.server, self.client] = transport
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            transports.pop((self.server, self.client), None)
+            super().connection_lost(exc)
+
+    return AgentProtocol
+
+
+def _bind_or_move(agent: Agent) -> socket.socket:
+    wanted = agent.config.port if agent.config.port is not None else agent.port
+    port = 0 if wanted == 0 else agent.port
+    try:
+        sock = _bind(agent.ip, port)
+    except OSError:
+        sock = _bind(FALLBACK_IP, 0)
+        if agent.observer is not None and agent.ip != FALLBACK_IP:
+            agent.observer.rpc_port = FALLBACK_RPC_PORTS_FROM + 2 * sock.getsockname()[1] % 20_000
+    agent.ip, agent.port = sock.getsockname()[:2]
+    return sock
+
+
+def _bind(ip: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((ip, port))
+    except OSError:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
