@@ -32,6 +32,8 @@ Source: ob/agent/api/common/middleware.go, 4.5.0.0.
 """
 WITH_ROOT_PASSWORD: Final = "Security.Authentication.WithOceanBasePassword"  # noqa: S105 - a code
 """The agent has no password of its own and wants that of root@sys. Source: as above."""
+EXPIRED: Final = "Security.Authentication.Expired"
+"""The header's expiry has passed on the agent's clock. Source: ob/agent/secure/auth.go, 4.5.0.0."""
 OLD_UNAUTHORIZED: Final = "10008"
 """Before 4.3.1.0 the one code of every failed authentication.
 
@@ -83,7 +85,7 @@ _TARGET: Final = (
 RULES: Final[tuple[Rule, ...]] = (
     # Authentication: ob/agent/api/common/middleware.go, ob/agent/secure/auth.go, 4.5.0.0
     Rule("Security.Authentication.Header.DecryptFailed", StaleKeyError, _OLD_KEY),
-    Rule("Security.Authentication.Expired", NotAuthorizedError, _CLOCK),
+    Rule(EXPIRED, NotAuthorizedError, _CLOCK),
     Rule("Security.Authentication.Timestamp.Invalid", NotAuthorizedError, _CLOCK),
     Rule("Security.Authentication.IncorrectOceanbasePassword", NotAuthorizedError, _CHECK_ROOT),
     Rule("Security.Authentication.IncorrectAgentPassword", NotAuthorizedError, _CHECK_AGENT),

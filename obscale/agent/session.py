@@ -1,12 +1,10 @@
 """What does a client remember of its agent, and how does one question become one sealed request?
 
 Remembered: public key, identity, choice of header and password, clock. Nothing is ever sent twice,
-    with one
-exception: a request refused because it was sealed for an old key, or (reads only) because the agent
-    has changed
-its part and wants another password, is built anew and sent once more. Such a refusal comes before
-the handler (order of checks: ob/agent/api/common/middleware.go, 4.5.0.0), so nothing can have been
-done.
+with one exception: a request refused because what we remembered is outdated is built anew and sent
+once more. For any request that is the agent's key; for reads also its part (it wants another
+password now) and its clock. Such a refusal comes before the handler, so nothing can have been done
+(order of checks: ob/agent/api/common/middleware.go, 4.5.0.0).
 """
 
 import asyncio
@@ -23,7 +21,7 @@ from pydantic import ValidationError
 
 from obscale.agent.auth import AuthChoice, Credentials, choose_auth
 from obscale.agent.clock import ClockReading, compare_clocks
-from obscale.agent.codes import OLD_UNAUTHORIZED
+from obscale.agent.codes import EXPIRED, OLD_UNAUTHORIZED
 from obscale.agent.envelope import (
     FIRST_REDIRECT_STATUS,
     Envelope,
@@ -63,10 +61,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Seal:
-    """The key and the choice one request was sealed with."""
+    """What one request was sealed with: key, choice, and how far the agent's clock seemed away."""
 
     key: RSAPublicKey
     choice: AuthChoice
+    offset_seconds: float
 
 
 class Session:
@@ -148,7 +147,7 @@ class Session:
                 self._key = await self._read_key()
             if self._choice is None:
                 self._choice = self._choose()
-            return Seal(self._key, self._choice)
+            return Seal(self._key, self._choice, self._offset_seconds)
 
     async def _renew(
         self, refusal: NotAuthorizedError, used: Seal, *, is_write: bool
@@ -164,7 +163,7 @@ class Session:
                     # A new key means a new or upgraded agent: the rest may be outdated as well.
                     await self.read_info()
                     self._choice = self._choose()
-                    return Seal(self._key, self._choice)
+                    return Seal(self._key, self._choice, self._offset_seconds)
             if isinstance(refusal, StaleKeyError):
                 return None
             if is_write:
@@ -172,7 +171,18 @@ class Session:
                 return None
             await self.read_info()
             self._choice = self._choose(refusal.code)
-            return Seal(used.key, self._choice) if self._choice != used.choice else None
+            # The agent's clock may have been set, or its machine or ours have slept.
+            moved_seconds = abs(self._offset_seconds - used.offset_seconds)
+            may_have_expired = refusal.code in {EXPIRED, OLD_UNAUTHORIZED}
+            if self._choice == used.choice and not (
+                may_have_expired and moved_seconds > GOOD_CLOCK_ERROR_SECONDS
+            ):
+                return None
+            return Seal(self._key or used.key, self._choice, self._offset_seconds)
+
+    @property
+    def _offset_seconds(self) -> float:
+        return self.clock.offset_seconds if self.clock else 0.0
 
     def _choose(self, refused_code: str = "") -> AuthChoice:
         if self._info is None:  # pragma: no cover - both callers have just read it

@@ -349,6 +349,53 @@ async def test_expiry_is_built_on_the_agents_clock(agent, offset_seconds):
     assert agent.count("GET", "/api/v1/time") == 5
 
 
+def strict_about_time(agent, seen):
+    """Refuse what has expired on the agent's clock, as agents do."""
+    if seen.header and int(seen.header["ts"]) < agent.clock().timestamp():
+        return agent.refusal(401, "Security.Authentication.Expired", "expired", seen)
+    return None
+
+
+async def test_agent_whose_clock_was_set_is_read_after_one_refusal(agent):
+    """A header built on the old time is refused; the clock is read anew and one more sent."""
+    agent.script = strict_about_time
+
+    async with agent.client() as client:
+        await client.read_ob_info()
+        agent.clock = lambda: datetime.now(UTC) + timedelta(hours=1)
+        await client.read_ob_info()
+        await client.read_ob_info()
+
+    assert agent.count("GET", "/api/v1/ob/info") == 4
+
+
+async def test_agent_whose_clock_was_set_takes_a_write_at_once(agent):
+    """A write reads the clock first, so it is not refused, and is posted once."""
+    agent.script = strict_about_time
+
+    async with agent.client() as client:
+        await client.read_ob_info()
+        agent.clock = lambda: datetime.now(UTC) + timedelta(hours=1)
+        await client.submit_scale_out(REQUEST)
+
+    assert agent.count("POST", SCALE_OUT) == 1
+
+
+async def test_refusal_as_expired_with_a_known_clock_is_final(agent):
+    """Where the clock has not moved another header would say the same: one request, one error."""
+    agent.script = lambda agent, seen: (
+        agent.refusal(401, "Security.Authentication.Expired", "expired", seen)
+        if seen.header
+        else None
+    )
+
+    async with agent.client() as client:
+        with pytest.raises(NotAuthorizedError, match="compare the clocks"):
+            await client.read_ob_info()
+
+    assert agent.count("GET", "/api/v1/ob/info") == 1
+
+
 async def test_clock_is_learnt_from_this_agents_own_answers_only(agent):
     """A forwarded answer shows another agent's clock, and another trace id: it is not believed."""
 

@@ -25,7 +25,7 @@ from obscale.errors import (
 )
 
 VECTORS = json.loads(
-    (Path(__file__).parents[1] / "data" / "obshell-vectors.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "data" / "obshell-vectors.json").read_text(encoding="utf-8")
 )
 KEY = VECTORS["keys"]["1024"]["public_key_as_served_by_secret__pkcs1_der_b64"]
 INFO = {"ip": "127.0.0.1", "port": 2886, "identity": "SINGLE", "version": "4.5.0.0-1"}
