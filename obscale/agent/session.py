@@ -164,8 +164,6 @@ class Session:
                     await self.read_info()
                     self._choice = self._choose()
                     return Seal(self._key, self._choice, self._offset_seconds)
-            if isinstance(refusal, StaleKeyError):
-                return None
             if is_write:
                 self._info = self._choice = None
                 return None
