@@ -1,27 +1,55 @@
 """What does an obshell agent send, as Python values?
 
-Wire names live in aliases; unknown fields are ignored and unknown words survive as themselves,
-because newer agents add both. Shapes: ob/agent/meta/agent.go, ob/param/*.go,
-ob/agent/engine/task/task_dto.go, obshell 4.5.0.0.
+Shapes: ob/agent/meta/agent.go, ob/param/*.go, obshell 4.5.0.0. DAGs stand in `dag.py`, what all
+answers share in `wire.py`; both are offered from here too.
 """
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
 
+from obscale.agent.dag import Dag, Node, Operator, State, SubTask
+from obscale.agent.wire import LISTED, AgentEndpoint, SnakeWire, Wire, Word, joined_address
 
-class Word(StrEnum):
-    """A word of obshell's; one we do not know keeps its text and is named UNKNOWN."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self:
-        member = str.__new__(cls, str(value))
-        member._name_ = "UNKNOWN"
-        member._value_ = str(value)
-        return member
+__all__ = [
+    "AgentEndpoint",
+    "AgentIdentity",
+    "AgentInfo",
+    "AgentSecret",
+    "AgentStatus",
+    "ClusterInfo",
+    "Cpu",
+    "Dag",
+    "Disk",
+    "HostBasics",
+    "HostInfo",
+    "Identity",
+    "ListedAgent",
+    "ListedServer",
+    "Memory",
+    "Node",
+    "ObCluster",
+    "ObInfo",
+    "Operator",
+    "OsRelease",
+    "Parameter",
+    "RootServer",
+    "ScaleOutRequest",
+    "Server",
+    "ServerParameter",
+    "SnakeWire",
+    "State",
+    "Stats",
+    "SubTask",
+    "Topology",
+    "Ulimit",
+    "UnitConfigLimit",
+    "Wire",
+    "Word",
+    "Zone",
+    "joined_address",
+]
 
 
 class Identity(Word):
@@ -36,60 +64,6 @@ class Identity(Word):
     TAKE_OVER_MASTER = "TAKE OVER MASTER"
     TAKE_OVER_FOLLOWER = "TAKE OVER FOLLOWER"
     UNIDENTIFIED = "UNIDENTIFIED"
-
-
-class State(Word):
-    """State of a DAG, node or sub task."""
-
-    PENDING = "PENDING"
-    READY = "READY"
-    RUNNING = "RUNNING"
-    FAILED = "FAILED"
-    SUCCEED = "SUCCEED"
-
-
-class Operator(Word):
-    """What a DAG, node or sub task was last told; only with the state it says how things ended."""
-
-    RUN = "RUN"
-    RETRY = "RETRY"
-    ROLLBACK = "ROLLBACK"
-    CANCEL = "CANCEL"
-    PASS = "PASS"  # noqa: S105 - obshell's operator, no password
-
-
-def _listed(value: object) -> object:
-    """Go writes an empty list, and a list it does not have, as null."""
-    return () if value is None else value
-
-
-def _mapped(value: object) -> object:
-    """Go writes an absent map as null."""
-    return {} if value is None else value
-
-
-_LISTED = BeforeValidator(_listed)
-
-
-class Wire(BaseModel):
-    """Base of all answers: frozen, tolerant of new fields, wire names as aliases."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", populate_by_name=True, alias_generator=to_camel
-    )
-
-
-class SnakeWire(Wire):
-    """Base of the answers whose wire names are snake case."""
-
-    model_config = ConfigDict(alias_generator=None)
-
-
-class AgentEndpoint(Wire):
-    """Address of an agent inside an answer."""
-
-    ip: str
-    port: int
 
 
 class AgentInfo(Wire):
@@ -203,7 +177,7 @@ class HostInfo(Wire):
     os: OsRelease = OsRelease()
     cpu_info: Cpu = Cpu()
     basic: HostBasics = HostBasics()
-    disks: Annotated[tuple[Disk, ...], _LISTED] = ()
+    disks: Annotated[tuple[Disk, ...], LISTED] = ()
     memory_info: Memory = Memory()
     ulimit: Ulimit = Ulimit()
 
@@ -241,13 +215,13 @@ class ObCluster(SnakeWire):
     id: int = 0
     name: str = ""
     version: str = ""
-    topology: dict[str, Annotated[tuple[ListedServer, ...], _LISTED]] | None = None
+    topology: dict[str, Annotated[tuple[ListedServer, ...], LISTED]] | None = None
 
 
 class ObInfo(SnakeWire):
     """`GET /ob/info`: members by agent and by server."""
 
-    agent_info: Annotated[tuple[ListedAgent, ...], _LISTED] = ()
+    agent_info: Annotated[tuple[ListedAgent, ...], LISTED] = ()
     obcluster_info: ObCluster = ObCluster()
 
 
@@ -304,13 +278,13 @@ class Zone(SnakeWire):
     status: str = ""
     inner_status: str = ""
     root_server: RootServer = RootServer()
-    servers: Annotated[tuple[Server, ...], _LISTED] = ()
+    servers: Annotated[tuple[Server, ...], LISTED] = ()
 
 
 class Topology(SnakeWire):
     """`GET /obcluster/topology/info` (4.4.1.0+)."""
 
-    zones: Annotated[tuple[Zone, ...], _LISTED] = ()
+    zones: Annotated[tuple[Zone, ...], LISTED] = ()
 
 
 class ClusterInfo(Topology):
@@ -347,7 +321,7 @@ class Parameter(SnakeWire):
     data_type: str = ""
     section: str = ""
     info: str = ""
-    ob_parameters: Annotated[tuple[ServerParameter, ...], _LISTED] = ()
+    ob_parameters: Annotated[tuple[ServerParameter, ...], LISTED] = ()
 
 
 class UnitConfigLimit(SnakeWire):
@@ -355,88 +329,6 @@ class UnitConfigLimit(SnakeWire):
 
     min_memory: float | None = None
     min_cpu: float | None = None
-
-
-class SubTask(SnakeWire):
-    """One node's work on one agent."""
-
-    id: str = ""
-    task_id: int = 0
-    name: str = ""
-    state: State = State.PENDING
-    operator: Operator = Operator.RUN
-    start_time: datetime | None = None
-    end_time: datetime | None = None
-    execute_times: int = 0
-    execute_agent: AgentEndpoint | None = None
-    task_logs: Annotated[tuple[str, ...], _LISTED] = ()
-
-
-class Node(SnakeWire):
-    """One stage of a DAG."""
-
-    id: str = ""
-    node_id: int = 0
-    name: str = ""
-    state: State = State.PENDING
-    operator: Operator = Operator.RUN
-    start_time: datetime | None = None
-    end_time: datetime | None = None
-    sub_tasks: Annotated[tuple[SubTask, ...], _LISTED] = ()
-
-    @property
-    def title(self) -> str:
-        """The name with its white space put in order: 4.2.3.x writes some names with two blanks."""
-        return " ".join(self.name.split())
-
-
-class Dag(SnakeWire):
-    """A job of obshell's. Judge by `state` and `operator` together, never by times.
-
-    `nodes` is empty where the agent was asked without details, and in the answer to a POST.
-    """
-
-    id: str
-    dag_id: int
-    """Number inside its own series; rises with age, so it orders DAGs of one cluster."""
-    name: str = ""
-    stage: int = 0
-    max_stage: int = 0
-    maintenance_type: int | None = None
-    """1 none, 2 global, 3 tenant, 4 obproxy; None below 4.3.1.0."""
-    state: State = State.PENDING
-    operator: Operator = Operator.RUN
-    start_time: datetime | None = None
-    end_time: datetime | None = None
-    additional_data: Annotated[dict[str, Any], BeforeValidator(_mapped)] = Field(
-        default_factory=dict
-    )
-    nodes: Annotated[tuple[Node, ...], _LISTED] = ()
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the scale-out was carried out: forwards, not undone."""
-        return self.state is State.SUCCEED and self.operator is not Operator.ROLLBACK
-
-    @property
-    def is_undone(self) -> bool:
-        """Whether a rollback was carried out to its end."""
-        return self.state is State.SUCCEED and self.operator is Operator.ROLLBACK
-
-    @property
-    def is_failed(self) -> bool:
-        """Whether it stands still and keeps its lock until somebody acts."""
-        return self.state is State.FAILED
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether nothing more happens by itself."""
-        return self.state in {State.SUCCEED, State.FAILED}
-
-    @property
-    def current_node(self) -> Node | None:
-        """The node of the current stage; None without details."""
-        return self.nodes[self.stage - 1] if 0 < self.stage <= len(self.nodes) else None
 
 
 class ScaleOutRequest(Wire):
@@ -449,8 +341,3 @@ class ScaleOutRequest(Wire):
     ob_configs: dict[str, str]
     target_agent_password: str | None = Field(default=None, repr=False)
     """Plain text; it travels only inside the encrypted body. Never logged."""
-
-
-def joined_address(ip: str, port: int) -> str:
-    """Write `ip:port`, with brackets around an IPv6 address."""
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
