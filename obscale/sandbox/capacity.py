@@ -18,7 +18,8 @@ UNIT_SHIFTS: Final = {
     **dict.fromkeys(("T", "TB"), 40),
     **dict.fromkeys(("P", "PB"), 50),
 }
-CAPACITY: Final = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)([a-zA-Z]+)")
+CAPACITY: Final = re.compile(r"(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*|[1-9][0-9]*))([a-zA-Z]+)")
+"""Hexadecimal, octal or decimal digits and a unit: the bases strtoll detects."""
 DF_LETTERS: Final = "KMGTPE"
 DF_ONE_DECIMAL_BELOW: Final = 10
 HUMAN_UNITS: Final = ("bytes", "KB", "MB", "GB", "TB", "EB")
@@ -35,13 +36,14 @@ def read_capacity(text: str) -> int:
         ValueError: The observer would refuse it (no unit, decimals, `GiB`, sign, blank).
     """
     match = CAPACITY.fullmatch(text)
-    shift = UNIT_SHIFTS.get(match.group(2).upper()) if match else None
+    shift = UNIT_SHIFTS.get(match.group(3).upper()) if match else None
     if match is None or shift is None:
         raise ValueError(f"'{text}' is not a capacity")
-    digits = match.group(1)
-    octal = digits.startswith("0") and digits.isdigit() and digits.strip("0") != ""
-    number = int(digits, 8) if octal else int(digits, 0) if digits.strip("0") else 0
-    return number << shift
+    hexadecimal, decimal, _ = match.groups()
+    if hexadecimal:
+        return int(hexadecimal, 16) << shift
+    base = 8 if decimal.startswith("0") else 10
+    return int(decimal, base) << shift
 
 
 def print_capacity(size_bytes: int) -> str:

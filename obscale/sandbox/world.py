@@ -11,7 +11,7 @@ from obscale.sandbox.agents import CLUSTER_AGENT, Agent, Observer, split_address
 from obscale.sandbox.capacity import read_capacity
 from obscale.sandbox.clock import Clock, ManualClock
 from obscale.sandbox.cluster import Cluster, Server, Zone
-from obscale.sandbox.config import AgentConfig, ClusterConfig, WorldConfig
+from obscale.sandbox.config import AgentConfig, ClusterConfig, ConfigError, WorldConfig
 from obscale.sandbox.dag import TENANT_MAINTENANCE, Dag, Node, Step, SubTask, Work
 from obscale.sandbox.engine import Engine
 from obscale.sandbox.faults import STATE_CARDS, Fault, FaultCard
@@ -57,7 +57,7 @@ class World:
         clock: A `ManualClock` for tests, a `ScaledClock` to let it run.
 
     Raises:
-        ConfigError: A fixed key in the description cannot be read.
+        ConfigError: A fixed key cannot be read, or a fault names an unknown agent or cluster.
     """
 
     def __init__(self, config: WorldConfig, clock: Clock | None = None) -> None:
@@ -74,6 +74,7 @@ class World:
         self.engine = Engine(self)
         self._build()
         for fault in config.faults:
+            self._check_names(fault)
             self.play(fault)
 
     def sync(self) -> None:
@@ -236,6 +237,12 @@ class World:
         agent.started_at_virtual = self.engine.now
         self.engine.restart_agent(agent)
         self._tell(agent)
+
+    def _check_names(self, fault: Fault) -> None:
+        if fault.target is not None and fault.target not in [a.address for a in self.agents]:
+            raise ConfigError(f"faults: no agent '{fault.target}' in this world")
+        if fault.cluster is not None and fault.cluster not in [c.name for c in self.clusters]:
+            raise ConfigError(f"faults: no cluster '{fault.cluster}' in this world")
 
     def _tell(self, agent: Agent) -> None:
         for watcher in self.watchers:

@@ -18,6 +18,8 @@ SPARE = "127.0.1.4:2886"
 HOST_INFO = "/api/v1/agent/host-info"
 DAGS = "/api/v1/task/dags/ob"
 AUTHENTICATION = "Security.Authentication."
+OLD_DENIAL = (401, None, 10008)
+NO_HEADER = (400, "Request.Header.NotFound", None)
 NEGATIVE = [
     "expired-ts",
     "ts-equal-to-now-is-still-valid",
@@ -133,9 +135,7 @@ async def test_v1_accepts_the_sdks_header_and_plain_json(fixed, vectors, number)
         )
 
     good = await post(vector["ciphertext_b64"])
-    wrong = await post(
-        await ask.sealed("127.0.1.1:2886", '{"password":"nope","ts":1700000060}')
-    )
+    wrong = await post(await ask.sealed("127.0.1.1:2886", '{"password":"nope","ts":1700000060}'))
     expired = await post(
         await ask.sealed("127.0.1.1:2886", '{"password":"Root#Pass1","ts":1699999999}')
     )
@@ -260,14 +260,14 @@ async def test_the_agents_own_clock_judges_expiry(build_world, asker):
 @pytest.mark.parametrize(
     ("version", "bits", "missing", "wrong"),
     [
-        ("4.2.5.0-1", 512, (401, None, 10008), "Verification failed: %!v(MISSING)"),
-        ("4.2.6.0-1", 512, (401, None, 10008), "Verification failed: oceanbase password is incorrect"),
-        ("4.3.0.0-1", 512, (401, None, 10008), "Verification failed: oceanbase password is incorrect"),
-        ("4.3.1.0-1", 512, (400, "Request.Header.NotFound", None), "Unauthorized: OceanBase password is incorrect"),
-        ("4.4.1.1-1", 512, (400, "Request.Header.NotFound", None), "Unauthorized: OceanBase password is incorrect"),
-        ("4.4.2.0-1", 1024, (400, "Request.Header.NotFound", None), "Unauthorized: OceanBase password is incorrect"),
+        ("4.2.5.0-1", 512, OLD_DENIAL, "Verification failed: %!v(MISSING)"),
+        ("4.2.6.0-1", 512, OLD_DENIAL, "Verification failed: oceanbase password is incorrect"),
+        ("4.3.0.0-1", 512, OLD_DENIAL, "Verification failed: oceanbase password is incorrect"),
+        ("4.3.1.0-1", 512, NO_HEADER, "Unauthorized: OceanBase password is incorrect"),
+        ("4.4.1.1-1", 512, NO_HEADER, "Unauthorized: OceanBase password is incorrect"),
+        ("4.4.2.0-1", 1024, NO_HEADER, "Unauthorized: OceanBase password is incorrect"),
     ],
-)  # fmt: skip
+)
 async def test_errors_and_keys_have_the_shape_of_their_release(
     build_world, asker, version, bits, missing, wrong
 ):

@@ -64,8 +64,10 @@ class TestChecks:
         assert refusal(answer) == (
             400,
             IDENTITY,
-            "'127.0.1.5:2886' is 'SINGLE', instead of 'CLUSTER AGENT', "
-            "does not support this operation",
+            (
+                "'127.0.1.5:2886' is 'SINGLE', instead of 'CLUSTER AGENT', "
+                "does not support this operation"
+            ),
         )
         assert answer.json()["data"] is None
 
@@ -92,8 +94,10 @@ class TestChecks:
         assert refusal(answer) == (
             400,
             IDENTITY,
-            "'127.0.1.2:2886' is 'CLUSTER AGENT', instead of 'SINGLE', "
-            "does not support this operation",
+            (
+                "'127.0.1.2:2886' is 'CLUSTER AGENT', instead of 'SINGLE', "
+                "does not support this operation"
+            ),
         )
 
     async def test_5_oceanbase_builds_must_be_equal(self, build_world, asker):
@@ -106,8 +110,10 @@ class TestChecks:
         assert refusal(answer) == (
             400,
             "Agent.OB.Version.Inconsistent",
-            "OB version is not consistent between 127.0.1.4:2886(4.3.5.2-1) "
-            "and 127.0.1.1:2886(4.3.5.2-102000092025042111)",
+            (
+                "OB version is not consistent between 127.0.1.4:2886(4.3.5.2-1) "
+                "and 127.0.1.1:2886(4.3.5.2-102000092025042111)"
+            ),
         )
 
     @pytest.mark.parametrize(
@@ -136,8 +142,10 @@ class TestChecks:
         assert refusal(answer) == (
             400,
             "Common.IllegalArgument",
-            "The input parameter 'observerConfig' is illegal: "
-            "You cannot set both rpc_port and rpcPort, use rpc_port instead.",
+            (
+                "The input parameter 'observerConfig' is illegal: "
+                "You cannot set both rpc_port and rpcPort, use rpc_port instead."
+            ),
         )
 
     @pytest.mark.parametrize("text", ["", "x"])
@@ -176,8 +184,10 @@ class TestChecks:
         assert refusal(answer) == (
             500,
             "OB.Cluster.UnderMaintenanceWithDag",
-            "Create task 'Cluster scale out' failed: OceanBase cluster is under maintenance by DAG: "
-            "Cluster scale out, please try again later",
+            (
+                "Create task 'Cluster scale out' failed: OceanBase cluster is under maintenance "
+                "by DAG: Cluster scale out, please try again later"
+            ),
         )
         assert world.count_dags("Cluster scale out") == 1
 
@@ -537,9 +547,11 @@ async def test_a_wrong_target_password_fails_stage_two(build_world, asker):
     ask.world.advance(60)
 
     assert failed["nodes"][1]["sub_tasks"][0]["task_logs"] == [
-        "ERROR: [Agent.RPC.RequestError]: send scale out rpc to target agent failed: "
-        "Request [POST]/rpc/v1/ob/scale_out to 127.0.1.4:2886 error: "
-        "Unauthorized: Agent password is incorrect"
+        (
+            "ERROR: [Agent.RPC.RequestError]: send scale out rpc to target agent failed: "
+            "Request [POST]/rpc/v1/ob/scale_out to 127.0.1.4:2886 error: "
+            "Unauthorized: Agent password is incorrect"
+        )
     ]
     assert (await ask.data(f"/api/v1/task/dag/{good}"))["state"] == "SUCCEED"
 
@@ -598,7 +610,7 @@ async def test_a_lost_joining_agent_fails_stage_five_and_a_retry_finds_it_again(
 
 
 async def test_another_agent_takes_over_when_the_maintainer_is_lost(world, ask):
-    """The sub task of the lost agent waits for it; a DAG between two sub tasks goes on elsewhere."""
+    """A DAG between two sub tasks goes on elsewhere once the lease is over."""
     dag_id = (await ask.scale_out()).json()["data"]["id"]
     world.advance(2)
     world.play(Fault.agent_down(ENTRY))

@@ -167,19 +167,23 @@ class Watcher:
         self.origin = 0.0
 
     async def start(self, **options):
+        """POST the scale-out."""
         answer = await self.ask.scale_out(**options)
         assert answer.status_code == 200, answer.text
         self.dag_id = answer.json()["data"]["id"]
 
     async def operate(self, operator):
+        """POST an operator for its cluster DAG."""
         answer = await self.ask.operate(self.dag_id, operator)
         assert answer.status_code == 200, answer.text
 
     async def local(self):
+        """The joining agent's last local DAG, `None` when it has none."""
         answer = await self.ask("GET", "/api/v1/task/dag/maintain/agent", agent=TARGET)
         return answer.json()["data"] if answer.status_code == 200 else None
 
     async def follow(self, table):
+        """Assert a table row by row, at the seconds it names."""
         for line in table.strip().splitlines():
             second, cluster, local, identity, state = (cell.strip() for cell in line.split("|"))
             self.world.advance(self.origin + float(second) - self.world.clock.now())
@@ -308,7 +312,7 @@ async def test_a_dying_observer_fails_stage_five_and_rolls_back(watcher):
 
 
 async def test_a_living_observer_takes_five_seconds_to_kill(watcher):
-    """Rollback after a failure at stage 7 ends 15 s later, the joining agent lags until about 20."""
+    """Rolled back from stage 7 the cluster DAG ends after 15 s, the joining agent after 20."""
     watch = watcher()
     watch.world.play(Fault.fail_stage(7))
     await watch.start()
@@ -345,8 +349,7 @@ async def test_a_retry_cures_a_slow_start(watcher):
 
     ended = await watch.ask.data(f"/api/v1/task/dag/{watch.dag_id}")
     assert failed["nodes"][4]["sub_tasks"][0]["task_logs"][-1] == (
-        "ERROR: [OB.Cluster.AsyncOperationTimeout]: "
-        "wait remote start observer task finish timeout"
+        "ERROR: [OB.Cluster.AsyncOperationTimeout]: wait remote start observer task finish timeout"
     )
     assert (accepted["nodes"][4]["state"], accepted["nodes"][4]["operator"]) == ("PENDING", "RETRY")
     assert accepted["nodes"][4]["sub_tasks"][0]["state"] == "FAILED"
