@@ -12,6 +12,8 @@ from obscale.errors import AgentError, NotSupportedError
 from obscale.link import Link
 from obscale.rules.adoption import Sighting
 from obscale.rules.ladder import Aftermath
+from obscale.rules.preflight.facts import Unread
+from obscale.survey import zones_listed
 
 T = TypeVar("T")
 
@@ -22,59 +24,67 @@ async def look_for_dag(link: Link) -> Sighting:
     Raises:
         AgentError: No cluster agent told its DAGs or members; deciding without would be guessing.
     """
-    target_info, target_dag, last, unfinished, ob_info = await asyncio.gather(
-        _or_none(link.target.read_info()),
+    target, target_dag, last, unfinished, ob_info = await asyncio.gather(
+        _or_words(link.target.read_info()),
         _or_none(link.target.read_last_agent_dag()),
         link.cluster.ask(lambda agent: agent.read_last_cluster_dag()),
         link.cluster.ask(lambda agent: agent.read_unfinished_cluster_dags()),
         link.cluster.ask(lambda agent: agent.read_ob_info()),
     )
     return Sighting(
-        target=str(link.target.address),
-        target_info=target_info,
+        target=target,
         target_dag=target_dag,
         last_dag=last,
         unfinished=unfinished,
-        members=ob_info.agent_info,
+        members=ob_info,
     )
 
 
 async def look_after(link: Link) -> Aftermath:
     """Look at the node and the cluster once the DAG has ended. Never raises an AgentError."""
-    info, status, own, ob_info, zones, parameters, unfinished = await asyncio.gather(
-        _or_none(link.target.read_info()),
-        _or_none(link.target.read_status()),
-        _or_none(link.target.read_unfinished_agent_dags()),
-        _or_none(link.cluster.ask(lambda agent: agent.read_ob_info())),
-        _or_none(read_zones(link)),
-        _supported(link.cluster.ask(lambda agent: agent.read_parameters())),
-        _or_none(link.cluster.ask(lambda agent: agent.read_unfinished_cluster_dags())),
-    )
-    values, supported = parameters
+    ask = link.cluster.ask
+    async with asyncio.TaskGroup() as reads:
+        info = reads.create_task(_or_none(link.target.read_info()))
+        status = reads.create_task(_or_none(link.target.read_status()))
+        own = reads.create_task(_or_none(link.target.read_unfinished_agent_dags()))
+        members = reads.create_task(_or_none(ask(lambda agent: agent.read_ob_info())))
+        zones = reads.create_task(_or_none(read_zones(link)))
+        parameters = reads.create_task(_supported(ask(lambda agent: agent.read_parameters())))
+        unfinished = reads.create_task(
+            _or_none(ask(lambda agent: agent.read_unfinished_cluster_dags()))
+        )
+    ob_info, (values, supported) = members.result(), parameters.result()
     return Aftermath(
         target=str(link.target.address),
-        target_info=info,
-        target_status=status,
-        target_unfinished=own,
+        target_info=info.result(),
+        target_status=status.result(),
+        target_unfinished=own.result(),
         members=ob_info.agent_info if ob_info else None,
-        zones=zones,
+        zones=zones.result(),
         parameters=values,
-        unfinished=unfinished,
+        unfinished=unfinished.result(),
         parameters_supported=supported,
     )
 
 
-async def read_zones(link: Link) -> tuple[Zone, ...]:
-    """Read the topology with statistics, from the richest endpoint this version has.
+async def read_zones(link: Link) -> tuple[Zone, ...] | None:
+    """Read the topology from the cheapest endpoint this version has; None where nobody knows it.
+
+    `/obcluster/info` makes its agent ask every other one, so it is only the second choice.
 
     Raises:
-        NotSupportedError: Below 4.3.0.0 neither endpoint exists.
         AgentError: Nobody answered.
     """
+    ask = link.cluster.ask
     try:
-        return (await link.cluster.ask(lambda agent: agent.read_cluster_info())).zones
+        return (await ask(lambda agent: agent.read_topology())).zones
     except NotSupportedError:
-        return (await link.cluster.ask(lambda agent: agent.read_topology())).zones
+        pass
+    try:
+        return (await ask(lambda agent: agent.read_cluster_info())).zones
+    except NotSupportedError:
+        listed = zones_listed(await ask(lambda agent: agent.read_ob_info()))
+    return None if isinstance(listed, Unread) else listed
 
 
 async def _or_none(reading: Awaitable[T]) -> T | None:
@@ -82,6 +92,13 @@ async def _or_none(reading: Awaitable[T]) -> T | None:
         return await reading
     except AgentError:
         return None
+
+
+async def _or_words(reading: Awaitable[T]) -> T | str:
+    try:
+        return await reading
+    except AgentError as error:
+        return str(error)
 
 
 async def _supported(reading: Awaitable[T]) -> tuple[T | None, bool]:

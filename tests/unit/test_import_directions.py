@@ -9,9 +9,12 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (
     {"obscale.errors", "obscale.sizes"},
     {"obscale.agent"},
-    {"obscale.spec"},
     {"obscale.rules"},
-    {"obscale.plan", "obscale.report", "obscale.survey", "obscale.settings"},
+    {"obscale.spec", "obscale.settings"},
+    {
+        *("obscale.order", "obscale.link", "obscale.survey", "obscale.sight"),
+        *("obscale.plan", "obscale.report"),
+    },
     {"tasks"},
     {"flows"},
     {"obscale.cli", "deployments"},

@@ -1,0 +1,5 @@
+"""Lets `python -m obscale.cli` do what `obscale` does."""
+
+from obscale.cli import main
+
+main()

@@ -1,0 +1,91 @@
+"""`obscale sandbox`: simulated clusters until Ctrl-C."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from obscale.cli.ending import end_with
+from obscale.errors import ObscaleError, SpecError
+
+
+def sandbox(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="YAML description of the clusters; see examples/."),
+    ] = None,
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.1, max=1000, help="Times real pace; 1 = real.")
+    ] = 1.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line when ready, and nothing else.")
+    ] = False,
+) -> None:
+    """Serve simulated OceanBase clusters and spare agents that speak obshell's protocol.
+
+    Each request is logged on standard error, one line each, without any secret.
+    """
+    try:
+        asyncio.run(_serve(config, speed, as_json))
+    except ObscaleError as error:
+        end_with(error, as_json=as_json)
+
+
+async def _serve(config: Path | None, speed: float, as_json: bool) -> None:
+    from obscale.sandbox import (  # noqa: PLC0415 - other commands start without its web server
+        ConfigError,
+        ScaledClock,
+        World,
+        default_config,
+        load_config,
+        serve,
+    )
+
+    try:
+        world = World(
+            load_config(config) if config else default_config(), clock=ScaledClock(speed=speed)
+        )
+    except ConfigError as error:
+        raise SpecError(str(error)) from None
+    _log_requests()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, stop.set)
+    async with serve(world) as door:
+        if as_json:
+            typer.echo(json.dumps(door.ready))
+            sys.stdout.flush()
+        else:
+            _show(door.ready, speed)
+        await stop.wait()
+
+
+def _log_requests() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    requests = logging.getLogger("obscale.sandbox.requests")
+    requests.addHandler(handler)
+    requests.setLevel(logging.INFO)
+
+
+def _show(ready: dict[str, Any], speed: float) -> None:
+    console = Console()
+    table = Table(
+        "cluster", "zone", "agent", "password", title=f"Simulated clusters, {speed:g}× pace"
+    )
+    for cluster in ready["clusters"]:
+        for agent in cluster["agents"]:
+            address = f"{agent['ip']}:{agent['port']}"
+            table.add_row(cluster["name"], agent["zone"], address, cluster["root_password"])
+    for spare in ready["spares"]:
+        table.add_row("—", "spare", f"{spare['ip']}:{spare['port']}", spare["agent_password"])
+    console.print(table)
+    console.print("Ctrl-C ends them. Requests follow on standard error.")

@@ -1,0 +1,153 @@
+"""How does a run look in a terminal: plan, moving bar, proofs?"""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from obscale.agent.models import Dag
+from obscale.plan import RowPlan
+from obscale.report import ScaleOutReport
+from obscale.rules.ladder import Ladder
+from obscale.rules.preflight.finding import Answer, Finding
+
+if TYPE_CHECKING:
+    from tasks.notes import Happening
+
+COLOURS: Final = {
+    "block": "bold red",
+    "fail": "bold red",
+    "warn": "yellow",
+    "unknown": "magenta",
+    "info": "cyan",
+    "pass": "green",
+    "n-a": "dim",
+}
+QUIET: Final = {Answer.PASS, Answer.NOT_APPLICABLE}
+
+
+def show_row(console: Console, row: RowPlan) -> None:
+    """Print what is asked for one node, and the findings that say something."""
+    console.print()
+    console.print(Text(f"{row.target} → {row.zone} of {row.cluster}", style="bold"))
+    for key, value in sorted(row.obConfigs.items()):
+        console.print(Text(f"  {key} = {value}"))
+    show_findings(console, row.findings)
+    style = "bold green" if row.ready else "bold red"
+    console.print(Text(f"verdict: {row.verdict}", style=style))
+
+
+def show_findings(console: Console, findings: tuple[Finding, ...]) -> None:
+    """Print the findings that say something as a table, and count the quiet ones."""
+    table = Table("answer", "rule", "measured", "needed", "remedy", show_lines=False)
+    for finding in findings:
+        if finding.answer in QUIET:
+            continue
+        table.add_row(
+            Text(finding.answer.value, style=COLOURS[finding.answer]),
+            Text(finding.rule),
+            Text(finding.measured),
+            Text(finding.needed),
+            Text(finding.remedy),
+        )
+    if table.row_count:
+        console.print(table)
+    quiet = sum(finding.answer in QUIET for finding in findings)
+    console.print(Text(f"{quiet} further rules pass or do not apply", style="dim"))
+
+
+def show_ladder(console: Console, report: ScaleOutReport) -> None:
+    """Print the proofs and the observers before and after."""
+    proofs = Table("proof", "rung", "answer", "expected", "found", title="Verification")
+    for line in report.proofs:
+        answer = str(line.answer)
+        proofs.add_row(
+            Text(line.id),
+            Text(line.rung.name),
+            Text(answer, style=COLOURS.get(answer, "")),
+            Text(line.expected),
+            Text(line.found),
+        )
+    console.print(proofs)
+    old = {row.server for row in report.before}
+    servers = Table("zone", "observer", "status", "memory for units", title="Observers")
+    for row in report.after:
+        servers.add_row(
+            Text(row.zone),
+            Text(row.server, style="" if row.server in old else "bold green"),
+            Text(row.status),
+            Text(f"{row.memory_bytes / 2**30:.1f} GiB"),
+        )
+    console.print(servers)
+    style = "bold green" if report.outcome == "verified" else "bold red"
+    console.print(Text(f"{report.target} in {report.zone}: {report.rung}", style=style))
+
+
+class LiveRun:
+    """Draws one run as it happens: a line per stage passed, a bar with stage and elapsed time."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[stage]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._title = title
+        self._bar: TaskID | None = None
+        self._passed: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        self._bar = self._progress.add_task(self._title, total=100, stage="preflight")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def hear(self, happening: "Happening") -> None:
+        """Take one happening of the run onto the screen."""
+        facts = happening.facts
+        if findings := facts.get("findings"):
+            show_findings(self._console, tuple(findings.by_weight()))
+            self._say(f"preflight: {findings.verdict}")
+        if happening.step == "submit":
+            self._say(happening.text)
+        if dag := facts.get("dag"):
+            self._draw(dag)
+        ladder = facts.get("ladder")
+        if isinstance(ladder, Ladder):
+            self._stage(f"verify: {ladder.rung.name}")
+
+    def _draw(self, dag: Dag) -> None:
+        """Print a line for each node that changed, and move the bar."""
+        for number, node in enumerate(dag.nodes, start=1):
+            mark = f"{number}/{node.state}/{node.operator}"
+            if node.state in {"SUCCEED", "FAILED"} and mark not in self._passed:
+                self._passed.add(mark)
+                sign = "✔" if node.state == "SUCCEED" else "✘"
+                self._say(f"{sign} stage {number}/{dag.max_stage} {node.title} {node.state}")
+        current = dag.current_node
+        name = current.title if current else dag.name
+        done = sum(node.state == "SUCCEED" for node in dag.nodes)
+        self._stage(f"stage {dag.stage}/{dag.max_stage} {name}")
+        if self._bar is not None and dag.max_stage:
+            self._progress.update(self._bar, completed=100 * done / dag.max_stage)
+
+    def _stage(self, words: str) -> None:
+        if self._bar is not None:
+            self._progress.update(self._bar, stage=words)
+
+    def _say(self, words: str) -> None:
+        self._console.print(Text(words))

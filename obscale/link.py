@@ -1,0 +1,141 @@
+"""How does an order become open connections: names resolved, secrets fetched, clients made?
+
+Secrets come from a `Vault`: environment variables here, Prefect blocks where Prefect is at hand
+(tasks/connection.py). They live inside the clients and nowhere else.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from obscale.agent.address import AgentAddress
+from obscale.agent.client import AgentClient, Timeouts, Tls
+from obscale.agent.cluster import ClusterClient
+from obscale.errors import SpecError
+from obscale.order import Order
+from obscale.rules.asked import ClusterSpec, SecretName
+
+
+@dataclass(frozen=True)
+class KnownCluster:
+    """A cluster with what is needed to ask it: where it is, and its root password."""
+
+    spec: ClusterSpec
+    root_password: SecretStr
+
+
+class Vault(Protocol):
+    """Where named secrets and stored connections come from."""
+
+    async def read_block(self, name: str, field: str) -> SecretStr:
+        """Give the secret stored under a name; `field` is for the error.
+
+        Raises:
+            SpecError: Nothing is stored under this name.
+        """
+        ...
+
+    async def read_cluster(self, name: str) -> KnownCluster:
+        """Give the stored connection of this name.
+
+        Raises:
+            SpecError: Nothing is stored under this name.
+        """
+        ...
+
+
+class EnvironmentVault:
+    """A vault without a store: only environment variables resolve."""
+
+    async def read_block(self, name: str, field: str) -> SecretStr:
+        """Refuse: no store is at hand."""
+        raise SpecError(f"{field}: no stored secret is named {name!r}", "write {env: NAME} instead")
+
+    async def read_cluster(self, name: str) -> KnownCluster:
+        """Refuse: no store is at hand."""
+        raise SpecError(
+            f"cluster: no stored connection is named {name!r}", "write the cluster out in the spec"
+        )
+
+
+@dataclass(frozen=True)
+class Link:
+    """Open connections of one order: the cluster's entry agents and the target agent."""
+
+    cluster: ClusterClient
+    target: AgentClient
+    spec: ClusterSpec
+    target_password: SecretStr | None
+
+
+async def resolve_secret(name: SecretName | None, vault: Vault, field: str) -> SecretStr | None:
+    """Fetch a named secret; no name gives None.
+
+    Raises:
+        SpecError: The name resolves to nothing.
+    """
+    if name is None:
+        return None
+    if name.block is not None:
+        return await vault.read_block(name.block, field)
+    value = os.environ.get(name.env or "")
+    if value is None:
+        raise SpecError(
+            f"{field}: environment variable {name.env} is not set", f"export {name.env}=…"
+        )
+    return SecretStr(value)
+
+
+async def known_cluster(order: Order, vault: Vault) -> KnownCluster:
+    """Resolve the order's cluster, stored or written out.
+
+    Raises:
+        SpecError: The name, or the password's name, resolves to nothing.
+    """
+    if isinstance(order.cluster, str):
+        return await vault.read_cluster(order.cluster)
+    password = await resolve_secret(order.cluster.password, vault, "cluster.password")
+    return KnownCluster(order.cluster, password or SecretStr(""))
+
+
+@asynccontextmanager
+async def connected(order: Order, vault: Vault) -> AsyncIterator[Link]:
+    """Open the connections of an order and close them at the end. Sends nothing by itself.
+
+    Raises:
+        SpecError: A name resolves to nothing.
+    """
+    known = await known_cluster(order, vault)
+    target_password = await resolve_secret(
+        order.node.targetAgentPassword, vault, "targetAgentPassword"
+    )
+    tls = Tls(
+        verify=known.spec.tls.verify,
+        ca_file=known.spec.tls.ca_file,
+        client_cert=known.spec.tls.client_cert,
+        client_key=known.spec.tls.client_key,
+    )
+    entries = [AgentAddress.parse(endpoint) for endpoint in known.spec.endpoints]
+    where = order.node.agentInfo
+    # Agents call each other with their own scheme, so the target must speak the cluster's.
+    target_address = AgentAddress(where.ip, where.port, entries[0].scheme)
+    async with AsyncExitStack() as stack:
+        clients = [
+            AgentClient(entry, root_password=known.root_password, tls=tls, timeouts=Timeouts())
+            for entry in entries
+        ]
+        cluster = await stack.enter_async_context(ClusterClient(clients))
+        target = await stack.enter_async_context(
+            AgentClient(
+                target_address,
+                root_password=known.root_password,
+                agent_password=target_password,
+                tls=tls,
+                timeouts=Timeouts(),
+            )
+        )
+        yield Link(cluster, target, known.spec, target_password)

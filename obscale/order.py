@@ -1,0 +1,50 @@
+"""What exactly is to be done: one node, one cluster, the policies, and no secret?"""
+
+from pydantic import BaseModel, ConfigDict
+
+from obscale.agent.address import AgentAddress
+from obscale.rules.asked import ClusterSpec, NodeSpec, Profile, ScaleOutSpec
+from obscale.settings import Patience
+
+
+class Order(BaseModel):
+    """One scale-out as the tasks get it. Safe to store and to show: secrets are only named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cluster: str | ClusterSpec
+    node: NodeSpec
+    batch: tuple[NodeSpec, ...] = ()
+    """All rows of the same request, this one included: some rules judge the final topology."""
+    profile: Profile = "prod"
+    allow_new_zone: bool = False
+    patience: Patience = Patience()
+
+    @property
+    def target(self) -> str:
+        """`ip:port` of the agent that is to join."""
+        return str(AgentAddress(self.node.agentInfo.ip, self.node.agentInfo.port))
+
+    @property
+    def cluster_name(self) -> str:
+        """The cluster's name where one was given, else its first endpoint."""
+        if isinstance(self.cluster, str):
+            return self.cluster
+        return self.cluster.name or self.cluster.endpoints[0]
+
+
+def orders_of(
+    spec: ScaleOutSpec, *, profile: Profile | None = None, patience: Patience | None = None
+) -> tuple[Order, ...]:
+    """Give one order per node of a spec, in its order."""
+    return tuple(
+        Order(
+            cluster=spec.cluster,
+            node=node,
+            batch=spec.nodes,
+            profile=profile or spec.profile,
+            allow_new_zone=spec.allow_new_zone,
+            patience=patience or Patience(),
+        )
+        for node in spec.nodes
+    )

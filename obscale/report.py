@@ -1,0 +1,181 @@
+"""What do we answer at the end: asked, found, done, proved — as model, JSON and Markdown?"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from obscale.agent.models import Dag, Zone
+from obscale.rules.ladder import ProofLine
+from obscale.rules.preflight.finding import Finding
+
+SCHEMA_VERSION = 1
+"""Raised when a field of the JSON report changes its meaning or goes away."""
+
+
+class Moment(BaseModel):
+    """One entry of the timeline; `at` is this machine's clock, UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    step: str
+    text: str
+
+
+class StageRow(BaseModel):
+    """How one stage of the DAG ended."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: int
+    node: str
+    state: str
+    operator: str
+    agent: str
+    last_log: str
+
+
+class ServerRow(BaseModel):
+    """One observer of the cluster before or after."""
+
+    model_config = ConfigDict(frozen=True)
+
+    zone: str
+    server: str
+    status: str
+    memory_bytes: int
+    cpu: float
+
+
+class ScaleOutReport(BaseModel):
+    """What was asked, what was found, what happened, and what stands now. Holds no secret."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    outcome: Literal["verified", "blocked", "failed"]
+    cluster: str
+    target: str
+    zone: str
+    obConfigs: dict[str, str]  # noqa: N815 - spelled as the API spells it
+    verdict: str = ""
+    findings: tuple[Finding, ...] = ()
+    dag_id: str | None = None
+    submitted_how: str = ""
+    stages: tuple[StageRow, ...] = ()
+    rung: str = "NONE"
+    proofs: tuple[ProofLine, ...] = ()
+    before: tuple[ServerRow, ...] = ()
+    after: tuple[ServerRow, ...] = ()
+    timeline: tuple[Moment, ...] = ()
+    error_kind: str = ""
+    error: str = ""
+
+
+def stage_rows(dag: Dag | None) -> tuple[StageRow, ...]:
+    """Give one row per stage of a DAG read with details."""
+    if dag is None:
+        return ()
+    rows = []
+    for number, node in enumerate(dag.nodes, start=1):
+        sub_task = node.sub_tasks[0] if node.sub_tasks else None
+        agent = sub_task.execute_agent if sub_task else None
+        rows.append(
+            StageRow(
+                stage=number,
+                node=node.title,
+                state=node.state.value,
+                operator=node.operator.value,
+                agent=f"{agent.ip}:{agent.port}" if agent else "",
+                last_log=sub_task.task_logs[-1] if sub_task and sub_task.task_logs else "",
+            )
+        )
+    return tuple(rows)
+
+
+def server_rows(zones: Iterable[Zone]) -> tuple[ServerRow, ...]:
+    """Give one row per observer of a topology, ordered by zone."""
+    return tuple(
+        ServerRow(
+            zone=zone.name,
+            server=f"{server.ip}:{server.svr_port}",
+            status=server.status or server.inner_status,
+            memory_bytes=server.stats.memory_in_bytes_total,
+            cpu=server.stats.cpu_core_total,
+        )
+        for zone in sorted(zones, key=lambda zone: zone.name)
+        for server in zone.servers
+    )
+
+
+def render_markdown(report: ScaleOutReport) -> str:
+    """Write the report as a Markdown page, in the order a reader asks."""
+    parts = [
+        f"# {report.target} into {report.zone} of {report.cluster}: {report.outcome}",
+        f"**{report.error}**" if report.error else f"Verified up to **{report.rung}**.",
+        "## Asked",
+        _table(("key", "value"), sorted(report.obConfigs.items())),
+        f"## Findings: {report.verdict or 'not judged'}",
+        _findings(report.findings),
+        f"## DAG {report.dag_id or 'none'} {report.submitted_how}".rstrip(),
+        _stages(report.stages),
+        f"## Proofs: {report.rung}",
+        _proofs(report.proofs),
+        "## Before and after",
+        _before_after(report.before, report.after),
+        "## Timeline (UTC)",
+        _table(
+            ("at", "task", "what"),
+            [(f"{moment.at:%H:%M:%S}", moment.step, moment.text) for moment in report.timeline],
+        ),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    telling = [finding for finding in findings if finding.answer not in {"pass", "n-a"}]
+    quiet = len(findings) - len(telling)
+    table = _table(
+        ("answer", "rule", "measured", "needed", "remedy"),
+        [(f.answer, f.rule, f.measured, f.needed, f.remedy) for f in telling],
+    )
+    return f"{table}\n\n{quiet} further rules pass or do not apply.".strip() if findings else ""
+
+
+def _stages(stages: Sequence[StageRow]) -> str:
+    return _table(
+        ("stage", "node", "state", "agent", "last log"),
+        [(str(s.stage), s.node, s.state, s.agent, s.last_log) for s in stages],
+    )
+
+
+def _proofs(proofs: Sequence[ProofLine]) -> str:
+    return _table(
+        ("proof", "rung", "answer", "expected", "found"),
+        [(p.id, p.rung.name, p.answer.value, p.expected, p.found) for p in proofs],
+    )
+
+
+def _before_after(before: Sequence[ServerRow], after: Sequence[ServerRow]) -> str:
+    old = {row.server: row for row in before}
+    new = {row.server: row for row in after}
+    rows = []
+    for server in sorted(old | new, key=lambda name: ((new.get(name) or old[name]).zone, name)):
+        row = new.get(server) or old[server]
+        was = old[server].status if server in old else "—"
+        now = new[server].status if server in new else "—"
+        rows.append((row.zone, server, was, now, f"{row.memory_bytes / 2**30:.1f} GiB"))
+    return _table(("zone", "observer", "before", "after", "memory for units"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
+    if not lines:
+        return ""
+    return "\n".join([f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *lines])
+
+
+def _cell(text: str) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")

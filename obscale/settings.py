@@ -1,0 +1,98 @@
+"""How patient is a run: every wait, with its bound, unit and reason?"""
+
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+POLL_LONGEST_SECONDS: Final = 3.0
+"""Rhythm of obshell's own waiting nodes. Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0."""
+
+
+LOST_ANSWER_SECONDS: Final = 200.0
+"""obshell waits up to 3 minutes for the target's /info before it creates the DAG, and does not see
+that the caller left. Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0."""
+
+
+class Patience(BaseModel):
+    """Time limits of one scale-out. The defaults suit production; a rehearsal may be quicker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deadline_seconds: Annotated[
+        float,
+        Field(
+            title="Deadline of the DAG (seconds)",
+            description="Longest wait, by the clock on the wall, for the DAG to end. "
+            "The DAG itself goes on; running the flow again takes it up.",
+            gt=0,
+            le=86400,
+        ),
+    ] = 7200
+    stall_seconds: Annotated[
+        float,
+        Field(
+            title="Stall limit (seconds)",
+            description="Longest time without any change of the DAG. "
+            "Above 3600, obshell's own limit for one sub task, it never strikes first.",
+            gt=0,
+            le=86400,
+        ),
+    ] = 3700
+    silence_seconds: Annotated[
+        float,
+        Field(
+            title="Silence limit (seconds)",
+            description="Longest time in which no cluster agent answers at all.",
+            gt=0,
+            le=86400,
+        ),
+    ] = 300
+    lock_wait_seconds: Annotated[
+        float,
+        Field(
+            title="Wait for the lock (seconds)",
+            description="How long to wait for another DAG to end before giving up; 0 = not at all.",
+            ge=0,
+            le=86400,
+        ),
+    ] = 0
+    verify_seconds: Annotated[
+        float,
+        Field(
+            title="Verification deadline (seconds)",
+            description="Longest wait after the DAG for the node to serve and conform.",
+            gt=0,
+            le=86400,
+        ),
+    ] = 1800
+    steady_seconds: Annotated[
+        float,
+        Field(
+            title="Steady time (seconds)",
+            description="How long the new observer must stay connectable to count as serving.",
+            ge=0,
+            le=3600,
+        ),
+    ] = 30
+    lost_answer_seconds: Annotated[
+        float,
+        Field(
+            title="Lost answer (seconds)",
+            description="After a lost answer to the submit, how long the request may still be at "
+            "work inside obshell once its header has expired.",
+            gt=0,
+            le=3600,
+        ),
+    ] = LOST_ANSWER_SECONDS
+    poll_seconds: Annotated[
+        float,
+        Field(
+            title="Slowest poll (seconds)",
+            description="Longest pause between two looks at the DAG; quick stages get more.",
+            gt=0,
+            le=60,
+        ),
+    ] = POLL_LONGEST_SECONDS
+
+
+DEFAULT_PATIENCE: Final = Patience()

@@ -1,0 +1,155 @@
+"""How does a run tell its story: log lines, artifacts, and a listener in the same process?
+
+Every happening is told once, to the run's log and to whoever listens: the command line draws its
+progress bar from it. Artifacts are conveniences of the UI: when Prefect's API does not take one,
+the run goes on and says so.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+import httpx
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.exceptions import MissingContextError, PrefectException
+from prefect.logging import get_run_logger
+from prefect.states import Failed
+
+from obscale.errors import ObscaleError
+from obscale.rules.progress import Progress
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One thing that happened, as the listener gets it.
+
+    `facts` holds the objects behind the words: `findings`, `progress`, `dag_id` or `ladder`.
+    """
+
+    step: str
+    text: str
+    facts: dict[str, Any]
+
+
+Listener = Callable[[Happening], None]
+_LISTENERS: ContextVar[tuple[Listener, ...]] = ContextVar("obscale_listeners", default=())
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Hear every happening of the flows run inside this block, in this process."""
+    token = _LISTENERS.set((*_LISTENERS.get(), listener))
+    try:
+        yield
+    finally:
+        _LISTENERS.reset(token)
+
+
+def run_logger() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
+    """Give the run's logger, or this module's where no run is under way (a unit test)."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger(__name__)
+
+
+def tell(step: str, text: str, *, level: int = logging.INFO, **facts: Any) -> None:
+    """Say one happening in the run's log and to the listener.
+
+    Args:
+        step: Which of the four tasks speaks.
+        text: Event first, then facts, e.g. `dag.node_started node="Start observer"`.
+        level: Level in the log.
+        facts: Objects for the listener; they do not reach the log.
+    """
+    run_logger().log(level, text)
+    for listener in _LISTENERS.get():
+        listener(Happening(step, text, facts))
+
+
+def named_ending(work: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Let a task end Failed with one clear line instead of a traceback in the log.
+
+    A transient error passes through, so that the task's own retry rule sees it.
+    """
+
+    @wraps(work)
+    async def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await work(*args, **kwargs)
+        except ObscaleError as error:
+            if error.transient:
+                raise
+            # Prefect takes a returned state for the task's own; its data is raised to the caller.
+            return Failed(data=error, message=str(error))  # type: ignore[return-value]
+
+    return told
+
+
+def artifact_key(*parts: str) -> str:
+    """Make an artifact key: lower case, digits and dashes, stable for the same parts.
+
+    >>> artifact_key("report", "prod-east", "10.0.0.4:2886")
+    'report-prod-east-10-0-0-4-2886'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+
+
+async def note_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
+    """Show rows as a table artifact."""
+    await _kept(acreate_table_artifact(table=rows, key=key, description=description))
+
+
+async def note_page(key: str, markdown: str, description: str) -> None:
+    """Show a Markdown page as an artifact."""
+    await _kept(acreate_markdown_artifact(markdown=markdown, key=key, description=description))
+
+
+class ProgressNote:
+    """One progress artifact that moves with the DAG; asks Prefect only when something changed."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._id: UUID | None = None
+        self._shown: tuple[float, str] | None = None
+
+    async def show(self, progress: Progress, words: str) -> None:
+        """Move the bar to `progress.percent` and say `words` below it."""
+        wanted = (progress.percent, words)
+        if wanted == self._shown:
+            return
+        self._shown = wanted
+        if self._id is None:
+            self._id = await _kept(
+                acreate_progress_artifact(
+                    progress=progress.percent, key=self._key, description=words
+                )
+            )
+        else:
+            await _kept(
+                aupdate_progress_artifact(
+                    artifact_id=self._id, progress=progress.percent, description=words
+                )
+            )
+
+
+async def _kept(writing: Awaitable[R]) -> R | None:
+    try:
+        return await writing
+    except (PrefectException, httpx.HTTPError, RuntimeError) as error:
+        run_logger().warning("artifact.not_written reason=%r", str(error))
+        return None

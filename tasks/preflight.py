@@ -1,0 +1,89 @@
+"""Would this node join, and what would go wrong: facts turned into findings."""
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from obscale.agent.models import Zone
+from obscale.errors import PreflightError
+from obscale.order import Order
+from obscale.rules.preflight.finding import Answer, Finding
+from obscale.rules.preflight.registry import Findings, judge
+from obscale.survey import survey
+from tasks.connection import linked
+from tasks.notes import artifact_key, named_ending, note_table, tell
+from tasks.retrying import if_transient
+
+TIME_LIMIT_SECONDS: Final = 300
+"""A slow endpoint may take minutes (obcluster/info asks every agent); more is a stuck database."""
+_LEVELS: Final = {Answer.BLOCK: logging.ERROR, Answer.WARN: logging.WARNING}
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found, and how the cluster looked before anything was touched."""
+
+    findings: Findings
+    zones: tuple[Zone, ...]
+
+
+@task(
+    name="preflight",
+    task_run_name="preflight {order.target}",
+    retries=2,
+    retry_delay_seconds=[2, 5],
+    retry_jitter_factor=0.5,
+    retry_condition_fn=if_transient,
+    timeout_seconds=TIME_LIMIT_SECONDS,
+    cache_policy=NO_CACHE,
+)
+@named_ending
+async def preflight(order: Order) -> Preflight:
+    """Read cluster and target, judge every rule, show the findings. Writes nothing to either.
+
+    Raises:
+        PreflightError: A rule blocks; its findings are in the table artifact.
+        AgentError: No entry agent could be asked.
+    """
+    async with linked(order) as link:
+        facts = await survey(link, order)
+    findings = judge(facts, order.profile)
+    await note_table(
+        artifact_key("findings", order.cluster_name, order.target),
+        [row_of(finding) for finding in findings.by_weight()],
+        f"Preflight of {order.target} for {order.cluster_name}: {findings.verdict}",
+    )
+    for finding in findings.by_weight():
+        level = _LEVELS.get(finding.answer, logging.DEBUG)
+        tell("preflight", f"preflight.{finding.answer} {line_of(finding)}", level=level)
+    tell(
+        "preflight",
+        f"preflight.judged verdict={findings.verdict!r}",
+        findings=findings,
+        before=facts.cluster.zones(),
+    )
+    if findings.blockers and not findings.already_member:
+        reasons = "; ".join(line_of(finding) for finding in findings.blockers)
+        raise PreflightError(f"blocked by preflight: {reasons}", findings.blockers[0].remedy)
+    return Preflight(findings, facts.cluster.zones())
+
+
+def line_of(finding: Finding) -> str:
+    """Say one finding in one line, e.g. `mem-fits-total: 80G, needed ≤ 62.8G`."""
+    return f"{finding.rule}: {finding.measured}; needed {finding.needed}"
+
+
+def row_of(finding: Finding) -> dict[str, str]:
+    """Give a finding as one row of the table artifact."""
+    return {
+        "answer": finding.answer.value,
+        "rule": finding.rule,
+        "subject": finding.subject,
+        "measured": finding.measured,
+        "needed": finding.needed,
+        "remedy": finding.remedy,
+        "otherwise fails at": finding.otherwise,
+    }

@@ -1,0 +1,185 @@
+"""Is a scale-out for this target under way already, and if not, how is exactly one begun?
+
+obshell takes no idempotency key, so the cluster itself is the record: look, adopt what is ours,
+post once, and after a lost answer look again until the lost request can no longer arrive.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, ConfigDict
+
+from obscale.errors import (
+    AgentError,
+    ForeignDagError,
+    IdentityMismatchError,
+    OutcomeUnknownError,
+    UnderMaintenanceError,
+)
+from obscale.link import Link
+from obscale.order import Order
+from obscale.rules.adoption import (
+    Adopt,
+    AlreadyMember,
+    Post,
+    PostAgain,
+    Refuse,
+    Sighting,
+    Submission,
+    WaitForLock,
+    decide_after_lost_answer,
+    decide_submission,
+)
+from obscale.sight import look_for_dag
+from obscale.spec import request_body
+from tasks.connection import linked
+from tasks.notes import artifact_key, named_ending, note_page, tell
+
+TIME_LIMIT_SECONDS: Final = 90_000
+"""Above the longest allowed wait for the lock, 86400 s, plus one lost answer."""
+LOOK_AGAIN_SECONDS: Final = 2.0
+"""Pause between two looks, while a lock or a lost answer is waited for."""
+MOST_ROUNDS: Final = 5
+"""Looks that end in a POST refused because the cluster changed in between; more is not chance."""
+
+
+class Submitted(BaseModel):
+    """Which DAG carries the order; no DAG when the node is a member already."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dag_id: str | None
+    how: str
+    """`posted`, `adopted` or `already a member`."""
+    why: str
+    at: datetime
+
+
+@task(
+    name="submit",
+    task_run_name="submit {order.target}",
+    retries=0,
+    timeout_seconds=TIME_LIMIT_SECONDS,
+    cache_policy=NO_CACHE,
+    persist_result=True,
+    result_serializer="json",
+)
+@named_ending
+async def submit(order: Order) -> Submitted:
+    """Begin the scale-out exactly once, or take up the one already begun.
+
+    Raises:
+        ForeignDagError: Somebody else's DAG holds the cluster's lock for longer than allowed.
+        OutcomeUnknownError: The answer was lost and no look could settle what happened.
+        AgentRefusedError: The cluster refused the request; nothing was created.
+    """
+    async with linked(order) as link:
+        submitted = await begin_once(link, order)
+    await note_page(
+        artifact_key("dag", order.cluster_name, order.target),
+        f"DAG **{submitted.dag_id or 'none'}** — {submitted.how}: {submitted.why}\n",
+        f"The DAG that adds {order.target} to {order.cluster_name}",
+    )
+    return submitted
+
+
+async def begin_once(link: Link, order: Order) -> Submitted:
+    """Look, then adopt, wait or post, until one DAG is known to carry the order."""
+    give_up = _now() + timedelta(seconds=order.patience.lock_wait_seconds)
+    begun = _now()
+    rounds = 0
+    while True:
+        decision = decide_submission(await look_for_dag(link), order.node)
+        match decision:
+            case Post(baseline=baseline):
+                rounds += 1
+                if dag_id := await _post(link, order, baseline, rounds):
+                    return dag_id
+            case WaitForLock(owner=owner, dag_id=dag_id, undecided=undecided):
+                # An undecided one may be our own, of a run that died: let it name its target.
+                limit = begun + _patience_with_youth(order) if undecided else give_up
+                await _wait_for(f"DAG {dag_id} {owner!r} holds the lock", limit)
+            case _:
+                return _settled(decision)
+
+
+def _settled(decision: Submission) -> Submitted:
+    match decision:
+        case AlreadyMember(why=why):
+            tell("submit", f"submit.already_member why={why!r}", how="already a member")
+            return Submitted(dag_id=None, how="already a member", why=why, at=_now())
+        case Adopt(dag_id=dag_id, why=why):
+            tell("submit", f"submit.adopted dag={dag_id} why={why!r}", dag_id=dag_id, how="adopted")
+            return Submitted(dag_id=dag_id, how="adopted", why=why, at=_now())
+        case Refuse(reason=reason, hint=hint):
+            raise IdentityMismatchError(reason, step="submit", hint=hint)
+        case _:
+            raise AssertionError(decision)
+
+
+async def _post(link: Link, order: Order, baseline: int, rounds: int) -> Submitted | None:
+    """Post once. None asks the caller to look again, because the cluster changed in between."""
+    password = link.target_password.get_secret_value() if link.target_password else None
+    tell("submit", f"submit.posting baseline={baseline} agent={link.cluster.current.address}")
+    try:
+        dag = await link.cluster.current.submit_scale_out(request_body(order.node, password))
+    except OutcomeUnknownError as lost:
+        return await _find_lost(link, order, baseline, lost)
+    except (UnderMaintenanceError, IdentityMismatchError) as refused:
+        if rounds >= MOST_ROUNDS:
+            raise
+        tell("submit", f"submit.refused code={refused.code!r} next='look again'")
+        return None
+    tell(
+        "submit", f"submit.posted dag={dag.id} stages={dag.max_stage}", dag_id=dag.id, how="posted"
+    )
+    return Submitted(dag_id=dag.id, how="posted", why="no DAG for this target", at=_now())
+
+
+async def _find_lost(
+    link: Link, order: Order, baseline: int, lost: OutcomeUnknownError
+) -> Submitted | None:
+    """Look for the DAG of a POST whose answer was lost, until it can no longer arrive."""
+    deadline = (lost.header_expires_at or _now()) + timedelta(
+        seconds=order.patience.lost_answer_seconds
+    )
+    tell("submit", f"submit.answer_lost until={deadline:%H:%M:%S} reason={lost.message!r}")
+    while True:
+        try:
+            sighting: Sighting | None = await look_for_dag(link)
+        except AgentError as error:
+            tell("submit", f"submit.look_failed reason={str(error)!r}")
+            sighting = None
+        if sighting is not None:
+            decision = decide_after_lost_answer(
+                sighting, order.node, baseline=baseline, expired=_now() > deadline
+            )
+            if isinstance(decision, Adopt | AlreadyMember):
+                return _settled(decision)
+            if isinstance(decision, PostAgain):
+                return None
+        elif _now() > deadline:
+            raise lost
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def _wait_for(what: str, give_up: datetime) -> None:
+    if _now() >= give_up:
+        raise ForeignDagError(
+            f"not submitted: {what}", "wait for its end, or have its owner retry or roll it back"
+        )
+    tell("submit", f"submit.waiting why={what!r}")
+    await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+def _patience_with_youth(order: Order) -> timedelta:
+    return timedelta(
+        seconds=max(order.patience.lock_wait_seconds, order.patience.lost_answer_seconds)
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,105 @@
+"""One real Prefect test server for the session; one simulated cluster for each test."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.scale_out import scale_out
+from obscale.errors import ObscaleError
+from obscale.report import ScaleOutReport
+from obscale.rules.asked import AgentInfoSpec, ClusterSpec, SecretName
+from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
+from obscale.settings import Patience
+from tasks.notes import Happening, listening
+
+SAMPLE = {
+    "mysql_port": "2881",
+    "rpc_port": "2882",
+    "memory_limit": "16G",
+    "system_memory": "8G",
+    "log_disk_size": "24G",
+    "datafile_size": "24G",
+}
+QUICK = Patience(
+    deadline_seconds=120,
+    silence_seconds=20,
+    verify_seconds=60,
+    steady_seconds=0.2,
+    poll_seconds=0.1,
+    lost_answer_seconds=1,
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prefect_server():
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@dataclass
+class Stage:
+    """A served world, and the means to run the flow against it."""
+
+    world: World
+    ready: dict[str, Any]
+    happenings: list[Happening] = field(default_factory=list)
+
+    async def scale_out(self, *, zone: str = "zone2", **changes: Any) -> ScaleOutReport:
+        """Run the flow with the documented sample request, changed where a test says so."""
+        cluster, spare = self.ready["clusters"][0], self.ready["spares"][0]
+        asked: dict[str, Any] = {
+            "cluster": ClusterSpec(
+                endpoints=tuple(f"{a['ip']}:{a['port']}" for a in cluster["agents"]),
+                password=SecretName(env="OBSCALE_TEST_ROOT"),
+                name=cluster["name"],
+                id=cluster["id"],
+            ),
+            "agentInfo": AgentInfoSpec(ip=spare["ip"], port=spare["port"]),
+            "zone": zone,
+            "obConfigs": SAMPLE,
+            "patience": QUICK,
+        }
+        with listening(self.happenings.append):
+            return await scale_out(**(asked | changes))
+
+    @property
+    def report(self) -> ScaleOutReport:
+        """The report of the last run, also of a failed one."""
+        return [h.facts["report"] for h in self.happenings if "report" in h.facts][-1]
+
+    def posts(self, target: str = "/api/v1/ob/scale_out") -> int:
+        """How many POSTs reached the cluster."""
+        return sum(r.method == "POST" and r.target == target for r in self.world.requests)
+
+
+@pytest.fixture
+async def stage(monkeypatch) -> AsyncIterator[Callable[..., Any]]:
+    """Give a function that opens a stage; every stage is closed at the end of the test."""
+    doors = []
+
+    async def open_stage(config: WorldConfig | None = None, speed: float = 40.0) -> Stage:
+        world = World(config or default_config(), clock=ScaledClock(speed=speed))
+        opening = serve(world)
+        door = await opening.__aenter__()
+        doors.append(opening)
+        monkeypatch.setenv("OBSCALE_TEST_ROOT", door.ready["clusters"][0]["root_password"])
+        return Stage(world, door.ready)
+
+    yield open_stage
+    for opening in doors:
+        await opening.__aexit__(None, None, None)
+
+
+@pytest.fixture
+def refused():
+    """Give the error a run ended with."""
+
+    async def ending(run) -> ObscaleError:
+        with pytest.raises(ObscaleError) as caught:
+            await run
+        return caught.value
+
+    return ending

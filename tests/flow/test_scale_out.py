@@ -1,0 +1,172 @@
+"""Does the flow end as promised: states, report, artifacts, and what reached the cluster?"""
+
+import json
+from uuid import UUID
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter
+from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
+
+from obscale.errors import (
+    AgentUnreachableError,
+    DagFailedError,
+    ForeignDagError,
+    PreflightError,
+)
+from obscale.sandbox import Fault
+
+
+async def last_run():
+    """Give the newest flow run with its task runs, in the order they started."""
+    async with get_client() as client:
+        runs = await client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+        wanted = FlowRunFilter(id={"any_": [runs[0].id]})
+        tasks = await client.read_task_runs(
+            flow_run_filter=wanted, sort=TaskRunSort.EXPECTED_START_TIME_ASC
+        )
+        return runs[0], sorted(tasks, key=lambda run: run.expected_start_time)
+
+
+async def artifacts_of(flow_run_id: UUID):
+    async with get_client() as client:
+        found = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(exists_=True)),
+            flow_run_filter=FlowRunFilter(id={"any_": [flow_run_id]}),
+        )
+    return {artifact.key.split("-")[0]: artifact for artifact in found}
+
+
+async def test_the_documented_sample_joins_and_conforms(stage):
+    """The sample request ends verified up to CONFORMING with exactly one POST."""
+    scene = await stage()
+
+    report = await scene.scale_out()
+
+    assert report.outcome == "verified"
+    assert report.rung == "CONFORMING"
+    assert [row.state for row in report.stages] == ["SUCCEED"] * 9
+    assert scene.posts() == 1
+    assert scene.world.count_dags("Cluster scale out") == 1
+    assert len(report.after) == len(report.before) + 1
+
+
+async def test_a_run_is_four_named_task_runs_with_artifacts(stage):
+    """Prefect shows four tasks, the findings table, a progress bar at 100 % and the report."""
+    scene = await stage()
+
+    report = await scene.scale_out()
+
+    run, tasks = await last_run()
+    assert [task.name.split()[0] for task in tasks] == ["preflight", "submit", "poll", "verify"]
+    assert run.name == f"scale-out {report.target.split(':')[0]} to zone2 of obcluster"
+    shown = await artifacts_of(run.id)
+    assert set(shown) == {"findings", "dag", "progress", "verification", "report"}
+    assert shown["progress"].data == 100
+    assert report.dag_id in shown["dag"].data
+    assert "CONFORMING" in shown["report"].data
+    assert any(row["rule"] == "mem-fits-total" for row in json.loads(shown["findings"].data))
+
+
+@pytest.mark.parametrize(
+    ("changed", "rule", "measured", "needed"),
+    [
+        ({"memory_limit": "80G"}, "mem-fits-total", "80", "62.8"),
+        ({"datafile_size": "500G"}, "disk-fits", "528", "446"),
+    ],
+    ids=["memory_limit above the host", "datafile_size above the disk"],
+)
+async def test_a_blocker_ends_the_run_before_anything_is_touched(
+    stage, refused, changed, rule, measured, needed
+):
+    """A blocked run names measured and needed, and no POST reached any agent."""
+    scene = await stage()
+
+    error = await refused(scene.scale_out(obConfigs={**_sample(), **changed}))
+
+    assert isinstance(error, PreflightError)
+    assert rule in str(error)
+    assert measured in str(error)
+    assert needed in str(error)
+    assert scene.report.outcome == "blocked"
+    assert not [record for record in scene.world.requests if record.method == "POST"]
+
+
+async def test_a_dag_failing_at_stage_5_names_stage_agent_and_last_log(stage, refused):
+    """A failed DAG ends the run with the stage, the agent that executed it, and its last words."""
+    scene = await stage()
+    scene.world.play(Fault.fail_stage(5))
+
+    error = await refused(scene.scale_out())
+
+    assert isinstance(error, DagFailedError)
+    assert "stage 5/9 'Wait remote start finish'" in str(error)
+    assert "ERROR:" in str(error)
+    assert any(f"{a['ip']}:{a['port']}" in str(error) for a in scene.ready["clusters"][0]["agents"])
+    assert scene.report.outcome == "failed"
+    assert scene.report.stages[4].state == "FAILED"
+    _, tasks = await last_run()
+    assert [task.state_name for task in tasks] == ["Completed", "Completed", "Failed"]
+
+
+async def test_a_second_run_for_a_member_posts_nothing_and_verifies(stage):
+    """Running it again after success proves the node once more and posts nothing."""
+    scene = await stage()
+    await scene.scale_out()
+
+    report = await scene.scale_out()
+
+    assert report.outcome == "verified"
+    assert report.submitted_how == "already a member"
+    assert scene.posts() == 1
+
+
+async def test_a_failed_dag_of_this_target_is_adopted_not_posted_again(stage, refused):
+    """A second run after a failure takes up the failed DAG and reports it; no second POST."""
+    scene = await stage()
+    scene.world.play(Fault.fail_stage(5))
+    first = await refused(scene.scale_out())
+
+    second = await refused(scene.scale_out())
+
+    assert isinstance(second, DagFailedError)
+    assert str(second) == str(first)
+    assert scene.report.submitted_how == "adopted"
+    assert scene.posts() == 1
+
+
+async def test_somebody_elses_lock_is_reported_with_its_owner(stage, refused):
+    """A FAILED scale-out of another target blocks in preflight and names the DAG."""
+    scene = await stage()
+    scene.world.play(Fault.fail_stage(5))
+    await refused(scene.scale_out())
+    other = scene.ready["spares"][1]
+
+    error = await refused(scene.scale_out(agentInfo={"ip": other["ip"], "port": other["port"]}))
+
+    assert isinstance(error, PreflightError | ForeignDagError)
+    assert "Cluster scale out" in str(error)
+    assert scene.posts() == 1
+
+
+async def test_an_unreachable_cluster_is_said_after_retries(stage, refused):
+    """When no entry agent answers, the error names them and nothing was posted."""
+    scene = await stage()
+    for agent in scene.ready["clusters"][0]["agents"]:
+        scene.world.play(Fault.agent_down(f"{agent['ip']}:{agent['port']}"))
+
+    error = await refused(scene.scale_out())
+
+    assert isinstance(error, AgentUnreachableError)
+    assert scene.posts() == 0
+
+
+def _sample():
+    return {
+        "mysql_port": "2881",
+        "rpc_port": "2882",
+        "memory_limit": "16G",
+        "system_memory": "8G",
+        "log_disk_size": "24G",
+        "datafile_size": "24G",
+    }
