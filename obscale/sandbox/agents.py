@@ -69,6 +69,11 @@ class Observer:
     alive: bool = True
     reported_ports: bool = False
 
+    def move_ports(self, sql_port: int) -> None:
+        """Listen on these two ports: SQL, and RPC beside it."""
+        self.sql_port, self.rpc_port = sql_port, sql_port + 1
+        self.values |= {"mysql_port": str(self.sql_port), "rpc_port": str(self.rpc_port)}
+
 
 class Agent:
     """One obshell process on one host.
@@ -88,6 +93,7 @@ class Agent:
         self.host = host
         self.ip = ip
         self.port = port
+        self.wants_free_port = (world.port if config.port is None else config.port) == 0
         self.home = config.home
         self.version = config.obshell_version or world.obshell_version
         self.ob_version = config.ob_version or world.ob_version

@@ -46,6 +46,16 @@ def read_capacity(text: str) -> int:
     return int(decimal, base) << shift
 
 
+def read_integer(text: str) -> int:
+    """An INT parameter as the observer reads it: base by prefix, a leading zero means octal.
+
+    Raises:
+        ValueError: Not an integer.
+    """
+    digits = text.removeprefix("-")
+    return int(text, 8) if digits.startswith("0") and digits.isdigit() else int(text, 0)
+
+
 def print_capacity(size_bytes: int) -> str:
     """The shortest exact capacity text, e.g. `16G`, `1536M`, `7B`."""
     for letter, shift in (("T", 40), ("G", 30), ("M", 20), ("K", 10)):

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from obscale.sandbox.agents import Agent
 from obscale.sandbox.call import Call
-from obscale.sandbox.capacity import human_size, read_capacity
+from obscale.sandbox.capacity import human_size, read_capacity, read_integer
 from obscale.sandbox.clock import GO_ZERO_TIME, go_time
 from obscale.sandbox.cluster import Cluster, Server, Zone
 from obscale.sandbox.errors import database_not_held, unexpected
@@ -132,7 +132,7 @@ def statistics(call: Call) -> dict[str, Any]:
                 "type": "oceanbase-ce",
                 "version": version,
                 "revision": revision,
-                "cpuCount": int(server.observer.values["cpu_count"]),
+                "cpuCount": read_integer(server.observer.values["cpu_count"]),
                 "memoryLimit": server.observer.values["memory_limit"],
                 "dataFileSize": server.observer.values["datafile_size"],
                 "logDiskSize": server.observer.values["log_disk_size"],
@@ -261,7 +261,7 @@ def _raw_stats(call: Call, server: Server) -> dict[str, float]:
     disk = max(read_capacity(values["datafile_size"]), read_capacity(values["datafile_maxsize"]))
     used = META_FILES_BYTES * (1 + len(units))
     return {
-        "cpu_core_total": int(values["cpu_count"]),
+        "cpu_core_total": read_integer(values["cpu_count"]),
         "cpu_core_assigned": sum(unit.min_cpu for unit in units),
         "memory_in_bytes_total": read_capacity(values["memory_limit"])
         - read_capacity(values["system_memory"]),

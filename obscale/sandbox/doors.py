@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from obscale.sandbox.world import World
 
 FALLBACK_IP: Final = "127.0.0.1"
-FALLBACK_RPC_PORTS_FROM: Final = 12_882
-"""Servers that had to move to one address keep the usual 2882 free for one that joins."""
+FALLBACK_SQL_PORTS_FROM: Final = 12_881
+"""Servers that had to move to one address keep the usual ports free for one that joins."""
+PORTS_PER_SERVER: Final = 2
 BACKLOG: Final = 128
 SILENCE_POLL_SECONDS: Final = 0.1
 START_POLL_SECONDS: Final = 0.005
@@ -131,7 +132,7 @@ async def serve(world: "World") -> AsyncIterator[Door]:
     Raises:
         OSError: Not even a fallback address can be bound.
     """
-    sockets = {id(agent): _bind_or_move(agent) for agent in world.agents}
+    sockets = {id(agent): _bind_or_move(agent, n) for n, agent in enumerate(world.agents)}
     with tempfile.TemporaryDirectory(prefix="obscale-sandbox-") as folder:
         ca_path: Path | None = None
         options: dict[str, Any] = {}
@@ -255,15 +256,15 @@ def _protocol(transports: dict[Any, asyncio.Transport]) -> type[H11Protocol]:
     return AgentProtocol
 
 
-def _bind_or_move(agent: Agent) -> socket.socket:
-    wanted = agent.config.port if agent.config.port is not None else agent.port
-    port = 0 if wanted == 0 else agent.port
+def _bind_or_move(agent: Agent, place: int) -> socket.socket:
+    """A socket on the agent's address, or on the fallback; the agent takes the socket's name."""
+    port = 0 if agent.wants_free_port else agent.port
     try:
         sock = _bind(agent.ip, port)
     except OSError:
         sock = _bind(FALLBACK_IP, 0)
-        if agent.observer is not None and agent.ip != FALLBACK_IP:
-            agent.observer.rpc_port = FALLBACK_RPC_PORTS_FROM + 2 * sock.getsockname()[1] % 20_000
+        if agent.observer is not None:
+            agent.observer.move_ports(FALLBACK_SQL_PORTS_FROM + PORTS_PER_SERVER * place)
     agent.ip, agent.port = sock.getsockname()[:2]
     return sock
 

@@ -6,7 +6,7 @@ Sources: OceanBase src/share/config/ob_server_config.cpp, src/share/ob_local_dev
 from typing import Final
 
 from obscale.sandbox.agents import Agent
-from obscale.sandbox.capacity import GIB, print_capacity, read_capacity
+from obscale.sandbox.capacity import GIB, print_capacity, read_capacity, read_integer
 from obscale.sandbox.parameters import PARAMETERS
 
 MEMORY_FLOOR_BYTES: Final = 4 * GIB
@@ -21,7 +21,6 @@ SYSTEM_MEMORY_PERCENT: Final = 8
 DATA_PERCENT: Final = {True: 60, False: 90}
 LOG_PERCENT: Final = {True: 30, False: 90}
 """By whether data and log share one file system."""
-MEMORY_PERCENT: Final = "80"
 
 
 def effective_values(configs: dict[str, str], agent: Agent) -> dict[str, str]:
@@ -31,20 +30,21 @@ def effective_values(configs: dict[str, str], agent: Agent) -> dict[str, str]:
     they were sent; `why_it_dies` tells that the observer refuses them.
     """
     values = {row.name: row.default for row in PARAMETERS if row.scope == "CLUSTER"}
-    values |= {name: value for name, value in configs.items() if name in values}
+    # Options travel in one list joined by commas: what follows a comma is lost without a word.
+    values |= {name: configs[name].partition(",")[0] for name in configs if name in values}
     if POOL_MEMORY_NAME in configs:
         values[POOL_MEMORY_NAME] = configs[POOL_MEMORY_NAME]
     values |= {"local_ip": agent.ip, "devname": values["devname"] or "lo"}
     if any(_unreadable(name, configs[name]) for name in configs):
         return values
-    memory = _bytes(values["memory_limit"])
+    memory = read_capacity(values["memory_limit"])
     if memory == 0:
-        percent = int(values["memory_limit_percentage"] or MEMORY_PERCENT)
+        percent = read_integer(values["memory_limit_percentage"])
         memory = agent.host.config.memory_total * percent // 100
         values["memory_limit"] = print_capacity(memory)
-    if _bytes(values["system_memory"]) == 0:
+    if read_capacity(values["system_memory"]) == 0:
         values["system_memory"] = print_capacity(_automatic_system_memory(memory))
-    if values["cpu_count"] == "0":
+    if read_integer(values["cpu_count"]) == 0:
         values["cpu_count"] = str(agent.host.config.cores)
     _fill_disks(values, configs, agent)
     return values
@@ -60,10 +60,10 @@ def why_it_dies(
     for name, value in configs.items():
         if _unreadable(name, value):
             return f"Invalid config, {name} is '{value}', ret=-4147"
-    memory, system = _bytes(values["memory_limit"]), _bytes(values["system_memory"])
+    memory, system = read_capacity(values["memory_limit"]), read_capacity(values["system_memory"])
     if memory < MEMORY_FLOOR_BYTES:
         return f"memory_limit {memory} is less than {MEMORY_FLOOR_BYTES}"
-    pool = int(configs.get(POOL_MEMORY_NAME, POOL_MEMORY_DEFAULT_BYTES))
+    pool = read_integer(configs.get(POOL_MEMORY_NAME, str(POOL_MEMORY_DEFAULT_BYTES)))
     if memory - system < max(TENANT_FLOOR_BYTES, pool):
         return f"memory for tenants {memory - system} is less than {pool}"
     return _why_files_do_not_fit(configs, values, agent) if first_start else ""
@@ -76,7 +76,7 @@ def _why_files_do_not_fit(configs: dict[str, str], values: dict[str, str], agent
         log_disk = agent.host.disk_of(real(configs["clog_dir"]))
     except KeyError as error:
         return f"no file system holds {error}"
-    data, log = _bytes(values["datafile_size"]), _bytes(values["log_disk_size"])
+    data, log = read_capacity(values["datafile_size"]), read_capacity(values["log_disk_size"])
     if data > data_disk.free - SLOG_RESERVE_BYTES:
         return f"data file size is too large: {data}"
     if log > log_disk.free - (data if log_disk is data_disk else 0):
@@ -96,8 +96,8 @@ def _fill_disks(values: dict[str, str], configs: dict[str, str], agent: Agent) -
         ("datafile_size", "datafile_disk_percentage", data_disk, DATA_PERCENT[shared]),
         ("log_disk_size", "log_disk_percentage", log_disk, LOG_PERCENT[shared]),
     ):
-        if _bytes(values[size]) == 0:
-            share = int(values[percent]) or usual
+        if read_capacity(values[size]) == 0:
+            share = read_integer(values[percent]) or usual
             values[size] = print_capacity(disk.total * share // 100 // GIB * GIB)
 
 
@@ -115,11 +115,7 @@ def _unreadable(name: str, value: str) -> bool:
         if kind == "CAPACITY":
             read_capacity(value)
         elif kind == "INT":
-            int(value, 0) if not value.startswith("0") or value == "0" else int(value, 8)
+            read_integer(value)
     except ValueError:
         return True
     return False
-
-
-def _bytes(text: str) -> int:
-    return read_capacity(text)

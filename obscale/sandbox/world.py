@@ -16,7 +16,7 @@ from obscale.sandbox.dag import TENANT_MAINTENANCE, Dag, Node, Step, SubTask, Wo
 from obscale.sandbox.engine import Engine
 from obscale.sandbox.faults import STATE_CARDS, Fault, FaultCard
 from obscale.sandbox.hosts import Host
-from obscale.sandbox.observer_start import effective_values
+from obscale.sandbox.observer_start import effective_values, why_it_dies
 from obscale.sandbox.scene import Scene
 
 ADDRESSES_PER_NETWORK: Final = 250
@@ -57,7 +57,8 @@ class World:
         clock: A `ManualClock` for tests, a `ScaledClock` to let it run.
 
     Raises:
-        ConfigError: A fixed key cannot be read, or a fault names an unknown agent or cluster.
+        ConfigError: A fixed key cannot be read, a member could not run with its `ob_configs`,
+            or a fault names an unknown agent or cluster.
     """
 
     def __init__(self, config: WorldConfig, clock: Clock | None = None) -> None:
@@ -350,14 +351,16 @@ def _running_observer(
     configs["redo_dir"] = configs.get("redo_dir", configs["data_dir"])
     configs["clog_dir"] = configs.get("clog_dir", f"{configs['redo_dir']}/clog")
     configs |= {"zone": zone, "cluster": config.name, "cluster_id": str(config.id)}
-    observer = Observer(
+    values = effective_values(configs, agent)
+    if reason := why_it_dies(configs, values, agent, first_start=True):
+        raise ConfigError(f"ob_configs: {agent.address} of '{config.name}' cannot run: {reason}")
+    for path, size in (("data_dir", "datafile_size"), ("clog_dir", "log_disk_size")):
+        agent.host.allocate(f"{configs[path]}/{size}", read_capacity(values[size]))
+    return Observer(
         sql_port=int(configs["mysql_port"]),
         rpc_port=int(configs["rpc_port"]),
         data_dir=configs["data_dir"],
         redo_dir=configs["clog_dir"],
-        values=effective_values(configs, agent),
+        values=values,
         reported_ports=True,
     )
-    for path, size in (("data_dir", "datafile_size"), ("clog_dir", "log_disk_size")):
-        agent.host.allocate(f"{configs[path]}/{size}", read_capacity(observer.values[size]))
-    return observer

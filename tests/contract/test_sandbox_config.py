@@ -97,6 +97,18 @@ def test_the_default_example_says_what_the_default_is():
             "private_key: not Base64 of a DER key",
         ),
         (
+            CLUSTERS + "    ob_configs: {memory_limit: 16GiB}\n",
+            "ob_configs: 127.0.1.1:2886 of 'obcluster' cannot run: Invalid config, memory_limit",
+        ),
+        (
+            CLUSTERS + "host: {disks: [{mount: /, total: 40G, used: 13G}]}\n",
+            "ob_configs: 127.0.1.1:2886 of 'obcluster' cannot run: data file size is too large",
+        ),
+        (
+            CLUSTERS + "host: {disks: []}\n",
+            "ob_configs: 127.0.1.1:2886 of 'obcluster' cannot run: no file system holds",
+        ),
+        (
             CLUSTERS + "faults: [{card: agent_down, target: '10.9.9.9:1'}]\n",
             "faults: no agent '10.9.9.9:1' in this world",
         ),

@@ -83,6 +83,8 @@ async def test_a_taken_address_moves_the_agent(http):
 
     assert agent["ip"] == info["ip"] == "127.0.0.1"
     assert agent["port"] == info["port"] != agents[0]["port"]
+    observer = world.agents[0].observer
+    assert observer.rpc_port == int(observer.values["rpc_port"]) != 2882
 
 
 async def test_ipv6_agents_are_reachable(running, http):

@@ -17,8 +17,8 @@ SUCCESS = """
 2    | 2 P           | -             | SINGLE        | 0
 3    | 2 R           | READY/RUN 1   | SINGLE        | 0
 3.5  | 2 R           | 1 R           | SCALING OUT   | 0
-4    | 3 P           | 1 R           | SCALING OUT   | 0
-4.5  | 3 P           | 2 P           | SCALING OUT   | 0
+4    | 3 P           | 1 R           |               |
+4.5  | 3 P           | 2 P           |               |
 5    | 3 R           | 2 P           |               |
 5.5  | 3 R           | 2 R           |               |
 6    | 4 P           | 2 R           |               |
@@ -38,7 +38,6 @@ SUCCESS = """
 16.5 | 5 R           | 4 R           |               |
 17.5 | 5 R           | 5 P           |               | 0
 18.5 | 5 R           | 5 R           | SCALING OUT   | 1
-28   | 5 R           | 5 R           |               | 1
 28.5 | 5 R           | 5 R           |               | 1
 29.5 | 5 R           | 6 P           |               |
 30.5 | 5 R           | 6 R           |               |
@@ -86,7 +85,6 @@ ROLLBACK_AFTER_DEATH = """
 """
 SLOW_START = """
 18.5 | 5 R          | 5 R | SCALING OUT | 1
-107  | 5 R          | 5 R |             |
 108  | 5 R          | 5 R | SCALING OUT | 1
 109  | FAILED/RUN 5 | 5 R | SCALING OUT | 1
 """
@@ -98,10 +96,6 @@ RETRY_WHILE_STARTING = """
 169.5 | 5 R           | 6 P           |               |
 170.5 | 5 R           | 6 R           |               |
 171   | 6 P           | 6 R           |               |
-172   | 6 R           |               |               |
-173   | 7 P           |               |               |
-174   | 7 R           |               |               |
-175   | 8 P           |               |               |
 176   | 8 R           |               |               |
 177   | 9 P           |               |               |
 178   | 9 R           |               | SCALING OUT   | 1
@@ -113,13 +107,11 @@ LEFT_ALONE_TOO_LONG = """
 169.5 | FAILED/RUN 5 | 6 P          |             |
 170.5 | FAILED/RUN 5 | 6 R          | SCALING OUT | 1
 171.5 | FAILED/RUN 5 | FAILED/RUN 6 | SCALING OUT | 1
-199   | FAILED/RUN 5 | FAILED/RUN 6 | SCALING OUT | 1
 """
 LATE_RETRY = """
 0    | READY/RUN 5   | FAILED/RUN 6  |               |
 1    | 5 R           | READY/RUN 6   |               |
 1.5  | 5 R           | 6 R           |               |
-2    | 5 R           | 6 R           |               |
 3    | 5 R           | 6 R           |               |
 4    | 6 P           | 6 R           |               |
 5    | 6 R           | 6 R           |               |
