@@ -354,7 +354,7 @@ async def test_a_late_retry_still_joins(watcher):
     watch = watcher(150.0)
     await watch.start()
     await watch.follow(LEFT_ALONE_TOO_LONG)
-    watch.world.advance(1)
+    watch.world.advance(28.5)
     await watch.operate("RETRY")
     watch.origin = 200.0
 
