@@ -1,67 +1,135 @@
-"""Is a scale-out of this target under way, done, or free to be begun: what may submit do?
+"""Is a scale-out of this target under way already, may one be begun, or whose turn is it?
 
-obshell takes no idempotency key and shows no DAG's parameters, so a DAG is ours only by its target: the local
-DAG's id in node 2's log, the main DAG's id on the joining agent, or the address in a failed call's log. Never by
-name alone. Sources: ob/agent/executor/ob/scale_out.go and ob/agent/engine/task/task_dto.go, 4.5.0.0.
+A DAG is ours by its target, never by its name alone: obshell shows no parameters of a DAG, so the
+target is read from what its second node logged, or from the main DAG the target itself names.
+Sources: ob/agent/executor/ob/scale_out.go, ob/agent/engine/task/task_dto.go, obshell 4.5.0.0.
 """
 
-import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, Literal
 
-from obscale.agent.models import AgentInfo, Dag, Identity, ListedAgent, State, joined_address
+from obscale.agent.models import AgentInfo, Dag, Identity, ObInfo, State, joined_address
+from obscale.rules.asked import NodeSpec
 
 SCALE_OUT: Final = "Cluster scale out"
 LOCAL_SCALE_OUT: Final = "Local scale out"
-LOCKING_TYPES: Final = {2, 3}
-"""maintenance_type global and tenant; both exclude a scale-out. Before 4.3.1.0 it is not told."""
-_V4 = re.compile(r"([24])(\d{10})(\d{5})(\d+)")
-_V6 = re.compile(r"([35])(\d{39})(\d{5})(\d+)")
-_CREATED = re.compile(r"genericID:(\d+)")
-_CALLED = re.compile(r"to (\[[0-9a-fA-F:.]+\]:\d+|[0-9.]+:\d+) (?:error|failed)")
+LOCKING_MAINTENANCE: Final = frozenset({2, 3})
+"""`maintenance_type` of the DAGs that take the cluster's lock: global and tenant."""
+_STAGE_THAT_NAMES_THE_TARGET: Final = 2
+
+_PORT_DIGITS: Final = 5
+_KINDS: Final = {"2": ("local", 10), "3": ("local", 39), "4": ("obproxy", 10), "5": ("obproxy", 39)}
+_ADDRESS_DIGITS_V4: Final = 10
+_GENERIC_ID = re.compile(r"genericID:\s*([0-9]+)")
 
 
 @dataclass(frozen=True)
 class GenericId:
-    """An id as obshell hands it out: `agent` is empty for a task of the cluster."""
+    """An id of obshell's taken apart; `ip` and `port` only for what one agent keeps itself."""
 
-    agent: str
+    kind: Literal["cluster", "local", "obproxy"]
+    ip: str | None
+    port: int | None
     number: int
+
+
+def decode_generic_id(text: str) -> GenericId:
+    """Take an id apart; only to learn whose it is, never to make one.
+
+    Raises:
+        ValueError: obshell itself would refuse it, or it is not in its canonical form.
+
+    Source: ob/agent/engine/task/task_dto.go, 4.5.0.0
+    """
+    if not (text.isascii() and text.isdigit()):  # also refuses the empty text
+        raise ValueError(f"{text!r} is no generic id")
+    first, rest = text[0], text[1:]
+    if first == "1":
+        if not rest or rest[0] == "0":
+            raise ValueError(f"{text!r} is no generic id of a cluster")
+        return GenericId("cluster", None, None, int(rest))
+    if first not in _KINDS:
+        raise ValueError(f"{text!r} is of no known kind")
+    kind, width = _KINDS[first]
+    address, port = rest[:width], rest[width : width + _PORT_DIGITS]
+    number = rest[width + _PORT_DIGITS :]
+    if not number or number[0] == "0":
+        raise ValueError(f"{text!r} is no generic id of an agent")
+    ip = (IPv4Address if width == _ADDRESS_DIGITS_V4 else IPv6Address)(int(address))
+    return GenericId("local" if kind == "local" else "obproxy", str(ip), int(port), int(number))
+
+
+def target_of(dag: Dag) -> str | None:
+    """Give the target of a scale-out DAG read with details, as `ip:port`.
+
+    Returns:
+        None: not a scale-out, or its second node has not spoken yet.
+    """
+    if dag.name != SCALE_OUT:
+        return None
+    for log in _second_node_logs(dag):
+        if match := _GENERIC_ID.search(log):
+            try:
+                local = decode_generic_id(match[1])
+            except ValueError:
+                continue
+            if local.ip is not None and local.port is not None:
+                return joined_address(local.ip, local.port)
+    return None
+
+
+def is_scale_out_of(dag: Dag, target: str, local_dag: Dag | None) -> bool:
+    """Whether a cluster DAG scales out this target.
+
+    Args:
+        dag: Read with details.
+        target: `ip:port`, IPv6 in brackets.
+        local_dag: The newest local DAG of the target itself; it names its main DAG. That alone
+            would not do, because the numbers of two clusters may meet.
+    """
+    if dag.name != SCALE_OUT:
+        return False
+    known = target_of(dag)
+    if known is not None:
+        return known == target
+    if _names_main_dag(local_dag, dag.id):
+        return True
+    # A refused second node has no generic id, but its error names the target.
+    return any(_mentions(log, target) for log in _second_node_logs(dag))
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """What can be seen of a target and of the cluster's DAGs at one moment.
+    """What stands in the cluster and at the target at this moment.
 
     Args:
-        target: `ip:port` of the agent that is to join.
-        target_info: Its `/info`; None when it does not answer.
-        target_dag: Its newest local DAG, with details; None when it has none or does not say.
-        last_dag: The cluster's newest maintenance DAG, with details.
-        unfinished: The cluster's unfinished DAGs, with details. A FAILED one is unfinished.
-        members: The cluster's agents.
+        target: `/info` of the target; a text says why it could not be read.
+        target_dag: The target's newest local DAG; None: none, or not readable.
+        last_dag: The cluster's newest maintenance DAG, with details; None: never one.
+        unfinished: The cluster's unfinished DAGs, with details.
+        members: `/ob/info` of the cluster.
     """
 
-    target: str
-    target_info: AgentInfo | None
+    target: AgentInfo | str
     target_dag: Dag | None
     last_dag: Dag | None
     unfinished: tuple[Dag, ...]
-    members: tuple[ListedAgent, ...]
+    members: ObInfo
 
 
 @dataclass(frozen=True)
 class Post:
-    """Nothing stands in the way; `baseline` is the number of the newest DAG before."""
+    """Nothing stands in the way: post, and remember `baseline`, the newest DAG's number."""
 
     baseline: int
 
 
 @dataclass(frozen=True)
 class Adopt:
-    """A DAG of this target exists: follow it."""
+    """A DAG of this target exists: follow it, also where it is FAILED."""
 
     dag_id: str
     why: str
@@ -69,199 +137,223 @@ class Adopt:
 
 @dataclass(frozen=True)
 class AlreadyMember:
-    """The node is in this cluster and zone: verify it."""
+    """The node is in this cluster and zone: nothing to submit, but to verify."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class WaitForLock:
-    """Somebody else's DAG holds the cluster's lock."""
+    """Another DAG is in the way.
 
-    dag_id: str
+    Args:
+        owner: Its name, with the agent where it is a local one.
+        dag_id: As obshell handed it out.
+        undecided: It may still turn out to be ours: a scale-out that has not named its target yet,
+            which takes it some seconds. Worth waiting for even where locks are not.
+    """
+
     owner: str
-    state: State
-
-
-@dataclass(frozen=True)
-class LookAgain:
-    """Cannot be told yet: a young DAG has not named its target."""
-
     dag_id: str
-    why: str
+    undecided: bool = False
 
 
 @dataclass(frozen=True)
 class Refuse:
-    """Nothing may be posted, and waiting does not help."""
+    """The target cannot be scaled out into this cluster."""
 
     reason: str
     hint: str
 
 
 @dataclass(frozen=True)
+class KeepLooking:
+    """Not settled yet: the lost request may still arrive, or has not named its target yet."""
+
+
+@dataclass(frozen=True)
 class PostAgain:
-    """The lost request can no longer arrive and left no trace."""
+    """The lost request can no longer arrive and left nothing: begin anew, by looking."""
 
 
-Submission = Post | Adopt | AlreadyMember | WaitForLock | LookAgain | Refuse
-AfterLoss = Adopt | AlreadyMember | LookAgain | PostAgain
+Submission = Post | Adopt | AlreadyMember | WaitForLock | Refuse
 
 
-def decode_generic_id(text: str) -> GenericId:
-    """Take an id apart for correlation; it stays opaque for everything else.
-
-    Raises:
-        ValueError: It has none of obshell's layouts.
-    """
-    if re.fullmatch(r"1\d+", text):
-        return GenericId("", int(text[1:]))
-    if match := _V4.fullmatch(text):
-        return GenericId(_address(ipaddress.IPv4Address, match), int(match[4]))
-    if match := _V6.fullmatch(text):
-        return GenericId(_address(ipaddress.IPv6Address, match), int(match[4]))
-    raise ValueError(f"{text!r} is no generic id")
-
-
-def target_of(dag: Dag) -> str:
-    """Name the agent a scale-out DAG adds, `ip:port`; empty while its logs do not tell."""
-    for log in _logs(dag):
-        if match := _CREATED.search(log):
-            try:
-                return decode_generic_id(match[1]).agent
-            except ValueError:
-                continue
-    # A failed call names the target too; only node 2 calls it before the local DAG exists.
-    for log in _logs(dag):
-        if "/rpc/v1/ob/scale_out" in log and (match := _CALLED.search(log)):
-            return match[1]
-    return ""
-
-
-def holds_lock(dag: Dag) -> bool:
-    """Whether an unfinished cluster DAG excludes a scale-out."""
-    kind_locks = dag.maintenance_type is None or dag.maintenance_type in LOCKING_TYPES
-    return kind_locks and dag.state is not State.SUCCEED
-
-
-def is_scale_out_of(dag: Dag, target: str, local: Dag | None) -> bool:
-    """Whether a cluster DAG adds a target: by the DAG's own log, or by the target's word.
+def decide_submission(sighting: Sighting, node: NodeSpec) -> Submission:  # noqa: PLR0911 - one return for each answer
+    """Decide what is to be done for a node, from one sighting.
 
     Args:
-        dag: The cluster DAG, with details.
-        target: `ip:port` of the agent.
-        local: The target's newest local DAG.
+        sighting: As complete as it could be read.
+        node: What is asked for.
     """
-    if dag.name != SCALE_OUT:
-        return False
-    if named := target_of(dag):
-        return named == target
-    return main_dag_of(local) == dag.id
-
-
-def main_dag_of(local: Dag | None) -> str:
-    """Give the id of the cluster DAG a local scale-out belongs to; empty when it is none."""
-    if local is None or local.name != LOCAL_SCALE_OUT:
-        return ""
-    return str(local.additional_data.get("main_dag_id", ""))
-
-
-def decide_submission(sighting: Sighting, zone: str) -> Submission:
-    """Decide what submit may do. A pure function of what was seen; it needs no memory.
-
-    Args:
-        sighting: Target and DAGs at this moment.
-        zone: The zone asked for.
-    """
-    for dag in sighting.unfinished:
-        if is_scale_out_of(dag, sighting.target, sighting.target_dag):
-            how = "stands FAILED" if dag.is_failed else f"is {dag.state}"
-            return Adopt(dag.id, f"a scale-out of {sighting.target} {how}")
-    if membership := _membership(sighting, zone):
-        return membership
-    for dag in sighting.unfinished:
-        if not holds_lock(dag):
-            continue
-        if _is_unnamed(dag):
-            return LookAgain(dag.id, "a young scale-out has not named its target yet")
-        return WaitForLock(dag.id, _owner(dag), dag.state)
-    return _judge_identity(sighting)
-
-
-def decide_after_lost_answer(
-    sighting: Sighting, zone: str, *, baseline: int, expired: bool
-) -> AfterLoss:
-    """Decide what a POST whose answer was lost has done.
-
-    Args:
-        sighting: What is seen now.
-        zone: The zone asked for.
-        baseline: Number of the newest DAG before the POST.
-        expired: Whether the lost request can no longer arrive or still be at work.
-    """
-    seen = [*sighting.unfinished, *([sighting.last_dag] if sighting.last_dag else [])]
-    newer = [dag for dag in seen if dag.dag_id > baseline and dag.name == SCALE_OUT]
-    for dag in newer:
-        if is_scale_out_of(dag, sighting.target, sighting.target_dag):
-            return Adopt(dag.id, "found after its answer was lost")
-    membership = _membership(sighting, zone)
-    if isinstance(membership, AlreadyMember):
-        return membership
-    for dag in newer:
-        if _is_unnamed(dag):
-            return LookAgain(dag.id, "a young scale-out has not named its target yet")
-    if expired:
-        return PostAgain()
-    return LookAgain("", "the lost request may still arrive")
-
-
-def _membership(sighting: Sighting, zone: str) -> AlreadyMember | Refuse | None:
-    info = sighting.target_info
-    listed = next((row for row in sighting.members if row.address == sighting.target), None)
-    if info is None or info.identity is not Identity.CLUSTER_AGENT:
-        return None
-    if listed is None:
-        return Refuse(
-            f"{sighting.target} is a CLUSTER AGENT, but not of this cluster",
-            "look which cluster it belongs to; choose another target",
+    ours = _ours(sighting, node)
+    unfinished = next((dag for dag in ours if dag in sighting.unfinished), None)
+    if unfinished is not None:
+        return Adopt(
+            unfinished.id, f"an unfinished scale-out of this target: {_stands(unfinished)}"
         )
-    if listed.zone != zone:
+    if isinstance(sighting.target, str):
         return Refuse(
-            f"{sighting.target} is a member already, in {listed.zone}, not in {zone}",
-            f"ask for {listed.zone}, or choose another target",
+            f"the target agent {node.address} does not answer: {sighting.target}",
+            "start obshell on the target, or open its port",
         )
-    return AlreadyMember(f"{sighting.target} is a CLUSTER AGENT of this cluster in {zone}")
-
-
-def _judge_identity(sighting: Sighting) -> Post | Refuse:
-    info = sighting.target_info
-    if info is None:
-        return Refuse(f"{sighting.target} does not answer", "start obshell on the target")
-    if info.identity is not Identity.SINGLE:
-        main = main_dag_of(sighting.target_dag)
-        of_dag = f", its local DAG belongs to cluster DAG {main}" if main else ""
+    if sighting.target.identity is Identity.CLUSTER_AGENT:
+        return _member_or_not(sighting, node)
+    lock = lock_of(sighting.unfinished)
+    done = next((dag for dag in ours if dag.is_done), None)
+    if sighting.target.identity is Identity.SCALING_OUT:
+        if done is not None:
+            return Adopt(done.id, "the scale-out of this target, just finished")
+        return _half_way(sighting, node, lock)
+    if sighting.target.identity is not Identity.SINGLE:
         return Refuse(
-            f"{sighting.target} is {info.identity.value}, not SINGLE{of_dag}",
-            "finish or roll back what it is part of; see its local DAG",
+            f"the target agent {node.address} is {sighting.target.identity.value!r}, not 'SINGLE'",
+            HINTS.get(sighting.target.identity, "use an agent that belongs to no cluster"),
         )
+    if lock is not None:
+        return _wait_for(lock)
+    if _is_busy(sighting.target_dag):
+        assert sighting.target_dag is not None  # noqa: S101 - _is_busy(None) is False
+        return _wait_for_local(sighting.target_dag, node)
     return Post(sighting.last_dag.dag_id if sighting.last_dag else 0)
 
 
-def _is_unnamed(dag: Dag) -> bool:
-    """Whether a running scale-out has yet to name its target. A FAILED one never will."""
-    return dag.name == SCALE_OUT and not dag.is_terminal and not target_of(dag)
+def decide_after_lost_answer(
+    sighting: Sighting, node: NodeSpec, *, baseline: int, expired: bool
+) -> Adopt | AlreadyMember | KeepLooking | PostAgain:
+    """Decide whether a POST without an answer was carried out.
+
+    Args:
+        sighting: Read after the POST.
+        node: What was asked for.
+        baseline: Number of the newest DAG before the POST.
+        expired: Whether the request can no longer arrive or still be at work before its DAG is
+            created.
+    """
+    ours = [dag for dag in _ours(sighting, node) if dag.dag_id > baseline]
+    if ours:
+        return Adopt(
+            ours[0].id, "the DAG of the lost answer: newer than before, and of this target"
+        )
+    if (
+        not isinstance(sighting.target, str)
+        and sighting.target.identity is Identity.CLUSTER_AGENT
+        and isinstance(decision := _member_or_not(sighting, node), AlreadyMember)
+    ):
+        return decision
+    newer = [dag for dag in _seen(sighting) if dag.dag_id > baseline]
+    if any(_is_undecided(dag) for dag in newer):
+        return KeepLooking()
+    return PostAgain() if expired else KeepLooking()
 
 
-def _owner(dag: Dag) -> str:
-    target = target_of(dag) if dag.name == SCALE_OUT else ""
-    return f"{dag.name} of {target}" if target else dag.name
+def holds_lock(dag: Dag) -> bool:
+    """Whether an unfinished cluster DAG holds the cluster's maintenance lock; a FAILED one does.
+
+    Below 4.3.1.0 DAGs do not tell their maintenance type; there any unfinished one counts.
+    """
+    locks = dag.maintenance_type is None or dag.maintenance_type in LOCKING_MAINTENANCE
+    return locks and dag.state is not State.SUCCEED
 
 
-def _logs(dag: Dag) -> Iterable[str]:
-    return (log for node in dag.nodes for task in node.sub_tasks for log in task.task_logs)
+def lock_of(unfinished: Sequence[Dag]) -> Dag | None:
+    """Give the newest DAG that holds the cluster's maintenance lock."""
+    return max(filter(holds_lock, unfinished), key=lambda dag: dag.dag_id, default=None)
 
 
-def _address(
-    family: type[ipaddress.IPv4Address] | type[ipaddress.IPv6Address], match: re.Match[str]
-) -> str:
-    return joined_address(str(family(int(match[2]))), int(match[3]))
+HINTS: Final = {
+    Identity.SCALING_IN: "it was scaled in and keeps that identity: wipe its home, restart obshell",
+    Identity.MASTER: "it belongs to a cluster that is not initialised yet: remove it there first",
+    Identity.FOLLOWER: "it belongs to a cluster that is not initialised yet: remove it there first",
+}
+
+
+def _ours(sighting: Sighting, node: NodeSpec) -> list[Dag]:
+    """The scale-outs of this target among the DAGs in sight, the newest first."""
+    return [
+        dag for dag in _seen(sighting) if is_scale_out_of(dag, node.address, sighting.target_dag)
+    ]
+
+
+def _seen(sighting: Sighting) -> list[Dag]:
+    seen = {dag.id: dag for dag in (sighting.last_dag, *sighting.unfinished) if dag is not None}
+    return sorted(seen.values(), key=lambda dag: -dag.dag_id)
+
+
+def _member_or_not(sighting: Sighting, node: NodeSpec) -> AlreadyMember | Refuse:
+    row = next((row for row in sighting.members.agent_info if row.address == node.address), None)
+    if row is None:
+        return Refuse(
+            f"the target agent {node.address} is a member of another cluster",
+            "choose an agent that belongs to no cluster, or scale it in there first",
+        )
+    if row.zone != node.zone:
+        return Refuse(
+            f"{node.address} is in this cluster already, in zone {row.zone!r}, not {node.zone!r}",
+            "correct the zone, or scale the node in first",
+        )
+    return AlreadyMember(f"{node.address} is listed as {row.identity.value} in zone {row.zone}")
+
+
+def _half_way(sighting: Sighting, node: NodeSpec, lock: Dag | None) -> Submission:
+    """The target is SCALING OUT, but no DAG of the cluster in sight is its own."""
+    if lock is not None and _is_undecided(lock):
+        return _wait_for(lock)
+    local = sighting.target_dag
+    if local is not None and not local.is_terminal:
+        return _wait_for_local(local, node)
+    main = f" of main DAG {local.additional_data.get('main_dag_id')}" if local else ""
+    return Refuse(
+        f"the target agent {node.address} is 'SCALING OUT'{main}, which is no unfinished "
+        "scale-out of this cluster",
+        "roll back its local DAG first: GET /api/v1/task/dag/maintain/agent on the target names it",
+    )
+
+
+def _wait_for(dag: Dag) -> WaitForLock:
+    target = target_of(dag)
+    owner = f"{dag.name} of {target}" if target else dag.name
+    return WaitForLock(owner, dag.id, undecided=_is_undecided(dag))
+
+
+def _wait_for_local(dag: Dag, node: NodeSpec) -> WaitForLock:
+    return WaitForLock(f"{dag.name} on {node.address}", dag.id, undecided=not dag.is_terminal)
+
+
+def _is_busy(local: Dag | None) -> bool:
+    """Whether a target that is SINGLE still has a local DAG at work, e.g. cleaning up."""
+    return local is not None and not local.is_terminal
+
+
+def _is_undecided(dag: Dag) -> bool:
+    """Whether a scale-out has not named its target yet, but soon will."""
+    return (
+        dag.name == SCALE_OUT
+        and not dag.is_terminal
+        and dag.stage <= _STAGE_THAT_NAMES_THE_TARGET
+        and target_of(dag) is None
+    )
+
+
+def _second_node_logs(dag: Dag) -> list[str]:
+    if len(dag.nodes) < _STAGE_THAT_NAMES_THE_TARGET:
+        return []
+    node = dag.nodes[_STAGE_THAT_NAMES_THE_TARGET - 1]
+    return [log for sub_task in node.sub_tasks for log in sub_task.task_logs]
+
+
+def _names_main_dag(local: Dag | None, dag_id: str) -> bool:
+    return (
+        local is not None
+        and local.name == LOCAL_SCALE_OUT
+        and str(local.additional_data.get("main_dag_id", "")) == dag_id
+    )
+
+
+def _mentions(log: str, address: str) -> bool:
+    return re.search(rf"(?<![\w.:\]]){re.escape(address)}(?![\w:])", log) is not None
+
+
+def _stands(dag: Dag) -> str:
+    state = f"{dag.state.value}/{dag.operator.value}"
+    return f"DAG {dag.id} stands {state} at stage {dag.stage}/{dag.max_stage}"

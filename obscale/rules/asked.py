@@ -1,0 +1,226 @@
+"""What may an operator ask for, and how is it spelled?
+
+Shapes only: which values make sense is judged by the rules below `obscale.rules.preflight`, at the
+same place for a file and for a running cluster. Fields are spelled as obshell's API spells them
+(ob/param/ob.go, 4.5.0.0). Secrets are only ever named here.
+"""
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from obscale.agent.address import DEFAULT_PORT, AgentAddress
+from obscale.errors import SpecError
+
+Profile = Literal["prod", "lab"]
+"""How strictly findings are weighed."""
+
+_ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_BLOCK_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
+_OF_A_NODE: Final = ("agentInfo", "zone", "obConfigs", "targetAgentPassword")
+
+
+class Asked(BaseModel):
+    """Base of what people write: nothing unknown passes, and no error repeats an input."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class SecretName(Asked):
+    """Where a secret is kept: one environment variable or one Prefect secret block."""
+
+    env: str | None = None
+    block: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_literal(cls, data: Any) -> Any:
+        if isinstance(data, str | bytes | int | float):
+            raise ValueError("a secret never stands here itself; " + NAME_A_SECRET)  # noqa: TRY004 - pydantic wants it
+        return data
+
+    @model_validator(mode="after")
+    def _names_exactly_one(self) -> Self:
+        if (self.env is None) == (self.block is None):
+            raise ValueError("name exactly one place; " + NAME_A_SECRET)
+        if self.env is not None and not _ENV_NAME.fullmatch(self.env):
+            raise ValueError("env is not the name of an environment variable; e.g. {env: OB_ROOT}")
+        if self.block is not None and not _BLOCK_NAME.fullmatch(self.block):
+            raise ValueError("block is not the name of a block; e.g. {block: ob-root}")
+        return self
+
+
+NAME_A_SECRET: Final = "write {env: NAME} or {block: NAME}"  # noqa: S105 - advice
+
+
+class TlsSpec(Asked):
+    """How agents that speak https are trusted. Paths are those of the machine that runs this."""
+
+    verify: bool = True
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+
+    @model_validator(mode="after")
+    def _key_comes_with_its_certificate(self) -> Self:
+        if (self.client_cert is None) != (self.client_key is None):
+            raise ValueError("client_cert and client_key go together; write both or none")
+        return self
+
+
+class ClusterSpec(Asked):
+    """A cluster written out: agents to ask, who it must be, and where its password is."""
+
+    endpoints: tuple[str, ...] = Field(min_length=1)
+    password: SecretName | None = None
+    """Of root@sys."""
+    name: str | None = None
+    id: int | None = None
+    tls: TlsSpec = TlsSpec()
+
+    @field_validator("endpoints")
+    @classmethod
+    def _are_addresses(cls, endpoints: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            parsed = [AgentAddress.parse(endpoint) for endpoint in endpoints]
+        except SpecError as error:
+            raise ValueError(str(error)) from None
+        if len({address.scheme for address in parsed}) > 1:
+            raise ValueError("agents of one cluster speak one scheme; write http or https for all")
+        for address in parsed:
+            if parsed.count(address) > 1:
+                raise ValueError(f"{address} is listed twice; remove one")
+        return endpoints
+
+
+def _number_only(value: object) -> object:
+    """Keep pydantic from reading `true` as 1."""
+    if isinstance(value, bool | float):
+        raise ValueError(f"must be a whole number, e.g. {DEFAULT_PORT}")  # noqa: TRY004 - pydantic wants it
+    return value
+
+
+def _normal_ip(text: str) -> str:
+    """Write an IP in its shortest form; leave anything else for the rule `ip-literal`."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return text
+
+
+class AgentInfoSpec(Asked):
+    """Address of the agent that is to join."""
+
+    ip: str
+    port: Annotated[int, BeforeValidator(_number_only)] = DEFAULT_PORT
+
+    @field_validator("ip")
+    @classmethod
+    def _normalise(cls, ip: str) -> str:
+        return _normal_ip(ip)
+
+
+class NodeSpec(Asked):
+    """One node that is to join, in the words of `POST /ob/scale_out`."""
+
+    agentInfo: AgentInfoSpec  # noqa: N815 - spelled as the API spells it
+    zone: str
+    obConfigs: dict[str, str] = Field(default_factory=dict)  # noqa: N815
+    targetAgentPassword: SecretName | None = None  # noqa: N815
+
+    @property
+    def address(self) -> str:
+        """`ip:port` of the agent, IPv6 in brackets."""
+        return str(AgentAddress(self.agentInfo.ip, self.agentInfo.port))
+
+
+class DefaultsSpec(Asked):
+    """What every node takes unless it says otherwise."""
+
+    zone: str | None = None
+    obConfigs: dict[str, str] = Field(default_factory=dict)  # noqa: N815
+    targetAgentPassword: SecretName | None = None  # noqa: N815
+
+
+def _cluster_kind(value: object) -> str:
+    return "stored" if isinstance(value, str) else "written"
+
+
+class ScaleOutSpec(Asked):
+    """A whole request: which cluster, which nodes. Defaults are already merged into `nodes`.
+
+    One node may be written at top level, its fields beside `cluster`: the sample request of the
+    API's documentation is a valid request.
+    """
+
+    cluster: Annotated[
+        Annotated[str, Field(min_length=1), Tag("stored")] | Annotated[ClusterSpec, Tag("written")],
+        Discriminator(_cluster_kind),
+    ]
+    """Name of a stored connection, or the connection written out."""
+    defaults: DefaultsSpec = DefaultsSpec()
+    nodes: tuple[NodeSpec, ...] = Field(min_length=1)
+    allow_new_zone: bool = False
+    profile: Profile = "prod"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unfold(cls, data: Any) -> Any:
+        return unfolded(data) if isinstance(data, Mapping) else data
+
+
+def unfolded(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring a request into its long form: `nodes` as a list, defaults merged into each.
+
+    What has a wrong shape is passed on as it is, for the models to name it.
+
+    Raises:
+        ValueError: One node at top level beside a list of nodes.
+    """
+    long = dict(data)
+    at_top = {key: long.pop(key) for key in _OF_A_NODE if key in long}
+    if at_top and "nodes" in long:
+        raise ValueError(
+            f"{', '.join(at_top)} at top level beside nodes; write either one node at top level "
+            "or all of them below nodes"
+        )
+    if at_top:
+        long["nodes"] = [at_top]
+    defaults, nodes = long.get("defaults"), long.get("nodes")
+    if isinstance(defaults, Mapping) and isinstance(nodes, list | tuple):
+        long["nodes"] = [
+            _with_defaults(node, defaults) if isinstance(node, Mapping) else node for node in nodes
+        ]
+    return long
+
+
+def _with_defaults(node: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(node)
+    for key in ("zone", "targetAgentPassword"):
+        if defaults.get(key) is not None:
+            merged.setdefault(key, defaults[key])
+    configs, own = defaults.get("obConfigs"), merged.get("obConfigs", {})
+    if isinstance(configs, Mapping) and isinstance(own, Mapping):
+        # Only texts: another value is named once, where it stands, in the defaults.
+        merged["obConfigs"] = {k: v for k, v in configs.items() if isinstance(v, str)} | dict(own)
+    return merged
+
+
+_SECRET_MARKS: Final = ("password", "passwd", "pwd", "secret", "token", "credential")
+
+
+def looks_secret(key: str) -> bool:
+    """Whether a key looks as if a secret stood below it; such values are never repeated."""
+    return any(mark in key.lower() for mark in _SECRET_MARKS)

@@ -1,0 +1,1 @@
+"""Facts about cluster and target become findings, one rule at a time."""

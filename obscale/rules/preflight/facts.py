@@ -1,0 +1,264 @@
+"""What is known about one request, its cluster and its target before anything is touched?
+
+A fact that could not be read is an `Unread`, never an empty value: rules must not take silence for
+a good answer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from ipaddress import ip_address
+from typing import Final, TypeVar
+
+from obscale.agent.clock import ClockReading
+from obscale.agent.models import (
+    AgentInfo,
+    AgentStatus,
+    ClusterInfo,
+    Dag,
+    HostInfo,
+    Identity,
+    ObInfo,
+    Parameter,
+    Server,
+    UnitConfigLimit,
+    Zone,
+    joined_address,
+)
+from obscale.rules.adoption import is_scale_out_of
+from obscale.rules.asked import NodeSpec
+
+T = TypeVar("T")
+
+AGENT_REACHABLE: Final = "agent-reachable"
+HOST_FACTS_MISSING: Final = "host-facts-missing"
+CLUSTER_FACTS_MISSING: Final = "cluster-facts-missing"
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Stands where a fact could not be read.
+
+    Args:
+        reason: Why, in words.
+        supported: False: this agent's version has no such endpoint.
+        covered_by: Id of the rule that reports this gap once for all rules that need the fact;
+            they then stay silent.
+    """
+
+    reason: str
+    supported: bool = True
+    covered_by: str = ""
+
+
+NOT_ASKED: Final = Unread("nothing was asked yet")
+
+
+class Standing(Enum):
+    """How far the target is on its way into the cluster."""
+
+    NEW = "new"
+    UNDER_WAY = "under way"
+    MEMBER = "member"
+
+
+@dataclass(frozen=True)
+class TargetFacts:
+    """The agent that is to join, as it answered.
+
+    Args:
+        address: `ip:port` it was asked at.
+        scheme: `http` or `https`, the one that worked.
+        info: `GET /info`; Unread: it did not answer at all.
+        status: `GET /status`.
+        host: `GET /agent/host-info`.
+        unfinished: `GET /task/dag/agent/unfinish`.
+        last_dag: `GET /task/dag/maintain/agent`.
+        clock: Its clock against ours.
+        signed_read: `ok`, or `refused: …` with its words, when asked with our credentials.
+    """
+
+    address: str
+    scheme: str
+    info: AgentInfo | Unread = NOT_ASKED
+    status: AgentStatus | Unread = NOT_ASKED
+    host: HostInfo | Unread = NOT_ASKED
+    unfinished: tuple[Dag, ...] | Unread = NOT_ASKED
+    last_dag: Dag | Unread | None = NOT_ASKED
+    clock: ClockReading | Unread = NOT_ASKED
+    signed_read: str | Unread = NOT_ASKED
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """The cluster, as its entry agent answered.
+
+    Args:
+        entry: `ip:port` of the agent that answered.
+        scheme: `http` or `https`.
+        info: `GET /info` of the entry agent.
+        status: `GET /status` of the entry agent.
+        ob_info: `GET /ob/info`.
+        cluster_info: `GET /obcluster/info`.
+        topology: Zones with servers, from the richest endpoint that answered.
+        parameters: `GET /obcluster/parameters`.
+        unit_config_limit: `GET /obcluster/unit-config-limit`.
+        unfinished: `GET /task/dag/ob/unfinish`.
+        last_dag: `GET /task/dag/maintain/ob`; None: there never was one.
+        clocks: Clock of each member agent asked, by `ip:port`.
+    """
+
+    entry: str
+    scheme: str
+    info: AgentInfo | Unread = NOT_ASKED
+    status: AgentStatus | Unread = NOT_ASKED
+    ob_info: ObInfo | Unread = NOT_ASKED
+    cluster_info: ClusterInfo | Unread = NOT_ASKED
+    topology: tuple[Zone, ...] | Unread = NOT_ASKED
+    parameters: tuple[Parameter, ...] | Unread = NOT_ASKED
+    unit_config_limit: UnitConfigLimit | Unread = NOT_ASKED
+    unfinished: tuple[Dag, ...] | Unread = NOT_ASKED
+    last_dag: Dag | Unread | None = NOT_ASKED
+    clocks: Mapping[str, ClockReading | Unread] = field(default_factory=dict)
+
+    def zones(self) -> tuple[Zone, ...]:
+        """Give the zones; none where they could not be read. Rules look at `topology` itself."""
+        return () if isinstance(self.topology, Unread) else self.topology
+
+    def servers(self) -> tuple[tuple[Zone, Server], ...]:
+        """Give every known server with its zone."""
+        return tuple((zone, server) for zone in self.zones() for server in zone.servers)
+
+    def zone(self, name: str) -> Zone | None:
+        """Give the zone of this name."""
+        return next((zone for zone in self.zones() if zone.name == name), None)
+
+    def parameter(self, name: str) -> Parameter | None:
+        """Give the parameter of this name; None where unknown or unread."""
+        if isinstance(self.parameters, Unread):
+            return None
+        return next((row for row in self.parameters if row.name == name), None)
+
+    def member_ips(self) -> frozenset[str]:
+        """Give the IPs of all known servers and cluster agents."""
+        listed = () if isinstance(self.ob_info, Unread) else self.ob_info.agent_info
+        return frozenset(server.ip for _, server in self.servers()) | {row.ip for row in listed}
+
+    def is_on_loopback(self) -> bool:
+        """Whether the whole cluster lives on one host, as a simulated one does."""
+        ips = self.member_ips()
+        return bool(ips) and all(_is_loopback(ip) for ip in ips)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything the rules judge.
+
+    Args:
+        node: What is asked for, defaults merged.
+        batch: All nodes of the same request, `node` among them.
+        cluster: As read.
+        target: As read.
+        expected_name: Name the cluster must have; None: not said.
+        expected_id: Id the cluster must have; None: not said.
+        allow_new_zone: Whether the zone may be created.
+        has_target_password: Whether a password for the target agent was given.
+        now: This machine's clock, aware.
+    """
+
+    node: NodeSpec
+    batch: tuple[NodeSpec, ...]
+    cluster: ClusterFacts
+    target: TargetFacts
+    expected_name: str | None = None
+    expected_id: int | None = None
+    allow_new_zone: bool = False
+    has_target_password: bool = False
+    now: datetime | None = None
+
+    @property
+    def configs(self) -> Mapping[str, str]:
+        """The obConfigs asked for."""
+        return self.node.obConfigs
+
+    @property
+    def rpc_port(self) -> int | None:
+        """RPC port of the new observer; None where the one asked for is no number."""
+        return asked_port(self.node, "rpc_port")
+
+    @property
+    def mysql_port(self) -> int | None:
+        """SQL port of the new observer; None where the one asked for is no number."""
+        return asked_port(self.node, "mysql_port")
+
+    def own_dag(self) -> Dag | None:
+        """Give the unfinished scale-out of this very target."""
+        if isinstance(self.cluster.unfinished, Unread):
+            return None
+        local = None if isinstance(self.target.last_dag, Unread) else self.target.last_dag
+        return next(
+            (
+                dag
+                for dag in self.cluster.unfinished
+                if is_scale_out_of(dag, self.node.address, local)
+            ),
+            None,
+        )
+
+    def standing(self) -> Standing:
+        """Say how far the target is: a member, being added by a DAG, or new."""
+        if self.own_dag() is not None:
+            return Standing.UNDER_WAY
+        return Standing.MEMBER if self.is_member() else Standing.NEW
+
+    def is_member(self) -> bool:
+        """Whether the target is in this very cluster and zone already, and ACTIVE there."""
+        info = self.target.info
+        if isinstance(info, Unread) or info.identity is not Identity.CLUSTER_AGENT:
+            return False
+        if isinstance(self.cluster.ob_info, Unread):
+            return False
+        listed = any(row.address == self.node.address for row in self.cluster.ob_info.agent_info)
+        zone = self.cluster.zone(self.node.zone)
+        return (
+            listed
+            and zone is not None
+            and any(
+                server.ip == self.node.agentInfo.ip
+                and server.svr_port == self.rpc_port
+                and server.inner_status == "ACTIVE"
+                for server in zone.servers
+            )
+        )
+
+
+DEFAULT_PORTS: Final = {"mysql_port": 2881, "rpc_port": 2882}
+"""Source: ob/agent/executor/ob/config.go, 4.5.0.0."""
+OLD_NAMES: Final = {"mysql_port": "mysqlPort", "rpc_port": "rpcPort"}
+"""Older spellings the agent still accepts; the same file."""
+
+
+def asked_port(node: NodeSpec, name: str) -> int | None:
+    """Give the port of a node with its default applied; None where it is no number.
+
+    Args:
+        node: The node.
+        name: `mysql_port` or `rpc_port`.
+    """
+    text = node.obConfigs.get(name) or node.obConfigs.get(OLD_NAMES[name])
+    if not text:
+        return DEFAULT_PORTS[name]
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None  # noqa: PLR2004
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        return ip_address(text).is_loopback
+    except ValueError:
+        return False
+
+
+def server_address(server: Server) -> str:
+    """Write `ip:rpc_port` of a server, IPv6 in brackets."""
+    return joined_address(server.ip, server.svr_port)

@@ -1,0 +1,199 @@
+"""What does a rule answer, and how does that answer stand in a plan?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from obscale.rules.asked import Profile
+from obscale.rules.preflight.facts import Standing, Unread
+
+
+class Answer(StrEnum):
+    """Answer of one rule, the gravest first."""
+
+    BLOCK = "block"
+    WARN = "warn"
+    UNKNOWN = "unknown"
+    INFO = "info"
+    PASS = "pass"  # noqa: S105 - an answer, no password
+    NOT_APPLICABLE = "n-a"
+
+
+_ORDER: Final = {answer: number for number, answer in enumerate(Answer)}
+Severity = Literal[Answer.BLOCK, Answer.WARN, Answer.INFO]
+
+
+class Finding(BaseModel):
+    """One answer of one rule, with what it rests on.
+
+    `weight` is what the answer counts as in this profile: an `unknown` counts as a warning in
+    production, so that it is never taken for a pass.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    answer: Answer
+    weight: Answer
+    subject: str
+    measured: str
+    needed: str
+    remedy: str
+    otherwise: str
+    """Where it would come out without this rule: POST, `stage 5`, SILENT, RUNTIME."""
+    overridable: bool
+    source: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one rule says, before the profile weighs it.
+
+    Args:
+        kind: `fires`, `passes`, `notes` (worth saying, no fault), `unknown` or `n-a`.
+        measured: What was found.
+        needed: What is right.
+        remedy: What to do; empty: the rule's own.
+        subject: Which part, e.g. `memory_limit`; empty: the target.
+        prod: Severity in production; None: the rule's own.
+        lab: Severity in the lab; None: the rule's own.
+        gap: The fact that could not be read, for `unknown`.
+    """
+
+    kind: Literal["fires", "passes", "notes", "unknown", "n-a"]
+    measured: str
+    needed: str = ""
+    remedy: str = ""
+    subject: str = ""
+    prod: Severity | None = None
+    lab: Severity | None = None
+    gap: Unread | None = None
+
+
+def passes(measured: str, needed: str = "", *, subject: str = "") -> Verdict:
+    """The rule is kept."""
+    return Verdict("passes", measured, needed, subject=subject)
+
+
+def notes(measured: str, needed: str = "", remedy: str = "", *, subject: str = "") -> Verdict:
+    """Worth saying, no fault: `info` in both profiles."""
+    return Verdict("notes", measured, needed, remedy, subject)
+
+
+def fires(measured: str, needed: str, remedy: str = "", *, subject: str = "") -> Verdict:
+    """The rule is broken, with the rule's own severity."""
+    return Verdict("fires", measured, needed, remedy, subject)
+
+
+def blocks(measured: str, needed: str, remedy: str = "", *, subject: str = "") -> Verdict:
+    """The rule is broken in a way that forbids the submit in both profiles."""
+    return Verdict("fires", measured, needed, remedy, subject, Answer.BLOCK, Answer.BLOCK)
+
+
+def blocks_in_prod(measured: str, needed: str, remedy: str = "", *, subject: str = "") -> Verdict:
+    """Forbids the submit in production, warns in the lab."""
+    return Verdict("fires", measured, needed, remedy, subject, Answer.BLOCK, Answer.WARN)
+
+
+def warns(measured: str, needed: str, remedy: str = "", *, subject: str = "") -> Verdict:
+    """Warns in production, is mentioned in the lab."""
+    return Verdict("fires", measured, needed, remedy, subject, Answer.WARN, Answer.INFO)
+
+
+def warns_always(measured: str, needed: str, remedy: str = "", *, subject: str = "") -> Verdict:
+    """Warns in both profiles."""
+    return Verdict("fires", measured, needed, remedy, subject, Answer.WARN, Answer.WARN)
+
+
+def unknown(
+    gap: Unread | str, needed: str = "", remedy: str = "", *, prod: Severity | None = None
+) -> Verdict:
+    """The evidence should have been there and was not.
+
+    Args:
+        gap: The fact that could not be read, or the reason in words.
+        needed: What would be right.
+        remedy: How to find out.
+        prod: `Answer.BLOCK` where not knowing is too dangerous in production.
+    """
+    if isinstance(gap, str):
+        gap = Unread(gap)
+    return Verdict("unknown", gap.reason, needed, remedy, prod=prod, gap=gap)
+
+
+def not_applicable(reason: str) -> Verdict:
+    """The rule's subject does not exist here."""
+    return Verdict("n-a", reason)
+
+
+@dataclass(frozen=True)
+class Findings(Sequence[Finding]):
+    """All findings about one node, in the order of the rules.
+
+    Args:
+        items: The findings.
+        profile: They were weighed in.
+        standing: How far the target is on its way.
+    """
+
+    items: tuple[Finding, ...]
+    profile: Profile
+    standing: Standing = Standing.NEW
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204 - int and slice, as tuple has it
+        return self.items[index]
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.items)
+
+    @property
+    def blockers(self) -> tuple[Finding, ...]:
+        """What forbids the submit."""
+        return self._of_weight(Answer.BLOCK)
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What must be acknowledged, an unknown in production included."""
+        return self._of_weight(Answer.WARN)
+
+    @property
+    def already_member(self) -> bool:
+        """Whether the target is in this cluster and zone already: nothing to submit."""
+        return self.standing is Standing.MEMBER
+
+    @property
+    def will_be_adopted(self) -> bool:
+        """Whether an unfinished scale-out of this target is there to be taken up."""
+        return self.standing is Standing.UNDER_WAY
+
+    @property
+    def verdict(self) -> str:
+        """`ready`, `ready with 2 warnings` or `blocked`."""
+        if self.blockers:
+            return "blocked"
+        count = len(self.warnings)
+        if not count:
+            return "ready"
+        return f"ready with {count} warning{'s' if count > 1 else ''}"
+
+    def count(self, answer: object) -> int:
+        """How many findings have this answer."""
+        return sum(finding.answer == answer for finding in self.items)
+
+    def of_rule(self, rule: str) -> tuple[Finding, ...]:
+        """The findings of one rule."""
+        return tuple(finding for finding in self.items if finding.rule == rule)
+
+    def by_weight(self) -> tuple[Finding, ...]:
+        """All findings, the gravest first."""
+        return tuple(sorted(self.items, key=lambda f: (_ORDER[f.weight], _ORDER[f.answer])))
+
+    def _of_weight(self, weight: Answer) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.items if finding.weight is weight)

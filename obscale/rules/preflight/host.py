@@ -1,0 +1,83 @@
+"""What does the target's machine offer, as far as obshell tells?
+
+Source: obshell ob/agent/executor/host/info.go, 4.5.0.0.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from obscale.agent.models import HostInfo
+from obscale.rules.preflight.facts import HOST_FACTS_MISSING, Facts, Unread
+from obscale.rules.preflight.resources import Memory, memory_of
+from obscale.sizes import parse_meminfo
+
+CONTAINERS: Final = frozenset({"docker", "lxc", "podman", "systemd-nspawn", "openvz", "wsl"})
+"""`systemd-detect-virt` says so; memory and CPU figures are then those of the machine outside."""
+
+
+def host_of(facts: Facts) -> HostInfo | Unread:
+    """Give the machine, or the gap as the one finding about it covers it."""
+    host = facts.target.host
+    if isinstance(host, Unread) and not host.covered_by:
+        return Unread(host.reason, host.supported, HOST_FACTS_MISSING)
+    return host
+
+
+def total_memory(facts: Facts) -> int | Unread:
+    """Give the machine's memory in bytes."""
+    host = host_of(facts)
+    if isinstance(host, Unread):
+        return host
+    total = parse_meminfo(host.memory_info.total)
+    return total or Unread(f"MemTotal reads {host.memory_info.total!r}")
+
+
+def available_memory(facts: Facts) -> int | Unread:
+    """Give the memory the kernel calls available, in bytes."""
+    host = host_of(facts)
+    if isinstance(host, Unread):
+        return host
+    available = parse_meminfo(host.memory_info.available)
+    return (
+        Unread(f"MemAvailable reads {host.memory_info.available!r}")
+        if available is None
+        else available
+    )
+
+
+def cores(facts: Facts) -> int | Unread:
+    """Give the number of logical cores."""
+    host = host_of(facts)
+    if isinstance(host, Unread):
+        return host
+    return host.cpu_info.logical_cores or Unread("the number of cores is not told")
+
+
+def memory_asked(facts: Facts) -> Memory:
+    """Work out the memory of the new observer on this machine."""
+    total = total_memory(facts)
+    return memory_of(facts.configs, None if isinstance(total, Unread) else total)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Who else is on the machine, by its IP."""
+
+    starting: int
+    """Observers of this request that will be started there, this one included."""
+    running: int
+    """Observers the cluster already has there."""
+    starting_limit: int | None
+    """Sum of their memory limits in bytes; None where one is not known."""
+
+
+def sharing(facts: Facts) -> Sharing:
+    """Count the observers on the target's IP."""
+    ip = facts.node.agentInfo.ip
+    total = total_memory(facts)
+    known_total = None if isinstance(total, Unread) else total
+    mates = [node for node in facts.batch if node.agentInfo.ip == ip] or [facts.node]
+    limits = [memory_of(node.obConfigs, known_total).limit for node in mates]
+    known = [limit for limit in limits if limit is not None]
+    running = sum(server.ip == ip for _, server in facts.cluster.servers())
+    return Sharing(len(mates), running, sum(known) if len(known) == len(limits) else None)

@@ -1,0 +1,86 @@
+"""Which rules exist, and what do they say about these facts?"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from obscale.rules.asked import Profile
+from obscale.rules.preflight import (
+    cluster,
+    disk,
+    layout,
+    limits,
+    members,
+    memory,
+    pools,
+    request,
+    target,
+    values,
+    versions,
+    zones,
+)
+from obscale.rules.preflight.facts import Facts
+from obscale.rules.preflight.finding import Finding, Findings, Verdict
+from obscale.rules.preflight.rule import Rule
+
+__all__ = ["RULES", "Findings", "judge", "judge_request"]
+
+_SUBJECTS: Final = (
+    request,
+    values,
+    layout,
+    target,
+    members,
+    versions,
+    cluster,
+    zones,
+    memory,
+    disk,
+    pools,
+    limits,
+)
+RULES: Final[tuple[Rule, ...]] = tuple(rule for subject in _SUBJECTS for rule in subject.RULES)
+"""Every rule, in the order of the catalogue: the cheapest and most decisive first."""
+
+
+def judge(facts: Facts, profile: Profile, *, rules: Iterable[Rule] = RULES) -> Findings:
+    """Judge facts by all rules.
+
+    A rule whose evidence is missing is left out where another rule reports the gap once; that one
+    then names it.
+
+    Args:
+        facts: As read.
+        profile: How strictly to weigh.
+        rules: Fewer than all, e.g. those that need nothing but the request.
+    """
+    standing = facts.standing()
+    judged = [(rule, verdict) for rule in rules for verdict in rule.verdicts(facts, standing)]
+    reporting = {rule.id for rule, verdict in judged if verdict.kind in {"fires", "unknown"}}
+    silent: dict[str, list[str]] = {}
+    told: list[tuple[Rule, Verdict]] = []
+    for rule, verdict in judged:
+        cover = verdict.gap.covered_by if verdict.gap else ""
+        if cover and cover != rule.id and cover in reporting:
+            silent.setdefault(cover, []).append(rule.id)
+        else:
+            told.append((rule, verdict))
+    findings = [_finding(rule, verdict, facts, profile, silent) for rule, verdict in told]
+    return Findings(tuple(findings), profile, standing)
+
+
+def judge_request(facts: Facts) -> Findings:
+    """Judge a request alone, by the rules that need nothing else and with the laboratory's weights.
+
+    What blocks here blocks in every profile.
+    """
+    return judge(facts, "lab", rules=[rule for rule in RULES if rule.is_static])
+
+
+def _finding(
+    rule: Rule, verdict: Verdict, facts: Facts, profile: Profile, silent: dict[str, list[str]]
+) -> Finding:
+    covered = list(dict.fromkeys(silent.get(rule.id, ())))
+    if covered and verdict.kind in {"fires", "unknown"}:
+        verdict = replace(verdict, measured=f"{verdict.measured}; not judged: {', '.join(covered)}")
+    return rule.weigh(verdict, facts, profile)

@@ -1,0 +1,135 @@
+"""What does a request file say, and is every word of it usable?
+
+Every fault becomes one line: where, what is wrong, what to write instead. What lies below a key
+that looks like a password is never repeated. Nothing is sent from here.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from obscale.agent.models import AgentEndpoint, ScaleOutRequest
+from obscale.errors import SpecError
+from obscale.rules.asked import (
+    AgentInfoSpec,
+    ClusterSpec,
+    DefaultsSpec,
+    NodeSpec,
+    Profile,
+    ScaleOutSpec,
+    SecretName,
+    TlsSpec,
+)
+from obscale.rules.preflight.facts import ClusterFacts, Facts, TargetFacts
+from obscale.rules.preflight.finding import Finding
+from obscale.rules.preflight.registry import judge_request
+from obscale.spec.problems import finding_problem, shape_problems
+from obscale.spec.source import read_source, read_text
+
+__all__ = [
+    "AgentInfoSpec",
+    "ClusterSpec",
+    "DefaultsSpec",
+    "NodeSpec",
+    "Profile",
+    "ScaleOutSpec",
+    "SecretName",
+    "TlsSpec",
+    "checked",
+    "parse_spec",
+    "read_spec",
+    "request_body",
+]
+
+MAX_PROBLEMS: Final = 20
+"""Problems told at once; a file with more is no request."""
+
+
+def read_spec(path: Path) -> ScaleOutSpec:
+    """Read a request from a file, YAML or JSON.
+
+    Raises:
+        SpecError: It cannot be read or is wrong; `problems` holds one line for each fault.
+    """
+    return parse_spec(read_text(path), str(path))
+
+
+def parse_spec(text: str, source: str) -> ScaleOutSpec:
+    """Read a request from a text, YAML or JSON.
+
+    Args:
+        text: The request.
+        source: What to call it in problems, usually the file's name.
+
+    Raises:
+        SpecError: It is wrong; `problems` holds one line for each fault.
+    """
+    read = read_source(text, source)
+    if read.data is None:
+        raise SpecError(f"{source}: is empty; see the examples for what a request looks like")
+    try:
+        spec = ScaleOutSpec.model_validate(read.data)
+    except ValidationError as error:
+        raise _refused(shape_problems(error, read)) from None
+    problems = [
+        finding_problem(finding, read, at)
+        for at, node in enumerate(spec.nodes)
+        for finding in _blockers(node, spec.nodes)
+    ]
+    if problems:
+        raise _refused(problems)
+    return spec
+
+
+def checked(node: NodeSpec, *, batch: Sequence[NodeSpec] = ()) -> NodeSpec:
+    """Give a node back if the request itself has no fault; for nodes that came from no file.
+
+    Args:
+        node: What is asked for.
+        batch: The nodes of the same request, with or without this one.
+
+    Raises:
+        SpecError: One line for each fault, as for a file.
+    """
+    everyone = tuple(batch) if node in batch else (node, *batch)
+    problems = [finding_problem(finding, None, None) for finding in _blockers(node, everyone)]
+    if problems:
+        raise _refused(problems)
+    return node
+
+
+def request_body(node: NodeSpec, password: str | None) -> ScaleOutRequest:
+    """Give the body of `POST /ob/scale_out`: what was planned is what is sent, byte for byte.
+
+    Args:
+        node: What is asked for.
+        password: Of the target agent, in plain text; None: it has none.
+    """
+    return ScaleOutRequest(
+        agent_info=AgentEndpoint(ip=node.agentInfo.ip, port=node.agentInfo.port),
+        zone=node.zone,
+        ob_configs=dict(node.obConfigs),
+        target_agent_password=password,
+    )
+
+
+def _blockers(node: NodeSpec, batch: tuple[NodeSpec, ...]) -> tuple[Finding, ...]:
+    """What blocks in every profile, judged without asking anybody."""
+    facts = Facts(
+        node=node,
+        batch=batch,
+        cluster=ClusterFacts(entry="", scheme=""),
+        target=TargetFacts(address=node.address, scheme=""),
+    )
+    return judge_request(facts).blockers
+
+
+def _refused(problems: Sequence[str]) -> SpecError:
+    told = tuple(dict.fromkeys(problems))
+    more = len(told) - 1
+    count = f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
+    if len(told) > MAX_PROBLEMS:
+        told = (*told[:MAX_PROBLEMS], f"… and {len(told) - MAX_PROBLEMS} more")
+    return SpecError(f"{told[0]}{count}", problems=told)

@@ -1,0 +1,187 @@
+"""How is a fault of a request said in one line: where, what, and what to write instead?"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from obscale.rules.asked import (
+    NAME_A_SECRET,
+    AgentInfoSpec,
+    ClusterSpec,
+    DefaultsSpec,
+    NodeSpec,
+    ScaleOutSpec,
+    SecretName,
+    TlsSpec,
+    looks_secret,
+)
+from obscale.rules.preflight.finding import Finding
+from obscale.sizes import quoted
+from obscale.spec.source import Path_, Source
+
+STRINGS_RULE: Final = "cfg-values-are-strings"
+_TAGS: Final = {"stored", "written"}
+_FIELDS: Final[dict[str, type[BaseModel]]] = {
+    "cluster": ClusterSpec,
+    "password": SecretName,
+    "targetAgentPassword": SecretName,
+    "tls": TlsSpec,
+    "defaults": DefaultsSpec,
+    "nodes": NodeSpec,
+    "agentInfo": AgentInfoSpec,
+}
+_OF_A_NODE_AT_TOP: Final = tuple(NodeSpec.model_fields)
+_ADVICE: Final = {
+    "cluster": "name a stored connection, or write {endpoints: ['10.0.0.1:2886'], password: …}",
+    "nodes": "list the nodes, or write one node's agentInfo and zone beside cluster",
+    "endpoints": "list at least one cluster agent, e.g. ['10.0.0.1:2886']",
+    "agentInfo": "write {ip: 10.0.0.4, port: 2886}",
+    "ip": "write the IP of the agent that is to join, e.g. 10.0.0.4",
+    "zone": "name the zone, e.g. zone2",
+    "profile": "write prod or lab",
+}
+_KINDS: Final = {
+    "string": "text",
+    "int": "a whole number",
+    "bool": "true or false",
+    "dict": "a mapping",
+    "model": "a mapping",
+    "mapping": "a mapping",
+    "tuple": "a list",
+    "list": "a list",
+    "literal": "one of the known words",
+}
+
+
+def shape_problems(error: ValidationError, source: Source) -> list[str]:
+    """Say each fault a model found in one line."""
+    return [_shape_problem(details, source) for details in error.errors(include_url=False)]
+
+
+def finding_problem(finding: Finding, source: Source | None, at: int | None) -> str:
+    """Say a blocking finding about a request in one line, its rule at the end.
+
+    Args:
+        finding: Its subject is the field inside the node, e.g. `obConfigs.memory_limit`.
+        source: The file; None: the node came from no file.
+        at: Number of the node in it.
+    """
+    path: Path_ = tuple(finding.subject.split(".", 1))
+    where = ""
+    if source is not None and at is not None:
+        path = _as_written(("nodes", at, *path), source)
+        where = source.where(path)
+    advice = finding.remedy or (f"needed {finding.needed}" if finding.needed else "")
+    said = f"{finding.measured}; {advice}" if advice else finding.measured
+    return f"{where}{_shown(path)}: {said} [{finding.rule}]"
+
+
+def _shape_problem(details: ErrorDetails, source: Source) -> str:
+    loc: Path_ = tuple(part for part in details["loc"] if part not in _TAGS)
+    path = _as_written(loc, source)
+    what = _what(details, path, source)
+    shown = _shown(path)
+    return f"{source.where(path)}{shown + ': ' if shown else ''}{what}"
+
+
+def _what(details: ErrorDetails, path: Path_, source: Source) -> str:  # noqa: PLR0911 - one return for each answer
+    kind, value = details["type"], details["input"]
+    last = str(path[-1]) if path else ""
+    if kind == "value_error":
+        return str(details["ctx"]["error"]) if "ctx" in details else details["msg"]
+    if kind == "missing":
+        return f"missing; {_ADVICE.get(last, 'write it')}"
+    if kind == "extra_forbidden":
+        return _unknown_field(path, source)
+    if not path:
+        return f"must be a mapping with cluster and nodes, not {_describe(value, '')}"
+    if looks_secret(last):
+        return f"names no secret; {NAME_A_SECRET}"
+    if "obConfigs" in path:
+        return _no_string(path, value, source)
+    if kind in {"too_short", "string_too_short"}:
+        return f"is empty; {_ADVICE.get(last, 'write something')}"
+    wanted = _KINDS.get(kind.split("_", maxsplit=1)[0], "")
+    if wanted:
+        advice = f"; {_ADVICE[last]}" if last in _ADVICE else ""
+        if wanted == "text" and isinstance(value, bool | int | float):
+            advice = f"; quote it: {quoted(source.written(path, value))}"
+        return f"must be {wanted}, not {_describe(value, source.written(path, ''))}{advice}"
+    return details["msg"]
+
+
+def _no_string(path: Path_, value: object, source: Source) -> str:
+    if path[-1] == "obConfigs":
+        said = "is empty; write {} or leave it out" if value is None else "must be a mapping"
+        return f"{said} [{STRINGS_RULE}]"
+    if value is None:
+        return f"is empty; write its value in quotes, or leave it out [{STRINGS_RULE}]"
+    if isinstance(value, bool | int | float):
+        kind = "a truth value" if isinstance(value, bool) else "a number"
+        written = source.written(path, value)
+        return f"is {kind}, not text; quote it: {quoted(written)} [{STRINGS_RULE}]"
+    return f"must be text, not {_describe(value, '')} [{STRINGS_RULE}]"
+
+
+def _unknown_field(path: Path_, source: Source) -> str:
+    known = _known_fields(path, source)
+    key = str(path[-1])
+    if looks_secret(str(path[-2]) if len(path) > 1 else ""):
+        return f"unknown field; {NAME_A_SECRET}"
+    folded = {name.lower().replace("_", ""): name for name in known}
+    guess = get_close_matches(key.lower().replace("_", ""), folded, n=1, cutoff=0.6)
+    advice = f"did you mean {folded[guess[0]]!r}?" if guess else f"known are {', '.join(known)}"
+    return f"unknown field; {advice}"
+
+
+def _known_fields(path: Path_, source: Source) -> list[str]:
+    above = [part for part in path[:-1] if isinstance(part, str)]
+    if not above:
+        known = list(ScaleOutSpec.model_fields)
+        if isinstance(source.data, Mapping) and "nodes" not in source.data:
+            known += _OF_A_NODE_AT_TOP
+        return known
+    model = _FIELDS.get(above[-1])
+    return list(model.model_fields) if model else []
+
+
+def _as_written(loc: Path_, source: Source) -> Path_:
+    """Undo the unfolding: give the path as it stands in the file."""
+    if not loc or loc[0] != "nodes" or len(loc) < 2:  # noqa: PLR2004
+        return loc
+    rest = loc[2:]
+    if isinstance(source.data, Mapping) and "nodes" not in source.data:
+        if source.holds(("defaults", *rest)) and not source.holds(rest):
+            return ("defaults", *rest)
+        return rest
+    if rest and not source.holds(loc) and source.holds(("defaults", *rest)):
+        return ("defaults", *rest)
+    return loc
+
+
+def _shown(path: Path_) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _describe(value: Any, written: str) -> str:  # noqa: PLR0911 - one return for each kind
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return f"the truth value {written or value}"
+        case int() | float():
+            return f"the number {quoted(written or str(value)).strip(chr(39))}"
+        case str():
+            return f"the text {quoted(value)}"
+        case Mapping():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+        case _:
+            return "something else"
