@@ -118,7 +118,7 @@ async def test_a_new_server_is_the_same_in_every_answer(world, ask):
         "nonsense_key": "1",
     }
     await ask.scale_out(configs=configs)
-    world.advance(32)
+    world.advance(31)
     early = server_in(await ask.data("/api/v1/obcluster/topology/info"))
     world.advance(5)
 

@@ -339,3 +339,24 @@ async def test_a_tenant_task_holds_the_same_lock(world, ask):
     assert refusal(held)[1] == "OB.Cluster.UnderMaintenanceWithDag"
     assert [dag["maintenance_type"] for dag in listed["contents"]] == [3]
     assert free.status_code == 200
+
+
+async def test_rolling_back_a_late_joiner_leaves_it_believing(world, ask):
+    """The last stage gave up, the agent joined all the same: rows go, the belief stays."""
+    world.play(Fault.fail_stage(9))
+    dag_id = (await ask.scale_out()).json()["data"]["id"]
+    world.advance(90)
+    joined = [agent["ip"] for agent in (await ask.data("/api/v1/ob/agents"))["contents"]]
+
+    await ask.operate(dag_id, "ROLLBACK")
+    world.advance(8 * 62)
+    early = await ask.data(f"/api/v1/task/dag/{dag_id}")
+    world.advance(10)
+
+    ended = await ask.data(f"/api/v1/task/dag/{dag_id}")
+    left = [agent["ip"] for agent in (await ask.data("/api/v1/ob/agents"))["contents"]]
+    assert "127.0.1.4" in joined
+    assert (early["state"], early["stage"]) == ("RUNNING", 1)
+    assert (ended["state"], ended["operator"]) == ("SUCCEED", "ROLLBACK")
+    assert "127.0.1.4" not in left
+    assert world.agent(TARGET).identity == "CLUSTER AGENT"
