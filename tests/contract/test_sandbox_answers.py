@@ -118,9 +118,9 @@ async def test_a_new_server_is_the_same_in_every_answer(world, ask):
         "nonsense_key": "1",
     }
     await ask.scale_out(configs=configs)
-    world.advance(31)
+    world.advance(27)
     early = server_in(await ask.data("/api/v1/obcluster/topology/info"))
-    world.advance(5)
+    world.advance(10)
 
     after = await ask.data("/api/v1/obcluster/info")
     server = server_in(after)
