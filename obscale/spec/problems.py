@@ -58,7 +58,12 @@ _KINDS: Final = {
 
 def shape_problems(error: ValidationError, source: Source) -> list[str]:
     """Say each fault a model found in one line."""
-    return [_shape_problem(details, source) for details in error.errors(include_url=False)]
+    return [
+        _shape_problem(details, source)
+        for details in error.errors(include_url=False)
+        # A list whose items are all refused counts as too short; the items are told already.
+        if not (details["type"] == "too_short" and details["input"])
+    ]
 
 
 def finding_problem(finding: Finding, source: Source | None, at: int | None) -> str:

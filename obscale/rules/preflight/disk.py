@@ -30,6 +30,7 @@ from obscale.rules.preflight.mounts import (
     find_mount,
     need_of,
     paths_of,
+    sized_disks_of,
 )
 from obscale.rules.preflight.resources import Share, share_of, size_of
 from obscale.rules.preflight.rule import BLOCK, INFO, WARN, rule
@@ -83,7 +84,7 @@ def disk_path_resolvable(facts: Facts) -> Verdict:
 )
 def disk_fits(facts: Facts) -> list[Verdict]:
     """Data file and log pool are allocated whole at the first start."""
-    disks = disks_of(facts)
+    disks = sized_disks_of(facts)
     if isinstance(disks, Unread):
         return [unknown(disks, "enough free", "run df -B1 --output=avail on the host")]
     verdicts = [_fit(disks, mount) for mount in disks.mounts()]
@@ -170,7 +171,7 @@ def disk_growth_fits(facts: Facts) -> Verdict:
     most = size_of(facts.configs, "datafile_maxsize")
     if most is None:
         return not_applicable("no datafile_maxsize")
-    disks = disks_of(facts)
+    disks = sized_disks_of(facts)
     if isinstance(disks, Unread):
         return unknown(disks)
     grown = Need(size=most + SLOG_BYTES)
@@ -195,7 +196,7 @@ def disk_growth_fits(facts: Facts) -> Verdict:
 )
 def disk_default_percent_trap(facts: Facts) -> Verdict:
     """On an empty disk of its own that is the documented default."""
-    disks = disks_of(facts)
+    disks = sized_disks_of(facts)
     if isinstance(disks, Unread):
         given = all(share_of(facts.configs, part, shared=True).is_given for part in ("data", "log"))
         return not_applicable("sizes are given") if given else unknown(disks)
@@ -236,7 +237,7 @@ def disk_percent_sum(facts: Facts) -> Verdict:
     both = [share_of(facts.configs, part, shared=True) for part in ("data", "log")]
     if any(share.size is not None for share in both):
         return not_applicable("sizes are given")
-    disks = disks_of(facts)
+    disks = sized_disks_of(facts)
     if isinstance(disks, Unread):
         return unknown(disks, f"≤ {CROWDED_PERCENT} %")
     if not disks.are_one:

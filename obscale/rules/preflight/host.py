@@ -8,7 +8,7 @@ from typing import Final
 
 from obscale.agent.models import HostInfo
 from obscale.rules.preflight.facts import HOST_FACTS_MISSING, Facts, Unread
-from obscale.rules.preflight.resources import Memory, memory_of
+from obscale.rules.preflight.resources import LIMIT_KEYS, Memory, memory_of, unusable
 from obscale.sizes import parse_meminfo
 
 CONTAINERS: Final = frozenset({"docker", "lxc", "podman", "systemd-nspawn", "openvz", "wsl"})
@@ -51,6 +51,20 @@ def cores(facts: Facts) -> int | Unread:
     if isinstance(host, Unread):
         return host
     return host.cpu_info.logical_cores or Unread("the number of cores is not told")
+
+
+def memory_gap(facts: Facts) -> Unread:
+    """Say why the memory of the new observer is not known."""
+    if bad := unusable(facts.configs, [*LIMIT_KEYS[0], "system_memory"], LIMIT_KEYS[1]):
+        return unusable_gap(bad)
+    total = total_memory(facts)
+    return total if isinstance(total, Unread) else Unread("memory_limit is not known")
+
+
+def unusable_gap(key: str) -> Unread:
+    """Give the gap a bad value leaves; the rule about its syntax reports it."""
+    cover = "cfg-int-range" if key.endswith("percentage") else "cfg-capacity-syntax"
+    return Unread(f"{key} cannot be used as it is written", covered_by=cover)
 
 
 def memory_asked(facts: Facts) -> Memory:

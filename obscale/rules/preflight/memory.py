@@ -25,6 +25,7 @@ from obscale.rules.preflight.host import (
     cores,
     host_of,
     memory_asked,
+    memory_gap,
     sharing,
     total_memory,
 )
@@ -60,12 +61,6 @@ def _is_old(facts: Facts) -> bool:
     return version is not None and numbers_of(version.version)[:2] < LADDER_SINCE
 
 
-def _gap(facts: Facts) -> Unread:
-    """Why memory_limit is not known."""
-    total = total_memory(facts)
-    return total if isinstance(total, Unread) else Unread("memory_limit is not known")
-
-
 @rule(
     "mem-floor",
     "memory_limit is enough for an observer at all",
@@ -80,7 +75,7 @@ def mem_floor(facts: Facts) -> Verdict:
     limit = memory_asked(facts).limit
     needed = f"≥ {render_bytes(FLOOR)}"
     if limit is None:
-        return unknown(_gap(facts), needed)
+        return unknown(memory_gap(facts), needed)
     if limit < FLOOR:
         return blocks(render_bytes(limit), needed, "raise memory_limit")
     return passes(render_bytes(limit), needed)
@@ -100,7 +95,7 @@ def mem_tenant_headroom(facts: Facts) -> Verdict:
     memory = memory_asked(facts)
     floor = max(SMALLEST_UNIT, memory.min_pool)
     if memory.limit is None or memory.system is None:
-        return unknown(_gap(facts), f"≥ {render_bytes(floor)} left")
+        return unknown(memory_gap(facts), f"≥ {render_bytes(floor)} left")
     old = _is_old(facts)
     if old and not memory.system_is_given:
         return unknown("observers before 4.2 choose system_memory in another way", "≥ 1G left")
@@ -139,7 +134,7 @@ def mem_system_vs_hidden(facts: Facts) -> Verdict:
     """The automatic value always does."""
     memory = memory_asked(facts)
     if memory.system is None or memory.hidden is None:
-        return unknown(_gap(facts), "≥ the hidden sys tenant")
+        return unknown(memory_gap(facts), "≥ the hidden sys tenant")
     measured, needed = render_bytes(memory.system), f"≥ {render_bytes(memory.hidden)}"
     if memory.system < memory.hidden:
         return blocks(
@@ -161,7 +156,7 @@ def mem_system_ratio(facts: Facts) -> Verdict:
     """All of it cannot start; most of it is waste."""
     memory = memory_asked(facts)
     if memory.limit is None or memory.system is None:
-        return unknown(_gap(facts))
+        return unknown(memory_gap(facts))
     if not memory.system_is_given:
         return passes(f"automatic, {render_bytes(memory.system)}")
     measured = f"{render_bytes(memory.system)} of {render_bytes(memory.limit)}"
@@ -190,7 +185,7 @@ def mem_production_floor(facts: Facts) -> Verdict:
     memory = memory_asked(facts)
     needed = f"≥ {render_bytes(PRODUCTION_FLOOR)}, units ≥ {render_bytes(PRODUCTION_MIN_POOL)}"
     if memory.limit is None:
-        return unknown(_gap(facts), needed)
+        return unknown(memory_gap(facts), needed)
     measured = f"{render_bytes(memory.limit)}, units ≥ {render_bytes(memory.min_pool)}"
     if memory.limit < PRODUCTION_FLOOR or memory.min_pool < PRODUCTION_MIN_POOL:
         return fires(measured, needed, "raise memory_limit, or use the profile lab")
@@ -212,7 +207,7 @@ def mem_fits_total(facts: Facts) -> Verdict:
     if isinstance(total, Unread):
         return unknown(total, "≤ the machine's memory")
     if limit is None:
-        return unknown("the memory of a node of this request is not known")
+        return unknown(memory_gap(facts))
     measured, needed = _asked(facts, limit), f"≤ {render_bytes(total)}"
     remedy = "lower memory_limit or its percentage"
     if limit > total:
@@ -244,7 +239,7 @@ def mem_available(facts: Facts) -> Verdict:
         if isinstance(gap, Unread):
             return unknown(gap, "≤ available memory")
     if limit is None:
-        return unknown("the memory of a node of this request is not known")
+        return unknown(memory_gap(facts))
     assert isinstance(total, int)  # noqa: S101 - the loop saw to it
     assert isinstance(available, int)  # noqa: S101
     measured, needed = _asked(facts, limit), f"≤ {render_bytes(available)} available"

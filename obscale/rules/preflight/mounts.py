@@ -11,9 +11,16 @@ from typing import Final
 
 from obscale.agent.models import HostInfo
 from obscale.rules.preflight.facts import Facts, Unread
-from obscale.rules.preflight.host import host_of
+from obscale.rules.preflight.host import host_of, unusable_gap
 from obscale.rules.preflight.layout import clean, mount_hash
-from obscale.rules.preflight.resources import Share, directories_of, number_of, share_of
+from obscale.rules.preflight.resources import (
+    DISK_KEYS,
+    Share,
+    directories_of,
+    number_of,
+    share_of,
+    unusable,
+)
 from obscale.sizes import GIB, MIB, Interval, parse_df
 
 PATHS_UNRESOLVED: Final = "disk-path-resolvable"
@@ -178,6 +185,12 @@ def paths_of(facts: Facts) -> Mapping[str, str] | Unread:
     dirs = directories_of(facts.configs, info.home_path)
     parts = {"home": dirs.home, "data": dirs.data, "redo": dirs.clog}
     return {name: clean(path) for name, path in parts.items() if path}
+
+
+def sized_disks_of(facts: Facts) -> Disks | Unread:
+    """Find the disks for rules that need what each part takes of them."""
+    bad = unusable(facts.configs, *DISK_KEYS)
+    return unusable_gap(bad) if bad else disks_of(facts)
 
 
 def disks_of(facts: Facts) -> Disks | Unread:

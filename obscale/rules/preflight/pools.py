@@ -18,8 +18,8 @@ from obscale.rules.preflight.finding import (
     unknown,
     warns,
 )
-from obscale.rules.preflight.host import host_of, memory_asked
-from obscale.rules.preflight.mounts import disks_of, need_of
+from obscale.rules.preflight.host import memory_asked, memory_gap
+from obscale.rules.preflight.mounts import need_of, sized_disks_of
 from obscale.rules.preflight.resources import size_of
 from obscale.rules.preflight.rule import BLOCK, INFO, WARN, rule
 from obscale.sizes import GIB, render_bytes
@@ -38,7 +38,7 @@ def _log_bytes(facts: Facts) -> int | Unread:
     size = size_of(facts.configs, "log_disk_size")
     if size is not None:
         return size
-    disks = disks_of(facts)
+    disks = sized_disks_of(facts)
     if isinstance(disks, Unread):
         return disks
     return need_of(disks.log_share).upper_bytes(disks.redo)
@@ -49,7 +49,7 @@ def _data_bytes(facts: Facts) -> int | Unread:
     size = size_of(facts.configs, "datafile_size")
     if size is not None:
         return size
-    disks = disks_of(facts)
+    disks = sized_disks_of(facts)
     if isinstance(disks, Unread):
         return disks
     return need_of(disks.data_share).upper_bytes(disks.data)
@@ -95,7 +95,7 @@ def log_disk_ratio(facts: Facts) -> Verdict:
     if isinstance(size, Unread):
         return unknown(size)
     if memory.for_units is None or memory.system is None:
-        return unknown(_memory_gap(facts))
+        return unknown(memory_gap(facts))
     least = LOG_PER_MEMORY * max(memory.for_units, 0)
     usual = least + memory.system
     measured, remedy = render_bytes(size), "raise log_disk_size, also later and online"
@@ -112,12 +112,6 @@ def log_disk_ratio(facts: Facts) -> Verdict:
             remedy,
         )
     return passes(measured, f"≥ {render_bytes(least)}")
-
-
-def _memory_gap(facts: Facts) -> Unread:
-    """Why memory_limit is not known."""
-    host = host_of(facts)
-    return host if isinstance(host, Unread) else Unread("memory_limit is not known")
 
 
 @rule(
@@ -154,7 +148,7 @@ def datafile_ratio(facts: Facts) -> Verdict:
     if isinstance(size, Unread):
         return unknown(size)
     if limit is None:
-        return unknown(_memory_gap(facts))
+        return unknown(memory_gap(facts))
     needed = f"≥ {render_bytes(DATA_PER_MEMORY * limit)}"
     if size < DATA_PER_MEMORY * limit:
         return fires(

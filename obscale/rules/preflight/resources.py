@@ -4,7 +4,7 @@ Sources: OceanBase src/share/config/ob_server_config.cpp, src/share/parameter/ob
 and src/observer/ob_server_utils.cpp, 4.2 to 4.3.5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,13 @@ _HIDDEN_SHARE_ABOVE: Final = 0.03
 _HIDDEN_BY_SYSTEM: Final = ((5, 1), (7, 2), (9, 3), (11, 4))
 """The same by system_memory, where that is given."""
 _HIDDEN_SHARE_OF_SYSTEM: Final = 3 / 8
+
+LIMIT_KEYS: Final = (("memory_limit",), ("memory_limit_percentage",))
+DISK_KEYS: Final = (
+    ("datafile_size", "log_disk_size"),
+    ("datafile_disk_percentage", "log_disk_percentage"),
+)
+"""Keys whose values must be usable before memory, or disks, can be judged: sizes, numbers."""
 
 _SHARED: Final = {"data": 60, "log": 30}
 _ALONE: Final = {"data": 90, "log": 90}
@@ -51,6 +58,20 @@ def number_of(configs: Mapping[str, str], key: str) -> int | None:
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(1 << 63)):
         return None
     return int(text) or None
+
+
+def unusable(configs: Mapping[str, str], sizes: Iterable[str], numbers: Iterable[str]) -> str:
+    """Name the first of some keys whose value is given but is no size, or no number; else empty."""
+    for key in sizes:
+        try:
+            parse_capacity(configs.get(key) or "0M")
+        except SizeError:
+            return key
+    for key in numbers:
+        text = configs.get(key) or "0"
+        if not (text.isascii() and text.isdigit()):
+            return key
+    return ""
 
 
 def automatic_system_memory(limit: int) -> int:
@@ -94,12 +115,12 @@ def memory_of(configs: Mapping[str, str], host_total: int | None) -> Memory:
     """
     given = size_of(configs, "memory_limit")
     limit = given
-    if limit is None and host_total is not None:
+    if limit is None and host_total is not None and not unusable(configs, *LIMIT_KEYS):
         percent = number_of(configs, "memory_limit_percentage") or DEFAULT_MEMORY_PERCENTAGE
         limit = host_total * percent // 100
     system_given = size_of(configs, "system_memory")
     system = system_given
-    if system is None and limit is not None:
+    if system is None and limit is not None and not unusable(configs, ["system_memory"], ()):
         system = automatic_system_memory(limit)
     min_pool = number_of(configs, MIN_POOL_KEY)
     return Memory(

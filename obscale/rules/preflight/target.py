@@ -30,8 +30,8 @@ from obscale.rules.preflight.rule import BLOCK, INFO, WARN, rule
 
 RUNNING: Final = 2
 """`state` of an agent that runs. Source: ob/agent/constant/agent.go, 4.5.0.0."""
-RESTARTED_SECONDS: Final = 3.0
-"""An agent younger than this may be in a restart loop."""
+YOUNG_SECONDS: Final = 60.0
+"""An agent younger than this may be in a restart loop; its age is told."""
 NANOSECONDS: Final = 1_000_000_000
 
 
@@ -196,7 +196,7 @@ def agent_not_obproxy(facts: Facts) -> Verdict:
     source="ob/agent/constant/agent.go, 4.5.0.0",
 )
 def agent_running(facts: Facts) -> Verdict:
-    """State 2; a start of just now may be one of many."""
+    """State 2. A young agent is only told: one look cannot prove a restart loop."""
     status, info = facts.target.status, facts.target.info
     if isinstance(status, Unread):
         return unknown(status, "state 2 (running)")
@@ -204,13 +204,9 @@ def agent_running(facts: Facts) -> Verdict:
         return fires(f"state {status.state}", "state 2 (running)", "wait for the agent")
     if not isinstance(info, Unread) and info.start_at and facts.now:
         age = _seconds_since(info.start_at, facts, facts.now)
-        if 0 <= age < RESTARTED_SECONDS:
-            return warns(
-                f"started {age:.0f} s ago",
-                f"up for {RESTARTED_SECONDS:.0f} s",
-                "see in its log whether it restarts again and again",
-            )
-    return passes("state 2 (running)")
+        if 0 <= age < YOUNG_SECONDS:
+            return passes(f"state 2 (running), for {age:.0f} s only", "state 2 (running)")
+    return passes("state 2 (running)", "state 2 (running)")
 
 
 def _seconds_since(start_at_nanoseconds: int, facts: Facts, now: datetime) -> float:

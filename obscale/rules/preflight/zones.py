@@ -82,7 +82,11 @@ def zone_case_near_miss(facts: Facts) -> Verdict:
     wanted = facts.node.zone
     if facts.cluster.zone(wanted):
         return passes(f"{wanted} exists")
-    near = next((zone.name for zone in topology if _near(wanted, zone.name)), None)
+    near = min(
+        (zone.name for zone in topology if _near(wanted, zone.name)),
+        key=lambda name: _folded(name) != _folded(wanted),
+        default=None,
+    )
     if near is None:
         return passes(f"{wanted} is like no other name")
     remedy = f"did you mean {near}? Otherwise pass allow_new_zone"

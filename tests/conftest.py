@@ -1,0 +1,382 @@
+"""Shared by all tests: a cluster, a spare and a request, as facts for the rules to judge."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import pytest
+
+from obscale.agent.clock import ClockReading
+from obscale.agent.models import (
+    AgentInfo,
+    AgentStatus,
+    ClusterInfo,
+    Dag,
+    Disk,
+    HostInfo,
+    ObInfo,
+    Parameter,
+    UnitConfigLimit,
+    Zone,
+)
+from obscale.rules.asked import AgentInfoSpec, NodeSpec
+from obscale.rules.preflight.facts import ClusterFacts, Facts, TargetFacts, Unread
+from obscale.rules.preflight.finding import Finding, Findings
+from obscale.rules.preflight.registry import judge
+
+GIB = 1 << 30
+BUILD = "102000092025042111"
+OBSHELL = "4.5.0.0-12026050815"
+STARTED = datetime(2026, 5, 1, 10, tzinfo=UTC)
+NEVER = datetime(1, 1, 1, tzinfo=UTC)
+SAMPLE = {
+    "mysql_port": "2881",
+    "rpc_port": "2882",
+    "memory_limit": "16G",
+    "system_memory": "8G",
+    "log_disk_size": "24G",
+    "datafile_size": "24G",
+}
+"""The sample request of the documentation of scale_out."""
+PARAMETERS = {
+    "memory_limit": ("CLUSTER", "CAPACITY", "16G"),
+    "system_memory": ("CLUSTER", "CAPACITY", "8G"),
+    "log_disk_size": ("CLUSTER", "CAPACITY", "24G"),
+    "datafile_size": ("CLUSTER", "CAPACITY", "24G"),
+    "datafile_maxsize": ("CLUSTER", "CAPACITY", "0M"),
+    "datafile_next": ("CLUSTER", "CAPACITY", "0M"),
+    "datafile_disk_percentage": ("CLUSTER", "INT", "0"),
+    "log_disk_percentage": ("CLUSTER", "INT", "0"),
+    "memory_limit_percentage": ("CLUSTER", "INT", "80"),
+    "cpu_count": ("CLUSTER", "INT", "0"),
+    "net_thread_count": ("CLUSTER", "INT", "0"),
+    "rootservice_memory_limit": ("CLUSTER", "CAPACITY", "2G"),
+    "enable_rebalance": ("CLUSTER", "BOOL", "True"),
+    "leak_mod_to_check": ("CLUSTER", "STRING", "NONE"),
+    "syslog_level": ("CLUSTER", "STRING", "WDIAG"),
+    "max_syslog_file_count": ("CLUSTER", "INT", "0"),
+    "freeze_trigger_percentage": ("TENANT", "INT", "20"),
+}
+
+
+def hash_of(path: str) -> str:
+    return hashlib.sha1(path.encode(), usedforsecurity=False).hexdigest()
+
+
+def disk(mount: str, device: str = "/dev/vda1", total: str = "458G", used: str = "13G") -> Disk:
+    return Disk(total=total, used=used, mount_hash=hash_of(mount), device_name=device)
+
+
+def server(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "ip": f"10.0.0.{number}",
+        "svr_port": 2882,
+        "sql_port": 2881,
+        "version": f"4.3.5.2_{BUILD}-abc123(Apr 21 2025 11:11:11)",
+        "with_rootserver": number == 1,
+        "status": "RUNNING",
+        "ob_status": 3,
+        "inner_status": "ACTIVE",
+        "start_time": STARTED,
+        "stop_time": NEVER,
+        "architecture": "x86_64",
+        "data_dir": "/home/admin/oceanbase/store",
+        "redo_dir": "/home/admin/oceanbase/store/clog",
+        "obshell_port": 2886,
+    } | changes
+
+
+def zone(name: str, number: int, **changes: Any) -> Zone:
+    leads = {"ip": "10.0.0.1", "role": "LEADER", "zone": name, "svr_port": 2882}
+    return Zone.model_validate(
+        {
+            "name": name,
+            "region_name": "sys_region",
+            "status": "RUNNING",
+            "inner_status": "ACTIVE",
+            "root_server": leads if number == 1 else {"role": "FOLLOWER"},
+            "servers": [server(number)],
+        }
+        | changes
+    )
+
+
+SPARE = AgentInfo(
+    ip="10.0.0.4",
+    port=2886,
+    identity="SINGLE",
+    version=OBSHELL,
+    ob_version=f"4.3.5.2-{BUILD}",
+    state=2,
+    home_path="/home/admin/oceanbase",
+    architecture="x86_64",
+    security=False,
+    is_obproxy_agent=False,
+    start_at=1_700_000_000_000_000_000,
+)
+SPARE_STATUS = AgentStatus.model_validate({"agent": {"ip": "10.0.0.4"}, "state": 2})
+SPARE_HOST = HostInfo.model_validate(
+    {
+        "cpuInfo": {"logicalCores": 16},
+        "basic": {"hostType": "kvm"},
+        "disks": [disk("/").model_dump(by_alias=True)],
+        "memoryInfo": {
+            "total": "65808488 kB",
+            "free": "60000000 kB",
+            "available": "62914560 kB",
+        },
+        "ulimit": {"nofileSoft": "655350", "maxUserProcessesSoft": "655350"},
+    }
+)
+SPARE_CLOCK = ClockReading(0.004, 0.001)
+ENTRY = AgentInfo(
+    ip="10.0.0.1",
+    port=2886,
+    identity="CLUSTER AGENT",
+    version=OBSHELL,
+    zone="zone1",
+    ob_version="4.3.5.2",
+    architecture="x86_64",
+)
+MEMBERS = ObInfo.model_validate(
+    {
+        "agent_info": [
+            {
+                "ip": f"10.0.0.{n}",
+                "port": 2886,
+                "zone": f"zone{n}",
+                "identity": "CLUSTER AGENT",
+                "version": OBSHELL,
+            }
+            for n in (1, 2, 3)
+        ],
+        "obcluster_info": {"id": 1, "name": "obcluster", "version": "4.3.5.2", "topology": {}},
+    }
+)
+CLUSTER = ClusterInfo.model_validate(
+    {
+        "cluster_name": "obcluster",
+        "cluster_id": 1,
+        "ob_version": "4.3.5.2",
+        "stats": {"cpu_core_total": 48, "memory_in_bytes_total": 24 * GIB},
+    }
+)
+UNIT_LIMIT = UnitConfigLimit(min_memory=2, min_cpu=1)
+
+
+@dataclass
+class PreflightWorld:
+    """Cluster obcluster/1 with zone1 to zone3, one server each, and a spare of 64 GiB.
+
+    Every part may be changed before `facts` are made of it; `Unread` may stand for any.
+    """
+
+    configs: dict[str, str] = field(default_factory=lambda: dict(SAMPLE))
+    ip: str = "10.0.0.4"
+    port: int = 2886
+    zone: str = "zone2"
+    allow_new_zone: bool = False
+    others: list[NodeSpec] = field(default_factory=list)
+    password: bool = False
+    schemes: tuple[str, str] = ("https", "https")
+    expected: tuple[str | None, int | None] = ("obcluster", 1)
+    zones: Any = field(default_factory=lambda: tuple(zone(f"zone{n}", n) for n in (1, 2, 3)))
+    info: Any = SPARE
+    status: Any = SPARE_STATUS
+    host: Any = SPARE_HOST
+    local_unfinished: Any = ()
+    local_dag: Any = None
+    clock: Any = SPARE_CLOCK
+    signed_read: Any = "ok"
+    entry: Any = ENTRY
+    ob_info: Any = MEMBERS
+    cluster_info: Any = CLUSTER
+    parameters: Any = tuple(
+        Parameter.model_validate(
+            {
+                "name": name,
+                "scope": scope,
+                "data_type": kind,
+                "ob_parameters": [
+                    {"svr_ip": f"10.0.0.{n}", "svr_port": 2882, "value": value} for n in (1, 2, 3)
+                ],
+            }
+        )
+        for name, (scope, kind, value) in PARAMETERS.items()
+    )
+    limit: Any = UNIT_LIMIT
+    unfinished: Any = ()
+    last_dag: Any = None
+    clocks: Any = field(
+        default_factory=lambda: {
+            f"10.0.0.{n}:2886": ClockReading(0.001 * n, 0.001) for n in (1, 2, 3)
+        }
+    )
+
+    def ask(self, **configs: str) -> Self:
+        """Add or change start options."""
+        self.configs |= configs
+        return self
+
+    def drop(self, *keys: str) -> Self:
+        """Leave start options out."""
+        for key in keys:
+            del self.configs[key]
+        return self
+
+    def set(self, **parts: Any) -> Self:
+        """Replace parts."""
+        for name, value in parts.items():
+            assert hasattr(self, name), name
+            setattr(self, name, value)
+        return self
+
+    def change(self, part: str, **fields: Any) -> Self:
+        """Change fields of one answer."""
+        return self.set(**{part: getattr(self, part).model_copy(update=fields)})
+
+    def disks(self, *disks: Disk) -> Self:
+        """Replace the disks of the spare."""
+        return self.change("host", disks=disks)
+
+    def memory(self, total: str, available: str) -> Self:
+        """Replace the memory of the spare, both in kB as /proc/meminfo has them."""
+        told = self.host.memory_info.model_copy(update={"total": total, "available": available})
+        return self.change("host", memory_info=told)
+
+    def change_server(self, number: int, **fields: Any) -> Self:
+        """Change fields of the server of one zone."""
+        self.zones = tuple(
+            z.model_copy(
+                update={"servers": tuple(s.model_copy(update=fields) for s in z.servers)}
+                if z.servers and z.servers[0].id == number
+                else {}
+            )
+            for z in self.zones
+        )
+        return self
+
+    def rename_zones(self, *names: str) -> Self:
+        """Give the zones other names."""
+        pairs = zip(self.zones, names, strict=True)
+        self.zones = tuple(z.model_copy(update={"name": name}) for z, name in pairs)
+        return self
+
+    def parameter(self, name: str, value: str) -> Self:
+        """Change the value of a parameter on all servers."""
+        self.parameters = tuple(
+            row.model_copy(
+                update={
+                    "ob_parameters": tuple(
+                        v.model_copy(update={"value": value}) for v in row.ob_parameters
+                    )
+                }
+            )
+            if row.name == name
+            else row
+            for row in self.parameters
+        )
+        return self
+
+    def node(self) -> NodeSpec:
+        """Give the node asked for."""
+        where = AgentInfoSpec(ip=self.ip, port=self.port)
+        return NodeSpec(agentInfo=where, zone=self.zone, obConfigs=self.configs)
+
+    def facts(self) -> Facts:
+        """Give the facts of this world."""
+        node = self.node()
+        return Facts(
+            node=node,
+            batch=(node, *self.others),
+            cluster=ClusterFacts(
+                entry="10.0.0.1:2886",
+                scheme=self.schemes[0],
+                info=self.entry,
+                ob_info=self.ob_info,
+                cluster_info=self.cluster_info
+                if isinstance(self.cluster_info, Unread)
+                else self.cluster_info.model_copy(
+                    update={"zones": () if isinstance(self.zones, Unread) else self.zones}
+                ),
+                topology=self.zones,
+                parameters=self.parameters,
+                unit_config_limit=self.limit,
+                unfinished=self.unfinished,
+                last_dag=self.last_dag,
+                clocks=self.clocks,
+            ),
+            target=TargetFacts(
+                address=node.address,
+                scheme=self.schemes[1],
+                info=self.info,
+                status=self.status,
+                host=self.host,
+                unfinished=self.local_unfinished,
+                last_dag=self.local_dag,
+                clock=self.clock,
+                signed_read=self.signed_read,
+            ),
+            expected_name=self.expected[0],
+            expected_id=self.expected[1],
+            allow_new_zone=self.allow_new_zone,
+            has_target_password=self.password,
+            now=datetime.now(UTC),
+        )
+
+    def judge(self, profile: str = "prod") -> Findings:
+        """Judge the facts by all rules."""
+        return judge(self.facts(), profile)  # type: ignore[arg-type]
+
+    def finding(self, rule: str, profile: str = "prod") -> Finding:
+        """Give the gravest finding of one rule."""
+        return next(f for f in self.judge(profile).by_weight() if f.rule == rule)
+
+
+def scale_out_dag(target_log: str, *, number: int = 7, state: str = "FAILED") -> Dag:
+    """A cluster's scale-out whose second node said `target_log`."""
+    return Dag.model_validate(
+        {
+            "id": f"1{number}",
+            "dag_id": number,
+            "name": "Cluster scale out",
+            "stage": 5,
+            "max_stage": 9,
+            "maintenance_type": 2,
+            "state": state,
+            "nodes": [
+                {"name": "Integrate server config"},
+                {
+                    "name": "Create local scale out dag",
+                    "sub_tasks": [{"task_logs": [target_log]}],
+                },
+            ],
+        }
+    )
+
+
+@pytest.fixture
+def world() -> PreflightWorld:
+    """A world in which the sample request is ready."""
+    return PreflightWorld()
+
+
+@pytest.fixture
+def make_disk() -> Callable[..., Disk]:
+    """Builder of one row of `df -h`."""
+    return disk
+
+
+@pytest.fixture
+def make_zone() -> Callable[..., Zone]:
+    """Builder of a zone with one server."""
+    return zone
+
+
+@pytest.fixture
+def make_dag() -> Callable[..., Dag]:
+    """Builder of an unfinished scale-out."""
+    return scale_out_dag
