@@ -271,7 +271,9 @@ def _bind_or_move(agent: Agent, place: int) -> socket.socket:
 
 def _bind(ip: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # Only with the protocol named does asyncio set TCP_NODELAY on what it accepts; else an answer
+    # waits for the client's delayed acknowledgement, some 40 ms.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((ip, port))
