@@ -24,19 +24,22 @@ async def look_for_dag(link: Link) -> Sighting:
     Raises:
         AgentError: No cluster agent told its DAGs or members; deciding without would be guessing.
     """
-    target, target_dag, last, unfinished, ob_info = await asyncio.gather(
-        _or_words(link.target.read_info()),
-        _or_none(link.target.read_last_agent_dag()),
-        link.cluster.ask(lambda agent: agent.read_last_cluster_dag()),
-        link.cluster.ask(lambda agent: agent.read_unfinished_cluster_dags()),
-        link.cluster.ask(lambda agent: agent.read_ob_info()),
-    )
+    ask = link.cluster.ask
+    try:
+        async with asyncio.TaskGroup() as reads:
+            target = reads.create_task(_or_words(link.target.read_info()))
+            local = reads.create_task(_or_none(link.target.read_last_agent_dag()))
+            last = reads.create_task(ask(lambda agent: agent.read_last_cluster_dag()))
+            unfinished = reads.create_task(ask(lambda agent: agent.read_unfinished_cluster_dags()))
+            members = reads.create_task(ask(lambda agent: agent.read_ob_info()))
+    except* AgentError as failed:
+        raise failed.exceptions[0] from None
     return Sighting(
-        target=target,
-        target_dag=target_dag,
-        last_dag=last,
-        unfinished=unfinished,
-        members=ob_info,
+        target=target.result(),
+        target_dag=local.result(),
+        last_dag=last.result(),
+        unfinished=unfinished.result(),
+        members=members.result(),
     )
 
 

@@ -39,14 +39,18 @@ async def survey(link: Link, order: Order) -> Facts:
     Raises:
         AgentError: No entry agent could be asked: unreachable, not obshell, or not authorised.
     """
-    cluster, target = await asyncio.gather(
-        survey_cluster(link.cluster, link.target), survey_target(link.target)
-    )
+    try:
+        async with asyncio.TaskGroup() as reads:
+            cluster = reads.create_task(survey_cluster(link.cluster, link.target))
+            target = reads.create_task(survey_target(link.target))
+    except* AgentError as failed:
+        # Only the cluster's survey raises; the group has ended the target's reads before.
+        raise failed.exceptions[0] from None
     return Facts(
         node=order.node,
         batch=order.batch or (order.node,),
-        cluster=cluster,
-        target=target,
+        cluster=cluster.result(),
+        target=target.result(),
         expected_name=link.spec.name,
         expected_id=link.spec.id,
         allow_new_zone=order.allow_new_zone,

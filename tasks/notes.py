@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
@@ -24,12 +23,10 @@ from prefect.artifacts import (
 )
 from prefect.exceptions import MissingContextError, PrefectException
 from prefect.logging import get_run_logger
-from prefect.states import Failed
 
 from obscale.errors import ObscaleError
 from obscale.rules.progress import Progress
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
@@ -81,23 +78,22 @@ def tell(step: str, text: str, *, level: int = logging.INFO, **facts: Any) -> No
         listener(Happening(step, text, facts))
 
 
-def named_ending(work: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-    """Let a task end Failed with one clear line instead of a traceback in the log.
+class OneLineForOurErrors(logging.Filter):
+    """Lets an error of obscale's stand in the run's log as its one clear line, without a traceback.
 
-    A transient error passes through, so that the task's own retry rule sees it.
+    Every other exception keeps its traceback: it is a bug.
     """
 
-    @wraps(work)
-    async def told(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return await work(*args, **kwargs)
-        except ObscaleError as error:
-            if error.transient:
-                raise
-            # Prefect takes a returned state for the task's own; its data is raised to the caller.
-            return Failed(data=error, message=str(error))  # type: ignore[return-value]
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record where it carries an ObscaleError; never drop one."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, ObscaleError):
+            record.msg, record.args, record.exc_info = str(error), (), None
+        return True
 
-    return told
+
+for _runs in ("prefect.task_runs", "prefect.flow_runs"):
+    logging.getLogger(_runs).addFilter(OneLineForOurErrors())
 
 
 def artifact_key(*parts: str) -> str:

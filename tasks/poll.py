@@ -23,7 +23,7 @@ from obscale.link import Link
 from obscale.order import Order
 from obscale.rules.progress import describe_progress, failure_of, next_poll_seconds, progress_of
 from tasks.connection import linked
-from tasks.notes import ProgressNote, artifact_key, named_ending, tell
+from tasks.notes import ProgressNote, artifact_key, tell
 from tasks.retrying import if_transient
 from tasks.submit import Submitted
 
@@ -56,7 +56,6 @@ class Watch:
     timeout_seconds=TIME_LIMIT_SECONDS,
     cache_policy=NO_CACHE,
 )
-@named_ending
 async def poll(order: Order, submitted: Submitted) -> Dag | None:
     """Follow the DAG to its end, say each change once, and move one progress artifact.
 

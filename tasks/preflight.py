@@ -14,7 +14,7 @@ from obscale.rules.preflight.finding import Answer, Finding
 from obscale.rules.preflight.registry import Findings, judge
 from obscale.survey import survey
 from tasks.connection import linked
-from tasks.notes import artifact_key, named_ending, note_table, tell
+from tasks.notes import artifact_key, note_table, tell
 from tasks.retrying import if_transient
 
 TIME_LIMIT_SECONDS: Final = 300
@@ -40,7 +40,6 @@ class Preflight:
     timeout_seconds=TIME_LIMIT_SECONDS,
     cache_policy=NO_CACHE,
 )
-@named_ending
 async def preflight(order: Order) -> Preflight:
     """Read cluster and target, judge every rule, show the findings. Writes nothing to either.
 

@@ -15,7 +15,7 @@ from obscale.report import (
     server_rows,
     stage_rows,
 )
-from obscale.rules.ladder import Ladder
+from obscale.rules.ladder import Ladder, Rung
 from obscale.rules.preflight.registry import Findings
 from tasks.notes import Happening, artifact_key, listening, note_page, tell
 
@@ -51,9 +51,11 @@ class Story:
     def report(self, error: BaseException | None = None) -> ScaleOutReport:
         """Give the report as things stand; an error makes it a failed one."""
         node = self._order.node
-        outcome: Literal["verified", "blocked", "failed"] = "failed" if error else "verified"
-        if isinstance(error, PreflightError):
-            outcome = "blocked"
+        # Nothing but the top of the ladder counts: a run that merely ended is no success.
+        proved = self._ladder is not None and self._ladder.rung is Rung.CONFORMING
+        outcome: Literal["verified", "blocked", "failed"] = "verified" if proved else "failed"
+        if error:
+            outcome = "blocked" if isinstance(error, PreflightError) else "failed"
         return ScaleOutReport(
             outcome=outcome,
             cluster=self._order.cluster_name,

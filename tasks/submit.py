@@ -36,7 +36,7 @@ from obscale.rules.adoption import (
 from obscale.sight import look_for_dag
 from obscale.spec import request_body
 from tasks.connection import linked
-from tasks.notes import artifact_key, named_ending, note_page, tell
+from tasks.notes import artifact_key, note_page, tell
 
 TIME_LIMIT_SECONDS: Final = 90_000
 """Above the longest allowed wait for the lock, 86400 s, plus one lost answer."""
@@ -67,7 +67,6 @@ class Submitted(BaseModel):
     persist_result=True,
     result_serializer="json",
 )
-@named_ending
 async def submit(order: Order) -> Submitted:
     """Begin the scale-out exactly once, or take up the one already begun.
 

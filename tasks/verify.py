@@ -15,7 +15,7 @@ from obscale.order import Order
 from obscale.rules.ladder import Ladder, ProofLine, Rung, judge_ladder, still_waiting
 from obscale.sight import look_after
 from tasks.connection import linked
-from tasks.notes import artifact_key, named_ending, note_table, tell
+from tasks.notes import artifact_key, note_table, tell
 from tasks.preflight import Preflight
 from tasks.retrying import if_transient
 
@@ -35,7 +35,6 @@ LOOK_AGAIN_SECONDS: Final = 1.0
     timeout_seconds=TIME_LIMIT_SECONDS,
     cache_policy=NO_CACHE,
 )
-@named_ending
 async def verify(order: Order, dag: Dag | None, before: Preflight | None = None) -> Ladder:
     """Climb the ladder JOINED → SERVING → CONFORMING; show one line per proof.
 

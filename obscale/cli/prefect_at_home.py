@@ -21,7 +21,7 @@ SERVER_SETTINGS: Final = {
 }
 QUIET_SETTINGS: Final = {
     # The command line tells the run itself; Prefect's log lines still reach its server.
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "50",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "obscale",
 }
 

@@ -1,5 +1,6 @@
 """How does a run look in a terminal: plan, moving bar, proofs?"""
 
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -41,43 +42,47 @@ def show_row(console: Console, row: RowPlan) -> None:
 
 
 def show_findings(console: Console, findings: tuple[Finding, ...]) -> None:
-    """Print the findings that say something as a table, and count the quiet ones."""
-    table = Table("answer", "rule", "measured", "needed", "remedy", show_lines=False)
-    for finding in findings:
-        if finding.answer in QUIET:
-            continue
-        table.add_row(
-            Text(finding.answer.value, style=COLOURS[finding.answer]),
-            Text(finding.rule),
-            Text(finding.measured),
-            Text(finding.needed),
-            Text(finding.remedy),
-        )
-    if table.row_count:
-        console.print(table)
-    quiet = sum(finding.answer in QUIET for finding in findings)
-    console.print(Text(f"{quiet} further rules pass or do not apply", style="dim"))
+    """Print the findings that say something, the gravest first, and count the quiet ones."""
+    telling = [finding for finding in findings if finding.answer not in QUIET]
+    for finding in telling:
+        answer = finding.answer.value
+        line = Text("  ")
+        line.append(f"{answer:<8}", style=COLOURS[answer])
+        line.append(finding.rule, style="bold")
+        needed = f", needed: {finding.needed}" if finding.needed else ""
+        line.append(f": {finding.measured}{needed}")
+        console.print(line)
+        if finding.remedy and finding.answer is not Answer.INFO:
+            fails_at = f" (otherwise: {finding.otherwise})" if finding.otherwise else ""
+            console.print(Text(f"          → {finding.remedy}{fails_at}", style="dim"))
+    quiet = len(findings) - len(telling)
+    console.print(Text(f"  {quiet} further rules pass or do not apply", style="dim"))
 
 
 def show_ladder(console: Console, report: ScaleOutReport) -> None:
     """Print the proofs and the observers before and after."""
-    proofs = Table("proof", "rung", "answer", "expected", "found", title="Verification")
-    for line in report.proofs:
-        answer = str(line.answer)
+    proofs = Table(title="Verification", title_justify="left")
+    for name in ("rung", "proof", "answer", "found"):
+        proofs.add_column(name, overflow="fold", no_wrap=name != "found")
+    for proof in report.proofs:
+        answer = proof.answer.value
+        found = proof.found if answer == "pass" else f"{proof.found} (expected: {proof.expected})"
+        cells = (proof.rung.name, proof.id, answer, found)
         proofs.add_row(
-            Text(line.id),
-            Text(line.rung.name),
-            Text(answer, style=COLOURS.get(answer, "")),
-            Text(line.expected),
-            Text(line.found),
+            *(Text(c, style=COLOURS.get(answer, "") if c == answer else "") for c in cells)
         )
     console.print(proofs)
-    old = {row.server for row in report.before}
-    servers = Table("zone", "observer", "status", "memory for units", title="Observers")
+    old = {row.server: row.status for row in report.before}
+    servers = Table(
+        *("zone", "observer", "before", "after", "memory for units"),
+        title="Observers",
+        title_justify="left",
+    )
     for row in report.after:
         servers.add_row(
             Text(row.zone),
             Text(row.server, style="" if row.server in old else "bold green"),
+            Text(old.get(row.server, "—")),
             Text(row.status),
             Text(f"{row.memory_bytes / 2**30:.1f} GiB"),
         )
@@ -102,6 +107,7 @@ class LiveRun:
         self._title = title
         self._bar: TaskID | None = None
         self._passed: set[str] = set()
+        self._started = time.monotonic()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -122,8 +128,9 @@ class LiveRun:
         if findings := facts.get("findings"):
             show_findings(self._console, tuple(findings.by_weight()))
             self._say(f"preflight: {findings.verdict}")
-        if happening.step == "submit":
-            self._say(happening.text)
+        if how := facts.get("how"):
+            dag_id = facts.get("dag_id")
+            self._say(f"submit: {how}, DAG {dag_id}" if dag_id else f"submit: {how}")
         if dag := facts.get("dag"):
             self._draw(dag)
         ladder = facts.get("ladder")
@@ -137,7 +144,10 @@ class LiveRun:
             if node.state in {"SUCCEED", "FAILED"} and mark not in self._passed:
                 self._passed.add(mark)
                 sign = "✔" if node.state == "SUCCEED" else "✘"
-                self._say(f"{sign} stage {number}/{dag.max_stage} {node.title} {node.state}")
+                undone = " undone" if node.operator == "ROLLBACK" else ""
+                elapsed = time.monotonic() - self._started
+                place = f"{sign} stage {number}/{dag.max_stage} {node.title}{undone}"
+                self._say(f"{place:<58} {elapsed:6.1f} s")
         current = dag.current_node
         name = current.title if current else dag.name
         done = sum(node.state == "SUCCEED" for node in dag.nodes)

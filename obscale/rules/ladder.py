@@ -25,7 +25,7 @@ from obscale.agent.models import (
 )
 from obscale.rules.adoption import holds_lock
 from obscale.sizes import SizeError, parse_capacity, render_bytes
-from obscale.spec import NodeSpec
+from obscale.rules.asked import NodeSpec
 
 CONNECTABLE: Final = 3
 """obState of an observer that takes connections."""
@@ -291,7 +291,7 @@ def _service_started(e: Evidence) -> Verdict:
     if server.stop_time is not None and server.stop_time > NO_START_BEFORE:
         return ProofAnswer.FAIL, expected, f"stopped at {server.stop_time.isoformat()}"
     started = server.start_time > NO_START_BEFORE
-    found = f"since {server.start_time.isoformat()}" if started else "not yet"
+    found = f"since {server.start_time.isoformat(' ', 'seconds')}" if started else "not yet"
     return _if(started, ProofAnswer.WAITING), expected, found
 
 
@@ -326,7 +326,10 @@ def _version_equal(e: Evidence) -> Verdict:
     expected = "one version on all servers"
     if e.after.zones is None:
         return ProofAnswer.UNKNOWN, expected, "the topology could not be read"
-    versions = {s.version for zone in e.after.zones for s in zone.servers if s.version}
+    # What follows the dash is a hash and a date of the same build.
+    versions = {
+        s.version.partition("-")[0] for zone in e.after.zones for s in zone.servers if s.version
+    }
     found = ", ".join(sorted(versions)) or "not told"
     if not versions:
         return ProofAnswer.UNKNOWN, expected, found

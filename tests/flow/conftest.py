@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.scale_out import scale_out
@@ -75,7 +76,7 @@ class Stage:
         return sum(r.method == "POST" and r.target == target for r in self.world.requests)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def stage(monkeypatch) -> AsyncIterator[Callable[..., Any]]:
     """Give a function that opens a stage; every stage is closed at the end of the test."""
     doors = []
