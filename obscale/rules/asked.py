@@ -96,7 +96,7 @@ class ClusterSpec(Asked):
         try:
             parsed = [AgentAddress.parse(endpoint) for endpoint in endpoints]
         except SpecError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(f"{error.message}; {error.hint}") from None
         if len({address.scheme for address in parsed}) > 1:
             raise ValueError("agents of one cluster speak one scheme; write http or https for all")
         for address in parsed:

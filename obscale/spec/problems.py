@@ -19,6 +19,7 @@ from obscale.rules.asked import (
     looks_secret,
 )
 from obscale.rules.preflight.finding import Finding
+from obscale.rules.preflight.request import CAPACITY_KEYS
 from obscale.sizes import quoted
 from obscale.spec.source import Path_, Source
 
@@ -103,10 +104,10 @@ def _what(details: ErrorDetails, path: Path_, source: Source) -> str:  # noqa: P
         return _unknown_field(path, source)
     if not path:
         return f"must be a mapping with cluster and nodes, not {_describe(value, '')}"
-    if looks_secret(last):
-        return f"names no secret; {NAME_A_SECRET}"
     if "obConfigs" in path:
         return _no_string(path, value, source)
+    if looks_secret(last):
+        return f"names no secret; {NAME_A_SECRET}"
     if kind in {"too_short", "string_too_short"}:
         return f"is empty; {_ADVICE.get(last, 'write something')}"
     wanted = _KINDS.get(kind.split("_", maxsplit=1)[0], "")
@@ -119,6 +120,8 @@ def _what(details: ErrorDetails, path: Path_, source: Source) -> str:  # noqa: P
 
 
 def _no_string(path: Path_, value: object, source: Source) -> str:
+    if looks_secret(str(path[-1])):
+        return f"a secret has no place among start options; remove it [{STRINGS_RULE}]"
     if path[-1] == "obConfigs":
         said = "is empty; write {} or leave it out" if value is None else "must be a mapping"
         return f"{said} [{STRINGS_RULE}]"
@@ -127,6 +130,11 @@ def _no_string(path: Path_, value: object, source: Source) -> str:
     if isinstance(value, bool | int | float):
         kind = "a truth value" if isinstance(value, bool) else "a number"
         written = source.written(path, value)
+        if path[-1] in CAPACITY_KEYS and kind == "a number":
+            return (
+                f"is a number, not text; quote it with its unit: '{written}M' or '{written}G'? "
+                f"[{STRINGS_RULE}]"
+            )
         return f"is {kind}, not text; quote it: {quoted(written)} [{STRINGS_RULE}]"
     return f"must be text, not {_describe(value, '')} [{STRINGS_RULE}]"
 
@@ -134,7 +142,7 @@ def _no_string(path: Path_, value: object, source: Source) -> str:
 def _unknown_field(path: Path_, source: Source) -> str:
     known = _known_fields(path, source)
     key = str(path[-1])
-    if looks_secret(str(path[-2]) if len(path) > 1 else ""):
+    if any(looks_secret(str(part)) for part in path):
         return f"unknown field; {NAME_A_SECRET}"
     folded = {name.lower().replace("_", ""): name for name in known}
     guess = get_close_matches(key.lower().replace("_", ""), folded, n=1, cutoff=0.6)

@@ -14,7 +14,8 @@ import yaml
 
 from obscale.errors import SpecError
 
-MAX_FILE_BYTES: Final = 1 << 20
+MAX_FILE_BYTES: Final = 256 << 10
+"""A thousand nodes written out; the parser takes seconds for as much."""
 MAX_DEPTH: Final = 20
 """A request is six levels deep."""
 MAX_VALUES: Final = 20_000
@@ -22,6 +23,7 @@ MAX_VALUES: Final = 20_000
 
 Path_ = tuple[str | int, ...]
 _IMPLICIT_TEXT: Final = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"}
+_QUOTED = re.compile(r"'([^']*)'")
 _MERGE: Final = "tag:yaml.org,2002:merge"
 
 
@@ -77,7 +79,7 @@ def read_text(path: Path) -> str:
     except ValueError:
         raise SpecError(f"{str(path)!r}: is not a path") from None
     if len(content) > MAX_FILE_BYTES:
-        raise SpecError(f"{path}: is larger than {MAX_FILE_BYTES >> 20} MiB; is it a request?")
+        raise SpecError(f"{path}: is larger than {MAX_FILE_BYTES >> 10} KiB; is it a request?")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -225,5 +227,10 @@ def _mark(error: yaml.YAMLError) -> str:
 
 def _said(error: yaml.YAMLError) -> str:
     """The parser's words without what it quotes of the file: that may be a secret."""
-    said = getattr(error, "problem", None) or "it cannot be parsed"
-    return re.sub(r"'[^']{2,}'|\"[^\"]{2,}\"", "…", str(said))
+    said = str(getattr(error, "problem", None) or "it cannot be parsed")
+    return _QUOTED.sub(lambda quote: quote[0] if _is_mark(quote[1]) else "…", said)
+
+
+def _is_mark(text: str) -> bool:
+    """Whether a quoted part is one character, perhaps escaped, and so gives nothing away."""
+    return len(text.removeprefix("\\")) <= 1

@@ -206,12 +206,12 @@ def key_reserved(facts: Facts) -> list[Verdict]:
 def _reserved(facts: Facts) -> Iterator[Verdict]:
     for key, value in facts.configs.items():
         where, remove = where_is(key), "remove it: the cluster supplies it"
-        if key in REFUSED_KEYS:
-            yield blocks("membership is not set here", "not sent", remove, subject=where)
-        elif looks_secret(key):
+        if looks_secret(key):
             yield blocks(
                 "looks like a password", "no secret among start options", "remove it", subject=where
             )
+        elif key in REFUSED_KEYS:
+            yield blocks("membership is not set here", "not sent", remove, subject=where)
         elif key in IDENTITY_KEYS:
             yield _overwritten(facts, key, value)
         elif key == "local_ip":
