@@ -1,5 +1,6 @@
 """One real Prefect test server for the session; one simulated cluster for each test."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,14 @@ class Stage:
         }
         with listening(self.happenings.append):
             return await scale_out(**(asked | changes))
+
+    async def dag_created(self) -> None:
+        """Wait until the cluster has a scale-out DAG."""
+        for _ in range(1200):
+            if self.world.count_dags("Cluster scale out"):
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("no scale-out DAG after a minute")
 
     @property
     def report(self) -> ScaleOutReport:
