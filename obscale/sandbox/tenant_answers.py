@@ -56,13 +56,13 @@ def resource_pools(call: Call) -> list[dict[str, Any]]:
 
 
 def tenants_overview(call: Call) -> list[dict[str, Any]]:
-    """`GET /tenants/overview`, filtered by `mode`."""
-    mode = call.query.get("mode", "")
+    """`GET /tenants/overview`, filtered by `mode` since 4.3.0.0; see `_forwarding_database`."""
+    mode = call.query.get("mode", "") if call.agent.has("dashboard") else ""
     if mode and mode.upper() not in MODES:
         raise Refusal(
             400, "OB.Tenant.Mode.NotSupported", f"Tenant mode '{mode}' is not supported"
         ).with_data({"contents": None})
-    cluster = call.own_cluster()
+    cluster = _forwarding_database(call)
     return [
         _overview(call, cluster, tenant)
         for tenant in cluster.tenants()
@@ -83,9 +83,11 @@ def tenant(call: Call) -> dict[str, Any]:
     ).with_data(None)
 
 
-def unit_config_limit(call: Call) -> dict[str, Any]:
-    """`GET /obcluster/unit-config-limit`: memory in GiB."""
+def unit_config_limit(call: Call) -> dict[str, Any] | None:
+    """`GET /obcluster/unit-config-limit`: memory in GiB; null without a database."""
     limit = call.own_cluster().config.min_pool_memory
+    if not call.agent.has_database:
+        return None
     return ({"min_memory": limit / GIB} if limit else {}) | {"min_cpu": 1}
 
 
@@ -165,6 +167,15 @@ def _database(call: Call, *, of_list: bool = False) -> Cluster:
     if not call.agent.has_database:
         raise database_not_held().with_data({"contents": None} if of_list else None)
     return cluster
+
+
+def _forwarding_database(call: Call) -> Cluster:
+    """As `_database`, but from 4.4.1.0 on any connected agent of the cluster answers instead."""
+    cluster = call.own_cluster()
+    forwards = call.agent.has("topology")
+    if forwards and any(each.has_database and not each.down for each in cluster.agents):
+        return cluster
+    return _database(call, of_list=True)
 
 
 def _created(call: Call) -> str:
