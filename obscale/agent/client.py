@@ -1,17 +1,17 @@
 """What can one agent be asked, and what may go wrong with each question?"""
 
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Self
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
 from obscale.agent.address import AgentAddress
+from obscale.agent.asking import Asking
 from obscale.agent.auth import Credentials
-from obscale.agent.clock import ClockReading, best_reading, compare_clocks
-from obscale.agent.exchange import Answer, Exchange, Timeouts, Tls
+from obscale.agent.clock import ClockReading
+from obscale.agent.exchange import Exchange, Timeouts, Tls
 from obscale.agent.models import (
     AgentInfo,
     AgentSecret,
@@ -23,26 +23,23 @@ from obscale.agent.models import (
     Operator,
     Parameter,
     ScaleOutRequest,
+    Server,
     Topology,
     UnitConfigLimit,
 )
-from obscale.agent.questions import (
-    HEADER_LIFETIME_SECONDS,
-    Question,
-    Questions,
-    parse_many,
-    parse_moment,
+from obscale.agent.questions import HEADER_LIFETIME_SECONDS, Questions
+from obscale.agent.resources import (
+    NOT_STANDALONE,
+    License,
+    ResourcePool,
+    Statistics,
+    Tenant,
+    TenantOverview,
+    UnitConfig,
 )
 from obscale.agent.session import Session
-from obscale.errors import DagNotFoundError
 
 __all__ = ["AgentClient", "Timeouts", "Tls"]
-
-CLOCK_READINGS: Final = 5
-"""Questions for one clock reading; the quickest counts."""
-
-T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
 
 
 class AgentClient:
@@ -86,6 +83,7 @@ class AgentClient:
         self._exchange = Exchange(address, tls, timeouts, transport)
         self._questions = Questions(timeouts.read_seconds, header_lifetime_seconds)
         self._session = Session(self._exchange, self._credentials, self._questions)
+        self._asking = Asking(self._session, self._questions)
 
     def sibling(self, address: AgentAddress) -> "AgentClient":
         """A client of another agent of the same cluster, with the same settings and credentials."""
@@ -103,12 +101,7 @@ class AgentClient:
         await self._exchange.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -146,7 +139,7 @@ class AgentClient:
 
         Source: obshell `GET /time`, ob/agent/api/info_handler.go
         """
-        return (await self._ask_time())[0]
+        return (await self._asking.read_time())[0]
 
     async def read_clock(self) -> ClockReading:
         """Read how far the agent's clock is from ours: the quickest of five questions counts.
@@ -154,14 +147,7 @@ class AgentClient:
         Returns:
             Agent minus us, with half the round trip as the possible error.
         """
-        readings = []
-        for _ in range(CLOCK_READINGS):
-            moment, answer = await self._ask_time()
-            readings.append(
-                compare_clocks(answer.sent_seconds, answer.received_seconds, moment.timestamp())
-            )
-        self._session.clock = best_reading(readings)
-        return self._session.clock
+        return await self._asking.read_clock()
 
     # --- the host and the cluster ---
 
@@ -173,7 +159,7 @@ class AgentClient:
 
         Source: obshell `GET /agent/host-info`, ob/agent/executor/host/info.go
         """
-        return await self._read("agent/host-info", HostInfo, is_optional=True)
+        return await self._asking.read("agent/host-info", HostInfo, is_optional=True)
 
     async def read_ob_info(self) -> ObInfo:
         """Read the members of the cluster by agent and by server.
@@ -182,7 +168,7 @@ class AgentClient:
 
         Source: obshell `GET /ob/info`, ob/agent/executor/ob/info.go
         """
-        return await self._read("ob/info", ObInfo)
+        return await self._asking.read("ob/info", ObInfo)
 
     async def read_cluster_info(self) -> ClusterInfo:
         """Read the whole cluster with its resources; slow where one of its agents is down.
@@ -193,7 +179,7 @@ class AgentClient:
 
         Source: obshell `GET /obcluster/info`, ob/agent/executor/ob/cluster.go
         """
-        return await self._read("obcluster/info", ClusterInfo, is_optional=True)
+        return await self._asking.read("obcluster/info", ClusterInfo, is_optional=True)
 
     async def read_topology(self) -> Topology:
         """Read zones and servers with their state.
@@ -203,7 +189,7 @@ class AgentClient:
 
         Source: obshell `GET /obcluster/topology/info`, ob/agent/executor/ob/cluster.go
         """
-        return await self._read("obcluster/topology/info", Topology, is_optional=True)
+        return await self._asking.read("obcluster/topology/info", Topology, is_optional=True)
 
     async def read_parameters(self) -> tuple[Parameter, ...]:
         """Read all parameters whose names do not start with `_`, in no promised order.
@@ -214,10 +200,7 @@ class AgentClient:
 
         Source: obshell `GET /obcluster/parameters`, ob/agent/executor/ob/parameter.go
         """
-        question = self._questions.read(
-            "obcluster/parameters", parse_many(Parameter), is_optional=True
-        )
-        return await self._session.ask(question)
+        return await self._asking.read_many("obcluster/parameters", Parameter, is_optional=True)
 
     async def read_unit_config_limit(self) -> UnitConfigLimit:
         """Read the smallest unit the cluster allows; a database that is silent gives an empty one.
@@ -228,12 +211,76 @@ class AgentClient:
 
         Source: obshell `GET /obcluster/unit-config-limit`, ob/agent/executor/unit
         """
+        path = "obcluster/unit-config-limit"
+        limit = await self._asking.read_if_any(path, UnitConfigLimit, is_optional=True)
+        return limit or UnitConfigLimit()
 
-        def parse(data: Any) -> UnitConfigLimit:
-            return UnitConfigLimit.model_validate({} if data is None else data)
+    async def read_statistics(self) -> Statistics:
+        """Read what the agent learns of all hosts and observers; one request to each, so slow.
 
-        question = self._questions.read("obcluster/unit-config-limit", parse, is_optional=True)
-        return await self._session.ask(question)
+        Raises:
+            NotSupportedError: Older than 4.3.0.0.
+
+        Source: obshell `GET /obcluster/statistics`, ob/agent/executor/ob/statistics.go
+        """
+        return await self._asking.read("obcluster/statistics", Statistics, is_optional=True)
+
+    async def read_observer_info(self) -> Server:
+        """Read this agent's own observer; without a database too, then with an `id` of 0.
+
+        Raises:
+            NotSupportedError: Older than 4.4.1.0.
+
+        Source: obshell `GET /observer/info`, ob/agent/executor/ob/info.go
+        """
+        return await self._asking.read("observer/info", Server, is_optional=True)
+
+    async def read_license(self) -> License | None:
+        """Read the licence; None: the edition needs none, or a standalone cluster has none stored.
+
+        Raises:
+            NotSupportedError: Older than 4.4.0.0.
+
+        Source: obshell `GET /obcluster/license`, ob/agent/executor/ob/cluster.go
+        """
+        return await self._asking.read_if_any(
+            "obcluster/license", License, is_optional=True, absent=NOT_STANDALONE
+        )
+
+    # --- what tenants take: below 4.2.4.0 all raise NotSupportedError, without a database
+    # DatabaseDownError (transient; AgentTroubleError below 4.3.1.0, where no code names it) ---
+
+    async def read_unit_configs(self) -> tuple[UnitConfig, ...]:
+        """Read all unit configs, in use or not; only a cluster agent can answer.
+
+        Source: obshell `GET /units/config`, ob/agent/api/unit_handler.go
+        """
+        return await self._asking.read_many("units/config", UnitConfig, is_optional=True)
+
+    async def read_resource_pools(self) -> tuple[ResourcePool, ...]:
+        """Read all resource pools, granted or not; only a cluster agent can answer.
+
+        Source: obshell `GET /resource-pools`, ob/agent/api/pool_handler.go
+        """
+        return await self._asking.read_many("resource-pools", ResourcePool, is_optional=True)
+
+    async def read_tenants(self) -> tuple[TenantOverview, ...]:
+        """Read all tenants, `sys` included, without their pools; only a cluster agent can answer.
+
+        Source: obshell `GET /tenants/overview`, ob/agent/executor/tenant/info.go
+        """
+        return await self._asking.read_many("tenants/overview", TenantOverview, is_optional=True)
+
+    async def read_tenant(self, name: str) -> Tenant:
+        """Read one tenant with its pools and their unit configs.
+
+        Raises:
+            AgentRefusedError: There is none of this name (code `OB.Tenant.NotExist`).
+
+        Source: obshell `GET /tenant/{name}`, ob/agent/executor/tenant/info.go
+        """
+        path = f"tenant/{quote(name, safe='')}"
+        return await self._asking.read(path, Tenant, f"read tenant {name}", is_optional=True)
 
     # --- DAGs ---
 
@@ -253,13 +300,8 @@ class AgentClient:
 
         Source: obshell `GET /task/dag/{id}`, ob/agent/executor/task/dag.go
         """
-        question = self._questions.read(
-            f"task/dag/{quote(dag_id, safe='')}",
-            Dag.model_validate,
-            f"read DAG {dag_id}",
-            show_details=show_details,
-        )
-        return await self._session.ask(question)
+        path = f"task/dag/{quote(dag_id, safe='')}"
+        return await self._asking.read(path, Dag, f"read DAG {dag_id}", show_details=show_details)
 
     async def read_unfinished_dags(self, *, show_details: bool = True) -> tuple[Dag, ...]:
         """Read the unfinished DAGs of the cluster and of all agents that could be reached.
@@ -268,35 +310,35 @@ class AgentClient:
 
         Source: obshell `GET /task/dag/unfinish`, ob/agent/executor/task/dag.go
         """
-        return await self._read_dags("unfinish", show_details)
+        return await self._asking.read_dags("unfinish", show_details=show_details)
 
     async def read_unfinished_cluster_dags(self, *, show_details: bool = True) -> tuple[Dag, ...]:
         """Read the unfinished DAGs of the cluster; only a cluster agent can answer.
 
         Source: obshell `GET /task/dag/ob/unfinish`, ob/agent/executor/task/dag.go
         """
-        return await self._read_dags("ob/unfinish", show_details)
+        return await self._asking.read_dags("ob/unfinish", show_details=show_details)
 
     async def read_unfinished_agent_dags(self, *, show_details: bool = True) -> tuple[Dag, ...]:
         """Read the unfinished local DAGs of this agent.
 
         Source: obshell `GET /task/dag/agent/unfinish`, ob/agent/executor/task/dag.go
         """
-        return await self._read_dags("agent/unfinish", show_details)
+        return await self._asking.read_dags("agent/unfinish", show_details=show_details)
 
     async def read_last_cluster_dag(self, *, show_details: bool = True) -> Dag | None:
         """Read the newest cluster DAG that holds or held a lock; None: there never was one.
 
         Source: obshell `GET /task/dag/maintain/ob`, ob/agent/executor/task/dag.go
         """
-        return await self._read_last("maintain/ob", show_details)
+        return await self._asking.read_dag_if_any("maintain/ob", show_details=show_details)
 
     async def read_last_agent_dag(self, *, show_details: bool = True) -> Dag | None:
         """Read this agent's newest local DAG that holds or held its lock; None: never one.
 
         Source: obshell `GET /task/dag/maintain/agent`, ob/agent/executor/task/dag.go
         """
-        return await self._read_last("maintain/agent", show_details)
+        return await self._asking.read_dag_if_any("maintain/agent", show_details=show_details)
 
     # --- writes ---
 
@@ -318,14 +360,12 @@ class AgentClient:
 
         Source: obshell `POST /ob/scale_out`, ob/agent/executor/ob/scale_out.go
         """
-        return await self._write(
-            self._questions.write(
-                "ob/scale_out",
-                request.model_dump(mode="json", by_alias=True, exclude_none=True),
-                Dag.model_validate,
-                "scale_out",
-                self._timeouts.submit_seconds,
-            )
+        return await self._asking.write(
+            "ob/scale_out",
+            request.model_dump(mode="json", by_alias=True, exclude_none=True),
+            Dag.model_validate,
+            "scale_out",
+            self._timeouts.submit_seconds,
         )
 
     async def operate_dag(self, dag_id: str, operator: Operator) -> None:
@@ -343,43 +383,10 @@ class AgentClient:
 
         Source: obshell `POST /task/dag/{id}`, ob/agent/executor/task/dag.go
         """
-        await self._write(
-            self._questions.write(
-                f"task/dag/{quote(dag_id, safe='')}",
-                {"operator": operator.value},
-                lambda _data: None,
-                f"{operator.value} DAG {dag_id}",
-                self._timeouts.read_seconds,
-            )
+        await self._asking.write(
+            f"task/dag/{quote(dag_id, safe='')}",
+            {"operator": operator.value},
+            lambda _data: None,
+            f"{operator.value} DAG {dag_id}",
+            self._timeouts.read_seconds,
         )
-
-    # --- how ---
-
-    async def _write(self, question: Question[T]) -> T:
-        # An open read just before: the short header is built on a fresh reading of the agent's
-        # clock, and a dead agent, or a connection it has closed meanwhile, is met by a question
-        # without effect.
-        await self.read_time()
-        return await self._session.ask(question)
-
-    async def _ask_time(self) -> tuple[datetime, Answer]:
-        return await self._session.ask_timed(self._questions.open("time", parse_moment))
-
-    async def _read(self, path: str, model: type[M], *, is_optional: bool = False) -> M:
-        return await self._session.ask(
-            self._questions.read(path, model.model_validate, is_optional=is_optional)
-        )
-
-    async def _read_dags(self, path: str, show_details: bool) -> tuple[Dag, ...]:
-        return await self._session.ask(
-            self._questions.read(f"task/dag/{path}", parse_many(Dag), show_details=show_details)
-        )
-
-    async def _read_last(self, path: str, show_details: bool) -> Dag | None:
-        question = self._questions.read(
-            f"task/dag/{path}", Dag.model_validate, show_details=show_details
-        )
-        try:
-            return await self._session.ask(question)
-        except DagNotFoundError:
-            return None
