@@ -328,13 +328,9 @@ async def test_fields_nobody_knows_are_ignored(agent, path):
 @pytest.mark.parametrize(
     ("model", "answer", "field"),
     [
-        (UnitConfig, UNIT, "memory_size"),
-        (UnitConfig, UNIT, "log_disk_size"),
-        (UnitConfig, UNIT, "min_cpu"),
-        (UnitConfig, UNIT, "max_cpu"),
-        (ResourcePool, POOL, "unit_num"),
-        (ResourcePool, POOL, "zone_list"),
-        (ResourcePool, POOL, "tenant_id"),
+        *[(UnitConfig, UNIT, size) for size in ("memory_size", "log_disk_size")],
+        *[(UnitConfig, UNIT, cores) for cores in ("min_cpu", "max_cpu")],
+        *[(ResourcePool, POOL, field) for field in ("unit_num", "zone_list", "tenant_id")],
         (Tenant, TENANT | {"pools": [{**TENANT_POOL, "unit_config": None}]}, ""),
         (License, LICENSE, "node_num"),
     ],
