@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from prefect import flow, runtime
+from prefect import flow
+from prefect.runtime import flow_run
 from pydantic import Field
 
 from obscale.order import Order
@@ -19,7 +20,7 @@ from tasks.verify import verify
 
 def run_name() -> str:
     """Name the run after what it does, e.g. `scale-out 10.0.0.4 to zone2 of prod-east`."""
-    asked = runtime.flow_run.parameters
+    asked = flow_run.parameters
     agent, cluster = asked.get("agentInfo"), asked.get("cluster")
     ip = agent["ip"] if isinstance(agent, dict) else getattr(agent, "ip", "?")
     name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)

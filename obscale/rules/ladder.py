@@ -1,8 +1,9 @@
 """What proves that a node joined, serves, and is what was asked for?
 
-The rungs are climbed in order: JOINED (agent and server rows) → SERVING (service started, connectable and
-steady) → CONFORMING (version, parameters, directories, capacity). Each proof is one line. A proof whose
-evidence could not be read is unknown and holds its rung back, except where this version never shows it.
+The rungs are climbed in order: JOINED (agent and server rows) → SERVING (service started,
+connectable and steady) → CONFORMING (version, parameters, directories, capacity). Each proof is one
+line. A proof whose evidence could not be read is unknown and holds its rung back, except where this
+version never shows it.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +25,8 @@ from obscale.agent.models import (
     Zone,
 )
 from obscale.rules.adoption import holds_lock
-from obscale.sizes import SizeError, parse_capacity, render_bytes
 from obscale.rules.asked import NodeSpec
+from obscale.sizes import SizeError, parse_capacity, render_bytes
 
 CONNECTABLE: Final = 3
 """obState of an observer that takes connections."""
@@ -169,7 +170,7 @@ def judge_ladder(
         dag: The DAG as it ended, with details; None when the node was a member already.
         before: The topology before anything was done; empty when unknown.
         after: What is seen now.
-        ob_states: Readings of the target's obState, (seconds, value), oldest first; None for no answer.
+        ob_states: The target's obState, (seconds, value), oldest first; None: no answer.
         steady_seconds: How long obState has to hold.
     """
     evidence = Evidence(

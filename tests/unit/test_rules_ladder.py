@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from obscale.agent.models import AgentInfo, AgentStatus, Dag, ListedAgent, Parameter, Zone
+from obscale.rules.asked import AgentInfoSpec, NodeSpec
 from obscale.rules.ladder import (
     Aftermath,
     ProofAnswer,
@@ -13,7 +14,6 @@ from obscale.rules.ladder import (
     same_value,
     still_waiting,
 )
-from obscale.rules.asked import AgentInfoSpec, NodeSpec
 
 VERSION = "4.3.5.2_102000092025042111"
 ASKED = {
@@ -199,7 +199,7 @@ def test_evidence_that_cannot_be_read_is_never_a_pass(field):
     ids=["one lucky look", "a crash in between", "no answer at last"],
 )
 def test_serving_wants_a_steady_observer(states):
-    """obState 3 has to hold, over several looks, up to now."""
+    """A connectable observer has to hold, over several looks, up to now."""
     ladder = judge(states=states)
 
     assert answer(ladder, "pv-ob-state") is ProofAnswer.WAITING
