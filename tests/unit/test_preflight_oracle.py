@@ -262,8 +262,8 @@ def test_row_5_a_json_number_is_refused_where_it_is_read():
 
     assert caught.value.problems == (
         (
-            "node.json: obConfigs.memory_limit: is a number, not text; quote it: '17179869184' "
-            "[cfg-values-are-strings]"
+            "node.json: obConfigs.memory_limit: is a number, not text; quote it with its unit: "
+            "'17179869184M' or '17179869184G'? [cfg-values-are-strings]"
         ),
     )
 

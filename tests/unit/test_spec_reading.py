@@ -124,8 +124,8 @@ BAD = {
     ),
     "nothing": (
         LONG.replace('"2881"', ""),
-        ("node.yaml:6: nodes[0].obConfigs.mysql_port: is empty; write its value in quotes, or leave "
-        "it out [cfg-values-are-strings]"),
+        ("node.yaml:6: nodes[0].obConfigs.mysql_port: is empty; write its value in quotes, or "
+        "leave it out [cfg-values-are-strings]"),
     ),
     "no obConfigs": (
         SHORT.replace("{memory_limit: 16G}", ""),
@@ -309,8 +309,8 @@ def test_a_fault_is_one_line_with_its_place_and_its_cure(text, problem):
         ),
         (
             SHORT.replace("10.0.0.1:2886", f"http://root:{CANARY}@10.0.0.1:2886"),
-            ("node.yaml:1: cluster.endpoints: An agent address has no user or password in it; write "
-            "it as 10.0.0.1:2886, [fd00::1]:2886 or https://10.0.0.1:2886"),
+            ("node.yaml:1: cluster.endpoints: An agent address has no user or password in it; "
+            "write it as 10.0.0.1:2886, [fd00::1]:2886 or https://10.0.0.1:2886"),
         ),
         (
             SHORT.replace("{env: OB_ROOT}", f"*{CANARY}"),

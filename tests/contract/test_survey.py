@@ -1,0 +1,179 @@
+"""Does the survey read a simulated cluster as the rules need it, and name what it cannot read?"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from obscale.agent.clock import ClockReading
+from obscale.errors import AgentProtocolError, AgentUnreachableError, NotAuthorizedError
+from obscale.link import EnvironmentVault, connected
+from obscale.order import Order
+from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.rules.preflight.facts import Facts, Unread
+from obscale.rules.preflight.registry import judge
+from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
+from obscale.sandbox.config import AgentConfig
+from obscale.survey import survey
+
+SAMPLE = {
+    "mysql_port": "2881",
+    "rpc_port": "2882",
+    "memory_limit": "16G",
+    "system_memory": "8G",
+    "log_disk_size": "24G",
+    "datafile_size": "24G",
+}
+ROOT = "OBSCALE_SURVEY_ROOT"
+Look = Callable[..., Any]
+
+
+@pytest.fixture
+async def look(monkeypatch) -> AsyncIterator[Look]:
+    """Give a function that surveys a world for its first spare; the world closes with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def survey_world(*, faults=(), root=None, cut=0, **changes: Any) -> Facts:
+            config = default_config().model_copy(update=changes)
+            world = World(config, clock=ScaledClock(speed=30))
+            ready = (await stack.enter_async_context(serve(world))).ready
+            cluster, spare = ready["clusters"][0], ready["spares"][0]
+            for fault in faults:
+                world.play(fault(ready))
+            monkeypatch.setenv(ROOT, root or cluster["root_password"])
+            node = NodeSpec(
+                agentInfo=AgentInfoSpec(ip=spare["ip"], port=spare["port"]),
+                zone="zone2",
+                obConfigs=SAMPLE,
+            )
+            order = Order(
+                cluster=ClusterSpec(
+                    endpoints=tuple(f"{a['ip']}:{a['port']}" for a in cluster["agents"])[cut:],
+                    password=SecretName(env=ROOT),
+                    name=cluster["name"],
+                    id=cluster["id"],
+                ),
+                node=node,
+                batch=(node,),
+            )
+            async with connected(order, EnvironmentVault()) as link:
+                return await survey(link, order)
+
+        yield survey_world
+
+
+def down(agent):
+    return lambda ready: Fault.agent_down(agent(ready))
+
+
+def member(number):
+    return lambda ready: "{ip}:{port}".format(**ready["clusters"][0]["agents"][number])
+
+
+def spare(ready):
+    return "{ip}:{port}".format(**ready["spares"][0])
+
+
+async def test_everything_the_rules_need_is_read(look):
+    """No fact of a healthy, current cluster is missing, and the sample is ready."""
+    facts = await look()
+
+    cluster, target = facts.cluster, facts.target
+    told = [cluster.info, cluster.ob_info, cluster.cluster_info, cluster.topology]
+    told += [cluster.parameters, cluster.unit_config_limit, cluster.unfinished, cluster.last_dag]
+    told += [target.info, target.status, target.host, target.unfinished, target.clock]
+    assert not [fact for fact in told if isinstance(fact, Unread)]
+    assert target.signed_read == "ok"
+    assert len(cluster.clocks) == 3
+    assert all(isinstance(reading, ClockReading) for reading in cluster.clocks.values())
+    findings = judge(facts, "prod")
+    assert not findings.blockers
+    assert {f.rule for f in findings.warnings} == {
+        "agent-tls-scheme",
+        "disk-same-mount",
+        "zone-balance",
+    }
+
+
+async def test_a_silent_target_is_a_finding_not_an_error(look):
+    """The cluster's facts are there; the target's gap is one block."""
+    facts = await look(faults=[down(spare)])
+
+    findings = judge(facts, "lab")
+
+    assert isinstance(facts.target.info, Unread)
+    assert [f.rule for f in findings.blockers] == ["agent-reachable"]
+
+
+async def test_another_entry_agent_answers_for_one_that_is_down(look):
+    """A plan does not depend on the first agent of the list."""
+    facts = await look(faults=[down(member(0))])
+
+    first, *others = (row.address for row in facts.cluster.ob_info.agent_info)
+    assert facts.cluster.entry in others
+    assert isinstance(facts.cluster.clocks[first], Unread)
+    assert len(facts.cluster.zones()) == 3
+
+
+async def test_no_entry_agent_at_all_is_an_error(look):
+    """Without the cluster nothing can be judged."""
+    with pytest.raises(AgentUnreachableError):
+        await look(faults=[down(member(n)) for n in range(3)])
+
+
+async def test_a_wrong_root_password_is_an_error(look):
+    """It is the operator's to correct, and no finding about the node."""
+    with pytest.raises(NotAuthorizedError):
+        await look(root="not-the-password")
+
+
+async def test_the_wrong_scheme_is_an_error(look):
+    """TLS agents asked in plain http: nobody answers as obshell."""
+    with pytest.raises((AgentProtocolError, AgentUnreachableError)):
+        await look(tls=True)
+
+
+async def test_an_old_spare_hides_its_machine_and_the_plan_says_so(look):
+    """Below 4.3.0.0 there is no host-info: one finding, no guess."""
+    facts = await look(spares=(AgentConfig(obshell_version="4.2.6.0-1"),))
+
+    findings = judge(facts, "prod")
+
+    assert isinstance(facts.target.host, Unread)
+    assert facts.target.host.supported is False
+    assert not findings.blockers
+    loud = {finding.rule for finding in findings.warnings}
+    assert {"host-facts-missing", "agent-version-equal"} <= loud
+
+
+async def test_an_old_cluster_is_read_from_what_it_has(look):
+    """Below 4.3.0.0 zones and servers come from /ob/info, and the gap is named once."""
+    facts = await look(obshell_version="4.2.6.0-1")
+
+    findings = judge(facts, "lab")
+
+    assert [zone.name for zone in facts.cluster.zones()] == ["zone1", "zone2", "zone3"]
+    assert findings.of_rule("cluster-facts-missing")[0].answer == "unknown"
+    assert findings.of_rule("new-zone-intent")[0].answer == "pass"
+    assert findings.of_rule("cluster-identity-pinned")[0].answer == "pass"
+
+
+async def test_a_target_password_is_proved_by_a_signed_read(look):
+    """A password nobody gave is found here, before it holds the cluster's lock."""
+    facts = await look(spares=(AgentConfig(agent_password="spare-secret"),))
+
+    finding = judge(facts, "prod").of_rule("agent-auth")[0]
+
+    assert finding.answer == "block"
+    assert "spare-secret" not in repr(facts)
+
+
+async def test_a_clock_that_is_wrong_is_measured(look):
+    """Three seconds are proved in spite of the round trips."""
+    facts = await look(spares=(AgentConfig(clock_offset_seconds=3.0),))
+
+    finding = judge(facts, "lab").of_rule("clock-skew")[0]
+
+    assert finding.answer == "block"
+    assert "ahead" in finding.measured
