@@ -8,9 +8,16 @@ from pydantic import Field
 
 from obscale.order import Order
 from obscale.report import ScaleOutReport
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, Profile, SecretName
+from obscale.rules.asked import (
+    AgentInfoSpec,
+    ClusterSpec,
+    NodeSpec,
+    OverrideSpec,
+    Profile,
+    SecretName,
+)
 from obscale.settings import DEFAULT_PATIENCE, Patience
-from obscale.spec import checked
+from obscale.spec import checked, checked_overrides
 from tasks.poll import poll
 from tasks.preflight import preflight
 from tasks.story import reported
@@ -70,6 +77,13 @@ async def scale_out(
             description="Create the zone if the cluster has none so named.",
         ),
     ] = False,
+    overrides: Annotated[
+        tuple[OverrideSpec, ...],
+        Field(
+            title="Overrides",
+            description="Findings that are accepted, each for a reason and until a day.",
+        ),
+    ] = (),
     patience: Annotated[
         Patience, Field(title="Patience", description="Time limits of the run.")
     ] = DEFAULT_PATIENCE,
@@ -89,6 +103,7 @@ async def scale_out(
         batch=(node,),
         profile=profile,
         allow_new_zone=allow_new_zone,
+        overrides=checked_overrides(overrides),
         patience=patience,
     )
     async with reported(order) as story:

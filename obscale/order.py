@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.address import AgentAddress
-from obscale.rules.asked import ClusterSpec, NodeSpec, Profile, ScaleOutSpec
+from obscale.rules.asked import ClusterSpec, NodeSpec, OverrideSpec, Profile, ScaleOutSpec
 from obscale.settings import Patience
 
 
@@ -18,6 +18,8 @@ class Order(BaseModel):
     """All rows of the same request, this one included: some rules judge the final topology."""
     profile: Profile = "prod"
     allow_new_zone: bool = False
+    overrides: tuple[OverrideSpec, ...] = ()
+    """Blocks and warnings that are accepted."""
     patience: Patience = Patience()
 
     @property
@@ -44,6 +46,7 @@ def orders_of(
             batch=spec.nodes,
             profile=profile or spec.profile,
             allow_new_zone=spec.allow_new_zone,
+            overrides=spec.overrides,
             patience=patience or Patience(),
         )
         for node in spec.nodes

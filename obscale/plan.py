@@ -10,7 +10,7 @@ from obscale.link import Vault, connected
 from obscale.order import Order
 from obscale.report import ServerRow, server_rows
 from obscale.rules.preflight.finding import Finding
-from obscale.rules.preflight.registry import judge
+from obscale.rules.preflight.overrides import judge_accepting
 from obscale.survey import survey
 
 SCHEMA_VERSION: Final = 1
@@ -63,7 +63,7 @@ async def make_plan(orders: Sequence[Order], vault: Vault) -> Plan:
 async def _plan_row(order: Order, vault: Vault) -> RowPlan:
     async with connected(order, vault) as link:
         facts = await survey(link, order)
-    findings = judge(facts, order.profile)
+    findings = judge_accepting(facts, order.profile, order.overrides)
     return RowPlan(
         cluster=order.cluster_name,
         target=order.target,

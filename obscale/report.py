@@ -139,9 +139,15 @@ def _findings(findings: Sequence[Finding]) -> str:
     quiet = len(findings) - len(telling)
     table = _table(
         ("answer", "rule", "measured", "needed", "remedy"),
-        [(f.answer, f.rule, f.measured, f.needed, f.remedy) for f in telling],
+        [(_answer(f), f.rule, f.measured, f.needed, f.remedy) for f in telling],
     )
     return f"{table}\n\n{quiet} further rules pass or do not apply.".strip() if findings else ""
+
+
+def _answer(finding: Finding) -> str:
+    why = finding.overridden_by
+    accepted = f", overridden until {why.until}: {why.reason}" if why else ""
+    return f"{finding.answer}{accepted}"
 
 
 def _stages(stages: Sequence[StageRow]) -> str:

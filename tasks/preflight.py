@@ -11,7 +11,8 @@ from obscale.agent.models import Zone
 from obscale.errors import PreflightError
 from obscale.order import Order
 from obscale.rules.preflight.finding import Answer, Finding
-from obscale.rules.preflight.registry import Findings, judge
+from obscale.rules.preflight.overrides import judge_accepting
+from obscale.rules.preflight.registry import Findings
 from obscale.survey import survey
 from tasks.connection import linked
 from tasks.notes import artifact_key, note_table, tell
@@ -49,7 +50,7 @@ async def preflight(order: Order) -> Preflight:
     """
     async with linked(order) as link:
         facts = await survey(link, order)
-    findings = judge(facts, order.profile)
+    findings = judge_accepting(facts, order.profile, order.overrides)
     await note_table(
         artifact_key("findings", order.cluster_name, order.target),
         [row_of(finding) for finding in findings.by_weight()],
@@ -57,6 +58,8 @@ async def preflight(order: Order) -> Preflight:
     )
     for finding in findings.by_weight():
         level = _LEVELS.get(finding.answer, logging.DEBUG)
+        if finding.overridden_by:
+            level = logging.WARNING
         tell("preflight", f"preflight.{finding.answer} {line_of(finding)}", level=level)
     tell(
         "preflight",
@@ -71,8 +74,11 @@ async def preflight(order: Order) -> Preflight:
 
 
 def line_of(finding: Finding) -> str:
-    """Say one finding in one line, e.g. `mem-fits-total: 80G, needed ≤ 62.8G`."""
-    return f"{finding.rule}: {finding.measured}; needed {finding.needed}"
+    """Say one finding in one line, e.g. `mem-fits-total: 80G; needed ≤ 62.8G`."""
+    line = f"{finding.rule}: {finding.measured}; needed {finding.needed}"
+    if accepted := finding.overridden_by:
+        line += f"; overridden until {accepted.until}: {accepted.reason!r}"
+    return line
 
 
 def row_of(finding: Finding) -> dict[str, str]:
@@ -85,4 +91,10 @@ def row_of(finding: Finding) -> dict[str, str]:
         "needed": finding.needed,
         "remedy": finding.remedy,
         "otherwise fails at": finding.otherwise,
+        "overridden": _accepted(finding),
     }
+
+
+def _accepted(finding: Finding) -> str:
+    why = finding.overridden_by
+    return f"until {why.until}: {why.reason}" if why else ""

@@ -90,6 +90,7 @@ async def run_one(
                 targetAgentPassword=order.node.targetAgentPassword,
                 profile=order.profile,
                 allow_new_zone=order.allow_new_zone,
+                overrides=order.overrides,
                 patience=order.patience,
             )
         except ObscaleError as failed:

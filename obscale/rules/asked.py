@@ -7,6 +7,7 @@ same place for a file and for a running cluster. Fields are spelled as obshell's
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -29,6 +30,9 @@ Profile = Literal["prod", "lab"]
 
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _BLOCK_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+MOST_REASON_CHARACTERS: Final = 200
+"""A reason is read in one line of a report."""
 _OF_A_NODE: Final = ("agentInfo", "zone", "obConfigs", "targetAgentPassword")
 
 
@@ -154,6 +158,41 @@ class DefaultsSpec(Asked):
     targetAgentPassword: SecretName | None = None  # noqa: N815
 
 
+def _day_only(value: object) -> object:
+    """Keep pydantic from reading a number as seconds since the epoch."""
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        return value
+    if type(value) is date:
+        return value
+    raise ValueError("must be a day, e.g. 2026-12-31")
+
+
+class OverrideSpec(Asked):
+    """A rule whose block or warning is accepted, by whom it concerns, for a time.
+
+    Shapes only: whether the rule exists and may be overridden is judged by
+    `obscale.rules.preflight.overrides`.
+    """
+
+    rule: str = Field(
+        title="Rule", description="Id of the rule, as docs/preflight.md lists it.", min_length=1
+    )
+    reason: str = Field(title="Reason", description="Why it is accepted, and by whom.")
+    until: Annotated[date, BeforeValidator(_day_only)] = Field(
+        title="Until", description="Last day (UTC) on which it is accepted."
+    )
+
+    @field_validator("reason")
+    @classmethod
+    def _says_something(cls, reason: str) -> str:
+        told = " ".join(reason.split())
+        if not told:
+            raise ValueError("is empty; say why the finding is accepted")
+        if len(told) > MOST_REASON_CHARACTERS:
+            raise ValueError(f"is longer than {MOST_REASON_CHARACTERS} characters; say it shorter")
+        return told
+
+
 def _cluster_kind(value: object) -> str:
     return "stored" if isinstance(value, str) else "written"
 
@@ -174,6 +213,8 @@ class ScaleOutSpec(Asked):
     nodes: tuple[NodeSpec, ...] = Field(min_length=1)
     allow_new_zone: bool = False
     profile: Profile = "prod"
+    overrides: tuple[OverrideSpec, ...] = ()
+    """Findings that are accepted, each for a reason and a time."""
 
     @model_validator(mode="before")
     @classmethod

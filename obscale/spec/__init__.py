@@ -5,6 +5,7 @@ that looks like a password is never repeated. Nothing is sent from here.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from obscale.rules.asked import (
     ClusterSpec,
     DefaultsSpec,
     NodeSpec,
+    OverrideSpec,
     Profile,
     ScaleOutSpec,
     SecretName,
@@ -24,6 +26,7 @@ from obscale.rules.asked import (
 )
 from obscale.rules.preflight.facts import ClusterFacts, Facts, TargetFacts
 from obscale.rules.preflight.finding import Finding
+from obscale.rules.preflight.overrides import override_problems
 from obscale.rules.preflight.registry import judge_request
 from obscale.spec.problems import finding_problem, shape_problems
 from obscale.spec.source import read_source, read_text
@@ -33,11 +36,13 @@ __all__ = [
     "ClusterSpec",
     "DefaultsSpec",
     "NodeSpec",
+    "OverrideSpec",
     "Profile",
     "ScaleOutSpec",
     "SecretName",
     "TlsSpec",
     "checked",
+    "checked_overrides",
     "parse_spec",
     "read_spec",
     "request_body",
@@ -78,6 +83,10 @@ def parse_spec(text: str, source: str) -> ScaleOutSpec:
         for at, node in enumerate(spec.nodes)
         for finding in _blockers(node, spec.nodes)
     ]
+    problems += [
+        f"{read.where(('overrides', at))}overrides[{at}]: {problem}"
+        for at, problem in override_problems(spec.overrides, datetime.now(UTC).date())
+    ]
     if problems:
         raise _refused(problems)
     return spec
@@ -98,6 +107,19 @@ def checked(node: NodeSpec, *, batch: Sequence[NodeSpec] = ()) -> NodeSpec:
     if problems:
         raise _refused(problems)
     return node
+
+
+def checked_overrides(overrides: Sequence[OverrideSpec]) -> tuple[OverrideSpec, ...]:
+    """Give overrides back if each may be used today; for those that came from no file.
+
+    Raises:
+        SpecError: One line for each that names no rule, a rule that may not be overridden, or a day
+            that is past.
+    """
+    found = override_problems(overrides, datetime.now(UTC).date())
+    if found:
+        raise _refused([f"overrides[{at}]: {problem}" for at, problem in found])
+    return tuple(overrides)
 
 
 def request_body(node: NodeSpec, password: str | None) -> ScaleOutRequest:

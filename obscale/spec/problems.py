@@ -13,6 +13,7 @@ from obscale.rules.asked import (
     ClusterSpec,
     DefaultsSpec,
     NodeSpec,
+    OverrideSpec,
     ScaleOutSpec,
     SecretName,
     TlsSpec,
@@ -33,6 +34,7 @@ _FIELDS: Final[dict[str, type[BaseModel]]] = {
     "defaults": DefaultsSpec,
     "nodes": NodeSpec,
     "agentInfo": AgentInfoSpec,
+    "overrides": OverrideSpec,
 }
 _OF_A_NODE_AT_TOP: Final = tuple(NodeSpec.model_fields)
 _ADVICE: Final = {
@@ -43,6 +45,10 @@ _ADVICE: Final = {
     "ip": "write the IP of the agent that is to join, e.g. 10.0.0.4",
     "zone": "name the zone, e.g. zone2",
     "profile": "write prod or lab",
+    "overrides": "list {rule, reason, until} for each accepted finding",
+    "rule": "write the id of a rule, as docs/preflight.md lists it",
+    "reason": "say why the finding is accepted",
+    "until": "write the last day it is accepted, e.g. 2026-12-31",
 }
 _KINDS: Final = {
     "string": "text",

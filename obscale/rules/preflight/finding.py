@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -26,6 +27,16 @@ _ORDER: Final = {answer: number for number, answer in enumerate(Answer)}
 Severity = Literal[Answer.BLOCK, Answer.WARN, Answer.INFO]
 
 
+class Overridden(BaseModel):
+    """Why, and until when, a finding is accepted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str
+    until: date
+    """Last day, UTC."""
+
+
 class Finding(BaseModel):
     """One answer of one rule, with what it rests on.
 
@@ -47,6 +58,8 @@ class Finding(BaseModel):
     overridable: bool
     source: str
     title: str
+    overridden_by: Overridden | None = None
+    """Set where the request accepts this block or warning; its weight is then `info`."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +177,11 @@ class Findings(Sequence[Finding]):
         return self._of_weight(Answer.WARN)
 
     @property
+    def overridden(self) -> tuple[Finding, ...]:
+        """What would block or warn, and is accepted by the request."""
+        return tuple(finding for finding in self.items if finding.overridden_by is not None)
+
+    @property
     def already_member(self) -> bool:
         """Whether the target is in this cluster and zone already: nothing to submit."""
         return self.standing is Standing.MEMBER
@@ -175,13 +193,12 @@ class Findings(Sequence[Finding]):
 
     @property
     def verdict(self) -> str:
-        """`ready`, `ready with 2 warnings` or `blocked`."""
+        """`ready`, `ready with 2 warnings and 1 override`, or `blocked`."""
         if self.blockers:
             return "blocked"
-        count = len(self.warnings)
-        if not count:
-            return "ready"
-        return f"ready with {count} warning{'s' if count > 1 else ''}"
+        counts = {"warning": len(self.warnings), "override": len(self.overridden)}
+        told = [f"{n} {word}{'s' if n > 1 else ''}" for word, n in counts.items() if n]
+        return f"ready with {' and '.join(told)}" if told else "ready"
 
     def count(self, answer: object) -> int:
         """How many findings have this answer."""
