@@ -67,7 +67,9 @@ async def test_a_run_is_four_named_task_runs_with_artifacts(stage):
     assert shown["progress"].data == 100
     assert report.dag_id in shown["dag"].data
     assert "CONFORMING" in shown["report"].data
-    assert any(row["rule"] == "mem-fits-total" for row in json.loads(shown["findings"].data))
+    findings = {row["rule"]: row["answer"] for row in json.loads(shown["findings"].data)}
+    assert findings["mem-fits-total"] == "pass"
+    assert findings["agent-tls-scheme"] == "pass", "plain http on loopback is no warning"
 
 
 @pytest.mark.parametrize(
