@@ -15,8 +15,8 @@ help:  ## this list
 setup: $(VENV)/.dev  ## virtual environment with everything, for working on obscale
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "obscale needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "obscale needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: constraints-run.txt pyproject.toml | $(BIN)/python
 	@echo "installing what obscale runs on (once, about a minute) ..."

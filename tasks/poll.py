@@ -13,11 +13,9 @@ from obscale.agent.models import Dag, Identity
 from obscale.errors import (
     AgentError,
     AgentProtocolError,
-    AgentUnreachableError,
     DagFailedError,
     DagRolledBackError,
     DagStalledError,
-    DatabaseDownError,
 )
 from obscale.link import Link
 from obscale.order import Order
@@ -29,8 +27,6 @@ from tasks.submit import Submitted
 
 TIME_LIMIT_SECONDS: Final = 90_000
 """Above the longest deadline a request may set, 86400 s; the loop itself keeps the deadline."""
-_SILENCE: Final = (AgentUnreachableError, AgentProtocolError, DatabaseDownError)
-"""What a poll rides out: no answer, an answer of something else, a database that is away."""
 
 
 @dataclass
@@ -89,7 +85,10 @@ async def follow(link: Link, order: Order, dag_id: str) -> Dag:
     while True:
         try:
             dag = await link.cluster.ask(lambda agent: agent.read_dag(dag_id))
-        except _SILENCE as error:
+        except AgentError as error:
+            if not (error.transient or isinstance(error, AgentProtocolError)):
+                raise
+            # No answer, an answer of something else, a database that is away: ride it out.
             _check_silence(watch, order, dag_id, error)
         else:
             watch.answered = time.monotonic()
