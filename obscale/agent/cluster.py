@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.errors import AgentError
+from obscale.errors import AgentError, AgentProtocolError
 
 T = TypeVar("T")
 
@@ -80,8 +80,8 @@ class ClusterClient:
             The first answer; who gave it is asked first next time.
 
         Raises:
-            AgentError: Not transient: at once. Transient: when nobody answered, the last one's
-                error, its message naming the others.
+            AgentError: A refusal: at once. Silence or an unreadable answer: when nobody answered,
+                the last one's error, its message naming the others.
         """
         first = self._clients.index(self._current)
         failures: list[AgentError] = []
@@ -89,7 +89,8 @@ class ClusterClient:
             try:
                 answer = await question(client)
             except AgentError as error:
-                if not error.transient:
+                # Something else than obshell at one address says nothing about the others.
+                if not (error.transient or isinstance(error, AgentProtocolError)):
                     raise
                 failures.append(error)
             else:

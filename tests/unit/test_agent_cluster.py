@@ -9,6 +9,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.errors import (
+    AgentProtocolError,
     AgentUnreachableError,
     DatabaseDownError,
     IdentityMismatchError,
@@ -53,7 +54,7 @@ async def test_first_agent_is_asked_first(cluster):
     assert cluster.asked == ["10.0.0.1"]
 
 
-@pytest.mark.parametrize("error", [AgentUnreachableError, DatabaseDownError])
+@pytest.mark.parametrize("error", [AgentUnreachableError, DatabaseDownError, AgentProtocolError])
 async def test_transient_trouble_passes_on_and_who_answered_is_remembered(cluster, error):
     """The next agent answers, and is asked first from then on, also when the first is back."""
     cluster.trouble = {"10.0.0.1": error}
