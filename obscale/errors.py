@@ -3,6 +3,7 @@
 ObscaleError                   what a caller may catch; carries `hint`, the next step
 ├── SpecError                  the request is wrong                 → correct the spec
 ├── PreflightError             findings contain a blocker           → mend the host, run again
+├── PlanChangedError           the cluster is not as it was planned → plan again
 ├── AgentError                 has to do with one agent; carries `agent`, `step`, `trace_id`
 │   ├── AgentUnreachableError  no answer to a read                  → ask again (transient)
 │   ├── OutcomeUnknownError    no answer to a write                 → look for the DAG, never resend
@@ -69,6 +70,23 @@ class PreflightError(ObscaleError):
     """At least one finding forbids the submit; nothing was sent."""
 
     kind = "blocked"
+
+
+class PlanChangedError(ObscaleError):
+    """A plan was made for another state of the cluster; nothing was sent.
+
+    Args:
+        message: Which plan, and the first change.
+        hint: The command that makes a new one.
+        changes: One line for each change.
+    """
+
+    kind = "plan-changed"
+
+    def __init__(self, message: str, hint: str = "", changes: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, changes)
+        self.changes = changes
 
 
 class AgentError(ObscaleError):

@@ -12,16 +12,16 @@ from obscale.cli.plan import (
     AsJson,
     SpecPath,
     WantedProfile,
-    checked_profile,
-    vault_for,
+    plan_now,
+    read_request,
 )
+from obscale.cli.plan_screen import show_plan
 from obscale.cli.prefect_at_home import settle
-from obscale.cli.screen import LiveRun, show_ladder, show_row
+from obscale.cli.screen import LiveRun, show_ladder
 from obscale.errors import ObscaleError, SpecError
 from obscale.order import Order, orders_of
-from obscale.plan import make_plan
 from obscale.report import ScaleOutReport
-from obscale.spec import read_spec
+from obscale.rules.asked import ScaleOutSpec
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submitting.")]
 
@@ -29,14 +29,17 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submit
 def apply(
     spec: SpecPath, yes: Yes = False, as_json: AsJson = False, profile: WantedProfile = None
 ) -> None:
-    """Add the nodes of a request, one after the other.
+    """Add the nodes of a request, or of a plan kept by `obscale plan --out`, one after the other.
+
+    A kept plan is refused once it has expired, or when the cluster is not as it was planned.
 
     Exit: 0 verified, 1 blocked or failed, 2 bad input, 3 cannot reach.
     """
     try:
-        orders = orders_of(read_spec(spec), profile=checked_profile(profile))
+        asked = read_request(spec, profile)
         if not yes:
-            _ask(orders)
+            _ask(asked, str(spec))
+        orders = orders_of(asked)
         settle()
         endings = asyncio.run(run_all(orders, Console(stderr=as_json)))
     except ObscaleError as error:
@@ -101,17 +104,15 @@ async def run_one(
     return report, error
 
 
-def _ask(orders: tuple[Order, ...]) -> None:
+def _ask(spec: ScaleOutSpec, source: str) -> None:
     """Show the plan and ask; ends the program on no, and on a blocked plan."""
-    console = Console()
-    made = asyncio.run(make_plan(orders, vault_for(orders)))
-    for row in made.rows:
-        show_row(console, row)
+    made = plan_now(spec, source=source)
+    show_plan(Console(), made)
     if not made.ready:
         raise typer.Exit(Exit.REFUSED)
     if not sys.stdin.isatty():
-        raise SpecError("apply: nobody is there to answer", "obscale apply SPEC --yes")
-    typer.confirm(f"Add {len(orders)} node(s) as planned?", abort=True)
+        raise SpecError("apply: nobody is there to answer", f"obscale apply {source} --yes")
+    typer.confirm(f"Add {len(spec.nodes)} node(s) as planned?", abort=True)
 
 
 def _as_json(endings: list[Ending]) -> str:

@@ -1,6 +1,7 @@
-"""`obscale plan SPEC`: preflight only; writes nothing anywhere."""
+"""`obscale plan SPEC`: what would be asked, what would go wrong, what would stand after."""
 
 import asyncio
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -8,12 +9,22 @@ import typer
 from rich.console import Console
 
 from obscale.cli.ending import Exit, end_with
-from obscale.cli.screen import show_row
-from obscale.errors import ObscaleError
-from obscale.link import Vault
+from obscale.cli.plan_screen import show_plan
+from obscale.errors import ObscaleError, PreflightError, SpecError
+from obscale.link import EnvironmentVault, Vault
 from obscale.order import Order, orders_of
-from obscale.plan import make_plan
-from obscale.rules.asked import Profile
+from obscale.plan import Plan, make_plan
+from obscale.plan.file import (
+    DEFAULT_VALID_MINUTES,
+    MOST_VALID_MINUTES,
+    plan_file,
+    read_plan_file,
+    refuse_if_changed,
+    request_of,
+    write_plan_file,
+)
+from obscale.rules.asked import Profile, ScaleOutSpec
+from obscale.rules.preflight.finding import Answer
 from obscale.spec import read_spec
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML or JSON; see examples/.")]
@@ -22,25 +33,104 @@ WantedProfile = Annotated[
     typer.Option("--profile", metavar="prod|lab", help="How strictly findings are weighed."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+OutFile = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Keep the plan, for `obscale apply FILE`."),
+]
+ValidMinutes = Annotated[
+    int | None,
+    typer.Option(
+        "--valid-minutes",
+        min=1,
+        max=MOST_VALID_MINUTES,
+        help=f"How long the kept plan may be applied; {DEFAULT_VALID_MINUTES} if not said.",
+    ),
+]
 
 
-def plan(spec: SpecPath, as_json: AsJson = False, profile: WantedProfile = None) -> None:
-    """Read cluster and target and say what would go wrong; write nothing anywhere.
+def plan(
+    spec: SpecPath,
+    as_json: AsJson = False,
+    profile: WantedProfile = None,
+    out: OutFile = None,
+    valid_minutes: ValidMinutes = None,
+) -> None:
+    """Read cluster and target and say what would go wrong; without --out, write nothing anywhere.
 
     Exit: 0 ready, 1 blocked, 2 bad input, 3 could not look.
     """
     try:
-        orders = orders_of(read_spec(spec), profile=checked_profile(profile))
-        made = asyncio.run(make_plan(orders, vault_for(orders)))
+        if valid_minutes is not None and out is None:
+            raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
+        if read_plan_file(spec) is not None:
+            raise SpecError(f"{spec}: is a plan already, not a request", f"obscale apply {spec}")
+        asked = _in_profile(read_spec(spec), profile)
+        made = plan_now(asked, source=str(out or spec))
+        kept = None
+        if out is not None:
+            minutes = valid_minutes or DEFAULT_VALID_MINUTES
+            kept = plan_file(asked, made, _command(spec, profile, out, valid_minutes), minutes)
+            write_plan_file(out, kept)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:
         typer.echo(made.model_dump_json(indent=2))
     else:
-        console = Console()
-        for row in made.rows:
-            show_row(console, row)
+        show_plan(Console(), made)
+        if kept is not None:
+            typer.echo(f"kept in {out} until {kept.expires:%Y-%m-%d %H:%M:%S} UTC")
     raise typer.Exit(Exit.DONE if made.ready else Exit.REFUSED)
+
+
+def plan_now(spec: ScaleOutSpec, *, source: str) -> Plan:
+    """Plan a request in this process.
+
+    Args:
+        spec: The request.
+        source: Its file, for the next command.
+    """
+    orders = orders_of(spec)
+    return asyncio.run(make_plan(orders, vault_for(orders), defaults=spec.defaults, source=source))
+
+
+def read_request(path: Path, profile: str | None = None) -> ScaleOutSpec:
+    """Read what is to be applied: a request, or a plan of one that still holds.
+
+    Args:
+        path: Of either; a plan is recognised by its content.
+        profile: As written after --profile; a plan has its own.
+
+    Raises:
+        SpecError: It is wrong, or the plan has expired.
+        PlanChangedError: The cluster is not as it was planned.
+        PreflightError: The plan itself was blocked.
+        AgentError: No entry agent could be asked whether the plan still holds.
+    """
+    kept = read_plan_file(path)
+    if kept is None:
+        return _in_profile(read_spec(path), profile)
+    if profile is not None:
+        raise SpecError(f"--profile: {path} is a plan and has its own", kept.command)
+    spec = request_of(path, kept)
+    made = plan_now(spec, source=str(path))
+    refuse_if_changed(path, kept, made)
+    if not made.ready:
+        reasons = [f.rule for row in made.rows for f in row.findings if f.weight is Answer.BLOCK]
+        raise PreflightError(f"{path}: this plan is blocked by {', '.join(reasons)}", made.next)
+    return spec
+
+
+def _in_profile(spec: ScaleOutSpec, profile: str | None) -> ScaleOutSpec:
+    wanted = checked_profile(profile)
+    return spec.model_copy(update={"profile": wanted}) if wanted else spec
+
+
+def _command(spec: Path, profile: str | None, out: Path, valid_minutes: int | None) -> str:
+    words = ["obscale", "plan", str(spec)]
+    words += ["--profile", profile] if profile else []
+    words += ["--out", str(out)]
+    words += ["--valid-minutes", str(valid_minutes)] if valid_minutes else []
+    return shlex.join(words)
 
 
 def checked_profile(profile: str | None) -> Profile | None:
@@ -49,8 +139,6 @@ def checked_profile(profile: str | None) -> Profile | None:
     Raises:
         SpecError: Any other word.
     """
-    from obscale.errors import SpecError  # noqa: PLC0415
-
     match profile:
         case None:
             return None
@@ -67,7 +155,6 @@ def vault_for(orders: tuple[Order, ...]) -> Vault:
 
     Prefect takes a second to import; a request that names only environment variables does without.
     """
-    from obscale.link import EnvironmentVault  # noqa: PLC0415
 
     def stored(order: Order) -> bool:
         names = [order.node.targetAgentPassword]

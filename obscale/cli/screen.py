@@ -2,7 +2,7 @@
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -10,53 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from obscale.agent.models import Dag
-from obscale.plan import RowPlan
+from obscale.cli.plan_screen import COLOURS, show_findings
 from obscale.report import ScaleOutReport
 from obscale.rules.ladder import Ladder
-from obscale.rules.preflight.finding import Answer, Finding
 
 if TYPE_CHECKING:
     from tasks.notes import Happening
-
-COLOURS: Final = {
-    "block": "bold red",
-    "fail": "bold red",
-    "warn": "yellow",
-    "unknown": "magenta",
-    "info": "cyan",
-    "pass": "green",
-    "n-a": "dim",
-}
-QUIET: Final = {Answer.PASS, Answer.NOT_APPLICABLE}
-
-
-def show_row(console: Console, row: RowPlan) -> None:
-    """Print what is asked for one node, and the findings that say something."""
-    console.print()
-    console.print(Text(f"{row.target} → {row.zone} of {row.cluster}", style="bold"))
-    for key, value in sorted(row.obConfigs.items()):
-        console.print(Text(f"  {key} = {value}"))
-    show_findings(console, row.findings)
-    style = "bold green" if row.ready else "bold red"
-    console.print(Text(f"verdict: {row.verdict}", style=style))
-
-
-def show_findings(console: Console, findings: tuple[Finding, ...]) -> None:
-    """Print the findings that say something, the gravest first, and count the quiet ones."""
-    telling = [finding for finding in findings if finding.answer not in QUIET]
-    for finding in telling:
-        answer = finding.answer.value
-        line = Text("  ")
-        line.append(f"{answer:<8}", style=COLOURS[answer])
-        line.append(finding.rule, style="bold")
-        needed = f", needed: {finding.needed}" if finding.needed else ""
-        line.append(f": {finding.measured}{needed}")
-        console.print(line)
-        if finding.remedy and finding.answer is not Answer.INFO:
-            fails_at = f" (otherwise: {finding.otherwise})" if finding.otherwise else ""
-            console.print(Text(f"          → {finding.remedy}{fails_at}", style="dim"))
-    quiet = len(findings) - len(telling)
-    console.print(Text(f"  {quiet} further rules pass or do not apply", style="dim"))
 
 
 def show_ladder(console: Console, report: ScaleOutReport) -> None:

@@ -23,6 +23,7 @@ FIELDS = {
     "status": 503,
     "header_expires_at": datetime(2026, 5, 8, 10, tzinfo=UTC),
     "problems": ("first", "second"),
+    "changes": ("one", "another"),
 }
 
 

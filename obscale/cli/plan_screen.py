@@ -1,0 +1,235 @@
+"""How does a plan look in a terminal: verdict first, then what, what if, what after?"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from obscale.plan import Plan, RowPlan
+from obscale.plan.asking import SentValue
+from obscale.plan.outlook import Offer, Outlook
+from obscale.rules.preflight.facts import Standing
+from obscale.rules.preflight.finding import Answer, Finding
+from obscale.sizes import render_bytes
+
+COLOURS: Final = {
+    "block": "bold red",
+    "fail": "bold red",
+    "warn": "yellow",
+    "unknown": "magenta",
+    "info": "cyan",
+    "pass": "green",
+    "n-a": "dim",
+}
+QUIET: Final = {Answer.PASS, Answer.NOT_APPLICABLE}
+DIM: Final = "dim"
+HEAD: Final = "bold"
+MOST_OBSERVERS_NAMED: Final = 2
+"""Of one zone, before the rest is only counted."""
+INDENT: Final = 2
+_PLACES: Final = {
+    "SILENT": "otherwise nothing reports it",
+    "RUNTIME": "otherwise it shows under load",
+}
+_STANDING: Final = {
+    Standing.MEMBER: " (a member already: nothing is submitted)",
+    Standing.UNDER_WAY: " (its scale-out is under way and will be taken up)",
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """One finding, with the targets it was made of."""
+
+    finding: Finding
+    targets: tuple[str, ...]
+
+
+def show_plan(console: Console, plan: Plan) -> None:
+    """Print a whole plan, the verdict first."""
+    _show_verdict(console, plan)
+    _show_asking(console, plan.rows)
+    _show_told(console, merged(plan.rows), len(plan.rows))
+    for rule in plan.overrides_not_needed:
+        console.print(Text(f"  the override of {rule} is not needed; take it out", style=DIM))
+    if plan.outlook is None:
+        console.print(Text("Expected after: the topology could not be read", style="magenta"))
+    else:
+        _show_outlook(console, plan.outlook)
+    _show_checklist(console, plan)
+
+
+def show_findings(console: Console, findings: Iterable[Finding]) -> None:
+    """Print the findings that say something, the gravest first, and count the quiet ones."""
+    _show_told(console, [Told(finding, ()) for finding in findings], 1)
+
+
+def merged(rows: Sequence[RowPlan]) -> list[Told]:
+    """Tell what several targets have in common once; the gravest first."""
+    together: dict[Finding, list[str]] = {}
+    for row in rows:
+        for finding in row.findings:
+            own = finding.subject == row.target
+            key = finding.model_copy(update={"subject": ""}) if own else finding
+            together.setdefault(key, []).append(row.target)
+    order = list(Answer)
+    return sorted(
+        (Told(finding, tuple(targets)) for finding, targets in together.items()),
+        key=lambda told: (order.index(told.finding.weight), order.index(told.finding.answer)),
+    )
+
+
+def _show_verdict(console: Console, plan: Plan) -> None:
+    line = Text(plan.verdict.upper(), style="bold green" if plan.ready else "bold red")
+    line.append(f" ({plan.profile})  next: ", style="not bold default")
+    line.append(plan.next, style="bold default")
+    console.print(line)
+
+
+def _show_asking(console: Console, rows: Sequence[RowPlan]) -> None:
+    first = rows[0].asking
+    console.print(Text(f"Asked of {first.agent}: {first.endpoint}", style=HEAD))
+    counts = Counter((v.key, v.value, v.origin) for row in rows for v in row.asking.sent)
+    shared = {key for key, count in counts.items() if count == len(rows)}
+    for row in rows:
+        origin = " (from the defaults)" if "zone" in row.asking.merged else ""
+        words = (
+            f"{row.target} → {row.zone}{origin} of {row.cluster}{_STANDING.get(row.standing, '')}"
+        )
+        _line(console, Text(words))
+        if len(rows) > 1:
+            _show_values(console, [v for v in row.asking.sent if _id(v) not in shared], INDENT * 2)
+    if len(rows) > 1:
+        _line(console, Text(f"all {len(rows)} nodes"))
+    _show_values(console, [v for v in first.sent if _id(v) in shared], INDENT * 2)
+    left = dict.fromkeys(
+        f"{value.key} {value.value} ({value.why})" for row in rows for value in row.asking.left
+    )
+    if left:
+        _line(console, Text("not sent: " + " · ".join(left), style=DIM))
+
+
+def _id(value: SentValue) -> tuple[str, str, str]:
+    return value.key, value.value, value.origin
+
+
+def _show_values(console: Console, values: Sequence[SentValue], indent: int) -> None:
+    if not values:
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for value in values:
+        size = "" if value.size_bytes is None else f"{value.size_bytes:,} B"
+        origin = "" if value.origin == "node" else f"from the {value.origin}"
+        table.add_row(
+            Text(" " * indent + value.key),
+            Text(f'"{value.value}"'),
+            Text(size, style=DIM),
+            Text(origin.replace("from the node", "of the node"), style=DIM),
+        )
+    console.print(table)
+
+
+def _show_told(console: Console, told: Sequence[Told], rows: int) -> None:
+    telling = [each for each in told if each.finding.answer not in QUIET]
+    quiet = sum(each.finding.answer in QUIET for each in told)
+    console.print(Text("Findings", style=HEAD))
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for each in telling:
+        answer = each.finding.answer.value
+        table.add_row(Text(f"  {answer}", style=COLOURS[answer]), _told(each, rows))
+    console.print(table)
+    _line(console, Text(f"{quiet} rules pass or do not apply", style=DIM))
+
+
+def _told(each: Told, rows: int) -> Text:
+    finding = each.finding
+    text = Text(finding.rule, style="bold")
+    text.append(f"  {finding.measured}", style="not bold")
+    if finding.subject and finding.subject not in each.targets and each.targets:
+        text.append(f" ({finding.subject})", style="not bold")
+    if finding.needed:
+        text.append(f"; needed {finding.needed}", style="not bold")
+    if rows > 1 and len(each.targets) < rows:
+        text.append(f" — {', '.join(each.targets)}", style="not bold")
+    if why := finding.overridden_by:
+        text.append(f"\noverridden until {why.until}: {why.reason}", style="not bold cyan")
+    elif finding.answer is not Answer.INFO:
+        words = "; ".join(filter(None, (finding.remedy, otherwise(finding.otherwise))))
+        if words:
+            text.append(f"\n→ {words}", style="not bold dim")
+    return text
+
+
+def otherwise(place: str) -> str:
+    """Say where a finding would come out without its rule, e.g. `otherwise fails at stage 5`."""
+    for mark, words in _PLACES.items():
+        if place.startswith(mark):
+            return words + place.removeprefix(mark)
+    return f"otherwise fails at {place}" if place else ""
+
+
+def _show_outlook(console: Console, outlook: Outlook) -> None:
+    table = Table.grid(padding=(0, 2))
+    for _ in range(6):
+        table.add_column(overflow="fold")
+    names = ("Expected after", "observers", "", "cpu", "unit memory", "data disk")
+    table.add_row(*(Text(name, style=HEAD) for name in names))
+    for zone in outlook.zones:
+        named = zone.observers[:MOST_OBSERVERS_NAMED]
+        more = len(zone.observers) - len(named)
+        servers = Text(", ".join(named) + (f" and {more} more" if more else ""))
+        for observer in zone.joining:
+            servers.append(f" + {observer}" if servers else f"+ {observer}", style="green")
+        name = f"{zone.zone} (new)" if zone.is_new else zone.zone
+        table.add_row(f"  {name}", *_offers(zone.before, zone.after, servers))
+    table.add_row("  cluster", *_offers(outlook.before, outlook.after, Text()))
+    console.print(table)
+
+
+def _offers(before: Offer, after: Offer, servers: Text) -> tuple[Text, ...]:
+    return (
+        _change(str(before.servers), str(after.servers)),
+        servers,
+        _change(_number(before.cpu), _number(after.cpu)),
+        _change(_size(before.memory_bytes), _size(after.memory_bytes)),
+        _change(_size(before.data_disk_bytes), _size(after.data_disk_bytes)),
+    )
+
+
+def _change(before: str, after: str) -> Text:
+    return Text(before) if before == after else Text(f"{before} → {after}", style="green")
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:g}"
+
+
+def _size(value: int | None) -> str:
+    return "?" if value is None else render_bytes(value)
+
+
+def _show_checklist(console: Console, plan: Plan) -> None:
+    asked = "acknowledged by whoever applies" if plan.profile == "prod" else "optional in the lab"
+    console.print(Text(f"Not visible to obshell, {asked}", style=HEAD))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for check in plan.checklist:
+        table.add_row(Text(f"  ☐ {check.claim}"), Text(check.how, style=DIM))
+    console.print(table)
+    console.print(Text("Each rule: docs/preflight.md#<rule>", style=DIM))
+
+
+def _line(console: Console, text: Text) -> None:
+    console.print(Padding(text, (0, 0, 0, INDENT), expand=False))

@@ -1,0 +1,214 @@
+"""What would be asked, what would go wrong, what would stand after: preflight alone, as data?"""
+
+import asyncio
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from obscale.link import Vault, connected
+from obscale.order import Order
+from obscale.plan.asking import Asking, asking_of
+from obscale.plan.outlook import Outlook, outlook_of
+from obscale.plan.standpoint import Standpoint, standpoint_of, topology_hash
+from obscale.report import ServerRow, server_rows
+from obscale.rules.asked import DefaultsSpec, Profile
+from obscale.rules.preflight.facts import Facts, Standing, Unread
+from obscale.rules.preflight.finding import Finding, Findings
+from obscale.rules.preflight.overrides import judge_accepting, unneeded
+from obscale.rules.preflight.unseen import CHECKLIST
+from obscale.survey import survey, survey_target
+
+__all__ = ["SCHEMA_VERSION", "Check", "Plan", "RowPlan", "make_plan", "plan_of", "survey_all"]
+
+SCHEMA_VERSION: Final = 1
+"""Raised when a field of the JSON plan changes its meaning or goes away."""
+TARGETS_AT_ONCE: Final = 8
+"""Targets surveyed side by side; each costs about ten questions."""
+NO_DEFAULTS: Final = DefaultsSpec()
+DEFAULT_RPC_PORT: Final = 2882
+
+
+class RowPlan(BaseModel):
+    """One node of a plan: what is asked, what was found."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cluster: str
+    target: str
+    zone: str
+    obConfigs: dict[str, str]  # noqa: N815 - spelled as the API spells it
+    asking: Asking
+    standing: Standing
+    verdict: str
+    ready: bool
+    findings: tuple[Finding, ...]
+    topology: tuple[ServerRow, ...]
+
+
+class Check(BaseModel):
+    """One line of what a person must look at, because obshell does not show it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    claim: str
+    how: str
+
+
+class Plan(BaseModel):
+    """All nodes of a request, judged one by one. Holds no secret."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    made_at: datetime
+    cluster: str
+    """`name/id` as the cluster itself says."""
+    profile: Profile
+    verdict: str
+    ready: bool
+    next: str
+    """The one thing to do now: a command, or the first blocker's remedy."""
+    rows: tuple[RowPlan, ...]
+    outlook: Outlook | None
+    """None where the topology could not be read."""
+    overrides_not_needed: tuple[str, ...]
+    checklist: tuple[Check, ...]
+    standpoint: Standpoint
+    topology_hash: str
+
+
+async def make_plan(
+    orders: Sequence[Order],
+    vault: Vault,
+    *,
+    defaults: DefaultsSpec = NO_DEFAULTS,
+    source: str = "SPEC",
+) -> Plan:
+    """Read the cluster and every target and judge every rule; writes nothing anywhere.
+
+    Args:
+        orders: Of one request, so of one cluster.
+        vault: Where the names in it resolve.
+        defaults: Of the request; they are merged already, this says what came from them.
+        source: Name of the request's file, for the next command.
+
+    Raises:
+        SpecError: A name in the request resolves to nothing.
+        AgentError: No entry agent of the cluster could be asked.
+    """
+    return plan_of(orders, await survey_all(orders, vault), defaults=defaults, source=source)
+
+
+async def survey_all(orders: Sequence[Order], vault: Vault) -> tuple[Facts, ...]:
+    """Read the cluster once and every target; the facts come in the order of the orders.
+
+    Raises:
+        SpecError: A name in the request resolves to nothing.
+        AgentError: No entry agent of the cluster could be asked.
+    """
+    async with connected(orders[0], vault) as link:
+        first = await survey(link, orders[0])
+    gate = asyncio.Semaphore(TARGETS_AT_ONCE)
+
+    async def further(order: Order) -> Facts:
+        async with gate, connected(order, vault) as link:
+            return replace(
+                first,
+                node=order.node,
+                target=await survey_target(link.target),
+                has_target_password=link.target_password is not None,
+            )
+
+    return (first, *await asyncio.gather(*map(further, orders[1:])))
+
+
+def plan_of(
+    orders: Sequence[Order],
+    facts: Sequence[Facts],
+    *,
+    defaults: DefaultsSpec = NO_DEFAULTS,
+    source: str = "SPEC",
+) -> Plan:
+    """Judge facts and make a plan of them; for the arguments see `make_plan`."""
+    judged = [
+        judge_accepting(each, order.profile, order.overrides)
+        for order, each in zip(orders, facts, strict=True)
+    ]
+    rows = tuple(
+        _row(order, each, findings, defaults)
+        for order, each, findings in zip(orders, facts, judged, strict=True)
+    )
+    standpoint = standpoint_of(facts)
+    every = [finding for findings in judged for finding in findings]
+    return Plan(
+        made_at=datetime.now(UTC),
+        cluster=standpoint.cluster,
+        profile=orders[0].profile,
+        verdict=_verdict(rows, judged),
+        ready=all(row.ready for row in rows),
+        next=_next(rows, source),
+        rows=rows,
+        outlook=outlook_of(facts),
+        overrides_not_needed=unneeded(every, orders[0].overrides),
+        checklist=_checklist(facts),
+        standpoint=standpoint,
+        topology_hash=topology_hash(standpoint),
+    )
+
+
+def _row(order: Order, facts: Facts, findings: Findings, defaults: DefaultsSpec) -> RowPlan:
+    return RowPlan(
+        cluster=order.cluster_name,
+        target=order.target,
+        zone=order.node.zone,
+        obConfigs=order.node.obConfigs,
+        asking=asking_of(facts, defaults),
+        standing=findings.standing,
+        verdict=findings.verdict,
+        # The flow goes on to verify a member, whatever would forbid adding it again.
+        ready=findings.already_member or not findings.blockers,
+        findings=findings.by_weight(),
+        topology=server_rows(facts.cluster.zones()),
+    )
+
+
+def _verdict(rows: Sequence[RowPlan], judged: Sequence[Findings]) -> str:
+    """Say the verdict of all nodes in the words of one; a finding they share counts once."""
+    blocked = [row for row in rows if not row.ready]
+    if blocked:
+        return "blocked" if len(rows) == 1 else f"blocked: {len(blocked)} of {len(rows)} nodes"
+    if all(row.standing is Standing.MEMBER for row in rows):
+        return "already a member"
+    if len(rows) == 1 and rows[0].standing is Standing.UNDER_WAY:
+        return "under way"
+    shared = {
+        (f.rule, f.measured, f.subject if f.overridden_by else ""): f for j in judged for f in j
+    }
+    return Findings(tuple(shared.values()), judged[0].profile).verdict
+
+
+def _next(rows: Sequence[RowPlan], source: str) -> str:
+    for row in rows:
+        if not row.ready:
+            first = row.findings[0]
+            where = f" ({row.target})" if len(rows) > 1 else ""
+            cure = first.remedy or f"mend {first.rule}: needed {first.needed}"
+            return f"{cure}{where}, then plan again"
+    return f"obscale apply {shlex.quote(source)}"
+
+
+def _checklist(facts: Sequence[Facts]) -> tuple[Check, ...]:
+    homes = {
+        each.target.info.home_path for each in facts if not isinstance(each.target.info, Unread)
+    }
+    ports = {each.rpc_port for each in facts}
+    home = homes.pop() if len(homes) == 1 else ""
+    port = ports.pop() if len(ports) == 1 else None
+    return tuple(
+        Check(claim=line.claim, how=line.told(home or "HOME", port or DEFAULT_RPC_PORT))
+        for line in CHECKLIST
+    )

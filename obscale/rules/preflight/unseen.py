@@ -1,0 +1,35 @@
+"""What decides a scale-out too, and cannot be seen through obshell: what must a person look at?"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """One line of the checklist.
+
+    Args:
+        claim: What must be true.
+        how: How to see it on the host; `{home}` stands for the agent's home, `{port}` for the RPC
+            port of the new observer.
+    """
+
+    claim: str
+    how: str
+
+    def told(self, home: str, port: int) -> str:
+        """Say how to see it for one target."""
+        return self.how.format(home=home, port=port)
+
+
+CHECKLIST: Final = (
+    Unseen("directories empty, for a rollback", "ls -A {home}/{{store,etc,log}}"),
+    Unseen("disks free as df shows, no quota", "df -B1 --output=avail"),
+    Unseen("reached by every observer", "nc -zv HOST {port}, both ways"),
+    Unseen("the cluster's edition and build", "rpm -q oceanbase{{-ce,}}"),
+    Unseen("CPU with AVX (on ARM: atomics)", "grep -cwE 'avx|atomics' /proc/cpuinfo"),
+    Unseen("no second address of a member", "hostname -I"),
+    Unseen("clock and kernel set up", "chronyc tracking; sysctl fs.aio-max-nr"),
+)
+"""Source: what OceanBase Deployer checks over SSH (plugins/oceanbase), and what obshell's endpoints
+leave out (ob/agent/executor/host/info.go, 4.5.0.0)."""
