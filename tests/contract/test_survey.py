@@ -89,11 +89,7 @@ async def test_everything_the_rules_need_is_read(look):
     assert all(isinstance(reading, ClockReading) for reading in cluster.clocks.values())
     findings = judge(facts, "prod")
     assert not findings.blockers
-    assert {f.rule for f in findings.warnings} == {
-        "agent-tls-scheme",
-        "disk-same-mount",
-        "zone-balance",
-    }
+    assert {f.rule for f in findings.warnings} == {"disk-same-mount", "zone-balance"}
 
 
 async def test_a_silent_target_is_a_finding_not_an_error(look):

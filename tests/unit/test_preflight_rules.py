@@ -568,6 +568,15 @@ def test_a_block_of_ground_a_cannot_be_overridden(world):
     assert world.finding("new-zone-intent").overridable
 
 
+def test_what_is_certain_in_one_case_cannot_be_overridden_there(world):
+    """Half a second may be accepted, two seconds may not."""
+    world.set(clock=ClockReading(0.7, 0.001))
+    assert world.finding("clock-skew").overridable
+
+    world.set(clock=ClockReading(2.1, 0.001))
+    assert not world.finding("clock-skew").overridable
+
+
 def test_the_request_alone_is_judged_by_the_rules_that_need_nothing_else(world):
     """The reader of files uses the same rules, and never asks anybody."""
     findings = judge_request(world.ask(memory_limit="16", data_dir="/tmp").facts())

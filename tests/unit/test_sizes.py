@@ -47,6 +47,7 @@ def test_digits_and_a_unit_are_powers_of_1024_in_any_letter_case(number, unit, l
         ("80%", "memory_limit_percentage"),
         ("16X", "the unit must be"),
         ("16E", "the unit must be"),
+        ("16GX", "the unit must be"),
         ("G", "write digits and a unit"),
         ("", "it is empty"),
         ("16G\n", "write '16G'"),

@@ -481,3 +481,24 @@ def test_the_body_is_what_was_asked_byte_for_byte():
     }
     assert sealed.target_agent_password == CANARY
     assert CANARY not in repr(sealed)
+
+
+def test_a_fault_of_the_defaults_is_named_there_also_for_one_node_at_top_level():
+    """The place is where the value stands, not where it was merged to."""
+    text = SHORT + "defaults: {obConfigs: {system_memory: 1.5G}}\n"
+
+    assert problems(text) == (
+        (
+            "node.yaml:5: defaults.obConfigs.system_memory: '1.5G' is not a size; decimals are not "
+            "allowed; write '1536M' [cfg-capacity-syntax]"
+        ),
+    )
+
+
+def test_the_unit_that_does_not_belong_is_taken_away():
+    """The one key that counts bytes wants the bare number."""
+    text = SHORT.replace("memory_limit: 16G", '__min_full_resource_pool_memory: "2G"')
+
+    (problem,) = problems(text)
+    assert problem.startswith("node.yaml:4: obConfigs.__min_full_resource_pool_memory: '2G' is not")
+    assert problem.endswith("a number of bytes without a unit: '2147483648' [cfg-int-range]")

@@ -63,7 +63,7 @@ def cluster_agent_identity(facts: Facts) -> Verdict:
     prod=BLOCK,
     lab=WARN,
     otherwise="SILENT: the node would join another cluster",
-    ground="B",
+    ground="A",
     only_new=False,
     source="obshell GET /obcluster/info, GET /ob/info",
 )

@@ -1,7 +1,7 @@
 """What does a rule answer, and how does that answer stand in a plan?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 from typing import Final, Literal
@@ -75,6 +75,8 @@ class Verdict:
         prod: Severity in production; None: the rule's own.
         lab: Severity in the lab; None: the rule's own.
         gap: The fact that could not be read, for `unknown`.
+        is_certain: The refusal or damage is sure, so nobody may accept it, whatever the rule's
+            ground is otherwise.
     """
 
     kind: Literal["fires", "passes", "notes", "unknown", "n-a"]
@@ -85,6 +87,7 @@ class Verdict:
     prod: Severity | None = None
     lab: Severity | None = None
     gap: Unread | None = None
+    is_certain: bool = False
 
 
 def passes(measured: str, needed: str = "", *, subject: str = "") -> Verdict:
@@ -105,6 +108,11 @@ def fires(measured: str, needed: str, remedy: str = "", *, subject: str = "") ->
 def blocks(measured: str, needed: str, remedy: str = "", *, subject: str = "") -> Verdict:
     """The rule is broken in a way that forbids the submit in both profiles."""
     return Verdict("fires", measured, needed, remedy, subject, Answer.BLOCK, Answer.BLOCK)
+
+
+def refuses(measured: str, needed: str, remedy: str = "", *, subject: str = "") -> Verdict:
+    """Forbids the submit in both profiles and may not be overridden: the refusal is certain."""
+    return replace(blocks(measured, needed, remedy, subject=subject), is_certain=True)
 
 
 def blocks_in_prod(measured: str, needed: str, remedy: str = "", *, subject: str = "") -> Verdict:

@@ -11,11 +11,11 @@ from obscale.agent.clock import ClockReading
 from obscale.rules.preflight.facts import Facts, Unread
 from obscale.rules.preflight.finding import (
     Verdict,
-    blocks,
     blocks_in_prod,
     fires,
     notes,
     passes,
+    refuses,
     unknown,
     warns,
     warns_always,
@@ -161,9 +161,9 @@ def clock_skew(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for each 
     remedy = "have chrony or NTP correct the clock of the host that is wrong"
     offset = skew.proved
     if offset > lifetime:
-        return blocks(str(skew), f"≤ {lifetime:.0f} s, or calls between agents expire", remedy)
+        return refuses(str(skew), f"≤ {lifetime:.0f} s, or calls between agents expire", remedy)
     if offset > LAB_BLOCK_SECONDS:
-        return blocks(str(skew), f"≤ {LAB_BLOCK_SECONDS:.0f} s", remedy)
+        return refuses(str(skew), f"≤ {LAB_BLOCK_SECONDS:.0f} s", remedy)
     needed = f"≤ {block * 1000:.0f} ms"
     if offset > block:
         if offset > LAB_WARN_SECONDS:

@@ -57,20 +57,14 @@ RANGES: Final = {
     MIN_POOL_KEY: (GIB, (1 << 63) - 1),
 }
 """Inclusive. Source: src/share/parameter/ob_parameter_seed.ipp."""
-_DOCUMENTED: Final = frozenset(
+_OBSHELLS_OWN: Final = frozenset(
     {
-        *CAPACITY_KEYS,
-        *RANGES,
-        *PORT_KEYS,
-        *PATH_KEYS,
-        *IDENTITY_KEYS,
-        *REFUSED_KEYS,
-        "local_ip",
-        "devname",
-        "syslog_level",
-        "enable_syslog_recycle",
+        *(*PORT_KEYS, *PATH_KEYS, *IDENTITY_KEYS, *REFUSED_KEYS),
+        *("local_ip", "devname", MIN_POOL_KEY),
     }
 )
+"""Names that obshell takes or that are hidden, so that no list of parameters has them."""
+_DOCUMENTED: Final = frozenset({*CAPACITY_KEYS, *RANGES, "syslog_level"})
 """Names known without asking the cluster."""
 
 _KEY = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
@@ -124,7 +118,7 @@ def _unknown_keys(facts: Facts) -> Iterator[Verdict]:
     parameters = facts.cluster.parameters
     scopes = {} if isinstance(parameters, Unread) else {row.name: row.scope for row in parameters}
     for key in facts.configs:
-        if key in PORT_KEYS or (key in _DOCUMENTED and (not scopes or key not in CAPACITY_KEYS)):
+        if key in _OBSHELLS_OWN or (isinstance(parameters, Unread) and key in _DOCUMENTED):
             continue
         if key in scopes:
             if scopes[key].upper() == "TENANT":
@@ -145,7 +139,7 @@ def _unknown_keys(facts: Facts) -> Iterator[Verdict]:
                 "a parameter of this version",
             )
         else:
-            yield _unlisted(key, sorted({*scopes, *_DOCUMENTED}))
+            yield _unlisted(key, sorted({*scopes, *_OBSHELLS_OWN}))
 
 
 def _unlisted(key: str, known: list[str]) -> Verdict:

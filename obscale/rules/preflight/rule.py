@@ -75,7 +75,7 @@ class Rule:
             needed=verdict.needed,
             remedy=verdict.remedy,
             otherwise=self.otherwise,
-            overridable=self.ground != "A",
+            overridable=self.ground != "A" and not verdict.is_certain,
             source=self.source,
             title=self.title,
         )

@@ -17,6 +17,7 @@ from obscale.rules.preflight.finding import (
     not_applicable,
     notes,
     passes,
+    refuses,
     unknown,
     warns,
 )
@@ -44,7 +45,7 @@ def zone_name_syntax(facts: Facts) -> Verdict:
     """Existing names are never judged, but for what no statement survives."""
     zone = facts.node.zone
     if not zone or zone != zone.strip() or _NEVER.search(zone):
-        return blocks(
+        return refuses(
             f"{quoted(zone)} has quotes, control characters or blanks at its ends"
             if zone
             else "is empty",
