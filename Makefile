@@ -7,7 +7,7 @@ CODE := obscale flows tasks deployments
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test check fmt lock clean
+.PHONY: help setup demo sandbox test check fmt docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ check: $(VENV)/.dev  ## format, lint, types, import directions
 fmt: $(VENV)/.dev  ## put the code in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.run  ## write the pages that are made of the code
+	$(BIN)/python -m obscale.rules.preflight.catalogue > docs/preflight.md
 
 lock:  ## resolve the constraints files again (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group dev --output-file constraints.txt

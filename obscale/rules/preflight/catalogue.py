@@ -1,0 +1,113 @@
+"""Which rules are there, as a page for an operator? `python -m obscale.rules.preflight.catalogue`.
+
+The page is made of the registry, so it cannot drift; a test compares it with docs/preflight.md.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from obscale.rules.preflight.overrides import may_be_overridden
+from obscale.rules.preflight.registry import RULES
+from obscale.rules.preflight.rule import Rule
+from obscale.rules.preflight.unseen import CHECKLIST
+
+GROUPS: Final = {
+    "What the request says": ("request", "values", "layout"),
+    "The agent and host that are to join": ("target", "members", "limits", "clock"),
+    "Versions and platform": ("versions",),
+    "The cluster, and who is at work in it": ("cluster",),
+    "Zones": ("zones",),
+    "Memory and CPU": ("memory",),
+    "Disks": ("disk", "pools"),
+}
+"""Headings in the order an operator asks, with the modules whose rules stand below them."""
+RPC_PORT: Final = 2882
+"""Shown where a plan shows its own."""
+ELSEWHERE: Final = "More"
+"""Heading for the rules of any other module."""
+
+_INTRO: Final = """# Preflight rules
+
+Made by `make docs` from the rules themselves; do not edit.
+
+`obscale plan` and the flow's first task judge every rule below before anything is sent. A rule
+answers
+
+- **block**: do not submit. **warn**: submit only if you know why. **info**: worth knowing.
+- **pass** or **n-a**: nothing to say. **unknown**: the evidence should have been there and was not;
+  it weighs like a warning in production and is never taken for a pass.
+
+The profile decides how strictly they weigh: `prod` is the default, `lab` is for what may break. The
+columns show a rule's usual severities; one that looks at several things may answer more mildly, or
+more gravely, for some of them.
+
+## Accepting a finding
+
+A finding somebody answers for is accepted in the request, for a reason and until a day (UTC, that
+day included):
+
+```yaml
+overrides:
+  - {rule: mem-fits-total, reason: "memory is doubled on Friday, ticket 1234", until: 2026-12-31}
+```
+
+It keeps its answer, weighs as information, and carries the reason into plan, log, table and report.
+Rules with *no* in the column "override" cannot be accepted: obshell or the observer would refuse
+the request anyway, only later. The same holds for single findings of other rules where refusal is
+certain, such as a clock beyond the life of a signature.
+"""
+_HEAD: Final = (
+    "| rule | asks whether | prod | lab | otherwise fails at | override | rests on |\n"
+    "| --- | --- | --- | --- | --- | --- | --- |"
+)
+_UNSEEN: Final = """## What obshell does not show
+
+No rule can answer these. A plan lists them once; in production whoever applies it acknowledges
+them.
+
+| must be true | how to see it on the host |
+| --- | --- |"""
+
+
+def page() -> str:
+    """Give docs/preflight.md."""
+    parts = [_INTRO]
+    for heading, rules in grouped(RULES):
+        parts.append("\n".join([f"## {heading}\n", _HEAD, *map(_row, rules)]) + "\n")
+    rows = (
+        f"| {_cell(line.claim)} | `{_cell(line.told('HOME', RPC_PORT))}` |" for line in CHECKLIST
+    )
+    parts.append("\n".join([_UNSEEN, *rows]) + "\n")
+    return "\n".join(parts)
+
+
+def grouped(rules: Sequence[Rule]) -> list[tuple[str, list[Rule]]]:
+    """Put rules below their headings, in their own order; a heading without rules is left out."""
+    headings = {module: heading for heading, modules in GROUPS.items() for module in modules}
+    found: dict[str, list[Rule]] = {heading: [] for heading in (*GROUPS, ELSEWHERE)}
+    for rule in rules:
+        module = rule.judge.__module__.rpartition(".")[2]
+        found[headings.get(module, ELSEWHERE)].append(rule)
+    return [(heading, members) for heading, members in found.items() if members]
+
+
+def _row(rule: Rule) -> str:
+    cells: Iterable[str] = (
+        f'<a id="{rule.id}"></a>`{rule.id}`',
+        rule.title,
+        rule.prod.value,
+        rule.lab.value,
+        rule.otherwise or "—",
+        "yes" if may_be_overridden(rule) else "no",
+        rule.source,
+    )
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
