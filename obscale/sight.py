@@ -57,21 +57,26 @@ async def look_after(link: Link) -> Aftermath:
             _or_none(ask(lambda agent: agent.read_unfinished_cluster_dags()))
         )
     ob_info, (values, supported) = members.result(), parameters.result()
+    known, detailed = zones.result() or (None, True)
     return Aftermath(
         target=str(link.target.address),
         target_info=info.result(),
         target_status=status.result(),
         target_unfinished=own.result(),
         members=ob_info.agent_info if ob_info else None,
-        zones=zones.result(),
+        zones=known,
+        is_detailed=detailed,
         parameters=values,
         unfinished=unfinished.result(),
         parameters_supported=supported,
     )
 
 
-async def read_zones(link: Link) -> tuple[Zone, ...] | None:
-    """Read the topology from the cheapest endpoint this version has; None where nobody knows it.
+async def read_zones(link: Link) -> tuple[tuple[Zone, ...] | None, bool]:
+    """Read the topology from the cheapest endpoint this version has.
+
+    Returns:
+        The zones, None where the database does not tell; and whether they carry details.
 
     `/obcluster/info` makes its agent ask every other one, so it is only the second choice.
 
@@ -80,14 +85,14 @@ async def read_zones(link: Link) -> tuple[Zone, ...] | None:
     """
     ask = link.cluster.ask
     try:
-        return (await ask(lambda agent: agent.read_topology())).zones
+        return (await ask(lambda agent: agent.read_topology())).zones, True
     except NotSupportedError:
         pass
     try:
-        return (await ask(lambda agent: agent.read_cluster_info())).zones
+        return (await ask(lambda agent: agent.read_cluster_info())).zones, True
     except NotSupportedError:
         listed = zones_listed(await ask(lambda agent: agent.read_ob_info()))
-    return None if isinstance(listed, Unread) else listed
+    return (None if isinstance(listed, Unread) else listed), False
 
 
 async def _or_none(reading: Awaitable[T]) -> T | None:

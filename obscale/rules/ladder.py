@@ -102,6 +102,7 @@ class Aftermath:
         parameters: The cluster's parameters; None below 4.3.0.0.
         unfinished: The cluster's unfinished DAGs.
         parameters_supported: False where this version has no parameters endpoint.
+        is_detailed: False below 4.3.0.0, where only `/ob/info` lists servers.
     """
 
     target: str
@@ -113,6 +114,7 @@ class Aftermath:
     parameters: tuple[Parameter, ...] | None
     unfinished: tuple[Dag, ...] | None
     parameters_supported: bool = True
+    is_detailed: bool = True
 
 
 @dataclass(frozen=True)
@@ -288,7 +290,7 @@ def _service_started(e: Evidence) -> Verdict:
     if (server := e.server) is None:
         return ProofAnswer.WAITING, expected, "no server row"
     if server.start_time is None:
-        return ProofAnswer.UNKNOWN, expected, "this version does not tell"
+        return _untold(e), expected, "not told"
     if server.stop_time is not None and server.stop_time > NO_START_BEFORE:
         return ProofAnswer.FAIL, expected, f"stopped at {server.stop_time.isoformat()}"
     started = server.start_time > NO_START_BEFORE
@@ -319,7 +321,7 @@ def _zone_active(e: Evidence) -> Verdict:
     if (zone := e.zone) is None:
         return ProofAnswer.WAITING, "zone ACTIVE", f"no zone {e.node.zone}"
     if not zone.inner_status:
-        return ProofAnswer.UNKNOWN, "zone ACTIVE", "this version does not tell"
+        return _untold(e), "zone ACTIVE", "not told"
     return _if(zone.inner_status == "ACTIVE", ProofAnswer.WAITING), "zone ACTIVE", zone.inner_status
 
 
@@ -364,7 +366,8 @@ def _capacity(e: Evidence) -> Verdict:
     if (server := e.server) is None:
         return ProofAnswer.WAITING, expected, "no server row"
     if not server.stats.memory_in_bytes_total:
-        return ProofAnswer.WAITING, expected, "not reported yet"
+        answer = ProofAnswer.WAITING if e.after.is_detailed else ProofAnswer.INFO
+        return answer, expected, "not reported yet" if e.after.is_detailed else "not told"
     offered = server.stats.memory_in_bytes_total
     good = abs(offered - (limit - system)) <= CAPACITY_TOLERANCE * (limit - system)
     return _if(good, ProofAnswer.FAIL), expected, render_bytes(offered)
@@ -466,6 +469,11 @@ def _server_fact(e: Evidence, wanted: str, read: Callable[[Server], tuple[str, s
     if not decisive:
         return ProofAnswer.INFO, wanted, f"this version tells only {found!r}"
     return _if(decisive == wanted, ProofAnswer.WAITING), wanted, found
+
+
+def _untold(e: Evidence) -> ProofAnswer:
+    """What a version never tells does not hold its rung back; what it should tell does."""
+    return ProofAnswer.UNKNOWN if e.after.is_detailed else ProofAnswer.INFO
 
 
 def _has_root(zone: Zone) -> bool:

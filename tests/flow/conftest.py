@@ -10,10 +10,11 @@ import pytest_asyncio
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.scale_out import scale_out
+from obscale.agent.models import joined_address
 from obscale.errors import ObscaleError
 from obscale.report import ScaleOutReport
 from obscale.rules.asked import AgentInfoSpec, ClusterSpec, SecretName
-from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
+from obscale.sandbox import Door, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.settings import Patience
 from tasks.notes import Happening, listening
 
@@ -46,7 +47,7 @@ class Stage:
     """A served world, and the means to run the flow against it."""
 
     world: World
-    ready: dict[str, Any]
+    door: Door
     happenings: list[Happening] = field(default_factory=list)
 
     async def scale_out(self, *, zone: str = "zone2", **changes: Any) -> ScaleOutReport:
@@ -54,7 +55,7 @@ class Stage:
         cluster, spare = self.ready["clusters"][0], self.ready["spares"][0]
         asked: dict[str, Any] = {
             "cluster": ClusterSpec(
-                endpoints=tuple(f"{a['ip']}:{a['port']}" for a in cluster["agents"]),
+                endpoints=tuple(joined_address(a["ip"], a["port"]) for a in cluster["agents"]),
                 password=SecretName(env="OBSCALE_TEST_ROOT"),
                 name=cluster["name"],
                 id=cluster["id"],
@@ -74,6 +75,16 @@ class Stage:
                 return
             await asyncio.sleep(0.05)
         raise AssertionError("no scale-out DAG after a minute")
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        """What the world says of itself once it listens."""
+        return self.door.ready
+
+    @property
+    def sample(self) -> dict[str, str]:
+        """The documented sample's obConfigs."""
+        return dict(SAMPLE)
 
     @property
     def report(self) -> ScaleOutReport:
@@ -96,7 +107,7 @@ async def stage(monkeypatch) -> AsyncIterator[Callable[..., Any]]:
         door = await opening.__aenter__()
         doors.append(opening)
         monkeypatch.setenv("OBSCALE_TEST_ROOT", door.ready["clusters"][0]["root_password"])
-        return Stage(world, door.ready)
+        return Stage(world, door)
 
     yield open_stage
     for opening in doors:

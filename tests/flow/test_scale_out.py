@@ -86,7 +86,7 @@ async def test_a_blocker_ends_the_run_before_anything_is_touched(
     """A blocked run names measured and needed, and no POST reached any agent."""
     scene = await stage()
 
-    error = await refused(scene.scale_out(obConfigs={**_sample(), **changed}))
+    error = await refused(scene.scale_out(obConfigs={**scene.sample, **changed}))
 
     assert isinstance(error, PreflightError)
     assert rule in str(error)
@@ -163,14 +163,3 @@ async def test_an_unreachable_cluster_is_said_after_retries(stage, refused):
 
     assert isinstance(error, AgentUnreachableError)
     assert scene.posts() == 0
-
-
-def _sample():
-    return {
-        "mysql_port": "2881",
-        "rpc_port": "2882",
-        "memory_limit": "16G",
-        "system_memory": "8G",
-        "log_disk_size": "24G",
-        "datafile_size": "24G",
-    }

@@ -214,6 +214,20 @@ def test_an_older_version_that_shows_no_parameters_can_still_conform():
     assert ladder.rung is Rung.CONFORMING
 
 
+def test_a_version_that_only_lists_servers_can_still_conform():
+    """Below 4.3.0.0 start of service, zone state and capacity are never told: said, not held."""
+    bare = server("10.0.0.4", start_time=None, stats={})
+    listed = tuple(zone.model_copy(update={"inner_status": ""}) for zone in zones(bare))
+
+    untold = judge(aftermath(zones=listed, is_detailed=False))
+    should_tell = judge(aftermath(zones=listed))
+
+    assert answer(untold, "pv-service-started") is ProofAnswer.INFO
+    assert untold.rung is Rung.CONFORMING
+    assert answer(should_tell, "pv-service-started") is ProofAnswer.UNKNOWN
+    assert should_tell.rung is Rung.JOINED
+
+
 def test_another_dag_after_ours_is_no_fault_of_the_node():
     """Somebody else's lock after our end is said, not held against the node."""
     other = done_dag(id="18", dag_id=8, state="RUNNING", name="Create tenant", maintenance_type=3)
