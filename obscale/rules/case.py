@@ -1,0 +1,234 @@
+"""What is known of a scale-out that did not end well: its DAG, its target's own DAG, the target?
+
+Facts only, and how far the target has come; what follows from them stands in `consequences` and
+`diagnosis`. Sources: ob/agent/executor/ob/scale_out.go, obshell 4.5.0.0.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from obscale.agent.models import (
+    AgentInfo,
+    AgentStatus,
+    Dag,
+    HostInfo,
+    Identity,
+    ListedAgent,
+    Node,
+    Operator,
+    State,
+    Zone,
+)
+from obscale.rules.adoption import LOCAL_SCALE_OUT, target_of
+from obscale.rules.progress import Failure, failure_of
+
+CREATE_LOCAL: Final = "Create local scale out dag"
+WAIT_READY: Final = "Wait scale out ready"
+WAIT_DEPLOY: Final = "Wait remote deploy finish"
+WAIT_START: Final = "Wait remote start finish"
+CHECK_ZONE: Final = "Prev check for scale_out"
+ADD_SERVER: Final = "Add server for scale_out"
+ADD_AGENT: Final = "Add agent for scale_out"
+CHECK_FINISHED: Final = "Check cluster scale_out whether finished"
+WORKDIR: Final = "Create observer workdir"
+"""Nodes that decide something here; 4.2.3.x has a second blank in some, `Node.title` puts it right.
+
+Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0."""
+DEPLOY_STAGE: Final = 4
+WORKDIR_STAGE: Final = 3
+START_STAGE: Final = 5
+"""Stages of the cluster's and of the target's own DAG. Source: as above."""
+STAGES_WITH_UPGRADE: Final = 8
+"""The target's own DAG has one node more where its obshell is to be upgraded. Source: as above."""
+_ADDRESS: Final = re.compile(
+    r"(?:\bto |dial tcp |'|\[POST\])(\[[0-9a-f:]+\]:\d+|\d+\.\d+\.\d+\.\d+:\d+)"
+)
+_SERVER: Final = re.compile(r"add server (\[[0-9a-f:]+\]|[\d.]+):(\d+) failed")
+_MADE_STORE: Final = re.compile(r"(?:mkdir data_dir|symlink [^:]+): (?P<path>/.*/store)$")
+
+
+class Phase(StrEnum):
+    """How far the target's own DAG has come, as far as it matters for what may be done."""
+
+    UNREAD = "could not be read"
+    NONE = "there is none for this scale-out"
+    WAITING = "waits for the cluster's DAG"
+    COMING = "is on its way to the start of the observer"
+    DEPLOY_FAILED = "failed to make its directories"
+    STARTING = "is still starting the observer"
+    START_FAILED = "failed to start the observer"
+    PAST_START = "has started the observer"
+    JOINED = "is done: the target has joined"
+    UNDOING = "is being rolled back"
+    UNDO_FAILED = "failed while it was rolled back"
+    UNDONE = "is rolled back"
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything a diagnosis may look at; what could not be read says so.
+
+    Args:
+        dag: The cluster's scale-out, with details.
+        target: `ip:port` of the agent it is about; empty where nobody tells.
+        info: `/info` of the target; a text says why it could not be read.
+        status: `/status` of the target.
+        local: The target's newest local DAG, whosever it is; a text: not readable; None: none.
+        host: The machine below the target.
+        unfinished: The cluster's unfinished DAGs, this one included; None: not readable.
+        zones: The cluster's topology; None: not readable.
+        members: The cluster's agents; None: not readable.
+    """
+
+    dag: Dag
+    target: str
+    info: AgentInfo | str
+    status: AgentStatus | None = None
+    local: Dag | str | None = None
+    host: HostInfo | None = None
+    unfinished: tuple[Dag, ...] | None = None
+    zones: tuple[Zone, ...] | None = None
+    members: tuple[ListedAgent, ...] | None = None
+
+    @property
+    def failure(self) -> Failure:
+        """Where the cluster's DAG stands or failed, and its last words."""
+        return failure_of(self.dag)
+
+    @property
+    def failed_node(self) -> str:
+        """Title of the node the DAG failed at; empty unless it is FAILED on its way forwards."""
+        if not self.dag.is_failed or self.dag.operator is Operator.ROLLBACK:
+            return ""
+        return self.failure.node
+
+    @property
+    def own(self) -> Dag | None:
+        """The target's local DAG of this very scale-out."""
+        local = self.local
+        if not isinstance(local, Dag) or local.name != LOCAL_SCALE_OUT:
+            return None
+        return local if str(local.additional_data.get("main_dag_id", "")) == self.dag.id else None
+
+    @property
+    def answers(self) -> bool:
+        """Whether the target answers now."""
+        return isinstance(self.info, AgentInfo)
+
+    @property
+    def identity(self) -> Identity | None:
+        """What the target says it is; None where it does not answer."""
+        return self.info.identity if isinstance(self.info, AgentInfo) else None
+
+    @property
+    def zone(self) -> str:
+        """The zone the target joins; empty where nobody tells."""
+        return self.info.zone if isinstance(self.info, AgentInfo) else ""
+
+    @property
+    def home(self) -> str:
+        """The target's home directory; `<home>` where it does not tell."""
+        home = self.info.home_path if isinstance(self.info, AgentInfo) else ""
+        return home or "<home>"
+
+    @property
+    def phase(self) -> Phase:
+        """How far the target has come."""
+        if isinstance(self.local, str):
+            return Phase.UNREAD
+        return phase_of(self.own, self.dag) if self.own else Phase.NONE
+
+    @property
+    def checked_zone(self) -> bool:
+        """Whether the cluster's node `Prev check` was ever executed; rollbacks wait for it."""
+        node = node_named(self.dag, CHECK_ZONE)
+        return node is not None and (
+            node.state is not State.PENDING or node.operator is not Operator.RUN
+        )
+
+    @property
+    def is_upgrading(self) -> bool:
+        """Whether the target's obshell is upgraded on the way, which restarts it."""
+        return self.own is not None and self.own.max_stage >= STAGES_WITH_UPGRADE
+
+    @property
+    def workdir_logs(self) -> tuple[str, ...]:
+        """What the making of directories said, from the target or else as the cluster copied it."""
+        node = node_named(self.own, WORKDIR) if self.own else None
+        if node is not None and (logs := tuple(_logs(node))):
+            return logs
+        mark = f"task {WORKDIR}: "
+        copied = node_named(self.dag, WAIT_DEPLOY)
+        lines = _logs(copied) if copied else ()
+        return tuple(line.removeprefix(mark) for line in lines if line.startswith(mark))
+
+    @property
+    def store_is_ours(self) -> bool:
+        """Whether the log shows that `<home>/store` was made by this scale-out.
+
+        obshell deletes it at a rollback whoever made it: it never looks into it where `data_dir`
+        is elsewhere. Source: ob/agent/executor/ob/{deploy,destroy}.go, 4.5.0.0.
+        """
+        made = [match["path"] for line in self.workdir_logs if (match := _MADE_STORE.search(line))]
+        known = self.home != "<home>"
+        return any(path == f"{self.home}/store" or not known for path in made)
+
+    @property
+    def server(self) -> tuple[str, int] | None:
+        """IP and RPC port of the server the database refused to add, as its refusal names them."""
+        match = _SERVER.search(self.failure.last_log)
+        return (match[1].strip("[]"), int(match[2])) if match else None
+
+    @property
+    def server_is_listed(self) -> bool:
+        """Whether the server that could not be added is in the cluster nevertheless."""
+        return self.server is not None and any(
+            (server.ip, server.svr_port) == self.server
+            for zone in self.zones or ()
+            for server in zone.servers
+        )
+
+
+def phase_of(own: Dag, main: Dag) -> Phase:  # noqa: PLR0911 - one return for each answer
+    """Say how far a target's own DAG of a scale-out has come.
+
+    Its FAILED at a gate, `Start preparations`, is part of every normal run.
+    """
+    if own.operator is Operator.ROLLBACK:
+        if own.is_undone:
+            return Phase.UNDONE
+        return Phase.UNDO_FAILED if own.is_failed else Phase.UNDOING
+    if own.is_done:
+        return Phase.JOINED
+    if own.stage > START_STAGE:
+        return Phase.PAST_START
+    if own.stage == START_STAGE:
+        return Phase.START_FAILED if own.is_failed else Phase.STARTING
+    if own.is_failed:
+        failed = own.current_node
+        return Phase.DEPLOY_FAILED if failed and failed.title == WORKDIR else Phase.WAITING
+    return Phase.COMING if main.stage >= START_STAGE else Phase.WAITING
+
+
+def subject_of(dag: Dag) -> str:
+    """Give `ip:port` of the agent a scale-out is about; empty while the DAG does not tell."""
+    if known := target_of(dag):
+        return known
+    node = node_named(dag, CREATE_LOCAL)
+    for line in _logs(node) if node else ():
+        if match := _ADDRESS.search(line):
+            return match[1]
+    return ""
+
+
+def node_named(dag: Dag, title: str) -> Node | None:
+    """Give a DAG's first node of this title; None without details."""
+    return next((node for node in dag.nodes if node.title == title), None)
+
+
+def _logs(node: Node) -> Iterator[str]:
+    for sub_task in node.sub_tasks:
+        yield from sub_task.task_logs

@@ -1,0 +1,380 @@
+"""Which causes of a failed scale-out are known, by what, and which remedy cures each?
+
+A table, the first match counts. What a remedy does and destroys follows from where both DAGs stand
+(`consequences`), so a row can only say which one cures it. Log texts are obshell's own,
+ob/agent/executor/ob/*.go and ob/agent/errors/*, 4.5.0.0; older ones lack only the code.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from obscale.agent.models import Identity, Operator
+from obscale.rules.case import (
+    ADD_AGENT,
+    ADD_SERVER,
+    CHECK_FINISHED,
+    CHECK_ZONE,
+    CREATE_LOCAL,
+    START_STAGE,
+    WAIT_DEPLOY,
+    WAIT_READY,
+    WAIT_START,
+    Case,
+    Phase,
+)
+from obscale.rules.consequences import Remedy, is_not_empty, is_orphaned
+
+STAGES_FOR_NEW_ZONE: Final = 11
+"""`max_stage` of a scale-out that makes its zone. Source: ob/agent/executor/ob/scale_out.go."""
+_CALLS_THE_TARGET: Final = frozenset(
+    {CREATE_LOCAL, WAIT_READY, WAIT_DEPLOY, WAIT_START, CHECK_FINISHED}
+)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One row of the table.
+
+    Args:
+        id: Stable id.
+        title: What happened, as a sentence without its full stop.
+        matches: Whether the case is one of these.
+        cure: The remedy to recommend, should it be safe; else it is handed over.
+        by_hand: What a person does where nothing is operated, or before it is.
+        source: Where it is known from.
+        futile: Why RETRY cannot cure it, where it cannot; makes RETRY a dead end.
+    """
+
+    id: str
+    title: str
+    matches: Callable[[Case], bool]
+    cure: Remedy
+    by_hand: str
+    source: str
+    futile: Callable[[Case], str] = lambda _case: ""
+
+
+def _says(pattern: str, *, at: str = "") -> Callable[[Case], bool]:
+    """Match the failed node's last log line, and its title where one is given."""
+    compiled = re.compile(pattern)
+
+    def matches(case: Case) -> bool:
+        node = case.failed_node
+        return node != "" and at in {"", node} and bool(compiled.search(case.failure.last_log))
+
+    return matches
+
+
+def _at(title: str) -> Callable[[Case], bool]:
+    return lambda case: case.failed_node == title
+
+
+def _zone_differs(case: Case) -> str:
+    """Why repeating the check of the zone is in vain; empty where it may pass now."""
+    if case.zones is None or not case.zone:
+        return ""
+    was = case.dag.max_stage < STAGES_FOR_NEW_ZONE
+    is_now = case.zone in {zone.name for zone in case.zones}
+    if was == is_now:
+        return ""
+    there = "exists now, and did not" if is_now else "does not exist now, and did"
+    return f"zone {case.zone} {there} when the DAG was made: RETRY fails as long as that is so"
+
+
+_SCALE_OUT: Final = "ob/agent/executor/ob/scale_out.go, 4.5.0.0"
+_SILENCE: Final = (
+    r"connection refused|i/o timeout|no route to host|connection reset|EOF|RequestFailed"
+    r"|get remote dag failed|nil pointer dereference|wait scaling out ready timeout"
+)
+_CLEAN_BY_HAND: Final = (
+    "on the target's host: stop obshell, kill the observer, remove its data directories and "
+    "<home>/.meta, start obshell; then plan again"
+)
+CAUSES: Final[tuple[Cause, ...]] = (
+    # --- not FAILED on its way forwards ---
+    Cause(
+        "under-way",
+        "the DAG is still at work",
+        lambda case: not case.dag.is_terminal,
+        Remedy.HAND_OVER,
+        "watch it: obscale watch",
+        "ob/agent/service/task/dag.go, 4.5.0.0",
+    ),
+    Cause(
+        "carried-out",
+        "the DAG was carried out; nothing is wrong with it",
+        lambda case: case.dag.is_done,
+        Remedy.HAND_OVER,
+        "verify the node: obscale watch",
+        "ob/agent/service/task/dag.go, 4.5.0.0",
+    ),
+    Cause(
+        "target-stuck",
+        "the scale-out was rolled back, but the target waits for good and stays SCALING OUT",
+        lambda case: (
+            case.dag.is_undone
+            and not case.checked_zone
+            and case.phase in {Phase.PAST_START, Phase.UNDOING, Phase.UNDO_FAILED}
+            and case.own is not None
+            and case.own.stage > START_STAGE
+        ),
+        Remedy.HAND_OVER,
+        _CLEAN_BY_HAND,
+        _SCALE_OUT,
+    ),
+    Cause(
+        "orphan-still-starting",
+        "the scale-out was rolled back, but the target is still starting its observer",
+        lambda case: case.dag.is_undone and case.phase in {Phase.STARTING, Phase.COMING},
+        Remedy.HAND_OVER,
+        "kill the observer process on the target's host before it is up; its health check fails "
+        "within seconds, and then the target's own DAG can be rolled back",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "orphaned-local-dag",
+        "the scale-out was rolled back, but the target's own DAG was left behind",
+        lambda case: case.dag.is_undone and case.own is not None and case.own.is_failed,
+        Remedy.ROLLBACK,
+        "roll back the target's own DAG; GET /api/v1/task/dag/maintain/agent there names it",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "undone-member",
+        "the scale-out was rolled back although the target had joined; it believes to be a member",
+        lambda case: case.dag.is_undone and case.phase is Phase.JOINED,
+        Remedy.HAND_OVER,
+        _CLEAN_BY_HAND,
+        _SCALE_OUT,
+    ),
+    Cause(
+        "rolled-back",
+        "the scale-out was rolled back; nothing was added",
+        lambda case: case.dag.is_undone,
+        Remedy.HAND_OVER,
+        "find out who rolled it back and why, then plan again",
+        "ob/agent/service/task/dag.go, 4.5.0.0",
+    ),
+    Cause(
+        "half-rolled-back",
+        "a rollback stopped half-way",
+        lambda case: case.dag.operator is Operator.ROLLBACK,
+        Remedy.ROLLBACK,
+        "see why that stage cannot be undone, e.g. a zone whose server is still DELETING; then "
+        "roll back again, it goes on where it stopped",
+        "ob/agent/service/task/dag.go, 4.5.0.0",
+    ),
+    # --- the target cannot be called, or was called in vain ---
+    Cause(
+        "invalid-ports",
+        "the ports of the request cannot be used",
+        _says(r"InvalidPort|fill port failed"),
+        Remedy.ROLLBACK,
+        "roll back, correct mysql_port and rpc_port, apply again",
+        "ob/agent/executor/ob/config.go, 4.5.0.0",
+        lambda _case: "the DAG keeps the ports it was made with: RETRY fails for ever",
+    ),
+    Cause(
+        "wrong-agent-password",
+        "the password of the target agent was wrong or missing",
+        _says(
+            r"Agent password is incorrect|IncorrectAgentPassword|Should use agent_password"
+            r"|WithAgentPassword",
+            at=CREATE_LOCAL,
+        ),
+        Remedy.ROLLBACK,
+        "roll back, correct targetAgentPassword, apply again",
+        "ob/agent/api/common/middleware.go, 4.5.0.0",
+        lambda _case: "the DAG keeps the password it was made with: RETRY fails for ever",
+    ),
+    Cause(
+        "orphaned-local-dag",
+        "the target took the call, but its answer was lost: the DAG does not know the target's own",
+        lambda case: case.failed_node == CREATE_LOCAL and is_orphaned(case),
+        Remedy.ROLLBACK,
+        "roll back the cluster's DAG to its end first, then the target's own DAG",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "target-locked",
+        "another DAG of the target's own holds its lock",
+        _says(r"is under maintenance", at=CREATE_LOCAL),
+        Remedy.HAND_OVER,
+        "let that DAG end, or roll it back on the target; then retry",
+        "ob/agent/service/task/status_maintainer.go, 4.5.0.0",
+    ),
+    # --- the target joined late ---
+    Cause(
+        "late-joiner",
+        "the target joined after the last stage had given up waiting",
+        lambda case: (
+            case.failed_node == CHECK_FINISHED
+            and (case.phase is Phase.JOINED or case.identity is Identity.CLUSTER_AGENT)
+        ),
+        Remedy.RETRY,
+        "retry: the last stage succeeds at once",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "upgrade-restart",
+        "the target's obshell was upgraded and restarted while the last stage waited 30 s",
+        lambda case: case.failed_node == CHECK_FINISHED and case.is_upgrading,
+        Remedy.RETRY,
+        "retry once the target answers again",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "executor-lost",
+        "a stage ran into its time limit of an hour: the agent that executed it was lost",
+        _says(r"sub task timeout|task \d+ timeout"),
+        Remedy.RETRY,
+        "see what became of that agent; RETRY gives the stage to the agent in charge now",
+        "ob/agent/engine/scheduler, ob/agent/engine/executor/executor.go, 4.5.0.0",
+    ),
+    # --- directories and observer ---
+    Cause(
+        "directory-not-empty",
+        "a directory meant for the observer holds something",
+        lambda case: case.failed_node == WAIT_DEPLOY and is_not_empty(case),
+        Remedy.HAND_OVER,
+        "look into the named directory, and into <home>/store, on the target's host, and save what "
+        "is worth it: RETRY deletes as well as ROLLBACK",
+        "ob/agent/executor/ob/{deploy,destroy}.go, 4.5.0.0",
+    ),
+    Cause(
+        "slow-observer",
+        "the observer needs longer to start than the 90 s the cluster's DAG waits",
+        lambda case: (
+            case.failed_node == WAIT_START
+            and case.phase in {Phase.COMING, Phase.STARTING, Phase.PAST_START}
+            and not _says(_SILENCE)(case)
+        ),
+        Remedy.RETRY,
+        "wait, and retry while the target's own DAG is at 'Start observer' or past it",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "observer-died",
+        "the observer died at its start",
+        _says(r"Process\.NotExist|[Oo]bserver process does not exist", at=WAIT_START),
+        Remedy.HAND_OVER,
+        "read <home>/log/observer.log on the target (memory, ports, disk, libraries) before a "
+        "rollback deletes it; mend the cause and retry, or roll back",
+        "ob/agent/executor/ob/start_obsvr.go, 4.5.0.0",
+    ),
+    Cause(
+        "observer-unhealthy",
+        "the observer did not become healthy within 600 s",
+        _says(r"ExecuteTimeout|health check timeout", at=WAIT_START),
+        Remedy.HAND_OVER,
+        "read <home>/log/observer.log on the target before a rollback deletes it; then retry "
+        "(600 s more) or roll back",
+        "ob/agent/executor/ob/start_obsvr.go, 4.5.0.0",
+    ),
+    Cause(
+        "target-unreachable",
+        "the target did not answer",
+        lambda case: (
+            case.failed_node in _CALLS_THE_TARGET and (_says(_SILENCE)(case) or not case.answers)
+        ),
+        Remedy.RETRY,
+        "bring the target's host, obshell and network back; then retry",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "target-not-ready",
+        "the target could not take its first step",
+        _at(WAIT_READY),
+        Remedy.RETRY,
+        "read the log of the target's own DAG; then retry",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "directories-failed",
+        "the target could not make the observer's directories",
+        _at(WAIT_DEPLOY),
+        Remedy.HAND_OVER,
+        "mend what the log names, e.g. the owner of the parent directory, on the target's host; "
+        "then retry",
+        "ob/agent/executor/ob/deploy.go, 4.5.0.0",
+    ),
+    Cause(
+        "observer-not-started",
+        "the observer could not be started",
+        lambda case: case.failed_node == WAIT_START and case.phase is Phase.START_FAILED,
+        Remedy.HAND_OVER,
+        "read <home>/log/observer.log on the target before a rollback deletes it; then retry or "
+        "roll back",
+        "ob/agent/executor/ob/start_obsvr.go, 4.5.0.0",
+    ),
+    # --- the database ---
+    Cause(
+        "zone-changed",
+        "the zone was made or removed by somebody else meanwhile",
+        lambda case: _at(CHECK_ZONE)(case) and _says(r"zone has been changed")(case),
+        Remedy.ROLLBACK,
+        "put the zone back as it was and retry; or roll back and plan again",
+        _SCALE_OUT,
+        _zone_differs,
+    ),
+    Cause(
+        "server-listed",
+        "the server is in the cluster although adding it failed",
+        lambda case: case.failed_node == ADD_SERVER and case.server_is_listed,
+        Remedy.HAND_OVER,
+        "take it out with ALTER SYSTEM DELETE SERVER, wait until it is gone, then roll back or "
+        "retry",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "add-server-timeout",
+        "the database did not answer ADD SERVER in time, and the server is not listed",
+        _says(r"4012|[Tt]imeout", at=ADD_SERVER),
+        Remedy.RETRY,
+        "see the state of the root service; then retry",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "add-server-refused",
+        "the database refused to add the server",
+        _at(ADD_SERVER),
+        Remedy.HAND_OVER,
+        "mend what the database names (clock difference, server not empty, licence), then retry",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "leftover-agent-row",
+        "the cluster still lists this agent from an earlier time",
+        _says(r"1062|Duplicate entry", at=ADD_AGENT),
+        Remedy.RETRY,
+        "retry: it deletes the row first",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "database-refused",
+        "the database refused a statement",
+        _says(r"MySQL\.Error|MySQL error|Error \d{4}"),
+        Remedy.RETRY,
+        "mend what the database names, then retry",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "not-yet-member",
+        "the target had not become a cluster agent within the 30 s the last stage waits",
+        _at(CHECK_FINISHED),
+        Remedy.RETRY,
+        "retry: the last stage looks for another 30 s",
+        _SCALE_OUT,
+    ),
+    Cause(
+        "unknown",
+        "the cause is not known",
+        lambda _case: True,
+        Remedy.HAND_OVER,
+        "read the evidence and obshell's log on the named agent before anything is operated",
+        "",
+    ),
+)
+"""The first match counts; the last one always matches."""
