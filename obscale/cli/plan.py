@@ -10,6 +10,7 @@ from rich.console import Console
 
 from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan_screen import show_plan
+from obscale.cli.suggest import Wanted, order_of, print_suggestion
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.link import EnvironmentVault, Vault
 from obscale.order import Order, orders_of
@@ -49,37 +50,100 @@ ValidMinutes = Annotated[
 
 
 def plan(
-    spec: SpecPath,
+    spec: Annotated[
+        Path | None, typer.Argument(metavar="SPEC", help="YAML or JSON; see examples/.")
+    ] = None,
     as_json: AsJson = False,
     profile: WantedProfile = None,
     out: OutFile = None,
     valid_minutes: ValidMinutes = None,
+    suggest: Annotated[
+        bool,
+        typer.Option("--suggest", help="Instead of SPEC: print a request for a host, as YAML."),
+    ] = False,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="Suggest: name of a stored connection.")
+    ] = None,
+    cluster_endpoint: Annotated[
+        list[str] | None,
+        typer.Option("--cluster-endpoint", metavar="IP:PORT", help="Suggest: a cluster agent."),
+    ] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option("--agent", metavar="IP:PORT", help="Suggest: the agent that is to join."),
+    ] = None,
+    zone: Annotated[
+        str | None, typer.Option("--zone", help="Suggest: its zone; the smallest if not said.")
+    ] = None,
+    password_env: Annotated[
+        str | None,
+        typer.Option("--password-env", metavar="NAME", help="Suggest: holds root@sys's password."),
+    ] = None,
+    agent_password_env: Annotated[
+        str | None,
+        typer.Option("--agent-password-env", metavar="NAME", help="Suggest: the target agent's."),
+    ] = None,
 ) -> None:
     """Read cluster and target and say what would go wrong; without --out, write nothing anywhere.
 
     Exit: 0 ready, 1 blocked, 2 bad input, 3 could not look.
     """
+    wanted = Wanted(
+        cluster=cluster,
+        cluster_endpoint=tuple(cluster_endpoint or ()),
+        agent=agent,
+        zone=zone,
+        password_env=password_env,
+        agent_password_env=agent_password_env,
+    )
     try:
+        if suggest:
+            _suggest(spec, wanted, profile, out, as_json=as_json)
+            return
+        if wanted.given():
+            raise SpecError(f"{', '.join(wanted.given())}: only with --suggest", "leave it out")
+        if spec is None:
+            raise SpecError("plan: no request was named", "obscale plan SPEC")
         if valid_minutes is not None and out is None:
             raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
-        if read_plan_file(spec) is not None:
-            raise SpecError(f"{spec}: is a plan already, not a request", f"obscale apply {spec}")
-        asked = _in_profile(read_spec(spec), profile)
-        made = plan_now(asked, source=str(out or spec))
-        kept = None
-        if out is not None:
-            minutes = valid_minutes or DEFAULT_VALID_MINUTES
-            kept = plan_file(asked, made, _command(spec, profile, out, valid_minutes), minutes)
-            write_plan_file(out, kept)
+        made = _plan(spec, profile, out, valid_minutes, as_json=as_json)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
+    raise typer.Exit(Exit.DONE if made.ready else Exit.REFUSED)
+
+
+def _suggest(
+    spec: Path | None, wanted: Wanted, profile: str | None, out: Path | None, *, as_json: bool
+) -> None:
+    if spec is not None or out is not None:
+        raise SpecError(
+            "--suggest: takes neither SPEC nor --out; it prints a request to plan next",
+            "obscale plan --suggest … > request.yaml",
+        )
+    order = order_of(wanted, checked_profile(profile))
+    print_suggestion(wanted, order, vault_for((order,)), as_json=as_json)
+
+
+def _plan(
+    spec: Path, profile: str | None, out: Path | None, valid_minutes: int | None, *, as_json: bool
+) -> Plan:
+    """Plan a request, keep it where asked, and show it."""
+    if read_plan_file(spec) is not None:
+        raise SpecError(f"{spec}: is a plan already, not a request", f"obscale apply {spec}")
+    asked = _in_profile(read_spec(spec), profile)
+    made = plan_now(asked, source=str(out or spec))
+    kept = None
+    if out is not None:
+        minutes = valid_minutes or DEFAULT_VALID_MINUTES
+        kept = plan_file(asked, made, _command(spec, profile, out, valid_minutes), minutes)
+        write_plan_file(out, kept)
     if as_json:
         typer.echo(made.model_dump_json(indent=2))
-    else:
-        show_plan(Console(), made)
-        if kept is not None:
-            typer.echo(f"kept in {out} until {kept.expires:%Y-%m-%d %H:%M:%S} UTC")
-    raise typer.Exit(Exit.DONE if made.ready else Exit.REFUSED)
+        return made
+    show_plan(Console(), made)
+    if kept is not None:
+        typer.echo(f"kept in {out} until {kept.expires:%Y-%m-%d %H:%M:%S} UTC")
+    return made
 
 
 def plan_now(spec: ScaleOutSpec, *, source: str) -> Plan:

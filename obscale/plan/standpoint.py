@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from obscale.agent.models import ClusterInfo, joined_address
+from obscale.agent.models import joined_address
 from obscale.rules.adoption import is_scale_out_of
 from obscale.rules.preflight.facts import Facts, Standing, Unread, server_address
 
@@ -170,12 +170,8 @@ def _words(servers: Mapping[str, ServerStanding] | None) -> dict[str, str] | Non
 
 
 def _name(facts: Facts) -> str:
-    info, members = facts.cluster.cluster_info, facts.cluster.ob_info
-    if isinstance(info, ClusterInfo) and info.cluster_name:
-        return f"{info.cluster_name}/{info.cluster_id}"
-    if not isinstance(members, Unread) and members.obcluster_info.name:
-        return f"{members.obcluster_info.name}/{members.obcluster_info.id}"
-    return "unknown"
+    known = facts.cluster.identity()
+    return f"{known[0]}/{known[1]}" if known else "unknown"
 
 
 def _unfinished(rows: Sequence[Facts]) -> dict[str, str] | None:

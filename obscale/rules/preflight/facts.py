@@ -26,6 +26,13 @@ from obscale.agent.models import (
     Zone,
     joined_address,
 )
+from obscale.agent.resources import (
+    License,
+    ResourcePool,
+    Statistics,
+    TenantOverview,
+    UnitConfig,
+)
 from obscale.rules.adoption import is_scale_out_of
 from obscale.rules.asked import NodeSpec
 
@@ -55,6 +62,14 @@ class Unread:
 NOT_ASKED: Final = Unread("nothing was asked yet")
 
 
+class PortState(Enum):
+    """What a TCP connection to a port met."""
+
+    TAKEN = "somebody listens"
+    FREE = "refused"
+    SILENT = "no answer"
+
+
 class Standing(Enum):
     """How far the target is on its way into the cluster."""
 
@@ -77,6 +92,10 @@ class TargetFacts:
         last_dag: `GET /task/dag/maintain/agent`.
         clock: Its clock against ours.
         signed_read: `ok`, or `refused: …` with its words, when asked with our credentials.
+        ob_info: `GET /ob/info`: which cluster it believes to be in.
+        utc_offset_seconds: Of its clock's time zone.
+        host_before: `GET /agent/host-info` of an earlier look, for what changes; None: none.
+        ports: Who answers on each of the new observer's ports, seen from here; empty: not tried.
     """
 
     address: str
@@ -88,6 +107,10 @@ class TargetFacts:
     last_dag: Dag | Unread | None = NOT_ASKED
     clock: ClockReading | Unread = NOT_ASKED
     signed_read: str | Unread = NOT_ASKED
+    ob_info: ObInfo | Unread = NOT_ASKED
+    utc_offset_seconds: float | Unread = NOT_ASKED
+    host_before: HostInfo | None = None
+    ports: Mapping[int, PortState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,6 +130,12 @@ class ClusterFacts:
         unfinished: `GET /task/dag/ob/unfinish`.
         last_dag: `GET /task/dag/maintain/ob`; None: there never was one.
         clocks: Clock of each member agent asked, by `ip:port`.
+        utc_offsets_seconds: Of the time zone of each member agent that answered, by `ip:port`.
+        unit_configs: `GET /units/config`.
+        pools: `GET /resource-pools`.
+        tenants: `GET /tenants/overview`.
+        license: `GET /obcluster/license`; None: the edition needs none.
+        statistics: `GET /obcluster/statistics`: the machines of its members, where told.
     """
 
     entry: str
@@ -121,6 +150,12 @@ class ClusterFacts:
     unfinished: tuple[Dag, ...] | Unread = NOT_ASKED
     last_dag: Dag | Unread | None = NOT_ASKED
     clocks: Mapping[str, ClockReading | Unread] = field(default_factory=dict)
+    utc_offsets_seconds: Mapping[str, float] = field(default_factory=dict)
+    unit_configs: tuple[UnitConfig, ...] | Unread = NOT_ASKED
+    pools: tuple[ResourcePool, ...] | Unread = NOT_ASKED
+    tenants: tuple[TenantOverview, ...] | Unread = NOT_ASKED
+    license: License | Unread | None = NOT_ASKED
+    statistics: Statistics | Unread = NOT_ASKED
 
     def zones(self) -> tuple[Zone, ...]:
         """Give the zones; none where they could not be read. Rules look at `topology` itself."""
@@ -139,6 +174,14 @@ class ClusterFacts:
         if isinstance(self.parameters, Unread):
             return None
         return next((row for row in self.parameters if row.name == name), None)
+
+    def identity(self) -> tuple[str, int] | None:
+        """Give the cluster's name and id as it says itself; None where it does not."""
+        if not isinstance(self.cluster_info, Unread) and self.cluster_info.cluster_name:
+            return self.cluster_info.cluster_name, self.cluster_info.cluster_id
+        if not isinstance(self.ob_info, Unread) and self.ob_info.obcluster_info.name:
+            return self.ob_info.obcluster_info.name, self.ob_info.obcluster_info.id
+        return None
 
     def member_ips(self) -> frozenset[str]:
         """Give the IPs of all known servers and cluster agents."""
@@ -164,7 +207,8 @@ class Facts:
         expected_id: Id the cluster must have; None: not said.
         allow_new_zone: Whether the zone may be created.
         has_target_password: Whether a password for the target agent was given.
-        now: This machine's clock, aware.
+        now: This machine's clock when all was read, aware.
+        judged_at: The same when they are judged, where that is not at once; None: at once.
     """
 
     node: NodeSpec
@@ -176,6 +220,7 @@ class Facts:
     allow_new_zone: bool = False
     has_target_password: bool = False
     now: datetime | None = None
+    judged_at: datetime | None = None
 
     @property
     def configs(self) -> Mapping[str, str]:
@@ -191,6 +236,15 @@ class Facts:
     def mysql_port(self) -> int | None:
         """SQL port of the new observer; None where the one asked for is no number."""
         return asked_port(self.node, "mysql_port")
+
+    def joining(self) -> tuple[NodeSpec, ...]:
+        """Give the nodes of the request the cluster does not have yet, this one included."""
+        there = {(server.ip, server.svr_port) for _, server in self.cluster.servers()}
+        return tuple(
+            node
+            for node in self.batch or (self.node,)
+            if (node.agentInfo.ip, asked_port(node, "rpc_port")) not in there
+        )
 
     def own_dag(self) -> Dag | None:
         """Give the unfinished scale-out of this very target."""

@@ -1,0 +1,99 @@
+"""What does `obscale plan --suggest` take, and what does it print?"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+import typer
+from pydantic import ValidationError
+
+from obscale.agent.address import AgentAddress
+from obscale.errors import SpecError
+from obscale.link import Vault
+from obscale.order import Order
+from obscale.plan.suggestion import as_request, make_suggestion, render_request
+from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, Profile, SecretName
+
+SCHEMA_VERSION = 1
+"""Raised when a field of the JSON suggestion changes its meaning or goes away."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """For which host a request is wanted, as written after the options of the same names.
+
+    Passwords are only named: environment variables hold them.
+    """
+
+    cluster: str | None
+    cluster_endpoint: tuple[str, ...]
+    agent: str | None
+    zone: str | None
+    password_env: str | None
+    agent_password_env: str | None
+
+    def given(self) -> tuple[str, ...]:
+        """Name the options that were written."""
+        return tuple(f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value)
+
+
+def order_of(wanted: Wanted, profile: Profile | None) -> Order:
+    """Make the order the survey needs; its zone is settled later.
+
+    Raises:
+        SpecError: An option is missing or wrong.
+    """
+    if wanted.agent is None:
+        raise SpecError("--suggest: say which agent is to join", "--agent 10.0.0.4:2886")
+    if bool(wanted.cluster) == bool(wanted.cluster_endpoint):
+        raise SpecError(
+            "--suggest: name the cluster by one of --cluster and --cluster-endpoint",
+            "--cluster-endpoint 10.0.0.1:2886 --password-env OB_ROOT",
+        )
+    if wanted.cluster and wanted.password_env:
+        raise SpecError("--password-env: the stored connection has its own password", "leave it")
+    try:
+        target = AgentAddress.parse(wanted.agent)
+        cluster: str | ClusterSpec = wanted.cluster or ClusterSpec(
+            endpoints=wanted.cluster_endpoint, password=_named(wanted.password_env)
+        )
+        node = NodeSpec(
+            agentInfo=AgentInfoSpec(ip=target.ip, port=target.port),
+            zone=wanted.zone or "",
+            targetAgentPassword=_named(wanted.agent_password_env),
+        )
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise SpecError(f"--suggest: {first['msg'].removeprefix('Value error, ')}") from None
+    return Order(cluster=cluster, node=node, batch=(node,), profile=profile or "prod")
+
+
+def print_suggestion(wanted: Wanted, order: Order, vault: Vault, *, as_json: bool) -> None:
+    """Suggest a request and print it on standard output, as YAML or as one JSON object.
+
+    Raises:
+        PreflightError: Nothing can be suggested for this host.
+        AgentError: No entry agent could be asked.
+    """
+    made, facts = asyncio.run(make_suggestion(order, vault, wanted.zone))
+    if not as_json:
+        typer.echo(render_request(order, facts, made), nl=False)
+        return
+    typer.echo(
+        json.dumps(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "request": as_request(order, facts, made),
+                "why": {"zone": made.zone_why} | {each.key: each.why for each in made.advice},
+                "notes": made.notes,
+                "verdict": made.findings.verdict,
+                "warnings": [f.model_dump(mode="json") for f in made.findings.warnings],
+            },
+            indent=2,
+            ensure_ascii=False,
+        )
+    )
+
+
+def _named(variable: str | None) -> SecretName | None:
+    return SecretName(env=variable) if variable else None
