@@ -16,10 +16,11 @@ from obscale.rules.asked import (
     Profile,
     SecretName,
 )
+from obscale.rules.recovery import OnFailure
 from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec import checked, checked_overrides
-from tasks.poll import poll
 from tasks.preflight import preflight
+from tasks.recover import carry_through
 from tasks.story import reported
 from tasks.submit import submit
 from tasks.verify import verify
@@ -84,6 +85,15 @@ async def scale_out(
             description="Findings that are accepted, each for a reason and until a day.",
         ),
     ] = (),
+    on_failure: Annotated[
+        OnFailure,
+        Field(
+            title="When the DAG fails",
+            description="hold: leave it to a person. retry: up to 3 times, only where the "
+            "diagnosis calls it safe. roll-back: only where it is safe; it deletes what obshell "
+            "made on the target. ask: pause and let a person choose among what is safe.",
+        ),
+    ] = "hold",
     patience: Annotated[
         Patience, Field(title="Patience", description="Time limits of the run.")
     ] = DEFAULT_PATIENCE,
@@ -91,8 +101,9 @@ async def scale_out(
     """Add one observer to one cluster through obshell, and prove that it joined.
 
     Preflight reads cluster and target and stops the run before anything is touched; submit looks
-    for a scale-out of this target and begins one only if there is none; poll follows the DAG;
-    verify proves the node from the cluster's own view. Running it again is safe.
+    for a scale-out of this target and begins one only if there is none; poll follows the DAG,
+    and where it fails, recover does what `on_failure` says; verify proves the node from the
+    cluster's own view. Running it again is safe.
     """
     node = NodeSpec(
         agentInfo=agentInfo, zone=zone, obConfigs=obConfigs, targetAgentPassword=targetAgentPassword
@@ -105,10 +116,11 @@ async def scale_out(
         allow_new_zone=allow_new_zone,
         overrides=checked_overrides(overrides),
         patience=patience,
+        on_failure=on_failure,
     )
     async with reported(order) as story:
         before = await preflight(order)
         submitted = await submit(order)
-        dag = await poll(order, submitted)
+        dag = await carry_through(order, submitted)
         await verify(order, dag, before)
     return story.report()

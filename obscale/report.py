@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Dag, Zone
+from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.ladder import ProofLine
 from obscale.rules.preflight.finding import Finding
 
@@ -65,6 +66,8 @@ class ScaleOutReport(BaseModel):
     dag_id: str | None = None
     submitted_how: str = ""
     stages: tuple[StageRow, ...] = ()
+    diagnosis: Diagnosis | None = None
+    """Of the last failure of the DAG, also where it was healed afterwards."""
     rung: str = "NONE"
     proofs: tuple[ProofLine, ...] = ()
     before: tuple[ServerRow, ...] = ()
@@ -121,6 +124,7 @@ def render_markdown(report: ScaleOutReport) -> str:
         _findings(report.findings),
         f"## DAG {report.dag_id or 'none'} {report.submitted_how}".rstrip(),
         _stages(report.stages),
+        render_diagnosis(report.diagnosis) if report.diagnosis else "",
         f"## Proofs: {report.rung}",
         _proofs(report.proofs),
         "## Before and after",
@@ -132,6 +136,36 @@ def render_markdown(report: ScaleOutReport) -> str:
         ),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def render_diagnosis(diagnosis: Diagnosis) -> str:
+    """Write a diagnosis as Markdown: cause, place, evidence, and what each choice does."""
+    place = diagnosis.place
+    choices = [
+        (
+            f"**{choice.operator}**"
+            if choice.operator is diagnosis.recommended
+            else choice.operator,
+            "dead end"
+            if choice.dead_end
+            else "safe"
+            if choice.safe
+            else "may destroy others' data",
+            choice.dead_end or choice.does,
+            choice.destroys,
+        )
+        for choice in diagnosis.choices
+    ]
+    parts = [
+        f"## Diagnosis: {diagnosis.title} ({diagnosis.cause})",
+        (
+            f"DAG {diagnosis.dag_id} for {diagnosis.target}, stage {place.stage}/{place.max_stage} "
+            f"{place.node} on {place.agent}. Recommended: **{diagnosis.recommended}**."
+        ),
+        "\n".join(f"- {line}" for line in diagnosis.evidence),
+        _table(("choice", "safe?", "what it does, or why not", "destroys"), choices),
+    ]
+    return "\n\n".join(parts)
 
 
 def _findings(findings: Sequence[Finding]) -> str:

@@ -84,6 +84,35 @@ class Patience(BaseModel):
             le=3600,
         ),
     ] = LOST_ANSWER_SECONDS
+    undo_seconds: Annotated[
+        float,
+        Field(
+            title="End of a rollback (seconds)",
+            description="Longest wait, after the cluster's DAG is rolled back, for the target to "
+            "be SINGLE again: obshell kills an observer for up to 75 s and may lag behind.",
+            gt=0,
+            le=86400,
+        ),
+    ] = 600
+    retry_pause_seconds: Annotated[
+        float,
+        Field(
+            title="Pause before a retry (seconds)",
+            description="How long to wait before a failed DAG is retried by policy.",
+            ge=0,
+            le=3600,
+        ),
+    ] = 10
+    ask_seconds: Annotated[
+        int,
+        Field(
+            title="Time to answer (seconds)",
+            description="With the policy ask: how long the paused run waits for a decision about "
+            "a failed DAG; then it holds.",
+            gt=0,
+            le=604800,
+        ),
+    ] = 86400
     poll_seconds: Annotated[
         float,
         Field(

@@ -15,6 +15,7 @@ from obscale.report import (
     server_rows,
     stage_rows,
 )
+from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.ladder import Ladder, Rung
 from obscale.rules.preflight.registry import Findings
 from tasks.notes import Happening, artifact_key, listening, note_page, tell
@@ -30,6 +31,7 @@ class Story:
         self._dag_id: str | None = None
         self._how = ""
         self._dag: Dag | None = None
+        self._diagnosis: Diagnosis | None = None
         self._ladder: Ladder | None = None
         self._before: tuple[Zone, ...] = ()
         self._after: tuple[Zone, ...] = ()
@@ -44,6 +46,7 @@ class Story:
         self._dag_id = facts.get("dag_id", self._dag_id)
         self._how = facts.get("how", self._how)
         self._dag = facts.get("dag", self._dag)
+        self._diagnosis = facts.get("diagnosis", self._diagnosis)
         self._ladder = facts.get("ladder", self._ladder)
         self._before = facts.get("before", self._before)
         self._after = facts.get("after", self._after)
@@ -67,6 +70,7 @@ class Story:
             dag_id=self._dag_id,
             submitted_how=self._how,
             stages=stage_rows(self._dag),
+            diagnosis=self._diagnosis,
             rung=self._ladder.rung.name if self._ladder else "NONE",
             proofs=self._ladder.lines if self._ladder else (),
             before=server_rows(self._before),

@@ -13,7 +13,7 @@ LAYERS = (
     {"obscale.spec", "obscale.settings"},
     {
         *("obscale.order", "obscale.link", "obscale.survey", "obscale.sight"),
-        *("obscale.plan", "obscale.report"),
+        *("obscale.plan", "obscale.report", "obscale.follow", "obscale.doctor", "obscale.cure"),
     },
     {"tasks"},
     {"flows"},

@@ -1,0 +1,137 @@
+"""What is the matter with a scale-out right now: all facts read, then diagnosed? Reads only."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from obscale.agent.models import Dag
+from obscale.errors import AgentError, DagFailedError, DagRolledBackError, ObscaleError
+from obscale.link import Link
+from obscale.rules.case import Case
+from obscale.rules.consequences import Remedy
+from obscale.rules.diagnosis import Diagnosis, diagnose
+from obscale.rules.progress import failure_of
+from obscale.sight import read_zones
+
+T = TypeVar("T")
+
+
+async def examine(link: Link, dag_id: str) -> Diagnosis:
+    """Read a scale-out and everything around it, and diagnose it.
+
+    Raises:
+        AgentError: The DAG itself could not be read; whatever else is missing is said so.
+    """
+    return diagnose(await read_case(link, dag_id))
+
+
+async def read_case(link: Link, dag_id: str) -> Case:
+    """Read what a diagnosis looks at, all at the same time.
+
+    Raises:
+        AgentError: The DAG itself could not be read.
+    """
+    ask, target = link.cluster.ask, link.target
+    # The target's side first: both DAGs move, and the cluster's decides what may be done.
+    async with asyncio.TaskGroup() as reads:
+        info = reads.create_task(_or_words(target.read_info()))
+        status = reads.create_task(_or_none(target.read_status()))
+        local = reads.create_task(_or_words(target.read_last_agent_dag()))
+        host = reads.create_task(_or_none(target.read_host_info()))
+        unfinished = reads.create_task(
+            _or_none(ask(lambda agent: agent.read_unfinished_cluster_dags(show_details=False)))
+        )
+        zones = reads.create_task(_or_none(read_zones(link)))
+        members = reads.create_task(_or_none(ask(lambda agent: agent.read_ob_info())))
+    dag = await ask(lambda agent: agent.read_dag(dag_id))
+    listed = members.result()
+    return Case(
+        dag=dag,
+        target=str(target.address),
+        info=info.result(),
+        status=status.result(),
+        local=local.result(),
+        host=host.result(),
+        unfinished=unfinished.result(),
+        zones=seen[0] if (seen := zones.result()) else None,
+        members=listed.agent_info if listed else None,
+    )
+
+
+def error_of(dag: Dag, diagnosis: Diagnosis | None, cluster_name: str) -> ObscaleError | None:
+    """Give the error a DAG's end stands for, with the diagnosis in it; None where it is done.
+
+    Args:
+        dag: As it ended.
+        diagnosis: Of this end; None where it could not be made.
+        cluster_name: For the next command.
+    """
+    found = f". Diagnosis [{diagnosis.cause}]: {diagnosis.title}" if diagnosis else ""
+    hint = f"{diagnosis.advice}. {_command(diagnosis, cluster_name)}" if diagnosis else ""
+    if dag.is_undone:
+        return DagRolledBackError(
+            f"DAG {dag.id} ended SUCCEED with operator ROLLBACK: the scale-out was undone, "
+            f"nothing was added{found}",
+            hint or "obscale plan, then apply again once the reason is known",
+        )
+    if dag.is_failed:
+        failure = failure_of(dag)
+        return DagFailedError(
+            f"DAG {dag.id} failed at stage {failure.stage}/{failure.max_stage} "
+            f"{failure.node!r} on {failure.agent}: {failure.last_log}{found}"
+            f"{_consequences(diagnosis)}",
+            hint or "mend the cause, then retry or roll back the DAG; it keeps the cluster's lock",
+        )
+    return None
+
+
+def consequence_lines(diagnosis: Diagnosis) -> tuple[str, ...]:
+    """Say each choice in one line: what it does, what it destroys, where it leads nowhere."""
+    lines = []
+    for choice in diagnosis.choices:
+        if choice.dead_end:
+            lines.append(f"{choice.operator} is a dead end: {choice.dead_end}")
+            continue
+        marks = ["recommended"] if choice.operator is diagnosis.recommended else []
+        marks.append("safe" if choice.safe else "may destroy data of others")
+        lines.append(
+            f"{choice.operator} ({', '.join(marks)}): {choice.does}; destroys: {choice.destroys}"
+        )
+    return tuple(lines)
+
+
+def _consequences(diagnosis: Diagnosis | None) -> str:
+    if diagnosis is None:
+        return ""
+    operated = [
+        line
+        for line, choice in zip(consequence_lines(diagnosis), diagnosis.choices, strict=True)
+        if choice.operator is not Remedy.HAND_OVER
+    ]
+    return "".join(f". {line}" for line in operated)
+
+
+def _command(diagnosis: Diagnosis, cluster_name: str) -> str:
+    flags = {Remedy.RETRY: "--retry", Remedy.ROLLBACK: "--roll-back"}
+    safe = [
+        flags[choice.operator]
+        for choice in diagnosis.choices
+        if choice.safe and choice.operator in flags
+    ]
+    if not safe:
+        return "The DAG keeps the cluster's lock" if diagnosis.choice(Remedy.RETRY) else ""
+    return f"obscale recover {cluster_name} {diagnosis.dag_id} {'|'.join(safe)}"
+
+
+async def _or_none(reading: Awaitable[T]) -> T | None:
+    try:
+        return await reading
+    except AgentError:
+        return None
+
+
+async def _or_words(reading: Awaitable[T]) -> T | str:
+    try:
+        return await reading
+    except AgentError as error:
+        return str(error)

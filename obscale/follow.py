@@ -1,0 +1,113 @@
+"""How is a DAG followed to its end, on any cluster agent that answers, or to a limit?"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from obscale.agent.address import AgentAddress
+from obscale.agent.cluster import ClusterClient
+from obscale.agent.models import Dag, Identity
+from obscale.errors import AgentError, AgentProtocolError, DagStalledError
+from obscale.rules.progress import Change, describe_progress, next_poll_seconds
+from obscale.settings import Patience
+
+Saw = Callable[[Dag, tuple[Change, ...]], Awaitable[None]]
+"""Gets every look at the DAG, with what changed since the last one."""
+Say = Callable[[str], None]
+"""Gets one line, event first."""
+
+
+@dataclass
+class Watch:
+    """What the loop remembers between two looks; seconds are monotonic."""
+
+    started: float
+    dag: Dag | None = None
+    changed: float = field(init=False)
+    answered: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.changed = self.answered = self.started
+
+
+async def follow(
+    cluster: ClusterClient, dag_id: str, patience: Patience, *, saw: Saw, say: Say
+) -> Dag:
+    """Look at a DAG until it moves no more by itself.
+
+    Raises:
+        DagStalledError: Deadline, stall or silence limit reached; the DAG may still go on.
+        AgentRefusedError: The agents refuse to show the DAG, e.g. a changed root password.
+    """
+    watch = Watch(time.monotonic())
+    while True:
+        try:
+            dag = await cluster.ask(lambda agent: agent.read_dag(dag_id))
+        except AgentError as error:
+            if not is_passing(error):
+                raise
+            # No answer, an answer of something else, a database that is away: ride it out.
+            silent = time.monotonic() - watch.answered
+            say(f"poll.no_answer silent_seconds={silent:.0f} reason={str(error)!r}")
+            _check_silence(silent, patience, dag_id, error)
+        else:
+            watch.answered = time.monotonic()
+            changes = describe_progress(watch.dag, dag)
+            if changes:
+                watch.changed = watch.answered
+            watch.dag = dag
+            await saw(dag, changes)
+            if dag.is_terminal:
+                return dag
+        _check_limits(watch, patience, dag_id)
+        unchanged = time.monotonic() - watch.changed
+        await asyncio.sleep(next_poll_seconds(watch.dag, unchanged, patience.poll_seconds))
+
+
+async def learn_members(cluster: ClusterClient, but: AgentAddress, say: Say) -> None:
+    """Learn the cluster's other agents, so that a look can move when its agent goes away.
+
+    Args:
+        cluster: Gets the agents added.
+        but: The target agent: it is never asked for the cluster's DAG. Its scheme is the cluster's.
+        say: Told where nobody names the members.
+    """
+    try:
+        known = await cluster.ask(lambda agent: agent.read_ob_info())
+    except AgentError as error:
+        say(f"poll.members_unknown reason={str(error)!r}")
+        return
+    for row in known.agent_info:
+        address = AgentAddress(row.ip, row.port, but.scheme)
+        if row.identity is Identity.CLUSTER_AGENT and address != but:
+            cluster.add(address)
+
+
+def is_passing(error: AgentError) -> bool:
+    """Whether a question may be answered later, unchanged: silence, or not obshell's words."""
+    return error.transient or isinstance(error, AgentProtocolError)
+
+
+def _check_silence(silent: float, patience: Patience, dag_id: str, error: AgentError) -> None:
+    if silent > patience.silence_seconds:
+        raise DagStalledError(
+            f"no cluster agent has shown DAG {dag_id} for {silent:.0f} s; last: {error}",
+            "look at the cluster's agents; running the flow again takes the DAG up",
+        ) from error
+
+
+def _check_limits(watch: Watch, patience: Patience, dag_id: str) -> None:
+    now = time.monotonic()
+    stands = f"at stage {watch.dag.stage}/{watch.dag.max_stage}" if watch.dag else "unseen"
+    if now - watch.started > patience.deadline_seconds:
+        raise DagStalledError(
+            f"DAG {dag_id} is still {stands} after {patience.deadline_seconds:.0f} s",
+            "it goes on by itself; running the flow again takes it up",
+        )
+    if now - watch.changed > patience.stall_seconds:
+        raise DagStalledError(
+            f"DAG {dag_id} has stood {stands} without any change for "
+            f"{patience.stall_seconds:.0f} s",
+            "look at the agent that executes the stage; do not submit again",
+        )

@@ -1,0 +1,152 @@
+"""What is done about a DAG that failed: what the policy or a person has decided, and no more?"""
+
+import asyncio
+from typing import Any, Final, Literal
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import apause_flow_run
+from prefect.input import RunInput
+from pydantic import Field, create_model
+
+from obscale.agent.models import Dag
+from obscale.cure import insist, retry, roll_back
+from obscale.doctor import examine
+from obscale.errors import DagFailedError, DagRolledBackError
+from obscale.follow import learn_members
+from obscale.order import Order
+from obscale.report import render_diagnosis
+from obscale.rules.consequences import Remedy
+from obscale.rules.diagnosis import Diagnosis
+from obscale.rules.progress import Change, progress_of
+from obscale.rules.recovery import Attempt, decide_recovery
+from tasks.connection import linked
+from tasks.notes import tell
+from tasks.poll import diagnosed, poll
+from tasks.submit import Submitted
+
+TIME_LIMIT_SECONDS: Final = 180_000
+"""Above the longest deadline of a DAG plus the longest wait for the target, 86400 s each."""
+ANSWER_LOOK_SECONDS: Final = 2
+"""How often a paused run looks whether somebody has answered."""
+NEEDS_NOTHING: Final = frozenset({"under-way", "carried-out"})
+"""Causes of DAGs that somebody else has taken up meanwhile."""
+
+
+async def carry_through(order: Order, submitted: Submitted) -> Dag | None:
+    """Follow the DAG; where it fails, do what the order's policy says, and follow it again.
+
+    Returns:
+        The DAG, carried out; None when the node was a member already.
+
+    Raises:
+        DagFailedError: It stands FAILED, and nothing (more) was decided; it is left as it is.
+        DagRolledBackError: It was rolled back, by decision or by somebody else.
+        DagStalledError: A limit of the order's patience was reached.
+    """
+    history: list[Attempt] = []
+    while True:
+        try:
+            return await poll(order, submitted)
+        except (DagFailedError, DagRolledBackError) as failed:
+            if order.on_failure == "hold" or submitted.dag_id is None:
+                raise
+            attempt = await decide(order, submitted.dag_id, history)
+            if attempt is None:
+                raise
+            await recover(order, submitted.dag_id, attempt.remedy)
+            history.append(attempt)
+            if attempt.remedy is Remedy.ROLLBACK:
+                raise DagRolledBackError(
+                    f"DAG {submitted.dag_id} failed [{attempt.cause}] and was rolled back as "
+                    f"decided: {order.target} is SINGLE again, the lock is free, nothing was added",
+                    "mend the cause, then obscale plan and apply again",
+                ) from failed
+
+
+async def decide(order: Order, dag_id: str, history: list[Attempt]) -> Attempt | None:
+    """Diagnose again and decide, by policy or by asking; None: hold."""
+    async with linked(order) as link:
+        diagnosis = await diagnosed(link, dag_id)
+    if diagnosis is None:
+        return None
+    decision = decide_recovery(diagnosis, order.on_failure, history)
+    remedy, why = decision.remedy, decision.why
+    if decision.offered:
+        remedy = await ask(order, diagnosis, decision.offered)
+        why = "a person was asked"
+    tell("recover", f"recover.decided remedy={remedy} why={why!r}", decision=remedy)
+    if remedy is Remedy.HAND_OVER:
+        return None
+    if remedy is Remedy.RETRY and not decision.offered:
+        await asyncio.sleep(order.patience.retry_pause_seconds)
+    return Attempt(remedy, diagnosis.cause)
+
+
+async def ask(order: Order, diagnosis: Diagnosis, offered: tuple[Remedy, ...]) -> Remedy:
+    """Pause the run and let a person choose; no answer in time hands over."""
+    form = decision_form(offered).with_initial_data(description=render_diagnosis(diagnosis))
+    tell("recover", f"recover.asking choices={'|'.join(offered)}")
+    try:
+        answer: Any = await apause_flow_run(
+            wait_for_input=form,
+            timeout=order.patience.ask_seconds,
+            poll_interval=ANSWER_LOOK_SECONDS,
+        )
+    except FlowPauseTimeout:
+        tell("recover", f"recover.not_answered seconds={order.patience.ask_seconds}")
+        return Remedy.HAND_OVER
+    return Remedy(answer.choice)
+
+
+def decision_form(offered: tuple[Remedy, ...]) -> type[RunInput]:
+    """Make the form: one field whose values are exactly the offered remedies."""
+    # The values are known at run time only, so no type checker can follow.
+    choices: Any = Literal[tuple(remedy.value for remedy in offered)]
+    field = Field(
+        title="What shall be done?",
+        description="Only what is safe is offered; HAND_OVER leaves the DAG as it stands.",
+    )
+    return create_model("Decision", __base__=RunInput, choice=(choices, field))
+
+
+@task(
+    name="recover",
+    task_run_name="recover DAG {dag_id}: {remedy}",
+    retries=0,
+    timeout_seconds=TIME_LIMIT_SECONDS,
+    cache_policy=NO_CACHE,
+)
+async def recover(order: Order, dag_id: str, remedy: Remedy) -> None:
+    """Carry out one decision: RETRY until it is taken, ROLLBACK to its real end.
+
+    The DAG is diagnosed once more right before, because a decision may be an hour old.
+
+    Raises:
+        DagFailedError: The remedy is not safe any more, or the rollback stopped half-way.
+        DagStalledError: The rollback did not end within the order's patience.
+        AgentError: No agent took the operation.
+    """
+    async with linked(order) as link:
+        await learn_members(link.cluster, link.target.address, say)
+        diagnosis = await examine(link, dag_id)
+        if diagnosis.cause in NEEDS_NOTHING:
+            say(f"recover.not_needed cause={diagnosis.cause}")
+            return
+        insist(diagnosis, remedy)
+        if remedy is Remedy.RETRY:
+            await retry(link, diagnosis, say)
+        else:
+            await roll_back(link, diagnosis, order.patience, saw=saw, say=say)
+
+
+async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
+    """Tell each change of a rollback."""
+    for change in changes:
+        tell("recover", change.text, progress=progress_of(dag), dag=dag)
+
+
+def say(text: str) -> None:
+    """Tell one line of the recovery."""
+    tell("recover", text)
