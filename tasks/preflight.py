@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from prefect import task
@@ -29,6 +30,8 @@ class Preflight:
 
     findings: Findings
     zones: tuple[Zone, ...]
+    at: datetime
+    """When the facts were complete; some of them age within a minute."""
 
 
 @task(
@@ -70,7 +73,7 @@ async def preflight(order: Order) -> Preflight:
     if findings.blockers and not findings.already_member:
         reasons = "; ".join(line_of(finding) for finding in findings.blockers)
         raise PreflightError(f"blocked by preflight: {reasons}", findings.blockers[0].remedy)
-    return Preflight(findings, facts.cluster.zones())
+    return Preflight(findings, facts.cluster.zones(), facts.now or datetime.now(UTC))
 
 
 def line_of(finding: Finding) -> str:

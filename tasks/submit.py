@@ -17,6 +17,7 @@ from obscale.errors import (
     ForeignDagError,
     IdentityMismatchError,
     OutcomeUnknownError,
+    PreflightError,
     UnderMaintenanceError,
 )
 from obscale.link import Link
@@ -33,8 +34,10 @@ from obscale.rules.adoption import (
     decide_after_lost_answer,
     decide_submission,
 )
+from obscale.rules.preflight.ageing import is_stale, judge_ageing
 from obscale.sight import look_for_dag
 from obscale.spec import request_body
+from obscale.survey import survey
 from tasks.connection import linked
 from tasks.notes import artifact_key, note_page, tell
 
@@ -67,16 +70,21 @@ class Submitted(BaseModel):
     persist_result=True,
     result_serializer="json",
 )
-async def submit(order: Order) -> Submitted:
+async def submit(order: Order, judged_at: datetime | None = None) -> Submitted:
     """Begin the scale-out exactly once, or take up the one already begun.
 
+    Args:
+        order: What is to be done.
+        judged_at: When preflight judged it; what ages is judged again after a minute.
+
     Raises:
+        PreflightError: Something that was right at preflight, say a free disk, no longer is.
         ForeignDagError: Somebody else's DAG holds the cluster's lock for longer than allowed.
         OutcomeUnknownError: The answer was lost and no look could settle what happened.
         AgentRefusedError: The cluster refused the request; nothing was created.
     """
     async with linked(order) as link:
-        submitted = await begin_once(link, order)
+        submitted = await begin_once(link, order, judged_at)
     await note_page(
         artifact_key("dag", order.cluster_name, order.target),
         f"DAG **{submitted.dag_id or 'none'}** — {submitted.how}: {submitted.why}\n",
@@ -85,14 +93,18 @@ async def submit(order: Order) -> Submitted:
     return submitted
 
 
-async def begin_once(link: Link, order: Order) -> Submitted:
+async def begin_once(link: Link, order: Order, judged_at: datetime | None = None) -> Submitted:
     """Look, then adopt, wait or post, until one DAG is known to carry the order."""
+    judged_at = judged_at or _now()
     give_up = _now() + timedelta(seconds=order.patience.lock_wait_seconds)
     begun = _now()
     rounds = 0
     while True:
         decision = decide_submission(await look_for_dag(link), order.node)
         match decision:
+            case Post() if is_stale(judged_at, _now()):
+                # Then look again: the look is always the last thing before the POST.
+                judged_at = await _judge_again(link, order)
             case Post(baseline=baseline):
                 rounds += 1
                 if dag_id := await _post(link, order, baseline, rounds):
@@ -117,6 +129,23 @@ def _settled(decision: Submission) -> Submitted:
             raise IdentityMismatchError(reason, step="submit", hint=hint)
         case _:
             raise AssertionError(decision)
+
+
+async def _judge_again(link: Link, order: Order) -> datetime:
+    """Judge what ages by fresh facts; gives their time.
+
+    Raises:
+        PreflightError: One of these rules blocks now.
+    """
+    facts = await survey(link, order)
+    findings = judge_ageing(facts, order.profile, order.overrides)
+    tell("submit", f"submit.judged_again rules={len(findings)} verdict={findings.verdict!r}")
+    if findings.blockers:
+        reasons = "; ".join(f"{f.rule}: {f.measured}" for f in findings.blockers)
+        raise PreflightError(
+            f"not submitted, no longer as at preflight: {reasons}", findings.blockers[0].remedy
+        )
+    return facts.now or _now()
 
 
 async def _post(link: Link, order: Order, baseline: int, rounds: int) -> Submitted | None:
