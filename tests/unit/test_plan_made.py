@@ -1,0 +1,194 @@
+"""Does a plan say what is asked, what stands after, and what to do next?"""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from obscale.cli.plan_screen import merged, otherwise, show_plan
+from obscale.order import Order
+from obscale.plan import plan_of
+from obscale.rules.asked import ClusterSpec, DefaultsSpec, OverrideSpec
+from obscale.rules.preflight.facts import Unread
+
+GIB = 1 << 30
+PROD = ClusterSpec(endpoints=("https://10.0.0.1:2886",), name="obcluster", id=1)
+
+
+def planned(world, *, profile="prod", overrides=(), defaults=None, more=()):
+    """The plan of a world, and of other worlds of the same cluster."""
+    facts = [world.facts(), *(each.facts() for each in more)]
+    orders = [
+        Order(cluster=PROD, node=each.node, profile=profile, overrides=overrides) for each in facts
+    ]
+    return plan_of(orders, facts, defaults=defaults or DefaultsSpec(), source="request.yaml")
+
+
+def printed(plan, width=100):
+    page = io.StringIO()
+    show_plan(Console(file=page, width=width, force_terminal=False), plan)
+    return page.getvalue()
+
+
+def test_each_value_is_told_as_sent_with_its_bytes_and_its_origin(world):
+    """Byte for byte, capacities in bytes too, and what the defaults supplied or lost."""
+    defaults = DefaultsSpec(obConfigs={"memory_limit": "16G", "log_disk_size": "48G"})
+
+    plan = planned(world, defaults=defaults)
+
+    asking = plan.rows[0].asking
+    sent = {value.key: (value.value, value.size_bytes, value.origin) for value in asking.sent}
+    assert sent["memory_limit"] == ("16G", 16 * GIB, "defaults")
+    assert sent["log_disk_size"] == ("24G", 24 * GIB, "node, instead of 48G of the defaults")
+    assert sent["mysql_port"] == ("2881", None, "node")
+    assert asking.body == {
+        "agentInfo": {"ip": "10.0.0.4", "port": 2886},
+        "zone": "zone2",
+        "obConfigs": world.configs,
+    }
+
+
+def test_what_is_not_sent_is_told_with_what_the_observer_takes(world):
+    """A key left out is a decision too."""
+    world.drop("mysql_port", "system_memory", "datafile_size", "log_disk_size", "memory_limit")
+
+    left = {value.key: value.value for value in planned(world).rows[0].asking.left}
+
+    assert left["mysql_port"] == "2881"
+    assert left["memory_limit"] == "50.2G"
+    assert left["system_memory"] == "7G"
+    assert left["datafile_size"] == "60 %"
+    assert left["data_dir"] == "/home/admin/oceanbase/store"
+
+
+def test_the_cluster_after_is_the_cluster_before_and_the_new_node(world, make_zone):
+    """Per zone and in all: observers, cores, memory for units, data disk."""
+    stats = {
+        "memory_in_bytes_total": 8 * GIB,
+        "cpu_core_total": 16,
+        "disk_in_bytes_total": 24 * GIB,
+    }
+    for number in (1, 2, 3):
+        told = type(world.zones[0].servers[0].stats).model_validate(stats)
+        world.change_server(number, stats=told)
+
+    outlook = planned(world.ask(datafile_maxsize="40G", datafile_next="4G")).outlook
+
+    zone2 = outlook.zones[1]
+    assert (zone2.before.servers, zone2.after.servers) == (1, 2)
+    assert zone2.joining == ("10.0.0.4:2882",)
+    assert (outlook.after.cpu, outlook.after.memory_bytes) == (64, 32 * GIB)
+    assert outlook.after.data_disk_bytes == (3 * 24 + 40) * GIB
+
+
+def test_a_sum_with_something_untold_is_untold(world):
+    """A server that has not reported does not count as nothing."""
+    outlook = planned(world).outlook
+
+    assert outlook.after.servers == 4
+    assert outlook.after.memory_bytes is None
+    assert "? " in printed(planned(world))
+
+
+def test_the_first_line_of_a_ready_plan_is_the_verdict_and_the_next_command(world):
+    """Nothing has to be searched for."""
+    first = printed(planned(world)).splitlines()[0]
+
+    assert first == "READY WITH 2 WARNINGS (prod)  next: obscale apply request.yaml"
+
+
+def test_the_first_line_of_a_blocked_plan_is_the_first_cure(world):
+    """The gravest finding's remedy, not a list."""
+    plan = planned(world.ask(memory_limit="80G"))
+
+    assert not plan.ready
+    assert printed(plan, 140).splitlines()[0] == (
+        "BLOCKED (prod)  next: lower memory_limit or its percentage, then plan again"
+    )
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_healthy_plan_fits_one_screen(world, width):
+    """24 to 40 lines, none wider than the terminal."""
+    lines = printed(planned(world), width).splitlines()
+
+    assert 24 <= len(lines) <= 40
+    assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_every_telling_finding_is_printed_with_its_id(world, width):
+    """Also where many are: an id leads to docs/preflight.md."""
+    world.ask(memory_limit="80G", datafile_size="500G", log_disk_sise="24G")
+
+    plan = planned(world)
+    page = printed(plan, width)
+
+    loud = {f.rule for f in plan.rows[0].findings if f.answer not in {"pass", "n-a"}}
+    assert len(loud) > 6
+    for rule in loud:
+        assert rule in page
+    assert "docs/preflight.md#" in page
+
+
+def test_an_override_is_printed_with_reason_and_day_and_an_idle_one_is_named(world):
+    """Who reads the plan sees what was accepted, and what could go."""
+    until = datetime.now(UTC).date() + timedelta(days=3)
+    wanted = tuple(
+        OverrideSpec(rule=rule, reason="two more follow", until=until)
+        for rule in ("zone-balance", "mem-fits-total")
+    )
+
+    plan = planned(world, overrides=wanted)
+    page = printed(plan)
+
+    assert plan.verdict == "ready with 1 warning and 1 override"
+    assert f"overridden until {until}: two more follow" in page
+    assert "the override of mem-fits-total is not needed" in page
+
+
+def test_several_nodes_share_what_they_have_in_common(world):
+    """Same values and same findings once; the rest with its node."""
+    other = type(world)(ip="10.0.0.5", zone="zone3").change("info", ip="10.0.0.5")
+    other.ask(memory_limit="80G")
+
+    plan = planned(world, more=(other,))
+    page = printed(plan, 140)
+
+    assert plan.verdict == "blocked: 1 of 2 nodes"
+    assert page.count("disk-same-mount") == 1
+    assert page.count('"24G"') == 2
+    assert "(10.0.0.5:2886), then plan again" in page
+    assert sum(told.finding.rule == "disk-same-mount" for told in merged(plan.rows)) == 1
+
+
+def test_what_obshell_does_not_show_is_listed_once(world):
+    """With the target's own home and port, ready to be pasted."""
+    page = printed(planned(world), 140)
+
+    assert page.count("Not visible to obshell") == 1
+    assert "ls -A /home/admin/oceanbase/{store,etc,log}" in page
+    assert "nc -zv HOST 2882, both ways" in page
+
+
+def test_an_unread_topology_leaves_the_outlook_out_and_says_so(world):
+    """No guess of a cluster nobody saw."""
+    plan = planned(world.set(zones=Unread("down")))
+
+    assert plan.outlook is None
+    assert "the topology could not be read" in printed(plan)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("stage 5", "otherwise fails at stage 5"),
+        ("SILENT: a new zone is created", "otherwise nothing reports it: a new zone is created"),
+        ("RUNTIME", "otherwise it shows under load"),
+        ("", ""),
+    ],
+)
+def test_the_place_of_failure_is_said_in_words(place, words):
+    """The catalogue's short marks mean nothing at night."""
+    assert otherwise(place) == words
