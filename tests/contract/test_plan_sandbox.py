@@ -1,0 +1,350 @@
+"""Does a plan look without touching, and is a kept one applied only while it is true?"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from obscale.agent.address import AgentAddress
+from obscale.agent.client import AgentClient
+from obscale.agent.models import AgentEndpoint, ScaleOutRequest
+from obscale.cli import app
+from obscale.cli import apply as apply_command
+from obscale.errors import PreflightError
+from obscale.link import EnvironmentVault, connected
+from obscale.order import orders_of
+from obscale.plan.file import PlanFile, read_plan_file, write_plan_file
+from obscale.rules.asked import ScaleOutSpec
+from obscale.rules.preflight.overrides import judge_accepting
+from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
+from obscale.spec import parse_spec
+from obscale.survey import survey
+from tasks.preflight import line_of, row_of
+from tasks.submit import begin_once
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = {
+    "mysql_port": "2881",
+    "rpc_port": "2882",
+    "memory_limit": "16G",
+    "system_memory": "8G",
+    "log_disk_size": "24G",
+    "datafile_size": "24G",
+}
+
+
+class Desk:
+    """A served world, a folder of its own, and the command line."""
+
+    def __init__(self, world, ready, folder):
+        self.world, self.ready, self.folder = world, ready, folder
+        self.agents = [f"{a['ip']}:{a['port']}" for a in ready["clusters"][0]["agents"]]
+        self.spares = [f"{s['ip']}:{s['port']}" for s in ready["spares"]]
+
+    def write(self, name="request.yaml", spare=0, **changes):
+        """Write the documented sample request for a spare, changed where a test says so."""
+        where = self.ready["spares"][spare]
+        request = {
+            "cluster": {
+                "endpoints": self.agents,
+                "password": {"env": "PLAN_TEST_ROOT"},
+                "name": "obcluster",
+                "id": 1,
+            },
+            "nodes": [
+                {
+                    "agentInfo": {"ip": where["ip"], "port": where["port"]},
+                    "zone": "zone2",
+                    "obConfigs": CONFIGS,
+                }
+            ],
+        }
+        path = self.folder / name
+        path.write_text(yaml.safe_dump(request | changes), encoding="utf-8")
+        return name
+
+    def orders(self, **changes):
+        """The orders of the sample request."""
+        text = (self.folder / self.write(**changes)).read_text(encoding="utf-8")
+        return orders_of(parse_spec(text, "request.yaml"))
+
+    async def run(self, *words):
+        """Type a command, in this process but off the world's loop."""
+        return await asyncio.to_thread(CliRunner().invoke, app, list(words))
+
+    def files(self):
+        """Names of all that lies in the folder."""
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def writes(self):
+        """Requests that may have changed something."""
+        return [r for r in self.world.requests if r.method != "GET"]
+
+    async def begin_another(self, spare):
+        """Somebody else begins to scale out another spare."""
+        where = self.ready["spares"][spare]
+        root = SecretStr(self.ready["clusters"][0]["root_password"])
+        async with AgentClient(AgentAddress.parse(self.agents[0]), root_password=root) as client:
+            return await client.submit_scale_out(
+                ScaleOutRequest(
+                    agent_info=AgentEndpoint(ip=where["ip"], port=where["port"]),
+                    zone="zone3",
+                    ob_configs=CONFIGS | {"rpc_port": "3882", "mysql_port": "3881"},
+                )
+            )
+
+
+@pytest.fixture
+async def desk(tmp_path, monkeypatch):
+    """A desk in an empty folder; Prefect would keep its things there too."""
+    world = World(default_config(), clock=ScaledClock(speed=20.0))
+    async with serve(world) as door:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+        monkeypatch.setenv("PLAN_TEST_ROOT", door.ready["clusters"][0]["root_password"])
+        yield Desk(world, door.ready, tmp_path)
+
+
+@pytest.fixture
+def applied(monkeypatch):
+    """What would be run: the flow itself is the business of other tests."""
+    orders = []
+
+    async def run_all(these, *_more, **_options):
+        orders.extend(these)
+        return [(None, 0, None)]
+
+    monkeypatch.setattr(apply_command, "run_all", run_all)
+    return orders
+
+
+async def test_a_plan_asks_and_writes_nothing_anywhere(desk):
+    """No POST, no file, no Prefect: only GETs reach the agents."""
+    name = desk.write()
+
+    done = await desk.run("plan", name)
+
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("READY WITH")
+    assert desk.world.requests
+    assert desk.writes() == []
+    assert desk.files() == ["request.yaml"]
+
+
+async def test_a_plan_in_a_process_of_its_own_never_loads_prefect(desk):
+    """Names of environment variables need no store: nothing is imported that could write."""
+    code = (
+        "import sys; from obscale.cli import app; "
+        "app(['plan', 'request.yaml', '--json'], standalone_mode=False); "
+        "sys.exit('prefect' in sys.modules)"
+    )
+    desk.write()
+
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", code],
+        cwd=desk.folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ready"] is True
+    assert desk.files() == ["request.yaml"]
+
+
+async def test_json_holds_what_the_screen_shows(desk):
+    """One object, with a schema version, the request as sent, findings, outlook and hash."""
+    done = await desk.run("plan", desk.write(), "--json", "--profile", "lab")
+
+    data = json.loads(done.output)
+    assert data["schema_version"] == 1
+    assert (data["ready"], data["profile"], data["verdict"]) == (True, "lab", "ready")
+    (row,) = data["rows"]
+    assert row["asking"]["body"]["obConfigs"] == CONFIGS
+    assert data["outlook"]["after"]["servers"] == 4
+    assert data["outlook"]["before"]["memory_bytes"] == 3 * 8 * 2**30
+    assert data["topology_hash"].startswith("sha256:")
+    assert data["checklist"]
+    assert "sandbox-root" not in done.output
+
+
+async def test_a_kept_plan_is_applied_as_it_was_made(desk, applied):
+    """Plan, keep, apply: the same request, and nothing was sent before."""
+    desk.write(profile="lab")
+    kept = await desk.run("plan", "request.yaml", "--out", "plan.json", "--valid-minutes", "5")
+
+    files = desk.files()
+    done = await desk.run("apply", "plan.json", "--yes")
+
+    assert kept.exit_code == 0, kept.output
+    assert "obscale apply plan.json" in kept.output.splitlines()[0]
+    assert files == ["plan.json", "request.yaml"]
+    assert done.exit_code == 0, done.output
+    (order,) = applied
+    assert (order.target, order.profile, order.node.obConfigs) == (desk.spares[0], "lab", CONFIGS)
+    assert desk.writes() == []
+
+
+async def test_an_expired_plan_is_not_applied(desk, applied):
+    """Exit 2: when it expired and the command that makes a new one; no agent was asked."""
+    desk.write()
+    await desk.run("plan", "request.yaml", "--out", "plan.json")
+    plan = read_plan_file(desk.folder / "plan.json")
+    assert isinstance(plan, PlanFile)
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    write_plan_file(desk.folder / "plan.json", plan.model_copy(update={"expires": past}).signed())
+    seen = len(desk.world.requests)
+
+    done = await desk.run("apply", "plan.json", "--yes")
+
+    assert done.exit_code == 2
+    assert f"expired at {past:%Y-%m-%d %H:%M:%S} UTC" in done.output
+    assert "obscale plan request.yaml --out plan.json" in done.output
+    assert applied == []
+    assert len(desk.world.requests) == seen
+
+
+async def test_a_plan_of_another_state_is_not_applied(desk, applied):
+    """Exit 1: somebody else's scale-out is under way; what changed is named."""
+    desk.write()
+    await desk.run("plan", "request.yaml", "--out", "plan.json")
+    dag = await desk.begin_another(spare=1)
+
+    done = await desk.run("apply", "plan.json", "--yes")
+
+    assert done.exit_code == 1
+    assert f"DAG {dag.id} (Cluster scale out) is under way or failed" in done.output
+    assert "obscale plan request.yaml --out plan.json" in done.output
+    assert applied == []
+
+
+async def test_a_blocked_plan_can_be_kept_and_not_applied(desk, applied):
+    """It is a record of what was found; exit 1 both times."""
+    desk.write()
+    request = yaml.safe_load((desk.folder / "request.yaml").read_text(encoding="utf-8"))
+    request["nodes"][0]["obConfigs"]["datafile_size"] = "500G"
+    (desk.folder / "request.yaml").write_text(yaml.safe_dump(request), encoding="utf-8")
+
+    kept = await desk.run("plan", "request.yaml", "--out", "plan.json")
+    done = await desk.run("apply", "plan.json", "--yes")
+
+    assert kept.exit_code == 1
+    assert done.exit_code == 1
+    assert "blocked by disk-fits" in done.output
+    assert applied == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("plan", "request.yaml", "--valid-minutes", "5"), "no plan is kept without --out"),
+        (("plan", "plan.json"), "is a plan already, not a request"),
+        (("apply", "plan.json", "--yes", "--profile", "lab"), "is a plan and has its own"),
+        (("plan",), "no request was named"),
+        (("plan", "request.yaml", "--zone", "zone1"), "--zone: only with --suggest"),
+        (("plan", "--suggest"), "say which agent is to join"),
+        (("plan", "--suggest", "--agent", "10.0.0.4"), "name the cluster by one of"),
+        (("plan", "request.yaml", "--suggest"), "takes neither SPEC nor --out"),
+        (("plan", "request.yaml", "--out", "no/such/plan.json"), "cannot be written"),
+    ],
+)
+async def test_options_that_do_not_go_together_are_bad_input(desk, words, told):
+    """Exit 2 and one line with what to write instead."""
+    desk.write()
+    await desk.run("plan", "request.yaml", "--out", "plan.json")
+
+    done = await desk.run(*words)
+
+    assert done.exit_code == 2, done.output
+    assert told in done.output
+    assert desk.writes() == []
+
+
+async def test_a_suggestion_is_a_request_that_is_ready(desk):
+    """What is printed can be planned as it is; nothing was written or sent on the way."""
+    options = ("--cluster-endpoint", desk.agents[0], "--agent", desk.spares[0])
+
+    made = await desk.run("plan", "--suggest", *options, "--password-env", "PLAN_TEST_ROOT")
+    (desk.folder / "suggested.yaml").write_text(made.output, encoding="utf-8")
+    planned = await desk.run("plan", "suggested.yaml", "--json")
+
+    assert made.exit_code == 0, made.output
+    assert isinstance(parse_spec(made.output, "suggested.yaml"), ScaleOutSpec)
+    assert json.loads(planned.output)["ready"] is True
+    assert "  # as all peers in zone1" in made.output
+    assert "sandbox-root" not in made.output
+    assert desk.writes() == []
+
+
+async def test_a_suggestion_as_json_gives_the_same_request(desk):
+    """For programs: the request, a reason for each value, and what to know."""
+    options = ("--cluster-endpoint", desk.agents[0], "--agent", desk.spares[0])
+    options += ("--password-env", "PLAN_TEST_ROOT", "--zone", "zone3")
+
+    made = await desk.run("plan", "--suggest", *options)
+    data = json.loads((await desk.run("plan", "--suggest", *options, "--json")).output)
+
+    assert parse_spec(json.dumps(data["request"]), "it.json") == parse_spec(made.output, "it.yaml")
+    assert data["why"]["memory_limit"] == "as all peers in zone3"
+    assert any("zone3 then has 2 observers" in note for note in data["notes"])
+
+
+@pytest.fixture
+async def full_desk(tmp_path, monkeypatch):
+    """A desk whose spares have no room for the sample's data file."""
+    content = default_config().model_dump()
+    disk = {"mount": "/", "device": "/dev/vda1", "total": "40G", "used": "30G"}
+    content["spares"][0]["host"] = content["host"] | {"disks": [disk]}
+    world = World(WorldConfig.model_validate(content), clock=ScaledClock(speed=20.0))
+    async with serve(world) as door:
+        monkeypatch.setenv("PLAN_TEST_ROOT", door.ready["clusters"][0]["root_password"])
+        yield Desk(world, door.ready, tmp_path)
+
+
+async def test_a_stale_preflight_is_judged_again_before_the_post(full_desk):
+    """A minute later the disk is full: nothing is posted."""
+    (order,) = full_desk.orders()
+
+    async with connected(order, EnvironmentVault()) as link:
+        with pytest.raises(PreflightError, match="no longer as at preflight: disk-fits"):
+            await begin_once(link, order, datetime.now(UTC) - timedelta(seconds=61))
+
+    assert full_desk.writes() == []
+
+
+async def test_a_fresh_preflight_is_believed(full_desk):
+    """Seconds later nothing is surveyed again: the look alone precedes the POST."""
+    (order,) = full_desk.orders()
+
+    async with connected(order, EnvironmentVault()) as link:
+        begun = await begin_once(link, order, datetime.now(UTC))
+
+    assert begun.how == "posted"
+    assert not [r for r in full_desk.world.requests if r.target.endswith("/agent/host-info")]
+
+
+async def test_log_line_and_table_carry_the_reason_of_an_override(desk):
+    """An accepted finding is never quietly gone from the run's log or its artifact."""
+    until = (datetime.now(UTC) + timedelta(days=2)).date()
+    (order,) = desk.orders(
+        overrides=[{"rule": "zone-balance", "reason": "two more follow", "until": str(until)}]
+    )
+
+    async with connected(order, EnvironmentVault()) as link:
+        facts = await survey(link, order)
+    (finding,) = judge_accepting(facts, "prod", order.overrides).overridden
+
+    assert line_of(finding).endswith(f"overridden until {until}: 'two more follow'")
+    assert row_of(finding)["overridden"] == f"until {until}: two more follow"
