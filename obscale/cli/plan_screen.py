@@ -149,7 +149,8 @@ def _show_told(console: Console, told: Sequence[Told], rows: int) -> None:
         answer = each.finding.answer.value
         table.add_row(Text(f"  {answer}", style=COLOURS[answer]), _told(each, rows))
     console.print(table)
-    _line(console, Text(f"{quiet} rules pass or do not apply", style=DIM))
+    words = f"{quiet} rules pass or do not apply; each rule: docs/preflight.md#<rule>"
+    _line(console, Text(words, style=DIM))
 
 
 def _told(each: Told, rows: int) -> Text:
@@ -164,7 +165,10 @@ def _told(each: Told, rows: int) -> Text:
         text.append(f" — {', '.join(each.targets)}", style="not bold")
     if why := finding.overridden_by:
         text.append(f"\noverridden until {why.until}: {why.reason}", style="not bold cyan")
-    elif finding.answer is not Answer.INFO:
+    elif finding.answer is Answer.INFO:
+        # Worth knowing, not worth two lines: --json has it whole.
+        text.no_wrap, text.overflow = True, "ellipsis"
+    else:
         words = "; ".join(filter(None, (finding.remedy, otherwise(finding.otherwise))))
         if words:
             text.append(f"\n→ {words}", style="not bold dim")
@@ -228,7 +232,6 @@ def _show_checklist(console: Console, plan: Plan) -> None:
     for check in plan.checklist:
         table.add_row(Text(f"  ☐ {check.claim}"), Text(check.how, style=DIM))
     console.print(table)
-    console.print(Text("Each rule: docs/preflight.md#<rule>", style=DIM))
 
 
 def _line(console: Console, text: Text) -> None:

@@ -13,12 +13,14 @@ from obscale.rules.preflight.rule import Rule
 from obscale.rules.preflight.unseen import CHECKLIST
 
 GROUPS: Final = {
-    "What the request says": ("request", "values", "layout"),
-    "The agent and host that are to join": ("target", "members", "limits", "clock"),
+    "What the request says": ("request", "values", "layout", "batch"),
+    "The agent and host that are to join": (
+        *("target", "members", "machine", "limits", "clock", "ports", "evidence"),
+    ),
     "Versions and platform": ("versions",),
-    "The cluster, and who is at work in it": ("cluster",),
-    "Zones": ("zones",),
-    "Memory and CPU": ("memory",),
+    "The cluster, and who is at work in it": ("cluster", "operation"),
+    "Zones": ("zones", "expansion"),
+    "Memory and CPU": ("memory", "units", "drift"),
     "Disks": ("disk", "pools"),
 }
 """Headings in the order an operator asks, with the modules whose rules stand below them."""

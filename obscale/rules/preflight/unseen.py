@@ -23,11 +23,11 @@ class Unseen:
 
 
 CHECKLIST: Final = (
-    Unseen("directories empty, for a rollback", "ls -A {home}/{{store,etc,log}}"),
-    Unseen("disks free as df shows, no quota", "df -B1 --output=avail"),
+    Unseen("empty, for a rollback", "ls -A {home}/{{store,etc,log}}"),
+    Unseen("disks as free as df shows", "df -B1 --output=avail"),
     Unseen("reached by every observer", "nc -zv HOST {port}, both ways"),
-    Unseen("the cluster's edition and build", "rpm -q oceanbase{{-ce,}}"),
-    Unseen("CPU with AVX (on ARM: atomics)", "grep -cwE 'avx|atomics' /proc/cpuinfo"),
+    Unseen("same edition and build", "rpm -q oceanbase{{-ce,}}"),
+    Unseen("CPU with AVX (ARM: atomics)", "grep -cwE 'avx|atomics' /proc/cpuinfo"),
     Unseen("no second address of a member", "hostname -I"),
     Unseen("clock and kernel set up", "chronyc tracking; sysctl fs.aio-max-nr"),
 )
