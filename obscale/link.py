@@ -96,10 +96,28 @@ async def known_cluster(order: Order, vault: Vault) -> KnownCluster:
     Raises:
         SpecError: The name, or the password's name, resolves to nothing.
     """
-    if isinstance(order.cluster, str):
-        return await vault.read_cluster(order.cluster)
-    password = await resolve_secret(order.cluster.password, vault, "cluster.password")
-    return KnownCluster(order.cluster, password or SecretStr(""))
+    return await _known(order.cluster, vault)
+
+
+async def _known(cluster: str | ClusterSpec, vault: Vault) -> KnownCluster:
+    if isinstance(cluster, str):
+        return await vault.read_cluster(cluster)
+    password = await resolve_secret(cluster.password, vault, "cluster.password")
+    return KnownCluster(cluster, password or SecretStr(""))
+
+
+@asynccontextmanager
+async def cluster_connected(
+    cluster: str | ClusterSpec, vault: Vault
+) -> AsyncIterator[ClusterClient]:
+    """Open the connections to a cluster alone, where no target is known yet.
+
+    Raises:
+        SpecError: A name resolves to nothing.
+    """
+    known = await _known(cluster, vault)
+    async with ClusterClient(_entries(known)) as client:
+        yield client
 
 
 @asynccontextmanager
@@ -113,29 +131,42 @@ async def connected(order: Order, vault: Vault) -> AsyncIterator[Link]:
     target_password = await resolve_secret(
         order.node.targetAgentPassword, vault, "targetAgentPassword"
     )
-    tls = Tls(
-        verify=known.spec.tls.verify,
-        ca_file=known.spec.tls.ca_file,
-        client_cert=known.spec.tls.client_cert,
-        client_key=known.spec.tls.client_key,
-    )
-    entries = [AgentAddress.parse(endpoint) for endpoint in known.spec.endpoints]
     where = order.node.agentInfo
+    clients = _entries(known)
     # Agents call each other with their own scheme, so the target must speak the cluster's.
-    target_address = AgentAddress(where.ip, where.port, entries[0].scheme)
+    target_address = AgentAddress(where.ip, where.port, clients[0].address.scheme)
     async with AsyncExitStack() as stack:
-        clients = [
-            AgentClient(entry, root_password=known.root_password, tls=tls, timeouts=Timeouts())
-            for entry in entries
-        ]
         cluster = await stack.enter_async_context(ClusterClient(clients))
         target = await stack.enter_async_context(
             AgentClient(
                 target_address,
                 root_password=known.root_password,
                 agent_password=target_password,
-                tls=tls,
+                tls=_tls(known),
                 timeouts=Timeouts(),
             )
         )
         yield Link(cluster, target, known.spec, target_password)
+
+
+def _entries(known: KnownCluster) -> list[AgentClient]:
+    """Make one client for each entry agent; whoever enters them closes them."""
+    return [
+        AgentClient(
+            AgentAddress.parse(endpoint),
+            root_password=known.root_password,
+            tls=_tls(known),
+            timeouts=Timeouts(),
+        )
+        for endpoint in known.spec.endpoints
+    ]
+
+
+def _tls(known: KnownCluster) -> Tls:
+    tls = known.spec.tls
+    return Tls(
+        verify=tls.verify,
+        ca_file=tls.ca_file,
+        client_cert=tls.client_cert,
+        client_key=tls.client_key,
+    )

@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from obscale import __version__
-from obscale.cli import apply, demo, plan, sandbox
+from obscale.cli import apply, demo, plan, recover, sandbox, watch
 from obscale.cli.ending import end_with
 from obscale.errors import ObscaleError
 
@@ -21,6 +21,8 @@ app.command("demo")(demo.demo)
 app.command("sandbox")(sandbox.sandbox)
 app.command("plan")(plan.plan)
 app.command("apply")(apply.apply)
+app.command("watch", short_help="Follow a scale-out, whoever started it.")(watch.watch)
+app.command("recover", short_help="Retry or roll back a failed scale-out.")(recover.recover)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,34 @@
+"""`obscale watch CLUSTER [DAG]`: attaches to a scale-out, whoever started it."""
+
+import asyncio
+import json
+
+import typer
+from rich.console import Console
+
+from obscale.cli.bedside import ClusterName, DagId, at_bedside, see_off, watch_live
+from obscale.cli.ending import Exit, end_with
+from obscale.cli.plan import AsJson
+from obscale.errors import ObscaleError
+from obscale.report import ScaleOutReport
+
+
+def watch(cluster: ClusterName, dag: DagId = None, as_json: AsJson = False) -> None:
+    """Follow a scale-out to its end, and verify the node or say why it failed.
+
+    Changes nothing; Ctrl-C only ends the watching.
+
+    Exit: 0 verified, 1 failed, 2 bad input, 3 cannot reach.
+    """
+    try:
+        report = asyncio.run(_watch(cluster, dag, Console(stderr=as_json)))
+    except ObscaleError as error:
+        end_with(error, as_json=as_json)
+    if as_json:
+        typer.echo(json.dumps({"exit_code": 0, "report": report.model_dump(mode="json")}))
+    raise typer.Exit(Exit.DONE)
+
+
+async def _watch(cluster: str, dag_id: str | None, console: Console) -> ScaleOutReport:
+    async with at_bedside(cluster, dag_id) as bedside:
+        return await see_off(bedside, await watch_live(bedside, console), console)
