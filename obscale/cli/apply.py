@@ -1,27 +1,36 @@
 """`obscale apply SPEC`: preflight, then the flow, with live progress."""
 
 import asyncio
+import signal
 import sys
-from typing import Annotated, Any
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from obscale.cli.ending import Exit, end_with, error_object, exit_code_of
+from obscale.cli.ending import Exit, end_early, end_with, error_object, exit_code_of
 from obscale.cli.plan import (
     AsJson,
     SpecPath,
     WantedProfile,
     plan_now,
     read_request,
+    vault_for,
 )
 from obscale.cli.plan_screen import show_plan
-from obscale.cli.prefect_at_home import settle
+from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.cli.screen import LiveRun, show_ladder
-from obscale.errors import ObscaleError, SpecError
+from obscale.cli.whereabouts import Whereabouts
+from obscale.errors import ObscaleError, PreflightError, SpecError
+from obscale.link import EnvironmentVault, Vault, known_cluster, resolve_secret
 from obscale.order import Order, orders_of
+from obscale.plan import Plan
 from obscale.report import ScaleOutReport
 from obscale.rules.asked import ScaleOutSpec
+from obscale.rules.preflight.facts import Standing
+from obscale.rules.preflight.finding import Answer
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submitting.")]
 
@@ -31,17 +40,21 @@ def apply(
 ) -> None:
     """Add the nodes of a request, or of a plan kept by `obscale plan --out`, one after the other.
 
-    A kept plan is refused once it has expired, or when the cluster is not as it was planned.
+    A kept plan is refused once it has expired, or when the cluster is not as it was planned. Of
+    several nodes none is begun unless all are ready, and the first failure ends the rest. Running
+    it again is safe: it verifies what is there and takes up what is under way.
 
-    Exit: 0 verified, 1 blocked or failed, 2 bad input, 3 cannot reach.
+    Exit: 0 verified, 1 blocked or failed, 2 bad input, 3 cannot reach, 130 ended by Ctrl-C.
     """
     try:
+        if not (yes or sys.stdin.isatty()):
+            raise SpecError("apply: nobody is there to answer", f"obscale apply {spec} --yes")
         asked = read_request(spec, profile)
         if not yes:
-            _ask(asked, str(spec))
-        orders = orders_of(asked)
-        settle()
-        endings = asyncio.run(run_all(orders, Console(stderr=as_json)))
+            _ask(asked, str(spec), Console(stderr=as_json))
+        elif len(asked.nodes) > 1:
+            _refuse_unless_all_ready(asked, str(spec))
+        endings = _run(spec, orders_of(asked), as_json=as_json)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:
@@ -52,32 +65,77 @@ def apply(
 Ending = tuple[ScaleOutReport | None, Exit, ObscaleError | None]
 
 
-async def run_all(orders: tuple[Order, ...], console: Console) -> list[Ending]:
+def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending]:
+    """Run the orders; whoever ends the program meanwhile is told what goes on without it."""
+    settle()
+    vault = vault_for(orders)
+    if not isinstance(vault, EnvironmentVault):
+        reach_prefect()
+    asyncio.run(_resolve_names(orders, vault))
+    reach_prefect()
+    where = Whereabouts(str(spec))
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return asyncio.run(run_all(orders, Console(stderr=as_json), where))
+    except Exception as error:
+        error.add_note(" ".join(filter(None, where.words())))
+        raise
+    except BaseException as stop:  # noqa: BLE001 - Ctrl-C, or what Prefect makes of SIGTERM; ends
+        _end_stopped(stop, where, as_json=as_json)
+
+
+async def _resolve_names(orders: tuple[Order, ...], vault: Vault) -> None:
+    """See that every named secret is there, before anything is started.
+
+    Raises:
+        SpecError: A name resolves to nothing.
+    """
+    for order in orders:
+        await known_cluster(order, vault)
+        await resolve_secret(order.node.targetAgentPassword, vault, "targetAgentPassword")
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(Exit.TERMINATED)
+
+
+def _end_stopped(stop: BaseException, where: Whereabouts, *, as_json: bool) -> NoReturn:
+    by_hand = isinstance(stop, KeyboardInterrupt)
+    kind, code = ("interrupted", Exit.INTERRUPTED) if by_hand else ("terminated", Exit.TERMINATED)
+    stands, hint = where.words()
+    end_early(kind, f"{kind}; {stands}", hint, code, as_json=as_json)
+
+
+async def run_all(
+    orders: tuple[Order, ...], console: Console, where: Whereabouts | None = None
+) -> list[Ending]:
     """Run the flow for each order, strictly one by one; the first failure ends the rest."""
     endings: list[Ending] = []
-    for order in orders:
-        report, error = await run_one(order, console)
+    for at, order in enumerate(orders, start=1):
+        report, error = await run_one(order, console, where)
         code = exit_code_of(error) if error else Exit.DONE
         endings.append((report, code, error))
         if error:
             typer.echo(f"obscale: {error}", err=True)
-            left = len(orders) - len(endings)
-            if left:
-                typer.echo(f"obscale: {left} further nodes were not started", err=True)
+            for left in orders[at:]:
+                typer.echo(f"obscale: not started: {left.target} → {left.node.zone}", err=True)
             break
     return endings
 
 
 async def run_one(
-    order: Order, console: Console
+    order: Order, console: Console, where: Whereabouts | None = None
 ) -> tuple[ScaleOutReport | None, ObscaleError | None]:
     """Run the scale-out flow in this process and draw it on the console."""
     from flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import
     from tasks.notes import listening  # noqa: PLC0415
 
+    where = where or Whereabouts("SPEC")
+    where.begin(order.target)
     reports: list[ScaleOutReport] = []
 
     def keep(happening: Any) -> None:
+        where.hear(happening.text, happening.facts)
         if report := happening.facts.get("report"):
             reports.append(report)
 
@@ -104,26 +162,54 @@ async def run_one(
     return report, error
 
 
-def _ask(spec: ScaleOutSpec, source: str) -> None:
+def _ask(spec: ScaleOutSpec, source: str, console: Console) -> None:
     """Show the plan and ask; ends the program on no, and on a blocked plan."""
     made = plan_now(spec, source=source)
-    show_plan(Console(), made)
-    if not made.ready:
+    show_plan(console, made)
+    if not _may_begin(made):
         raise typer.Exit(Exit.REFUSED)
-    if not sys.stdin.isatty():
-        raise SpecError("apply: nobody is there to answer", f"obscale apply {source} --yes")
-    typer.confirm(f"Add {len(spec.nodes)} node(s) as planned?", abort=True)
+    typer.confirm(f"Add {len(spec.nodes)} node(s) as planned?", abort=True, err=console.stderr)
+
+
+def _may_begin(made: Plan) -> bool:
+    """Whether all nodes are ready, or one is under way, whose lock is what blocks the others.
+
+    Then the flow of each judges it again when its turn comes.
+    """
+    return made.ready or any(row.standing is Standing.UNDER_WAY for row in made.rows)
+
+
+def _refuse_unless_all_ready(spec: ScaleOutSpec, source: str) -> None:
+    """Look at every node before the first one is added.
+
+    Raises:
+        PreflightError: A node is blocked.
+        AgentError: No entry agent could be asked.
+    """
+    made = plan_now(spec, source=source)
+    if _may_begin(made):
+        return
+    reasons = [
+        f"{row.target}: {finding.rule}: {finding.measured}; needed {finding.needed}"
+        for row in made.rows
+        if not row.ready
+        for finding in row.findings
+        if finding.weight is Answer.BLOCK
+    ]
+    raise PreflightError(f"none was begun, blocked by preflight: {'; '.join(reasons)}", made.next)
 
 
 def _as_json(endings: list[Ending]) -> str:
     import json  # noqa: PLC0415
 
     rows: list[dict[str, object]] = []
+    told: dict[str, object] = {"runs": rows}
     for report, code, error in endings:
         row: dict[str, object] = {"exit_code": int(code)}
         if report:
             row["report"] = report.model_dump(mode="json")
         if error:
-            row["error"] = error_object(error)
+            # Where every other refusal of the command line has it too.
+            row["error"] = told["error"] = error_object(error)
         rows.append(row)
-    return json.dumps({"runs": rows}, indent=2, ensure_ascii=False)
+    return json.dumps(told, indent=2, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import NoReturn
 
@@ -30,6 +31,10 @@ class Exit(IntEnum):
     """The request is wrong; nothing was sent."""
     OUT_OF_REACH = 3
     """No agent could be asked."""
+    INTERRUPTED = 130
+    """Ended by Ctrl-C; shells expect this number."""
+    TERMINATED = 143
+    """Ended by SIGTERM; shells expect this number."""
 
 
 _OUT_OF_REACH = (
@@ -52,15 +57,33 @@ def exit_code_of(error: BaseException) -> Exit:
 
 def end_with(error: ObscaleError, *, as_json: bool = False) -> NoReturn:
     """Say an error in one line per problem and exit with its code."""
-    code = exit_code_of(error)
+    if not as_json and isinstance(error, SpecError):
+        for at, problem in enumerate(error.problems):
+            typer.echo(f"obscale: {problem if at else error}", err=True)
+        sys.exit(exit_code_of(error))
+    _end(error_object(error), as_json=as_json)
+
+
+def end_early(kind: str, message: str, hint: str, code: Exit, *, as_json: bool = False) -> NoReturn:
+    """Say in one line why a command ends that no error of obscale's ended, and exit.
+
+    Args:
+        kind: Stable text for machines.
+        message: What happened, without a full stop at the end.
+        hint: The next step, may be empty.
+        code: To exit with.
+        as_json: One JSON object on standard output instead of the line on standard error.
+    """
+    said = f"{message}. Next: {hint}" if hint else message
+    _end({"kind": kind, "message": said, "hint": hint, "exit_code": int(code)}, as_json=as_json)
+
+
+def _end(told: Mapping[str, object], *, as_json: bool) -> NoReturn:
     if as_json:
-        typer.echo(json.dumps({"error": error_object(error)}, ensure_ascii=False))
+        typer.echo(json.dumps({"error": told}, ensure_ascii=False))
     else:
-        typer.echo(f"obscale: {error}", err=True)
-        if isinstance(error, SpecError):
-            for problem in error.problems[1:]:
-                typer.echo(f"obscale: {problem}", err=True)
-    sys.exit(code)
+        typer.echo(f"obscale: {told['message']}", err=True)
+    sys.exit(told["exit_code"])  # type: ignore[arg-type]  # always an int, see the two callers
 
 
 def error_object(error: ObscaleError) -> dict[str, object]:

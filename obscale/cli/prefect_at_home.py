@@ -1,11 +1,20 @@
-"""Which settings does Prefect get when obscale starts it by itself?
+"""Which settings does Prefect get when obscale starts it by itself, and does it answer?
 
 Must run before Prefect is imported, because Prefect reads its settings at import.
 """
 
 import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from obscale.errors import ObscaleError
 
 SERVER_SETTINGS: Final = {
     # Recorder and events in batches: with the defaults task history is lost under load.
@@ -24,6 +33,7 @@ QUIET_SETTINGS: Final = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "obscale",
 }
+_USER_IN_URL = re.compile(r"//[^/@\s]*@")
 
 
 def settle(*, quiet: bool = True, own_home: bool = False) -> None:
@@ -50,3 +60,63 @@ def demo_home() -> Path:
     """Give the folder of the demo's own Prefect, kept so that a second start is quick."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "obscale" / "prefect"
+
+
+def reach_prefect() -> None:
+    """See that Prefect answers; where no server is configured, this starts Prefect's own.
+
+    Call it outside of any event loop, after `settle`. Asking again costs little.
+
+    Raises:
+        ObscaleError: It does not answer, or its server does not start; the line says which.
+    """
+    starter = ThreadPoolExecutor(max_workers=1)
+    error = starter.submit(_greet_prefect).exception()
+    starter.shutdown(wait=False)
+    if error is None:
+        return
+    if os.environ.get("PREFECT_API_URL"):
+        what = f"Prefect's API does not answer as it should ({_told(error)})"
+        hint = "see PREFECT_API_URL; without it obscale starts a server of its own for the run"
+    else:
+        what = f"Prefect does not start ({_told(error)})"
+        hint = "see where PREFECT_HOME points, and what `prefect server start` says"
+    raise ObscaleError(f"{what}; nothing was sent", hint) from error
+
+
+def _greet_prefect() -> None:
+    # Ctrl-C goes to every process of a terminal. What is started here inherits the mask and lives
+    # on until the run has told it how it ended.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with _quiet_children():
+        from prefect.client.orchestration import get_client  # noqa: PLC0415 - reads settings
+        from prefect.settings import get_current_settings  # noqa: PLC0415
+
+        # Prefect's server does not make the folder of its database, and is waited for in vain.
+        get_current_settings().home.mkdir(parents=True, exist_ok=True)
+        with get_client(sync_client=True) as client:
+            client.api_version()
+
+
+@contextmanager
+def _quiet_children() -> Iterator[None]:
+    """Give processes started inside another standard error: the server's own log is no answer."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _told(error: BaseException) -> str:
+    """Give the first line of an error, without user and password of a URL in it."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        return f"status {status}"
+    said = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
+    return _USER_IN_URL.sub("//…@", said) or type(error).__name__

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.table import Table
 
 from obscale.cli.ending import end_with
 from obscale.errors import ObscaleError, SpecError
+
+if TYPE_CHECKING:
+    from obscale.sandbox.agents import Agent
 
 
 def sandbox(
@@ -30,7 +33,10 @@ def sandbox(
 ) -> None:
     """Serve simulated OceanBase clusters and spare agents that speak obshell's protocol.
 
-    Each request is logged on standard error, one line each, without any secret.
+    Each request is logged on standard error, one line each, without any secret. An agent whose
+    address is taken moves to 127.0.0.1 and a free port, and says so.
+
+    Exit: 0 ended by Ctrl-C or SIGTERM, 2 bad --config.
     """
     try:
         asyncio.run(_serve(config, speed, as_json))
@@ -59,13 +65,25 @@ async def _serve(config: Path | None, speed: float, as_json: bool) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, stop.set)
+    wanted = {id(agent): _address(agent) for agent in world.agents if not agent.wants_free_port}
     async with serve(world) as door:
+        for agent in world.agents:
+            if wanted.get(id(agent), _address(agent)) != _address(agent):
+                typer.echo(
+                    f"obscale: {wanted[id(agent)]} is taken, perhaps by another sandbox; its "
+                    f"agent listens at {_address(agent)}",
+                    err=True,
+                )
         if as_json:
             typer.echo(json.dumps(door.ready))
             sys.stdout.flush()
         else:
             _show(door.ready, speed)
         await stop.wait()
+
+
+def _address(agent: "Agent") -> str:
+    return f"{agent.ip}:{agent.port}"
 
 
 def _log_requests() -> None:
