@@ -1,19 +1,34 @@
 """What can be read of cluster and target before anything is touched, for the rules to judge?
 
-Everything is read at the same time and each endpoint once. A fact that cannot be read becomes
-`Unread`; only a cluster of which nobody answers is an error.
+Everything is read at the same time and each endpoint once (`/time` five times for one reading). A
+fact that cannot be read becomes `Unread`; only a cluster of which nobody answers is an error. What
+depends on other members than the one that is asked has `PEER_SECONDS` of its own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Final, TypeVar
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.agent.clock import ClockReading
+from obscale.agent.clock import ClockReading, best_reading, compare_clocks
 from obscale.agent.cluster import ClusterClient
-from obscale.agent.models import ClusterInfo, Identity, ListedServer, ObInfo, Server, Zone
+from obscale.agent.models import (
+    AgentInfo,
+    ClusterInfo,
+    Dag,
+    HostInfo,
+    Identity,
+    ListedServer,
+    ObInfo,
+    Server,
+    Zone,
+)
 from obscale.errors import AgentError, AgentRefusedError, NotAuthorizedError, NotSupportedError
 from obscale.link import Link
 from obscale.order import Order
@@ -23,26 +38,59 @@ from obscale.rules.preflight.facts import (
     HOST_FACTS_MISSING,
     ClusterFacts,
     Facts,
+    PortState,
     TargetFacts,
     Unread,
+    asked_port,
 )
 
 T = TypeVar("T")
 
 MOST_CLOCKS: Final = 8
 """Member clocks compared; each costs five questions, and a wrong target clock shows against any."""
+CLOCK_READINGS: Final = 5
+"""Questions for one clock reading; the quickest counts."""
+PEER_SECONDS: Final = 5.0
+"""What one silent member may cost: all are asked at the same time, each for so long at most."""
+
+PROBE_SECONDS: Final = 3.0
+"""Who neither accepts nor refuses a connection for so long is behind a firewall."""
 
 
-async def survey(link: Link, order: Order) -> Facts:
+@dataclass(frozen=True)
+class AgentTime:
+    """An agent's clock against ours, and its time zone."""
+
+    clock: ClockReading
+    utc_offset_seconds: float
+
+
+async def survey(
+    link: Link,
+    order: Order,
+    *,
+    earlier: HostInfo | None = None,
+    peer_seconds: float = PEER_SECONDS,
+) -> Facts:
     """Read all facts of an order.
+
+    Args:
+        link: Open connections.
+        order: What is asked for.
+        earlier: The target's machine as an earlier survey read it, at least ten seconds ago: what
+            has changed since is judged too.
+        peer_seconds: Longest wait for what depends on other members than the one that is asked.
 
     Raises:
         AgentError: No entry agent could be asked: unreachable, not obshell, or not authorised.
     """
     try:
         async with asyncio.TaskGroup() as reads:
-            cluster = reads.create_task(survey_cluster(link.cluster, link.target))
-            target = reads.create_task(survey_target(link.target))
+            cluster = reads.create_task(
+                survey_cluster(link.cluster, link.target, peer_seconds=peer_seconds)
+            )
+            target = reads.create_task(survey_target(link.target, earlier=earlier))
+            ports = reads.create_task(_ports(order))
     except* AgentError as failed:
         # Only the cluster's survey raises; the group has ended the target's reads before.
         raise failed.exceptions[0] from None
@@ -50,7 +98,7 @@ async def survey(link: Link, order: Order) -> Facts:
         node=order.node,
         batch=order.batch or (order.node,),
         cluster=cluster.result(),
-        target=target.result(),
+        target=replace(target.result(), ports=ports.result()),
         expected_name=link.spec.name,
         expected_id=link.spec.id,
         allow_new_zone=order.allow_new_zone,
@@ -59,29 +107,43 @@ async def survey(link: Link, order: Order) -> Facts:
     )
 
 
-async def survey_cluster(cluster: ClusterClient, target: AgentClient) -> ClusterFacts:
+async def survey_cluster(
+    cluster: ClusterClient, target: AgentClient, *, peer_seconds: float = PEER_SECONDS
+) -> ClusterFacts:
     """Read what the cluster's agents know.
+
+    Args:
+        cluster: Agents to ask.
+        target: The joining agent; it is no member whose clock counts.
+        peer_seconds: As for `survey`.
 
     Raises:
         AgentError: No entry agent could be asked.
     """
     # The first signed read settles who answers with these credentials; all else may fail.
-    ob_info = await cluster.ask(lambda agent: agent.read_ob_info())
+    info, ob_info = await cluster.ask(_introduce)
     entry = cluster.current
     async with asyncio.TaskGroup() as reads:
-        info = reads.create_task(_fact(entry.read_info()))
         status = reads.create_task(_fact(entry.read_status()))
         details = reads.create_task(_cluster_fact(entry.read_cluster_info()))
         parameters = reads.create_task(_cluster_fact(entry.read_parameters()))
         limit = reads.create_task(_cluster_fact(entry.read_unit_config_limit()))
+        unit_configs = reads.create_task(_cluster_fact(entry.read_unit_configs()))
+        pools = reads.create_task(_cluster_fact(entry.read_resource_pools()))
+        tenants = reads.create_task(_cluster_fact(entry.read_tenants()))
+        license_ = reads.create_task(_fact(entry.read_license()))
+        # The agent asks every member in its turn.
+        statistics = reads.create_task(
+            _cluster_fact(_within(peer_seconds, entry.read_statistics()))
+        )
         unfinished = reads.create_task(_fact(entry.read_unfinished_cluster_dags()))
         last = reads.create_task(_fact(entry.read_last_cluster_dag()))
-        clocks = reads.create_task(_clocks(cluster, ob_info, target))
+        times = reads.create_task(_times(cluster, ob_info, target, peer_seconds))
     known = details.result()
     return ClusterFacts(
         entry=str(entry.address),
         scheme=entry.address.scheme,
-        info=info.result(),
+        info=info,
         status=status.result(),
         ob_info=ob_info,
         cluster_info=known,
@@ -90,28 +152,58 @@ async def survey_cluster(cluster: ClusterClient, target: AgentClient) -> Cluster
         unit_config_limit=limit.result(),
         unfinished=unfinished.result(),
         last_dag=last.result(),
-        clocks=clocks.result(),
+        clocks={agent: _clock(told) for agent, told in times.result().items()},
+        utc_offsets_seconds={
+            agent: told.utc_offset_seconds
+            for agent, told in times.result().items()
+            if isinstance(told, AgentTime)
+        },
+        unit_configs=unit_configs.result(),
+        pools=pools.result(),
+        tenants=tenants.result(),
+        license=license_.result(),
+        statistics=statistics.result(),
     )
 
 
-async def survey_target(target: AgentClient) -> TargetFacts:
-    """Read what the joining agent knows; never raises an AgentError."""
+async def _introduce(agent: AgentClient) -> tuple[AgentInfo, ObInfo]:
+    # In this order: signing needs /info anyway, and the client remembers it.
+    return await agent.read_info(), await agent.read_ob_info()
+
+
+async def survey_target(target: AgentClient, *, earlier: HostInfo | None = None) -> TargetFacts:
+    """Read what the joining agent knows; never raises an AgentError.
+
+    Args:
+        target: The joining agent.
+        earlier: As for `survey`.
+    """
     address = target.address
     try:
         info = await target.read_info()
     except AgentError as error:
         gap = Unread(str(error), covered_by=AGENT_REACHABLE)
         return TargetFacts(
-            str(address), address.scheme, gap, gap, gap, gap, gap, gap, signed_read=gap
+            address=str(address),
+            scheme=address.scheme,
+            info=gap,
+            status=gap,
+            host=gap,
+            unfinished=gap,
+            last_dag=gap,
+            clock=gap,
+            signed_read=gap,
+            ob_info=gap,
+            utc_offset_seconds=gap,
         )
-    status, host, unfinished, last, clock = await asyncio.gather(
+    status, host, (unfinished, signed), last, ob_info, told = await asyncio.gather(
         _fact(target.read_status()),
         _fact(target.read_host_info(), covered_by=HOST_FACTS_MISSING),
-        _fact(target.read_unfinished_agent_dags()),
+        _unfinished(target),
         _fact(target.read_last_agent_dag()),
-        _fact(target.read_clock()),
+        _fact(target.read_ob_info()),
+        _fact(_read_time(target)),
     )
-    signed = await _signed(target.read_unfinished_agent_dags)
     return TargetFacts(
         address=str(address),
         scheme=address.scheme,
@@ -120,8 +212,11 @@ async def survey_target(target: AgentClient) -> TargetFacts:
         host=host,
         unfinished=unfinished,
         last_dag=last,
-        clock=clock,
+        clock=_clock(told),
         signed_read=signed,
+        ob_info=ob_info,
+        utc_offset_seconds=told if isinstance(told, Unread) else told.utc_offset_seconds,
+        host_before=earlier,
     )
 
 
@@ -152,40 +247,109 @@ def _server(row: ListedServer) -> Server:
     )
 
 
-async def _clocks(
-    cluster: ClusterClient, ob_info: ObInfo, target: AgentClient
-) -> dict[str, ClockReading | Unread]:
+async def _times(
+    cluster: ClusterClient, ob_info: ObInfo, target: AgentClient, peer_seconds: float
+) -> dict[str, AgentTime | Unread]:
     members = [
         AgentAddress(row.ip, row.port, cluster.current.address.scheme)
         for row in ob_info.agent_info
         if row.identity is Identity.CLUSTER_AGENT
     ]
     asked = [m for m in members if m != target.address][:MOST_CLOCKS]
-    readings = await asyncio.gather(*(_fact(cluster.add(m).read_clock()) for m in asked))
-    return dict(zip(map(str, asked), readings, strict=True))
+    told = await asyncio.gather(
+        *(_fact(_within(peer_seconds, _read_time(cluster.add(member)))) for member in asked)
+    )
+    return dict(zip(map(str, asked), told, strict=True))
 
 
-async def _signed(read: Callable[[], Awaitable[object]]) -> str | Unread:
-    """Prove the credentials by a signed read; a refusal is an answer, silence is not."""
+async def _read_time(agent: AgentClient) -> AgentTime:
+    """Read an agent's clock and time zone from the same five answers."""
+    readings = []
+    for _ in range(CLOCK_READINGS):
+        sent_seconds, started = time.time(), time.monotonic()
+        moment = await agent.read_time()
+        received_seconds = sent_seconds + time.monotonic() - started
+        readings.append(compare_clocks(sent_seconds, received_seconds, moment.timestamp()))
+    zone = moment.utcoffset()
+    # The client lets no time without its zone pass.
+    return AgentTime(best_reading(readings), zone.total_seconds() if zone else 0.0)
+
+
+def _clock(told: AgentTime | Unread) -> ClockReading | Unread:
+    return told if isinstance(told, Unread) else told.clock
+
+
+async def _ports(order: Order) -> dict[int, PortState]:
+    """Try the ports of the new observer; not on loopback, where simulated agents only pretend."""
+    ip = order.node.agentInfo.ip
     try:
-        await read()
+        if ip_address(ip).is_loopback:
+            return {}
+    except ValueError:  # no IP at all is the business of `ip-literal`
+        return {}
+    asked = {asked_port(order.node, name) for name in ("rpc_port", "mysql_port")}
+    ports = sorted(port for port in asked if port)
+    states = await asyncio.gather(*(knock(ip, port) for port in ports))
+    return dict(zip(ports, states, strict=True))
+
+
+async def knock(ip: str, port: int, seconds: float = PROBE_SECONDS) -> PortState:
+    """Open a connection to a port and close it again; nothing is sent on it.
+
+    Args:
+        ip: Literal IP.
+        port: TCP port.
+        seconds: Longest wait.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            _, writer = await asyncio.open_connection(ip, port)
+    except ConnectionRefusedError:
+        return PortState.FREE
+    except (OSError, OverflowError):  # a time limit is an OSError; a port may be out of range
+        return PortState.SILENT
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return PortState.TAKEN
+
+
+async def _unfinished(
+    target: AgentClient,
+) -> tuple[tuple[Dag, ...] | Unread, str | Unread]:
+    """Read the local DAGs, which proves the credentials too: a refusal is an answer, silence not.
+
+    Returns:
+        The DAGs, and `ok`, `refused: …` or why it is not known.
+    """
+    try:
+        return await target.read_unfinished_agent_dags(), "ok"
     except NotAuthorizedError as error:
-        return f"refused: {error.message}"
-    except AgentRefusedError:
-        return "ok"
+        return Unread(str(error)), f"refused: {error.message}"
+    except AgentRefusedError as error:
+        return Unread(str(error)), "ok"
     except AgentError as error:
-        return Unread(str(error))
-    return "ok"
+        return Unread(str(error)), Unread(str(error))
 
 
-def _cluster_fact(reading: Awaitable[T]) -> Coroutine[None, None, T | Unread]:
+async def _within(seconds: float, reading: Awaitable[T]) -> T | Unread:
+    """Read for so long at most; the request itself is given up with it."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await reading
+    except TimeoutError:
+        return Unread(f"no answer within {seconds:g} s")
+
+
+def _cluster_fact(reading: Awaitable[T | Unread]) -> Coroutine[None, None, T | Unread]:
     return _fact(reading, covered_by=CLUSTER_FACTS_MISSING)
 
 
-async def _fact(reading: Awaitable[T], *, covered_by: str = "") -> T | Unread:
+async def _fact(reading: Awaitable[T | Unread], *, covered_by: str = "") -> T | Unread:
     try:
-        return await reading
+        told = await reading
     except NotSupportedError as error:
         return Unread(str(error), supported=False, covered_by=covered_by)
     except AgentError as error:
         return Unread(str(error), covered_by=covered_by)
+    return replace(told, covered_by=covered_by) if isinstance(told, Unread) else told

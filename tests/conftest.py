@@ -15,11 +15,19 @@ from obscale.agent.models import (
     ClusterInfo,
     Dag,
     Disk,
+    HostBasics,
     HostInfo,
     ObInfo,
     Parameter,
     UnitConfigLimit,
     Zone,
+)
+from obscale.agent.resources import (
+    ObserverStatistics,
+    ResourcePool,
+    Statistics,
+    TenantOverview,
+    UnitConfig,
 )
 from obscale.rules.asked import AgentInfoSpec, NodeSpec
 from obscale.rules.preflight.facts import ClusterFacts, Facts, TargetFacts, Unread
@@ -58,7 +66,14 @@ PARAMETERS = {
     "syslog_level": ("CLUSTER", "STRING", "WDIAG"),
     "max_syslog_file_count": ("CLUSTER", "INT", "0"),
     "freeze_trigger_percentage": ("TENANT", "INT", "20"),
+    "enable_upgrade_mode": ("CLUSTER", "BOOL", "False"),
+    "major_freeze_duty_time": ("TENANT", "MOMENT", "02:00"),
+    "mysql_port": ("CLUSTER", "INT", "2881"),
+    "high_priority_net_thread_count": ("CLUSTER", "INT", "0"),
 }
+DEPLOYED = {"memory_limit", "system_memory", "log_disk_size", "datafile_size"}
+"""Started with other values than the default, which is `0M`."""
+STATIC = {"net_thread_count", "high_priority_net_thread_count"}
 
 
 def hash_of(path: str) -> str:
@@ -120,7 +135,8 @@ SPARE = AgentInfo(
 SPARE_STATUS = AgentStatus.model_validate({"agent": {"ip": "10.0.0.4"}, "state": 2})
 SPARE_HOST = HostInfo.model_validate(
     {
-        "cpuInfo": {"logicalCores": 16},
+        "os": {"os": '"centos"', "version": '"7"'},
+        "cpuInfo": {"logicalCores": 16, "modelName": "Xeon Platinum 8269CY"},
         "basic": {"hostType": "kvm"},
         "disks": [disk("/").model_dump(by_alias=True)],
         "memoryInfo": {
@@ -132,6 +148,9 @@ SPARE_HOST = HostInfo.model_validate(
     }
 )
 SPARE_CLOCK = ClockReading(0.004, 0.001)
+EAST_OF_UTC = 8 * 3600.0
+NOON = datetime.now(UTC).replace(hour=4, minute=0, second=0, microsecond=0)
+"""Twelve o'clock in the cluster's time zone: far from its daily merge."""
 ENTRY = AgentInfo(
     ip="10.0.0.1",
     port=2886,
@@ -165,6 +184,43 @@ CLUSTER = ClusterInfo.model_validate(
     }
 )
 UNIT_LIMIT = UnitConfigLimit(min_memory=2, min_cpu=1)
+UNITS = tuple(
+    UnitConfig(
+        unit_config_id=number,
+        name=name,
+        min_cpu=cpu,
+        max_cpu=cpu,
+        memory_size=memory * GIB,
+        log_disk_size=log * GIB,
+    )
+    for number, name, cpu, memory, log in ((1, "sys_unit", 1, 2, 2), (1001, "u_app", 2, 4, 12))
+)
+POOLS = tuple(
+    ResourcePool(
+        id=number,
+        name=name,
+        zone_list="zone1;zone2;zone3",
+        unit_num=1,
+        unit_config_id=number,
+        tenant_id=tenant,
+    )
+    for number, name, tenant in ((1, "sys_pool", 1), (1001, "p_app", 1002))
+)
+TENANTS = tuple(
+    TenantOverview(
+        tenant_id=number,
+        tenant_name=name,
+        locality=", ".join(f"FULL{{1}}@zone{n}" for n in (1, 2, 3)),
+    )
+    for number, name in ((1, "sys"), (1002, "app"))
+)
+STATISTICS = Statistics(
+    hosts=tuple(
+        SPARE_HOST.model_copy(update={"basic": HostBasics(host_hash=hash_of(f"10.0.0.{n}"))})
+        for n in (1, 2, 3)
+    ),
+    instances=tuple(ObserverStatistics(type="oceanbase-ce") for _ in (1, 2, 3)),
+)
 
 
 @dataclass
@@ -200,6 +256,8 @@ class PreflightWorld:
                 "name": name,
                 "scope": scope,
                 "data_type": kind,
+                "edit_level": "STATIC_EFFECTIVE" if name in STATIC else "DYNAMIC_EFFECTIVE",
+                "default_value": "0M" if name in DEPLOYED else value,
                 "ob_parameters": [
                     {"svr_ip": f"10.0.0.{n}", "svr_port": 2882, "value": value} for n in (1, 2, 3)
                 ],
@@ -215,6 +273,21 @@ class PreflightWorld:
             f"10.0.0.{n}:2886": ClockReading(0.001 * n, 0.001) for n in (1, 2, 3)
         }
     )
+    units: Any = UNITS
+    pools: Any = POOLS
+    tenants: Any = TENANTS
+    license: Any = None
+    statistics: Any = STATISTICS
+    utc_offset: Any = EAST_OF_UTC
+    utc_offsets: Any = field(
+        default_factory=lambda: {f"10.0.0.{n}:2886": EAST_OF_UTC for n in (1, 2, 3)}
+    )
+    listed: Any = None
+    """None: the target lists itself alone."""
+    host_before: Any = None
+    ports: Any = field(default_factory=dict)
+    now: Any = NOON
+    judged_at: Any = None
 
     def ask(self, **configs: str) -> Self:
         """Add or change start options."""
@@ -308,6 +381,12 @@ class PreflightWorld:
                 unfinished=self.unfinished,
                 last_dag=self.last_dag,
                 clocks=self.clocks,
+                utc_offsets_seconds=self.utc_offsets,
+                unit_configs=self.units,
+                pools=self.pools,
+                tenants=self.tenants,
+                license=self.license,
+                statistics=self.statistics,
             ),
             target=TargetFacts(
                 address=node.address,
@@ -319,12 +398,17 @@ class PreflightWorld:
                 last_dag=self.local_dag,
                 clock=self.clock,
                 signed_read=self.signed_read,
+                ob_info=self.listed or alone(self.ip, self.port),
+                utc_offset_seconds=self.utc_offset,
+                host_before=self.host_before,
+                ports=self.ports,
             ),
             expected_name=self.expected[0],
             expected_id=self.expected[1],
             allow_new_zone=self.allow_new_zone,
             has_target_password=self.password,
-            now=datetime.now(UTC),
+            now=self.now,
+            judged_at=self.judged_at,
         )
 
     def judge(self, profile: str = "prod") -> Findings:
@@ -334,6 +418,12 @@ class PreflightWorld:
     def finding(self, rule: str, profile: str = "prod") -> Finding:
         """Give the gravest finding of one rule."""
         return next(f for f in self.judge(profile).by_weight() if f.rule == rule)
+
+
+def alone(ip: str, port: int) -> ObInfo:
+    """What an agent of no cluster lists: itself."""
+    row = {"ip": ip, "port": port, "identity": "SINGLE"}
+    return ObInfo.model_validate({"agent_info": [row], "obcluster_info": {}})
 
 
 def scale_out_dag(target_log: str, *, number: int = 7, state: str = "FAILED") -> Dag:

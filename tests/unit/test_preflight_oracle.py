@@ -127,26 +127,30 @@ ROWS = {
     ),
     "13 6G/2G": (
         lambda w, d: w.ask(memory_limit="6G", system_memory="2G"),
-        {"mem-tenant-headroom": BLOCK, "mem-production-floor": WARN}, set(), False, False,
+        {"mem-tenant-headroom": BLOCK, "mem-production-floor": WARN, "spec-drift": WARN},
+        set(), False, False,
     ),
     "14 6G/2G with a smaller unit": (
         lambda w, d: w.ask(
             memory_limit="6G", system_memory="2G", __min_full_resource_pool_memory="2147483648"
         ),
-        {"mem-production-floor": WARN}, set(), True, True,
+        {"mem-production-floor": WARN, "spec-drift": WARN}, set(), True, True,
     ),
     "15 3G": (
         lambda w, d: w.drop("system_memory").ask(memory_limit="3G"),
-        {"mem-floor": BLOCK, "mem-tenant-headroom": BLOCK, "mem-production-floor": WARN},
+        {"mem-floor": BLOCK, "mem-tenant-headroom": BLOCK, "mem-production-floor": WARN,
+         "spec-drift": WARN, "units-fit": WARN},
         set(), False, False,
     ),
     "16 all of it for the system": (
         lambda w, d: w.ask(system_memory="16G"),
-        {"mem-tenant-headroom": BLOCK, "mem-system-ratio": BLOCK}, set(), False, False,
+        {"mem-tenant-headroom": BLOCK, "mem-system-ratio": BLOCK, "units-fit": WARN},
+        set(), False, False,
     ),
     "17 system_memory 512M": (
         lambda w, d: w.ask(system_memory="512M"),
-        {"mem-system-vs-hidden": BLOCK, "log-disk-ratio": WARN}, set(), False, False,
+        {"mem-system-vs-hidden": BLOCK, "log-disk-ratio": WARN, "spec-drift": WARN},
+        set(), False, False,
     ),
     "18 80G": (
         lambda w, d: w.ask(memory_limit="80G"),
@@ -155,7 +159,8 @@ ROWS = {
     ),
     "19 24M for 24G": (
         lambda w, d: w.ask(log_disk_size="24M"),
-        {"log-disk-min": BLOCK_OR_WARN, "log-disk-ratio": WARN}, set(), False, True,
+        {"log-disk-min": BLOCK_OR_WARN, "log-disk-ratio": WARN, "units-fit": WARN,
+         "spec-drift": WARN}, set(), False, True,
     ),
     "20 500G": (
         lambda w, d: w.ask(datafile_size="500G"),

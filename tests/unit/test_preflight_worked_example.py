@@ -48,6 +48,10 @@ TABLE = {
     "clock-precision": ("pass", "pass"),
     "zone-balance": ("warn", "info"),
     "rebalance-impact": ("info", "info"),
+    "spec-drift": ("pass", "pass"),
+    "param-override-drift": ("pass", "pass"),
+    "param-omitted-vs-peers": ("pass", "pass"),
+    "units-fit": ("pass", "pass"),
 }
 BASE = {"disk-same-mount", "zone-balance"}
 

@@ -184,6 +184,10 @@ def cluster_facts_missing(facts: Facts) -> Verdict:
         "/obcluster/info": cluster.cluster_info,
         "/obcluster/parameters": cluster.parameters,
         "/obcluster/unit-config-limit": cluster.unit_config_limit,
+        "/obcluster/statistics": cluster.statistics,
+        "/units/config": cluster.unit_configs,
+        "/resource-pools": cluster.pools,
+        "/tenants/overview": cluster.tenants,
     }
     unread = {path: gap for path, gap in gaps.items() if isinstance(gap, Unread)}
     if not unread:
@@ -191,7 +195,7 @@ def cluster_facts_missing(facts: Facts) -> Verdict:
     reasons = dict.fromkeys(gap.reason for gap in unread.values())
     return unknown(
         f"{', '.join(unread)}: {'; '.join(reasons)}",
-        "all three",
+        "all of them",
         "ask a newer agent of the same cluster first"
         if any(not gap.supported for gap in unread.values())
         else "see why the cluster's database does not answer",

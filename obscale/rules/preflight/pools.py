@@ -33,7 +33,7 @@ DATA_PER_MEMORY: Final = 3
 SMALLEST_STEP: Final = GIB
 
 
-def _log_bytes(facts: Facts) -> int | Unread:
+def log_bytes(facts: Facts) -> int | Unread:
     """What the log pool will take, in bytes."""
     size = size_of(facts.configs, "log_disk_size")
     if size is not None:
@@ -44,7 +44,7 @@ def _log_bytes(facts: Facts) -> int | Unread:
     return need_of(disks.log_share).upper_bytes(disks.redo)
 
 
-def _data_bytes(facts: Facts) -> int | Unread:
+def data_bytes(facts: Facts) -> int | Unread:
     """What the data file will take, in bytes."""
     size = size_of(facts.configs, "datafile_size")
     if size is not None:
@@ -66,7 +66,7 @@ def _data_bytes(facts: Facts) -> int | Unread:
 )
 def log_disk_min(facts: Facts) -> Verdict:
     """Below one unit it is nearly always a slip: 24M for 24G."""
-    size = _log_bytes(facts)
+    size = log_bytes(facts)
     if isinstance(size, Unread):
         return unknown(size, f"≥ {render_bytes(SMALL_LOG)}")
     measured = render_bytes(size)
@@ -91,7 +91,7 @@ def log_disk_min(facts: Facts) -> Verdict:
 )
 def log_disk_ratio(facts: Facts) -> Verdict:
     """Three times the memory for units; a node that joins has no log disk of the sys tenant."""
-    size, memory = _log_bytes(facts), memory_asked(facts)
+    size, memory = log_bytes(facts), memory_asked(facts)
     if isinstance(size, Unread):
         return unknown(size)
     if memory.for_units is None or memory.system is None:
@@ -125,7 +125,7 @@ def log_disk_ratio(facts: Facts) -> Verdict:
 )
 def datafile_min(facts: Facts) -> Verdict:
     """2 GiB."""
-    size = _data_bytes(facts)
+    size = data_bytes(facts)
     needed = f"≥ {render_bytes(SMALLEST_DATAFILE)}"
     if isinstance(size, Unread):
         return unknown(size, needed)
@@ -144,7 +144,7 @@ def datafile_min(facts: Facts) -> Verdict:
 )
 def datafile_ratio(facts: Facts) -> Verdict:
     """The volume of data decides; it grows online."""
-    size, limit = _data_bytes(facts), memory_asked(facts).limit
+    size, limit = data_bytes(facts), memory_asked(facts).limit
     if isinstance(size, Unread):
         return unknown(size)
     if limit is None:

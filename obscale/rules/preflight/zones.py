@@ -216,7 +216,7 @@ def zone_balance(facts: Facts) -> Verdict:
     before = {zone.name: len(zone.servers) for zone in topology}
     if facts.node.zone not in before:
         return not_applicable("a new zone begins empty")
-    joining = Counter(node.zone for node in facts.batch or (facts.node,))
+    joining = Counter(node.zone for node in facts.joining())
     after = {name: count + joining[name] for name, count in before.items()}
     measured = f"{_row(before)} becomes {_row(after)}"
     spread, was = _spread(after), _spread(before)
