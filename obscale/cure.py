@@ -36,6 +36,9 @@ LOOK_AGAIN_SECONDS: Final = 1.0
 MOST_SENDINGS: Final = 5
 """Times one operation is sent, each only after a look that showed it was not taken."""
 
+CHANGED_MEANWHILE: Final = "Gorm.NoRowAffected"
+"""Somebody wrote the DAG's row in the same instant. Source: ob/agent/service/task/dag.go."""
+
 ReadDag = Callable[[], Awaitable[Dag]]
 
 
@@ -230,7 +233,10 @@ async def _send(
             if _moved(before, await read()):
                 say(f"recover.under_way dag={before.id} reason={str(refused)!r}")
                 return
+            if not (refused.transient or getattr(refused, "code", "") == CHANGED_MEANWHILE):
+                raise
             failed = refused
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
         else:
             return
     raise failed or AssertionError(MOST_SENDINGS)

@@ -1,0 +1,126 @@
+"""Is one operation sent once, also where its answer is lost or somebody else was quicker?"""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from obscale import cure
+from obscale.agent.models import Dag, Operator
+from obscale.errors import AgentRefusedError, AgentUnreachableError, OutcomeUnknownError
+
+SHORT = timedelta(milliseconds=20)
+
+
+def dag(state="FAILED", operator="RUN", times=1):
+    sub_task = {"execute_times": times}
+    return Dag.model_validate(
+        {
+            "id": "17",
+            "dag_id": 7,
+            "stage": 1,
+            "max_stage": 9,
+            "state": state,
+            "operator": operator,
+            "nodes": [{"name": "x", "sub_tasks": [sub_task]}],
+        }
+    )
+
+
+class Agent:
+    """Answers operations and reads from two lists; the last entry of each stays."""
+
+    def __init__(self, operations, reads):
+        self.operations, self.reads, self.sent = operations, reads, 0
+
+    async def operate(self):
+        """Take or refuse an operation."""
+        self.sent += 1
+        ending = self.operations.pop(0) if len(self.operations) > 1 else self.operations[0]
+        if ending is not None:
+            raise ending
+
+    async def read(self):
+        """Show the DAG."""
+        shown = self.reads.pop(0) if len(self.reads) > 1 else self.reads[0]
+        if isinstance(shown, Exception):
+            raise shown
+        return shown
+
+
+async def send(agent):
+    told = []
+    await cure._send(agent.operate, agent.read, dag(), Operator.RETRY, told.append)
+    return told
+
+
+def lost():
+    return OutcomeUnknownError("read timeout", header_expires_at=datetime.now(UTC) + SHORT)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Look again at once."""
+    monkeypatch.setattr(cure, "LOOK_AGAIN_SECONDS", 0.005)
+
+
+async def test_an_accepted_operation_is_sent_once():
+    """No error means accepted."""
+    agent = Agent([None], [dag()])
+
+    await send(agent)
+
+    assert agent.sent == 1
+
+
+@pytest.mark.parametrize(
+    "now", [dag("READY"), dag("RUNNING"), dag("SUCCEED"), dag(times=3)], ids=str
+)
+async def test_a_lost_answer_is_not_sent_again_where_the_dag_moved(now):
+    """READY, at work, done, or failed once more: the first sending was taken."""
+    agent = Agent([lost()], [dag(), AgentUnreachableError("away"), now])
+
+    await send(agent)
+
+    assert agent.sent == 1
+
+
+async def test_a_lost_answer_is_sent_again_only_after_it_can_no_longer_arrive():
+    """The DAG did not move until the header expired: then, and only then, once more."""
+    expires = datetime.now(UTC) + SHORT
+    agent = Agent([OutcomeUnknownError("lost", header_expires_at=expires), None], [dag()])
+
+    await send(agent)
+
+    assert agent.sent == 2
+    assert datetime.now(UTC) > expires
+
+
+async def test_somebody_who_was_quicker_is_not_contradicted():
+    """Refused because it is no longer FAILED: it is under way, which is what was wanted."""
+    refused = AgentRefusedError("not failed", code="Task.Dag.Operator.RetryNotFailedDag")
+    agent = Agent([refused], [dag("RUNNING")])
+
+    told = await send(agent)
+
+    assert agent.sent == 1
+    assert any("under_way" in line for line in told)
+
+
+async def test_a_refusal_that_asking_again_cannot_cure_is_raised_at_once():
+    """A wrong password is not presented a second time."""
+    agent = Agent([AgentRefusedError("no", code="Security.Authentication.X")], [dag()])
+
+    with pytest.raises(AgentRefusedError, match="no"):
+        await send(agent)
+
+    assert agent.sent == 1
+
+
+async def test_a_refusal_that_may_pass_is_raised_after_bounded_sendings():
+    """The DAG stays as it is, and every sending is refused: the refusal is the answer."""
+    agent = Agent([AgentRefusedError("no", code="Gorm.NoRowAffected")], [dag()])
+
+    with pytest.raises(AgentRefusedError, match="no"):
+        await send(agent)
+
+    assert agent.sent == cure.MOST_SENDINGS
