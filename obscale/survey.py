@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Final, TypeVar
 
@@ -264,15 +264,17 @@ async def _times(
 
 async def _read_time(agent: AgentClient) -> AgentTime:
     """Read an agent's clock and time zone from the same five answers."""
-    readings = []
-    for _ in range(CLOCK_READINGS):
-        sent_seconds, started = time.time(), time.monotonic()
-        moment = await agent.read_time()
-        received_seconds = sent_seconds + time.monotonic() - started
-        readings.append(compare_clocks(sent_seconds, received_seconds, moment.timestamp()))
-    zone = moment.utcoffset()
-    # The client lets no time without its zone pass.
-    return AgentTime(best_reading(readings), zone.total_seconds() if zone else 0.0)
+    answers = [await _ask_time(agent) for _ in range(CLOCK_READINGS)]
+    # The client lets no time without its zone pass, so an offset is always there.
+    zone = answers[-1][1].utcoffset() or timedelta(0)
+    return AgentTime(best_reading(reading for reading, _ in answers), zone.total_seconds())
+
+
+async def _ask_time(agent: AgentClient) -> tuple[ClockReading, datetime]:
+    sent_seconds, started = time.time(), time.monotonic()
+    moment = await agent.read_time()
+    received_seconds = sent_seconds + time.monotonic() - started
+    return compare_clocks(sent_seconds, received_seconds, moment.timestamp()), moment
 
 
 def _clock(told: AgentTime | Unread) -> ClockReading | Unread:
