@@ -7,6 +7,7 @@ from typing import TypeVar
 from obscale.agent.models import Dag
 from obscale.errors import AgentError, DagFailedError, DagRolledBackError, ObscaleError
 from obscale.link import Link
+from obscale.rules.asked import ClusterSpec
 from obscale.rules.case import Case
 from obscale.rules.consequences import Remedy
 from obscale.rules.diagnosis import Diagnosis, diagnose
@@ -58,16 +59,18 @@ async def read_case(link: Link, dag_id: str) -> Case:
     )
 
 
-def error_of(dag: Dag, diagnosis: Diagnosis | None, cluster_name: str) -> ObscaleError | None:
+def error_of(
+    dag: Dag, diagnosis: Diagnosis | None, cluster: str | ClusterSpec
+) -> ObscaleError | None:
     """Give the error a DAG's end stands for, with the diagnosis in it; None where it is done.
 
     Args:
         dag: As it ended.
         diagnosis: Of this end; None where it could not be made.
-        cluster_name: For the next command.
+        cluster: Name of a stored connection, or the cluster written out; for the next command.
     """
     found = f". Diagnosis [{diagnosis.cause}]: {diagnosis.title}" if diagnosis else ""
-    hint = f"{diagnosis.advice}. {_command(diagnosis, cluster_name)}" if diagnosis else ""
+    hint = f"{diagnosis.advice}. {_command(diagnosis, cluster)}" if diagnosis else ""
     if dag.is_undone:
         return DagRolledBackError(
             f"DAG {dag.id} ended SUCCEED with operator ROLLBACK: the scale-out was undone, "
@@ -111,7 +114,8 @@ def _consequences(diagnosis: Diagnosis | None) -> str:
     return "".join(f". {line}" for line in operated)
 
 
-def _command(diagnosis: Diagnosis, cluster_name: str) -> str:
+def _command(diagnosis: Diagnosis, cluster: str | ClusterSpec) -> str:
+    named = cluster if isinstance(cluster, str) else "SPEC"
     flags = {Remedy.RETRY: "--retry", Remedy.ROLLBACK: "--roll-back"}
     safe = [
         flags[choice.operator]
@@ -120,7 +124,7 @@ def _command(diagnosis: Diagnosis, cluster_name: str) -> str:
     ]
     if not safe:
         return "The DAG keeps the cluster's lock" if diagnosis.choice(Remedy.RETRY) else ""
-    return f"obscale recover {cluster_name} {diagnosis.dag_id} {'|'.join(safe)}"
+    return f"obscale recover {named} {diagnosis.dag_id} {'|'.join(safe)}"
 
 
 async def _or_none(reading: Awaitable[T]) -> T | None:

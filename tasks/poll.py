@@ -51,7 +51,7 @@ async def poll(order: Order, submitted: Submitted) -> Dag | None:
         await learn_members(link.cluster, link.target.address, say)
         dag = await watch_dag(link, order, submitted.dag_id)
         diagnosis = None if dag.is_done else await diagnosed(link, dag.id)
-    if failed := error_of(dag, diagnosis, order.cluster_name):
+    if failed := error_of(dag, diagnosis, order.cluster):
         raise failed
     return dag
 

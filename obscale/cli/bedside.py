@@ -127,7 +127,7 @@ async def see_off(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRepor
     diagnosis = None if dag.is_done else await examine(bedside.link, dag.id)
     if diagnosis:
         show_diagnosis(console, diagnosis)
-    if failed := error_of(dag, diagnosis, bedside.order.cluster_name):
+    if failed := error_of(dag, diagnosis, bedside.order.cluster):
         raise failed
     report = await _verified(bedside, dag)
     show_ladder(console, report)

@@ -267,3 +267,37 @@ async def test_what_is_called_a_dead_end_really_strands_the_target(ward, name):
         assert found.recommended is Remedy.HAND_OVER
         with pytest.raises(DagFailedError, match="is not: "):
             await passing(world, roll_back(link, found, PATIENCE, saw=saw, say=lambda _text: None))
+
+
+async def test_a_retry_of_a_half_rolled_back_dag_really_adds_no_server(build_world, asker):
+    """The zone could not be deleted yet: RETRY then ends SUCCEED without the server; refused."""
+    world = build_world(delete_server_seconds=500)
+    world.play(Fault.fail_stage(10))
+    await asker(world).scale_out(zone="zone9")
+    world.advance(90)
+    transport = in_process(world)
+
+    def client(ip):
+        return AgentClient(AgentAddress(ip, 2886), root_password=ROOT, transport=transport)
+
+    async with ClusterClient([client(ENTRIES[0])]) as cluster, client("127.0.1.4") as target:
+        link = Link(cluster, target, ClusterSpec(endpoints=ENTRIES), None)
+        dag = world.clusters[0].dags[-1]
+        await cluster.current.operate_dag(dag.generic_id(), Operator.ROLLBACK)
+        world.advance(60)
+
+        found = await examine(link, dag.generic_id())
+        await cluster.current.operate_dag(dag.generic_id(), Operator.RETRY)
+        world.advance(200)
+
+    assert found.cause == "half-rolled-back"
+    assert found.recommended is Remedy.ROLLBACK
+    assert "without any server added" in found.choice(R).dead_end
+    assert target_is_no_member(world)
+
+
+def target_is_no_member(world):
+    """Neither a server that stays nor an agent row of the target."""
+    cluster, target = world.clusters[0], world.agent(TARGET)
+    serving = [s for s in cluster.servers if s.agent is target and not s.deleting]
+    return not serving and target.identity != "CLUSTER AGENT"

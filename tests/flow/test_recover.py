@@ -152,7 +152,7 @@ async def test_hold_leaves_the_dag_untouched_and_says_what_each_choice_does(stag
     assert (main_dag(scene).state, main_dag(scene).operator) == ("FAILED", "RUN")
     assert "Diagnosis [observer-died]" in str(error)
     assert "destroys: the observer process" in str(error)
-    assert f"obscale recover obcluster {main_dag(scene).generic_id()}" in str(error)
+    assert f"obscale recover SPEC {main_dag(scene).generic_id()}" in str(error)
     report = scene.report
     assert report.diagnosis.recommended is Remedy.HAND_OVER
     assert {c.operator for c in report.diagnosis.choices} == set(Remedy)
