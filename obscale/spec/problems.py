@@ -43,6 +43,7 @@ _ADVICE: Final = {
     "endpoints": "list at least one cluster agent, e.g. ['10.0.0.1:2886']",
     "agentInfo": "write {ip: 10.0.0.4, port: 2886}",
     "ip": "write the IP of the agent that is to join, e.g. 10.0.0.4",
+    "port": "write the port of that agent, e.g. 2886",
     "zone": "name the zone, e.g. zone2",
     "profile": "write prod or lab",
     "overrides": "list {rule, reason, until} for each accepted finding",

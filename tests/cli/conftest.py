@@ -1,0 +1,248 @@
+"""A served world beside the test, and the real command: in this process, or in one of its own."""
+
+import asyncio
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from obscale.cli import main
+from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
+
+PROGRAM = [sys.executable, "-m", "obscale.cli"]
+LONGEST_SECONDS = 300
+ROOT_CANARY = "canary-root-5e1f"
+AGENT_CANARY = "canary-agent-77c2"
+CONFIGS = {
+    "mysql_port": "2881",
+    "rpc_port": "2882",
+    "memory_limit": "16G",
+    "system_memory": "8G",
+    "log_disk_size": "24G",
+    "datafile_size": "24G",
+}
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands on standard error."""
+        return self.err.splitlines()
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error object of --json."""
+        return json.loads(self.out)["error"]
+
+
+class Served:
+    """A world that answers on real sockets, from a thread of its own, on ports nobody else has."""
+
+    def __init__(self, config: WorldConfig, speed: float) -> None:
+        self.world = World(config, clock=ScaledClock(speed=speed))
+        self._loop = asyncio.new_event_loop()
+        self._opened = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
+        self._thread.start()
+        assert self._opened.wait(30)
+
+    async def _run(self) -> None:
+        self._stop = asyncio.Event()
+        async with serve(self.world) as door:
+            self.door = door
+            self._opened.set()
+            await self._stop.wait()
+
+    def close(self) -> None:
+        """Stop listening and end the thread."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        self._loop.close()
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        """Addresses and passwords."""
+        return self.door.ready
+
+    @property
+    def posts(self) -> list[str]:
+        """What was written to any agent."""
+        return [r.target for r in self.world.requests if r.method != "GET"]
+
+    def request(self, spares: int = 1, **configs: str) -> dict[str, Any]:
+        """Give the documented sample request for this world, start options changed."""
+        cluster = self.ready["clusters"][0]
+        return {
+            "cluster": {
+                "endpoints": [
+                    f"{self.door.scheme}://{a['ip']}:{a['port']}" for a in cluster["agents"]
+                ],
+                "password": {"env": "OBSCALE_TEST_ROOT"},
+                "name": cluster["name"],
+                "id": cluster["id"],
+            },
+            "nodes": [
+                {
+                    "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
+                    "zone": f"zone{at + 1}",
+                    "targetAgentPassword": {"env": "OBSCALE_TEST_AGENT"},
+                    "obConfigs": CONFIGS | configs,
+                }
+                for at, spare in enumerate(self.ready["spares"][:spares])
+            ],
+        }
+
+
+@pytest.fixture(scope="session")
+def open_world() -> Iterator[Callable[..., Served]]:
+    """Give a function that serves a world until the end of the session."""
+    opened: list[Served] = []
+
+    def open_one(*faults: Fault, speed: float = 40, **changes: Any) -> Served:
+        plain = default_config()
+        clusters = tuple(
+            c.model_copy(update={"root_password": ROOT_CANARY}) for c in plain.clusters
+        )
+        spares = tuple(s.model_copy(update={"agent_password": AGENT_CANARY}) for s in plain.spares)
+        basis = {"clusters": clusters, "spares": spares, "port": 0, "faults": faults}
+        opened.append(Served(plain.model_copy(update=basis | changes), speed))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture(scope="session")
+def quiet_world(open_world) -> Served:
+    """A world to which nobody writes: its request log must stay as it is."""
+    return open_world()
+
+
+@pytest.fixture
+def obscale(monkeypatch) -> Callable[..., Ended]:
+    """Give the command line, entered by its own door, in this process."""
+
+    def run(*words: str | Path) -> Ended:
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["obscale", *map(str, words)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
+        known = dict(os.environ)
+        try:
+            with (
+                redirect_stdout(out),
+                redirect_stderr(err),
+                pytest.raises(SystemExit) as ended,
+            ):
+                main()
+        finally:
+            # Prefect's settings, which obscale puts there, are not for the next test.
+            os.environ.clear()
+            os.environ.update(known)
+        return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+    monkeypatch.setenv("OBSCALE_TEST_ROOT", ROOT_CANARY)
+    monkeypatch.setenv("OBSCALE_TEST_AGENT", AGENT_CANARY)
+    return run
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory) -> Path:
+    """One home of Prefect for all runs of the session: only the first start is slow."""
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture(scope="session")
+def environment(prefect_home) -> dict[str, str]:
+    """What a process of its own finds in its environment."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "OBSCALE_"))}
+    return kept | {
+        "PREFECT_HOME": str(prefect_home),
+        "OBSCALE_TEST_ROOT": ROOT_CANARY,
+        "OBSCALE_TEST_AGENT": AGENT_CANARY,
+        "NO_COLOR": "1",
+        "COLUMNS": "120",
+    }
+
+
+@pytest.fixture(scope="session")
+def run_program(environment) -> Callable[..., Ended]:
+    """Give the command line as a process of its own, without a terminal."""
+
+    def run(*words: str | Path, **extra: str) -> Ended:
+        done = subprocess.run(
+            [*PROGRAM, *map(str, words)],
+            env=environment | extra,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def start_program(environment) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Give a function that starts the command line and leaves it running."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str | Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*PROGRAM, *map(str, words)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A terminal of its own, so to speak: a signal to the group is a Ctrl-C.
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def write(tmp_path) -> Callable[..., Path]:
+    """Give a function that writes a request into a file."""
+
+    def to_file(request: object, name: str = "request.yaml") -> Path:
+        path = tmp_path / name
+        if isinstance(request, bytes):
+            path.write_bytes(request)
+        else:
+            path.write_text(request if isinstance(request, str) else json.dumps(request))
+        return path
+
+    return to_file
+
+
+@pytest.fixture
+def canaries() -> tuple[str, ...]:
+    """The secrets of every world and request of these tests."""
+    return ROOT_CANARY, AGENT_CANARY

@@ -1,0 +1,172 @@
+"""Does every trouble on the way to an agent end with exit 3, and one line with agent and cause?
+
+A handshake that fails leaves its socket to the garbage collector (asyncio does, not obscale), so
+these run in a process of their own.
+"""
+
+import http.server
+import json
+import socket
+import ssl
+import threading
+
+import pytest
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """Some other product that answers everything with a page."""
+
+    def do_GET(self):
+        """Answer."""
+        body = b"<html><body>Welcome to nginx</body></html>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def html_server():
+    """Address of a server that speaks HTML."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def closed_port():
+    """Address at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def tls_world(open_world):
+    """A world that speaks TLS only."""
+    return open_world(tls=True)
+
+
+def asked_at(world, *endpoints: str) -> dict:
+    """The sample request, with other agents to ask."""
+    request = world.request()
+    request["cluster"]["endpoints"] = list(endpoints)
+    return request
+
+
+def says(ended, agent: str, *parts: str) -> None:
+    """One line names agent and cause."""
+    assert ended.code == 3, ended.err
+    assert ended.out == ""
+    assert len(ended.lines) == 1, ended.err
+    assert ended.err.startswith(f"obscale: {agent}")
+    for part in parts:
+        assert part in ended.err
+
+
+def entry_of(world) -> str:
+    """`ip:port` of the first agent of a world's cluster."""
+    agent = world.ready["clusters"][0]["agents"][0]
+    return f"{agent['ip']}:{agent['port']}"
+
+
+def test_a_page_instead_of_an_answer_is_told(obscale, write, quiet_world, html_server):
+    """Another product at the agent's address is not taken for obshell."""
+    ended = obscale("plan", write(asked_at(quiet_world, html_server)))
+
+    says(ended, html_server, "read info")
+
+
+def test_a_refused_connection_is_told(obscale, write, quiet_world, closed_port):
+    """Nobody listens there."""
+    ended = obscale("plan", write(asked_at(quiet_world, closed_port)))
+
+    says(ended, closed_port, "no connection", "check that obshell runs there")
+
+
+def test_plain_http_behind_https_is_told(run_program, write, quiet_world):
+    """The line says which word to change."""
+    entry = entry_of(quiet_world)
+
+    ended = run_program("plan", write(asked_at(quiet_world, f"https://{entry}")))
+
+    says(ended, entry, "speaks plain HTTP", f"write http://{entry}")
+
+
+def test_tls_behind_http_is_told(obscale, write, tls_world):
+    """An agent that hangs up on plain HTTP most likely speaks TLS."""
+    entry = entry_of(tls_world)
+
+    ended = obscale("plan", write(asked_at(tls_world, f"http://{entry}")))
+
+    says(ended, entry, "write https://")
+
+
+def test_an_untrusted_certificate_is_told(run_program, write, tls_world):
+    """The line says what is missing: the CA file."""
+    ended = run_program("plan", write(asked_at(tls_world, f"https://{entry_of(tls_world)}")))
+
+    says(ended, entry_of(tls_world), "certificate is not trusted", "CA file")
+
+
+def test_a_ca_file_that_is_none_is_bad_input(obscale, write, tls_world, tmp_path):
+    """A missing CA file is a fault of the request, not of the agent."""
+    request = tls_world.request()
+    request["cluster"]["tls"] = {"ca_file": str(tmp_path / "nowhere.pem")}
+
+    ended = obscale("plan", write(request))
+
+    assert ended.code == 2
+    assert len(ended.lines) == 1
+    assert "nowhere.pem" in ended.err
+
+
+def test_a_trusted_certificate_is_enough(obscale, write, tls_world):
+    """With the right CA file the same world is planned."""
+    request = tls_world.request()
+    request["cluster"]["tls"] = {"ca_file": str(tls_world.door.ca_path)}
+    ssl.create_default_context(cafile=tls_world.door.ca_path)
+
+    ended = obscale("plan", write(request), "--json")
+
+    assert json.loads(ended.out)["ready"] is True
+    assert ended.code == 0
+
+
+def test_a_wrong_root_password_is_told_and_not_shown(
+    obscale, write, quiet_world, monkeypatch, canaries
+):
+    """The agent's refusal is told with its code; neither password is."""
+    monkeypatch.setenv("OBSCALE_TEST_ROOT", "canary-wrong")
+
+    ended = obscale("plan", write(quiet_world.request()))
+
+    says(ended, entry_of(quiet_world), "refused")
+    assert not any(secret in ended.err for secret in (*canaries, "canary-wrong"))
+
+
+def test_with_json_trouble_is_one_object_and_nothing_else(obscale, write, quiet_world, closed_port):
+    """A script finds agent, cause and code."""
+    ended = obscale("plan", "--json", write(asked_at(quiet_world, closed_port)))
+
+    assert (ended.code, ended.err) == (3, "")
+    assert json.loads(ended.out).keys() == {"error"}
+    assert ended.error["kind"] == "unreachable"
+    assert ended.error["agent"] == closed_port
+    assert ended.error["exit_code"] == 3
+
+
+def test_one_dead_agent_of_three_is_no_trouble(obscale, write, quiet_world, closed_port):
+    """The next one is asked."""
+    ended = obscale(
+        "plan", "--json", write(asked_at(quiet_world, closed_port, entry_of(quiet_world)))
+    )
+
+    assert ended.code == 0
