@@ -102,7 +102,9 @@ async def stage(monkeypatch) -> AsyncIterator[Callable[..., Any]]:
     doors = []
 
     async def open_stage(config: WorldConfig | None = None, speed: float = 40.0) -> Stage:
-        world = World(config or default_config(), clock=ScaledClock(speed=speed))
+        # Ports of the operating system's choice: no other world on this machine can be met.
+        chosen = (config or default_config()).model_copy(update={"port": 0})
+        world = World(chosen, clock=ScaledClock(speed=speed))
         opening = serve(world)
         door = await opening.__aenter__()
         doors.append(opening)

@@ -1,5 +1,6 @@
 """Does the flow end as promised: states, report, artifacts, and what reached the cluster?"""
 
+import asyncio
 import json
 from uuid import UUID
 
@@ -19,14 +20,21 @@ from obscale.sandbox import Fault
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def last_run():
-    """Give the newest flow run with its task runs, in the order they started."""
+async def last_run(task_runs):
+    """Give the newest flow run with its task runs, in the order they started.
+
+    Prefect records task runs a moment after they end, so this waits until all of them have.
+    """
     async with get_client() as client:
         runs = await client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
         wanted = FlowRunFilter(id={"any_": [runs[0].id]})
-        tasks = await client.read_task_runs(
-            flow_run_filter=wanted, sort=TaskRunSort.EXPECTED_START_TIME_ASC
-        )
+        for _ in range(200):
+            tasks = await client.read_task_runs(
+                flow_run_filter=wanted, sort=TaskRunSort.EXPECTED_START_TIME_ASC
+            )
+            if len(tasks) >= task_runs and all(task.state.is_final() for task in tasks):
+                break
+            await asyncio.sleep(0.1)
         return runs[0], sorted(tasks, key=lambda run: run.expected_start_time)
 
 
@@ -59,7 +67,7 @@ async def test_a_run_is_four_named_task_runs_with_artifacts(stage):
 
     report = await scene.scale_out()
 
-    run, tasks = await last_run()
+    run, tasks = await last_run(4)
     assert [task.name.split()[0] for task in tasks] == ["preflight", "submit", "poll", "verify"]
     assert run.name == f"scale-out {report.target.split(':')[0]} to zone2 of obcluster"
     shown = await artifacts_of(run.id)
@@ -109,7 +117,7 @@ async def test_a_dag_failing_at_stage_5_names_stage_agent_and_last_log(stage, re
     assert any(f"{a['ip']}:{a['port']}" in str(error) for a in scene.ready["clusters"][0]["agents"])
     assert scene.report.outcome == "failed"
     assert scene.report.stages[4].state == "FAILED"
-    _, tasks = await last_run()
+    _, tasks = await last_run(3)
     assert [task.state_name for task in tasks] == ["Completed", "Completed", "Failed"]
 
 
