@@ -4,6 +4,8 @@ from importlib.metadata import version
 
 import pytest
 
+from obscale.rules.preflight.registry import RULES
+
 SHOWN_AT_THE_START = ("prefect", "fastapi", "httpx", "pydantic", "cryptography", "obshell")
 NAMED_AT_THE_END = {
     "test_sealing_vectors.py": "published vectors, client side",
@@ -31,3 +33,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.section(f"{title}: {len(rows)}")
         for name, outcome in sorted(rows):
             terminalreporter.line(f"{outcome:<7}{name.removeprefix('test_')}")
+    cases = sum(
+        "test_preflight_" in report.nodeid and report.when == "call"
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+    )
+    if cases:
+        terminalreporter.section(f"preflight: {len(RULES)} rules in {cases} cases")

@@ -235,7 +235,10 @@ class PreflightWorld:
     port: int = 2886
     zone: str = "zone2"
     allow_new_zone: bool = False
+    before: list[NodeSpec] = field(default_factory=list)
+    """Nodes of the same request that stand before this one."""
     others: list[NodeSpec] = field(default_factory=list)
+    """Those that stand behind it."""
     password: bool = False
     schemes: tuple[str, str] = ("https", "https")
     expected: tuple[str | None, int | None] = ("obcluster", 1)
@@ -364,7 +367,7 @@ class PreflightWorld:
         node = self.node()
         return Facts(
             node=node,
-            batch=(node, *self.others),
+            batch=(*self.before, node, *self.others),
             cluster=ClusterFacts(
                 entry="10.0.0.1:2886",
                 scheme=self.schemes[0],
