@@ -151,8 +151,8 @@ def render_diagnosis(diagnosis: Diagnosis) -> str:
             else "safe"
             if choice.safe
             else "may destroy others' data",
-            choice.dead_end or choice.does,
-            choice.destroys,
+            _literal(choice.dead_end or choice.does),
+            _literal(choice.destroys),
         )
         for choice in diagnosis.choices
     ]
@@ -162,10 +162,15 @@ def render_diagnosis(diagnosis: Diagnosis) -> str:
             f"DAG {diagnosis.dag_id} for {diagnosis.target}, stage {place.stage}/{place.max_stage} "
             f"{place.node} on {place.agent}. Recommended: **{diagnosis.recommended}**."
         ),
-        "\n".join(f"- {line}" for line in diagnosis.evidence),
+        "\n".join(f"- {_literal(line)}" for line in diagnosis.evidence),
         _table(("choice", "safe?", "what it does, or why not", "destroys"), choices),
     ]
     return "\n\n".join(parts)
+
+
+def _literal(text: str) -> str:
+    """Keep what an agent said, say an HTML page, from being read as a tag."""
+    return text.replace("<", "&lt;")
 
 
 def _findings(findings: Sequence[Finding]) -> str:

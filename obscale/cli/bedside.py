@@ -43,7 +43,7 @@ ClusterName = Annotated[
 ]
 DagId = Annotated[
     str | None,
-    typer.Argument(metavar="[DAG]", help="Id of the DAG; left out: the newest scale-out."),
+    typer.Argument(metavar="DAG", help="Id of the DAG; left out: the newest scale-out."),
 ]
 SPEC_ENDINGS: Final = {".yaml", ".yml", ".json"}
 

@@ -87,7 +87,8 @@ def _choices(case: Case, cause: Cause) -> Iterator[Choice]:
         yield weigh_rollback(case)
     elif case.dag.is_undone and case.own is not None and not case.own.is_undone:
         yield weigh_rollback(case)
-    yield Choice(operator=Remedy.HAND_OVER, safe=True, does=cause.by_hand)
+    does = cause.by_hand.replace("<home>", case.home)
+    yield Choice(operator=Remedy.HAND_OVER, safe=True, does=does)
 
 
 def _evidence(case: Case) -> Iterator[str]:

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from obscale.agent.models import AgentInfo, AgentStatus, Dag, HostInfo, Operator, State, Zone
+from obscale.report import render_diagnosis
 from obscale.rules.case import Case, Phase, subject_of
 from obscale.rules.causes import CAUSES
 from obscale.rules.consequences import DEAD_ENDS, Remedy, dead_end_of
@@ -370,6 +371,24 @@ def test_a_rollback_names_all_it_takes_back():
     destroys = found.choice(Remedy.ROLLBACK).destroys
     for part in ("ocs.all_agent", "ALTER SYSTEM DELETE SERVER", "observer process", "rm -rf"):
         assert destroys.count(part) == 1
+
+
+def test_the_page_repeats_what_agents_said_without_obeying_it():
+    """A log line that looks like HTML stays readable in the form and the report."""
+    found = diagnose(case(main(6, "ERROR: <html>502</html>"), local(6)))
+
+    page = render_diagnosis(found)
+
+    assert "&lt;html>502" in page
+    assert "<html>" not in page
+    assert all(f"| {choice.does}" in page for choice in found.choices)
+
+
+def test_the_home_is_named_as_the_target_names_it():
+    """A person reads the path, not a placeholder."""
+    does = diagnose(case(main(5, DIED), local(5))).choice(Remedy.HAND_OVER).does
+
+    assert "/home/admin/oceanbase/log/observer.log" in does
 
 
 def test_a_failed_gate_of_the_target_is_no_failure():
