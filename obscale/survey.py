@@ -71,6 +71,7 @@ async def survey(
     *,
     earlier: HostInfo | None = None,
     peer_seconds: float = PEER_SECONDS,
+    knocking: bool = True,
 ) -> Facts:
     """Read all facts of an order.
 
@@ -80,6 +81,7 @@ async def survey(
         earlier: The target's machine as an earlier survey read it, at least ten seconds ago: what
             has changed since is judged too.
         peer_seconds: Longest wait for what depends on other members than the one that is asked.
+        knocking: Whether the new observer's ports are tried from here.
 
     Raises:
         AgentError: No entry agent could be asked: unreachable, not obshell, or not authorised.
@@ -90,7 +92,7 @@ async def survey(
                 survey_cluster(link.cluster, link.target, peer_seconds=peer_seconds)
             )
             target = reads.create_task(survey_target(link.target, earlier=earlier))
-            ports = reads.create_task(_ports(order))
+            ports = reads.create_task(_ports(order, knocking=knocking))
     except* AgentError as failed:
         # Only the cluster's survey raises; the group has ended the target's reads before.
         raise failed.exceptions[0] from None
@@ -281,11 +283,11 @@ def _clock(told: AgentTime | Unread) -> ClockReading | Unread:
     return told if isinstance(told, Unread) else told.clock
 
 
-async def _ports(order: Order) -> dict[int, PortState]:
+async def _ports(order: Order, *, knocking: bool) -> dict[int, PortState]:
     """Try the ports of the new observer; not on loopback, where simulated agents only pretend."""
     ip = order.node.agentInfo.ip
     try:
-        if ip_address(ip).is_loopback:
+        if not knocking or ip_address(ip).is_loopback:
             return {}
     except ValueError:  # no IP at all is the business of `ip-literal`
         return {}

@@ -1,5 +1,7 @@
 """Does the survey read a simulated cluster as the rules need it, and name what it cannot read?"""
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -11,11 +13,11 @@ from obscale.errors import AgentProtocolError, AgentUnreachableError, NotAuthori
 from obscale.link import EnvironmentVault, connected
 from obscale.order import Order
 from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.rules.preflight.facts import Facts, Unread
+from obscale.rules.preflight.facts import Facts, PortState, Unread
 from obscale.rules.preflight.registry import judge
-from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
-from obscale.sandbox.config import AgentConfig
-from obscale.survey import survey
+from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
+from obscale.sandbox.config import AgentConfig, DiskConfig, HostConfig
+from obscale.survey import PEER_SECONDS, knock, survey
 
 SAMPLE = {
     "mysql_port": "2881",
@@ -34,7 +36,9 @@ async def look(monkeypatch) -> AsyncIterator[Look]:
     """Give a function that surveys a world for its first spare; the world closes with the test."""
     async with AsyncExitStack() as stack:
 
-        async def survey_world(*, faults=(), root=None, cut=0, **changes: Any) -> Facts:
+        async def survey_world(
+            *, faults=(), root=None, cut=0, earlier=None, **changes: Any
+        ) -> Facts:
             config = default_config().model_copy(update=changes)
             world = World(config, clock=ScaledClock(speed=30))
             ready = (await stack.enter_async_context(serve(world))).ready
@@ -58,7 +62,7 @@ async def look(monkeypatch) -> AsyncIterator[Look]:
                 batch=(node,),
             )
             async with connected(order, EnvironmentVault()) as link:
-                return await survey(link, order)
+                return await survey(link, order, earlier=earlier)
 
         yield survey_world
 
@@ -82,14 +86,21 @@ async def test_everything_the_rules_need_is_read(look):
     cluster, target = facts.cluster, facts.target
     told = [cluster.info, cluster.ob_info, cluster.cluster_info, cluster.topology]
     told += [cluster.parameters, cluster.unit_config_limit, cluster.unfinished, cluster.last_dag]
+    told += [cluster.unit_configs, cluster.pools, cluster.tenants, cluster.statistics]
     told += [target.info, target.status, target.host, target.unfinished, target.clock]
+    told += [target.ob_info, target.utc_offset_seconds]
     assert not [fact for fact in told if isinstance(fact, Unread)]
     assert target.signed_read == "ok"
+    assert cluster.license is None
     assert len(cluster.clocks) == 3
+    assert set(cluster.utc_offsets_seconds.values()) == {target.utc_offset_seconds} == {28_800.0}
     assert all(isinstance(reading, ClockReading) for reading in cluster.clocks.values())
     findings = judge(facts, "prod")
     assert not findings.blockers
     assert {f.rule for f in findings.warnings} == {"disk-same-mount", "zone-balance"}
+    assert not findings.count("unknown")
+    for rule in ("os-match", "disk-drift", "spec-drift", "units-fit", "tz-match"):
+        assert findings.of_rule(rule)[0].answer == "pass"
 
 
 async def test_a_silent_target_is_a_finding_not_an_error(look):
@@ -173,3 +184,87 @@ async def test_a_clock_that_is_wrong_is_measured(look):
 
     assert finding.answer == "block"
     assert "ahead" in finding.measured
+
+
+async def test_what_changed_since_an_earlier_look_is_judged(look):
+    """Somebody filled the disk between two looks at it."""
+    before = await look()
+    full = HostConfig(disks=(DiskConfig(used="100G"),))
+
+    facts = await look(spares=(AgentConfig(host=full),), earlier=before.target.host)
+
+    assert judge(before, "prod").of_rule("disk-recent-usage")[0].answer == "n-a"
+    assert judge(facts, "prod").of_rule("disk-recent-usage")[0].answer == "warn"
+
+
+async def test_a_target_without_rights_is_refused_by_the_read_that_is_made_anyway(look):
+    """No question is asked twice to prove a password."""
+    facts = await look(spares=(AgentConfig(agent_password="spare-secret"),))
+
+    assert facts.target.signed_read.startswith("refused: ")
+    assert isinstance(facts.target.unfinished, Unread)
+
+
+def thirty_servers():
+    """Three zones of ten, on real sockets."""
+    zones = [{"name": f"zone{n}", "agents": 10} for n in (1, 2, 3)]
+    return WorldConfig.model_validate({"clusters": [{"zones": zones}], "spares": 1})
+
+
+async def survey_served(monkeypatch, world, door, **options):
+    """Survey the world behind an open door for its spare."""
+    cluster, spare = door.ready["clusters"][0], door.ready["spares"][0]
+    monkeypatch.setenv(ROOT, cluster["root_password"])
+    where = AgentInfoSpec(ip=spare["ip"], port=spare["port"])
+    node = NodeSpec(agentInfo=where, zone="zone2", obConfigs=SAMPLE)
+    spec = ClusterSpec(
+        endpoints=tuple(f"{agent['ip']}:{agent['port']}" for agent in cluster["agents"][:3]),
+        password=SecretName(env=ROOT),
+        name=cluster["name"],
+        id=cluster["id"],
+    )
+    order = Order(cluster=spec, node=node, batch=(node,))
+    async with connected(order, EnvironmentVault()) as link, asyncio.timeout(60):
+        return await survey(link, order, **options)
+
+
+async def test_each_endpoint_is_asked_once_however_large_the_cluster(monkeypatch):
+    """Thirty servers, one question each at most; five for a clock."""
+    world = World(thirty_servers(), clock=ScaledClock(speed=60))
+    async with serve(world) as door:
+        facts = await survey_served(monkeypatch, world, door)
+
+        asked = Counter((r.agent, r.target.partition("?")[0]) for r in world.requests)
+
+    assert len(facts.cluster.servers()) == 30
+    clocks = {agent: n for (agent, path), n in asked.items() if path == "/api/v1/time"}
+    assert set(clocks.values()) == {5}
+    assert len(clocks) == len(facts.cluster.clocks) + 1
+    assert {n for (_, path), n in asked.items() if path != "/api/v1/time"} == {1}
+
+
+async def test_a_member_that_swallows_questions_costs_one_short_wait(monkeypatch):
+    """It is asked at the same time as all others, and given up by itself."""
+    world = World(thirty_servers(), clock=ScaledClock(speed=60))
+    async with serve(world) as door:
+        member = door.ready["clusters"][0]["agents"][1]
+        silent = f"{member['ip']}:{member['port']}"
+        world.play(Fault.black_hole(silent))
+
+        facts = await survey_served(monkeypatch, world, door, peer_seconds=0.4)
+
+    waited = {a: r.reason for a, r in facts.cluster.clocks.items() if isinstance(r, Unread)}
+    assert waited == {silent: "no answer within 0.4 s"}
+    assert PEER_SECONDS <= 5
+    assert not isinstance(facts.cluster.statistics, Unread)
+    assert judge(facts, "prod").of_rule("port-open-probe")[0].measured.endswith(silent)
+
+
+async def test_a_port_somebody_listens_on_is_told_from_a_free_one():
+    """One connection, nothing sent."""
+    async with await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        taken = await knock("127.0.0.1", port)
+
+    assert taken is PortState.TAKEN
+    assert await knock("127.0.0.1", port) is PortState.FREE
