@@ -161,7 +161,8 @@ BAD = {
     ),
     "a port that is none": (
         SHORT.replace("port: 2886", "port: abc"),
-        "node.yaml:2: agentInfo.port: must be a whole number, not the text 'abc'",
+        ("node.yaml:2: agentInfo.port: must be a whole number, not the text 'abc'; "
+        "write the port of that agent, e.g. 2886"),
     ),
     "a low port": (
         SHORT.replace("port: 2886", "port: 80"),
