@@ -156,7 +156,6 @@ PATIENT = "Unauthorized: Should use oceanbase_password to verify: agent password
 
 R, B, H = Remedy.RETRY, Remedy.ROLLBACK, Remedy.HAND_OVER
 TABLE = [
-    # what stands there, cause, safe remedies, recommended
     ("slow-observer", case(main(5, SLOW), local(5, "RUNNING")), {R, H}, R),
     ("slow-observer", case(main(5, SLOW), local(6)), {R, H}, R),
     ("directory-not-empty", case(main(4, NOT_EMPTY), local(3, made=(), last=NOT_EMPTY)), {H}, H),
