@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -74,7 +75,9 @@ def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending
     asyncio.run(_resolve_names(orders, vault))
     reach_prefect()
     where = Whereabouts(str(spec))
-    signal.signal(signal.SIGTERM, _terminated)
+    # Only the main thread may hear signals; from another one, the process is not ours to end.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         return asyncio.run(run_all(orders, Console(stderr=as_json), where))
     except Exception as error:

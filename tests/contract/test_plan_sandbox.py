@@ -123,6 +123,7 @@ def applied(monkeypatch):
         return [(None, 0, None)]
 
     monkeypatch.setattr(apply_command, "run_all", run_all)
+    monkeypatch.setattr(apply_command, "reach_prefect", lambda: None)
     return orders
 
 

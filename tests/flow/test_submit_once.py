@@ -41,7 +41,7 @@ async def test_two_runs_at_once_for_one_target_make_one_dag(stage):
 
 async def test_two_targets_at_once_never_share_the_lock(stage):
     """For two targets one joins; the other waits for the lock, then joins too: two DAGs in all."""
-    scene = await stage()
+    scene = await stage(speed=6)
     other = scene.ready["spares"][1]
     waits = Patience(
         lock_wait_seconds=60, poll_seconds=0.1, steady_seconds=0.2, lost_answer_seconds=5
