@@ -4,21 +4,26 @@ import asyncio
 import io
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from obscale.cli import main
+from obscale.cli.prefect_at_home import SERVER_SETTINGS
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 
 PROGRAM = [sys.executable, "-m", "obscale.cli"]
+PREFECT = [sys.executable, "-m", "prefect"]
 LONGEST_SECONDS = 300
 ROOT_CANARY = "canary-root-5e1f"
 AGENT_CANARY = "canary-agent-77c2"
@@ -163,18 +168,70 @@ def obscale(monkeypatch) -> Callable[..., Ended]:
     return run
 
 
-@pytest.fixture(scope="session")
-def prefect_home(tmp_path_factory) -> Path:
-    """One home of Prefect for all runs of the session: only the first start is slow."""
-    return tmp_path_factory.mktemp("prefect")
+def os_environment() -> dict[str, str]:
+    """This process's environment, without what other tests and people say to Prefect."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "OBSCALE_"))}
 
 
 @pytest.fixture(scope="session")
-def environment(prefect_home) -> dict[str, str]:
+def new_home(tmp_path_factory) -> Callable[[], Path]:
+    """Give a function that makes a home for one Prefect; the slow making of a database is shared.
+
+    No two servers use one home: on one SQLite file they would wait for each other.
+    """
+    template = tmp_path_factory.mktemp("prefect-template")
+    subprocess.run(
+        [*PREFECT, "server", "database", "upgrade", "-y"],
+        env=os_environment() | {"PREFECT_HOME": str(template)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=LONGEST_SECONDS,
+        check=True,
+    )
+
+    def make() -> Path:
+        return shutil.copytree(template, tmp_path_factory.mktemp("prefect") / "home")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def server_home(new_home) -> Path:
+    """The home of the team's server."""
+    return new_home()
+
+
+@pytest.fixture(scope="session")
+def server_url(server_home) -> Iterator[str]:
+    """Where the Prefect server of a team answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    url = f"http://127.0.0.1:{port}/api"
+    server = subprocess.Popen(
+        [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port],
+        env=os_environment() | SERVER_SETTINGS | {"PREFECT_HOME": str(server_home)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    pause = threading.Event()
+    for _ in range(LONGEST_SECONDS * 10):
+        assert server.poll() is None, "the server ended"
+        with suppress(httpx.TransportError):
+            if httpx.get(f"{url}/health", trust_env=False).is_success:
+                break
+        pause.wait(0.1)
+    yield url
+    server.terminate()
+    server.wait(60)
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory) -> dict[str, str]:
     """What a process of its own finds in its environment."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "OBSCALE_"))}
-    return kept | {
-        "PREFECT_HOME": str(prefect_home),
+    return os_environment() | {
+        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect-client")),
         "OBSCALE_TEST_ROOT": ROOT_CANARY,
         "OBSCALE_TEST_AGENT": AGENT_CANARY,
         "NO_COLOR": "1",
@@ -206,10 +263,10 @@ def start_program(environment) -> Iterator[Callable[..., subprocess.Popen[str]]]
     """Give a function that starts the command line and leaves it running."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*words: str | Path) -> subprocess.Popen[str]:
+    def start(*words: str | Path, **extra: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [*PROGRAM, *map(str, words)],
-            env=environment,
+            env=environment | extra,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

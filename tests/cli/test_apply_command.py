@@ -40,10 +40,10 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def verified(open_world, written, run_program, tmp_path_factory):
+def verified(open_world, written, run_program, new_home):
     """The run that goes well: begun first, beside the others, because it waits most of its time."""
     world = open_world()
-    home = tmp_path_factory.mktemp("prefect-of-its-own")
+    home = new_home()
     request = written(world.request())
     ended = []
     runner = threading.Thread(
@@ -63,20 +63,21 @@ def verified(open_world, written, run_program, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def failed(open_world, written, run_program):
+def failed(open_world, written, run_program, server_url):
     """Two nodes, the first of which fails at stage 5."""
     world = open_world(Fault.fail_stage(5, text="observer died of thirst"))
-    return world, run_program("apply", written(world.request(spares=2)), "--yes", "--json")
+    request = written(world.request(spares=2))
+    return world, run_program("apply", request, "--yes", "--json", PREFECT_API_URL=server_url)
 
 
 def test_a_blocked_run_names_measured_and_needed_and_posts_nothing(
-    open_world, written, run_program
+    open_world, written, run_program, server_url
 ):
     """Exit 1 for more memory and more disk than there is; the request log holds no POST."""
     world = open_world()
     request = written(world.request(memory_limit="80G", datafile_size="500G"))
 
-    ended = run_program("apply", request, "--yes", "--json")
+    ended = run_program("apply", request, "--yes", "--json", PREFECT_API_URL=server_url)
 
     told = json.loads(ended.out)
     line = ended.lines[-1]
@@ -131,7 +132,7 @@ def test_of_several_nodes_none_is_begun_unless_all_are_ready(obscale, open_world
     assert world.posts == []
 
 
-def test_a_cluster_out_of_reach_is_exit_3(quiet_world, written, run_program):
+def test_a_cluster_out_of_reach_is_exit_3(quiet_world, written, run_program, server_url):
     """The line names the agent and the cause."""
     request = quiet_world.request()
     with socket.socket() as probe:
@@ -139,7 +140,9 @@ def test_a_cluster_out_of_reach_is_exit_3(quiet_world, written, run_program):
         nobody = f"127.0.0.1:{probe.getsockname()[1]}"
         request["cluster"]["endpoints"] = [nobody]
 
-        ended = run_program("apply", written(request), "--yes", "--json")
+        ended = run_program(
+            "apply", written(request), "--yes", "--json", PREFECT_API_URL=server_url
+        )
 
     assert ended.code == 3, ended.err
     assert ended.lines[-1].startswith(f"obscale: {nobody}: ")
@@ -186,15 +189,19 @@ def test_prefect_out_of_order_is_one_line(quiet_world, written, run_program, set
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ("number", "code", "word", "own_server"),
+    [(signal.SIGINT, 130, "interrupted", True), (signal.SIGTERM, 143, "terminated", False)],
     ids=["ctrl-c", "sigterm"],
 )
-def test_ended_by_hand_it_says_what_goes_on(open_world, written, start_program, number, code, word):
-    """Ctrl-C, which reaches Prefect's server too, ends at once and names the DAG that goes on."""
+def test_ended_by_hand_it_says_what_goes_on(
+    open_world, written, start_program, new_home, server_url, number, code, word, own_server
+):
+    """Ctrl-C, which reaches a server of the run's own too, names the DAG that goes on."""
+    prefect = {"PREFECT_HOME": str(new_home())}
+    prefect |= {} if own_server else {"PREFECT_API_URL": server_url}
     world = open_world(speed=1)
     request = written(world.request())
-    run = start_program("apply", request, "--yes")
+    run = start_program("apply", request, "--yes", **prefect)
     looked = threading.Event()
     for _ in range(LONGEST_SECONDS * 10):
         if any(re.search(r"/task/dag/\d", r.target) for r in list(world.world.requests)):
@@ -227,12 +234,12 @@ def test_a_verified_run_is_exit_0(verified):
     assert world.posts == ["/api/v1/ob/scale_out"]
 
 
-def test_no_secret_leaves_a_run_that_goes_well_or_fails(verified, failed, prefect_home, canaries):
+def test_no_secret_leaves_a_run_that_goes_well_or_fails(verified, failed, server_home, canaries):
     """Neither password is in what was printed, in Prefect's database, or in stored results."""
     _, well, own_home = verified()
     _, ill = failed
 
-    for home in (own_home, prefect_home):
+    for home in (own_home, server_home):
         # The search itself works: what is no secret is found in the same files.
-        assert leaks(("scale-out",), home)
-    assert leaks(canaries, own_home, prefect_home, well.out, well.err, ill.out, ill.err) == []
+        assert leaks(("targetAgentPassword",), home)
+    assert leaks(canaries, own_home, server_home, well.out, well.err, ill.out, ill.err) == []
