@@ -1,11 +1,11 @@
 """`obscale demo`: the documented sample request, through the real flow, on a simulated cluster."""
 
 import asyncio
+import atexit
 import os
 import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
 import httpx
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from obscale.cli.ending import Exit, end_with, exit_code_of
-from obscale.cli.prefect_at_home import settle
+from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.errors import ObscaleError
 
 SAMPLE_CONFIGS: Final = {
@@ -63,12 +63,13 @@ async def _demo(ui: bool, speed: float) -> None:
         )
         if not ui:
             console.print(Text("starting Prefect (the very first time takes a moment) ..."))
+            await asyncio.to_thread(reach_prefect)
             report, error = await run_one(order, console)
         else:
-            async with _prefect_server(console) as address:
-                report, error = await run_one(order, console)
-                console.print(Text(f"look at the run: {address}/runs — Ctrl-C ends the demo"))
-                await asyncio.Event().wait()
+            address = await _prefect_server(console)
+            report, error = await run_one(order, console)
+            console.print(Text(f"look at the run: {address}/runs — Ctrl-C ends the demo"))
+            await asyncio.Event().wait()
     if error:
         typer.echo(f"obscale: {error}", err=True)
         raise typer.Exit(exit_code_of(error))
@@ -106,35 +107,50 @@ def _sample_words() -> str:
     return ", ".join(f"{key} {value}" for key, value in SAMPLE_CONFIGS.items())
 
 
-@asynccontextmanager
-async def _prefect_server(console: Console) -> AsyncIterator[str]:
-    """Run a Prefect server of the demo's own on a free port; gives its address."""
+async def _prefect_server(console: Console) -> str:
+    """Start a Prefect server of the demo's own on a free port; it ends with this program.
+
+    Returns:
+        Its address.
+
+    Raises:
+        ObscaleError: It does not come up.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     console.print(Text(f"starting a Prefect server at {address} ..."))
     os.environ["PREFECT_UI_API_URL"] = f"{address}/api"
-    server = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "prefect", "server", "start"),
-        *("--host", "127.0.0.1", "--port", str(port)),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
+    server = _start_server(str(port))
+    # Registered before Prefect is imported, so run after Prefect's own last words: without a server
+    # to hear them it would try again for a minute.
+    atexit.register(_stop, server)
+    await _wait_healthy(address, server)
+    os.environ["PREFECT_API_URL"] = f"{address}/api"
+    return address
+
+
+def _start_server(port: str) -> subprocess.Popen[bytes]:
+    program = [sys.executable, "-m", "prefect", "server", "start"]
+    return subprocess.Popen(  # noqa: S603 - this interpreter, and a number
+        [*program, "--host", "127.0.0.1", "--port", port],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # Ctrl-C is ours to hear first: the run still tells the server how it ended.
+        start_new_session=True,
     )
-    try:
-        await _wait_healthy(address, server)
-        os.environ["PREFECT_API_URL"] = f"{address}/api"
-        yield address
-    finally:
-        os.environ.pop("PREFECT_API_URL", None)
-        server.terminate()
-        await server.wait()
 
 
-async def _wait_healthy(address: str, server: asyncio.subprocess.Process) -> None:
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    server.wait()
+
+
+async def _wait_healthy(address: str, server: subprocess.Popen[bytes]) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         for _ in range(SERVER_START_SECONDS):
-            if server.returncode is not None:
+            if server.poll() is not None:
                 break
             try:
                 if (await client.get(f"{address}/api/health")).is_success:
