@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -261,6 +262,9 @@ def run_program(environment) -> Callable[..., Ended]:
 @pytest.fixture(scope="session")
 def start_program(environment) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Give a function that starts the command line and leaves it running."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Tests started in the background inherit deafness to Ctrl-C; their children shall hear it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     started: list[subprocess.Popen[str]] = []
 
     def start(*words: str | Path, **extra: str) -> subprocess.Popen[str]:

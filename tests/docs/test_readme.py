@@ -59,7 +59,8 @@ def test_a_console_block_of_the_readme_prints_what_it_shows(block, tmp_path):
     mark = "-- next --"
     script = "\n".join(f"{command}\necho '{mark}'" for command, _ in steps)
     environment = {
-        **os.environ,
+        # A make that runs these tests would make the README's own make speak of folders.
+        **{k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "120",
         "PREFECT_HOME": str(tmp_path / "prefect"),
