@@ -229,9 +229,10 @@ def vault_for(orders: tuple[Order, ...]) -> Vault:
 
     if not any(stored(order) for order in orders):
         return EnvironmentVault()
-    from obscale.cli.prefect_at_home import settle  # noqa: PLC0415
+    from obscale.cli.prefect_at_home import reach_prefect, settle  # noqa: PLC0415
 
     settle()
+    reach_prefect()
     from tasks.connection import PrefectVault  # noqa: PLC0415 - after the settings
 
     return PrefectVault()

@@ -50,7 +50,7 @@ def zone_name_syntax(facts: Facts) -> Verdict:
             if zone
             else "is empty",
             "a plain name",
-            "write it without",
+            "write it without" if zone else "name the zone the node joins",
             subject="zone",
         )
     topology = facts.cluster.topology
