@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Dag, Zone
+from obscale.rules.aftermath import ProofLine
 from obscale.rules.diagnosis import Diagnosis
-from obscale.rules.ladder import ProofLine
 from obscale.rules.preflight.finding import Finding
 
 SCHEMA_VERSION = 1

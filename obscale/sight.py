@@ -11,7 +11,7 @@ from obscale.agent.models import Zone
 from obscale.errors import AgentError, NotSupportedError
 from obscale.link import Link
 from obscale.rules.adoption import Sighting
-from obscale.rules.ladder import Aftermath
+from obscale.rules.aftermath import Aftermath
 from obscale.rules.preflight.facts import Unread
 from obscale.survey import zones_listed
 

@@ -15,8 +15,9 @@ from obscale.report import (
     server_rows,
     stage_rows,
 )
+from obscale.rules.aftermath import Rung
 from obscale.rules.diagnosis import Diagnosis
-from obscale.rules.ladder import Ladder, Rung
+from obscale.rules.ladder import Ladder
 from obscale.rules.preflight.registry import Findings
 from tasks.notes import Happening, artifact_key, listening, note_page, tell
 

@@ -12,7 +12,8 @@ from obscale.agent.models import Dag
 from obscale.errors import VerifyError
 from obscale.link import Link
 from obscale.order import Order
-from obscale.rules.ladder import Ladder, ProofLine, Rung, judge_ladder, still_waiting
+from obscale.rules.aftermath import ProofLine, Rung
+from obscale.rules.ladder import Ladder, judge_ladder, still_waiting
 from obscale.sight import look_after
 from tasks.connection import linked
 from tasks.notes import artifact_key, note_table, tell

@@ -25,10 +25,11 @@ from obscale.link import Link, Vault, cluster_connected, connected
 from obscale.order import Order, orders_of
 from obscale.report import ScaleOutReport, server_rows, stage_rows
 from obscale.rules.adoption import SCALE_OUT
+from obscale.rules.aftermath import Aftermath, Rung
 from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec
 from obscale.rules.case import subject_of
 from obscale.rules.diagnosis import Diagnosis
-from obscale.rules.ladder import Aftermath, Ladder, Rung
+from obscale.rules.ladder import Ladder
 from obscale.rules.progress import Change
 from obscale.settings import Patience
 from obscale.sight import look_after

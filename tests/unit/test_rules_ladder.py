@@ -5,15 +5,9 @@ import dataclasses
 import pytest
 
 from obscale.agent.models import AgentInfo, AgentStatus, Dag, ListedAgent, Parameter, Zone
+from obscale.rules.aftermath import Aftermath, ProofAnswer, Rung
 from obscale.rules.asked import AgentInfoSpec, NodeSpec
-from obscale.rules.ladder import (
-    Aftermath,
-    ProofAnswer,
-    Rung,
-    judge_ladder,
-    same_value,
-    still_waiting,
-)
+from obscale.rules.ladder import judge_ladder, same_value, still_waiting
 
 VERSION = "4.3.5.2_102000092025042111"
 ASKED = {
