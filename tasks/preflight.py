@@ -8,9 +8,10 @@ from typing import Final
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from obscale.agent.models import Zone
+from obscale.agent.models import HostInfo, Stats, Zone
 from obscale.errors import PreflightError
 from obscale.order import Order
+from obscale.rules.preflight.facts import Unread
 from obscale.rules.preflight.finding import Answer, Finding
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.rules.preflight.registry import Findings
@@ -32,6 +33,10 @@ class Preflight:
     zones: tuple[Zone, ...]
     at: datetime
     """When the facts were complete; some of them age within a minute."""
+    totals: Stats | None = None
+    """What the cluster offered; None where this version does not tell, or it could not be read."""
+    host: HostInfo | None = None
+    """The target's machine; None likewise."""
 
 
 @task(
@@ -73,7 +78,14 @@ async def preflight(order: Order) -> Preflight:
     if findings.blockers and not findings.already_member:
         reasons = "; ".join(line_of(finding) for finding in findings.blockers)
         raise PreflightError(f"blocked by preflight: {reasons}", findings.blockers[0].remedy)
-    return Preflight(findings, facts.cluster.zones(), facts.now or datetime.now(UTC))
+    cluster, host = facts.cluster.cluster_info, facts.target.host
+    return Preflight(
+        findings,
+        facts.cluster.zones(),
+        facts.now or datetime.now(UTC),
+        totals=None if isinstance(cluster, Unread) else cluster.stats,
+        host=None if isinstance(host, Unread) else host,
+    )
 
 
 def line_of(finding: Finding) -> str:

@@ -34,6 +34,8 @@ __all__ = [
     "Operator",
     "OsRelease",
     "Parameter",
+    "PlacedPool",
+    "PlacedTenant",
     "RootServer",
     "ScaleOutRequest",
     "Server",
@@ -287,6 +289,22 @@ class Topology(SnakeWire):
     zones: Annotated[tuple[Zone, ...], LISTED] = ()
 
 
+class PlacedPool(SnakeWire):
+    """Where the units of one pool are."""
+
+    zone_list: str = ""
+    """OceanBase's own text, `zone1;zone2`."""
+    observer_list: str | None = None
+    """Servers with a unit, `ip:rpc port` with commas between; None below 4.4.0.0."""
+
+
+class PlacedTenant(SnakeWire):
+    """A tenant of `/obcluster/info`, as far as its place goes."""
+
+    tenant_name: str = ""
+    pools: Annotated[tuple[PlacedPool, ...], LISTED] = ()
+
+
 class ClusterInfo(Topology):
     """`GET /obcluster/info` (4.3.0.0+): the cluster as its database sees it."""
 
@@ -299,6 +317,8 @@ class ClusterInfo(Topology):
     startup_mode: str | None = None
     is_shared_storage: bool | None = None
     stats: Stats = Stats()
+    """Sums over the servers; all zero where no database answered."""
+    tenants: Annotated[tuple[PlacedTenant, ...], LISTED] = ()
 
 
 class ServerParameter(SnakeWire):
