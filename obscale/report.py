@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,6 +13,12 @@ from obscale.rules.preflight.finding import Finding
 
 SCHEMA_VERSION = 1
 """Raised when a field of the JSON report changes its meaning or goes away."""
+
+
+PINS_EXPLAINED: Final = (
+    "These live as start options only, and other servers have other values. Run as root@sys to "
+    "keep them for this server"
+)
 
 
 class Moment(BaseModel):
@@ -70,6 +76,8 @@ class ScaleOutReport(BaseModel):
     """Of the last failure of the DAG, also where it was healed afterwards."""
     rung: str = "NONE"
     proofs: tuple[ProofLine, ...] = ()
+    pins: tuple[str, ...] = ()
+    """Statements that would keep for this server what a restart may take back."""
     before: tuple[ServerRow, ...] = ()
     after: tuple[ServerRow, ...] = ()
     timeline: tuple[Moment, ...] = ()
@@ -127,6 +135,7 @@ def render_markdown(report: ScaleOutReport) -> str:
         render_diagnosis(report.diagnosis) if report.diagnosis else "",
         f"## Proofs: {report.rung}",
         _proofs(report.proofs),
+        _pins(report.pins),
         "## Before and after",
         _before_after(report.before, report.after),
         "## Timeline (UTC)",
@@ -200,6 +209,22 @@ def _proofs(proofs: Sequence[ProofLine]) -> str:
     return _table(
         ("proof", "rung", "answer", "expected", "found"),
         [(p.id, p.rung.name, p.answer.value, p.expected, p.found) for p in proofs],
+    )
+
+
+def _pins(pins: Sequence[str]) -> str:
+    if not pins:
+        return ""
+    return "\n".join(
+        [
+            "## Settings a restart may take back",
+            "",
+            f"{PINS_EXPLAINED}.",
+            "",
+            "```sql",
+            *pins,
+            "```",
+        ]
     )
 
 

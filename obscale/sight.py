@@ -7,13 +7,16 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from obscale.agent.models import Zone
+from obscale.agent.address import AgentAddress
+from obscale.agent.client import AgentClient
+from obscale.agent.clock import ClockReading
+from obscale.agent.models import Identity, ListedAgent, Zone
 from obscale.errors import AgentError, NotSupportedError
 from obscale.link import Link
 from obscale.rules.adoption import Sighting
-from obscale.rules.aftermath import Aftermath
+from obscale.rules.aftermath import Aftermath, Surroundings
 from obscale.rules.preflight.facts import Unread
-from obscale.survey import zones_listed
+from obscale.survey import MOST_CLOCKS, PEER_SECONDS, zones_listed
 
 T = TypeVar("T")
 
@@ -64,12 +67,51 @@ async def look_after(link: Link) -> Aftermath:
         target_status=status.result(),
         target_unfinished=own.result(),
         members=ob_info.agent_info if ob_info else None,
+        ob_version=ob_info.obcluster_info.version if ob_info else "",
         zones=known,
         is_detailed=detailed,
         parameters=values,
         unfinished=unfinished.result(),
         parameters_supported=supported,
     )
+
+
+async def look_around(link: Link, members: tuple[ListedAgent, ...]) -> Surroundings:
+    """Look at what costs many questions: totals, machine, clocks. Never raises an AgentError.
+
+    Args:
+        link: Open connections.
+        members: The cluster's agents, whose clocks are compared with the target's.
+    """
+    cluster = link.cluster
+    scheme = cluster.current.address.scheme
+    others = [
+        AgentAddress(row.ip, row.port, scheme)
+        for row in members
+        if row.identity is Identity.CLUSTER_AGENT and row.address != str(link.target.address)
+    ][:MOST_CLOCKS]
+    async with asyncio.TaskGroup() as reads:
+        info = reads.create_task(_or_unread(cluster.ask(lambda agent: agent.read_cluster_info())))
+        host = reads.create_task(_or_unread(link.target.read_host_info()))
+        clock = reads.create_task(_or_unread(link.target.read_clock()))
+        clocks = [
+            reads.create_task(_or_unread(_clock_in_time(cluster.add(other)))) for other in others
+        ]
+    return Surroundings(
+        cluster=info.result(),
+        host=host.result(),
+        clock=clock.result(),
+        clocks={str(o): read.result() for o, read in zip(others, clocks, strict=True)},
+    )
+
+
+async def _clock_in_time(member: AgentClient) -> ClockReading | Unread:
+    """Read a member's clock; one that is silent costs no more than in the survey."""
+    try:
+        async with asyncio.timeout(PEER_SECONDS):
+            return await member.read_clock()
+    except TimeoutError:
+        return Unread(f"no answer within {PEER_SECONDS:g} s")
 
 
 async def read_zones(link: Link) -> tuple[tuple[Zone, ...] | None, bool]:
@@ -100,6 +142,15 @@ async def _or_none(reading: Awaitable[T]) -> T | None:
         return await reading
     except AgentError:
         return None
+
+
+async def _or_unread(reading: Awaitable[T]) -> T | Unread:
+    try:
+        return await reading
+    except NotSupportedError as error:
+        return Unread(str(error), supported=False)
+    except AgentError as error:
+        return Unread(str(error))
 
 
 async def _or_words(reading: Awaitable[T]) -> T | str:

@@ -15,7 +15,6 @@ from obscale.report import (
     server_rows,
     stage_rows,
 )
-from obscale.rules.aftermath import Rung
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.ladder import Ladder
 from obscale.rules.preflight.registry import Findings
@@ -55,8 +54,8 @@ class Story:
     def report(self, error: BaseException | None = None) -> ScaleOutReport:
         """Give the report as things stand; an error makes it a failed one."""
         node = self._order.node
-        # Nothing but the top of the ladder counts: a run that merely ended is no success.
-        proved = self._ladder is not None and self._ladder.rung is Rung.CONFORMING
+        # Nothing but the proofs count: a run that merely ended is no success.
+        proved = self._ladder is not None and self._ladder.is_verified
         outcome: Literal["verified", "blocked", "failed"] = "verified" if proved else "failed"
         if error:
             outcome = "blocked" if isinstance(error, PreflightError) else "failed"
@@ -74,6 +73,7 @@ class Story:
             diagnosis=self._diagnosis,
             rung=self._ladder.rung.name if self._ladder else "NONE",
             proofs=self._ladder.lines if self._ladder else (),
+            pins=self._ladder.pins if self._ladder else (),
             before=server_rows(self._before),
             after=server_rows(self._after),
             timeline=tuple(self._timeline),

@@ -1,20 +1,17 @@
 """Did the node really join: proved from cluster and node, not from the DAG's word?"""
 
-import asyncio
 import logging
-import time
 from typing import Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from obscale.agent.models import Dag
+from obscale.climb import climb
 from obscale.errors import VerifyError
-from obscale.link import Link
 from obscale.order import Order
-from obscale.rules.aftermath import ProofLine, Rung
-from obscale.rules.ladder import Ladder, judge_ladder, still_waiting
-from obscale.sight import look_after
+from obscale.rules.aftermath import Aftermath, Before, ProofLine
+from obscale.rules.ladder import Ladder, shortfall
 from tasks.connection import linked
 from tasks.notes import artifact_key, note_table, tell
 from tasks.preflight import Preflight
@@ -22,8 +19,6 @@ from tasks.retrying import if_transient
 
 TIME_LIMIT_SECONDS: Final = 90_000
 """Above the longest verification deadline a request may set."""
-LOOK_AGAIN_SECONDS: Final = 1.0
-"""Pause between two looks; obState must hold over several of them."""
 
 
 @task(
@@ -37,64 +32,48 @@ LOOK_AGAIN_SECONDS: Final = 1.0
     cache_policy=NO_CACHE,
 )
 async def verify(order: Order, dag: Dag | None, before: Preflight | None = None) -> Ladder:
-    """Climb the ladder JOINED → SERVING → CONFORMING; show one line per proof.
+    """Climb the ladder JOINED → SERVING → CONFORMING → BALANCED; show one line per proof.
 
     Raises:
-        VerifyError: A rung was not reached by the deadline, or a proof failed for good.
+        VerifyError: CONFORMING was not reached by the deadline, or a proof failed for good.
     """
     async with linked(order) as link:
-        ladder = await climb(link, order, dag, before)
+        climbed = await climb(link, order, dag, seen_before(before), reached=reached)
+    ladder = climbed.ladder
+    if climbed.overdue:
+        names = ", ".join(line.id for line in climbed.overdue)
+        tell("verify", f"verify.deadline still={names!r}", level=logging.WARNING)
     await note_table(
         artifact_key("verification", order.cluster_name, order.target),
-        [row_of(line) for line in ladder.lines],
+        [row_of(line) for line in ladder.lines] + [pin_row(pin) for pin in ladder.pins],
         f"Verification of {order.target} in {order.cluster_name}: {ladder.rung.name}",
     )
-    tell("verify", f"verify.ended rung={ladder.rung.name}", ladder=ladder)
-    if ladder.rung is not Rung.CONFORMING:
-        missing = [line for line in ladder.lines if line.hinders]
-        reasons = "; ".join(
-            f"{line.id}: {line.found}, expected {line.expected}" for line in missing
-        )
+    tell(
+        "verify",
+        f"verify.ended rung={ladder.rung.name}",
+        ladder=ladder,
+        after=climbed.after.zones or (),
+    )
+    for pin in ladder.pins:
+        tell("verify", f"verify.may_revert pin={pin!r}")
+    if not ladder.is_verified:
         raise VerifyError(
-            f"{order.target} reached {ladder.rung.name}, not CONFORMING: {reasons}",
+            f"{order.target} {shortfall(ladder)}",
             "look at the named proofs; the DAG's success alone proves nothing",
         )
     return ladder
 
 
-async def climb(link: Link, order: Order, dag: Dag | None, before: Preflight | None) -> Ladder:
-    """Look until the ladder is complete, nothing can change by waiting, or the deadline passes."""
-    started = time.monotonic()
-    history: list[tuple[float, int | None]] = []
-    seen: Rung | None = None
-    while True:
-        after = await look_after(link)
-        status = after.target_status
-        history.append((time.monotonic() - started, status.ob_state if status else None))
-        ladder = judge_ladder(
-            order.node,
-            dag=dag,
-            before=before.zones if before else (),
-            after=after,
-            ob_states=history,
-            steady_seconds=order.patience.steady_seconds,
-        )
-        if ladder.rung is not seen:
-            tell(
-                "verify",
-                f"verify.rung rung={ladder.rung.name}",
-                ladder=ladder,
-                after=after.zones or (),
-            )
-            seen = ladder.rung
-        waiting = still_waiting(ladder)
-        if not waiting:
-            return ladder
-        if time.monotonic() - started > order.patience.verify_seconds:
-            names = ", ".join(line.id for line in waiting)
-            tell("verify", f"verify.deadline still={names!r}", level=logging.WARNING)
-            return ladder
-        await asyncio.sleep(min(LOOK_AGAIN_SECONDS, order.patience.poll_seconds))
+def seen_before(preflight: Preflight | None) -> Before:
+    """Give what preflight saw, for comparison."""
+    if preflight is None:
+        return Before()
+    return Before(preflight.zones, preflight.totals, preflight.host)
+
+
+def reached(ladder: Ladder, after: Aftermath) -> None:
+    """Tell that the node stands on another rung now."""
+    tell("verify", f"verify.rung rung={ladder.rung.name}", ladder=ladder, after=after.zones or ())
 
 
 def row_of(line: ProofLine) -> dict[str, str]:
@@ -105,4 +84,15 @@ def row_of(line: ProofLine) -> dict[str, str]:
         "answer": line.answer,
         "expected": line.expected,
         "found": line.found,
+    }
+
+
+def pin_row(pin: str) -> dict[str, str]:
+    """Give a statement that pins a setting as one row of the table artifact."""
+    return {
+        "proof": "pv-restart-safety",
+        "rung": "",
+        "answer": "to do, if it shall survive a restart",
+        "expected": pin,
+        "found": "",
     }

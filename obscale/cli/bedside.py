@@ -18,6 +18,7 @@ from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag
 from obscale.cli.plan import vault_for
 from obscale.cli.screen import LiveRun, show_ladder
+from obscale.climb import climb
 from obscale.doctor import consequence_lines, error_of, examine
 from obscale.errors import SpecError, VerifyError
 from obscale.follow import follow, learn_members
@@ -25,11 +26,10 @@ from obscale.link import Link, Vault, cluster_connected, connected
 from obscale.order import Order, orders_of
 from obscale.report import ScaleOutReport, server_rows, stage_rows
 from obscale.rules.adoption import SCALE_OUT
-from obscale.rules.aftermath import Aftermath, Rung
+from obscale.rules.aftermath import Aftermath, Before
 from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec
 from obscale.rules.case import subject_of
 from obscale.rules.diagnosis import Diagnosis
-from obscale.rules.ladder import Ladder
 from obscale.rules.progress import Change
 from obscale.settings import Patience
 from obscale.sight import look_after
@@ -197,16 +197,14 @@ def _node(target: str, zone: str, **configs: str) -> NodeSpec:
 
 async def _verified(bedside: Bedside, dag: Dag) -> ScaleOutReport:
     """Climb the ladder; without a request, with the zone and ports the cluster shows."""
-    from tasks.verify import climb  # noqa: PLC0415 - Prefect takes a second
-
     order = bedside.order
     after = await look_after(bedside.link)
     if not bedside.is_asked:
         order = order.model_copy(update={"node": _node_found(order.target, after)})
-    ladder: Ladder = await climb(bedside.link, order, dag, None)
-    after = await look_after(bedside.link)
+    climbed = await climb(bedside.link, order, dag, Before(), reached=lambda _ladder, _after: None)
+    ladder, after = climbed.ladder, climbed.after
     return ScaleOutReport(
-        outcome="verified" if ladder.rung is Rung.CONFORMING else "failed",
+        outcome="verified" if ladder.is_verified else "failed",
         cluster=order.cluster_name,
         target=order.target,
         zone=order.node.zone,
@@ -216,6 +214,7 @@ async def _verified(bedside: Bedside, dag: Dag) -> ScaleOutReport:
         stages=stage_rows(dag),
         rung=ladder.rung.name,
         proofs=ladder.lines,
+        pins=ladder.pins,
         after=server_rows(after.zones or ()),
     )
 

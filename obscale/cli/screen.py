@@ -1,6 +1,7 @@
 """How does a run look in a terminal: plan, moving bar, proofs?"""
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -11,7 +12,8 @@ from rich.text import Text
 
 from obscale.agent.models import Dag
 from obscale.cli.plan_screen import COLOURS, show_findings
-from obscale.report import ScaleOutReport
+from obscale.report import PINS_EXPLAINED, ScaleOutReport
+from obscale.rules.aftermath import ProofAnswer, ProofLine, Rung
 from obscale.rules.ladder import Ladder
 
 if TYPE_CHECKING:
@@ -20,17 +22,7 @@ if TYPE_CHECKING:
 
 def show_ladder(console: Console, report: ScaleOutReport) -> None:
     """Print the proofs and the observers before and after."""
-    proofs = Table(title="Verification", title_justify="left")
-    for name in ("rung", "proof", "answer", "found"):
-        proofs.add_column(name, overflow="fold", no_wrap=name != "found")
-    for proof in report.proofs:
-        answer = proof.answer.value
-        found = proof.found if answer == "pass" else f"{proof.found} (expected: {proof.expected})"
-        cells = (proof.rung.name, proof.id, answer, found)
-        proofs.add_row(
-            *(Text(c, style=COLOURS.get(answer, "") if c == answer else "") for c in cells)
-        )
-    console.print(proofs)
+    show_proofs(console, report.proofs)
     old = {row.server: row.status for row in report.before}
     servers = Table(
         *("zone", "observer", "before", "after", "memory for units"),
@@ -46,8 +38,36 @@ def show_ladder(console: Console, report: ScaleOutReport) -> None:
             Text(f"{row.memory_bytes / 2**30:.1f} GiB"),
         )
     console.print(servers)
+    show_pins(console, report.pins)
     style = "bold green" if report.outcome == "verified" else "bold red"
     console.print(Text(f"{report.target} in {report.zone}: {report.rung}", style=style))
+
+
+def show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
+    """Print the proofs by rung; what is expected stands only where it was not simply found."""
+    table = Table(title="Verification", title_justify="left")
+    for name in ("proof", "answer", "found"):
+        table.add_column(name, overflow="fold", no_wrap=name == "answer")
+    rung: Rung | None = None
+    for proof in proofs:
+        if proof.rung is not rung:
+            rung = proof.rung
+            table.add_section()
+            table.add_row(Text(rung.name, style="bold"))
+        answer = proof.answer.value
+        plain = proof.answer in {ProofAnswer.PASS, ProofAnswer.NOT_APPLICABLE}
+        found = proof.found if plain else f"{proof.found} (expected: {proof.expected})"
+        table.add_row(Text(proof.id), Text(answer, style=COLOURS.get(answer, "")), Text(found))
+    console.print(table)
+
+
+def show_pins(console: Console, pins: Sequence[str]) -> None:
+    """Print the statements that pin settings, each on one line whatever the width: to be copied."""
+    if not pins:
+        return
+    console.print(Text(f"{PINS_EXPLAINED}:"))
+    for pin in pins:
+        console.print(Text(pin), soft_wrap=True)
 
 
 class LiveRun:

@@ -1,0 +1,100 @@
+"""How is a node proved: looked at until every proof holds, one fails for good, or time is up?
+
+Needs a link and an order, and nothing of how the node came there: a run climbs after its DAG, a
+person at any time.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from obscale.agent.models import Dag
+from obscale.link import Link
+from obscale.order import Order
+from obscale.rules.aftermath import Aftermath, Before, ProofLine, Rung, Surroundings
+from obscale.rules.ladder import (
+    Ladder,
+    Look,
+    judge_ladder,
+    look_of,
+    needs_surroundings,
+    only_has_to_hold,
+    still_waiting,
+)
+from obscale.sight import look_after, look_around
+
+LOOK_AGAIN_SECONDS: Final = 1.0
+"""Longest pause between two looks while something is still missing."""
+LOOKS_WHILE_HOLDING: Final = 6
+"""Looks spread over the steady time, where nothing is missing: each asks seven questions."""
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """How high a node came, and what was seen last.
+
+    Args:
+        ladder: All proofs.
+        after: What they were judged by.
+        overdue: Lines still waited for when time was up.
+    """
+
+    ladder: Ladder
+    after: Aftermath
+    overdue: tuple[ProofLine, ...] = ()
+
+
+Told = Callable[[Ladder, Aftermath], None]
+
+
+async def climb(
+    link: Link, order: Order, dag: Dag | None, before: Before, *, reached: Told
+) -> Climbed:
+    """Look until the ladder is complete, nothing can change by waiting, or the deadline passes.
+
+    The requested parameters are compared at every look, and count once they have held for the
+    steady time, as obState does: both are awaited together, so that re-checking costs no time of
+    its own.
+
+    Args:
+        link: Open connections.
+        order: What was asked, and how patiently to look.
+        dag: As it ended, with details; None: nothing was submitted.
+        before: What was seen before anything was done.
+        reached: Called whenever the rung changes.
+    """
+    patience = order.patience
+    started = time.monotonic()
+    looks: list[Look] = []
+    seen: Rung | None = None
+    while True:
+        after = await look_after(link)
+        looks.append(look_of(order.node, after, time.monotonic() - started))
+        is_late = looks[-1].at > patience.verify_seconds
+
+        def judged(around: Surroundings | None, after: Aftermath = after) -> Ladder:
+            return judge_ladder(
+                order.node,
+                dag=dag,
+                before=before,
+                after=after,
+                around=around,
+                looks=looks,
+                steady_seconds=patience.steady_seconds,
+            )
+
+        ladder = judged(None)
+        if is_late or needs_surroundings(ladder):
+            ladder = judged(await look_around(link, after.members or ()))
+        if ladder.rung is not seen:
+            reached(ladder, after)
+            seen = ladder.rung
+        waiting = still_waiting(ladder)
+        if not waiting or is_late:
+            return Climbed(ladder, after, waiting)
+        pause = min(LOOK_AGAIN_SECONDS, patience.poll_seconds)
+        if only_has_to_hold(ladder, looks):
+            pause = max(pause, patience.steady_seconds / LOOKS_WHILE_HOLDING)
+        await asyncio.sleep(pause)

@@ -1,0 +1,1 @@
+"""The proofs that a node joined, one file for each thing they look at."""
