@@ -59,7 +59,7 @@ def apply(
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:
-        typer.echo(_as_json(endings))
+        typer.echo(endings_as_json(endings))
     raise typer.Exit(max(code for _, code, _ in endings))
 
 
@@ -155,6 +155,7 @@ async def run_one(
                 profile=order.profile,
                 allow_new_zone=order.allow_new_zone,
                 overrides=order.overrides,
+                on_failure=order.on_failure,
                 patience=order.patience,
             )
         except ObscaleError as failed:
@@ -202,7 +203,8 @@ def _refuse_unless_all_ready(spec: ScaleOutSpec, source: str) -> None:
     raise PreflightError(f"none was begun, blocked by preflight: {'; '.join(reasons)}", made.next)
 
 
-def _as_json(endings: list[Ending]) -> str:
+def endings_as_json(endings: list[Ending]) -> str:
+    """Write how runs ended as one JSON object."""
     import json  # noqa: PLC0415
 
     rows: list[dict[str, object]] = []
