@@ -30,6 +30,8 @@ AES_KEY_BYTES: Final = 16
 AES_IV_BYTES: Final = 16
 AES_BLOCK_BITS: Final = 128
 
+_PADDING: Final = PKCS1v15()
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 """Surrogates, as they come from reading bytes that are no UTF-8; UTF-8 cannot express them."""
 
@@ -95,11 +97,11 @@ def seal_sections(plaintext: bytes, key: RSAPublicKey) -> str:
     """
     size = block_bytes(key)
     sections = [plaintext[at : at + size] for at in range(0, max(len(plaintext), 1), size)]
-    return base64.b64encode(b"".join(key.encrypt(part, PKCS1v15()) for part in sections)).decode()
+    return base64.b64encode(b"".join(key.encrypt(part, _PADDING) for part in sections)).decode()
 
 
 def seal_header(
-    *, password: str, expires_at_seconds: int, uri: str, keys: BodyKeys, key: RSAPublicKey
+    *, password: str, expires_at_seconds: int, uri: str, keys: BodyKeys | None, key: RSAPublicKey
 ) -> str:
     """Seal the value of `X-OCS-Header` or `X-OCS-Agent-Header` (v2).
 
@@ -108,7 +110,8 @@ def seal_header(
         expires_at_seconds: Expiry on the agent's clock, Unix seconds; the agent accepts it up to
             and in that second.
         uri: The request target byte for byte as on the request line: path, `?` and query.
-        keys: Key and IV of the body; sent without a body as well, as the official SDK does.
+        keys: Key and IV of the body; None where there is none. A header without them fits into one
+            block of a 1024-bit key as a rule, which halves what both sides spend on it.
         key: The agent's key.
 
     Returns:
@@ -117,10 +120,10 @@ def seal_header(
     Raises:
         SpecError: The password is no valid Unicode text.
     """
-    plaintext = _compact(
-        {"auth": password, "ts": str(expires_at_seconds), "uri": uri, "keys": keys.wire_text}
-    )
-    return seal_sections(plaintext, key)
+    fields: dict[str, str | int] = {"auth": password, "ts": str(expires_at_seconds), "uri": uri}
+    if keys is not None:
+        fields["keys"] = keys.wire_text
+    return seal_sections(_compact(fields), key)
 
 
 def seal_header_v1(*, password: str, expires_at_seconds: int, key: RSAPublicKey) -> str:
@@ -167,7 +170,7 @@ def seal_body(plaintext: bytes, aes_key: bytes, iv: bytes) -> str:
 
 
 def _compact(fields: dict[str, str | int]) -> bytes:
-    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    text = _JSON.encode(fields)
     # Looked at beforehand: a UnicodeEncodeError would carry the whole text, password included.
     if _HALF_CHARACTER.search(text):
         raise SpecError("The password is not valid Unicode text", "set it again, in UTF-8")

@@ -226,9 +226,10 @@ class Session:
         self, question: Question[T], seal: Seal | None, trace_id: str
     ) -> tuple[httpx.Request, datetime]:
         """Seal one request; also give the instant, on our clock, from which its header is void."""
-        keys = new_body_keys()
+        keys = None
         content = question.body.decode() if question.body is not None else None
         if question.body is not None and seal is not None and not seal.choice.is_v1:
+            keys = new_body_keys()
             content = seal_body(question.body, keys.key, keys.iv)
         request = self._exchange.prepare(
             question.method, question.target, content, question.answer_seconds

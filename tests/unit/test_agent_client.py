@@ -105,6 +105,16 @@ async def test_every_request_has_keys_of_its_own(agent):
     assert len({seen.trace_id for seen in agent.seen}) == len(agent.seen)
 
 
+async def test_a_request_without_a_body_carries_no_keys(agent):
+    """Keys nobody needs are not sent: the header is one block shorter, for both sides."""
+    agent.data["task/dag/17"] = DAG
+
+    async with agent.client() as client:
+        await client.read_dag("17")
+
+    assert set(agent.seen[-1].header) == {"auth", "ts", "uri"}
+
+
 @pytest.mark.parametrize("operator", [Operator.RETRY, Operator.ROLLBACK])
 async def test_operating_a_dag_sends_the_operator_alone(agent, operator):
     """The body is the operator in obshell's own spelling; 200 without data is enough."""
