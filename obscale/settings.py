@@ -4,8 +4,9 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-POLL_LONGEST_SECONDS: Final = 3.0
-"""Rhythm of obshell's own waiting nodes. Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0."""
+POLL_LONGEST_SECONDS: Final = 5.0
+"""obshell's slow nodes wait for the target in rhythms of 3 s, and the nodes behind them take 8 s at
+least: with 5 s the end is never missed. Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0."""
 
 
 LOST_ANSWER_SECONDS: Final = 200.0
@@ -117,7 +118,7 @@ class Patience(BaseModel):
         float,
         Field(
             title="Slowest poll (seconds)",
-            description="Longest pause between two looks at the DAG; quick stages get more.",
+            description="Longest pause between two looks at the DAG; near its end there are more.",
             gt=0,
             le=60,
         ),

@@ -5,10 +5,14 @@ from typing import Final
 
 from obscale.agent.models import Dag, Node, Operator, State, SubTask, joined_address
 
-QUICKEST_SECONDS: Final = 0.3
-"""Shortest pause. obshell's scheduler ticks once a second (ob/agent/engine/scheduler, 4.5.0.0)."""
-QUIET_AFTER_SECONDS: Final = 3.0
-"""A quick stage takes two ticks; one that is still for longer waits for something slow."""
+QUICKEST_SECONDS: Final = 0.6
+"""Pause while the DAG may end at any moment. obshell's scheduler looks once a second
+(ob/agent/engine/scheduler, 4.5.0.0), so the end is known 0.3 s later in the middle."""
+LOOK_SECONDS: Final = 1.0
+"""Between two looks of that scheduler, at least. One look starts a node, a later one ends it, so no
+DAG can end sooner than two looks for each node that waits."""
+STILL_SHARE: Final = 0.1
+"""A last node that is still for long is looked at less often: a tenth of the time it has been."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def failure_of(dag: Dag) -> Failure:
 
 
 def next_poll_seconds(dag: Dag | None, unchanged_seconds: float, longest_seconds: float) -> float:
-    """Decide how long to pause: often while stages change quickly, and near the end; else rarely.
+    """Decide how long to pause: often where the DAG may end, and no sooner than it can.
 
     Args:
         dag: The DAG at the last look; None when there was no answer.
@@ -127,10 +131,19 @@ def next_poll_seconds(dag: Dag | None, unchanged_seconds: float, longest_seconds
     """
     if dag is None:
         return longest_seconds
-    if unchanged_seconds < QUIET_AFTER_SECONDS or dag.stage >= dag.max_stage:
-        return min(QUICKEST_SECONDS, longest_seconds)
-    # Slow stages are looked at less and less often, a tenth of the time they have been still.
-    return min(max(QUICKEST_SECONDS, unchanged_seconds / 10), longest_seconds)
+    pause = max(soonest_end_seconds(dag), unchanged_seconds * STILL_SHARE, QUICKEST_SECONDS)
+    return min(pause, longest_seconds)
+
+
+def soonest_end_seconds(dag: Dag) -> float:
+    """Give the seconds that must pass before a DAG can have succeeded, or be undone; 0: any moment.
+
+    It may fail sooner: every node can.
+    """
+    waiting = dag.stage - 1 if dag.operator is Operator.ROLLBACK else dag.max_stage - dag.stage
+    node = dag.current_node
+    begins = node is None or node.state is State.PENDING
+    return LOOK_SECONDS * (2 * max(waiting, 0) + begins)
 
 
 def _stages_done(dag: Dag) -> int:

@@ -10,6 +10,7 @@ from obscale.rules.progress import (
     failure_of,
     next_poll_seconds,
     progress_of,
+    soonest_end_seconds,
 )
 
 NAMES = ["Integrate server config", "Create local scale out dag", "Wait scale out ready"]
@@ -121,3 +122,29 @@ def test_the_pause_stays_within_its_bounds(unchanged, longest):
     pause = next_poll_seconds(dag(DONE, RUNS, WAITS, stage=2), unchanged, longest)
 
     assert min(QUICKEST_SECONDS, longest) <= pause <= longest
+
+
+def test_looks_are_rare_where_the_end_is_far_and_frequent_where_it_may_come():
+    """Two nodes wait: no look before they can be done. The last one runs: several a second."""
+    first = dag(RUNS, WAITS, WAITS, stage=1)
+    last = dag(DONE, DONE, RUNS, stage=3)
+
+    assert next_poll_seconds(first, 0, 60) == 4
+    assert next_poll_seconds(first, 0, 3) == 3
+    assert next_poll_seconds(last, 0, 60) == QUICKEST_SECONDS
+
+
+def test_a_rollback_ends_at_its_first_stage():
+    """An undoing DAG at stage 1 may end at any moment; at stage 3 it cannot."""
+    undoing = ("RUNNING", "ROLLBACK", ())
+
+    first = dag(undoing, DONE, DONE, stage=1, operator="ROLLBACK")
+    third = dag(DONE, DONE, undoing, stage=3, operator="ROLLBACK")
+
+    assert soonest_end_seconds(first) == 0
+    assert soonest_end_seconds(third) == 4
+
+
+def test_a_last_node_that_stands_long_is_looked_at_less_often():
+    """Half a minute of silence: every three seconds is enough."""
+    assert next_poll_seconds(dag(DONE, DONE, RUNS, stage=3), 30, 60) == 3
