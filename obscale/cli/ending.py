@@ -16,6 +16,7 @@ from obscale.errors import (
     NotAuthorizedError,
     NotSupportedError,
     ObscaleError,
+    PlanChangedError,
     SpecError,
 )
 
@@ -96,6 +97,8 @@ def error_object(error: ObscaleError) -> dict[str, object]:
     }
     if isinstance(error, SpecError):
         data["problems"] = list(error.problems)
+    if isinstance(error, PlanChangedError):
+        data["changes"] = list(error.changes)
     for name in ("agent", "step", "trace_id"):
         if value := getattr(error, name, ""):
             data[name] = value
