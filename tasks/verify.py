@@ -58,7 +58,7 @@ async def verify(order: Order, dag: Dag | None, before: Preflight | None = None)
         tell("verify", f"verify.may_revert pin={pin!r}")
     if not ladder.is_verified:
         raise VerifyError(
-            f"{order.target} {shortfall(ladder)}",
+            f"{order.target} {shortfall(ladder.rung.name, ladder.lines)}",
             "look at the named proofs; the DAG's success alone proves nothing",
         )
     return ladder

@@ -30,6 +30,7 @@ from obscale.rules.aftermath import Aftermath, Before
 from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec
 from obscale.rules.case import subject_of
 from obscale.rules.diagnosis import Diagnosis
+from obscale.rules.ladder import shortfall
 from obscale.rules.progress import Change
 from obscale.settings import Patience
 from obscale.sight import look_after
@@ -133,9 +134,8 @@ async def see_off(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRepor
     report = await _verified(bedside, dag)
     show_ladder(console, report)
     if report.outcome != "verified":
-        missing = "; ".join(f"{p.id}: {p.found}" for p in report.proofs if p.hinders)
         raise VerifyError(
-            f"{report.target} reached {report.rung}, not CONFORMING: {missing}",
+            f"{report.target} {shortfall(report.rung, report.proofs)}",
             "look at the named proofs; the DAG's success alone proves nothing",
         )
     return report

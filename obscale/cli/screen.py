@@ -23,31 +23,31 @@ if TYPE_CHECKING:
 def show_ladder(console: Console, report: ScaleOutReport) -> None:
     """Print the proofs and the observers before and after."""
     show_proofs(console, report.proofs)
-    old = {row.server: row.status for row in report.before}
-    servers = Table(
-        *("zone", "observer", "before", "after", "memory for units"),
-        title="Observers",
-        title_justify="left",
-    )
-    for row in report.after:
-        servers.add_row(
-            Text(row.zone),
-            Text(row.server, style="" if row.server in old else "bold green"),
-            Text(old.get(row.server, "—")),
-            Text(row.status),
-            Text(f"{row.memory_bytes / 2**30:.1f} GiB"),
-        )
-    console.print(servers)
+    _show_servers(console, report)
     show_pins(console, report.pins)
     style = "bold green" if report.outcome == "verified" else "bold red"
     console.print(Text(f"{report.target} in {report.zone}: {report.rung}", style=style))
+
+
+def _show_servers(console: Console, report: ScaleOutReport) -> None:
+    """Print the observers; where nobody looked before, only what they are now."""
+    old = {row.server: row.status for row in report.before}
+    columns = ("zone", "observer", *(("before", "after") if old else ("status",)))
+    servers = Table(*columns, "memory for units", title="Observers", title_justify="left")
+    for row in report.after:
+        new = old and row.server not in old
+        cells = [Text(row.zone), Text(row.server, style="bold green" if new else "")]
+        cells += [Text(old.get(row.server, "—"))] if old else []
+        cells += [Text(row.status), Text(f"{row.memory_bytes / 2**30:.1f} GiB")]
+        servers.add_row(*cells)
+    console.print(servers)
 
 
 def show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
     """Print the proofs by rung; what is expected stands only where it was not simply found."""
     table = Table(title="Verification", title_justify="left")
     for name in ("proof", "answer", "found"):
-        table.add_column(name, overflow="fold", no_wrap=name == "answer")
+        table.add_column(name, overflow="fold", no_wrap=name != "found")
     rung: Rung | None = None
     for proof in proofs:
         if proof.rung is not rung:

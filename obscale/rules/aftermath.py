@@ -215,6 +215,7 @@ Row = tuple[str, Rung, Proof]
 
 UNREAD_TOPOLOGY: Final = "the topology could not be read"
 NO_SERVER: Final = "no server row"
+NO_BEFORE: Final = "no view of before to compare with"
 LOOKED_AT_LAST: Final = "looked at once all else holds"
 
 

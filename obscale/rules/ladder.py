@@ -137,14 +137,24 @@ def _rung(lines: Sequence[ProofLine]) -> Rung:
     return Rung.BALANCED if arrived else reached
 
 
-def shortfall(ladder: Ladder) -> str:
-    """Say which proofs keep a node from CONFORMING."""
+def shortfall(rung: str, lines: Sequence[ProofLine]) -> str:
+    """Say which proofs keep a node from CONFORMING; what failed, or else what is still missing.
+
+    Of the lowest rung only: what is missing further up mostly follows from it.
+
+    Args:
+        rung: The one it reached.
+        lines: All its proofs.
+    """
+    failed = [line for line in lines if line.answer is ProofAnswer.FAIL]
+    guilty = failed or [line for line in lines if line.hinders]
+    lowest = min((line.rung for line in guilty), default=Rung.NONE)
     reasons = "; ".join(
         f"{line.id}: {line.found}, expected {line.expected}"
-        for line in ladder.lines
-        if line.hinders
+        for line in guilty
+        if line.rung is lowest
     )
-    return f"reached {ladder.rung.name}, not {Rung.CONFORMING.name}: {reasons}"
+    return f"reached {rung}, not {Rung.CONFORMING.name}: {reasons}"
 
 
 def still_waiting(ladder: Ladder) -> tuple[ProofLine, ...]:

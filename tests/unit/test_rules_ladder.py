@@ -26,6 +26,7 @@ from obscale.rules.ladder import (
     judge_ladder,
     needs_surroundings,
     only_has_to_hold,
+    shortfall,
     still_waiting,
 )
 from obscale.rules.preflight.facts import Unread
@@ -470,9 +471,9 @@ def test_the_surroundings_are_looked_at_last():
 @pytest.mark.parametrize(
     ("before", "proof", "wanted"),
     [
-        (Before(), "pv-capacity-cluster", ProofAnswer.INFO),
-        (Before(), "pv-disk-after", ProofAnswer.INFO),
-        (Before(), "pv-no-collateral", ProofAnswer.INFO),
+        (Before(), "pv-capacity-cluster", ProofAnswer.NOT_APPLICABLE),
+        (Before(), "pv-disk-after", ProofAnswer.NOT_APPLICABLE),
+        (Before(), "pv-no-collateral", ProofAnswer.NOT_APPLICABLE),
         (Before(), "pv-zone-active:region", ProofAnswer.NOT_APPLICABLE),
         (Before(zones(server(NEW))), "pv-capacity-cluster", ProofAnswer.NOT_APPLICABLE),
         (Before(zones(server(NEW))), "pv-disk-after", ProofAnswer.NOT_APPLICABLE),
@@ -555,7 +556,7 @@ def test_a_new_zone_outside_its_peers_region_is_told_with_its_cure(region, wante
     found = line(ladder, "pv-zone-active:region")
     assert found.answer is wanted
     cure = "ALTER SYSTEM ALTER ZONE zone4 SET REGION 'sys_region'"
-    assert (cure in found.expected) is (wanted is ProofAnswer.INFO)
+    assert (cure in found.found) is (wanted is ProofAnswer.INFO)
     assert ladder.is_verified
 
 
@@ -705,6 +706,25 @@ def test_what_may_revert_at_a_restart_is_told_with_the_statement_that_pins_it(ro
     assert safe is (ProofAnswer.INFO if pin else ProofAnswer.PASS)
 
 
+def test_nothing_is_pinned_for_a_server_that_is_not_there():
+    """A statement for an unknown server would only be refused."""
+    rows = parameters(parameter("memory_limit", None, "12G"))
+
+    assert judge(aftermath(parameters=rows, zones=zones())).pins == ()
+
+
+def test_the_reasons_told_are_those_of_the_lowest_rung():
+    """What fails further up mostly follows from it, and only having to hold is no reason."""
+    ladder = judge(aftermath(zones=zones()), looks=STEADY[:1])
+
+    said = shortfall(ladder.rung.name, ladder.lines)
+
+    assert said == (
+        "reached NONE, not CONFORMING: pv-topology-registered: no such server in the zone, "
+        "expected 10.0.0.4:2882 in zone2"
+    )
+
+
 def test_a_statement_quotes_values_and_brackets_ipv6():
     """A quote or backslash in a value stays inside its text; an IPv6 server has brackets."""
     node = NodeSpec(
@@ -714,7 +734,9 @@ def test_a_statement_quotes_values_and_brackets_ipv6():
     )
     rows = (parameter("leak_mod_to_check", "NONE"),)
 
-    ladder = judge(aftermath(parameters=rows), node=node)
+    there = zones(server("fd00::4", svr_port=3882))
+
+    ladder = judge(aftermath(parameters=rows, zones=there), node=node)
 
     assert ladder.pins == (
         "ALTER SYSTEM SET leak_mod_to_check='O''Brien\\\\' SERVER='[fd00::4]:3882';",

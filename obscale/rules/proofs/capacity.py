@@ -10,6 +10,7 @@ from typing import Final
 from obscale.agent.models import ClusterInfo, HostInfo, Server, Stats
 from obscale.rules.aftermath import (
     LOOKED_AT_LAST,
+    NO_BEFORE,
     NO_SERVER,
     UNREAD_TOPOLOGY,
     Evidence,
@@ -33,7 +34,6 @@ from obscale.sizes import Interval, parse_meminfo, render_bytes
 
 TOLERANCE: Final = 0.01
 """Reported capacities are rounded by the server; within 1 % they are the same."""
-_NO_BEFORE: Final = "no view of before to compare with"
 _WAS_THERE: Final = "the server was there before"
 
 Amounts = Mapping[str, float]
@@ -121,7 +121,7 @@ def _capacity_cluster(e: Evidence) -> Verdict:  # noqa: PLR0911 - one return for
     if e.was_there:
         return ProofAnswer.NOT_APPLICABLE, expected, _WAS_THERE
     if e.before.totals is None:
-        return ProofAnswer.INFO, expected, _NO_BEFORE
+        return ProofAnswer.NOT_APPLICABLE, expected, NO_BEFORE
     now, was = _amounts(e.around.cluster.stats), _amounts(e.before.totals)
     if not e.around.cluster.stats.memory_in_bytes_total:
         return ProofAnswer.UNKNOWN, expected, "the totals are not told now"
@@ -166,7 +166,7 @@ def _disk_after(e: Evidence) -> Verdict:  # noqa: PLR0911 - one return for each 
     if e.was_there:
         return ProofAnswer.NOT_APPLICABLE, expected, _WAS_THERE
     if e.before.host is None:
-        return ProofAnswer.INFO, expected, _NO_BEFORE
+        return ProofAnswer.NOT_APPLICABLE, expected, NO_BEFORE
     needs = _planned(e, host)
     if isinstance(needs, Unread):
         return ProofAnswer.INFO, expected, needs.reason

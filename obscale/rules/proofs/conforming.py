@@ -6,6 +6,7 @@ from obscale.agent.clock import ClockReading
 from obscale.agent.models import Server
 from obscale.rules.aftermath import (
     LOOKED_AT_LAST,
+    NO_BEFORE,
     NO_SERVER,
     UNREAD_TOPOLOGY,
     Evidence,
@@ -44,7 +45,7 @@ def _zone_region(e: Evidence) -> Verdict:  # noqa: PLR0911 - one return for each
     if e.after.zones is None:
         return ProofAnswer.UNKNOWN, expected, UNREAD_TOPOLOGY
     if not e.before.zones:
-        return ProofAnswer.NOT_APPLICABLE, expected, "no view of before to compare with"
+        return ProofAnswer.NOT_APPLICABLE, expected, NO_BEFORE
     if any(zone.name == e.node.zone for zone in e.before.zones):
         return ProofAnswer.NOT_APPLICABLE, expected, "no new zone"
     if (zone := e.zone) is None:
@@ -55,8 +56,8 @@ def _zone_region(e: Evidence) -> Verdict:  # noqa: PLR0911 - one return for each
     if zone.region_name in regions:
         return ProofAnswer.PASS, expected, zone.region_name
     # obshell creates zones without a region, so this is usual, and a person's to mend.
-    mend = f"ALTER SYSTEM ALTER ZONE {zone.name} SET REGION '{min(regions)}'"
-    return ProofAnswer.INFO, f"{', '.join(sorted(regions))}: {mend}", zone.region_name
+    mend = f"ALTER SYSTEM ALTER ZONE {zone.name} SET REGION '{min(regions)}';"
+    return ProofAnswer.INFO, f"{', '.join(sorted(regions))}", f"{zone.region_name}; mend: {mend}"
 
 
 def _directories(e: Evidence) -> Verdict:
@@ -98,7 +99,7 @@ def _no_collateral(e: Evidence) -> Verdict:
     ):
         harmed.append("no server leads the root service")
     if not harmed and not e.before.zones:
-        return ProofAnswer.INFO, expected, "no view of before to compare with"
+        return ProofAnswer.NOT_APPLICABLE, expected, NO_BEFORE
     return pass_if(not harmed, ProofAnswer.WAITING), expected, ", ".join(harmed) or "all as before"
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from obscale.agent.models import Parameter, joined_address
 from obscale.rules.aftermath import (
+    NO_SERVER,
     Aftermath,
     Evidence,
     ProofAnswer,
@@ -120,7 +121,7 @@ def _in_force(  # noqa: PLR0911 - one return for each answer
         return ProofAnswer.FAIL, "a parameter of tenants: as a start option it has no effect"
     value = _value_on(row, e.node)
     if value is None:
-        return ProofAnswer.WAITING, "no value for the new server yet"
+        return _no_value(e)
     if not same_value(asked, value):
         reverted = ", and was as asked at first: it was set back" if e.steady.was_fitting else ""
         return ProofAnswer.FAIL, value + reverted
@@ -140,7 +141,8 @@ def _vs_peers(e: Evidence) -> Verdict:
     ]
     told = {row.name: (_value_on(row, e.node), _values_elsewhere(row, e.node)) for row in rows}
     if told and not any(mine is not None for mine, _ in told.values()):
-        return ProofAnswer.WAITING, expected, "no value for the new server yet"
+        answer, found = _no_value(e)
+        return answer, expected, found
     differing = [
         f"{name} {mine}, others {' or '.join(sorted(set(others)))}"
         for name, (mine, others) in told.items()
@@ -153,6 +155,8 @@ def _restart_safety(e: Evidence) -> Verdict:
     expected = "what was asked for survives a restart"
     if (blind := _blind(e, expected)) is not None:
         return blind
+    if e.server is None:
+        return e.not_yet, expected, NO_SERVER
     keys = [row.name for row in _start_option_only(e)]
     if not keys:
         return ProofAnswer.PASS, expected, "nothing asked for differs from its peers"
@@ -176,13 +180,19 @@ def _start_option_only(e: Evidence) -> Iterator[Parameter]:
 
     Where all have it alike, the cluster's value, if there is one, is the same.
     """
-    wanted = asked_keys(e.node)
+    wanted = asked_keys(e.node) if e.server else ()
     for row in sorted(e.after.parameters or (), key=lambda row: row.name):
         if row.name not in wanted or not _is_of_servers(row) or not _PLAIN_NAME.fullmatch(row.name):
             continue
         others = _values_elsewhere(row, e.node)
         if others and not all(same_value(e.node.obConfigs[row.name], other) for other in others):
             yield row
+
+
+def _no_value(e: Evidence) -> tuple[ProofAnswer, str]:
+    if e.after.zones is not None and e.server is None:
+        return e.not_yet, NO_SERVER
+    return ProofAnswer.WAITING, "no value for the new server yet"
 
 
 def _blind(e: Evidence, expected: str) -> Verdict | None:

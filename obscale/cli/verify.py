@@ -1,0 +1,110 @@
+"""`obscale verify SPEC`: is each node of a request what was asked for, right now?
+
+Reads only; needs no Prefect, except where a name is stored in one.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Final
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from obscale.cli.ending import Exit, end_with
+from obscale.cli.plan import AsJson, SpecPath, vault_for
+from obscale.cli.screen import show_ladder
+from obscale.climb import Climbed, climb
+from obscale.errors import ObscaleError
+from obscale.link import Vault, connected
+from obscale.order import Order, orders_of
+from obscale.report import ScaleOutReport, server_rows
+from obscale.rules.aftermath import Aftermath, Before
+from obscale.rules.ladder import Ladder, shortfall
+from obscale.settings import Patience
+from obscale.spec import read_spec
+
+WAIT_SECONDS: Final = 60
+"""Beyond the steady time only stragglers are waited for: who looks wants an answer."""
+
+
+def verify(spec: SpecPath, as_json: AsJson = False) -> None:
+    """Prove the nodes of a request from cluster and node; submit nothing.
+
+    Every node is looked at, all at the same time, for half a minute at least: a new observer has
+    to stay connectable.
+
+    Exit: 0 all verified, 1 one is not, 2 bad input, 3 cannot reach.
+    """
+    console = Console(stderr=as_json)
+    try:
+        orders = orders_of(read_spec(spec), patience=Patience(verify_seconds=WAIT_SECONDS))
+        reports = asyncio.run(_verify_all(orders, vault_for(orders), console))
+    except ObscaleError as error:
+        end_with(error, as_json=as_json)
+    proved = all(report.outcome == "verified" for report in reports)
+    if as_json:
+        rows = [{"report": report.model_dump(mode="json")} for report in reports]
+        typer.echo(json.dumps({"verified": proved, "runs": rows}, indent=2, ensure_ascii=False))
+    for report in reports:
+        if not as_json:
+            show_ladder(console, report)
+        if report.error:
+            typer.echo(f"obscale: {report.error}. Next: {_next(report, str(spec))}", err=True)
+    raise typer.Exit(Exit.DONE if proved else Exit.REFUSED)
+
+
+async def _verify_all(
+    orders: Sequence[Order], vault: Vault, console: Console
+) -> list[ScaleOutReport]:
+    """Climb for every node at the same time.
+
+    Raises:
+        SpecError: A name resolves to nothing.
+        AgentError: No agent of the cluster could be asked.
+    """
+    try:
+        async with asyncio.TaskGroup() as climbs:
+            running = [climbs.create_task(_verify(order, vault, console)) for order in orders]
+    except* ObscaleError as failed:
+        raise failed.exceptions[0] from None
+    return [climb.result() for climb in running]
+
+
+async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutReport:
+    def reached(ladder: Ladder, _after: Aftermath) -> None:
+        console.print(Text(f"{order.target}: {ladder.rung.name}", style="dim"))
+
+    steady = order.patience.steady_seconds
+    console.print(Text(f"{order.target}: it has to hold for {steady:g} s", style="dim"))
+    async with connected(order, vault) as link:
+        # Whether anybody answers with these credentials is an error of its own, not a missing row.
+        await link.cluster.ask(lambda agent: agent.read_ob_info())
+        climbed = await climb(link, order, None, Before(), reached=reached)
+    return _report(order, climbed)
+
+
+def _report(order: Order, climbed: Climbed) -> ScaleOutReport:
+    ladder = climbed.ladder
+    lacks = shortfall(ladder.rung.name, ladder.lines)
+    return ScaleOutReport(
+        outcome="verified" if ladder.is_verified else "failed",
+        cluster=order.cluster_name,
+        target=order.target,
+        zone=order.node.zone,
+        obConfigs=order.node.obConfigs,
+        submitted_how="verified alone",
+        rung=ladder.rung.name,
+        proofs=ladder.lines,
+        pins=ladder.pins,
+        after=server_rows(climbed.after.zones or ()),
+        error_kind="" if ladder.is_verified else "verify",
+        error="" if ladder.is_verified else f"{order.target} {lacks}",
+    )
+
+
+def _next(report: ScaleOutReport, source: str) -> str:
+    if report.rung == "NONE":
+        return f"obscale plan {source} says what is missing, obscale apply {source} adds it"
+    return "look at the named proofs"

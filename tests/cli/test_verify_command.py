@@ -1,0 +1,108 @@
+"""Does `obscale verify` prove a node at any time: only reading, without Prefect, at 80 columns?"""
+
+import json
+import socket
+
+import pytest
+
+WIDTH = 80
+NO_PREFECT = "http://127.0.0.1:9/api"
+
+
+@pytest.fixture
+def member(quiet_world):
+    """Give a function that asks for what is a member of the cluster already."""
+
+    def ask(**configs):
+        request = quiet_world.request(**configs)
+        first = quiet_world.ready["clusters"][0]["agents"][0]
+        node = request["nodes"][0]
+        node["agentInfo"] = {"ip": first["ip"], "port": first["port"]}
+        node["zone"] = first["zone"]
+        del node["targetAgentPassword"]
+        return request
+
+    return ask
+
+
+def test_a_member_is_proved_without_prefect_and_without_a_write(
+    run_program, write, member, quiet_world, canaries, tmp_path
+):
+    """Exit 0; every proof on a screen of 80 columns; no POST, no file, no Prefect server."""
+    home = tmp_path / "prefect"
+    home.mkdir()
+    posts = len(quiet_world.posts)
+
+    ended = run_program(
+        *("verify", write(member())),
+        COLUMNS=str(WIDTH),
+        PREFECT_HOME=str(home),
+        PREFECT_API_URL=NO_PREFECT,
+    )
+
+    assert (ended.code, ended.err) == (0, ""), ended.err
+    assert max(map(len, ended.out.splitlines())) <= WIDTH
+    for said in ("pv-service-started", "pv-params-effective:memory_limit", "BALANCED", "2 units"):
+        assert said in ended.out
+    assert len(quiet_world.posts) == posts
+    assert list(home.iterdir()) == []
+    assert not any(secret in ended.out for secret in canaries)
+
+
+def test_a_node_that_never_joined_is_said_so_at_once(obscale, write, quiet_world):
+    """Exit 1 and one line that names what is missing and the next command; nothing is posted."""
+    request = write(quiet_world.request())
+    posts = len(quiet_world.posts)
+
+    ended = obscale("verify", request)
+
+    assert ended.code == 1
+    assert len(ended.lines) == 1, ended.err
+    assert "reached NONE, not CONFORMING: pv-agent-identity: SINGLE in no zone" in ended.err
+    assert f"obscale apply {request} adds it" in ended.err
+    assert "ALTER SYSTEM" not in ended.out, "there is no server to pin anything for"
+    assert len(quiet_world.posts) == posts
+
+
+def test_with_json_a_node_that_does_not_conform_is_one_object(obscale, write, member):
+    """A script finds what is not as asked, and the statement that would pin it."""
+    ended = obscale("verify", write(member(memory_limit="12G")), "--json")
+
+    told = json.loads(ended.out)
+    assert (ended.code, told["verified"]) == (1, False)
+    report = told["runs"][0]["report"]
+    assert (report["outcome"], report["rung"]) == ("failed", "JOINED")
+    proofs = {proof["id"]: proof for proof in report["proofs"]}
+    wrong = proofs["pv-params-effective:memory_limit"]
+    assert (wrong["answer"], wrong["expected"], wrong["found"]) == ("fail", "12G", "16G")
+    address = report["target"].rpartition(":")[0]
+    assert report["pins"] == [f"ALTER SYSTEM SET memory_limit='12G' SERVER='{address}:2882';"]
+    assert report["error"].startswith(f"{report['target']} reached JOINED, not CONFORMING")
+
+
+def test_bad_input_is_told_before_anybody_is_asked(obscale, write, quiet_world):
+    """Exit 2, one line, no request."""
+    seen = len(quiet_world.world.requests)
+
+    missing = obscale("verify", "nowhere.yaml")
+    wrong = obscale("verify", write(quiet_world.request(memory_limit="16GiB")))
+
+    assert (missing.code, wrong.code) == (2, 2)
+    assert len(missing.lines) == len(wrong.lines) == 1
+    assert "write '16G'" in wrong.err
+    assert len(quiet_world.world.requests) == seen
+
+
+def test_a_cluster_that_does_not_answer_is_exit_3(obscale, write, member):
+    """One line with agent and cause, not a table of unknowns after a minute."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        closed = f"127.0.0.1:{probe.getsockname()[1]}"
+        request = member()
+        request["cluster"]["endpoints"] = [closed]
+
+        ended = obscale("verify", write(request))
+
+    assert ended.code == 3
+    assert len(ended.lines) == 1, ended.err
+    assert ended.err.startswith(f"obscale: {closed}")

@@ -1,0 +1,159 @@
+"""Does verify believe the node and not its DAG, and say what a restart would take back?"""
+
+import json
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from obscale.errors import VerifyError
+from obscale.sandbox import WorldConfig, default_config
+from obscale.settings import Patience
+from tasks.notes import listening
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SOON_OVER = Patience(
+    deadline_seconds=120,
+    silence_seconds=20,
+    verify_seconds=4,
+    steady_seconds=0.2,
+    poll_seconds=0.1,
+    lost_answer_seconds=1,
+)
+"""As quick as the other runs, and soon tired of waiting for what does not come."""
+
+
+def world(**changes) -> WorldConfig:
+    """The default world, changed where a test says so."""
+    return WorldConfig.model_validate(default_config().model_dump() | changes)
+
+
+def lines(report):
+    """Give the proofs of a report by id."""
+    return {line.id: line for line in report.proofs}
+
+
+def at_first_look(act):
+    """Give a listener that acts on the world once, when the climb has looked for the first time."""
+    done = []
+
+    def hear(happening):
+        if happening.text.startswith("verify.rung") and not done:
+            done.append(happening)
+            act()
+
+    return listening(hear)
+
+
+async def test_a_whole_run_proves_everything_it_could_read(stage):
+    """Every proof passes or does not apply; only what is informative by nature is info."""
+    scene = await stage()
+
+    report = await scene.scale_out()
+
+    answers = {name: line.answer for name, line in lines(report).items()}
+    loud = {name for name, answer in answers.items() if answer not in {"pass", "n-a"}}
+    assert loud == {"pv-rebalance-observed"}, report.proofs
+    for name in ("pv-capacity-cluster", "pv-disk-after", "pv-clock-after", "pv-no-collateral"):
+        assert answers[name] == "pass", name
+    assert "0 units" in lines(report)["pv-rebalance-observed"].found
+    assert report.pins == ()
+
+
+async def test_a_dag_that_succeeds_without_a_serving_observer_fails_the_run(stage, refused):
+    """SUCCEED at stage 9/9 is not believed: the run ends at JOINED, and names the missing start."""
+    scene = await stage(world(service_start_delay_seconds=1e6))
+
+    error = await refused(scene.scale_out(patience=SOON_OVER))
+
+    assert isinstance(error, VerifyError)
+    assert "reached JOINED, not CONFORMING" in str(error)
+    assert "pv-service-started: not yet" in str(error)
+    assert (scene.report.outcome, scene.report.rung) == ("failed", "JOINED")
+    assert [row.state for row in scene.report.stages] == ["SUCCEED"] * 9
+    assert lines(scene.report)["pv-dag-forward-success"].answer == "pass"
+
+
+async def test_a_parameter_that_is_set_back_fails_the_run(stage, refused):
+    """What was as asked at the first look and is not at the second is told as set back."""
+    scene = await stage()
+    spare = scene.world.spares[0]
+
+    def set_back():
+        spare.observer.values["memory_limit"] = "12G"
+
+    with at_first_look(set_back):
+        error = await refused(scene.scale_out())
+
+    assert isinstance(error, VerifyError)
+    line = lines(scene.report)["pv-params-effective:memory_limit"]
+    assert (line.answer, line.expected) == ("fail", "16G")
+    assert line.found.startswith("12G")
+    assert "set back" in line.found
+    assert "looked at again" not in str(error), "what only had to hold is no reason"
+    assert scene.report.outcome == "failed"
+
+
+async def test_a_peer_harmed_meanwhile_fails_the_run_and_is_named(stage, refused):
+    """The new node conforms in itself, but another server is no longer as it was."""
+    scene = await stage()
+    harmed = scene.world.cluster().servers[2]
+
+    def harm():
+        harmed.observer.alive = False
+
+    with at_first_look(harm):
+        error = await refused(scene.scale_out(patience=SOON_OVER))
+
+    assert isinstance(error, VerifyError)
+    line = lines(scene.report)["pv-no-collateral"]
+    assert f"{harmed.agent.ip}:2882 INACTIVE UNAVAILABLE" in line.found
+    assert scene.report.rung == "SERVING"
+
+
+async def test_a_new_zone_is_proved_and_its_region_told(stage):
+    """The zone is ACTIVE, which verifies; that it is in another region is told with the cure."""
+    scene = await stage()
+
+    report = await scene.scale_out(zone="zone4", allow_new_zone=True)
+
+    assert report.outcome == "verified"
+    assert lines(report)["pv-zone-active"].answer == "pass"
+    region = lines(report)["pv-zone-active:region"]
+    assert (region.answer, region.expected) == ("info", "sys_region")
+    assert region.found.startswith("default_region")
+    assert "ALTER SYSTEM ALTER ZONE zone4 SET REGION 'sys_region';" in region.found
+    assert "no tenant has units in zone4" in lines(report)["pv-rebalance-observed"].found
+
+
+async def test_units_that_arrive_lift_the_node_to_balanced(stage):
+    """A pool with two units a zone places one on the new server: BALANCED, still verified."""
+    config = default_config().model_dump()
+    config["clusters"][0]["tenants"][0]["unit_num"] = 2
+    scene = await stage(WorldConfig.model_validate(config))
+
+    report = await scene.scale_out()
+
+    assert (report.outcome, report.rung) == ("verified", "BALANCED")
+    assert lines(report)["pv-rebalance-observed"].found.startswith("1 unit:")
+
+
+async def test_what_may_revert_at_a_restart_is_pinned_in_report_and_artifacts(stage):
+    """The statement for this one server stands in the report, its page and the table artifact."""
+    scene = await stage()
+
+    report = await scene.scale_out(obConfigs={**scene.sample, "cpu_count": "8"})
+
+    pin = f"ALTER SYSTEM SET cpu_count='8' SERVER='{report.target.split(':')[0]}:2882';"
+    assert report.outcome == "verified", "it is a recommendation"
+    assert report.pins == (pin,)
+    assert json.loads(report.model_dump_json())["pins"] == [pin]
+    key = report.target.replace(".", "-").replace(":", "-")
+    async with get_client() as client:
+        shown = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_=key))
+        )
+    pages = {artifact.key.split("-")[0]: artifact.data for artifact in shown}
+    assert pin in pages["report"]
+    assert pin in [row["expected"] for row in json.loads(pages["verification"])]
