@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SINGLE: Final = "SINGLE"
 SCALING_OUT: Final = "SCALING OUT"
 CLUSTER_AGENT: Final = "CLUSTER AGENT"
+SCALING_IN: Final = "SCALING IN"
 
 V1_ONLY: Final = ((4, 2, 2, 0), (4, 2, 3, 0))
 """From the first of these and below the second, `X-OCS-Auth` is what an agent understands."""

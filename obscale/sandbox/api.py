@@ -17,8 +17,17 @@ from starlette.routing import compile_path
 
 from obscale.sandbox.agents import Agent
 from obscale.sandbox.call import NO_CONTENT, NO_DATA, Call
+from obscale.sandbox.cards import FaultCard
 from obscale.sandbox.clock import go_time
-from obscale.sandbox.errors import ABSENT, Panic, Refusal, printed_error, unexpected
+from obscale.sandbox.errors import (
+    ABSENT,
+    Panic,
+    Refusal,
+    printed_error,
+    task_not_shown,
+    unexpected,
+)
+from obscale.sandbox.faults import Fault
 from obscale.sandbox.opening import authenticate, open_body, open_header
 from obscale.sandbox.world import RequestRecord
 
@@ -33,6 +42,9 @@ TRACE_BYTES: Final = 8
 JSON_TYPE: Final = "application/json"
 EARLY_JSON_TYPE: Final = "application/json; charset=utf-8"
 INDEX_PAGE: Final = "<!doctype html><html><head><title>OBShell</title></head><body></body></html>"
+GARBAGE: Final = "<html>502</html>"
+"""What a proxy in between says instead of the agent."""
+SUBMIT: Final = "scale_out"
 OK: Final = 200
 NO_CONTENT_STATUS: Final = 204
 MOVED: Final = 301
@@ -109,10 +121,25 @@ class Api:
         self.world = world
         self._endpoints = endpoints
 
+    def arrived(self, agent: Agent, request: Request) -> float | None:
+        """Let the cards act that wait for this arrival, before anything is carried out.
+
+        Returns:
+            Real seconds after which this copy of the request is to be carried out, the connection
+            broken meanwhile; None where nothing holds it back.
+        """
+        self.world.sync()
+        last_word = _last_word(request)
+        if last_word == SUBMIT and request.method == "POST" and agent.cluster is not None:
+            agent.cluster.was_asked = True
+        self.world.hand.notice()
+        late = self._draw("late_request", agent, last_word)
+        return None if late is None else late.seconds
+
     def answer(self, agent: Agent, request: Request) -> Reply:
         """Carry a request out and record it."""
         self.world.sync()
-        last_word = request.target.partition("?")[0].rpartition("/")[2]
+        last_word = _last_word(request)
         reply, trace_id = self._answer(agent, request, last_word)
         self.world.requests.append(
             RequestRecord(
@@ -136,8 +163,10 @@ class Api:
         if path == STATUS_PATH:
             trace_id = ""
         try:
-            if self.world.draw("panic", target=agent.address, to=last_word):
+            if self._draw("panic", agent, last_word):
                 return self._panicked(agent), ""
+            if self._draw("task_not_found", agent, last_word):
+                return self._refused(agent, task_not_shown(), trace_id), trace_id
             data = self._carry_out(agent, request, path)
         except Refusal as refusal:
             trace_id = trace_id if refusal.traced else ""
@@ -218,18 +247,24 @@ class Api:
 
     def _disturbed(self, agent: Agent, reply: Reply, last_word: str) -> Reply:
         """Play the cards that sit between the agent and its client."""
-        draw = self.world.draw
-        if draw("drop_answer", target=agent.address, to=last_word):
+        if self._draw("drop_answer", agent, last_word):
             return Reply(reply.status, reply.content_type, b"", dropped=True)
-        delay = draw("delay_answer", target=agent.address, to=last_word)
+        delay = self._draw("delay_answer", agent, last_word)
         seconds = (delay.seconds or 0.0) if delay else 0.0
-        garbled = draw("garble_answer", target=agent.address, to=last_word)
-        if garbled:
-            text = (garbled.text or "").encode()
-            return Reply(OK, "text/html", text, delay_seconds=seconds)
+        if garbled := self._draw("garble_answer", agent, last_word):
+            text = GARBAGE if garbled.text is None else garbled.text
+            return Reply(OK, "text/html", text.encode(), delay_seconds=seconds)
         return Reply(
             reply.status, reply.content_type, reply.body, reply.location, delay_seconds=seconds
         )
+
+    def _draw(self, card: FaultCard, agent: Agent, last_word: str) -> Fault | None:
+        cluster = agent.cluster.name if agent.cluster else None
+        return self.world.hand.draw(card, target=agent, cluster=cluster, to=last_word)
+
+
+def _last_word(request: Request) -> str:
+    return request.target.partition("?")[0].rpartition("/")[2]
 
 
 def _encode(envelope: dict[str, Any]) -> bytes:

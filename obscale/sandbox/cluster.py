@@ -81,6 +81,8 @@ class Cluster:
     """Rows of `ocs.all_agent`, in order of their insertion."""
     dags: list[Dag] = field(default_factory=list)
     root_password: str = ""
+    was_asked: bool = False
+    """Whether a POST scale_out has arrived, carried out or not."""
     last_maintainer: Agent | None = None
     maintainer_seen_at: float = 0.0
 

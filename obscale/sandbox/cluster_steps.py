@@ -10,6 +10,7 @@ from obscale.sandbox.agents import CLUSTER_AGENT, SINGLE
 from obscale.sandbox.cluster import Cluster, Server, Zone
 from obscale.sandbox.dag import Step, StepFailed, Work
 from obscale.sandbox.local_steps import create_local_dag
+from obscale.sandbox.mishaps import exposed
 from obscale.sandbox.remote import (
     POLL_PAUSE_SECONDS,
     POLL_TIMES,
@@ -76,6 +77,8 @@ def _bad_port(scene: Scene, text: str) -> StepFailed:
 
 def _create_local(scene: Scene) -> Work:
     target = scene.target
+    # Executed a second time, the sub task does not know what the first one made.
+    scene.facts.pop("local", None)
     card = scene.draw("fail_stage", scene.stage)
     if target.down or target.silent or card is not None:
         yield 0.0 if target.down or card else 180.0
@@ -211,6 +214,8 @@ def _add_server(scene: Scene) -> Work:
     scene.log("AddServerTask execute")
     _let_database_fail(scene)
     cluster, target = scene.cluster, scene.target
+    # As above: its rollback deletes only a server whose success was noted.
+    scene.facts.pop("server", None)
     if target.observer is None or not target.observer.alive:
         raise scene.failure(
             "MySQL.Error",
@@ -327,7 +332,8 @@ _TWO_BLANKS: Final = ("Add new zone", "Start new zone", "Add agent")
 
 def scale_out_steps(*, new_zone: bool, old_names: bool) -> tuple[Step, ...]:
     """The nine nodes for an existing zone, eleven for a new one."""
-    steps = (*_STEPS, *(_ZONE_STEPS if new_zone else ()), *_LAST_STEPS)
+    zone_steps = _ZONE_STEPS if new_zone else ()
+    steps = tuple(exposed(step) for step in (*_STEPS, *zone_steps, *_LAST_STEPS))
     if not old_names:
         return steps
     return tuple(

@@ -44,23 +44,26 @@ class AnswerDroppedError(Exception):
 
 def application(world: "World") -> ASGIApp:
     """The ASGI application of a world; `scope["server"]` chooses the agent."""
-    api = Api(world, ENDPOINTS)
+    return _Application(world)
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+
+class _Application:
+    """Brings each request to its agent, and what the agent says, or does not say, back."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._api = Api(world, ENDPOINTS)
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"unexpected scope {scope['type']}")
-        agent = world.find(*scope["server"][:2])
+        agent = self._world.find(*scope["server"][:2])
         if agent is None or agent.down:
             raise AnswerDroppedError
-        while agent.silent:  # noqa: ASYNC110 - a clock that runs by itself offers no event
-            await asyncio.sleep(SILENCE_POLL_SECONDS)
-        request = HttpRequest(scope, receive)
-        target = scope["raw_path"].decode("latin-1")
-        if query := scope["query_string"].decode("latin-1"):
-            target += f"?{query}"
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        body = await request.body()
-        reply = api.answer(agent, Request(request.method, target, headers, body))
+        request = await _read(HttpRequest(scope, receive))
+        await self._let_in(agent, request)
+        reply = self._api.answer(agent, request)
         if reply.delay_seconds:
             await asyncio.sleep(reply.delay_seconds)
         if reply.dropped:
@@ -71,7 +74,36 @@ def application(world: "World") -> ASGIApp:
             response.headers["location"] = reply.location
         await response(scope, receive, send)
 
-    return app
+    async def _let_in(self, agent: Agent, request: Request) -> None:
+        """Wait until the agent takes the request up.
+
+        Raises:
+            AnswerDroppedError: It does not, or not over this connection.
+        """
+        held_back = self._api.arrived(agent, request)
+        if held_back is not None:
+            task = asyncio.create_task(self._carry_out_later(agent, request, held_back))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+            raise AnswerDroppedError
+        while agent.silent:  # noqa: ASYNC110 - a clock that runs by itself offers no event
+            await asyncio.sleep(SILENCE_POLL_SECONDS)
+        if agent.down:
+            raise AnswerDroppedError
+
+    async def _carry_out_later(self, agent: Agent, request: Request, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if not agent.down:
+            self._api.answer(agent, request)
+
+
+async def _read(request: HttpRequest) -> Request:
+    """The request as the agent sees it; its target exactly as it stood in the request line."""
+    target: str = request.scope["raw_path"].decode("latin-1")
+    if query := request.scope["query_string"].decode("latin-1"):
+        target += f"?{query}"
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return Request(request.method, target, headers, await request.body())
 
 
 class InProcess(httpx.AsyncBaseTransport):

@@ -52,8 +52,11 @@ class Engine:
                 if (moment - LOCAL_TICK_OFFSET_SECONDS).is_integer():
                     self._look_at_agents()
                 self._looked_at = moment
+                # Between a look and the work it begins: a stage's card acts before the stage does.
+                self._world.hand.notice()
             while self._timers and self._timers[0][0] <= moment:
                 heapq.heappop(self._timers)[2]()
+            self._world.hand.notice()
         self.now = self._looked_at = max(self.now, instant)
 
     def after(self, seconds: float, act: Callable[[], None]) -> None:

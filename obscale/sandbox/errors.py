@@ -130,3 +130,9 @@ def database_not_held() -> Refusal:
     return Refusal(
         500, "Agent.OceanBase.NotHold", "The agent does not hold a connection to OceanBase"
     )
+
+
+def task_not_shown() -> Refusal:
+    """The database that holds the task cannot be reached by any agent; it says nothing else."""
+    down = database_not_held()
+    return Refusal(down.status, down.code, f"Task not found: {down.message}")

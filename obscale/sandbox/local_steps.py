@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, SINGLE, Observer, version_tuple
 from obscale.sandbox.capacity import read_capacity
+from obscale.sandbox.cluster import Cluster
 from obscale.sandbox.dag import GLOBAL_MAINTENANCE, Dag, Step, StepFailed, Work
 from obscale.sandbox.engine import order_rollback
 from obscale.sandbox.hosts import is_below
@@ -29,6 +30,11 @@ KILL_SECONDS: Final = 5.0
 UPGRADE_DOWN_SECONDS: Final = 3.0
 DEPLOY_STAGE: Final = 4
 START_STAGE: Final = 5
+
+
+def newest_scale_out(cluster: Cluster) -> Dag | None:
+    """The cluster's newest scale-out, however it stands."""
+    return next((dag for dag in reversed(cluster.dags) if dag.name == MAIN_NAME), None)
 
 
 def create_local_dag(main: Scene) -> Dag:
@@ -279,9 +285,11 @@ def _upgrade(scene: Scene) -> Work:
         return
     scene.log(f"upgrade agent from {target.version} to {version}")
     target.version = version
+    slow = scene.draw("slow_upgrade")
+    seconds = UPGRADE_DOWN_SECONDS if slow is None or slow.seconds is None else slow.seconds
     scene.world.stop_agent(target)
-    scene.world.engine.after(UPGRADE_DOWN_SECONDS, lambda: scene.world.start_agent(target))
-    yield UPGRADE_DOWN_SECONDS
+    scene.world.engine.after(seconds, lambda: scene.world.start_agent(target))
+    yield seconds
 
 
 def _sync(scene: Scene) -> Work:

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any, cast
 
 from obscale.sandbox.agents import Agent
+from obscale.sandbox.cards import FaultCard
 from obscale.sandbox.cluster import Cluster
 from obscale.sandbox.dag import Dag, LogRow, Node, StepFailed
-from obscale.sandbox.faults import Fault, FaultCard
+from obscale.sandbox.faults import Fault
 
 if TYPE_CHECKING:
     from obscale.sandbox.world import World
@@ -68,6 +69,6 @@ class Scene:
 
     def draw(self, card: FaultCard, stage: int | None = None) -> Fault | None:
         """A fault card for this moment, taken from the world's hand."""
-        return self.world.draw(
-            card, target=self.target.address, cluster=self.cluster.name, stage=stage
+        return self.world.hand.draw(
+            card, target=self.target, cluster=self.cluster.name, stage=stage
         )

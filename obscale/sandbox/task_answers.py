@@ -9,7 +9,7 @@ from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, Agent
 from obscale.sandbox.call import NO_DATA, Call, bind_failed
 from obscale.sandbox.dag import Dag, Node, SubTask
 from obscale.sandbox.engine import order_retry, order_rollback
-from obscale.sandbox.errors import Panic, Refusal, database_not_held, unexpected
+from obscale.sandbox.errors import Panic, Refusal, database_not_held, task_not_shown, unexpected
 
 OPERATORS: Final = {"ROLLBACK": "Rollback", "RETRY": "Retry", "CANCEL": "Cancel", "PASS": "Pass"}
 
@@ -146,7 +146,7 @@ def main_dags(call: Call) -> list[dict[str, Any]]:
     found = [
         agent.dags[-1].facts["main"]
         for agent in _reachable(call)
-        if agent.dags and agent.dags[-1].state != "SUCCEED"
+        if agent.dags and agent.dags[-1].state != "SUCCEED" and "main" in agent.dags[-1].facts
     ]
     return [call.printer.dag(each) for each in found]
 
@@ -198,9 +198,7 @@ def _cluster_store(call: Call, number: int) -> list[Dag]:
     agent = call.agent
     cluster = call.member_of()
     if cluster is None:
-        raise Refusal(
-            500, "Agent.OceanBase.NotHold", f"Task not found: {database_not_held().message}"
-        )
+        raise task_not_shown()
     if agent.identity == SCALING_OUT:
         main = agent.dags[-1].facts.get("main") if agent.dags else None
         if main is None or main.number != number:
@@ -208,9 +206,7 @@ def _cluster_store(call: Call, number: int) -> list[Dag]:
         return cluster.dags
     asked = [agent, *(other for other in cluster.agents if other is not agent)]
     if not any(each.has_database and not (each.down or each.silent) for each in asked):
-        raise Refusal(
-            500, "Agent.OceanBase.NotHold", f"Task not found: {database_not_held().message}"
-        )
+        raise task_not_shown()
     return cluster.dags
 
 

@@ -113,6 +113,10 @@ async def test_a_failed_scale_out_can_be_retried(driver):
     drive.world.play(Fault.fail_stage(7))
     dag_id = (await drive.scale_out()).generic_id
     await drive.until(dag_id, "FAILED")
+    # The joining agent sees the failure a second later; a RETRY in between is lost on it.
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while drive.world.spares[0].dags[-1].state != "FAILED":
+            await drive.until(dag_id, "FAILED")
 
     await drive.call("operate_dag", dag_id, "RETRY")
 

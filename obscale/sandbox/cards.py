@@ -1,0 +1,228 @@
+"""Which fault cards exist, when does each act, and what must it be told?
+
+One row a card. `docs` of a card is its sentence here; `Fault` makes a constructor of every row.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+FaultCard = Literal[
+    "fail_stage",
+    "fail_rollback",
+    "lose_executor",
+    "repeat_stage",
+    "orphan_local_dag",
+    "slow_observer",
+    "observer_dies",
+    "slow_upgrade",
+    "drop_answer",
+    "delay_answer",
+    "garble_answer",
+    "panic",
+    "task_not_found",
+    "late_request",
+    "agent_down",
+    "agent_up",
+    "agent_restart",
+    "black_hole",
+    "database_down",
+    "database_up",
+    "rotate_key",
+    "shift_clock",
+    "change_root_password",
+    "change_agent_password",
+    "tenant_task",
+    "local_task",
+    "operate_dag",
+    "fill_directory",
+    "add_zone",
+    "delete_zone",
+    "scaling_in",
+    "join_elsewhere",
+]
+Phase = Literal["preflight", "submit", "failed", "rollback", "verify"]
+"""Where a cluster stands with its newest scale-out, beside its stages on the way forwards.
+
+preflight: no POST scale_out has arrived yet; submit: from its arrival until stage 1 runs; failed:
+the DAG is FAILED, in either direction; rollback: it is, or was, rolled back; verify: it is done.
+"""
+
+
+class Kind(StrEnum):
+    """When a card acts."""
+
+    STATE = "state"
+    """Once: when it is played, or in the instant its `phase` or `stage` comes."""
+    STEP = "step"
+    """When a sub task of a scale-out draws it."""
+    ANSWER = "answer"
+    """When a request draws it; `phase` and `stage` say during what."""
+
+
+ALSO_TAKES: Final[dict[Kind, frozenset[str]]] = {
+    Kind.STATE: frozenset({"phase", "stage", "after_seconds", "cluster"}),
+    Kind.STEP: frozenset({"target", "times", "cluster"}),
+    Kind.ANSWER: frozenset({"to", "phase", "stage", "target", "times", "cluster"}),
+}
+"""Fields every card of a kind understands."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One row.
+
+    Args:
+        kind: When it acts.
+        docs: What it does, in a sentence.
+        needs: Fields without which it says nothing; the constructor takes them in this order.
+        takes: Further fields that mean something to it.
+    """
+
+    kind: Kind
+    docs: str
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """All fields it understands."""
+        return ALSO_TAKES[self.kind] | {*self.needs, *self.takes}
+
+
+CARDS: Final[dict[FaultCard, Card]] = {
+    # --- drawn by the sub tasks of a scale-out ---
+    "fail_stage": Card(
+        Kind.STEP,
+        "That stage of a scale-out fails when it runs; `text` replaces its usual last log line.",
+        ("stage",),
+        ("text",),
+    ),
+    "fail_rollback": Card(
+        Kind.STEP,
+        "That stage cannot be undone: the rollback stops half-way, FAILED.",
+        ("stage",),
+        ("text",),
+    ),
+    "lose_executor": Card(
+        Kind.STEP,
+        "The agent that executes that stage is lost: nothing moves until the sub task times out, "
+        "after 3600 virtual seconds or `seconds`.",
+        ("stage",),
+        ("seconds",),
+    ),
+    "repeat_stage": Card(
+        Kind.STEP,
+        "The executing agent restarts when that stage has taken effect and nobody has noted it: "
+        "the stage runs twice.",
+        ("stage",),
+    ),
+    "orphan_local_dag": Card(
+        Kind.STEP, "Stage 2 reaches the joining agent, but its answer is lost."
+    ),
+    "slow_observer": Card(
+        Kind.STEP, "The next observer start takes that many virtual seconds.", ("seconds",)
+    ),
+    "observer_dies": Card(Kind.STEP, "The next observer dies before its first health check."),
+    "slow_upgrade": Card(
+        Kind.STEP,
+        "An older joining agent is away that many virtual seconds while it is upgraded.",
+        ("seconds",),
+    ),
+    # --- drawn by requests ---
+    "drop_answer": Card(
+        Kind.ANSWER, "The request is carried out, but the connection breaks before the answer."
+    ),
+    "delay_answer": Card(
+        Kind.ANSWER,
+        "The request is carried out, the answer leaves real seconds later.",
+        ("seconds",),
+    ),
+    "garble_answer": Card(
+        Kind.ANSWER,
+        "The request is carried out, but something in between answers 200 with an HTML page, or "
+        "with `text`.",
+        (),
+        ("text",),
+    ),
+    "panic": Card(
+        Kind.ANSWER, "The handler panics: 500 with obshell's prebuilt page, nothing is carried out."
+    ),
+    "task_not_found": Card(
+        Kind.ANSWER, "500 `Task not found: …`, as obshell says while no database can be reached."
+    ),
+    "late_request": Card(
+        Kind.ANSWER,
+        "The connection breaks at once, and the request arrives real seconds later: the first "
+        "copy of something the client may have sent again.",
+        ("seconds",),
+    ),
+    # --- change the state of an agent ---
+    "agent_down": Card(
+        Kind.STATE, "The obshell process ends; connections are refused.", ("target",)
+    ),
+    "agent_up": Card(
+        Kind.STATE,
+        "The obshell process starts again and executes its unfinished sub tasks anew.",
+        ("target",),
+    ),
+    "agent_restart": Card(
+        Kind.STATE,
+        "Down and up in the same instant; sub tasks begin anew, sessions are lost.",
+        ("target",),
+    ),
+    "black_hole": Card(
+        Kind.STATE,
+        "Connections are accepted, nothing is ever answered, until `agent_up`.",
+        ("target",),
+    ),
+    "database_down": Card(
+        Kind.STATE, "The agent lives, its OceanBase does not answer.", ("target",)
+    ),
+    "database_up": Card(Kind.STATE, "OceanBase answers that agent again.", ("target",)),
+    "rotate_key": Card(
+        Kind.STATE, "The agent has a new RSA key, as after a wiped `.meta`.", ("target",)
+    ),
+    "shift_clock": Card(
+        Kind.STATE, "The agent's wall clock jumps by that many seconds.", ("target", "seconds")
+    ),
+    "change_agent_password": Card(
+        Kind.STATE, "The agent has a new password of its own.", ("target", "text")
+    ),
+    "local_task": Card(
+        Kind.STATE,
+        "A DAG of the agent's own holds its local lock for that many virtual seconds.",
+        ("target", "seconds"),
+    ),
+    "fill_directory": Card(
+        Kind.STATE,
+        "Somebody's data lies in the directory `text` of the agent's host, else in <home>/store.",
+        ("target",),
+        ("text",),
+    ),
+    "scaling_in": Card(
+        Kind.STATE, "The agent was scaled in: SCALING IN for good, until it is wiped.", ("target",)
+    ),
+    "join_elsewhere": Card(
+        Kind.STATE, "The agent joins another cluster of this world.", ("target", "cluster")
+    ),
+    # --- change the state of a cluster ---
+    "change_root_password": Card(
+        Kind.STATE,
+        "root@sys has a new password; agents keep accepting the cached one until told.",
+        ("text",),
+    ),
+    "tenant_task": Card(
+        Kind.STATE,
+        "A tenant operation holds the maintenance lock for that many virtual seconds.",
+        ("seconds",),
+    ),
+    "operate_dag": Card(
+        Kind.STATE,
+        "A second operator orders RETRY or ROLLBACK of the newest scale-out; without a `phase` or "
+        "`stage` as soon as it is FAILED.",
+        ("text",),
+    ),
+    "add_zone": Card(Kind.STATE, "Somebody makes the zone of that name.", ("text",)),
+    "delete_zone": Card(Kind.STATE, "Somebody deletes the empty zone of that name.", ("text",)),
+}
