@@ -120,7 +120,7 @@ async def scale_out(
     )
     async with reported(order) as story:
         before = await preflight(order)
-        submitted = await submit(order, before.at)
+        submitted = await submit(order, before.look())
         dag = await carry_through(order, submitted)
         await verify(order, dag, before)
     return story.report()

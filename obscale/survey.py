@@ -37,6 +37,7 @@ from obscale.rules.preflight.facts import (
     CLUSTER_FACTS_MISSING,
     HOST_FACTS_MISSING,
     ClusterFacts,
+    Earlier,
     Facts,
     PortState,
     TargetFacts,
@@ -53,6 +54,8 @@ CLOCK_READINGS: Final = 5
 PEER_SECONDS: Final = 5.0
 """What one silent member may cost: all are asked at the same time, each for so long at most."""
 
+LOOKS_APART: Final = timedelta(seconds=10)
+"""Between two looks at a machine, for what changed on it to say something."""
 PROBE_SECONDS: Final = 3.0
 """Who neither accepts nor refuses a connection for so long is behind a firewall."""
 
@@ -69,7 +72,7 @@ async def survey(
     link: Link,
     order: Order,
     *,
-    earlier: HostInfo | None = None,
+    earlier: Earlier | None = None,
     peer_seconds: float = PEER_SECONDS,
     knocking: bool = True,
 ) -> Facts:
@@ -78,8 +81,8 @@ async def survey(
     Args:
         link: Open connections.
         order: What is asked for.
-        earlier: The target's machine as an earlier survey read it, at least ten seconds ago: what
-            has changed since is judged too.
+        earlier: A look somebody has decided on: its age, and what has changed on the target's
+            machine since, are judged too.
         peer_seconds: Longest wait for what depends on other members than the one that is asked.
         knocking: Whether the new observer's ports are tried from here.
 
@@ -91,8 +94,7 @@ async def survey(
             cluster = reads.create_task(
                 survey_cluster(link.cluster, link.target, peer_seconds=peer_seconds)
             )
-            target = reads.create_task(survey_target(link.target, earlier=earlier))
-            ports = reads.create_task(_ports(order, knocking=knocking))
+            target = reads.create_task(survey_joining(link, order, earlier, knocking=knocking))
     except* AgentError as failed:
         # Only the cluster's survey raises; the group has ended the target's reads before.
         raise failed.exceptions[0] from None
@@ -100,13 +102,38 @@ async def survey(
         node=order.node,
         batch=order.batch or (order.node,),
         cluster=cluster.result(),
-        target=replace(target.result(), ports=ports.result()),
+        target=target.result(),
         expected_name=link.spec.name,
         expected_id=link.spec.id,
         allow_new_zone=order.allow_new_zone,
         has_target_password=link.target_password is not None,
         now=datetime.now(UTC),
+        judged_before=earlier.at if earlier else None,
     )
+
+
+async def survey_joining(
+    link: Link, order: Order, earlier: Earlier | None = None, *, knocking: bool = True
+) -> TargetFacts:
+    """Read what the joining agent knows, and try its observer's ports; never raises an AgentError.
+
+    Args:
+        link: Open connections.
+        order: As for `survey`.
+        earlier: As for `survey`.
+        knocking: As for `survey`.
+    """
+    target, ports = await asyncio.gather(
+        survey_target(link.target), _ports(order, knocking=knocking)
+    )
+    return replace(target, ports=ports, host_before=_machine_of(earlier))
+
+
+def _machine_of(earlier: Earlier | None) -> HostInfo | None:
+    """What two looks in one breath differ in is no trend."""
+    if earlier is None or datetime.now(UTC) - earlier.at < LOOKS_APART:
+        return None
+    return earlier.host
 
 
 async def survey_cluster(
@@ -173,13 +200,8 @@ async def _introduce(agent: AgentClient) -> tuple[AgentInfo, ObInfo]:
     return await agent.read_info(), await agent.read_ob_info()
 
 
-async def survey_target(target: AgentClient, *, earlier: HostInfo | None = None) -> TargetFacts:
-    """Read what the joining agent knows; never raises an AgentError.
-
-    Args:
-        target: The joining agent.
-        earlier: As for `survey`.
-    """
+async def survey_target(target: AgentClient) -> TargetFacts:
+    """Read what the joining agent knows; never raises an AgentError."""
     address = target.address
     try:
         info = await target.read_info()
@@ -218,7 +240,6 @@ async def survey_target(target: AgentClient, *, earlier: HostInfo | None = None)
         signed_read=signed,
         ob_info=ob_info,
         utc_offset_seconds=told if isinstance(told, Unread) else told.utc_offset_seconds,
-        host_before=earlier,
     )
 
 

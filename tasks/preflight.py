@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from obscale.agent.models import HostInfo, Stats, Zone
 from obscale.errors import PreflightError
 from obscale.order import Order
-from obscale.rules.preflight.facts import Unread
+from obscale.rules.preflight.facts import Earlier, Unread
 from obscale.rules.preflight.finding import Answer, Finding
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.rules.preflight.registry import Findings
@@ -37,6 +37,10 @@ class Preflight:
     """What the cluster offered; None where this version does not tell, or it could not be read."""
     host: HostInfo | None = None
     """The target's machine; None likewise."""
+
+    def look(self) -> Earlier:
+        """Give what a later look is compared with."""
+        return Earlier(self.at, self.host)
 
 
 @task(

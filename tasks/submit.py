@@ -5,6 +5,7 @@ post once, and after a lost answer look again until the lost request can no long
 """
 
 import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -35,6 +36,7 @@ from obscale.rules.adoption import (
     decide_submission,
 )
 from obscale.rules.preflight.ageing import is_stale, judge_ageing
+from obscale.rules.preflight.facts import Earlier
 from obscale.sight import look_for_dag
 from obscale.spec import request_body
 from obscale.survey import survey
@@ -70,12 +72,12 @@ class Submitted(BaseModel):
     persist_result=True,
     result_serializer="json",
 )
-async def submit(order: Order, judged_at: datetime | None = None) -> Submitted:
+async def submit(order: Order, earlier: Earlier | None = None) -> Submitted:
     """Begin the scale-out exactly once, or take up the one already begun.
 
     Args:
         order: What is to be done.
-        judged_at: When preflight judged it; what ages is judged again after a minute.
+        earlier: Preflight's look; what ages is judged again after a minute.
 
     Raises:
         PreflightError: Something that was right at preflight, say a free disk, no longer is.
@@ -84,7 +86,7 @@ async def submit(order: Order, judged_at: datetime | None = None) -> Submitted:
         AgentRefusedError: The cluster refused the request; nothing was created.
     """
     async with linked(order) as link:
-        submitted = await begin_once(link, order, judged_at)
+        submitted = await begin_once(link, order, earlier)
     await note_page(
         artifact_key("dag", order.cluster_name, order.target),
         f"DAG **{submitted.dag_id or 'none'}** — {submitted.how}: {submitted.why}\n",
@@ -93,18 +95,18 @@ async def submit(order: Order, judged_at: datetime | None = None) -> Submitted:
     return submitted
 
 
-async def begin_once(link: Link, order: Order, judged_at: datetime | None = None) -> Submitted:
+async def begin_once(link: Link, order: Order, earlier: Earlier | None = None) -> Submitted:
     """Look, then adopt, wait or post, until one DAG is known to carry the order."""
-    judged_at = judged_at or _now()
+    look = earlier or Earlier(_now())
     give_up = _now() + timedelta(seconds=order.patience.lock_wait_seconds)
     begun = _now()
     rounds = 0
     while True:
         decision = decide_submission(await look_for_dag(link), order.node)
         match decision:
-            case Post() if is_stale(judged_at, _now()):
+            case Post() if is_stale(look.at, _now()):
                 # Then look again: the look is always the last thing before the POST.
-                judged_at = await _judge_again(link, order)
+                look = await _judge_again(link, order, look)
             case Post(baseline=baseline):
                 rounds += 1
                 if dag_id := await _post(link, order, baseline, rounds):
@@ -131,21 +133,24 @@ def _settled(decision: Submission) -> Submitted:
             raise AssertionError(decision)
 
 
-async def _judge_again(link: Link, order: Order) -> datetime:
-    """Judge what ages by fresh facts; gives their time.
+async def _judge_again(link: Link, order: Order, earlier: Earlier) -> Earlier:
+    """Judge what ages by fresh facts; gives the new look.
 
     Raises:
         PreflightError: One of these rules blocks now.
     """
-    facts = await survey(link, order)
+    facts = await survey(link, order, earlier=earlier)
     findings = judge_ageing(facts, order.profile, order.overrides)
     tell("submit", f"submit.judged_again rules={len(findings)} verdict={findings.verdict!r}")
+    for finding in findings.warnings:
+        told = f"submit.{finding.answer} {finding.rule}: {finding.measured}"
+        tell("submit", f"{told}; needed {finding.needed}", level=logging.WARNING)
     if findings.blockers:
         reasons = "; ".join(f"{f.rule}: {f.measured}" for f in findings.blockers)
         raise PreflightError(
             f"not submitted, no longer as at preflight: {reasons}", findings.blockers[0].remedy
         )
-    return facts.now or _now()
+    return facts.look()
 
 
 async def _post(link: Link, order: Order, baseline: int, rounds: int) -> Submitted | None:

@@ -290,7 +290,7 @@ class PreflightWorld:
     host_before: Any = None
     ports: Any = field(default_factory=dict)
     now: Any = NOON
-    judged_at: Any = None
+    judged_before: Any = None
 
     def ask(self, **configs: str) -> Self:
         """Add or change start options."""
@@ -411,7 +411,7 @@ class PreflightWorld:
             allow_new_zone=self.allow_new_zone,
             has_target_password=self.password,
             now=self.now,
-            judged_at=self.judged_at,
+            judged_before=self.judged_before,
         )
 
     def judge(self, profile: str = "prod") -> Findings:

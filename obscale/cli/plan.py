@@ -18,6 +18,9 @@ from obscale.plan import Plan, make_plan
 from obscale.plan.file import (
     DEFAULT_VALID_MINUTES,
     MOST_VALID_MINUTES,
+    PlanFile,
+    earlier_looks,
+    is_old,
     plan_file,
     read_plan_file,
     refuse_if_changed,
@@ -146,15 +149,20 @@ def _plan(
     return made
 
 
-def plan_now(spec: ScaleOutSpec, *, source: str) -> Plan:
+def plan_now(spec: ScaleOutSpec, *, source: str, kept: PlanFile | None = None) -> Plan:
     """Plan a request in this process.
 
     Args:
         spec: The request.
         source: Its file, for the next command.
+        kept: The plan it comes from: what has changed since is judged too.
     """
     orders = orders_of(spec)
-    return asyncio.run(make_plan(orders, vault_for(orders), defaults=spec.defaults, source=source))
+    earlier = earlier_looks(kept) if kept else {}
+    made = make_plan(
+        orders, vault_for(orders), defaults=spec.defaults, source=source, earlier=earlier
+    )
+    return asyncio.run(made)
 
 
 def read_request(path: Path, profile: str | None = None) -> ScaleOutSpec:
@@ -176,11 +184,13 @@ def read_request(path: Path, profile: str | None = None) -> ScaleOutSpec:
     if profile is not None:
         raise SpecError(f"--profile: {path} is a plan and has its own", kept.command)
     spec = request_of(path, kept)
-    made = plan_now(spec, source=str(path))
+    made = plan_now(spec, source=str(path), kept=kept)
     refuse_if_changed(path, kept, made)
     if not made.ready:
         reasons = [f.rule for row in made.rows for f in row.findings if f.weight is Answer.BLOCK]
         raise PreflightError(f"{path}: this plan is blocked by {', '.join(reasons)}", made.next)
+    for said in dict.fromkeys(f.measured for row in made.rows for f in row.findings if is_old(f)):
+        typer.echo(f"obscale: {path}: {said}; nothing it was made for has changed", err=True)
     return spec
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from obscale.agent.models import Disk
 from obscale.link import Vault, connected
 from obscale.order import Order
 from obscale.plan.asking import Asking, asking_of
@@ -16,11 +17,11 @@ from obscale.plan.outlook import Outlook, outlook_of
 from obscale.plan.standpoint import Standpoint, standpoint_of, topology_hash
 from obscale.report import ServerRow, server_rows
 from obscale.rules.asked import DefaultsSpec, Profile
-from obscale.rules.preflight.facts import Facts, Standing, Unread
+from obscale.rules.preflight.facts import Earlier, Facts, Standing, Unread
 from obscale.rules.preflight.finding import Finding, Findings
 from obscale.rules.preflight.overrides import judge_accepting, unneeded
 from obscale.rules.preflight.unseen import CHECKLIST
-from obscale.survey import survey, survey_target
+from obscale.survey import survey, survey_joining
 
 __all__ = ["SCHEMA_VERSION", "Check", "Plan", "RowPlan", "make_plan", "plan_of", "survey_all"]
 
@@ -29,6 +30,7 @@ SCHEMA_VERSION: Final = 1
 TARGETS_AT_ONCE: Final = 8
 """Targets surveyed side by side; each costs about ten questions."""
 NO_DEFAULTS: Final = DefaultsSpec()
+NEVER_BEFORE: Final[Mapping[str, Earlier]] = {}
 DEFAULT_RPC_PORT: Final = 2882
 
 
@@ -79,6 +81,8 @@ class Plan(BaseModel):
     checklist: tuple[Check, ...]
     standpoint: Standpoint
     topology_hash: str
+    disks: dict[str, tuple[Disk, ...]]
+    """Of each target whose machine could be read, by `ip:port`, as `df -h` tells them."""
 
 
 async def make_plan(
@@ -87,6 +91,7 @@ async def make_plan(
     *,
     defaults: DefaultsSpec = NO_DEFAULTS,
     source: str = "SPEC",
+    earlier: Mapping[str, Earlier] = NEVER_BEFORE,
 ) -> Plan:
     """Read the cluster and every target and judge every rule; writes nothing anywhere.
 
@@ -95,32 +100,43 @@ async def make_plan(
         vault: Where the names in it resolve.
         defaults: Of the request; they are merged already, this says what came from them.
         source: Name of the request's file, for the next command.
+        earlier: Looks at these targets that were decided on, by `ip:port`.
 
     Raises:
         SpecError: A name in the request resolves to nothing.
         AgentError: No entry agent of the cluster could be asked.
     """
-    return plan_of(orders, await survey_all(orders, vault), defaults=defaults, source=source)
+    facts = await survey_all(orders, vault, earlier)
+    return plan_of(orders, facts, defaults=defaults, source=source)
 
 
-async def survey_all(orders: Sequence[Order], vault: Vault) -> tuple[Facts, ...]:
+async def survey_all(
+    orders: Sequence[Order], vault: Vault, earlier: Mapping[str, Earlier] = NEVER_BEFORE
+) -> tuple[Facts, ...]:
     """Read the cluster once and every target; the facts come in the order of the orders.
+
+    Args:
+        orders: As for `make_plan`.
+        vault: As for `make_plan`.
+        earlier: As for `make_plan`.
 
     Raises:
         SpecError: A name in the request resolves to nothing.
         AgentError: No entry agent of the cluster could be asked.
     """
     async with connected(orders[0], vault) as link:
-        first = await survey(link, orders[0])
+        first = await survey(link, orders[0], earlier=earlier.get(orders[0].target))
     gate = asyncio.Semaphore(TARGETS_AT_ONCE)
 
     async def further(order: Order) -> Facts:
+        before = earlier.get(order.target)
         async with gate, connected(order, vault) as link:
             return replace(
                 first,
                 node=order.node,
-                target=await survey_target(link.target),
+                target=await survey_joining(link, order, before),
                 has_target_password=link.target_password is not None,
+                judged_before=before.at if before else None,
             )
 
     return (first, *await asyncio.gather(*map(further, orders[1:])))
@@ -157,6 +173,11 @@ def plan_of(
         checklist=_checklist(facts),
         standpoint=standpoint,
         topology_hash=topology_hash(standpoint),
+        disks={
+            order.target: each.target.host.disks
+            for order, each in zip(orders, facts, strict=True)
+            if not isinstance(each.target.host, Unread)
+        },
     )
 
 

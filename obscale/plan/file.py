@@ -15,12 +15,13 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from obscale.agent.models import Disk, HostInfo
 from obscale.errors import PlanChangedError, SpecError
 from obscale.plan import Plan
 from obscale.plan.outlook import Outlook
 from obscale.plan.standpoint import Standpoint, changes
 from obscale.rules.asked import ScaleOutSpec
-from obscale.rules.preflight.facts import Standing
+from obscale.rules.preflight.facts import Earlier, Standing
 from obscale.rules.preflight.finding import Answer, Finding
 from obscale.spec import parse_spec
 
@@ -32,6 +33,8 @@ MAX_FILE_BYTES: Final = 16 << 20
 MOST_CHANGES_TOLD: Final = 5
 """In the one line of the error; the error itself carries all."""
 MARK: Final = "obscale_plan"
+AGE: Final = "preflight-freshness"
+"""The rule that tells how long ago a plan was made."""
 _QUIET: Final = {Answer.PASS, Answer.NOT_APPLICABLE}
 _WEIGHTY: Final = {Answer.BLOCK, Answer.WARN}
 
@@ -56,6 +59,8 @@ class PlanFile(BaseModel):
     outlook: Outlook | None
     standpoint: Standpoint
     topology_hash: str
+    disks: dict[str, tuple[Disk, ...]]
+    """As in the plan: what changes on them until it is applied is judged."""
     digest: str = ""
     """SHA-256 of all the rest. It guards against slips, not against malice."""
 
@@ -95,6 +100,7 @@ def plan_file(
         outlook=made.outlook,
         standpoint=made.standpoint,
         topology_hash=made.topology_hash,
+        disks=made.disks,
     ).signed()
 
 
@@ -173,6 +179,17 @@ def request_of(path: Path, plan: PlanFile, now: datetime | None = None) -> Scale
     return parse_spec(json.dumps(plan.request), str(path))
 
 
+def earlier_looks(plan: PlanFile) -> dict[str, Earlier]:
+    """Give the look at each target that the plan was made of, by `ip:port`."""
+    return {
+        target: Earlier(
+            plan.created,
+            HostInfo(disks=plan.disks[target]) if target in plan.disks else None,
+        )
+        for target in plan.findings
+    }
+
+
 def refuse_if_changed(path: Path, plan: PlanFile, now: Plan) -> None:
     """Refuse a plan whose cluster, or whose findings, are not what they were.
 
@@ -196,6 +213,11 @@ def refuse_if_changed(path: Path, plan: PlanFile, now: Plan) -> None:
         )
 
 
+def is_old(finding: Finding) -> bool:
+    """Whether it says that the plan has lain for long; how long it may was decided with it."""
+    return finding.rule == AGE and finding.answer not in _QUIET
+
+
 def _differences(plan: PlanFile, now: Plan) -> tuple[str, ...]:
     if plan.topology_hash == now.topology_hash:
         return ()
@@ -210,6 +232,7 @@ def _new_findings(plan: PlanFile, now: Plan) -> tuple[str, ...]:
         if row.standing is Standing.NEW
         for finding in row.findings
         if finding.weight in _WEIGHTY
+        and not is_old(finding)
         and not any(
             old.rule == finding.rule and old.weight in {finding.weight, Answer.BLOCK}
             for old in plan.findings.get(row.target, ())

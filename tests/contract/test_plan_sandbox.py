@@ -23,10 +23,12 @@ from obscale.link import EnvironmentVault, connected
 from obscale.order import orders_of
 from obscale.plan.file import PlanFile, read_plan_file, write_plan_file
 from obscale.rules.asked import ScaleOutSpec
+from obscale.rules.preflight.facts import Earlier
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
 from obscale.spec import parse_spec
 from obscale.survey import survey
+from tasks.notes import listening
 from tasks.preflight import line_of, row_of
 from tasks.submit import begin_once
 
@@ -231,6 +233,58 @@ async def test_a_plan_of_another_state_is_not_applied(desk, applied):
     assert applied == []
 
 
+async def test_with_json_each_change_is_an_item_of_a_list(desk, applied):
+    """A program need not take a sentence apart to learn what changed."""
+    desk.write()
+    await desk.run("plan", "request.yaml", "--out", "plan.json")
+    dag = await desk.begin_another(spare=1)
+
+    done = await desk.run("apply", "plan.json", "--yes", "--json")
+
+    error = json.loads(done.stdout)["error"]
+    assert (done.exit_code, error["exit_code"], error["kind"]) == (1, 1, "plan-changed")
+    assert f"DAG {dag.id} (Cluster scale out) is under way or failed" in error["changes"]
+    assert error["hint"] == "obscale plan request.yaml --out plan.json"
+    assert applied == []
+
+
+def aged(desk, minutes, **changes):
+    """Let a kept plan have lain for so long; it is still valid."""
+    plan = read_plan_file(desk.folder / "plan.json")
+    created = datetime.now(UTC) - timedelta(minutes=minutes)
+    changes |= {"created": created, "expires": datetime.now(UTC) + timedelta(minutes=9)}
+    write_plan_file(desk.folder / "plan.json", plan.model_copy(update=changes).signed())
+    return plan
+
+
+async def test_a_plan_that_lay_for_long_is_applied_and_its_age_is_told(desk, applied):
+    """Its maker let it wait; all was read again and is as it was."""
+    desk.write()
+    await desk.run("plan", "request.yaml", "--out", "plan.json", "--valid-minutes", "60")
+    aged(desk, 20)
+
+    done = await desk.run("apply", "plan.json", "--yes")
+
+    assert done.exit_code == 0, done.output
+    assert "plan.json: decided on what was true 20 minutes before; nothing" in done.output
+    assert len(applied) == 1
+
+
+async def test_a_plan_whose_disk_fills_up_is_not_applied(desk, applied):
+    """There is still room, but something has taken much of it since."""
+    desk.write()
+    await desk.run("plan", "request.yaml", "--out", "plan.json")
+    ((target, disks),) = read_plan_file(desk.folder / "plan.json").disks.items()
+    emptier = tuple(disk.model_copy(update={"used": "1G", "total": "900G"}) for disk in disks)
+    aged(desk, 2, disks={target: emptier})
+
+    done = await desk.run("apply", "plan.json", "--yes")
+
+    assert done.exit_code == 1
+    assert f"disk-recent-usage now says warn of {target}" in done.output
+    assert applied == []
+
+
 async def test_a_blocked_plan_can_be_kept_and_not_applied(desk, applied):
     """It is a record of what was found; exit 1 both times."""
     desk.write()
@@ -320,7 +374,7 @@ async def test_a_stale_preflight_is_judged_again_before_the_post(full_desk):
 
     async with connected(order, EnvironmentVault()) as link:
         with pytest.raises(PreflightError, match="no longer as at preflight: disk-fits"):
-            await begin_once(link, order, datetime.now(UTC) - timedelta(seconds=61))
+            await begin_once(link, order, Earlier(datetime.now(UTC) - timedelta(seconds=61)))
 
     assert full_desk.writes() == []
 
@@ -330,10 +384,30 @@ async def test_a_fresh_preflight_is_believed(full_desk):
     (order,) = full_desk.orders()
 
     async with connected(order, EnvironmentVault()) as link:
-        begun = await begin_once(link, order, datetime.now(UTC))
+        begun = await begin_once(link, order, Earlier(datetime.now(UTC)))
 
     assert begun.how == "posted"
     assert not [r for r in full_desk.world.requests if r.target.endswith("/agent/host-info")]
+
+
+async def test_what_stirs_between_preflight_and_post_is_told(desk):
+    """A quarter of an hour for the lock, and meanwhile somebody filled the disk: it still fits."""
+    (order,) = desk.orders()
+    heard = []
+
+    async with connected(order, EnvironmentVault()) as link:
+        facts = await survey(link, order)
+        (disk,) = facts.target.host.disks
+        emptier = disk.model_copy(update={"total": "900G", "used": "1G"})
+        host = facts.target.host.model_copy(update={"disks": (emptier,)})
+        with listening(lambda happening: heard.append(happening.text)):
+            begun = await begin_once(link, order, Earlier(facts.now - timedelta(minutes=16), host))
+
+    assert begun.how == "posted"
+    told = "\n".join(heard)
+    assert "submit.warn disk-recent-usage: / had at most" in told
+    assert "submit.warn preflight-freshness: decided on what was true 16 minutes before" in told
+    assert told.index("submit.judged_again") < told.index("submit.posting")
 
 
 async def test_log_line_and_table_carry_the_reason_of_an_override(desk):

@@ -4,16 +4,19 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from obscale.agent.clock import ClockReading
+from obscale.agent.models import HostInfo
 from obscale.errors import AgentProtocolError, AgentUnreachableError, NotAuthorizedError
 from obscale.link import EnvironmentVault, connected
 from obscale.order import Order
+from obscale.plan import survey_all
 from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.rules.preflight.facts import Facts, PortState, Unread
+from obscale.rules.preflight.facts import Earlier, Facts, PortState, Unread
 from obscale.rules.preflight.registry import judge
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.sandbox.config import AgentConfig, DiskConfig, HostConfig
@@ -191,10 +194,24 @@ async def test_what_changed_since_an_earlier_look_is_judged(look):
     before = await look()
     full = HostConfig(disks=(DiskConfig(used="100G"),))
 
-    facts = await look(spares=(AgentConfig(host=full),), earlier=before.target.host)
+    minutes_ago = Earlier(before.now - timedelta(minutes=16), before.look().host)
+    facts = await look(spares=(AgentConfig(host=full),), earlier=minutes_ago)
 
-    assert judge(before, "prod").of_rule("disk-recent-usage")[0].answer == "n-a"
-    assert judge(facts, "prod").of_rule("disk-recent-usage")[0].answer == "warn"
+    for rule in ("disk-recent-usage", "preflight-freshness"):
+        assert judge(before, "prod").of_rule(rule)[0].answer == "n-a"
+        assert judge(facts, "prod").of_rule(rule)[0].answer == "warn"
+
+
+async def test_two_looks_in_one_breath_are_no_trend(look):
+    """A figure of a moment ago says nothing of who writes to the disk."""
+    before = await look()
+    full = HostConfig(disks=(DiskConfig(used="100G"),))
+
+    facts = await look(spares=(AgentConfig(host=full),), earlier=before.look())
+
+    findings = judge(facts, "prod")
+    assert findings.of_rule("disk-recent-usage")[0].answer == "n-a"
+    assert findings.of_rule("preflight-freshness")[0].answer == "pass"
 
 
 async def test_a_target_without_rights_is_refused_by_the_read_that_is_made_anyway(look):
@@ -258,6 +275,36 @@ async def test_a_member_that_swallows_questions_costs_one_short_wait(monkeypatch
     assert PEER_SECONDS <= 5
     assert not isinstance(facts.cluster.statistics, Unread)
     assert judge(facts, "prod").of_rule("port-open-probe")[0].measured.endswith(silent)
+
+
+async def test_every_node_of_a_request_is_looked_at_as_the_first(monkeypatch):
+    """Its observer's ports are tried, and its machine is compared with an earlier look."""
+    world = World(default_config(), clock=ScaledClock(speed=30))
+    async with (
+        serve(world) as door,
+        await asyncio.start_server(lambda _r, w: w.close(), "0.0.0.0", 0) as server,
+    ):
+        cluster, spare = door.ready["clusters"][0], door.ready["spares"][1]
+        monkeypatch.setenv(ROOT, cluster["root_password"])
+        endpoints = tuple(f"{a['ip']}:{a['port']}" for a in cluster["agents"])
+        spec = ClusterSpec(endpoints=endpoints, password=SecretName(env=ROOT))
+        taken = {"rpc_port": str(server.sockets[0].getsockname()[1])}
+        # Every address of this machine, but no loopback one, on which no port is tried.
+        nodes = tuple(
+            NodeSpec(agentInfo=AgentInfoSpec(ip=ip, port=port), zone="zone2", obConfigs=taken)
+            for ip, port in (("0.0.0.0", 1), ("0.0.0.0", 2), (spare["ip"], spare["port"]))
+        )
+        orders = [Order(cluster=spec, node=node, batch=nodes) for node in nodes]
+        before = Earlier(datetime.now(UTC) - timedelta(minutes=1), HostInfo())
+
+        facts = await survey_all(orders, EnvironmentVault(), {orders[2].target: before})
+
+    for each in facts[:2]:
+        assert each.target.ports[int(taken["rpc_port"])] is PortState.TAKEN
+        assert judge(each, "lab").of_rule("port-free-probe")[0].answer == "block"
+    assert [each.judged_before for each in facts] == [None, None, before.at]
+    assert [each.target.host_before for each in facts] == [None, None, before.host]
+    assert facts[2].target.info.identity == "SINGLE"
 
 
 async def test_a_port_somebody_listens_on_is_told_from_a_free_one():

@@ -9,6 +9,7 @@ from obscale.errors import PlanChangedError, SpecError
 from obscale.order import orders_of
 from obscale.plan import plan_of
 from obscale.plan.file import (
+    earlier_looks,
     plan_file,
     read_plan_file,
     refuse_if_changed,
@@ -197,3 +198,30 @@ def test_a_finding_that_went_away_is_no_reason_to_refuse(spec, world, make_disk,
     world.disks(make_disk("/"))
 
     refuse_if_changed(tmp_path / "plan.json", content, made_of(spec, world))
+
+
+def test_what_the_look_it_was_made_of_saw_is_kept(keep, world):
+    """Its time, and the disks of each target: a later look is compared with them."""
+    plan = read_plan_file(keep())
+
+    look = earlier_looks(plan)["10.0.0.4:2886"]
+
+    assert look.at == plan.created
+    assert look.host.disks == world.host.disks
+
+
+def test_a_disk_that_somebody_fills_is_a_reason_to_refuse(keep, spec, world, make_disk):
+    """All still fits, but who plans anew learns that something writes there."""
+    path = keep()
+    world.set(host_before=world.host).disks(make_disk("/", used="100G"))
+
+    with pytest.raises(PlanChangedError, match="disk-recent-usage now says warn"):
+        refuse_if_changed(path, read_plan_file(path), made_of(spec, world))
+
+
+def test_its_age_alone_is_no_reason_to_refuse(keep, spec, world):
+    """How long it may wait was decided when it was made."""
+    path = keep()
+    world.set(judged_before=world.now - timedelta(hours=1))
+
+    refuse_if_changed(path, read_plan_file(path), made_of(spec, world))

@@ -6,6 +6,7 @@ import pytest
 
 from obscale.rules.asked import OverrideSpec
 from obscale.rules.preflight.ageing import AGEING, FRESH_SECONDS, is_stale, judge_ageing
+from obscale.rules.preflight.facts import Earlier
 from obscale.rules.preflight.registry import RULES
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -38,6 +39,20 @@ def test_what_changed_meanwhile_blocks(world, make_disk, change, rule):
     findings = judge_ageing(change(world, make_disk).facts(), "prod")
 
     assert rule in {finding.rule for finding in findings.blockers}
+
+
+@pytest.mark.parametrize("rule", ["disk-recent-usage", "preflight-freshness"])
+def test_what_only_two_looks_can_tell_is_told(world, make_disk, rule):
+    """Somebody filled half of the free space, and a quarter of an hour went by."""
+    before = Earlier(world.now - timedelta(minutes=20), world.host)
+    first = {finding.rule: finding.answer for finding in judge_ageing(world.facts(), "prod")}
+    world.disks(make_disk("/", used="200G")).set(host_before=before.host, judged_before=before.at)
+
+    findings = judge_ageing(world.facts(), "prod")
+
+    assert first[rule] == "n-a"
+    assert findings.of_rule(rule)[0].answer == "warn"
+    assert not findings.blockers
 
 
 def test_what_was_accepted_stays_accepted(world):

@@ -77,7 +77,7 @@ PASSES = {
     "batch-preflight-all-first": lambda w, d: even(w),
     "batch-capacity-final": lambda w, d: even(w),
     "batch-stop-on": lambda w, d: w.set(before=[other(5, "zone1")]),
-    "preflight-freshness": lambda w, d: w.set(judged_at=w.now + timedelta(minutes=15)),
+    "preflight-freshness": lambda w, d: w.set(judged_before=w.now - timedelta(minutes=15)),
     "mem-system-ratio": lambda w, d: w.ask(system_memory="5G"),
     "mem-percentage-range": lambda w, d: w.drop("memory_limit").ask(memory_limit_percentage="95"),
     "disk-growth-fits": lambda w, d: w.ask(datafile_maxsize="50G", datafile_next="2G"),

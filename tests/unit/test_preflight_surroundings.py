@@ -196,7 +196,7 @@ FIRES = {
     ],
     "batch-stop-on": [(lambda w, d: w.set(others=[other(5, "zone1")]), "info", "info")],
     "preflight-freshness": [
-        (lambda w, d: w.set(judged_at=w.now + timedelta(minutes=15, seconds=1)), "warn", "info"),
+        (lambda w, d: w.set(judged_before=w.now - timedelta(minutes=16)), "warn", "info"),
     ],
     "os-match": [
         (lambda w, d: w.change("host", os=OsRelease(os="centos", version="8")), "info", "info"),
@@ -257,7 +257,7 @@ UNKNOWN = {
     "server-count-limits": lambda w: w.set(zones=GAP),
     "batch-zone-order": lambda w: w.set(zones=GAP, others=[other(5, "zone1")]),
     "batch-capacity-final": lambda w: w.set(others=[other(5, "zone1")]),
-    "preflight-freshness": lambda w: w.set(now=None, judged_at=NEXT_YEAR),
+    "preflight-freshness": lambda w: w.set(now=None, judged_before=NEXT_YEAR),
     "os-match": lambda w: w.change("host", os=OsRelease()),
     "disk-drift": lambda w: w.change("statistics", hosts=()),
     "spec-drift": lambda w: w.set(zones=GAP),

@@ -29,7 +29,9 @@ AGEING: Final = (
     "mem-available",
     "mem-start-minimum",
     "disk-fits",
+    "disk-recent-usage",
     "clock-skew",
+    "preflight-freshness",
 )
 """Ids, in the order of the catalogue's subjects."""
 

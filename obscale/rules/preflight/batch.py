@@ -202,23 +202,23 @@ def batch_stop_on(facts: Facts) -> Verdict:
 
 @rule(
     "preflight-freshness",
-    "what is judged was read a short time ago",
+    "what was decided on was read a short time ago",
     prod=WARN,
     lab=INFO,
     otherwise="SILENT: another state than the one judged",
-    source="disks, locks and members change; facts that were kept age",
+    source="disks, locks and members change between a plan, or a preflight, and the submit",
 )
 def preflight_freshness(facts: Facts) -> Verdict:
-    """Facts judged when read are fresh; facts that were kept tell when they are judged."""
-    if facts.judged_at is None:
-        return not_applicable("judged as soon as it was read")
+    """What was decided on an earlier look is judged again on a new one, and its age is told."""
+    if facts.judged_before is None:
+        return not_applicable("judged for the first time")
     needed = f"≤ {FRESH_MINUTES} minutes"
     if facts.now is None:
         return unknown("when the facts were read is not known", needed)
-    age = facts.judged_at - facts.now
-    measured = f"{max(age.total_seconds(), 0) / 60:.0f} minutes old"
+    age = facts.now - facts.judged_before
+    measured = f"decided on what was true {max(age.total_seconds(), 0) / 60:.0f} minutes before"
     if age > timedelta(minutes=FRESH_MINUTES):
-        return fires(measured, needed, "read everything again and judge that")
+        return fires(measured, needed, "all was read again; compare it with what was decided on")
     return passes(measured, needed)
 
 

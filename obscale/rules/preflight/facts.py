@@ -6,7 +6,7 @@ a good answer.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from ipaddress import ip_address
 from typing import Final, TypeVar
@@ -76,6 +76,19 @@ class Standing(Enum):
     NEW = "new"
     UNDER_WAY = "under way"
     MEMBER = "member"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier look at the same request, which somebody has judged and gone on with.
+
+    Args:
+        at: When its facts were complete, aware.
+        host: The target's machine as it was then; None: it was not read, or not kept.
+    """
+
+    at: datetime
+    host: HostInfo | None = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +221,8 @@ class Facts:
         allow_new_zone: Whether the zone may be created.
         has_target_password: Whether a password for the target agent was given.
         now: This machine's clock when all was read, aware.
-        judged_at: The same when they are judged, where that is not at once; None: at once.
+        judged_before: When the facts of an earlier look at this request were complete, on which
+            somebody has decided: the flow's preflight, or a kept plan; None: this is the first.
     """
 
     node: NodeSpec
@@ -220,7 +234,7 @@ class Facts:
     allow_new_zone: bool = False
     has_target_password: bool = False
     now: datetime | None = None
-    judged_at: datetime | None = None
+    judged_before: datetime | None = None
 
     @property
     def configs(self) -> Mapping[str, str]:
@@ -245,6 +259,11 @@ class Facts:
             for node in self.batch or (self.node,)
             if (node.agentInfo.ip, asked_port(node, "rpc_port")) not in there
         )
+
+    def look(self) -> Earlier:
+        """Give this look, for a later one to compare with."""
+        host = self.target.host
+        return Earlier(self.now or datetime.now(UTC), None if isinstance(host, Unread) else host)
 
     def own_dag(self) -> Dag | None:
         """Give the unfinished scale-out of this very target."""
