@@ -7,7 +7,7 @@ CODE := obscale flows tasks deployments
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test check fmt docs lock clean
+.PHONY: help setup demo sandbox test bench check fmt docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ sandbox: $(VENV)/.run  ## simulated clusters until Ctrl-C
 
 test: $(VENV)/.dev  ## all tests (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.dev  ## how fast, beside the official SDK (ARGS="a b" for some parts, "--repeat 3", "--out FILE")
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

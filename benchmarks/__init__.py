@@ -1,0 +1,1 @@
+"""How fast is obscale, beside the official SDK and beside the ideal, on this machine?"""

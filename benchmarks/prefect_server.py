@@ -1,0 +1,59 @@
+"""Which Prefect server do the measured flows talk to: their own, warm, as obscale sets it up."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+from typing import Final
+
+import httpx
+
+from obscale.cli.prefect_at_home import QUIET_SETTINGS, SERVER_SETTINGS
+
+START_SECONDS: Final = 180
+LOOK_AGAIN_SECONDS: Final = 0.5
+
+
+@contextmanager
+def prefect_server() -> Iterator[dict[str, str]]:
+    """Start a server on SQLite in a folder of its own, and end it with the block.
+
+    Yields:
+        The environment its clients need.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    api = f"http://127.0.0.1:{port}/api"
+    with tempfile.TemporaryDirectory(prefix="obscale-bench-") as home:
+        settings = SERVER_SETTINGS | QUIET_SETTINGS | {"PREFECT_HOME": home}
+        program = [sys.executable, "-m", "prefect", "server", "start"]
+        with subprocess.Popen(  # noqa: S603 - this interpreter, and a number
+            [*program, "--host", "127.0.0.1", "--port", str(port)],
+            env=os.environ | settings,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as server:
+            try:
+                _wait_healthy(f"{api}/health", server)
+                yield settings | {"PREFECT_API_URL": api}
+            finally:
+                server.terminate()
+
+
+def _wait_healthy(address: str, server: "subprocess.Popen[bytes]") -> None:
+    give_up = time.monotonic() + START_SECONDS
+    with httpx.Client(trust_env=False) as client:
+        while server.poll() is None and time.monotonic() < give_up:
+            try:
+                if client.get(address).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            Event().wait(LOOK_AGAIN_SECONDS)
+    raise RuntimeError(f"the Prefect server did not start at {address}")

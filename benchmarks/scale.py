@@ -1,0 +1,60 @@
+"""How much is measured: how often, and how many of each?"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from obscale.sandbox.config import DEFAULT_START_SECONDS
+
+SLOWEST_START_SECONDS: Final = 7.5
+"""Two of stage 5's own looks, three seconds apart, beyond the quickest."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of one run.
+
+    Args:
+        speed: Of the simulated worlds; 1 is real pace.
+        rounds: Slices of part a, in which the contenders take turns.
+        headers: Sealed in each slice by each contender.
+        requests: Sent in each slice by each contender.
+        waves: Rounds of part b and d; each gives every contender fresh clusters.
+        dags: Per wave and contender.
+        runs: Whole runs of part c, per contender.
+        spacing_seconds: Between two starts of part b; no multiple of it is a whole second.
+        run_spacing_seconds: Between two starts of part c.
+        steady_seconds: Of part c: how long the new observer must stay connectable.
+        agents: Held by the sandbox of part f.
+    """
+
+    speed: float = 1.0
+    rounds: int = 5
+    headers: int = 400
+    requests: int = 100
+    waves: int = 3
+    dags: int = 16
+    runs: int = 10
+    spacing_seconds: float = 0.37
+    run_spacing_seconds: float = 4.1
+    steady_seconds: float = 0.0
+    agents: int = 800
+
+
+SMALLEST: Final = Scale(
+    speed=40.0,
+    rounds=2,
+    headers=5,
+    requests=3,
+    waves=1,
+    dags=1,
+    runs=1,
+    run_spacing_seconds=0.5,
+    agents=16,
+)
+"""As little as there is: proves that everything runs, its figures mean nothing."""
+
+
+def start_seconds(count: int) -> list[float]:
+    """Give how long each observer takes to start, spread evenly so that no rhythm is favoured."""
+    step = (SLOWEST_START_SECONDS - DEFAULT_START_SECONDS) / max(count, 1)
+    return [DEFAULT_START_SECONDS + step * place for place in range(count)]

@@ -1,0 +1,50 @@
+"""How does the official SDK, unmodified, do what is measured: seal, ask, expand?"""
+
+import time
+from typing import Any
+
+from obshell.auth.password import PasswordAuth, PasswordAuthMethodV2
+from obshell.request import BaseRequest, ProtocolOptions
+from obshell.service.client_v1 import ClientV1
+
+from benchmarks.ours import LIFETIME_SECONDS, SAMPLE, ZONE
+from benchmarks.world import Place
+
+
+def sealer(public_key: str, password: str) -> PasswordAuthMethodV2:
+    """Give the SDK's sealing with the key already fetched, so that it asks nobody."""
+    none: Any = None  # its annotations do not know their own default
+    method = PasswordAuthMethodV2(password, none, LIFETIME_SECONDS)
+    method.pk, method.check_identity = public_key, True
+    return method
+
+
+def seal(times: int, *, method: PasswordAuthMethodV2, uri: str) -> None:
+    """Seal so many headers of requests without a body."""
+    # Annotated as a request of the library requests, which it never is.
+    request: Any = BaseRequest(uri, "GET", host="127.0.0.1", need_auth=True)
+    for _ in range(times):
+        method.auth(request)
+
+
+def client_of(place: Place) -> ClientV1:
+    """Give a client of a cluster's first agent."""
+    ip, _, port = place.endpoints[0].rpartition(":")
+    auth = PasswordAuth(place.password)
+    return ClientV1(ip, int(port), auth, protocol_options=ProtocolOptions.http())
+
+
+def ask(client: ClientV1, times: int) -> None:
+    """Send so many signed requests, one after the other."""
+    for _ in range(times):
+        client.get_ob_info()
+
+
+def expand(place: Place) -> float:
+    """Submit one scale-out and wait for its end.
+
+    Returns:
+        Unix seconds at which the end was known.
+    """
+    client_of(place).scale_out_sync(place.spare_ip, place.spare_port, ZONE, SAMPLE)
+    return time.time()

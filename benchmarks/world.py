@@ -1,0 +1,166 @@
+"""A simulated world in a process of its own: what it serves, and what it counted.
+
+Run as a program, with the pace as its argument, it reads a description from standard input, prints
+its addresses when it listens, and answers every further line with a tally, until its input ends.
+"""
+
+import asyncio
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
+from obscale.sandbox.config import DEFAULT_START_SECONDS
+
+SCALE_OUT: Final = "/api/v1/ob/scale_out"
+KIB: Final = 1024
+
+
+class Tally(BaseModel):
+    """What a world counted since it began.
+
+    Args:
+        requests: By the cluster they belong to; the target's count for the cluster it joins.
+        posted_at: Unix seconds at which a scale-out reached the cluster, by cluster.
+        ended_at: Unix seconds at which its DAG ended, by cluster.
+        cpu_seconds: Of the world's process.
+        memory_bytes: Most that process ever held.
+        at: Monotonic seconds of the tally.
+    """
+
+    requests: dict[str, int]
+    posted_at: dict[str, float]
+    ended_at: dict[str, float]
+    cpu_seconds: float
+    memory_bytes: int
+    at: float
+
+
+class Place(BaseModel):
+    """One cluster and the spare agent that is to join it."""
+
+    cluster: str
+    cluster_id: int
+    endpoints: tuple[str, ...]
+    password: str
+    spare_ip: str
+    spare_port: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A running world, seen from outside."""
+
+    places: tuple[Place, ...]
+    _process: "subprocess.Popen[str]"
+
+    def tally(self) -> Tally:
+        """Ask the world what it counted."""
+        return Tally.model_validate_json(_ask(self._process, json.dumps(self.spares())))
+
+    def spares(self) -> dict[str, str]:
+        """Give the cluster of each spare, by the spare's address."""
+        return {f"{p.spare_ip}:{p.spare_port}": p.cluster for p in self.places}
+
+
+def crowd(clusters: int, start_seconds: Sequence[float] = (DEFAULT_START_SECONDS,)) -> WorldConfig:
+    """Describe that many clusters of three zones, with one spare each.
+
+    Args:
+        clusters: How many.
+        start_seconds: How long the observers of the spares take to start, one after the other and
+            from the beginning again.
+    """
+    content = default_config().model_dump()
+    one = content["clusters"][0]
+    content["clusters"] = [one | {"name": f"c{n}", "id": n} for n in range(1, clusters + 1)]
+    content["spares"] = [
+        {"start_seconds": start_seconds[n % len(start_seconds)]} for n in range(clusters)
+    ]
+    return WorldConfig.model_validate(content | {"port": 0})
+
+
+@contextmanager
+def played(config: WorldConfig, speed: float) -> Iterator[Stage]:
+    """Serve a world in another process until the block ends; `speed` 1 is real pace."""
+    command = [sys.executable, "-m", "benchmarks.world", str(speed)]
+    with subprocess.Popen(  # noqa: S603 - this interpreter and this file
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            ready = json.loads(_ask(process, config.model_dump_json()))
+            yield Stage(tuple(_places(ready)), process)
+        finally:
+            process.terminate()
+
+
+def _places(ready: dict[str, Any]) -> Iterator[Place]:
+    for cluster, spare in zip(ready["clusters"], ready["spares"], strict=True):
+        yield Place(
+            cluster=cluster["name"],
+            cluster_id=cluster["id"],
+            endpoints=tuple(f"{agent['ip']}:{agent['port']}" for agent in cluster["agents"]),
+            password=cluster["root_password"],
+            spare_ip=spare["ip"],
+            spare_port=spare["port"],
+        )
+
+
+def _ask(process: "subprocess.Popen[str]", line: str) -> str:
+    if process.stdin is None or process.stdout is None:
+        raise AssertionError("started without pipes")
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    if not answer:
+        raise RuntimeError("the simulated world ended by itself; its last words stand above")
+    return answer
+
+
+async def _serve(speed: float) -> None:
+    config = WorldConfig.model_validate_json(sys.stdin.readline())
+    world = World(config, clock=ScaledClock(speed))
+    async with serve(world) as door:
+        print(json.dumps(door.ready), flush=True)  # noqa: T201 - the pipe to the parent
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            told = tally_of(world, json.loads(line))
+            print(told.model_dump_json(), flush=True)  # noqa: T201 - the pipe to the parent
+
+
+def tally_of(world: World, spares: dict[str, str]) -> Tally:
+    """Count what a world has seen.
+
+    Args:
+        world: The world.
+        spares: The cluster that counts for a spare, by the spare's address.
+    """
+    members = {a.address: c.name for c in world.clusters for a in c.agents if a not in world.spares}
+    of = members | spares
+    posts = [r for r in world.requests if r.method == "POST" and r.target == SCALE_OUT]
+    ended = {
+        cluster.name: dag.end_at
+        for cluster in world.clusters
+        for dag in cluster.dags
+        if dag.state == "SUCCEED"
+    }
+    return Tally(
+        requests=Counter(of[record.agent] for record in world.requests),
+        posted_at={of[record.agent]: world.clock.wall_at(record.at) for record in posts},
+        ended_at=ended,
+        cpu_seconds=time.process_time(),
+        memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,
+        at=time.monotonic(),
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(float(sys.argv[1])))
