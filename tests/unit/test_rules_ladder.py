@@ -1,53 +1,40 @@
-"""Does each rung hold only when its proofs hold, and does each proof say what it found?"""
+"""Does each rung hold only when its proofs hold, over time, and whatever could not be read?"""
 
-import dataclasses
 import itertools
 from datetime import UTC, datetime
 
 import pytest
 
-from obscale.agent.clock import ClockReading
-from obscale.agent.models import (
-    AgentInfo,
-    AgentStatus,
-    ClusterInfo,
-    Dag,
-    HostInfo,
-    ListedAgent,
-    Parameter,
-    Stats,
-    Zone,
-)
-from obscale.rules.aftermath import Aftermath, Before, ProofAnswer, Rung, Surroundings
-from obscale.rules.asked import AgentInfoSpec, NodeSpec
+from obscale.rules.aftermath import ProofAnswer, Rung
 from obscale.rules.ladder import (
     PROOFS,
     Look,
-    judge_ladder,
     needs_surroundings,
     only_has_to_hold,
     shortfall,
     still_waiting,
 )
-from obscale.rules.preflight.facts import Unread
-from obscale.rules.preflight.layout import mount_hash
-from obscale.rules.proofs.parameters import same_value
+from tests.unit.joined_node import (
+    GIB,
+    NEW,
+    NOT_THERE,
+    STARTED,
+    STEADY,
+    aftermath,
+    answer,
+    around,
+    done_dag,
+    info,
+    judge,
+    listed,
+    parameter,
+    parameters,
+    server,
+    stats,
+    zone,
+    zones,
+)
 
-GIB = 1 << 30
-VERSION = "4.3.5.2_102000092025042111"
-OBSHELL = "4.5.0.0-12026050815"
-ASKED = {
-    "mysql_port": "2881",
-    "rpc_port": "2882",
-    "memory_limit": "16G",
-    "system_memory": "8G",
-    "datafile_size": "24G",
-    "log_disk_size": "24G",
-    "data_dir": "/data/1",
-}
-NODE = NodeSpec(agentInfo=AgentInfoSpec(ip="10.0.0.4", port=2886), zone="zone2", obConfigs=ASKED)
-STARTED = "2026-05-01T10:00:00+08:00"
-STEADY = tuple(Look(at, 3, None, True) for at in (0.0, 15.0, 31.0))
 CATALOGUE = {
     "pv-dag-forward-success",
     "pv-local-dag-finished",
@@ -73,178 +60,6 @@ CATALOGUE = {
     "pv-restart-safety",
 }
 """Everything that shall be proved after a node has joined."""
-
-
-def server(ip, **changes):
-    row = {
-        "ip": ip,
-        "svr_port": 2882,
-        "sql_port": 2881,
-        "version": VERSION,
-        "status": "RUNNING",
-        "ob_status": 3,
-        "inner_status": "ACTIVE",
-        "with_rootserver": ip == "10.0.0.1",
-        "start_time": STARTED,
-        "stop_time": "0001-01-01T00:00:00Z",
-        "stats": stats(),
-        "data_dir": "/data/1",
-        "redo_dir": "/data/1/clog",
-        "log_dir": "/home/admin/oceanbase/log",
-    }
-    return row | changes
-
-
-def stats(servers=1, **changes):
-    row = {
-        "memory_in_bytes_total": servers * 8 * GIB,
-        "cpu_core_total": servers * 16,
-        "disk_in_bytes_total": servers * 24 * GIB,
-    }
-    return row | changes
-
-
-def zone(name, *servers, **changes):
-    row = {"name": name, "inner_status": "ACTIVE", "region_name": "sys_region", "servers": servers}
-    return Zone.model_validate(row | changes)
-
-
-def zones(new=None, first=None):
-    second = [server("10.0.0.2")] + ([new] if new else [])
-    return zone("zone1", first or server("10.0.0.1")), zone("zone2", *second)
-
-
-def parameter(name, value, others=None, **changes):
-    values = {"10.0.0.4": value} | dict.fromkeys(("10.0.0.1", "10.0.0.2"), others or value)
-    rows = [{"svr_ip": ip, "svr_port": 2882, "value": told} for ip, told in values.items() if told]
-    basis = {"name": name, "scope": "CLUSTER", "edit_level": "DYNAMIC_EFFECTIVE"}
-    return Parameter.model_validate(basis | {"ob_parameters": rows} | changes)
-
-
-def parameters(*changed):
-    names = {row.name for row in changed}
-    plain = [parameter(k, v) for k, v in ASKED.items() if k.endswith(("_size", "memory", "limit"))]
-    return (*changed, *(row for row in plain if row.name not in names))
-
-
-def listed(number, **changes):
-    row = {
-        "ip": f"10.0.0.{number}",
-        "port": 2886,
-        "zone": "zone2" if number == 4 else f"zone{number}",
-        "identity": "CLUSTER AGENT",
-        "version": OBSHELL,
-    }
-    return ListedAgent.model_validate(row | changes)
-
-
-def info(**changes):
-    row = {
-        "ip": "10.0.0.4",
-        "port": 2886,
-        "identity": "CLUSTER AGENT",
-        "zone": "zone2",
-        "version": OBSHELL,
-        "home_path": "/home/admin/oceanbase",
-    }
-    return AgentInfo.model_validate(row | changes)
-
-
-def host(used="13G", data="0"):
-    """A machine with its home on `/` and one disk for data and log."""
-    return HostInfo.model_validate(
-        {
-            "cpuInfo": {"logicalCores": 16},
-            "memoryInfo": {"total": "65808488 kB"},
-            "disks": [
-                {"total": "458G", "used": used, "mountHash": mount_hash("/"), "deviceName": "/a"},
-                {
-                    "total": "500G",
-                    "used": data,
-                    "mountHash": mount_hash("/data/1"),
-                    "deviceName": "/b",
-                },
-            ],
-        }
-    )
-
-
-def cluster(*, total=3, new=None, tenants=()):
-    return ClusterInfo.model_validate(
-        {
-            "stats": stats(total),
-            "zones": [z.model_dump() for z in zones(new or server("10.0.0.4"))],
-            "tenants": [{"tenant_name": "app", "pools": list(tenants)}] if tenants else None,
-        }
-    )
-
-
-BEFORE = Before(zones(), Stats.model_validate(stats(2)), host())
-AROUND = Surroundings(
-    cluster=cluster(),
-    host=host(data="49G"),
-    clock=ClockReading(0.004, 0.001),
-    clocks={"10.0.0.1:2886": ClockReading(0.001, 0.001)},
-)
-
-
-def aftermath(**changes):
-    """A node that joined, serves and conforms, changed where a test says so."""
-    whole = Aftermath(
-        target="10.0.0.4:2886",
-        target_info=info(),
-        target_status=AgentStatus.model_validate({"agent": {}, "obState": 3}),
-        target_unfinished=(),
-        members=tuple(listed(number) for number in (1, 2, 4)),
-        zones=zones(server("10.0.0.4")),
-        parameters=parameters(),
-        unfinished=(),
-        ob_version="4.3.5.2",
-    )
-    return dataclasses.replace(whole, **changes)
-
-
-def around(**changes):
-    return dataclasses.replace(AROUND, **changes)
-
-
-def done_dag(**changes):
-    row = {"id": "17", "dag_id": 7, "state": "SUCCEED", "stage": 9, "max_stage": 9}
-    return Dag.model_validate(row | changes)
-
-
-def judge(
-    after=None,
-    *,
-    node=NODE,
-    dag=None,
-    looks=STEADY,
-    before=BEFORE,
-    seen_around=AROUND,
-    steady=30,
-    alone=False,
-):
-    return judge_ladder(
-        node,
-        dag=None if alone else dag or done_dag(),
-        before=before,
-        after=after or aftermath(),
-        around=seen_around,
-        looks=looks,
-        steady_seconds=steady,
-    )
-
-
-def line(ladder, name):
-    return next(line for line in ladder.lines if line.id == name)
-
-
-def answer(ladder, name):
-    return line(ladder, name).answer
-
-
-def asked(**configs):
-    return NODE.model_copy(update={"obConfigs": ASKED | configs})
 
 
 def test_a_whole_node_conforms():
@@ -275,7 +90,6 @@ def test_a_rolled_back_dag_never_joins():
     assert answer(ladder, "pv-dag-forward-success") is ProofAnswer.FAIL
 
 
-NEW = "10.0.0.4"
 WAITS = [
     ({"members": (listed(1),)}, "pv-agent-listed", Rung.NONE),
     ({"members": (listed(1), listed(4), listed(4))}, "pv-agent-listed", Rung.NONE),
@@ -303,6 +117,11 @@ WAITS = [
         Rung.JOINED,
     ),
     ({"zones": zones(server(NEW, stats={}))}, "pv-capacity-server", Rung.SERVING),
+    (
+        {"zones": zones(server(NEW, stats=stats(disk_in_bytes_total=0)))},
+        "pv-capacity-server",
+        Rung.SERVING,
+    ),
     (
         {"zones": zones(server(NEW), first=server("10.0.0.1", status="UNAVAILABLE"))},
         "pv-no-collateral",
@@ -417,47 +236,6 @@ def test_evidence_that_cannot_be_read_is_never_a_pass(field):
     assert still_waiting(ladder)
 
 
-SILENT = Unread("no answer")
-NOT_THERE = Unread("older than 4.3.0.0", supported=False)
-SURROUNDINGS = [
-    ({"cluster": SILENT}, "pv-capacity-cluster", ProofAnswer.UNKNOWN),
-    ({"cluster": NOT_THERE}, "pv-capacity-cluster", ProofAnswer.INFO),
-    ({"cluster": cluster(total=0)}, "pv-capacity-cluster", ProofAnswer.UNKNOWN),
-    ({"cluster": cluster(total=2)}, "pv-capacity-cluster", ProofAnswer.WAITING),
-    (
-        {"cluster": cluster(new=server(NEW, stats={}))},
-        "pv-capacity-cluster",
-        ProofAnswer.WAITING,
-    ),
-    ({"host": SILENT}, "pv-disk-after", ProofAnswer.UNKNOWN),
-    ({"host": NOT_THERE}, "pv-disk-after", ProofAnswer.INFO),
-    ({"host": host(data="5G")}, "pv-disk-after", ProofAnswer.INFO),
-    ({"host": host(data="100G")}, "pv-disk-after", ProofAnswer.INFO),
-    ({"clock": SILENT}, "pv-clock-after", ProofAnswer.UNKNOWN),
-    ({"clocks": {"10.0.0.1:2886": SILENT}}, "pv-clock-after", ProofAnswer.UNKNOWN),
-    ({"clocks": {}}, "pv-clock-after", ProofAnswer.NOT_APPLICABLE),
-    ({"clock": ClockReading(0.3, 0.001)}, "pv-clock-after", ProofAnswer.INFO),
-    ({"clock": ClockReading(0.3, 0.25)}, "pv-clock-after", ProofAnswer.PASS),
-    ({"clock": ClockReading(-3.0, 0.001)}, "pv-clock-after", ProofAnswer.FAIL),
-]
-
-
-@pytest.mark.parametrize(
-    ("changes", "proof", "wanted"),
-    [
-        pytest.param(*case, id=f"{case[1]}-{case[2]}-{number}")
-        for number, case in enumerate(SURROUNDINGS)
-    ],
-)
-def test_surroundings_are_judged_by_what_they_tell(changes, proof, wanted):
-    """Totals, disk and clock: unread is unknown, never told is said, and only proof is a pass."""
-    ladder = judge(seen_around=around(**changes))
-
-    assert answer(ladder, proof) is wanted
-    good = {ProofAnswer.PASS, ProofAnswer.INFO, ProofAnswer.NOT_APPLICABLE}
-    assert ladder.is_verified is (wanted in good)
-
-
 def test_the_surroundings_are_looked_at_last():
     """While anything else is missing they are not asked for; then they are all that is missing."""
     missing = judge(aftermath(members=(listed(1),)), seen_around=None)
@@ -466,98 +244,6 @@ def test_the_surroundings_are_looked_at_last():
     assert not needs_surroundings(missing)
     assert needs_surroundings(else_whole)
     assert else_whole.rung is Rung.SERVING
-
-
-@pytest.mark.parametrize(
-    ("before", "proof", "wanted"),
-    [
-        (Before(), "pv-capacity-cluster", ProofAnswer.NOT_APPLICABLE),
-        (Before(), "pv-disk-after", ProofAnswer.NOT_APPLICABLE),
-        (Before(), "pv-no-collateral", ProofAnswer.NOT_APPLICABLE),
-        (Before(), "pv-zone-active:region", ProofAnswer.NOT_APPLICABLE),
-        (Before(zones(server(NEW))), "pv-capacity-cluster", ProofAnswer.NOT_APPLICABLE),
-        (Before(zones(server(NEW))), "pv-disk-after", ProofAnswer.NOT_APPLICABLE),
-    ],
-)
-def test_without_a_view_of_before_nothing_is_compared(before, proof, wanted):
-    """A node verified alone, or one that was a member already, still conforms."""
-    ladder = judge(before=before)
-
-    assert answer(ladder, proof) is wanted
-    assert ladder.is_verified
-
-
-def test_totals_that_moved_for_other_reasons_are_told():
-    """Where another server changed as well, the difference says nothing of the new one."""
-    grown = server("10.0.0.1", stats=stats(2))
-    changed = cluster(total=4).model_copy(update={"zones": zones(server(NEW), first=grown)})
-
-    ladder = judge(seen_around=around(cluster=changed))
-
-    found = line(ladder, "pv-capacity-cluster")
-    assert found.answer is ProofAnswer.INFO
-    assert "other servers changed" in found.found
-    assert ladder.is_verified
-
-
-@pytest.mark.parametrize(
-    ("configs", "new", "wanted"),
-    [
-        ({"cpu_count": "16"}, stats(), ProofAnswer.PASS),
-        ({"cpu_count": "8"}, stats(), ProofAnswer.FAIL),
-        ({}, stats(cpu_core_total=8), ProofAnswer.INFO),
-        ({"datafile_maxsize": "48G"}, stats(disk_in_bytes_total=48 * GIB), ProofAnswer.PASS),
-        ({"memory_limit": "", "system_memory": ""}, stats(), ProofAnswer.INFO),
-    ],
-    ids=["cpu asked", "cpu asked, not got", "cpu of the machine", "grows", "memory by percentage"],
-)
-def test_what_was_asked_for_binds_and_what_the_machine_suggests_is_told(configs, new, wanted):
-    """Capacity that contradicts the request fails; one the request left open is only told."""
-    ladder = judge(aftermath(zones=zones(server(NEW, stats=new))), node=asked(**configs))
-
-    assert answer(ladder, "pv-capacity-server") is wanted
-
-
-@pytest.mark.parametrize(
-    ("changes", "wanted"),
-    [
-        ({}, ProofAnswer.PASS),
-        ({"data_dir": "/mnt/disk7"}, ProofAnswer.INFO),
-        ({"data_dir": "", "redo_dir": "", "log_dir": ""}, ProofAnswer.INFO),
-        ({"redo_dir": "/elsewhere/clog"}, ProofAnswer.INFO),
-        ({"log_dir": ""}, ProofAnswer.PASS),
-    ],
-    ids=["as asked", "through a link", "never told", "other redo", "no log_dir told"],
-)
-def test_directories_are_compared_where_they_are_told(changes, wanted):
-    """A difference may be a link, so it is told and does not hold the node back."""
-    ladder = judge(aftermath(zones=zones(server(NEW, **changes))))
-
-    assert answer(ladder, "pv-dirs") is wanted
-    assert ladder.is_verified
-
-
-@pytest.mark.parametrize(
-    ("region", "wanted"),
-    [("sys_region", ProofAnswer.PASS), ("default_region", ProofAnswer.INFO)],
-)
-def test_a_new_zone_outside_its_peers_region_is_told_with_its_cure(region, wanted):
-    """Obshell names no region; the line has the statement that mends it."""
-    node = NODE.model_copy(update={"zone": "zone4"})
-    fourth = zone("zone4", server(NEW), region_name=region)
-    joined = aftermath(
-        zones=(*zones(), fourth),
-        members=(listed(1), listed(4, zone="zone4")),
-        target_info=info(zone="zone4"),
-    )
-
-    ladder = judge(joined, node=node)
-
-    found = line(ladder, "pv-zone-active:region")
-    assert found.answer is wanted
-    cure = "ALTER SYSTEM ALTER ZONE zone4 SET REGION 'sys_region'"
-    assert (cure in found.found) is (wanted is ProofAnswer.INFO)
-    assert ladder.is_verified
 
 
 @pytest.mark.parametrize(
@@ -603,19 +289,6 @@ def test_requested_parameters_have_to_hold_as_long():
     assert answer(judge(looks=young, steady=0), key) is ProofAnswer.PASS
 
 
-def test_a_parameter_that_was_set_back_says_so():
-    """What was as asked at first and is not any more fails, and is told from what never was."""
-    reverted = aftermath(parameters=parameters(parameter("memory_limit", "12G")))
-    never = [Look(31.0, 3, None, False)]
-    back = [Look(0.0, 3, None, True), *never]
-
-    found = line(judge(reverted, looks=back), "pv-params-effective:memory_limit")
-
-    assert found.answer is ProofAnswer.FAIL
-    assert "set back" in found.found
-    assert "set back" not in line(judge(reverted, looks=never), found.id).found
-
-
 def test_looks_are_spread_only_while_all_is_well():
     """Fewer questions while nothing is missing; more where the observer is not there."""
     holding, broken = STEADY[:2], [Look(0.0, 3, None, True), Look(15.0, 1, None, True)]
@@ -633,15 +306,6 @@ def test_an_older_version_that_shows_no_parameters_can_still_conform():
     for name in ("pv-params-effective:memory_limit", "pv-params-vs-peers", "pv-restart-safety"):
         assert answer(ladder, name) is ProofAnswer.INFO
     assert ladder.rung is Rung.CONFORMING
-
-
-def test_a_hidden_parameter_is_said_to_be_hidden():
-    """Obshell lists no parameter that begins with an underscore."""
-    ladder = judge(node=asked(__min_full_resource_pool_memory="2147483648"))
-
-    name = "pv-params-effective:__min_full_resource_pool_memory"
-    assert answer(ladder, name) is ProofAnswer.INFO
-    assert ladder.is_verified
 
 
 def test_a_version_that_only_lists_servers_can_still_conform():
@@ -669,50 +333,6 @@ def test_another_dag_after_ours_is_no_fault_of_the_node():
     assert ladder.rung is Rung.CONFORMING
 
 
-def test_what_differs_from_the_peers_is_named():
-    """Parameters other than sizes that differ are listed; sizes and places are left out."""
-    odd = parameter("syslog_level", "INFO", "WDIAG")
-    size = parameter("memory_limit", "16G", "32G")
-    place = parameter("devname", "eth0", "bond0")
-    ladder = judge(aftermath(parameters=parameters(odd, size, place)))
-
-    found = line(ladder, "pv-params-vs-peers")
-    assert found.answer is ProofAnswer.INFO
-    assert found.found == "syslog_level INFO, others WDIAG"
-    assert ladder.is_verified
-
-
-PINNED = [
-    (parameter("memory_limit", "16G", "12G"), "memory_limit='16G'"),
-    (parameter("memory_limit", "16G", "16384M"), None),
-    (parameter("memory_limit", "16G", "12G", scope="TENANT"), None),
-    (parameter("memory_limit", "16G", "12G", edit_level="READONLY"), None),
-    (parameter("memory_limit", "12G", "12G"), "memory_limit='16G'"),
-]
-
-
-@pytest.mark.parametrize(
-    ("row", "pin"),
-    PINNED,
-    ids=["differs", "same by bytes", "of tenants", "read only", "set back already"],
-)
-def test_what_may_revert_at_a_restart_is_told_with_the_statement_that_pins_it(row, pin):
-    """One statement for each requested setting the other servers do not share, for this server."""
-    ladder = judge(aftermath(parameters=parameters(row)))
-
-    wanted = (f"ALTER SYSTEM SET {pin} SERVER='10.0.0.4:2882';",) if pin else ()
-    assert ladder.pins == wanted
-    safe = answer(ladder, "pv-restart-safety")
-    assert safe is (ProofAnswer.INFO if pin else ProofAnswer.PASS)
-
-
-def test_nothing_is_pinned_for_a_server_that_is_not_there():
-    """A statement for an unknown server would only be refused."""
-    rows = parameters(parameter("memory_limit", None, "12G"))
-
-    assert judge(aftermath(parameters=rows, zones=zones())).pins == ()
-
-
 def test_the_reasons_told_are_those_of_the_lowest_rung():
     """What fails further up mostly follows from it, and only having to hold is no reason."""
     ladder = judge(aftermath(zones=zones()), looks=STEADY[:1])
@@ -723,92 +343,6 @@ def test_the_reasons_told_are_those_of_the_lowest_rung():
         "reached NONE, not CONFORMING: pv-topology-registered: no such server in the zone, "
         "expected 10.0.0.4:2882 in zone2"
     )
-
-
-def test_a_statement_quotes_values_and_brackets_ipv6():
-    """A quote or backslash in a value stays inside its text; an IPv6 server has brackets."""
-    node = NodeSpec(
-        agentInfo=AgentInfoSpec(ip="fd00::4", port=2886),
-        zone="zone2",
-        obConfigs={"rpc_port": "3882", "leak_mod_to_check": "O'Brien\\"},
-    )
-    rows = (parameter("leak_mod_to_check", "NONE"),)
-
-    there = zones(server("fd00::4", svr_port=3882))
-
-    ladder = judge(aftermath(parameters=rows, zones=there), node=node)
-
-    assert ladder.pins == (
-        "ALTER SYSTEM SET leak_mod_to_check='O''Brien\\\\' SERVER='[fd00::4]:3882';",
-    )
-
-
-POOL = {"zone_list": "zone1;zone2", "observer_list": "10.0.0.1:2882,10.0.0.4:2882"}
-ASSIGNED = server(NEW, stats=stats(cpu_core_assigned=2, memory_in_bytes_assigned=4 * GIB))
-
-
-@pytest.mark.parametrize(
-    ("pools", "new", "rung", "said"),
-    [
-        ([POOL], ASSIGNED, Rung.BALANCED, "1 unit: 2 cores, 4G taken"),
-        ([POOL, POOL], ASSIGNED, Rung.BALANCED, "2 units"),
-        ([POOL | {"observer_list": None}], ASSIGNED, Rung.BALANCED, "some units"),
-        ([POOL | {"observer_list": "10.0.0.1:2882"}], None, Rung.CONFORMING, "0 units yet"),
-        (
-            [{"zone_list": "zone1", "observer_list": "10.0.0.1:2882"}],
-            None,
-            Rung.CONFORMING,
-            "no tenant has units in zone2",
-        ),
-    ],
-    ids=["one", "two", "not counted", "none yet", "none here"],
-)
-def test_balanced_is_told_and_never_waited_for(pools, new, rung, said):
-    """Units that have arrived lift a verified node to BALANCED; none keep it verified."""
-    after = aftermath(zones=zones(new or server(NEW)))
-
-    ladder = judge(after, seen_around=around(cluster=cluster(tenants=pools)))
-
-    assert ladder.rung is rung
-    assert said in line(ladder, "pv-rebalance-observed").found
-    assert ladder.is_verified
-    assert still_waiting(ladder) == ()
-
-
-def test_units_lift_no_node_that_does_not_conform():
-    """BALANCED stands above CONFORMING, not beside it."""
-    after = aftermath(zones=zones(ASSIGNED), parameters=parameters()[1:])
-
-    ladder = judge(after, seen_around=around(cluster=cluster(tenants=[POOL])))
-
-    assert ladder.rung is Rung.SERVING
-
-
-def test_disabled_rebalancing_is_named():
-    """Why no unit has come is said where a parameter tells it."""
-    off = parameter("enable_rebalance", "False", scope="TENANT")
-    tenants = [POOL | {"observer_list": "10.0.0.1:2882"}]
-
-    ladder = judge(
-        aftermath(parameters=parameters(off)), seen_around=around(cluster=cluster(tenants=tenants))
-    )
-
-    assert "enable_rebalance is off" in line(ladder, "pv-rebalance-observed").found
-
-
-@pytest.mark.parametrize(
-    ("asked", "found", "same"),
-    [
-        ("16G", "16384M", True),
-        ("0M", "0", True),
-        ("True", "true", True),
-        ("16G", "8G", False),
-        ("10", "10", True),
-    ],
-)
-def test_values_are_compared_by_meaning(asked, found, same):
-    """Capacities by bytes, words without case; a bare number is no capacity."""
-    assert same_value(asked, found) is same
 
 
 def test_no_single_gap_makes_a_node_verified():

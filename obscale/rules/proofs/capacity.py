@@ -68,10 +68,10 @@ def _capacity_server(e: Evidence) -> Verdict:
         return ProofAnswer.UNKNOWN, expected, UNREAD_TOPOLOGY
     if (server := e.server) is None:
         return e.not_yet, expected, NO_SERVER
-    if not server.stats.memory_in_bytes_total:
+    offered = _amounts(server.stats)
+    if not all(offered[name] for name in {"memory", *asked}):
         answer = ProofAnswer.WAITING if e.after.is_detailed else ProofAnswer.INFO
         return answer, expected, "not reported yet" if e.after.is_detailed else "not told"
-    offered = _amounts(server.stats)
     found = _told(offered)
     if not all(_alike(offered[name], value) for name, value in asked.items()):
         return ProofAnswer.FAIL, expected, found

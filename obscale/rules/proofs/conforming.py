@@ -22,6 +22,9 @@ from obscale.rules.preflight.facts import Unread
 from obscale.rules.preflight.limits import LAB_BLOCK_SECONDS, WARN_SECONDS
 from obscale.rules.preflight.resources import directories_of
 
+_WELL: Final = (("ACTIVE", "RUNNING"), ("ACTIVE", ""))
+"""Both words of a server that serves; below 4.3.0.0 only the first is told."""
+
 
 def _version_equal(e: Evidence) -> Verdict:
     expected = "one version on all servers"
@@ -110,7 +113,7 @@ def _harm(old: Server, new: Server | None) -> str:
     if (stopped := stop_of(new)) and not stop_of(old):
         return f"was stopped at {stopped.isoformat(' ', 'seconds')}"
     was, now = (old.inner_status, old.status), (new.inner_status, new.status)
-    if now in {was, ("ACTIVE", "RUNNING")}:
+    if now in {was, *_WELL}:
         return ""
     return " ".join(filter(None, now)) or "tells no status"
 

@@ -1,0 +1,324 @@
+"""Does each proof say what it found: sizes, disks, clocks, settings, units?"""
+
+import pytest
+
+from obscale.agent.clock import ClockReading
+from obscale.rules.aftermath import Before, ProofAnswer, Rung
+from obscale.rules.asked import AgentInfoSpec, NodeSpec
+from obscale.rules.ladder import Look, still_waiting
+from obscale.rules.preflight.facts import Unread
+from obscale.rules.proofs.parameters import same_value
+from tests.unit.joined_node import (
+    GIB,
+    NEW,
+    NODE,
+    NOT_THERE,
+    aftermath,
+    answer,
+    around,
+    asked,
+    cluster,
+    host,
+    info,
+    judge,
+    line,
+    listed,
+    parameter,
+    parameters,
+    server,
+    stats,
+    zone,
+    zones,
+)
+
+SILENT = Unread("no answer")
+SURROUNDINGS = [
+    ({"cluster": SILENT}, "pv-capacity-cluster", ProofAnswer.UNKNOWN),
+    ({"cluster": NOT_THERE}, "pv-capacity-cluster", ProofAnswer.INFO),
+    ({"cluster": cluster(total=0)}, "pv-capacity-cluster", ProofAnswer.UNKNOWN),
+    ({"cluster": cluster(total=2)}, "pv-capacity-cluster", ProofAnswer.WAITING),
+    (
+        {"cluster": cluster(new=server(NEW, stats={}))},
+        "pv-capacity-cluster",
+        ProofAnswer.WAITING,
+    ),
+    ({"host": SILENT}, "pv-disk-after", ProofAnswer.UNKNOWN),
+    ({"host": NOT_THERE}, "pv-disk-after", ProofAnswer.INFO),
+    ({"host": host(data="5G")}, "pv-disk-after", ProofAnswer.INFO),
+    ({"host": host(data="100G")}, "pv-disk-after", ProofAnswer.INFO),
+    ({"clock": SILENT}, "pv-clock-after", ProofAnswer.UNKNOWN),
+    ({"clocks": {"10.0.0.1:2886": SILENT}}, "pv-clock-after", ProofAnswer.UNKNOWN),
+    ({"clocks": {}}, "pv-clock-after", ProofAnswer.NOT_APPLICABLE),
+    ({"clock": ClockReading(0.3, 0.001)}, "pv-clock-after", ProofAnswer.INFO),
+    ({"clock": ClockReading(0.3, 0.25)}, "pv-clock-after", ProofAnswer.PASS),
+    ({"clock": ClockReading(-3.0, 0.001)}, "pv-clock-after", ProofAnswer.FAIL),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "proof", "wanted"),
+    [
+        pytest.param(*case, id=f"{case[1]}-{case[2]}-{number}")
+        for number, case in enumerate(SURROUNDINGS)
+    ],
+)
+def test_surroundings_are_judged_by_what_they_tell(changes, proof, wanted):
+    """Totals, disk and clock: unread is unknown, never told is said, and only proof is a pass."""
+    ladder = judge(seen_around=around(**changes))
+
+    assert answer(ladder, proof) is wanted
+    good = {ProofAnswer.PASS, ProofAnswer.INFO, ProofAnswer.NOT_APPLICABLE}
+    assert ladder.is_verified is (wanted in good)
+
+
+@pytest.mark.parametrize(
+    ("before", "proof", "wanted"),
+    [
+        (Before(), "pv-capacity-cluster", ProofAnswer.NOT_APPLICABLE),
+        (Before(), "pv-disk-after", ProofAnswer.NOT_APPLICABLE),
+        (Before(), "pv-no-collateral", ProofAnswer.NOT_APPLICABLE),
+        (Before(), "pv-zone-active:region", ProofAnswer.NOT_APPLICABLE),
+        (Before(zones(server(NEW))), "pv-capacity-cluster", ProofAnswer.NOT_APPLICABLE),
+        (Before(zones(server(NEW))), "pv-disk-after", ProofAnswer.NOT_APPLICABLE),
+    ],
+)
+def test_without_a_view_of_before_nothing_is_compared(before, proof, wanted):
+    """A node verified alone, or one that was a member already, still conforms."""
+    ladder = judge(before=before)
+
+    assert answer(ladder, proof) is wanted
+    assert ladder.is_verified
+
+
+def test_totals_that_moved_for_other_reasons_are_told():
+    """Where another server changed as well, the difference says nothing of the new one."""
+    grown = server("10.0.0.1", stats=stats(2))
+    changed = cluster(total=4).model_copy(update={"zones": zones(server(NEW), first=grown)})
+
+    ladder = judge(seen_around=around(cluster=changed))
+
+    found = line(ladder, "pv-capacity-cluster")
+    assert found.answer is ProofAnswer.INFO
+    assert "other servers changed" in found.found
+    assert ladder.is_verified
+
+
+@pytest.mark.parametrize(
+    ("configs", "new", "wanted"),
+    [
+        ({"cpu_count": "16"}, stats(), ProofAnswer.PASS),
+        ({"cpu_count": "8"}, stats(), ProofAnswer.FAIL),
+        ({}, stats(cpu_core_total=8), ProofAnswer.INFO),
+        ({"datafile_maxsize": "48G"}, stats(disk_in_bytes_total=48 * GIB), ProofAnswer.PASS),
+        ({"memory_limit": "", "system_memory": ""}, stats(), ProofAnswer.INFO),
+    ],
+    ids=["cpu asked", "cpu asked, not got", "cpu of the machine", "grows", "memory by percentage"],
+)
+def test_what_was_asked_for_binds_and_what_the_machine_suggests_is_told(configs, new, wanted):
+    """Capacity that contradicts the request fails; one the request left open is only told."""
+    ladder = judge(aftermath(zones=zones(server(NEW, stats=new))), node=asked(**configs))
+
+    assert answer(ladder, "pv-capacity-server") is wanted
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, ProofAnswer.PASS),
+        ({"data_dir": "/mnt/disk7"}, ProofAnswer.INFO),
+        ({"data_dir": "", "redo_dir": "", "log_dir": ""}, ProofAnswer.INFO),
+        ({"redo_dir": "/elsewhere/clog"}, ProofAnswer.INFO),
+        ({"log_dir": ""}, ProofAnswer.PASS),
+    ],
+    ids=["as asked", "through a link", "never told", "other redo", "no log_dir told"],
+)
+def test_directories_are_compared_where_they_are_told(changes, wanted):
+    """A difference may be a link, so it is told and does not hold the node back."""
+    ladder = judge(aftermath(zones=zones(server(NEW, **changes))))
+
+    assert answer(ladder, "pv-dirs") is wanted
+    assert ladder.is_verified
+
+
+@pytest.mark.parametrize(
+    ("region", "wanted"),
+    [("sys_region", ProofAnswer.PASS), ("default_region", ProofAnswer.INFO)],
+)
+def test_a_new_zone_outside_its_peers_region_is_told_with_its_cure(region, wanted):
+    """Obshell names no region; the line has the statement that mends it."""
+    node = NODE.model_copy(update={"zone": "zone4"})
+    fourth = zone("zone4", server(NEW), region_name=region)
+    joined = aftermath(
+        zones=(*zones(), fourth),
+        members=(listed(1), listed(4, zone="zone4")),
+        target_info=info(zone="zone4"),
+    )
+
+    ladder = judge(joined, node=node)
+
+    found = line(ladder, "pv-zone-active:region")
+    assert found.answer is wanted
+    cure = "ALTER SYSTEM ALTER ZONE zone4 SET REGION 'sys_region'"
+    assert (cure in found.found) is (wanted is ProofAnswer.INFO)
+    assert ladder.is_verified
+
+
+def test_a_parameter_that_was_set_back_says_so():
+    """What was as asked at first and is not any more fails, and is told from what never was."""
+    reverted = aftermath(parameters=parameters(parameter("memory_limit", "12G")))
+    never = [Look(31.0, 3, None, False)]
+    back = [Look(0.0, 3, None, True), *never]
+
+    found = line(judge(reverted, looks=back), "pv-params-effective:memory_limit")
+
+    assert found.answer is ProofAnswer.FAIL
+    assert "set back" in found.found
+    assert "set back" not in line(judge(reverted, looks=never), found.id).found
+
+
+def test_a_hidden_parameter_is_said_to_be_hidden():
+    """Obshell lists no parameter that begins with an underscore."""
+    ladder = judge(node=asked(__min_full_resource_pool_memory="2147483648"))
+
+    name = "pv-params-effective:__min_full_resource_pool_memory"
+    assert answer(ladder, name) is ProofAnswer.INFO
+    assert ladder.is_verified
+
+
+def test_what_differs_from_the_peers_is_named():
+    """Parameters other than sizes that differ are listed; sizes and places are left out."""
+    odd = parameter("syslog_level", "INFO", "WDIAG")
+    size = parameter("memory_limit", "16G", "32G")
+    place = parameter("devname", "eth0", "bond0")
+    ladder = judge(aftermath(parameters=parameters(odd, size, place)))
+
+    found = line(ladder, "pv-params-vs-peers")
+    assert found.answer is ProofAnswer.INFO
+    assert found.found == "syslog_level INFO, others WDIAG"
+    assert ladder.is_verified
+
+
+PINNED = [
+    (parameter("memory_limit", "16G", "12G"), "memory_limit='16G'"),
+    (parameter("memory_limit", "16G", "16384M"), None),
+    (parameter("memory_limit", "16G", "12G", scope="TENANT"), None),
+    (parameter("memory_limit", "16G", "12G", edit_level="READONLY"), None),
+    (parameter("memory_limit", "12G", "12G"), "memory_limit='16G'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("row", "pin"),
+    PINNED,
+    ids=["differs", "same by bytes", "of tenants", "read only", "set back already"],
+)
+def test_what_may_revert_at_a_restart_is_told_with_the_statement_that_pins_it(row, pin):
+    """One statement for each requested setting the other servers do not share, for this server."""
+    ladder = judge(aftermath(parameters=parameters(row)))
+
+    wanted = (f"ALTER SYSTEM SET {pin} SERVER='10.0.0.4:2882';",) if pin else ()
+    assert ladder.pins == wanted
+    safe = answer(ladder, "pv-restart-safety")
+    assert safe is (ProofAnswer.INFO if pin else ProofAnswer.PASS)
+
+
+def test_nothing_is_pinned_for_a_server_that_is_not_there():
+    """A statement for an unknown server would only be refused."""
+    rows = parameters(parameter("memory_limit", None, "12G"))
+
+    assert judge(aftermath(parameters=rows, zones=zones())).pins == ()
+
+
+def test_a_statement_quotes_values_and_brackets_ipv6():
+    """A quote or backslash in a value stays inside its text; an IPv6 server has brackets."""
+    node = NodeSpec(
+        agentInfo=AgentInfoSpec(ip="fd00::4", port=2886),
+        zone="zone2",
+        obConfigs={"rpc_port": "3882", "leak_mod_to_check": "O'Brien\\"},
+    )
+    rows = (parameter("leak_mod_to_check", "NONE"),)
+
+    there = zones(server("fd00::4", svr_port=3882))
+
+    ladder = judge(aftermath(parameters=rows, zones=there), node=node)
+
+    assert ladder.pins == (
+        "ALTER SYSTEM SET leak_mod_to_check='O''Brien\\\\' SERVER='[fd00::4]:3882';",
+    )
+
+
+POOL = {"zone_list": "zone1;zone2", "observer_list": "10.0.0.1:2882,10.0.0.4:2882"}
+ASSIGNED = server(NEW, stats=stats(cpu_core_assigned=2, memory_in_bytes_assigned=4 * GIB))
+
+
+@pytest.mark.parametrize(
+    ("pools", "new", "rung", "said"),
+    [
+        ([POOL], ASSIGNED, Rung.BALANCED, "1 unit: 2 cores, 4G taken"),
+        ([POOL, POOL], ASSIGNED, Rung.BALANCED, "2 units"),
+        ([POOL | {"observer_list": None}], ASSIGNED, Rung.BALANCED, "some units"),
+        ([POOL | {"observer_list": "10.0.0.1:2882"}], None, Rung.CONFORMING, "0 units yet"),
+        (
+            [{"zone_list": "zone1", "observer_list": "10.0.0.1:2882"}],
+            None,
+            Rung.CONFORMING,
+            "no tenant has units in zone2",
+        ),
+    ],
+    ids=["one", "two", "not counted", "none yet", "none here"],
+)
+def test_balanced_is_told_and_never_waited_for(pools, new, rung, said):
+    """Units that have arrived lift a verified node to BALANCED; none keep it verified."""
+    after = aftermath(zones=zones(new or server(NEW)))
+
+    ladder = judge(after, seen_around=around(cluster=cluster(tenants=pools)))
+
+    assert ladder.rung is rung
+    assert said in line(ladder, "pv-rebalance-observed").found
+    assert ladder.is_verified
+    assert still_waiting(ladder) == ()
+
+
+def test_units_lift_no_node_that_does_not_conform():
+    """BALANCED stands above CONFORMING, not beside it."""
+    after = aftermath(zones=zones(ASSIGNED), parameters=parameters()[1:])
+
+    ladder = judge(after, seen_around=around(cluster=cluster(tenants=[POOL])))
+
+    assert ladder.rung is Rung.SERVING
+
+
+def test_disabled_rebalancing_is_named():
+    """Why no unit has come is said where a parameter tells it."""
+    off = parameter("enable_rebalance", "False", scope="TENANT")
+    tenants = [POOL | {"observer_list": "10.0.0.1:2882"}]
+
+    ladder = judge(
+        aftermath(parameters=parameters(off)), seen_around=around(cluster=cluster(tenants=tenants))
+    )
+
+    assert "enable_rebalance is off" in line(ladder, "pv-rebalance-observed").found
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "same"),
+    [
+        ("16G", "16384M", True),
+        ("0M", "0", True),
+        ("True", "true", True),
+        ("16G", "8G", False),
+        ("10", "10", True),
+    ],
+)
+def test_values_are_compared_by_meaning(asked, found, same):
+    """Capacities by bytes, words without case; a bare number is no capacity."""
+    assert same_value(asked, found) is same
+
+
+def test_a_peer_that_recovered_is_no_harm():
+    """Who was down before and serves now is better off, whichever words this version has."""
+    for words in ({"inner_status": "ACTIVE"}, {"inner_status": "ACTIVE", "status": ""}):
+        down = Before(zones(first=server("10.0.0.1", inner_status="INACTIVE", status="")))
+        well = aftermath(zones=zones(server(NEW), first=server("10.0.0.1", **words)))
+
+        assert answer(judge(well, before=down), "pv-no-collateral") is ProofAnswer.PASS
