@@ -2,9 +2,10 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
-from obscale.rules.preflight.catalogue import grouped, page
+from obscale.rules.preflight.catalogue import GROUPS, grouped, page
 from obscale.rules.preflight.registry import RULES
 from obscale.rules.preflight.unseen import CHECKLIST
 
@@ -41,6 +42,15 @@ def test_every_rule_has_one_row_and_one_anchor():
     assert sum(len(rules) for _, rules in grouped(RULES)) == len(RULES)
 
 
+def test_every_module_of_rules_stands_below_one_heading():
+    """An operator looks below what a rule is about; no heading gathers what is left over."""
+    below = Counter(module for modules in GROUPS.values() for module in modules)
+
+    assert set(below) == {rule.judge.__module__.rpartition(".")[2] for rule in RULES}
+    assert set(below.values()) == {1}
+    assert [f"## {heading}" in page() for heading in GROUPS] == [True] * len(GROUPS)
+
+
 def test_a_row_says_severity_place_override_and_source():
     """All of what the registry knows, in one line."""
     rows = {line.split("`")[1]: line for line in page().splitlines() if line.startswith("| <a ")}
@@ -52,7 +62,9 @@ def test_a_row_says_severity_place_override_and_source():
             rule.prod,
             rule.lab,
             rule.otherwise or "—",
-            "no" if rule.ground == "A" else "yes",
+            {("A", False): "no", ("A", True): "its warnings"}.get(
+                (rule.ground, rule.softens), "yes"
+            ),
             rule.source.replace("|", "¦"),
         ]
 

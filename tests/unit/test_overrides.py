@@ -1,5 +1,6 @@
 """Can a finding be accepted for a reason and a time, and never hidden, never for good?"""
 
+from copy import deepcopy
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from obscale.rules.preflight.finding import Answer
 from obscale.rules.preflight.overrides import (
     accepted,
     judge_accepting,
+    may_be_overridden,
     override_problems,
     unneeded,
 )
@@ -27,6 +29,12 @@ nodes:
 overrides:
   - RULE
 """
+
+
+def shares(world, data, log):
+    """Ask for shares of the disk instead of sizes."""
+    world.drop("datafile_size", "log_disk_size")
+    return world.ask(datafile_disk_percentage=data, log_disk_percentage=log)
 
 
 def override(rule, *, until=TOMORROW, reason="bought, DBA-17"):
@@ -90,7 +98,9 @@ def test_an_override_holds_on_its_last_day_and_not_on_the_next(world):
     assert after.warnings == findings.warnings
 
 
-@pytest.mark.parametrize("rule", [r for r in RULES if r.ground == "A"], ids=lambda rule: rule.id)
+@pytest.mark.parametrize(
+    "rule", [r for r in RULES if not may_be_overridden(r)], ids=lambda rule: rule.id
+)
 def test_a_sure_refusal_cannot_be_overridden(world, rule):
     """Identity, version, syntax, lock: neither as input nor behind its back."""
     problems = override_problems([override(rule.id)], TODAY)
@@ -101,7 +111,50 @@ def test_a_sure_refusal_cannot_be_overridden(world, rule):
     assert not findings.of_rule(rule.id) or not findings.of_rule(rule.id)[0].overridden_by
 
 
-@pytest.mark.parametrize("rule", [r for r in RULES if r.ground != "A"], ids=lambda rule: rule.id)
+@pytest.mark.parametrize(
+    ("rule", "warn", "block"),
+    [
+        (
+            "disk-fits",
+            lambda w, d: w.disks(d("/", used="400G")),
+            lambda w, d: w.ask(datafile_size="500G"),
+        ),
+        (
+            "disk-percent-sum",
+            lambda w, d: shares(w, "55", "40"),
+            lambda w, d: shares(w, "70", "40"),
+        ),
+        (
+            "mem-system-ratio",
+            lambda w, d: w.ask(system_memory="13G"),
+            lambda w, d: w.ask(system_memory="16G"),
+        ),
+        (
+            "agent-tls-scheme",
+            lambda w, d: w.set(schemes=("http", "http")),
+            lambda w, d: w.set(schemes=("https", "http")),
+        ),
+    ],
+    ids=["disk-fits", "disk-percent-sum", "mem-system-ratio", "agent-tls-scheme"],
+)
+def test_the_warnings_of_a_rule_that_may_block_for_sure_can_be_accepted(
+    world, make_disk, rule, warn, block
+):
+    """Too close to call is somebody's to answer for; a disk proved too small is not."""
+    wanted = (override(rule),)
+    warned = judge_accepting(warn(deepcopy(world), make_disk).facts(), "prod", wanted)
+    blocked = judge_accepting(block(deepcopy(world), make_disk).facts(), "prod", wanted)
+
+    assert override_problems(wanted, TODAY) == []
+    assert [f.rule for f in warned.overridden] == [rule]
+    refused = next(f for f in blocked.blockers if f.rule == rule)
+    assert "its override does not help, the refusal is certain" in refused.remedy
+    assert unneeded(blocked, wanted) == ()
+
+
+@pytest.mark.parametrize(
+    "rule", [r for r in RULES if may_be_overridden(r)], ids=lambda rule: rule.id
+)
 def test_every_other_rule_may_be_overridden(rule):
     """Damage that somebody answers for is theirs to accept."""
     assert override_problems([override(rule.id)], TODAY) == []

@@ -265,6 +265,9 @@ FIRES = {
     "zone-balance": [
         (lambda w, d: w, "warn", "info"),
         (lambda w, d: w.set(others=[other("10.0.0.5", zone="zone1")]), "warn", "info"),
+        (lambda w, d: w.set(zones=(
+            w.zones[0].model_copy(update={"servers": w.zones[0].servers * 2}), *w.zones[1:])),
+         "info", "info"),
     ],
     "mem-floor": [(lambda w, d: w.ask(memory_limit="3G"), "block", "block")],
     "mem-tenant-headroom": [
@@ -275,6 +278,7 @@ FIRES = {
     "mem-system-ratio": [
         (lambda w, d: w.ask(system_memory="13G"), "warn", "info"),
         (lambda w, d: w.ask(system_memory="16G"), "block", "block"),
+        (lambda w, d: w, "info", "info"),
     ],
     "mem-production-floor": [
         (lambda w, d: w.ask(memory_limit="15G"), "warn", "info"),

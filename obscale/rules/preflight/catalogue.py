@@ -26,8 +26,6 @@ GROUPS: Final = {
 """Headings in the order an operator asks, with the modules whose rules stand below them."""
 RPC_PORT: Final = 2882
 """Shown where a plan shows its own."""
-ELSEWHERE: Final = "More"
-"""Heading for the rules of any other module."""
 
 _INTRO: Final = """# Preflight rules
 
@@ -56,8 +54,9 @@ overrides:
 
 It keeps its answer, weighs as information, and carries the reason into plan, log, table and report.
 Rules with *no* in the column "override" cannot be accepted: obshell or the observer would refuse
-the request anyway, only later. The same holds for single findings of other rules where refusal is
-certain, such as a clock beyond the life of a signature.
+the request anyway, only later; of those with *its warnings* a block cannot. The same holds for
+single findings of other rules where refusal is certain, such as a clock beyond the life of a
+signature.
 """
 _HEAD: Final = (
     "| rule | asks whether | prod | lab | otherwise fails at | override | rests on |\n"
@@ -85,12 +84,15 @@ def page() -> str:
 
 
 def grouped(rules: Sequence[Rule]) -> list[tuple[str, list[Rule]]]:
-    """Put rules below their headings, in their own order; a heading without rules is left out."""
+    """Put rules below their headings, in their own order; a heading without rules is left out.
+
+    Raises:
+        KeyError: A rule stands in a module that no heading names.
+    """
     headings = {module: heading for heading, modules in GROUPS.items() for module in modules}
-    found: dict[str, list[Rule]] = {heading: [] for heading in (*GROUPS, ELSEWHERE)}
+    found: dict[str, list[Rule]] = {heading: [] for heading in GROUPS}
     for rule in rules:
-        module = rule.judge.__module__.rpartition(".")[2]
-        found[headings.get(module, ELSEWHERE)].append(rule)
+        found[headings[rule.judge.__module__.rpartition(".")[2]]].append(rule)
     return [(heading, members) for heading, members in found.items() if members]
 
 
@@ -101,10 +103,16 @@ def _row(rule: Rule) -> str:
         rule.prod.value,
         rule.lab.value,
         rule.otherwise or "—",
-        "yes" if may_be_overridden(rule) else "no",
+        _openness(rule),
         rule.source,
     )
     return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _openness(rule: Rule) -> str:
+    if not may_be_overridden(rule):
+        return "no"
+    return "its warnings" if rule.softens else "yes"
 
 
 def _cell(text: str) -> str:

@@ -80,6 +80,7 @@ def disk_path_resolvable(facts: Facts) -> Verdict:
     lab=BLOCK,
     otherwise="stage 5",
     ground="A",
+    softens=True,
     source="src/share/ob_local_device.cpp, 4.3.5; the log pool grows until the disk is full",
 )
 def disk_fits(facts: Facts) -> list[Verdict]:
@@ -230,6 +231,7 @@ def disk_default_percent_trap(facts: Facts) -> Verdict:
     lab=BLOCK,
     otherwise="stage 5",
     ground="A",
+    softens=True,
     source="more than the whole disk",
 )
 def disk_percent_sum(facts: Facts) -> Verdict:

@@ -146,7 +146,7 @@ def _told(facts: Facts) -> dict[str, ClockReading]:
 @rule(
     "clock-skew",
     "the target's clock agrees with the cluster's",
-    prod=WARN,
+    prod=BLOCK,
     lab=WARN,
     otherwise="stage 2, or SILENT trouble with leases and elections",
     ground="B",

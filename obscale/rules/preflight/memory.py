@@ -150,6 +150,7 @@ def mem_system_vs_hidden(facts: Facts) -> Verdict:
     lab=INFO,
     otherwise="stage 5, or waste",
     ground="A",
+    softens=True,
     source="OceanBase Deployer, resource_check",
 )
 def mem_system_ratio(facts: Facts) -> Verdict:

@@ -21,8 +21,8 @@ _CLOSE: Final = 0.5
 
 
 def may_be_overridden(rule: Rule) -> bool:
-    """Whether a finding of this rule may be accepted; ground A is refused by obshell anyway."""
-    return rule.ground != "A"
+    """Whether any finding of this rule may be accepted; ground A is refused by obshell anyway."""
+    return rule.ground != "A" or rule.softens
 
 
 def override_problem(override: OverrideSpec, today: date) -> str | None:
@@ -94,12 +94,15 @@ def accepted(findings: Findings, overrides: Sequence[OverrideSpec], today: date)
 
 def unneeded(findings: Sequence[Finding], overrides: Sequence[OverrideSpec]) -> tuple[str, ...]:
     """Name the rules whose override nothing needs: they should be taken out of the request."""
-    used = {finding.rule for finding in findings if finding.overridden_by is not None}
+    used = {f.rule for f in findings if f.overridden_by is not None or f.weight in _WEIGHTY}
     return tuple(override.rule for override in overrides if override.rule not in used)
 
 
 def _marked(finding: Finding, override: OverrideSpec | None) -> Finding:
-    if override is None or not finding.overridable or finding.weight not in _WEIGHTY:
+    if override is None or finding.weight not in _WEIGHTY:
         return finding
+    if not finding.overridable:
+        remedy = f"{finding.remedy}; its override does not help, the refusal is certain"
+        return finding.model_copy(update={"remedy": remedy.removeprefix("; ")})
     why = Overridden(reason=override.reason, until=override.until)
     return finding.model_copy(update={"weight": Answer.INFO, "overridden_by": why})

@@ -38,6 +38,7 @@ class Rule:
         judge: The rule itself.
         only_new: It asks whether a scale-out could begin, so it is moot once one has begun.
         is_static: It needs nothing but the request.
+        softens: It has milder answers than a block of ground A, and those may be accepted.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Rule:
     judge: Judge
     only_new: bool
     is_static: bool
+    softens: bool
 
     def verdicts(self, facts: Facts, standing: Standing) -> list[Verdict]:
         """Judge the facts; a rule that crashes is a bug and crashes the plan."""
@@ -75,10 +77,13 @@ class Rule:
             needed=verdict.needed,
             remedy=verdict.remedy,
             otherwise=self.otherwise,
-            overridable=self.ground != "A" and not verdict.is_certain,
+            overridable=self._may_be_accepted(weight) and not verdict.is_certain,
             source=self.source,
             title=self.title,
         )
+
+    def _may_be_accepted(self, weight: Answer) -> bool:
+        return self.ground != "A" or (self.softens and weight is not Answer.BLOCK)
 
     def _answer(self, verdict: Verdict, profile: Profile) -> Answer:
         match verdict.kind:
@@ -107,10 +112,13 @@ def rule(
     ground: Ground = "",
     only_new: bool = True,
     is_static: bool = False,
+    softens: bool = False,
 ) -> Callable[[Judge], Rule]:
     """Make a rule of a function; see `Rule` for the arguments."""
 
     def declare(judge: Judge) -> Rule:
-        return Rule(id, title, prod, lab, otherwise, ground, source, judge, only_new, is_static)
+        return Rule(
+            id, title, prod, lab, otherwise, ground, source, judge, only_new, is_static, softens
+        )
 
     return declare

@@ -64,6 +64,7 @@ def agent_reachable(facts: Facts) -> Verdict:
     lab=INFO,
     otherwise="POST, or stage 2 before 4.4.2.0",
     ground="A",
+    softens=True,
     source="ob/agent/lib/http, 4.5.0.0: an agent calls others by its own scheme",
 )
 def agent_tls_scheme(facts: Facts) -> Verdict:
