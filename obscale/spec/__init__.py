@@ -7,7 +7,6 @@ that looks like a password is never repeated. Nothing is sent from here.
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from pydantic import ValidationError
 
@@ -28,7 +27,7 @@ from obscale.rules.preflight.facts import ClusterFacts, Facts, TargetFacts
 from obscale.rules.preflight.finding import Finding
 from obscale.rules.preflight.overrides import override_problems
 from obscale.rules.preflight.registry import judge_request
-from obscale.spec.problems import finding_problem, shape_problems
+from obscale.spec.problems import finding_problem, refused, shape_problems
 from obscale.spec.source import read_source, read_text
 
 __all__ = [
@@ -47,9 +46,6 @@ __all__ = [
     "read_spec",
     "request_body",
 ]
-
-MAX_PROBLEMS: Final = 20
-"""Problems told at once; a file with more is no request."""
 
 
 def read_spec(path: Path) -> ScaleOutSpec:
@@ -77,7 +73,7 @@ def parse_spec(text: str, source: str) -> ScaleOutSpec:
     try:
         spec = ScaleOutSpec.model_validate(read.data)
     except ValidationError as error:
-        raise _refused(shape_problems(error, read)) from None
+        raise refused(shape_problems(error, read)) from None
     problems = [
         finding_problem(finding, read, at)
         for at, node in enumerate(spec.nodes)
@@ -88,7 +84,7 @@ def parse_spec(text: str, source: str) -> ScaleOutSpec:
         for at, problem in override_problems(spec.overrides, datetime.now(UTC).date())
     ]
     if problems:
-        raise _refused(problems)
+        raise refused(problems)
     return spec
 
 
@@ -105,7 +101,7 @@ def checked(node: NodeSpec, *, batch: Sequence[NodeSpec] = ()) -> NodeSpec:
     everyone = tuple(batch) if node in batch else (node, *batch)
     problems = [finding_problem(finding, None, None) for finding in _blockers(node, everyone)]
     if problems:
-        raise _refused(problems)
+        raise refused(problems)
     return node
 
 
@@ -118,7 +114,7 @@ def checked_overrides(overrides: Sequence[OverrideSpec]) -> tuple[OverrideSpec, 
     """
     found = override_problems(overrides, datetime.now(UTC).date())
     if found:
-        raise _refused([f"overrides[{at}]: {problem}" for at, problem in found])
+        raise refused([f"overrides[{at}]: {problem}" for at, problem in found])
     return tuple(overrides)
 
 
@@ -146,12 +142,3 @@ def _blockers(node: NodeSpec, batch: tuple[NodeSpec, ...]) -> tuple[Finding, ...
         target=TargetFacts(address=node.address, scheme=""),
     )
     return judge_request(facts).blockers
-
-
-def _refused(problems: Sequence[str]) -> SpecError:
-    told = tuple(dict.fromkeys(problems))
-    more = len(told) - 1
-    count = f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
-    if len(told) > MAX_PROBLEMS:
-        told = (*told[:MAX_PROBLEMS], f"… and {len(told) - MAX_PROBLEMS} more")
-    return SpecError(f"{told[0]}{count}", problems=told)

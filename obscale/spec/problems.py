@@ -1,12 +1,13 @@
 """How is a fault of a request said in one line: where, what, and what to write instead?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from obscale.errors import SpecError
 from obscale.rules.asked import (
     NAME_A_SECRET,
     AgentInfoSpec,
@@ -19,11 +20,14 @@ from obscale.rules.asked import (
     TlsSpec,
     looks_secret,
 )
+from obscale.rules.policies import BatchPolicies, Window
 from obscale.rules.preflight.finding import Finding
 from obscale.rules.preflight.request import CAPACITY_KEYS
 from obscale.sizes import quoted
 from obscale.spec.source import Path_, Source
 
+MAX_PROBLEMS: Final = 20
+"""Problems told at once; a request with more is none."""
 STRINGS_RULE: Final = "cfg-values-are-strings"
 _TAGS: Final = {"stored", "written"}
 _FIELDS: Final[dict[str, type[BaseModel]]] = {
@@ -35,6 +39,8 @@ _FIELDS: Final[dict[str, type[BaseModel]]] = {
     "nodes": NodeSpec,
     "agentInfo": AgentInfoSpec,
     "overrides": OverrideSpec,
+    "policies": BatchPolicies,
+    "window": Window,
 }
 _OF_A_NODE_AT_TOP: Final = tuple(NodeSpec.model_fields)
 _ADVICE: Final = {
@@ -64,10 +70,18 @@ _KINDS: Final = {
 }
 
 
-def shape_problems(error: ValidationError, source: Source) -> list[str]:
-    """Say each fault a model found in one line."""
+def shape_problems(
+    error: ValidationError, source: Source, top: type[BaseModel] = ScaleOutSpec
+) -> list[str]:
+    """Say each fault a model found in one line.
+
+    Args:
+        error: What the model says.
+        source: What the model read.
+        top: The model.
+    """
     return [
-        _shape_problem(details, source)
+        _shape_problem(details, source, top)
         for details in error.errors(include_url=False)
         # A list whose items are all refused counts as too short; the items are told already.
         if not (details["type"] == "too_short" and details["input"])
@@ -92,15 +106,32 @@ def finding_problem(finding: Finding, source: Source | None, at: int | None) -> 
     return f"{where}{_shown(path)}: {said} [{finding.rule}]"
 
 
-def _shape_problem(details: ErrorDetails, source: Source) -> str:
+def refused(problems: Sequence[str], most: int = MAX_PROBLEMS) -> SpecError:
+    """Give the error that tells problems, each once.
+
+    Args:
+        problems: One line each, at least one.
+        most: How many to tell.
+    """
+    told = tuple(dict.fromkeys(problems))
+    more = len(told) - 1
+    count = f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
+    if len(told) > most:
+        told = (*told[:most], f"… and {len(told) - most} more")
+    return SpecError(f"{told[0]}{count}", problems=told)
+
+
+def _shape_problem(details: ErrorDetails, source: Source, top: type[BaseModel]) -> str:
     loc: Path_ = tuple(part for part in details["loc"] if part not in _TAGS)
     path = _as_written(loc, source)
-    what = _what(details, path, source)
+    what = _what(details, path, source, top)
     shown = _shown(path)
     return f"{source.where(path)}{shown + ': ' if shown else ''}{what}"
 
 
-def _what(details: ErrorDetails, path: Path_, source: Source) -> str:  # noqa: PLR0911 - one return for each answer
+def _what(  # noqa: PLR0911 - one return for each answer
+    details: ErrorDetails, path: Path_, source: Source, top: type[BaseModel]
+) -> str:
     kind, value = details["type"], details["input"]
     last = str(path[-1]) if path else ""
     if kind == "value_error":
@@ -108,7 +139,7 @@ def _what(details: ErrorDetails, path: Path_, source: Source) -> str:  # noqa: P
     if kind == "missing":
         return f"missing; {_ADVICE.get(last, 'write it')}"
     if kind == "extra_forbidden":
-        return _unknown_field(path, source)
+        return _unknown_field(path, source, top)
     if not path:
         return f"must be a mapping with cluster and nodes, not {_describe(value, '')}"
     if "obConfigs" in path:
@@ -146,8 +177,8 @@ def _no_string(path: Path_, value: object, source: Source) -> str:
     return f"must be text, not {_describe(value, '')} [{STRINGS_RULE}]"
 
 
-def _unknown_field(path: Path_, source: Source) -> str:
-    known = _known_fields(path, source)
+def _unknown_field(path: Path_, source: Source, top: type[BaseModel]) -> str:
+    known = _known_fields(path, source, top)
     key = str(path[-1])
     if any(looks_secret(str(part)) for part in path):
         return f"unknown field; {NAME_A_SECRET}"
@@ -157,11 +188,11 @@ def _unknown_field(path: Path_, source: Source) -> str:
     return f"unknown field; {advice}"
 
 
-def _known_fields(path: Path_, source: Source) -> list[str]:
+def _known_fields(path: Path_, source: Source, top: type[BaseModel]) -> list[str]:
     above = [part for part in path[:-1] if isinstance(part, str)]
     if not above:
-        known = list(ScaleOutSpec.model_fields)
-        if isinstance(source.data, Mapping) and "nodes" not in source.data:
+        known = list(top.model_fields)
+        if top is ScaleOutSpec and isinstance(source.data, Mapping) and "nodes" not in source.data:
             known += _OF_A_NODE_AT_TOP
         return known
     model = _FIELDS.get(above[-1])

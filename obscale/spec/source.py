@@ -65,21 +65,25 @@ class Source:
         return True
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most_bytes: int = MAX_FILE_BYTES) -> str:
     """Read a text file of sensible size.
+
+    Args:
+        path: Of the file.
+        most_bytes: Its largest sensible size.
 
     Raises:
         SpecError: It cannot be read, is too large, or is no text.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            content = file.read(most_bytes + 1)
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError:
         raise SpecError(f"{str(path)!r}: is not a path") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise SpecError(f"{path}: is larger than {MAX_FILE_BYTES >> 10} KiB; is it a request?")
+    if len(content) > most_bytes:
+        raise SpecError(f"{path}: is larger than {most_bytes >> 10} KiB; is it a request?")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from obscale.rules.preflight.facts import ClusterFacts, Facts, TargetFacts
 from obscale.rules.preflight.registry import judge_request
 from obscale.spec import read_spec
+from obscale.spec.batch import is_batch
 
 EXAMPLES = sorted(
     path
     for path in (Path(__file__).parents[2] / "examples").glob("*.yaml")
-    if not path.name.startswith("sandbox-")
+    if not path.name.startswith("sandbox-") and not is_batch(yaml.safe_load(path.read_text()))
 )
 
 

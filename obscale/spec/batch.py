@@ -1,0 +1,267 @@
+"""What does a batch ask for: which nodes of which clusters, by which policies?
+
+A file in YAML or JSON with many clusters, the same with its rows in a table, a table alone, or a
+request of one cluster. Nothing is sent from here.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from obscale.errors import SpecError
+from obscale.rules.asked import (
+    Asked,
+    ClusterSpec,
+    DefaultsSpec,
+    NodeSpec,
+    OverrideSpec,
+    Profile,
+    ScaleOutSpec,
+)
+from obscale.rules.policies import BatchPolicies
+from obscale.rules.preflight.overrides import override_problems
+from obscale.spec.clashes import Placed, node_problems
+from obscale.spec.problems import finding_problem, refused, shape_problems
+from obscale.spec.source import MAX_FILE_BYTES, Path_, Source, read_source, read_text
+from obscale.spec.table import read_table
+
+MAX_ROWS_BYTES: Final = 16 << 20
+"""Of tables and JSON, which are read quickly: more than ten thousand nodes written out."""
+MAX_PROBLEMS: Final = 500
+"""Problems told at once, so that whoever mends a spreadsheet mends it once."""
+TABLES: Final = (".csv", ".tsv")
+_LINE: Final = re.compile(r":(\d{1,9}): ")
+_BATCH_KEYS: Final = frozenset({"clusters", "rows", "connections", "policies"})
+_INHERITED: Final = ("profile", "allow_new_zone", "overrides")
+
+
+class BatchSpec(Asked):
+    """A whole batch; defaults are already merged into the nodes."""
+
+    clusters: tuple[ScaleOutSpec, ...] = Field(min_length=1)
+    connections: dict[str, ClusterSpec] = Field(default_factory=dict)
+    """Clusters written out once, by the name `clusters` and tables use for them."""
+    policies: BatchPolicies = BatchPolicies()
+
+
+class BatchHead(Asked):
+    """A batch's file but for its clusters; what stands here holds for all of them."""
+
+    connections: dict[str, ClusterSpec] = Field(default_factory=dict)
+    policies: BatchPolicies = BatchPolicies()
+    defaults: DefaultsSpec = DefaultsSpec()
+    profile: Profile = "prod"
+    allow_new_zone: bool = False
+    overrides: tuple[OverrideSpec, ...] = ()
+    cluster: str | None = Field(default=None, min_length=1)
+    """Of rows that name none."""
+    rows: str | None = Field(default=None, min_length=1)
+    """A table beside this file."""
+    clusters: tuple[Any, ...] = ()
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if not self.clusters and self.rows is None:
+            raise ValueError("asks for no node; list clusters, or name a table: rows: nodes.csv")
+        return self
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table, by its name."""
+    return path.suffix.lower() in TABLES
+
+
+def is_batch(data: object) -> bool:
+    """Whether what a file says is a batch, not a request of one cluster."""
+    return isinstance(data, Mapping) and not _BATCH_KEYS.isdisjoint(data)
+
+
+def read_batch(path: Path) -> BatchSpec:
+    """Read a batch from a file: YAML, JSON, or a table.
+
+    Raises:
+        SpecError: It cannot be read or is wrong; `problems` holds one line for each fault.
+    """
+    if is_table(path):
+        gathered = _Gathered()
+        gathered.take_table(path, BatchHead(rows=path.name), {})
+        return gathered.checked()
+    quick = path.suffix.lower() == ".json"
+    text = read_text(path, MAX_ROWS_BYTES if quick else MAX_FILE_BYTES)
+    return parse_batch(text, str(path), path.parent)
+
+
+def parse_batch(text: str, source: str, folder: Path) -> BatchSpec:
+    """Read a batch from a text, YAML or JSON.
+
+    Args:
+        text: The batch.
+        source: What to call it in problems, usually the file's name.
+        folder: Where a table it names is looked for.
+
+    Raises:
+        SpecError: It is wrong; `problems` holds one line for each fault.
+    """
+    read = read_source(text, source)
+    if read.data is None:
+        raise SpecError(f"{source}: is empty; see the examples for what a batch looks like")
+    if is_batch(read.data) and not {"nodes", "agentInfo"} & read.data.keys():
+        return _of_many(read, folder)
+    head = BatchHead(rows=source)
+    if is_batch(read.data):
+        # One cluster with policies.
+        asked = {key: read.data[key] for key in ("policies", "connections") if key in read.data}
+        head = _headed(read, {**asked, "rows": source})
+        read.data = {key: value for key, value in read.data.items() if key not in asked}
+    gathered = _Gathered()
+    gathered.take_item(read.data, read)
+    return gathered.checked(head)
+
+
+def _of_many(read: Source, folder: Path) -> BatchSpec:
+    head = _headed(read, read.data)
+    gathered = _Gathered()
+    items = [_inheriting(item, read.data) for item in head.clusters]
+    for item, source in zip(items, _parts(read, items), strict=True):
+        gathered.take_item(item, source)
+    if head.rows is not None:
+        gathered.take_table(folder / head.rows, head, read.data.get("defaults") or {})
+    return gathered.checked(head)
+
+
+def _headed(read: Source, data: Mapping[str, Any]) -> BatchHead:
+    try:
+        return BatchHead.model_validate(data)
+    except ValidationError as error:
+        raise refused(shape_problems(error, read, BatchHead), MAX_PROBLEMS) from None
+
+
+def _inheriting(item: object, data: Mapping[str, Any]) -> object:
+    """Give one cluster's part with what holds for all; its own words stand above that."""
+    if not isinstance(item, Mapping):
+        return item
+    merged = {key: data[key] for key in _INHERITED if key in data} | dict(item)
+    shared, own = data.get("defaults") or {}, item.get("defaults") or {}
+    if shared and isinstance(own, Mapping):
+        configs = own.get("obConfigs") or {}
+        merged["defaults"] = {**shared, **own}
+        if isinstance(configs, Mapping):
+            merged["defaults"]["obConfigs"] = {**(shared.get("obConfigs") or {}), **configs}
+    return merged
+
+
+def _parts(read: Source, items: Sequence[object]) -> Iterator[Source]:
+    """Give each cluster's part as a source of its own, with the lines of what it inherits."""
+    lines: list[dict[Path_, int]] = [{} for _ in items]
+    raw: list[dict[Path_, str]] = [{} for _ in items]
+    for path, line in read.lines.items():
+        if path[:1] == ("clusters",) and len(path) > 1 and isinstance(path[1], int):
+            lines[path[1]][path[2:]] = line
+            if path in read.raw:
+                raw[path[1]][path[2:]] = read.raw[path]
+    shared = {path: line for path, line in read.lines.items() if path[:1] == ("defaults",)}
+    for at, item in enumerate(items):
+        name = read.name if read.lines else f"{read.name}: clusters[{at}]"
+        yield Source(name, item, shared | lines[at], raw[at])
+
+
+class _Gathered:
+    """Clusters and nodes as they are found, with everything that is wrong."""
+
+    def __init__(self) -> None:
+        self._clusters: dict[str, ScaleOutSpec] = {}
+        self._placed: list[Placed] = []
+        self._problems: list[str] = []
+
+    def take_item(self, item: object, source: Source) -> None:
+        """Take one cluster with its nodes."""
+        try:
+            spec = ScaleOutSpec.model_validate(item)
+        except ValidationError as error:
+            self._problems += shape_problems(error, source)
+            return
+        today = datetime.now(UTC).date()
+        self._problems += [
+            f"{source.where(('overrides', at))}overrides[{at}]: {problem}"
+            for at, problem in override_problems(spec.overrides, today)
+        ]
+        label = label_of(spec)
+        if label in self._clusters:
+            self._problems.append(
+                f"{source.where(())}cluster {label} is listed twice; write its nodes in one place"
+            )
+            return
+        self._clusters[label] = spec
+        self._placed += [
+            Placed(node, label, _place(source, at), partial(finding_problem, source=source, at=at))
+            for at, node in enumerate(spec.nodes)
+        ]
+
+    def take_table(self, path: Path, head: BatchHead, defaults: Mapping[str, Any]) -> None:
+        """Take the rows of a table, cluster by cluster in the order they first appear in."""
+        table = read_table(
+            read_text(path, MAX_ROWS_BYTES),
+            str(path),
+            cluster=head.cluster or "",
+            defaults=defaults,
+        )
+        self._problems += table.problems
+        nodes: dict[str, list[NodeSpec]] = {}
+        for row in table.rows:
+            if not row.problems:
+                nodes.setdefault(row.cluster, []).append(row.node)
+            self._placed.append(
+                Placed(row.node, row.cluster, row.where, row.tell, is_whole=not row.problems)
+            )
+        for label, mine in nodes.items():
+            known = self._clusters.get(label)
+            self._clusters[label] = (
+                known.model_copy(update={"nodes": (*known.nodes, *mine)})
+                if known
+                else ScaleOutSpec(
+                    cluster=label,
+                    nodes=tuple(mine),
+                    profile=head.profile,
+                    allow_new_zone=head.allow_new_zone,
+                    overrides=head.overrides,
+                )
+            )
+
+    def checked(self, head: BatchHead | None = None) -> BatchSpec:
+        """Give the batch, or refuse it with every problem it has.
+
+        Raises:
+            SpecError: One line for each.
+        """
+        problems = self._problems + node_problems(self._placed)
+        if problems:
+            raise refused(sorted(problems, key=_line), MAX_PROBLEMS)
+        return BatchSpec(
+            clusters=tuple(self._clusters.values()),
+            connections=head.connections if head else {},
+            policies=head.policies if head else BatchPolicies(),
+        )
+
+
+def label_of(spec: ScaleOutSpec) -> str:
+    """Name a cluster as its request does: the stored name, its own, or its first endpoint."""
+    if isinstance(spec.cluster, str):
+        return spec.cluster
+    return spec.cluster.name or spec.cluster.endpoints[0]
+
+
+def _line(problem: str) -> int:
+    """The line a problem names; 0 where it names none."""
+    found = _LINE.search(problem)
+    return int(found[1]) if found else 0
+
+
+def _place(source: Source, at: int) -> str:
+    if source.lines:
+        return source.where(("nodes", at))
+    return f"{source.name}: nodes[{at}]: "

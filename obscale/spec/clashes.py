@@ -1,0 +1,106 @@
+"""Which nodes of a batch cannot go together: one agent twice, one port or directory for two?
+
+Every node is also judged by itself, so that all faults of a file are told at once. The cost grows
+with the number of nodes, not with its square.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from obscale.rules.asked import NodeSpec
+from obscale.rules.preflight.facts import ClusterFacts, Facts, TargetFacts, asked_port
+from obscale.rules.preflight.finding import Finding
+from obscale.rules.preflight.layout import clean
+from obscale.rules.preflight.registry import judge_request
+from obscale.rules.preflight.request import PATH_KEYS
+
+SHARED: Final = "cfg-no-cross-contamination"
+"""The rule that says the same of the nodes of one cluster."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A node and where it was asked for.
+
+    Args:
+        node: What is asked for.
+        cluster: As the request names it.
+        where: Its place, with the colon and blank that separate it from a problem.
+        tell: Says a finding about it as one problem, place included.
+        is_whole: False: something of its address is missing, so only its start options count.
+    """
+
+    node: NodeSpec
+    cluster: str
+    where: str
+    tell: Callable[[Finding], str]
+    is_whole: bool = True
+
+
+def node_problems(nodes: Sequence[Placed]) -> list[str]:
+    """Say what is wrong with each node alone, and which do not go together."""
+    unique, problems = _once_each([placed for placed in nodes if placed.is_whole])
+    problems += [
+        placed.tell(finding)
+        for placed in nodes
+        for finding in judge_request(
+            Facts(
+                node=placed.node,
+                batch=(placed.node,),
+                cluster=ClusterFacts(entry="", scheme=""),
+                target=TargetFacts(address=placed.node.address, scheme=""),
+            )
+        ).blockers
+        if placed.is_whole or finding.subject.startswith("obConfigs")
+    ]
+    return problems + list(_clashes(unique))
+
+
+def _once_each(nodes: Sequence[Placed]) -> tuple[list[Placed], list[str]]:
+    """Sort out what asks for the same agent again."""
+    first: dict[str, Placed] = {}
+    problems: list[str] = []
+    for placed in nodes:
+        other = first.setdefault(placed.node.address, placed)
+        if other is placed:
+            continue
+        place = other.where.rstrip(": ")
+        if other.cluster == placed.cluster:
+            said = f"is asked for twice, first at {place}; remove one"
+        else:
+            said = (
+                f"is asked for of {placed.cluster}, and of {other.cluster} at {place}; "
+                "a node joins one cluster: remove one"
+            )
+        problems.append(f"{placed.where}{placed.node.address} {said} [{SHARED}]")
+    return list(first.values()), problems
+
+
+def _clashes(nodes: Sequence[Placed]) -> Iterator[str]:
+    """Say who shares a port or a directory with an earlier node on the same host."""
+    taken: dict[tuple[str, int | str], tuple[Placed, str]] = {}
+    for placed in nodes:
+        ip = placed.node.agentInfo.ip
+        for field, use in _uses(placed.node):
+            other, theirs = taken.setdefault((ip, use), (placed, field))
+            if other is placed:
+                continue
+            what = f"port {use}" if isinstance(use, int) else use
+            yield (
+                f"{placed.where}{field}: {what} on {ip} is also {theirs} of {other.node.address} "
+                f"at {other.where.rstrip(': ')}; choose another [{SHARED}]"
+            )
+
+
+def _uses(node: NodeSpec) -> Iterator[tuple[str, int | str]]:
+    """Give what an observer and its agent have to themselves on a host, by field."""
+    yield "agentInfo.port", node.agentInfo.port
+    for name in ("mysql_port", "rpc_port"):
+        port = asked_port(node, name)
+        if port is not None:
+            yield name, port
+    # One node may say one directory twice; that is the business of another rule.
+    named = {clean(path): key for key in PATH_KEYS if (path := node.obConfigs.get(key))}
+    for path, key in named.items():
+        yield key, path
