@@ -1,16 +1,13 @@
 """Add one observer to one cluster, and prove that it joined."""
 
-from typing import Annotated
-
 from prefect import flow
 from prefect.runtime import flow_run
-from pydantic import Field
 
+from obscale.form import NamedCluster, ObConfigs
 from obscale.order import Order
 from obscale.report import ScaleOutReport
 from obscale.rules.asked import (
     AgentInfoSpec,
-    ClusterSpec,
     NodeSpec,
     OverrideSpec,
     Profile,
@@ -37,66 +34,16 @@ def run_name() -> str:
 
 @flow(name="scale-out", flow_run_name=run_name, retries=0, persist_result=False)
 async def scale_out(
-    cluster: Annotated[
-        str | ClusterSpec,
-        Field(
-            title="Cluster",
-            description="Name of a stored connection, or the connection written out.",
-            examples=["prod-east"],
-        ),
-    ],
-    agentInfo: Annotated[
-        AgentInfoSpec,
-        Field(title="Target agent", description="Address of the obshell agent that is to join."),
-    ],
-    zone: Annotated[
-        str, Field(title="Zone", description="Zone the node joins.", examples=["zone2"])
-    ],
-    obConfigs: Annotated[
-        dict[str, str],
-        Field(
-            title="Observer configuration",
-            description="Start options of the observer; values are text, sizes carry a unit.",
-            examples=[{"mysql_port": "2881", "rpc_port": "2882", "memory_limit": "16G"}],
-        ),
-    ],
-    targetAgentPassword: Annotated[
-        SecretName | None,
-        Field(
-            title="Password of the target agent",
-            description="Only the name of the secret; needed where the agent has a password.",
-        ),
-    ] = None,
-    profile: Annotated[
-        Profile,
-        Field(title="Profile", description="How strictly findings are weighed: prod or lab."),
-    ] = "prod",
-    allow_new_zone: Annotated[
-        bool,
-        Field(
-            title="Allow a new zone",
-            description="Create the zone if the cluster has none so named.",
-        ),
-    ] = False,
-    overrides: Annotated[
-        tuple[OverrideSpec, ...],
-        Field(
-            title="Overrides",
-            description="Findings that are accepted, each for a reason and until a day.",
-        ),
-    ] = (),
-    on_failure: Annotated[
-        OnFailure,
-        Field(
-            title="When the DAG fails",
-            description="hold: leave it to a person. retry: up to 3 times, only where the "
-            "diagnosis calls it safe. roll-back: only where it is safe; it deletes what obshell "
-            "made on the target. ask: pause and let a person choose among what is safe.",
-        ),
-    ] = "hold",
-    patience: Annotated[
-        Patience, Field(title="Patience", description="Time limits of the run.")
-    ] = DEFAULT_PATIENCE,
+    cluster: NamedCluster,
+    agentInfo: AgentInfoSpec,
+    zone: str,
+    obConfigs: ObConfigs,
+    targetAgentPassword: SecretName | None = None,
+    profile: Profile = "prod",
+    allow_new_zone: bool = False,
+    overrides: tuple[OverrideSpec, ...] = (),
+    on_failure: OnFailure = "hold",
+    patience: Patience = DEFAULT_PATIENCE,
 ) -> ScaleOutReport:
     """Add one observer to one cluster through obshell, and prove that it joined.
 
@@ -104,9 +51,26 @@ async def scale_out(
     for a scale-out of this target and begins one only if there is none; poll follows the DAG,
     and where it fails, recover does what `on_failure` says; verify proves the node from the
     cluster's own view. Running it again is safe.
+
+    Args:
+        cluster: The cluster that grows, by the name of its stored connection, e.g. prod-east.
+        agentInfo: The obshell agent that is to join.
+        zone: Zone the node joins, e.g. zone2.
+        obConfigs: How the new observer is started; sizes carry a unit, e.g. 16G.
+        targetAgentPassword: Where the password of the target agent is kept; only if it has one.
+        profile: How strictly findings are weighed; lab takes for a note what prod blocks.
+        allow_new_zone: Create the zone if the cluster has none of this name.
+        overrides: Findings that are accepted, each for a reason and until a day.
+        on_failure: What is done about a DAG that fails. hold: leave it to a person. retry: up to 3
+            times, where the diagnosis calls it safe. roll-back: where it is safe; it deletes what
+            obshell made on the target. ask: pause, and let a person choose among what is safe.
+        patience: Time limits of the run; the defaults suit production.
     """
     node = NodeSpec(
-        agentInfo=agentInfo, zone=zone, obConfigs=obConfigs, targetAgentPassword=targetAgentPassword
+        agentInfo=agentInfo,
+        zone=zone,
+        obConfigs=obConfigs.given(),
+        targetAgentPassword=targetAgentPassword,
     )
     order = Order(
         cluster=cluster,

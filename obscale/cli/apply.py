@@ -25,6 +25,7 @@ from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.cli.screen import LiveRun, show_ladder
 from obscale.cli.whereabouts import Whereabouts
 from obscale.errors import ObscaleError, PreflightError, SpecError
+from obscale.form import ObConfigs
 from obscale.link import EnvironmentVault, Vault, known_cluster, resolve_secret
 from obscale.order import Order, orders_of
 from obscale.plan import Plan
@@ -150,7 +151,7 @@ async def run_one(
                 cluster=order.cluster,
                 agentInfo=order.node.agentInfo,
                 zone=order.node.zone,
-                obConfigs=order.node.obConfigs,
+                obConfigs=ObConfigs.model_validate(order.node.obConfigs),
                 targetAgentPassword=order.node.targetAgentPassword,
                 profile=order.profile,
                 allow_new_zone=order.allow_new_zone,

@@ -106,4 +106,5 @@ def _show(ready: dict[str, Any], speed: float) -> None:
     for spare in ready["spares"]:
         table.add_row("—", "spare", f"{spare['ip']}:{spare['port']}", spare["agent_password"])
     console.print(table)
+    console.print(f"Faults are played at {ready['control']}/faults, see the README.")
     console.print("Ctrl-C ends them. Requests follow on standard error.")

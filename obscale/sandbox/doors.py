@@ -23,6 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from obscale.sandbox.agents import Agent
 from obscale.sandbox.api import Api, Request
+from obscale.sandbox.control import controlled
 from obscale.sandbox.endpoints import ENDPOINTS
 from obscale.sandbox.tls import write_certificates
 
@@ -144,7 +145,7 @@ class Door:
     """An open socket door.
 
     Attributes:
-        ready: Addresses and passwords, see `World.ready_line`.
+        ready: `World.ready_line`, and `control`, the URL where faults are played.
         scheme: `http` or `https`.
         ca_path: Certificate to trust in a TLS world, else `None`.
     """
@@ -175,7 +176,9 @@ async def serve(world: "World") -> AsyncIterator[Door]:
         listeners = _Listeners(world, options)
         try:
             await listeners.open(sockets)
-            yield Door(world.ready_line(), "https" if world.config.tls else "http", ca_path)
+            async with controlled(world) as url:
+                ready = world.ready_line() | {"control": url}
+                yield Door(ready, "https" if world.config.tls else "http", ca_path)
         finally:
             await listeners.close()
 

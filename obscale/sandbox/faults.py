@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from obscale.sandbox.cards import CARDS, Card, FaultCard, Phase
 
@@ -68,20 +69,40 @@ class Fault(BaseModel):
     def _has_what_it_needs_and_no_more(self) -> Self:
         for name in self.row.needs:
             if getattr(self, name) is None:
-                raise ValueError(f"card '{self.card}' needs '{name}'")
+                raise _misfit(name, f"card '{self.card}' needs '{name}'", self._sample())
         given = {name for name in self.model_fields_set if getattr(self, name) is not None}
-        if unknown := sorted(given - self.row.fields - {"card"}):
-            known = ", ".join(sorted(self.row.fields))
-            raise ValueError(f"card '{self.card}' takes no '{unknown[0]}'; it takes {known}")
+        for name in sorted(given - self.row.fields - {"card"}):
+            wrong = f"card '{self.card}' takes no '{name}'"
+            raise _misfit(name, wrong, f"only {', '.join(sorted(self.row.fields))}")
         if self.card == "operate_dag" and self.text not in OPERATORS:
-            raise ValueError(f"'text' of card 'operate_dag' must be {' or '.join(OPERATORS)}")
-        if self.seconds is not None and self.seconds < 0 and self.card != "shift_clock":
-            raise ValueError(f"'seconds' of card '{self.card}' must be 0 or more")
-        if self.phase is not None and self.stage is not None:
-            raise ValueError(
-                f"card '{self.card}' waits for a 'phase' or for a 'stage', not for both"
+            raise _misfit(
+                "text", f"no second operator orders '{self.text}'", " or ".join(OPERATORS)
             )
+        if self.seconds is not None and self.seconds < 0 and self.card != "shift_clock":
+            raise _misfit("seconds", f"'seconds' of card '{self.card}' is negative", "0 or more")
+        if self.phase is not None and self.stage is not None:
+            wrong = f"card '{self.card}' waits for a phase or for a stage, not for both"
+            raise _misfit("stage", wrong, "'phase' or 'stage'")
         return self
+
+    def _sample(self) -> str:
+        """The card as it could be written: what it needs, with a value of the right shape."""
+        shapes = {
+            "stage": "5",
+            "seconds": "10",
+            "target": "'IP:PORT'",
+            "text": "'…'",
+            "cluster": "'…'",
+        }
+        needs = ", ".join(f"{name}: {shapes[name]}" for name in self.row.needs)
+        return f"{{card: {self.card}, {needs}}}"
+
+
+def _misfit(field: str, wrong: str, write: str) -> PydanticCustomError:
+    """A field that does not fit its card; pydantic hands the three parts on."""
+    return PydanticCustomError(
+        "misfit", "{wrong}; write {write}", {"field": field, "wrong": wrong, "write": write}
+    )
 
 
 def _constructor(card: FaultCard) -> Callable[..., Fault]:

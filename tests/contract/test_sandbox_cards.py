@@ -75,10 +75,10 @@ class TestTheTable:
         ("fields", "said"),
         [
             ({"card": "fail_stage"}, "card 'fail_stage' needs 'stage'"),
-            ({"card": "panic", "stage": 3, "seconds": 2}, "takes no 'seconds'; it takes cluster"),
+            ({"card": "panic", "stage": 3, "seconds": 2}, "takes no 'seconds'; write only cluster"),
             ({"card": "agent_down", "target": TARGET, "times": 2}, "takes no 'times'"),
-            ({"card": "operate_dag", "text": "CANCEL"}, "must be RETRY or ROLLBACK"),
-            ({"card": "slow_observer", "seconds": -1}, "must be 0 or more"),
+            ({"card": "operate_dag", "text": "CANCEL"}, "orders 'CANCEL'; write RETRY or ROLLBACK"),
+            ({"card": "slow_observer", "seconds": -1}, "is negative; write 0 or more"),
             ({"card": "panic", "stage": 3, "phase": "verify"}, "not for both"),
             ({"card": "panic", "phase": "tea"}, "'preflight', 'submit', 'failed'"),
             ({"card": "explode"}, "Input should be 'fail_stage'"),

@@ -12,7 +12,14 @@ LAYERS = (
     {"obscale.rules"},
     {"obscale.spec", "obscale.settings"},
     {
-        *("obscale.order", "obscale.link", "obscale.survey", "obscale.sight", "obscale.climb"),
+        *(
+            "obscale.form",
+            "obscale.order",
+            "obscale.link",
+            "obscale.survey",
+            "obscale.sight",
+            "obscale.climb",
+        ),
         *("obscale.plan", "obscale.report", "obscale.follow", "obscale.doctor", "obscale.cure"),
     },
     {"tasks"},
