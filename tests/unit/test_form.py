@@ -1,0 +1,57 @@
+"""Does Prefect's form show each parameter with words a person understands, and send no guesses?"""
+
+import pytest
+from pydantic import ValidationError
+
+from flows.scale_out import scale_out
+from obscale.form import ObConfigs
+
+SCHEMA = scale_out.parameters.model_dump()
+SAMPLE = {
+    "mysql_port": "2881",
+    "rpc_port": "2882",
+    "memory_limit": "16G",
+    "system_memory": "8G",
+    "log_disk_size": "24G",
+    "datafile_size": "24G",
+}
+
+
+def test_the_form_asks_in_the_order_of_the_api_and_explains_each_field():
+    """Every parameter has a position and a description; policies come last."""
+    fields = sorted(SCHEMA["properties"].items(), key=lambda item: item[1]["position"])
+
+    assert [name for name, _ in fields][:5] == [
+        *("cluster", "agentInfo", "zone", "obConfigs", "targetAgentPassword"),
+    ]
+    assert [name for name, field in fields if not field.get("description")] == []
+    assert SCHEMA["required"] == ["cluster", "agentInfo", "zone", "obConfigs"]
+
+
+def test_start_options_are_fields_not_json_and_none_is_filled_in():
+    """A default in the schema would be sent as if somebody had written it."""
+    options = SCHEMA["definitions"]["ObConfigs"]
+
+    assert {field["type"] for field in options["properties"].values()} == {"string"}
+    assert [name for name, field in options["properties"].items() if "default" in field] == []
+    assert all(field["description"] for field in options["properties"].values())
+
+
+def test_the_documented_sample_and_any_other_option_pass_as_they_are():
+    """What the form has no field for goes in as it stands, hidden parameters too."""
+    asked = SAMPLE | {"__min_full_resource_pool_memory": "1073741824"}
+
+    assert ObConfigs.model_validate(asked).given() == asked
+
+
+def test_what_was_not_filled_in_is_not_asked_but_an_emptied_text_is():
+    """An empty memory_limit must reach preflight, not turn into the observer's own default."""
+    assert ObConfigs.model_validate({}).given() == {}
+    assert ObConfigs.model_validate({"memory_limit": ""}).given() == {"memory_limit": ""}
+
+
+@pytest.mark.parametrize("options", [{"mysql_port": 2881}, {"cpu_count": 4}, {"x": {"y": "z"}}])
+def test_a_value_that_is_no_text_is_refused(options):
+    """The API takes a map of texts; the refusal names the option."""
+    with pytest.raises(ValidationError, match=next(iter(options))):
+        ObConfigs.model_validate(options)
