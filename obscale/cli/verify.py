@@ -16,9 +16,10 @@ from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan import AsJson, SpecPath, vault_for
 from obscale.cli.screen import show_ladder
 from obscale.climb import Climbed, climb
-from obscale.errors import ObscaleError
+from obscale.errors import ObscaleError, SpecError
 from obscale.link import Vault, connected
 from obscale.order import Order, orders_of
+from obscale.plan.file import read_plan_file
 from obscale.report import ScaleOutReport, server_rows
 from obscale.rules.aftermath import Aftermath, Before
 from obscale.rules.ladder import Ladder, shortfall
@@ -39,6 +40,8 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
     """
     console = Console(stderr=as_json)
     try:
+        if read_plan_file(spec) is not None:
+            raise SpecError(f"{spec}: is a plan, no request", "name the request it was made of")
         orders = orders_of(read_spec(spec), patience=Patience(verify_seconds=WAIT_SECONDS))
         reports = asyncio.run(_verify_all(orders, vault_for(orders), console))
     except ObscaleError as error:
@@ -76,11 +79,11 @@ async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutRepor
     def reached(ladder: Ladder, _after: Aftermath) -> None:
         console.print(Text(f"{order.target}: {ladder.rung.name}", style="dim"))
 
-    steady = order.patience.steady_seconds
-    console.print(Text(f"{order.target}: it has to hold for {steady:g} s", style="dim"))
     async with connected(order, vault) as link:
         # Whether anybody answers with these credentials is an error of its own, not a missing row.
         await link.cluster.ask(lambda agent: agent.read_ob_info())
+        steady = order.patience.steady_seconds
+        console.print(Text(f"{order.target}: has to hold for {steady:g} s", style="dim"))
         climbed = await climb(link, order, None, Before(), reached=reached)
     return _report(order, climbed)
 

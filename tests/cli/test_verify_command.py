@@ -80,15 +80,19 @@ def test_with_json_a_node_that_does_not_conform_is_one_object(obscale, write, me
     assert report["error"].startswith(f"{report['target']} reached JOINED, not CONFORMING")
 
 
-def test_bad_input_is_told_before_anybody_is_asked(obscale, write, quiet_world):
+def test_bad_input_is_told_before_anybody_is_asked(obscale, write, quiet_world, tmp_path):
     """Exit 2, one line, no request."""
+    plan = tmp_path / "plan.json"
+    obscale("plan", write(quiet_world.request()), "--out", plan)
     seen = len(quiet_world.world.requests)
 
     missing = obscale("verify", "nowhere.yaml")
+    planned = obscale("verify", plan)
     wrong = obscale("verify", write(quiet_world.request(memory_limit="16GiB")))
 
-    assert (missing.code, wrong.code) == (2, 2)
-    assert len(missing.lines) == len(wrong.lines) == 1
+    assert (missing.code, wrong.code, planned.code) == (2, 2, 2)
+    assert len(missing.lines) == len(wrong.lines) == len(planned.lines) == 1
+    assert "is a plan, no request. Next: name the request it was made of" in planned.err
     assert "write '16G'" in wrong.err
     assert len(quiet_world.world.requests) == seen
 
