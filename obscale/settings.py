@@ -70,7 +70,8 @@ class Patience(BaseModel):
         float,
         Field(
             title="Steady time (seconds)",
-            description="How long the new observer must stay connectable to count as serving.",
+            description="How long the new observer must stay connectable to count as serving, and "
+            "the requested parameters in force: a value the cluster sets back comes soon after.",
             ge=0,
             le=3600,
         ),

@@ -41,7 +41,9 @@ PROOFS: Final[tuple[Row, ...]] = (
     *parameters.PROOFS,
     *balanced.PROOFS,
 )
-LOOKED_AT_LAST: Final = frozenset({"pv-clock-after", "pv-capacity-cluster", "pv-disk-after"})
+RESTING_ON_SURROUNDINGS: Final = frozenset(
+    {"pv-clock-after", "pv-capacity-cluster", "pv-disk-after"}
+)
 """Proofs that rest on the surroundings."""
 HELD_FOR_A_TIME: Final = ("pv-ob-state", "pv-params-effective:")
 """How the ids of the proofs begin that must hold for the steady time."""
@@ -161,12 +163,12 @@ def still_waiting(ladder: Ladder) -> tuple[ProofLine, ...]:
     """Give the lines that may still turn by waiting; a failed one ends the waiting at once."""
     if any(line.answer is ProofAnswer.FAIL for line in ladder.lines):
         return ()
-    return tuple(line for line in ladder.lines if line.hinders and line.rung <= Rung.CONFORMING)
+    return tuple(line for line in ladder.lines if line.hinders)
 
 
 def needs_surroundings(ladder: Ladder) -> bool:
     """Whether nothing is left to wait for but what rests on the surroundings."""
-    return all(line.id in LOOKED_AT_LAST for line in still_waiting(ladder))
+    return all(line.id in RESTING_ON_SURROUNDINGS for line in still_waiting(ladder))
 
 
 def only_has_to_hold(ladder: Ladder, looks: Sequence[Look]) -> bool:
@@ -174,7 +176,7 @@ def only_has_to_hold(ladder: Ladder, looks: Sequence[Look]) -> bool:
     now = steadiness(looks, 0)
     return now.serving >= 0 <= now.fitting and all(
         line.answer is ProofAnswer.WAITING
-        and (line.id in LOOKED_AT_LAST or line.id.startswith(HELD_FOR_A_TIME))
+        and (line.id in RESTING_ON_SURROUNDINGS or line.id.startswith(HELD_FOR_A_TIME))
         for line in still_waiting(ladder)
     )
 
