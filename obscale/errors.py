@@ -8,6 +8,7 @@ ObscaleError                   what a caller may catch; carries `hint`, the next
 │   ├── AgentUnreachableError  no answer to a read                  → ask again (transient)
 │   ├── OutcomeUnknownError    no answer to a write                 → look for the DAG, never resend
 │   ├── AgentProtocolError     an answer nobody can read            → wrong port? version?
+│   ├── UntrustedKeyError      its key changed unannounced          → was it installed anew? pin it
 │   ├── NotSupportedError      this agent has no such endpoint      → an absent fact, not a failure
 │   └── AgentRefusedError      it said no, with `code`
 │       ├── NotAuthorizedError       password, header or clock      → mend the credentials
@@ -185,6 +186,12 @@ class AgentProtocolError(AgentError):
         self.args = (message, agent, step, hint, trace_id, status)
         self.status = status
         self.transient = status >= SERVER_ERRORS_FROM
+
+
+class UntrustedKeyError(AgentError):
+    """The agent serves another key than the one it is known by; nothing was sealed with it."""
+
+    kind = "untrusted-key"
 
 
 class NotSupportedError(AgentError):

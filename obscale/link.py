@@ -5,7 +5,7 @@ Secrets come from a `Vault`: environment variables here, Prefect blocks where Pr
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient, Timeouts, Tls
 from obscale.agent.cluster import ClusterClient
+from obscale.agent.keys import KnownKeys
 from obscale.errors import SpecError
 from obscale.order import Order
 from obscale.rules.asked import ClusterSpec, SecretName
@@ -22,10 +23,14 @@ from obscale.rules.asked import ClusterSpec, SecretName
 
 @dataclass(frozen=True)
 class KnownCluster:
-    """A cluster with what is needed to ask it: where it is, and its root password."""
+    """A cluster with what is needed to ask it: where it is, its passwords, its agents' keys."""
 
     spec: ClusterSpec
     root_password: SecretStr
+    agent_password: SecretStr | None = None
+    """Of the cluster's own agents, where they have one."""
+    keys: KnownKeys | None = None
+    """None trusts any key an agent serves."""
 
 
 class Vault(Protocol):
@@ -47,6 +52,10 @@ class Vault(Protocol):
         """
         ...
 
+    async def keep_keys(self, name: str, learned: Mapping[str, str]) -> None:
+        """Keep the keys that agents of the stored connection `name` showed for the first time."""
+        ...
+
 
 class EnvironmentVault:
     """A vault without a store: only environment variables resolve."""
@@ -60,6 +69,9 @@ class EnvironmentVault:
         raise SpecError(
             f"cluster: no stored connection is named {name!r}", "write the cluster out in the spec"
         )
+
+    async def keep_keys(self, name: str, learned: Mapping[str, str]) -> None:
+        """Keep nothing: no store is at hand, so no connection comes from it."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,7 @@ async def cluster_connected(
         SpecError: A name resolves to nothing.
     """
     known = await _known(cluster, vault)
-    async with ClusterClient(_entries(known)) as client:
+    async with ClusterClient(entries(known)) as client, _keeping(cluster, known, vault):
         yield client
 
 
@@ -132,7 +144,7 @@ async def connected(order: Order, vault: Vault) -> AsyncIterator[Link]:
         order.node.targetAgentPassword, vault, "targetAgentPassword"
     )
     where = order.node.agentInfo
-    clients = _entries(known)
+    clients = entries(known)
     # Agents call each other with their own scheme, so the target must speak the cluster's.
     target_address = AgentAddress(where.ip, where.port, clients[0].address.scheme)
     async with AsyncExitStack() as stack:
@@ -143,19 +155,35 @@ async def connected(order: Order, vault: Vault) -> AsyncIterator[Link]:
                 root_password=known.root_password,
                 agent_password=target_password,
                 tls=_tls(known),
+                keys=known.keys.for_newcomer() if known.keys else None,
                 timeouts=Timeouts(),
             )
         )
+        await stack.enter_async_context(_keeping(order.cluster, known, vault))
         yield Link(cluster, target, known.spec, target_password)
 
 
-def _entries(known: KnownCluster) -> list[AgentClient]:
+@asynccontextmanager
+async def _keeping(
+    cluster: str | ClusterSpec, known: KnownCluster, vault: Vault
+) -> AsyncIterator[None]:
+    """Keep what was learned of keys inside this block, however it ends."""
+    try:
+        yield
+    finally:
+        if isinstance(cluster, str) and known.keys and known.keys.learned:
+            await vault.keep_keys(cluster, known.keys.learned)
+
+
+def entries(known: KnownCluster) -> list[AgentClient]:
     """Make one client for each entry agent; whoever enters them closes them."""
     return [
         AgentClient(
             AgentAddress.parse(endpoint),
             root_password=known.root_password,
+            agent_password=known.agent_password,
             tls=_tls(known),
+            keys=known.keys,
             timeouts=Timeouts(),
         )
         for endpoint in known.spec.endpoints

@@ -1,25 +1,33 @@
 """Where do stored connections and secrets live in Prefect?
 
-In blocks: an `obshell-cluster` block for a cluster, Prefect's own `secret` block for one password.
-They stand in this importable module because a block defined beside a served flow does not validate.
+In blocks: an `obshell-cluster` block for a cluster, Prefect's own `secret` block for one password,
+a target agent's for instance: it holds one text and nothing has to be known beside it. They stand
+in this importable module because a block defined beside a served flow does not validate.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, Final, Literal, cast
 
 from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
 from pydantic import Field, SecretStr, ValidationError
 
+from obscale.agent.keys import KnownKeys, Unlisted
 from obscale.errors import SpecError
 from obscale.link import KnownCluster, Link, connected
 from obscale.order import Order
 from obscale.rules.asked import ClusterSpec, TlsSpec
 
+KeyTrust = Literal["any", "first-use", "pinned"]
+"""How agents' keys are trusted: all, held to the first one seen, only those listed."""
+_UNLISTED: Final[dict[KeyTrust, Unlisted]] = {"first-use": "remember", "pinned": "refuse"}
+_OF_PREFECT: Final = "block_type_slug"
+"""Added by Prefect to what it stores."""
+
 
 class ObshellCluster(Block):
-    """A cluster obscale may grow: its entry agents, who it must be, and its root password."""
+    """A cluster obscale may grow: its entry agents, who it must be, and how it is trusted."""
 
     _block_type_name = "Obshell Cluster"
     _block_type_slug = "obshell-cluster"
@@ -34,15 +42,47 @@ class ObshellCluster(Block):
     root_password: SecretStr = Field(
         default=SecretStr(""), title="Password of root@sys", description="Stored encrypted."
     )
+    agent_password: SecretStr | None = Field(
+        default=None,
+        title="Password of the cluster's agents",
+        description="Only where they have one of their own. Stored encrypted.",
+    )
     name: str | None = Field(
         default=None, title="Cluster name", description="The name the cluster must answer with."
     )
     cluster_id: int | None = Field(
         default=None, title="Cluster id", description="The id the cluster must answer with."
     )
-    verify_tls: bool = Field(default=True, title="Verify TLS certificates")
+    verify_tls: bool = Field(
+        default=True,
+        title="Verify TLS certificates",
+        description="Switched off, whoever stands between can read the passwords.",
+    )
     ca_file: str | None = Field(
-        default=None, title="CA file", description="On the machine that runs the flow."
+        default=None,
+        title="CA file",
+        description="PEM, on the machine that runs the flow; the system's authorities if empty.",
+    )
+    client_cert: str | None = Field(
+        default=None,
+        title="Client certificate file",
+        description="PEM, on the machine that runs the flow; for agents that ask for one.",
+    )
+    client_key: str | None = Field(
+        default=None,
+        title="Client key file",
+        description="PEM, on the machine that runs the flow; its content is never stored here.",
+    )
+    key_trust: KeyTrust = Field(
+        default="any",
+        title="Trust in agents' public keys",
+        description="any: whatever key an agent serves. first-use: the first one seen is kept, "
+        "another is refused. pinned: only the keys listed below.",
+    )
+    pinned_keys: dict[str, str] = Field(
+        default_factory=dict,
+        title="Known keys",
+        description="Agent (ip:port) to fingerprint, as `obscale connect NAME --pin` fills it.",
     )
 
     def known(self) -> KnownCluster:
@@ -51,18 +91,65 @@ class ObshellCluster(Block):
         Raises:
             SpecError: A field does not fit, e.g. a host name among the entry agents.
         """
+        name = self._block_document_name or "NAME"
+        unknown = sorted(k for k, v in (self.model_extra or {}).items() if _says_something(k, v))
+        if unknown:
+            raise SpecError(
+                f"connection {name!r} was stored by a newer obscale: {', '.join(unknown)} is not "
+                "known here",
+                f"upgrade obscale here, or store it again: obscale connect {name} --endpoint …",
+            )
         try:
             spec = ClusterSpec(
                 endpoints=tuple(self.endpoints),
                 name=self.name,
                 id=self.cluster_id,
-                tls=TlsSpec(verify=self.verify_tls, ca_file=self.ca_file),
+                tls=TlsSpec(
+                    verify=self.verify_tls,
+                    ca_file=self.ca_file,
+                    client_cert=self.client_cert,
+                    client_key=self.client_key,
+                ),
             )
         except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise SpecError(f"block {self._block_document_name}: {place}: {first['msg']}") from None
-        return KnownCluster(spec, self.root_password)
+            raise _unfit(name, error) from None
+        unlisted = _UNLISTED.get(self.key_trust)
+        announce = f"announce it: obscale connect {name} --pin"
+        keys = KnownKeys(self.pinned_keys, unlisted, announce) if unlisted else None
+        return KnownCluster(spec, self.root_password, self.agent_password, keys)
+
+
+def _says_something(key: str, value: object) -> bool:
+    """Whether an unknown field may change what is done; an empty one cannot."""
+    return key != _OF_PREFECT and value not in (None, "", [], {})
+
+
+def _unfit(name: str, error: ValidationError) -> SpecError:
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "it"
+    return SpecError(
+        f"connection {name!r} cannot be used as it is stored: {place}: "
+        f"{first['msg'].removeprefix('Value error, ')}",
+        f"correct the block in Prefect's UI, or store it again: obscale connect {name} "
+        "--endpoint …",
+    )
+
+
+async def stored_cluster(name: str) -> ObshellCluster | None:
+    """Load a stored connection; None where there is none.
+
+    Raises:
+        SpecError: It was stored in another shape, which this version cannot read.
+    """
+    try:
+        return cast("ObshellCluster", await ObshellCluster.aload(name))
+    except ValueError:
+        return None
+    except RuntimeError as error:
+        # Prefect's own words for a stored block that does not validate; they name no field.
+        if isinstance(error.__cause__, ValidationError):
+            raise _unfit(name, error.__cause__) from None
+        raise
 
 
 class PrefectVault:
@@ -75,29 +162,45 @@ class PrefectVault:
             SpecError: No such block is stored, or it holds no text.
         """
         try:
-            block = cast("Secret[str]", await Secret.aload(name))
+            block = cast("Secret[Any]", await Secret.aload(name))
         except ValueError as error:
             raise SpecError(
                 f"{field}: no Prefect secret block is named {name!r}",
                 f"prefect block create secret, and name it {name}",
             ) from error
-        return SecretStr(str(block.get()))
+        text = block.get()
+        if not isinstance(text, str):
+            raise SpecError(
+                f"{field}: the Prefect secret block {name!r} holds no text, but "
+                f"{type(text).__name__}",
+                "store the password as plain text, in quotes if it looks like a number",
+            )
+        return SecretStr(text)
 
     async def read_cluster(self, name: str) -> KnownCluster:
         """Give the connection stored as `obshell-cluster` block of this name.
 
         Raises:
-            SpecError: No such block is stored.
+            SpecError: No such block is stored, or this version cannot read it.
         """
-        try:
-            block = cast("ObshellCluster", await ObshellCluster.aload(name))
-        except ValueError as error:
+        block = await stored_cluster(name)
+        if block is None:
             raise SpecError(
                 f"cluster: no connection is stored under the name {name!r}",
-                "prefect block register --module tasks.connection, then make an "
-                "'Obshell Cluster' block of this name; or write the cluster out",
-            ) from error
+                f"obscale connect {name} --endpoint …, or write the cluster out",
+            )
         return block.known()
+
+    async def keep_keys(self, name: str, learned: Mapping[str, str]) -> None:
+        """Add keys seen for the first time to the stored connection; known ones stay."""
+        # Read again: meanwhile somebody may have announced keys, or another run learned some.
+        block = await stored_cluster(name)
+        if block is None or block.key_trust != "first-use":
+            return
+        new = {agent: key for agent, key in learned.items() if agent not in block.pinned_keys}
+        if new:
+            block.pinned_keys |= new
+            await block.asave(name, overwrite=True)
 
 
 @asynccontextmanager

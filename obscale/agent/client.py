@@ -12,6 +12,7 @@ from obscale.agent.asking import Asking
 from obscale.agent.auth import Credentials
 from obscale.agent.clock import ClockReading
 from obscale.agent.exchange import Exchange, Timeouts, Tls
+from obscale.agent.keys import KnownKeys
 from obscale.agent.models import (
     AgentInfo,
     AgentSecret,
@@ -50,6 +51,7 @@ class AgentClient:
     - `AgentUnreachableError`: no answer; for a write: it was certainly not sent. Transient.
     - `AgentProtocolError`: an answer that is not obshell's, or no agreement on TLS.
     - `AgentRefusedError` or the subclass that names the refusal, e.g. `NotAuthorizedError`.
+    - `UntrustedKeyError`: its key is not the one it is known by.
     - `SpecError`: the TLS files or the password cannot be used; nothing was sent.
 
     and those that older agents do not know raise `NotSupportedError`.
@@ -59,6 +61,7 @@ class AgentClient:
         root_password: Of root@sys of the agent's cluster.
         agent_password: The agent's own, where it has one.
         tls: For https.
+        keys: What the agent's key is held against; None trusts any.
         timeouts: Per request.
         header_lifetime_seconds: For reads; writes have at most 15.
         transport: Replaces the network. It stays the caller's to close.
@@ -71,6 +74,7 @@ class AgentClient:
         root_password: SecretStr | None = None,
         agent_password: SecretStr | None = None,
         tls: Tls = Tls(),  # noqa: B008 - frozen
+        keys: KnownKeys | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
         header_lifetime_seconds: int = HEADER_LIFETIME_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -78,11 +82,12 @@ class AgentClient:
         self.address = address
         self._credentials = Credentials(root_password, agent_password)
         self._tls = tls
+        self._keys = keys
         self._timeouts = timeouts
         self._transport = transport
         self._exchange = Exchange(address, tls, timeouts, transport)
         self._questions = Questions(timeouts.read_seconds, header_lifetime_seconds)
-        self._session = Session(self._exchange, self._credentials, self._questions)
+        self._session = Session(self._exchange, self._credentials, self._questions, keys)
         self._asking = Asking(self._session, self._questions)
 
     def sibling(self, address: AgentAddress) -> "AgentClient":
@@ -92,6 +97,7 @@ class AgentClient:
             root_password=self._credentials.root_password,
             agent_password=self._credentials.agent_password,
             tls=self._tls,
+            keys=self._keys,
             timeouts=self._timeouts,
             header_lifetime_seconds=self._questions.lifetime_seconds,
             transport=self._transport,

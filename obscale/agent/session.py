@@ -29,6 +29,7 @@ from obscale.agent.envelope import (
     open_envelope,
 )
 from obscale.agent.exchange import Answer, Exchange, LostAnswerError
+from obscale.agent.keys import KnownKeys
 from obscale.agent.models import AgentInfo, AgentSecret
 from obscale.agent.questions import Question, Questions
 from obscale.agent.sealing import (
@@ -75,13 +76,21 @@ class Session:
         exchange: The connection.
         credentials: The passwords.
         questions: Makes those that the session asks on its own account.
+        keys: What the agent's key is held against; None trusts any.
     """
 
-    def __init__(self, exchange: Exchange, credentials: Credentials, questions: Questions) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        credentials: Credentials,
+        questions: Questions,
+        keys: KnownKeys | None = None,
+    ) -> None:
         self._exchange = exchange
         self._agent = str(exchange.address)
         self._credentials = credentials
         self._questions = questions
+        self._keys = keys
         self._info: AgentInfo | None = None
         self._key: RSAPublicKey | None = None
         self._choice: AuthChoice | None = None
@@ -99,6 +108,7 @@ class Session:
             AgentProtocolError: An answer that is not obshell's.
             NotSupportedError: The agent has no such endpoint.
             AgentRefusedError: Or a subclass: it said no.
+            UntrustedKeyError: Its key changed unannounced; nothing was sealed with it.
             SpecError: The password cannot be sent to this agent; nothing was sent.
         """
         return (await self.ask_timed(question))[0]
@@ -136,7 +146,10 @@ class Session:
         def parse(data: Any) -> RSAPublicKey:
             return parse_public_key(AgentSecret.model_validate(data).public_key)
 
-        return await self.ask(self._questions.open("secret", parse))
+        key = await self.ask(self._questions.open("secret", parse))
+        if self._keys is not None:
+            self._keys.check(self._agent, key)
+        return key
 
     async def _seal(self) -> Seal:
         # One caller at a time, so that ten readings side by side fetch the key once.

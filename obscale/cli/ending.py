@@ -18,6 +18,7 @@ from obscale.errors import (
     ObscaleError,
     PlanChangedError,
     SpecError,
+    UntrustedKeyError,
 )
 
 
@@ -44,6 +45,7 @@ _OUT_OF_REACH = (
     NotAuthorizedError,
     DatabaseDownError,
     NotSupportedError,
+    UntrustedKeyError,
 )
 
 

@@ -29,7 +29,7 @@ Profile = Literal["prod", "lab"]
 """How strictly findings are weighed."""
 
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_BLOCK_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
+BLOCK_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 MOST_REASON_CHARACTERS: Final = 200
 """A reason is read in one line of a report."""
@@ -61,7 +61,7 @@ class SecretName(Asked):
             raise ValueError("name exactly one place; " + NAME_A_SECRET)
         if self.env is not None and not _ENV_NAME.fullmatch(self.env):
             raise ValueError("env is not the name of an environment variable; e.g. {env: OB_ROOT}")
-        if self.block is not None and not _BLOCK_NAME.fullmatch(self.block):
+        if self.block is not None and not BLOCK_NAME.fullmatch(self.block):
             raise ValueError("block is not the name of a block; e.g. {block: ob-root}")
         return self
 

@@ -185,6 +185,8 @@ class WorldConfig(_Part):
     obshell_version: str = Field(default=DEFAULT_OBSHELL_VERSION, pattern=r"^\d+(\.\d+){3}(-\w+)?$")
     ob_version: str = Field(default=DEFAULT_OB_VERSION, pattern=r"^\d+(\.\d+){3}(-\w+)?$")
     tls: bool = False
+    enable_client_auth: bool = False
+    """With tls: agents want a client certificate, as with the variable of this name (4.4.2.0)."""
     utc_offset_minutes: int = Field(default=480, ge=-720, le=840)
     start_seconds: float = Field(default=DEFAULT_START_SECONDS, ge=0)
     service_start_delay_seconds: float = Field(default=2.0, ge=0)

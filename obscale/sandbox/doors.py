@@ -7,6 +7,7 @@ address and closes it while the agent is down, so that clients see a refused con
 import asyncio
 import functools
 import socket
+import ssl
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -148,11 +149,15 @@ class Door:
         ready: `World.ready_line`, and `control`, the URL where faults are played.
         scheme: `http` or `https`.
         ca_path: Certificate to trust in a TLS world, else `None`.
+        client_cert_path: To be shown where agents want a certificate, signed by the same authority.
+        client_key_path: Its key.
     """
 
     ready: dict[str, Any]
     scheme: str
     ca_path: Path | None
+    client_cert_path: Path | None
+    client_key_path: Path | None
 
 
 @asynccontextmanager
@@ -167,18 +172,20 @@ async def serve(world: "World") -> AsyncIterator[Door]:
     """
     sockets = {id(agent): _bind_or_move(agent, n) for n, agent in enumerate(world.agents)}
     with tempfile.TemporaryDirectory(prefix="obscale-sandbox-") as folder:
-        ca_path: Path | None = None
+        trusted: tuple[Path | None, ...] = (None, None, None)
         options: dict[str, Any] = {}
         if world.config.tls:
             files = write_certificates(Path(folder), [agent.ip for agent in world.agents])
-            ca_path = files.ca
+            trusted = (files.ca, files.client_certificate, files.client_key)
             options = {"ssl_certfile": files.certificate, "ssl_keyfile": files.key}
+            if world.config.enable_client_auth:
+                options |= {"ssl_ca_certs": str(files.ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
         listeners = _Listeners(world, options)
         try:
             await listeners.open(sockets)
             async with controlled(world) as url:
                 ready = world.ready_line() | {"control": url}
-                yield Door(ready, "https" if world.config.tls else "http", ca_path)
+                yield Door(ready, "https" if world.config.tls else "http", *trusted)
         finally:
             await listeners.close()
 

@@ -24,16 +24,18 @@ VALID_DAYS: Final = 30
 
 @dataclass(frozen=True)
 class CertificateFiles:
-    """Where the PEM files lie."""
+    """Where the PEM files lie: the authority, the agents' certificate, and one for clients."""
 
     ca: Path
     certificate: Path
     key: Path
+    client_certificate: Path
+    client_key: Path
 
 
 def write_certificates(folder: Path, addresses: list[str]) -> CertificateFiles:
-    """Make an authority and a server certificate for these IP addresses."""
-    ca_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    """Make an authority, a server certificate for these IP addresses, and one for clients."""
+    ca_key, server_key, client_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
     ca_name = _name("obscale sandbox authority")
     authority = (
         _builder(ca_name, ca_name, ca_key.public_key())
@@ -46,24 +48,41 @@ def write_certificates(folder: Path, addresses: list[str]) -> CertificateFiles:
     )
     names = [x509.IPAddress(ip_address(ip)) for ip in sorted(set(addresses))]
     certificate = (
-        _builder(_name("obscale sandbox agents"), ca_name, server_key.public_key())
+        _end_entity("agents", server_key, ca_key, ca_name, ExtendedKeyUsageOID.SERVER_AUTH)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    client = _end_entity(
+        "client", client_key, ca_key, ca_name, ExtendedKeyUsageOID.CLIENT_AUTH
+    ).sign(ca_key, hashes.SHA256())
+    files = CertificateFiles(
+        *(folder / n for n in ("ca.pem", "agents.pem", "agents.key", "client.pem", "client.key"))
+    )
+    files.ca.write_bytes(authority.public_bytes(Encoding.PEM))
+    files.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
+    files.client_certificate.write_bytes(client.public_bytes(Encoding.PEM))
+    for path, key in ((files.key, server_key), (files.client_key, client_key)):
+        path.touch(mode=0o600)
+        path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
+
+
+def _end_entity(
+    what: str,
+    key: ec.EllipticCurvePrivateKey,
+    ca_key: ec.EllipticCurvePrivateKey,
+    ca_name: x509.Name,
+    purpose: x509.ObjectIdentifier,
+) -> x509.CertificateBuilder:
+    return (
+        _builder(_name(f"obscale sandbox {what}"), ca_name, key.public_key())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
         )
-        .sign(ca_key, hashes.SHA256())
     )
-    files = CertificateFiles(folder / "ca.pem", folder / "agents.pem", folder / "agents.key")
-    files.ca.write_bytes(authority.public_bytes(Encoding.PEM))
-    files.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
-    files.key.touch(mode=0o600)
-    files.key.write_bytes(
-        server_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-    return files
 
 
 def _builder(
