@@ -21,6 +21,7 @@ LAYERS = (
             "obscale.climb",
         ),
         *("obscale.plan", "obscale.report", "obscale.follow", "obscale.doctor", "obscale.cure"),
+        "obscale.roll_call",
     },
     {"tasks"},
     {"flows"},

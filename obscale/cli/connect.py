@@ -1,0 +1,236 @@
+"""`obscale connect NAME`: proves a connection to a cluster, then stores it in Prefect."""
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import SecretStr, ValidationError
+
+from obscale.agent.address import AgentAddress
+from obscale.cli.ending import Exit, end_early, end_with
+from obscale.cli.plan import AsJson
+from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.cli.proving import Proved, prove_stored, store_proved
+from obscale.errors import ObscaleError, SpecError
+from obscale.link import KnownCluster
+from obscale.rules.asked import BLOCK_NAME, ClusterSpec, TlsSpec
+
+if TYPE_CHECKING:
+    from tasks.connection import KeyTrust
+
+
+Endpoints = Annotated[
+    list[str] | None,
+    typer.Option("--endpoint", metavar="IP:PORT", help="An agent of the cluster; may be repeated."),
+]
+EnvName = str | None
+
+
+def connect(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What requests will call it.")],
+    endpoint: Endpoints = None,
+    password_env: Annotated[
+        EnvName, typer.Option(metavar="VARIABLE", help="Holds root@sys's password; else asked.")
+    ] = None,
+    agent_password_env: Annotated[
+        EnvName, typer.Option(metavar="VARIABLE", help="Holds the agents' own, if they have one.")
+    ] = None,
+    cluster_name: Annotated[
+        str | None, typer.Option(help="Name it must answer with; what it says if left out.")
+    ] = None,
+    cluster_id: Annotated[
+        int | None, typer.Option(help="Id it must answer with; what it says if left out.")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="PEM of the authority that signed the agents' certificates.")
+    ] = None,
+    client_cert: Annotated[
+        Path | None, typer.Option(help="PEM to show to agents that ask for a certificate.")
+    ] = None,
+    client_key: Annotated[Path | None, typer.Option(help="PEM of its key.")] = None,
+    no_verify_tls: Annotated[
+        bool, typer.Option("--no-verify-tls", help="Accept any certificate. Not for production.")
+    ] = False,
+    pin: Annotated[
+        bool, typer.Option("--pin", help="Refuse all but the public keys that are served now.")
+    ] = False,
+    trust_first_use: Annotated[
+        bool, typer.Option("--trust-first-use", help="Hold each agent to the first key it serves.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prove a connection, and store it where flows find it by NAME: in Prefect.
+
+    Every entry agent is asked who it is and of which cluster; nothing is stored unless all answer
+    and are of one. Without --endpoint a stored connection is proved again and left as it is; with
+    --pin its agents' present keys become the trusted ones. Passwords are never arguments: they are
+    asked for, or stand in a variable of the environment.
+
+    Exit: 0 proved, 2 bad input, 3 cannot reach.
+    """
+    try:
+        _check_name(name)
+        told = {
+            "--password-env": password_env,
+            "--agent-password-env": agent_password_env,
+            "--cluster-name": cluster_name,
+            "--cluster-id": cluster_id,
+            "--ca-file": ca_file,
+            "--client-cert": client_cert,
+            "--client-key": client_key,
+            "--no-verify-tls": no_verify_tls,
+            "--trust-first-use": trust_first_use,
+        }
+        if pin and trust_first_use:
+            raise SpecError("connect: --pin and --trust-first-use exclude each other", "choose one")
+        if endpoint:
+            tls = TlsFiles(ca_file, client_cert, client_key, verify=not no_verify_tls)
+            spec = _spec(endpoint, cluster_name, cluster_id, tls)
+            _reach_prefect(as_json=as_json)
+            known = KnownCluster(
+                spec,
+                _root_password(password_env),
+                _from_environment("--agent-password-env", agent_password_env),
+            )
+            trust: KeyTrust = "pinned" if pin else "first-use" if trust_first_use else "any"
+            proved = asyncio.run(store_proved(name, known, trust))
+        else:
+            if given := [option for option, value in told.items() if value]:
+                raise SpecError(
+                    f"connect: {', '.join(given)} only with --endpoint",
+                    f"obscale connect {name} --endpoint …, or leave it out to prove what is stored",
+                )
+            _reach_prefect(as_json=as_json)
+            proved = asyncio.run(prove_stored(name, pin=pin))
+    except ObscaleError as error:
+        end_with(error, as_json=as_json)
+    _show(proved, as_json=as_json)
+    raise typer.Exit(Exit.DONE)
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """What was said of TLS on the command line."""
+
+    ca_file: Path | None
+    client_cert: Path | None
+    client_key: Path | None
+    verify: bool
+
+    def spec(self) -> TlsSpec:
+        """Give absolute paths: flows run in other folders."""
+        ca, certificate, key = (
+            str(path.absolute()) if path else None
+            for path in (self.ca_file, self.client_cert, self.client_key)
+        )
+        return TlsSpec(verify=self.verify, ca_file=ca, client_cert=certificate, client_key=key)
+
+
+def _check_name(name: str) -> None:
+    if not BLOCK_NAME.fullmatch(name):
+        raise SpecError(
+            f"connect: {name!r} is no name for a connection",
+            "use lower-case letters, digits and dashes, e.g. prod-east",
+        )
+
+
+def _spec(
+    endpoints: list[str], name: str | None, cluster_id: int | None, tls: TlsFiles
+) -> ClusterSpec:
+    """Judge what was typed.
+
+    Raises:
+        SpecError: An address is none, or the TLS options do not fit it.
+    """
+    try:
+        spec = ClusterSpec(endpoints=tuple(endpoints), name=name, id=cluster_id, tls=tls.spec())
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        raise SpecError(
+            f"connect: {first['msg'].removeprefix('Value error, ')}",
+            "obscale connect --help; an agent is written --endpoint 10.0.0.1:2886",
+        ) from None
+    plain = AgentAddress.parse(endpoints[0]).scheme == "http"
+    if plain and spec.tls != TlsSpec():
+        raise SpecError(
+            "connect: TLS options have no effect on http endpoints",
+            f"write --endpoint https://{AgentAddress.parse(endpoints[0])}, or leave them out",
+        )
+    return spec
+
+
+def _reach_prefect(*, as_json: bool) -> None:
+    settle()
+    try:
+        reach_prefect()
+    except ObscaleError as error:
+        end_early("prefect", error.message, error.hint, Exit.OUT_OF_REACH, as_json=as_json)
+
+
+def _root_password(variable: str | None) -> SecretStr:
+    given = _from_environment("--password-env", variable)
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise SpecError(
+            "connect: nobody is there to type the password of root@sys", "--password-env VARIABLE"
+        )
+    typed: str = typer.prompt(
+        "Password of root@sys (empty: it has none)",
+        default="",
+        show_default=False,
+        hide_input=True,
+        err=True,
+    )
+    return SecretStr(typed)
+
+
+def _from_environment(option: str, variable: str | None) -> SecretStr | None:
+    if variable is None:
+        return None
+    value = os.environ.get(variable)
+    if value is None:
+        raise SpecError(
+            # Not repeated: somebody may have typed the password itself.
+            f"connect: {option}: no environment variable of that name is set",
+            "name the variable, not the password, and export it first",
+        )
+    return SecretStr(value)
+
+
+def _show(proved: Proved, *, as_json: bool) -> None:
+    rows = [
+        {
+            "agent": row.agent,
+            "zone": row.info.zone,
+            "obshell": row.info.version,
+            "oceanbase": row.info.ob_version,
+            "auth": f"{row.auth}, own password" if row.info.security else row.auth,
+            "key": row.key,
+        }
+        for row in proved.agents
+    ]
+    if as_json:
+        data = {
+            "connection": proved.name,
+            "outcome": proved.stored,
+            "cluster": proved.cluster,
+            "agents": rows,
+            "warnings": [*proved.warnings, *proved.remarks],
+        }
+        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    typer.echo(f"{proved.name}: cluster {proved.cluster}, {len(rows)} agents")
+    for row in rows:
+        typer.echo(
+            f"  {row['agent']} {row['zone']}  obshell {row['obshell'] or 'unknown'}  "
+            f"OceanBase {row['oceanbase'] or 'unknown'}  auth {row['auth']}\n    key {row['key']}"
+        )
+    for remark in proved.remarks:
+        typer.echo(f"obscale: {remark}", err=True)
+    typer.echo(f"{proved.name}: {proved.stored}; requests name it by `cluster: {proved.name}`")
