@@ -4,6 +4,7 @@ Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0. Node names are exact from 4.
 has two blanks before `for` in three of them.
 """
 
+import re
 from typing import Final
 
 from obscale.sandbox.agents import CLUSTER_AGENT, SINGLE
@@ -27,6 +28,9 @@ HIGHEST_PORT: Final = 65535
 FINISH_LOOKS: Final = 30
 FINISH_PAUSE_SECONDS: Final = 1.0
 NEW_ZONE_REGION: Final = "default_region"
+UNQUOTED_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+"""What the SQL parser takes for a name without quotes: DELETE ZONE writes it without."""
+CALL_LIFETIME_SECONDS: Final = 10.0
 DEFAULT_SQL_PORT: Final = "2881"
 DEFAULT_RPC_PORT: Final = "2882"
 MYSQL_FAILURE_TEXTS: Final = {
@@ -110,6 +114,9 @@ def _refusal_of_target(scene: Scene) -> str:
     target = scene.target
     if target.agent_password and scene.facts["targetAgentPassword"] != target.agent_password:
         return "Unauthorized: Agent password is incorrect"
+    ahead = target.clock_offset_seconds - scene.task.agent.clock_offset_seconds
+    if target.agent_password and ahead > CALL_LIFETIME_SECONDS:
+        return "Unauthorized: Authentication expired"
     if target.identity != SINGLE:
         if target.agent_password:
             return (
@@ -189,6 +196,12 @@ def _delete_zone(scene: Scene) -> Work:
             "MySQL.Error",
             f"MySQL error: delete zone {name} failed: Error 4668: The zone is not empty",
         )
+    if not UNQUOTED_NAME.fullmatch(name):
+        raise scene.failure(
+            "MySQL.Error",
+            f"MySQL error: delete zone {name} failed: Error 1064 (42000): You have an error in "
+            "your SQL syntax",
+        )
     cluster.zones = [zone for zone in cluster.zones if zone.name != name]
 
 
@@ -227,6 +240,13 @@ def _add_server(scene: Scene) -> Work:
             "MySQL.Error",
             f"MySQL error: add server {_server_text(scene)} failed: Error 4142: "
             "Server already exist",
+        )
+    zone = cluster.zone(scene.facts["zone"])
+    if zone is not None and not zone.active:
+        raise scene.failure(
+            "MySQL.Error",
+            f"MySQL error: add server {_server_text(scene)} failed: Error 4179: "
+            "zone is not active, add server not allowed",
         )
     highest = max((server.id for server in cluster.servers), default=0)
     scene.facts["server"] = server = Server(

@@ -11,6 +11,8 @@ from obscale.sandbox.parameters import PARAMETERS
 
 MEMORY_FLOOR_BYTES: Final = 4 * GIB
 TENANT_FLOOR_BYTES: Final = 1 * GIB
+HIDDEN_SYSTEM_FLOOR_BYTES: Final = 1 * GIB
+"""The least the hidden sys tenant takes of `system_memory`."""
 POOL_MEMORY_NAME: Final = "__min_full_resource_pool_memory"
 POOL_MEMORY_DEFAULT_BYTES: Final = 5 * GIB
 """The binary's own default: a joining server does not know the cluster's value yet."""
@@ -63,6 +65,11 @@ def why_it_dies(
     memory, system = read_capacity(values["memory_limit"]), read_capacity(values["system_memory"])
     if memory < MEMORY_FLOOR_BYTES:
         return f"memory_limit {memory} is less than {MEMORY_FLOOR_BYTES}"
+    if system < HIDDEN_SYSTEM_FLOOR_BYTES:
+        return f"hidden_sys_tenant_memory {HIDDEN_SYSTEM_FLOOR_BYTES} is more than {system}"
+    ports = [configs["mysql_port"], configs["rpc_port"], str(agent.port)]
+    if len(set(ports)) < len(ports):
+        return f"bind port failed, address already in use: {', '.join(ports)}"
     pool = read_integer(configs.get(POOL_MEMORY_NAME, str(POOL_MEMORY_DEFAULT_BYTES)))
     if memory - system < max(TENANT_FLOOR_BYTES, pool):
         return f"memory for tenants {memory - system} is less than {pool}"

@@ -25,7 +25,7 @@ CATALOGUE = {
     "cfg-values-are-strings": ({BLOCK}, NEVER),
     "cfg-key-known": ({BLOCK, WARN, INFO}, YES),
     "cfg-key-charset": ({BLOCK}, NEVER),
-    "cfg-key-reserved": ({BLOCK, WARN, INFO}, YES),
+    "cfg-key-reserved": ({BLOCK, WARN, INFO}, WARNINGS),
     "cfg-value-delimiters": ({BLOCK, WARN}, NEVER),
     "cfg-capacity-syntax": ({BLOCK}, NEVER),
     "cfg-int-range": ({BLOCK}, NEVER),
