@@ -7,7 +7,7 @@ CODE := obscale flows tasks deployments
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test bench check fmt docs lock clean
+.PHONY: help setup demo sandbox test bench e2e check fmt docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,14 @@ $(VENV)/.dev: constraints.txt $(VENV)/.run
 	@$(PIP) install --require-hashes -r constraints.txt
 	@touch $@
 
+$(VENV)/.e2e: constraints-e2e.txt $(VENV)/.dev
+	@echo "installing what the end-to-end tests need (once) ..."
+	@$(PIP) install --require-hashes -r constraints-e2e.txt
+	@{ command -v chromium && ls -d /usr/lib/postgresql; } >/dev/null 2>&1 \
+	  || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium postgresql; } >/dev/null \
+	  || { echo "needs chromium and postgresql: sudo apt-get install chromium postgresql"; exit 1; }
+	@touch $@
+
 demo: $(VENV)/.run  ## watch a simulated cluster grow by one observer (ARGS="--ui" opens the Prefect UI too)
 	@$(BIN)/obscale demo $(ARGS)
 
@@ -40,6 +48,9 @@ test: $(VENV)/.dev  ## all tests (ARGS="-k name" for some)
 
 bench: $(VENV)/.dev  ## how fast, beside the official SDK (ARGS="a b" for some parts, "--repeat 3", "--out FILE")
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+e2e: $(VENV)/.e2e  ## server on PostgreSQL, two workers, Chromium (ARGS="-k name" for some)
+	@$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .
@@ -58,6 +69,7 @@ docs: $(VENV)/.run  ## write the pages that are made of the code
 lock:  ## resolve the constraints files again (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group dev --output-file constraints.txt
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group build --constraints constraints.txt --output-file constraints-run.txt
+	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group e2e --constraints constraints.txt --output-file constraints-e2e.txt
 
 clean:  ## remove everything that can be made again
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

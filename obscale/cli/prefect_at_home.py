@@ -75,7 +75,10 @@ def reach_prefect() -> None:
     starter.shutdown(wait=False)
     if error is None:
         return
-    if os.environ.get("PREFECT_API_URL"):
+    if _status(error) in {401, 403}:
+        what = f"Prefect's server refuses these credentials ({_told(error)})"
+        hint = "set PREFECT_API_AUTH_STRING to the server's own"
+    elif os.environ.get("PREFECT_API_URL"):
         what = f"Prefect's API does not answer as it should ({_told(error)})"
         hint = "see PREFECT_API_URL; without it obscale starts a server of its own for the run"
     else:
@@ -115,8 +118,11 @@ def _quiet_children() -> Iterator[None]:
 
 def _told(error: BaseException) -> str:
     """Give the first line of an error, without user and password of a URL in it."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if status is not None:
+    if (status := _status(error)) is not None:
         return f"status {status}"
     said = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
     return _USER_IN_URL.sub("//…@", said) or type(error).__name__
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)

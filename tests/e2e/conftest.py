@@ -1,0 +1,248 @@
+"""A team's set-up, for real: PostgreSQL, a secured Prefect server, workers, Chromium, clusters."""
+
+import asyncio
+import base64
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from obscale.cli.prefect_at_home import SERVER_SETTINGS
+from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
+
+ROOT = Path(__file__).resolve().parents[2]
+PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
+LONGEST_SECONDS = 300
+AUTH = "operator:e2e-canary-9d1c"
+ROOT_PASSWORD = "e2e-canary-root-41b7"
+POOL = "obscale"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_OPTIONS = [
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+
+
+def wait_until(reached: Callable[[], Any], what: str, seconds: float = LONGEST_SECONDS) -> Any:
+    """Wait for a condition; give what it gave."""
+    pause = threading.Event()
+    for _ in range(int(seconds * 5)):
+        if found := reached():
+            return found
+        pause.wait(0.2)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def plain_environment() -> dict[str, str]:
+    """This process's environment, without what people and other tests say to Prefect."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "OBSCALE_"))}
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Path:
+    """Where screenshots are kept as build output."""
+    folder = ROOT / "build" / "screenshots"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory) -> Iterator[str]:
+    """A PostgreSQL of the test's own on loopback; gives its address for Prefect."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
+    assert found, "no PostgreSQL: apt-get install postgresql"
+    folder = tmp_path_factory.mktemp("postgres")
+    become: list[str] = []
+    if os.geteuid() == 0:
+        # PostgreSQL refuses to run as root; Debian's package brings its user.
+        become = ["runuser", "-u", "postgres", "--"]
+        for each in (folder, *folder.parents):
+            if each == Path(each.anchor) or each.stat().st_mode & 0o001:
+                continue
+            each.chmod(each.stat().st_mode | 0o011)
+        os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
+    data, port = folder / "data", free_port()
+    subprocess.run(
+        [*become, found[-1] / "initdb", "-D", data, "-A", "trust", "-U", "prefect"],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
+    server = subprocess.Popen(
+        [
+            *(*become, found[-1] / "postgres", "-D", data, "-p", str(port)),
+            *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"),
+        ],
+        cwd="/",
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    ready = [found[-1] / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
+    wait_until(
+        lambda: subprocess.run(ready, check=False, capture_output=True).returncode == 0,
+        "PostgreSQL",
+    )
+    yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
+    server.terminate()
+    server.wait(60)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Prefect server that asks for a password."""
+
+    url: str
+    environment: dict[str, str]
+    """For clients, workers and commands: where it is, and the password."""
+
+    def api(self, method: str, path: str, **content: Any) -> Any:
+        """Ask it something; gives the JSON of its answer."""
+        with httpx.Client(trust_env=False, auth=tuple(AUTH.split(":")), timeout=60) as client:
+            answer = client.request(method, f"{self.url}{path}", **content)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
+        return answer.json() if answer.content else None
+
+    def prefect(self, *words: str | Path, cwd: Path = ROOT) -> str:
+        """Run a command of Prefect's; gives what it said."""
+        done = subprocess.run(
+            [*PREFECT, *map(str, words)],
+            env=self.environment,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def server(postgres, tmp_path_factory) -> Iterator[Server]:
+    """The team's Prefect server: on PostgreSQL, behind a password, set as the README says."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    home = tmp_path_factory.mktemp("prefect-server")
+    log = home / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            env=plain_environment()
+            | SERVER_SETTINGS
+            | {
+                "PREFECT_HOME": str(home),
+                "PREFECT_SERVER_DATABASE_CONNECTION_URL": postgres,
+                "PREFECT_SERVER_API_AUTH_STRING": AUTH,
+                "PREFECT_UI_API_URL": url,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+    def healthy() -> bool:
+        assert process.poll() is None, log.read_text()[-2000:]
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{url}/health", trust_env=False).is_success
+        return False
+
+    wait_until(healthy, "the Prefect server")
+    yield Server(
+        url,
+        plain_environment()
+        | {
+            "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect-client")),
+            "PREFECT_API_URL": url,
+            "PREFECT_API_AUTH_STRING": AUTH,
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "logging.StreamHandler",
+            "E2E_ROOT_PASSWORD": ROOT_PASSWORD,
+            "NO_COLOR": "1",
+        },
+    )
+    process.terminate()
+    process.wait(60)
+
+
+class Clusters:
+    """Simulated clusters that answer from a thread of their own, on ports nobody else has."""
+
+    def __init__(self, config: WorldConfig, speed: float) -> None:
+        self.world = World(config, clock=ScaledClock(speed=speed))
+        self._loop = asyncio.new_event_loop()
+        self._opened = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
+        self._thread.start()
+        assert self._opened.wait(60)
+
+    async def _run(self) -> None:
+        self._stop = asyncio.Event()
+        async with serve(self.world) as door:
+            self.ready: dict[str, Any] = door.ready
+            self._opened.set()
+            await self._stop.wait()
+
+    def close(self) -> None:
+        """Stop listening and end the thread."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(60)
+        self._loop.close()
+
+    def endpoints(self, cluster: int = 0) -> list[str]:
+        """Agents of one cluster, `ip:port`."""
+        return [f"{a['ip']}:{a['port']}" for a in self.ready["clusters"][cluster]["agents"]]
+
+
+@pytest.fixture
+def clusters() -> Iterator[Callable[..., Clusters]]:
+    """Give a function that serves a world until the end of the test."""
+    opened: list[Clusters] = []
+
+    def open_one(config: WorldConfig | None = None, speed: float = 15) -> Clusters:
+        plain = config or default_config()
+        passwords = tuple(
+            c.model_copy(update={"root_password": ROOT_PASSWORD}) for c in plain.clusters
+        )
+        opened.append(Clusters(plain.model_copy(update={"clusters": passwords, "port": 0}), speed))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture(scope="session")
+def page(server) -> Iterator[Page]:
+    """Chromium, logged in at the server's UI."""
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    assert program, "no Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_OPTIONS)
+        context = browser.new_context(viewport={"width": 1280, "height": 1000})
+        # What the UI's own log-in form stores.
+        secret = json.dumps(base64.b64encode(AUTH.encode()).decode())
+        context.add_init_script(f"localStorage.setItem('prefect-password', {secret})")
+        yield context.new_page()
+        browser.close()
