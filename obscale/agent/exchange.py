@@ -15,6 +15,9 @@ from obscale.errors import AgentProtocolError, AgentUnreachableError, ObscaleErr
 
 NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """With these no byte of the request has left: even a write has certainly not been done."""
+KEPT: Final = httpx.Limits(max_keepalive_connections=20, keepalive_expiry=90.0)
+"""An idle connection outlives the longest pause between two looks at a DAG, 60 s; agents keep it for
+an hour (ob/agent/api/web/server.go). httpx's own 5 s meant a new connection for each look."""
 PLAIN_HTTP_REASONS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE"}
 )
@@ -241,8 +244,8 @@ class _Borrowed(httpx.AsyncBaseTransport):
 def _open_transport(address: AgentAddress, tls: Tls) -> httpx.AsyncHTTPTransport:
     # Loading the system's certificates takes tens of milliseconds: only where they are needed.
     if address.scheme != "https":
-        return httpx.AsyncHTTPTransport(verify=False, trust_env=False)
-    return httpx.AsyncHTTPTransport(verify=tls.make_context(), trust_env=False)
+        return httpx.AsyncHTTPTransport(verify=False, trust_env=False, limits=KEPT)
+    return httpx.AsyncHTTPTransport(verify=tls.make_context(), trust_env=False, limits=KEPT)
 
 
 def _find_ssl_error(error: BaseException) -> ssl.SSLError | None:

@@ -36,6 +36,8 @@ FALLBACK_SQL_PORTS_FROM: Final = 12_881
 """Servers that had to move to one address keep the usual ports free for one that joins."""
 PORTS_PER_SERVER: Final = 2
 BACKLOG: Final = 128
+IDLE_SECONDS: Final = 3600
+"""Source: ob/agent/api/web/server.go, 4.5.0.0: the server's read timeout."""
 SILENCE_POLL_SECONDS: Final = 0.1
 START_POLL_SECONDS: Final = 0.005
 
@@ -206,6 +208,7 @@ class _Listeners:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=IDLE_SECONDS,
             **options,
         )
         self._config.load()

@@ -1,0 +1,14 @@
+"""Does the connection to an agent outlive the pauses of those who look at a DAG?"""
+
+from annotated_types import Le
+
+from obscale.agent.exchange import KEPT
+from obscale.settings import Patience
+
+
+def test_no_look_at_a_dag_needs_a_new_connection():
+    """The longest pause an operator may ask for is shorter than an idle connection lives."""
+    bounds = Patience.model_fields["poll_seconds"].metadata
+    longest = next(bound.le for bound in bounds if isinstance(bound, Le))
+
+    assert KEPT.keepalive_expiry > longest
