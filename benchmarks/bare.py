@@ -1,20 +1,30 @@
 """What would the cheapest client cost: RSA alone, or a bare connection with a ready header?"""
 
+import asyncio
 import json
 import time
 from http.client import HTTPConnection
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from benchmarks.ours import LIFETIME_SECONDS
-from benchmarks.world import Place
+from benchmarks.ours import LIFETIME_SECONDS, SAMPLE, ZONE
+from benchmarks.world import SCALE_OUT, Place
 from obscale.agent.auth import HEADER
-from obscale.agent.sealing import block_bytes, parse_public_key, seal_header
+from obscale.agent.sealing import (
+    BodyKeys,
+    block_bytes,
+    new_body_keys,
+    parse_public_key,
+    seal_body,
+    seal_header,
+)
 
 OB_INFO: Final = "/api/v1/ob/info"
 OK: Final = 200
+RHYTHM_SECONDS: Final = 3.0
+"""The SDK's own."""
 
 
 def public_key_of(place: Place) -> str:
@@ -34,7 +44,7 @@ def encrypt(times: int, *, key: RSAPublicKey) -> None:
 
 
 class Line:
-    """One open connection to a cluster's first agent, with a header that is good for a minute."""
+    """One open connection to a cluster's first agent."""
 
     def __init__(self, place: Place) -> None:
         self._key = parse_public_key(public_key_of(place))
@@ -43,23 +53,59 @@ class Line:
 
     def ask(self, times: int) -> None:
         """Send so many signed requests; the header is sealed once."""
-        sealed = seal_header(
-            password=self._password,
-            expires_at_seconds=int(time.time()) + LIFETIME_SECONDS,
-            uri=OB_INFO,
-            keys=None,
-            key=self._key,
-        )
+        sealed = self._seal(OB_INFO, None)
         for _ in range(times):
-            self._connection.request("GET", OB_INFO, headers={HEADER: sealed})
-            answer = self._connection.getresponse()
-            if answer.status != OK:
-                raise RuntimeError(f"status {answer.status}")
-            json.loads(answer.read())
+            self._send("GET", OB_INFO, sealed)
+
+    def read_dag(self, dag_id: str) -> Any:
+        """Read a DAG with its nodes; the header is sealed for this one request."""
+        target = f"/api/v1/task/dag/{dag_id}?show_details=true"
+        return self._send("GET", target, self._seal(target, None))
+
+    def submit(self, place: Place) -> Any:
+        """Post the sample scale-out of the spare; gives the DAG as it came."""
+        keys = new_body_keys()
+        asked = {
+            "agentInfo": {"ip": place.spare_ip, "port": place.spare_port},
+            "zone": ZONE,
+            "obConfigs": SAMPLE,
+        }
+        body = seal_body(json.dumps(asked).encode(), keys.key, keys.iv)
+        return self._send("POST", SCALE_OUT, self._seal(SCALE_OUT, keys), body)
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def _seal(self, target: str, keys: BodyKeys | None) -> str:
+        return seal_header(
+            password=self._password,
+            expires_at_seconds=int(time.time()) + LIFETIME_SECONDS,
+            uri=target,
+            keys=keys,
+            key=self._key,
+        )
+
+    def _send(self, method: str, target: str, sealed: str, body: str | None = None) -> Any:
+        self._connection.request(method, target, body, {HEADER: sealed})
+        answer = self._connection.getresponse()
+        if answer.status != OK:
+            raise RuntimeError(f"status {answer.status}")
+        return json.loads(answer.read())["data"]
+
+
+async def expand(place: Place) -> float:
+    """Submit one scale-out and look every three seconds, with nothing that is not needed for it.
+
+    Returns:
+        Unix seconds at which the end was known.
+    """
+    line = Line(place)
+    dag_id = line.submit(place)["id"]
+    while line.read_dag(dag_id)["state"] != "SUCCEED":  # noqa: ASYNC110 - another process's state
+        await asyncio.sleep(RHYTHM_SECONDS)
+    line.close()
+    return time.time()
 
 
 def greet(endpoint: str) -> None:

@@ -21,7 +21,7 @@ from benchmarks.world import Place
 LEAD_SECONDS: Final = 1.0
 """From the last contender's `ready` to the first start."""
 
-Kind = Literal["obscale", "sdk", "run", "empty"]
+Kind = Literal["obscale", "sdk", "bare", "run", "empty"]
 Act = Callable[[Place], Awaitable[float]]
 
 
@@ -29,8 +29,8 @@ class Job(BaseModel):
     """What one contender is to do.
 
     Args:
-        kind: `obscale` and `sdk` submit and follow; `run` is the whole Prefect flow; `empty` a flow
-            of four tasks that do nothing.
+        kind: `obscale`, `sdk` and `bare` submit and follow; `run` is the whole Prefect flow;
+            `empty` a flow of four tasks that do nothing.
         warm: A cluster that does not count.
         places: One for each expansion.
         starts: Seconds after the common beginning, one for each expansion.
@@ -142,6 +142,11 @@ async def _warmed(job: Job) -> Act:
             return lambda place: asyncio.get_running_loop().run_in_executor(
                 threads, sdk.expand, place
             )
+        case "bare":
+            from benchmarks import bare  # noqa: PLC0415 - as above
+
+            bare.Line(job.warm).ask(1)
+            return bare.expand
         case "run" | "empty":
             from benchmarks import prefect_flows  # noqa: PLC0415 - as above
 

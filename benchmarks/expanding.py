@@ -4,11 +4,14 @@ import statistics
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.contender import Job, Outcome, compete
+from benchmarks.contender import Job, Kind, Outcome, compete
 from benchmarks.figures import NOTHING, Row, percentile, short, spread
 from benchmarks.scale import Scale, start_seconds
 from benchmarks.world import Tally, crowd, played
+from obscale.sandbox.config import DEFAULT_START_SECONDS
 
+KINDS: Final[tuple[Kind, ...]] = ("obscale", "sdk", "bare")
+BARE: Final = "http.client alone"
 DELAY_SHARE: Final = 0.25
 CPU_SHARE: Final = 0.25
 REQUEST_SHARE: Final = 1.0
@@ -46,29 +49,27 @@ class Wave:
 
 
 async def measure(scale: Scale) -> list[Row]:
-    """Let both expand clusters of their own in one world at the same time, at real pace."""
-    ours: list[Wave] = []
-    theirs: list[Wave] = []
+    """Let all expand clusters of their own in one world at the same time, at real pace."""
+    waves: dict[Kind, list[Wave]] = {kind: [] for kind in KINDS}
     busy: list[float] = []
     for _ in range(scale.waves):
-        # Every other cluster starts its observer equally slowly, so both meet the same DAGs.
-        pairs = [seconds for seconds in start_seconds(scale.dags) for _ in range(2)]
-        world = crowd(2 * scale.dags + 1, [pairs[0], *pairs])
+        # Clusters side by side start their observers equally slowly: all meet the same DAGs.
+        slowness = [seconds for seconds in start_seconds(scale.dags) for _ in KINDS]
+        world = crowd(len(slowness) + 1, [*slowness, DEFAULT_START_SECONDS])
         with played(world, scale.speed) as stage:
-            warm, *places = stage.places
+            *places, warm = stage.places
             begun = stage.tally()
             starts = tuple(scale.spacing_seconds * at for at in range(scale.dags))
-            mine, other = compete(
-                (
-                    Job(kind="obscale", warm=warm, places=tuple(places[::2]), starts=starts),
-                    Job(kind="sdk", warm=warm, places=tuple(places[1::2]), starts=starts),
-                )
-            )
+            jobs = [
+                Job(kind=kind, warm=warm, places=tuple(places[at :: len(KINDS)]), starts=starts)
+                for at, kind in enumerate(KINDS)
+            ]
+            outcomes = list(compete(jobs))
             tally = stage.tally()
-        ours.append(wave_of(mine, tally))
-        theirs.append(wave_of(other, tally))
+        for kind, outcome in zip(KINDS, outcomes, strict=True):
+            waves[kind].append(wave_of(outcome, tally))
         busy.append((tally.cpu_seconds - begun.cpu_seconds) / (tally.at - begun.at))
-    return _rows(ours, theirs, busy)
+    return _rows(waves["obscale"], waves["sdk"], waves["bare"], busy)
 
 
 def wave_of(outcome: Outcome, tally: Tally) -> Wave:
@@ -80,7 +81,7 @@ def wave_of(outcome: Outcome, tally: Tally) -> Wave:
     )
 
 
-def _rows(ours: list[Wave], theirs: list[Wave], busy: list[float]) -> list[Row]:
+def _rows(ours: list[Wave], theirs: list[Wave], bare: list[Wave], busy: list[float]) -> list[Row]:
     mine, others = _delays(ours), _delays(theirs)
     return [
         Row(
@@ -111,12 +112,14 @@ def _rows(ours: list[Wave], theirs: list[Wave], busy: list[float]) -> list[Row]:
             "CPU per request of an expansion, ms",
             [wave.cpu_ms for wave in ours],
             [wave.cpu_ms for wave in theirs],
+            ideal=f"{short(statistics.median(wave.cpu_ms for wave in bare))} ({BARE})",
             at_most=CPU_SHARE,
         ),
         _compared(
             "CPU per expansion, ms",
             [wave.cpu_ms_each for wave in ours],
             [wave.cpu_ms_each for wave in theirs],
+            ideal=f"{short(statistics.median(wave.cpu_ms_each for wave in bare))} ({BARE})",
         ),
         Row(
             part="f",
