@@ -39,7 +39,7 @@ BACKLOG: Final = 128
 IDLE_SECONDS: Final = 3600
 """Source: ob/agent/api/web/server.go, 4.5.0.0: the server's read timeout."""
 SILENCE_POLL_SECONDS: Final = 0.1
-START_POLL_SECONDS: Final = 0.005
+SYNC_SECONDS: Final = 0.05
 
 
 class AnswerDroppedError(Exception):
@@ -215,6 +215,7 @@ class _Listeners:
         self._server = uvicorn.Server(self._config)
         self._server.lifespan = self._config.lifespan_class(self._config)
         self._ticking: asyncio.Task[None] | None = None
+        self._keeping_time: asyncio.Task[None] | None = None
         self._changes: set[asyncio.Task[None]] = set()
 
     async def open(self, sockets: dict[int, socket.socket]) -> None:
@@ -227,10 +228,15 @@ class _Listeners:
             else:
                 await self._listen(agent, sock)
         self._world.watchers.append(self._changed)
+        self._keeping_time = asyncio.create_task(self._keep_time())
 
     async def close(self) -> None:
         """Refuse new connections and end the open ones."""
         self._world.watchers.remove(self._changed)
+        if self._keeping_time is not None:
+            self._keeping_time.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeping_time
         for change in list(self._changes):
             await change
         for listening in self._listening.values():
@@ -242,6 +248,12 @@ class _Listeners:
             await self._ticking
         # Connections end in callbacks; let them run before the loop goes away.
         await asyncio.sleep(0)
+
+    async def _keep_time(self) -> None:
+        """Requests bring the world forward; while every agent is down none arrives."""
+        while True:
+            self._world.sync()
+            await asyncio.sleep(SYNC_SECONDS)
 
     async def _listen(self, agent: Agent, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -136,6 +136,23 @@ async def test_a_down_agent_refuses_connections_until_it_is_back(running, http):
     assert (others.status_code, back.status_code) == (200, 200)
 
 
+async def test_time_passes_while_every_agent_is_down(running, http):
+    """Nobody can ask, so nothing but the clock brings them back."""
+    world = running()
+    async with serve(world) as door:
+        agents = door.ready["clusters"][0]["agents"] + door.ready["spares"]
+        for agent in agents:
+            name = f"{agent['ip']}:{agent['port']}"
+            world.play(Fault.agent_down(name))
+            world.play(Fault.agent_up(name, after_seconds=20))
+        back = await until(
+            lambda: http.get(url(agents[0])), lambda answer: isinstance(answer, httpx.Response)
+        )
+
+    assert back.status_code == 200
+    assert world.undrawn() == []
+
+
 async def test_a_black_hole_accepts_and_never_answers(running, http):
     """The client's own limit ends it; after `agent_up` the agent answers again."""
     world = running()
