@@ -16,8 +16,8 @@ from obscale.errors import AgentProtocolError, AgentUnreachableError, ObscaleErr
 NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """With these no byte of the request has left: even a write has certainly not been done."""
 KEPT: Final = httpx.Limits(max_keepalive_connections=20, keepalive_expiry=90.0)
-"""An idle connection outlives the longest pause between two looks at a DAG, 60 s; agents keep it for
-an hour (ob/agent/api/web/server.go). httpx's own 5 s meant a new connection for each look."""
+"""An idle connection outlives the longest pause between two looks at a DAG, 60 s; agents keep it
+for an hour (ob/agent/api/web/server.go). httpx's own 5 s meant a new connection for each look."""
 PLAIN_HTTP_REASONS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE"}
 )
