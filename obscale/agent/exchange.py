@@ -15,6 +15,7 @@ from obscale.errors import AgentProtocolError, AgentUnreachableError, ObscaleErr
 
 NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """With these no byte of the request has left: even a write has certainly not been done."""
+HEADERS: Final = {"User-Agent": f"obscale/{__version__}", "Accept-Language": "en"}
 KEPT: Final = httpx.Limits(max_keepalive_connections=20, keepalive_expiry=90.0)
 """An idle connection outlives the longest pause between two looks at a DAG, 60 s; agents keep it
 for an hour (ob/agent/api/web/server.go). httpx's own 5 s meant a new connection for each look."""
@@ -114,12 +115,9 @@ class Exchange:
     ) -> None:
         self.address = address
         self._timeouts = timeouts
-        self._client = httpx.AsyncClient(
-            transport=_Borrowed(transport) if transport else _open_transport(address, tls),
-            headers={"User-Agent": f"obscale/{__version__}", "Accept-Language": "en"},
-            trust_env=False,
-            follow_redirects=False,
-        )
+        # The transport alone: the client around it would look for cookies, redirects, proxies and
+        # authentication, a tenth of what a request costs, and obshell knows none of them.
+        self._transport = _Borrowed(transport) if transport else _open_transport(address, tls)
 
     def prepare(
         self, method: str, target: str, content: str | None, seconds: float
@@ -133,11 +131,13 @@ class Exchange:
             seconds: How long the agent may take.
         """
         connect = self._timeouts.connect_seconds
-        return self._client.build_request(
+        timeout = httpx.Timeout(seconds, connect=connect, pool=connect)
+        return httpx.Request(
             method,
             f"{self.address.base_url}{target}",
+            headers=HEADERS,
             content=content,
-            timeout=httpx.Timeout(seconds, connect=connect, pool=connect),
+            extensions={"timeout": timeout.as_dict()},
         )
 
     async def send(
@@ -163,7 +163,11 @@ class Exchange:
         sent_seconds, started = time.time(), time.monotonic()
         try:
             async with asyncio.timeout(limit):
-                response = await self._client.send(request)
+                response = await self._transport.handle_async_request(request)
+                try:
+                    body = await response.aread()
+                finally:
+                    await response.aclose()
         except NEVER_SENT as error:
             raise self._explain(error, step, trace_id) from error
         except TimeoutError as error:
@@ -178,13 +182,13 @@ class Exchange:
         return Answer(
             response.status_code,
             response.headers,
-            response.content,
+            body,
             sent_seconds,
             sent_seconds + elapsed,
         )
 
     async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
+        await self._transport.__aenter__()
         return self
 
     async def __aexit__(
@@ -197,7 +201,7 @@ class Exchange:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     def _explain(self, error: httpx.RequestError, step: str, trace_id: str) -> ObscaleError:
         agent = str(self.address)
