@@ -4,6 +4,8 @@ import asyncio
 import ssl
 import time
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,6 +15,8 @@ from obscale import __version__
 from obscale.agent.address import AgentAddress
 from obscale.errors import AgentProtocolError, AgentUnreachableError, ObscaleError, SpecError
 
+MOST_CONTEXTS: Final = 32
+"""Clusters with TLS files of their own whose files stay loaded."""
 NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """With these no byte of the request has left: even a write has certainly not been done."""
 HEADERS: Final = {"User-Agent": f"obscale/{__version__}", "Accept-Language": "en"}
@@ -23,6 +27,9 @@ PLAIN_HTTP_REASONS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE"}
 )
 """OpenSSL's reasons when something that is not TLS answers the handshake."""
+
+_UNUSED: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Plain HTTP needs none, but httpx would make one for each client."""
 
 
 @dataclass(frozen=True)
@@ -246,10 +253,20 @@ class _Borrowed(httpx.AsyncBaseTransport):
 
 
 def _open_transport(address: AgentAddress, tls: Tls) -> httpx.AsyncHTTPTransport:
-    # Loading the system's certificates takes tens of milliseconds: only where they are needed.
-    if address.scheme != "https":
-        return httpx.AsyncHTTPTransport(verify=False, trust_env=False, limits=KEPT)
-    return httpx.AsyncHTTPTransport(verify=tls.make_context(), trust_env=False, limits=KEPT)
+    context = _context(tls, _stamps(tls)) if address.scheme == "https" else _UNUSED
+    return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=KEPT)
+
+
+@lru_cache(maxsize=MOST_CONTEXTS)
+def _context(tls: Tls, _stamps: tuple[int, ...]) -> ssl.SSLContext:
+    # Loading the system's certificates takes tens of milliseconds, and a run makes a dozen clients.
+    return tls.make_context()
+
+
+def _stamps(tls: Tls) -> tuple[int, ...]:
+    """When the files were written, so that renewed ones are loaded; 0 for a missing one."""
+    files = filter(None, (tls.ca_file, tls.client_cert, tls.client_key))
+    return tuple(Path(file).stat().st_mtime_ns if Path(file).is_file() else 0 for file in files)
 
 
 def _find_ssl_error(error: BaseException) -> ssl.SSLError | None:

@@ -215,6 +215,22 @@ async def test_tls_agent_without_its_ca_is_not_trusted(pki):
     assert caught.value.transient is False
 
 
+async def test_a_ca_file_written_anew_is_read_again(pki, tmp_path):
+    """A program that runs for weeks trusts what stands in the file now, not what once did."""
+    context = server_context(pki)
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(Path(pki["client"]).read_bytes())
+    tls = Tls(ca_file=str(ca_file))
+
+    async with listening(answer_info, scheme="https", context=context) as address:
+        async with AgentClient(address, tls=tls) as client:
+            with pytest.raises(AgentProtocolError, match="certificate is not trusted"):
+                await client.read_info()
+        ca_file.write_bytes(Path(pki["ca"]).read_bytes())
+        async with AgentClient(address, tls=tls) as client:
+            assert (await client.read_info()).identity == "SINGLE"
+
+
 async def test_tls_agent_is_asked_unverified_where_wanted(pki):
     """`verify=False` takes any certificate."""
     context = server_context(pki)
