@@ -5,6 +5,7 @@ progress bar from it. Artifacts are conveniences of the UI: when Prefect's API d
 the run goes on and says so.
 """
 
+import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,6 +22,8 @@ from prefect.artifacts import (
     acreate_table_artifact,
     aupdate_progress_artifact,
 )
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.exceptions import MissingContextError, PrefectException
 from prefect.logging import get_run_logger
 
@@ -141,6 +144,25 @@ class ProgressNote:
                     artifact_id=self._id, progress=progress.percent, description=words
                 )
             )
+
+
+class TableNote:
+    """One table artifact that is replaced as a whole; whoever shows it decides how often."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._id: UUID | None = None
+
+    async def show(self, rows: list[dict[str, str]], description: str) -> None:
+        """Show these rows, and say `description` above them."""
+        if self._id is None:
+            self._id = await _kept(
+                acreate_table_artifact(table=rows, key=self._key, description=description)
+            )
+            return
+        changed = ArtifactUpdate(data=json.dumps(rows), description=description)
+        async with get_client() as client:
+            await _kept(client.update_artifact(self._id, changed))
 
 
 async def _kept(writing: Awaitable[R]) -> R | None:

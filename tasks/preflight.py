@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from obscale.agent.models import HostInfo, Stats, Zone
 from obscale.errors import PreflightError
 from obscale.order import Order
-from obscale.rules.preflight.facts import Earlier, Unread
+from obscale.rules.preflight.facts import Earlier, Facts, Unread
 from obscale.rules.preflight.finding import Answer, Finding
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.rules.preflight.registry import Findings
@@ -73,6 +73,15 @@ async def preflight(order: Order) -> Preflight:
         if finding.overridden_by:
             level = logging.WARNING
         tell("preflight", f"preflight.{finding.answer} {line_of(finding)}", level=level)
+    return concluded(facts, findings)
+
+
+def concluded(facts: Facts, findings: Findings) -> Preflight:
+    """Tell the verdict, and give what later steps need of it.
+
+    Raises:
+        PreflightError: A rule blocks.
+    """
     tell(
         "preflight",
         f"preflight.judged verdict={findings.verdict!r}",
@@ -94,7 +103,9 @@ async def preflight(order: Order) -> Preflight:
 
 def line_of(finding: Finding) -> str:
     """Say one finding in one line, e.g. `mem-fits-total: 80G; needed ≤ 62.8G`."""
-    line = f"{finding.rule}: {finding.measured}; needed {finding.needed}"
+    line = f"{finding.rule}: {finding.measured}"
+    if finding.needed:
+        line += f"; needed {finding.needed}"
     if accepted := finding.overridden_by:
         line += f"; overridden until {accepted.until}: {accepted.reason!r}"
     return line

@@ -123,6 +123,19 @@ def parse_batch(text: str, source: str, folder: Path) -> BatchSpec:
     return gathered.checked(head)
 
 
+def checked_batch(spec: BatchSpec) -> BatchSpec:
+    """Give a batch back if it has no fault; for one that came from no file.
+
+    Raises:
+        SpecError: One line for each fault, as for a file.
+    """
+    gathered = _Gathered()
+    for at, asked in enumerate(spec.clusters):
+        gathered.take_item(asked, Source(f"clusters[{at}]", None))
+    gathered.checked()
+    return spec
+
+
 def _of_many(read: Source, folder: Path) -> BatchSpec:
     head = _headed(read, read.data)
     gathered = _Gathered()

@@ -22,6 +22,7 @@ LAYERS = (
         ),
         *("obscale.plan", "obscale.report", "obscale.follow", "obscale.doctor", "obscale.cure"),
         "obscale.roll_call",
+        "obscale.batch",
     },
     {"tasks"},
     {"flows"},

@@ -1,0 +1,75 @@
+"""Add many nodes to many clusters: sane order, one report, and safe to run again."""
+
+from typing import Annotated, Literal
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from obscale.batch.ledger import ledger_of
+from obscale.batch.report import BatchReport, error_of_batch, report_of
+from obscale.rules.asked import ClusterSpec, ScaleOutSpec
+from obscale.rules.policies import BatchPolicies
+from obscale.settings import DEFAULT_PATIENCE, Patience
+from obscale.spec.batch import BatchSpec, checked_batch
+from tasks.batch import carry_out, shown
+from tasks.batch_preflight import check_names, preflight_all
+
+OnRowFailure = Literal["hold", "retry", "roll-back"]
+DEFAULT_POLICIES = BatchPolicies()
+
+
+def run_name() -> str:
+    """Name the run after its size, e.g. `batch of 8 clusters`."""
+    clusters = flow_run.parameters.get("clusters") or ()
+    return f"batch of {len(clusters)} cluster{'s' if len(clusters) != 1 else ''}"
+
+
+@flow(name="batch", flow_run_name=run_name, retries=0, persist_result=False)
+async def batch(
+    clusters: Annotated[
+        list[ScaleOutSpec],
+        Field(
+            title="Clusters",
+            description="Each with its nodes, and what they share below defaults.",
+            min_length=1,
+        ),
+    ],
+    connections: Annotated[
+        dict[str, ClusterSpec] | None,
+        Field(
+            title="Connections",
+            description="Clusters written out, by the name used above; others are stored ones.",
+        ),
+    ] = None,
+    policies: Annotated[
+        BatchPolicies, Field(title="Policies", description="Order, stop rules and hours.")
+    ] = DEFAULT_POLICIES,
+    on_failure: Annotated[
+        OnRowFailure,
+        Field(
+            title="When a DAG fails",
+            description="hold: leave it to a person. retry, roll-back: only where it is safe.",
+        ),
+    ] = "hold",
+    patience: Annotated[
+        Patience, Field(title="Patience", description="Time limits of each row.")
+    ] = DEFAULT_PATIENCE,
+) -> BatchReport:
+    """Add many nodes to many clusters, and prove each of them.
+
+    Every row is judged before the first one is begun. In one cluster nodes join one at a time,
+    zones taking turns; clusters grow side by side. The first failure in a cluster stops that
+    cluster, and a row that was not begun says why. Running the same batch again does only what is
+    missing.
+    """
+    spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
+    ledger = ledger_of(checked_batch(spec), patience=patience, on_failure=on_failure)
+    async with shown(ledger):
+        await check_names(ledger)
+        await preflight_all(ledger)
+        await carry_out(ledger)
+    report = report_of(ledger)
+    if incomplete := error_of_batch(report):
+        raise incomplete
+    return report

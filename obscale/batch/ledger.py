@@ -1,0 +1,220 @@
+"""How far is each row of a batch, and what is known of its clusters?
+
+One mutable record for one run of a batch. It decides nothing: `obscale.rules.waves` does.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from obscale.errors import ObscaleError, PreflightError
+from obscale.order import Order
+from obscale.rules.asked import ClusterSpec
+from obscale.rules.policies import BatchPolicies
+from obscale.rules.preflight.facts import Standing
+from obscale.rules.recovery import OnFailure
+from obscale.rules.waves import ENDED, Row, RowState
+from obscale.settings import DEFAULT_PATIENCE, Patience
+from obscale.spec.batch import BatchSpec, label_of
+
+KEY_DIGITS: Final = 10
+"""Of a batch's key: enough to tell the batches of a company apart."""
+
+
+@dataclass
+class Entry:
+    """One row.
+
+    Args:
+        number: In the request, from 1.
+        cluster: As the request names it.
+        order: What is to be done.
+    """
+
+    number: int
+    cluster: str
+    order: Order
+    lane: str = ""
+    state: RowState = RowState.WAITING
+    standing: Standing = Standing.NEW
+    note: str = ""
+    """Why it is as it is, in one line."""
+    hint: str = ""
+    """The next step of whoever has to do something about it."""
+    stage: str = ""
+    """Where its DAG stands."""
+    dag_id: str | None = None
+    how: str = ""
+    rung: str = ""
+    verdict: str = ""
+    error_kind: str = ""
+    started: datetime | None = None
+    ended: datetime | None = None
+
+    @property
+    def target(self) -> str:
+        """`ip:port`."""
+        return self.order.target
+
+    @property
+    def zone(self) -> str:
+        """It joins."""
+        return self.order.node.zone
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, or has taken so far; None before it began."""
+        if self.started is None:
+            return None
+        return ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
+
+    def hear(self, facts: Mapping[str, Any]) -> None:
+        """Take what the row's own run tells."""
+        self.dag_id = facts.get("dag_id", self.dag_id)
+        self.how = facts.get("how", self.how)
+        if progress := facts.get("progress"):
+            self.stage = progress.text
+        if ladder := facts.get("ladder"):
+            self.rung = ladder.rung.name
+
+    def begin(self) -> None:
+        """It is started now."""
+        self.state, self.started = RowState.RUNNING, datetime.now(UTC)
+
+    def end(self, error: BaseException | None) -> None:
+        """It ended: verified, or by an error."""
+        self.ended = datetime.now(UTC)
+        if error is None:
+            self.state = RowState.VERIFIED
+            self.note = "was a member already" if self.how == "already a member" else ""
+            return
+        is_blocked = isinstance(error, PreflightError) and self.dag_id is None
+        self.refuse(error, RowState.BLOCKED if is_blocked else RowState.FAILED)
+
+    def refuse(self, error: BaseException, state: RowState = RowState.BLOCKED) -> None:
+        """Keep why it will not be, or was not, carried out."""
+        self.state = state
+        if isinstance(error, ObscaleError):
+            # The next step has a column of its own.
+            self.note = str(error).removesuffix(f". Next: {error.hint}")
+            self.hint, self.error_kind = error.hint, error.kind
+        else:
+            self.note, self.error_kind = f"ended by {type(error).__name__}", "unforeseen"
+
+    def leave(self) -> None:
+        """The batch is ended while it runs."""
+        self.state, self.ended = RowState.LEFT, datetime.now(UTC)
+        if self.dag_id is not None:
+            self.note = f"DAG {self.dag_id} goes on by itself: {self.stage or 'just begun'}"
+            self.hint = "run the same batch again: it takes the DAG up"
+        else:
+            self.note = "whether its scale-out was begun is not known"
+            self.hint = "run the same batch again: it looks first, and takes it up"
+
+    def skip(self, why: str) -> None:
+        """It will not be started."""
+        self.state, self.note = RowState.SKIPPED, why
+
+
+@dataclass
+class Ledger:
+    """All rows of one run of a batch."""
+
+    entries: list[Entry]
+    policies: BatchPolicies
+    sizes: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Servers of each zone before the batch, by lane."""
+    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
+    ended: datetime | None = None
+    waits_until: datetime | None = None
+    """Set while nothing may start before."""
+    phase: str = "preflight"
+
+    @property
+    def key(self) -> str:
+        """The same for the same nodes of the same clusters, and no secret."""
+        asked = "\n".join(sorted(f"{e.cluster} {e.target} {e.zone}" for e in self.entries))
+        return hashlib.sha256(asked.encode()).hexdigest()[:KEY_DIGITS]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no row waits or runs."""
+        return all(entry.state in ENDED for entry in self.entries)
+
+    def by_cluster(self) -> dict[str, list[Entry]]:
+        """Give the rows of each cluster, as written."""
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.cluster, []).append(entry)
+        return found
+
+    def counts(self) -> Counter[RowState]:
+        """Say how many rows are in each state."""
+        return Counter(entry.state for entry in self.entries)
+
+    def rows(self) -> Iterator[Row]:
+        """Give the rows as the rules want them."""
+        return (
+            Row(e.number, e.lane or e.cluster, e.zone, e.target, e.state, e.standing)
+            for e in self.entries
+        )
+
+    def stop(self, why: str) -> None:
+        """End it: what waits is not begun, what runs is left to its cluster."""
+        for entry in self.entries:
+            if entry.state is RowState.WAITING:
+                entry.skip(why)
+            elif entry.state is RowState.RUNNING:
+                entry.leave()
+
+
+def ledger_of(
+    spec: BatchSpec, *, patience: Patience = DEFAULT_PATIENCE, on_failure: OnFailure = "hold"
+) -> Ledger:
+    """Open the ledger of a batch: one entry a node, cluster by cluster."""
+    entries: list[Entry] = []
+    for asked in spec.clusters:
+        label = label_of(asked)
+        cluster: str | ClusterSpec = asked.cluster
+        if isinstance(cluster, str):
+            cluster = spec.connections.get(cluster, cluster)
+        entries += [
+            Entry(
+                number=len(entries) + at,
+                cluster=label,
+                order=Order(
+                    cluster=cluster,
+                    node=node,
+                    batch=asked.nodes,
+                    profile=asked.profile,
+                    allow_new_zone=asked.allow_new_zone,
+                    overrides=asked.overrides,
+                    patience=patience,
+                    on_failure=on_failure,
+                ),
+            )
+            for at, node in enumerate(asked.nodes, start=1)
+        ]
+    return Ledger(entries, spec.policies)
+
+
+def shared_lanes(members: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Find clusters that are one and the same under two names: they share one lock.
+
+    Args:
+        members: Addresses of a cluster's agents, by the name the request gives it.
+
+    Returns:
+        The lane of each name: the name of the first that has an agent in common with it.
+    """
+    lanes: dict[str, str] = {}
+    owner: dict[str, str] = {}
+    for name, addresses in members.items():
+        found = next((owner[address] for address in addresses if address in owner), name)
+        lanes[name] = found
+        for address in addresses:
+            owner.setdefault(address, found)
+    return lanes

@@ -1,0 +1,140 @@
+"""What would go wrong with each node of a cluster's part of a batch? Reads only.
+
+Facts are judged and dropped: what is kept of a node is a few lines, however many there are.
+"""
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from obscale.agent.models import Identity
+from obscale.errors import SpecError
+from obscale.link import Vault, known_cluster, resolve_secret
+from obscale.order import Order
+from obscale.plan import survey_all
+from obscale.rules.asked import SecretName
+from obscale.rules.preflight.facts import Facts, Standing, Unread
+from obscale.rules.preflight.finding import Findings
+from obscale.rules.preflight.overrides import judge_accepting
+
+ROWS_AT_ONCE: Final = 200
+"""Nodes whose facts are held at the same time; a cluster that gets more is read once more."""
+WHILE_ONE_JOINS: Final = frozenset(
+    {
+        "cluster-maintenance",
+        "cluster-unfinished-dag",
+        "cluster-members-healthy",
+        "zone-exists-active",
+    }
+)
+"""Rules that hinder the other rows while one of them is under way; each is judged again when its
+turn comes."""
+
+
+@dataclass(frozen=True)
+class RowLook:
+    """What preflight says of one node."""
+
+    standing: Standing
+    verdict: str
+    blocked: str = ""
+    """What forbids it, in one line; empty: nothing."""
+    remedy: str = ""
+    blockers: frozenset[str] = frozenset()
+    """Ids of the rules that forbid it."""
+
+    def cleared(self) -> "RowLook":
+        """Give it without what forbids it."""
+        return RowLook(self.standing, self.verdict)
+
+
+@dataclass(frozen=True)
+class ClusterLook:
+    """What preflight says of a cluster's nodes, in their order."""
+
+    rows: tuple[RowLook, ...]
+    members: tuple[str, ...] = ()
+    """`ip:port` of the agents the cluster lists."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Servers of each zone."""
+
+
+async def look_at_cluster(orders: Sequence[Order], vault: Vault) -> ClusterLook:
+    """Read a cluster and all the targets that are to join it, and judge every rule.
+
+    Args:
+        orders: Of one cluster, at least one.
+        vault: Where their names resolve.
+
+    Raises:
+        AgentError: No entry agent of the cluster could be asked.
+    """
+    rows: list[RowLook] = []
+    last: Facts | None = None
+    for first in range(0, len(orders), ROWS_AT_ONCE):
+        some = orders[first : first + ROWS_AT_ONCE]
+        facts = await survey_all(some, vault)
+        rows += [
+            row_look(judge_accepting(each, order.profile, order.overrides))
+            for order, each in zip(some, facts, strict=True)
+        ]
+        last = facts[-1]
+    if last is None:
+        return ClusterLook(())
+    cluster = last.cluster
+    listed = () if isinstance(cluster.ob_info, Unread) else cluster.ob_info.agent_info
+    if any(row.standing is Standing.UNDER_WAY for row in rows):
+        rows = [row.cleared() if row.blockers <= WHILE_ONE_JOINS else row for row in rows]
+    return ClusterLook(
+        rows=tuple(rows),
+        members=tuple(row.address for row in listed if row.identity is Identity.CLUSTER_AGENT),
+        sizes={zone.name: len(zone.servers) for zone in cluster.zones()},
+    )
+
+
+def row_look(findings: Findings) -> RowLook:
+    """Keep what a batch needs of one node's findings."""
+    if not findings.blockers or findings.standing is Standing.MEMBER:
+        return RowLook(findings.standing, findings.verdict)
+    reasons = "; ".join(
+        f"{f.rule}: {f.measured}" + (f"; needed {f.needed}" if f.needed else "")
+        for f in findings.blockers
+    )
+    return RowLook(
+        standing=findings.standing,
+        verdict=findings.verdict,
+        blocked=reasons,
+        remedy=findings.blockers[0].remedy,
+        blockers=frozenset(finding.rule for finding in findings.blockers),
+    )
+
+
+async def unresolved(orders: Sequence[tuple[str, Order]], vault: Vault) -> tuple[str, ...]:
+    """Say which names of a batch resolve to nothing; each name is looked up once.
+
+    Args:
+        orders: With the name the request gives their cluster.
+        vault: Where they should resolve.
+    """
+    problems: list[str] = []
+    clusters: set[str] = set()
+    secrets: set[SecretName] = set()
+    for label, order in orders:
+        if label not in clusters:
+            clusters.add(label)
+            problems += await _problem(known_cluster(order, vault), label, order)
+        name = order.node.targetAgentPassword
+        if name is not None and name not in secrets:
+            secrets.add(name)
+            problems += await _problem(
+                resolve_secret(name, vault, "targetAgentPassword"), label, order
+            )
+    return tuple(problems)
+
+
+async def _problem(resolving: Awaitable[object], label: str, order: Order) -> list[str]:
+    try:
+        await resolving
+    except SpecError as error:
+        return [f"{order.target} of cluster {label}: {error}"]
+    return []

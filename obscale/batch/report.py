@@ -1,0 +1,307 @@
+"""What do we answer at the end of a batch: as model, as JSON, and as a page a manager can read?"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from obscale.batch.ledger import Entry, Ledger
+from obscale.errors import ObscaleError
+from obscale.rules.policies import told_policies
+from obscale.rules.preflight.facts import Standing
+from obscale.rules.waves import FAILURES, RowState
+
+SCHEMA_VERSION: Final = 1
+"""Raised when a field of the JSON report changes its meaning or goes away."""
+MOST_LISTED: Final = 500
+"""Rows told one by one on the page; the JSON has all."""
+_WORDS: Final = {
+    RowState.VERIFIED: "verified",
+    RowState.FAILED: "failed",
+    RowState.BLOCKED: "blocked",
+    RowState.SKIPPED: "not started",
+    RowState.LEFT: "left running",
+    RowState.RUNNING: "running",
+    RowState.WAITING: "waiting",
+}
+_SECONDS_A_MINUTE: Final = 60
+
+
+class BatchIncompleteError(ObscaleError):
+    """Not every node of a batch is verified; the report says which and why."""
+
+    kind: ClassVar[str] = "batch-incomplete"
+
+
+class RowReport(BaseModel):
+    """How one row ended."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    cluster: str
+    target: str
+    zone: str
+    state: RowState
+    why: str
+    next: str
+    dag_id: str | None
+    submitted_how: str
+    stage: str
+    rung: str
+    verdict: str
+    error_kind: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    seconds: float | None
+
+
+class ClusterReport(BaseModel):
+    """How one cluster came out; servers a zone before the batch and as the batch left them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cluster: str
+    counts: dict[RowState, int]
+    zones_before: dict[str, int]
+    zones_after: dict[str, int]
+
+
+class BatchReport(BaseModel):
+    """What was asked, what became of it, and what somebody has to do. Holds no secret."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
+    outcome: str
+    """`verified`, or `incomplete`."""
+    summary: str
+    started_at: datetime
+    ended_at: datetime | None
+    policies: tuple[str, ...]
+    counts: dict[RowState, int]
+    clusters: tuple[ClusterReport, ...]
+    rows: tuple[RowReport, ...]
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether every node is."""
+        return self.outcome == "verified"
+
+
+def report_of(ledger: Ledger) -> BatchReport:
+    """Tell a batch as it stands."""
+    counts = ledger.counts()
+    complete = counts[RowState.VERIFIED] == len(ledger.entries)
+    return BatchReport(
+        key=ledger.key,
+        outcome="verified" if complete else "incomplete",
+        summary=summary_of(ledger),
+        started_at=ledger.begun,
+        ended_at=ledger.ended,
+        policies=tuple(told_policies(ledger.policies)),
+        counts=dict(counts),
+        clusters=tuple(
+            _cluster(name, entries, ledger) for name, entries in ledger.by_cluster().items()
+        ),
+        rows=tuple(map(_row, ledger.entries)),
+    )
+
+
+def summary_of(ledger: Ledger) -> str:
+    """Say a batch in one line, e.g. `37 of 40 nodes verified, 2 failed, 1 not started`."""
+    counts = ledger.counts()
+    total = len(ledger.entries)
+    said = [f"{counts[RowState.VERIFIED]} of {total} node{'s' if total > 1 else ''} verified"]
+    said += [
+        f"{counts[state]} {word}"
+        for state, word in _WORDS.items()
+        if counts[state] and state is not RowState.VERIFIED
+    ]
+    return ", ".join(said)
+
+
+def error_of_batch(report: BatchReport) -> BatchIncompleteError | None:
+    """Give the error an incomplete batch ends with; None where every node is verified."""
+    if report.is_verified:
+        return None
+    first = next((row for row in report.rows if row.state in FAILURES), None)
+    hint = "mend what the report names, then run the same batch again: it does what is missing"
+    example = f"; first {first.target} of {first.cluster}: {first.why}" if first else ""
+    return BatchIncompleteError(f"{report.summary}{example}", hint)
+
+
+def _row(entry: Entry) -> RowReport:
+    return RowReport(
+        number=entry.number,
+        cluster=entry.cluster,
+        target=entry.target,
+        zone=entry.zone,
+        state=entry.state,
+        why=entry.note,
+        next=entry.hint,
+        dag_id=entry.dag_id,
+        submitted_how=entry.how,
+        stage=entry.stage,
+        rung=entry.rung,
+        verdict=entry.verdict,
+        error_kind=entry.error_kind,
+        started_at=entry.started,
+        ended_at=entry.ended,
+        seconds=entry.seconds,
+    )
+
+
+def _cluster(name: str, entries: Sequence[Entry], ledger: Ledger) -> ClusterReport:
+    before = ledger.sizes.get(entries[0].lane or name, {})
+    after = Counter(before)
+    for entry in entries:
+        after[entry.zone] += (
+            entry.state is RowState.VERIFIED and entry.standing is not Standing.MEMBER
+        )
+    return ClusterReport(
+        cluster=name,
+        counts=dict(Counter(entry.state for entry in entries)),
+        zones_before=dict(sorted(before.items())),
+        zones_after=dict(sorted(after.items())),
+    )
+
+
+def render_batch(report: BatchReport) -> str:
+    """Write the report as a Markdown page: the answer first, then what somebody has to do."""
+    rows, sick = report.rows, [row for row in report.rows if row.state in FAILURES]
+    left = [row for row in rows if row.state is RowState.LEFT]
+    skipped = [row for row in rows if row.state is RowState.SKIPPED]
+    parts = [
+        f"# {report.summary}",
+        _when(report),
+        f"## What needs somebody ({len(sick)})" if sick else "",
+        _table(
+            ("node", "cluster", "what happened", "what to do"),
+            [(f"{r.target} → {r.zone}", r.cluster, _happened(r), r.next) for r in sick],
+        ),
+        f"## Still running in the clusters ({len(left)})" if left else "",
+        _table(
+            ("node", "cluster", "what goes on", "what to do"),
+            [(f"{r.target} → {r.zone}", r.cluster, r.why, r.next) for r in left],
+        ),
+        "## Clusters",
+        _table(
+            ("cluster", "asked", "verified", "not verified", "servers a zone before", "after"),
+            [_cluster_line(cluster) for cluster in report.clusters],
+        ),
+        f"## Not started ({len(skipped)})" if skipped else "",
+        _table(("cluster", "nodes", "why"), _reasons(skipped)),
+        _every(rows),
+        "" if report.is_verified else "Running the same batch again does only what is missing.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def board_rows(ledger: Ledger) -> list[dict[str, str]]:
+    """Give the batch as rows of one table: how far each node is."""
+    return [
+        {
+            "node": f"{entry.target} → {entry.zone}",
+            "cluster": entry.cluster,
+            "state": _progress(entry),
+            "why": entry.note,
+            "DAG": entry.dag_id or "",
+            "took": _length(entry.seconds),
+        }
+        for entry in ledger.entries
+    ]
+
+
+def _progress(entry: Entry) -> str:
+    if entry.state is RowState.RUNNING:
+        return f"running: {entry.rung or entry.stage or 'preflight'}"
+    return _WORDS[entry.state]
+
+
+def _happened(row: RowReport) -> str:
+    return f"**{_WORDS[row.state]}**: {row.why}"
+
+
+def _when(report: BatchReport) -> str:
+    until = f" to {report.ended_at:%H:%M} UTC" if report.ended_at else " UTC, not ended yet"
+    took = (report.ended_at - report.started_at).total_seconds() if report.ended_at else None
+    length = f" ({_length(took)})" if took is not None else ""
+    said = f"{report.started_at:%Y-%m-%d %H:%M}{until}{length}. {len(report.clusters)} clusters. "
+    return f"{said}Rules: {'; '.join(report.policies)}. Batch {report.key}."
+
+
+def _cluster_line(cluster: ClusterReport) -> tuple[str, ...]:
+    total = sum(cluster.counts.values())
+    verified = cluster.counts.get(RowState.VERIFIED, 0)
+    rest = ", ".join(
+        f"{cluster.counts[state]} {word}"
+        for state, word in _WORDS.items()
+        if state is not RowState.VERIFIED and cluster.counts.get(state)
+    )
+    return (
+        cluster.cluster,
+        str(total),
+        str(verified),
+        rest or "—",
+        _zones(cluster.zones_before),
+        _zones(cluster.zones_after),
+    )
+
+
+def _zones(zones: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in zones.items()) or "not known"
+
+
+def _reasons(rows: Iterable[RowReport]) -> list[tuple[str, ...]]:
+    """Rows that share their reason share a line."""
+    together: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        together.setdefault((row.cluster, row.why), []).append(row.target)
+    return [(cluster, ", ".join(nodes), why) for (cluster, why), nodes in together.items()]
+
+
+def _every(rows: Sequence[RowReport]) -> str:
+    if len(rows) > MOST_LISTED:
+        return f"The JSON report lists all {len(rows)} nodes."
+    table = _table(
+        ("#", "node", "cluster", "state", "DAG", "took"),
+        [
+            (
+                str(row.number),
+                f"{row.target} → {row.zone}",
+                row.cluster,
+                _WORDS[row.state] + (f", {row.rung}" if row.rung else ""),
+                f"{row.dag_id or '—'} {row.submitted_how}".strip(),
+                _length(row.seconds),
+            )
+            for row in rows
+        ],
+    )
+    return f"## Every node\n\n{table}"
+
+
+def _length(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < _SECONDS_A_MINUTE:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), _SECONDS_A_MINUTE)
+    if minutes < _SECONDS_A_MINUTE:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, _SECONDS_A_MINUTE)
+    return f"{hours} h {minutes} min"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
+    if not lines:
+        return ""
+    return "\n".join([f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *lines])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -1,0 +1,142 @@
+"""How does one row of a batch go through: judged again, submitted once, followed and proved?
+
+The same steps as the flow scale-out, in one task run: a batch of a thousand rows is a thousand task
+runs, not a thousand flow runs of four. Of a row that goes well Prefect keeps its log; the report of
+any other is an artifact.
+"""
+
+import logging
+from typing import Final
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from obscale.agent.models import Dag
+from obscale.batch.ledger import Entry
+from obscale.climb import climb
+from obscale.doctor import error_of
+from obscale.errors import (
+    DagFailedError,
+    DagRolledBackError,
+    ObscaleError,
+    PreflightError,
+    VerifyError,
+)
+from obscale.follow import follow, learn_members
+from obscale.link import Link
+from obscale.order import Order
+from obscale.report import render_markdown
+from obscale.rules.ladder import shortfall
+from obscale.rules.preflight.facts import Standing
+from obscale.rules.progress import Change, progress_of
+from tasks.batch_preflight import judge_now
+from tasks.connection import linked
+from tasks.notes import Happening, artifact_key, listening, note_page, tell
+from tasks.poll import diagnosed, say
+from tasks.recover import carry_through
+from tasks.retrying import if_transient
+from tasks.story import Story
+from tasks.submit import Submitted, begin_once
+from tasks.verify import reached, seen_before
+
+TIME_LIMIT_SECONDS: Final = 360_000
+"""Above the longest waits a request may set for lock, DAG, verification and a rollback together."""
+
+
+class RowRun:
+    """A row on its way into a task.
+
+    A plain class on purpose: Prefect walks through every field of models and dataclasses it is
+    given, and an order knows all nodes of its cluster.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+
+    def __str__(self) -> str:
+        return f"{self.entry.target} → {self.entry.zone} of {self.entry.cluster}"
+
+
+@task(
+    name="row",
+    task_run_name="{run}",
+    retries=2,
+    retry_delay_seconds=[2, 5],
+    retry_jitter_factor=0.5,
+    retry_condition_fn=if_transient,
+    timeout_seconds=TIME_LIMIT_SECONDS,
+    cache_policy=NO_CACHE,
+)
+async def add_row(run: RowRun) -> None:
+    """Add the node of one row, and prove it; asking again after an error is safe.
+
+    Raises:
+        ObscaleError: It is not verified; the error says why, as the flow scale-out would.
+    """
+    entry = run.entry
+    order = _impatient(entry.order) if entry.standing is Standing.MEMBER else entry.order
+    story = Story(order)
+
+    def hear(happening: Happening) -> None:
+        story.hear(happening)
+        entry.hear(happening.facts)
+
+    with listening(hear):
+        try:
+            await carry(order)
+        except ObscaleError as error:
+            await _keep_report(story, error)
+            raise
+
+
+async def carry(order: Order) -> None:
+    """Judge, submit, follow and verify one order in one go."""
+    async with linked(order) as link:
+        before = await judge_now(link, order)
+        submitted = await begin_once(link, order, before.look())
+        dag = await _followed(link, order, submitted) if submitted.dag_id else None
+        climbed = await climb(link, order, dag, seen_before(before), reached=reached)
+    ladder = climbed.ladder
+    tell("verify", f"verify.ended rung={ladder.rung.name}", ladder=ladder)
+    if not ladder.is_verified:
+        raise VerifyError(
+            f"{order.target} {shortfall(ladder.rung.name, ladder.lines)}",
+            "look at the named proofs; the DAG's success alone proves nothing",
+        )
+
+
+async def _followed(link: Link, order: Order, submitted: Submitted) -> Dag | None:
+    """Follow the DAG; where it fails, do what the order's policy says."""
+    dag_id = str(submitted.dag_id)
+
+    async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
+        for change in changes:
+            tell("poll", change.text, progress=progress_of(dag), dag=dag)
+
+    await learn_members(link.cluster, link.target.address, say)
+    dag = await follow(link.cluster, dag_id, order.patience, saw=saw, say=say)
+    if dag.is_done:
+        return dag
+    failed = error_of(dag, await diagnosed(link, dag.id), order.cluster)
+    if order.on_failure != "hold" and isinstance(failed, DagFailedError | DagRolledBackError):
+        return await carry_through(order, submitted)
+    if failed:
+        raise failed
+    return dag
+
+
+def _impatient(order: Order) -> Order:
+    """Whoever is a member already need not be watched for holding steady."""
+    patience = order.patience.model_copy(update={"steady_seconds": 0})
+    return order.model_copy(update={"patience": patience})
+
+
+async def _keep_report(story: Story, error: ObscaleError) -> None:
+    report = story.report(error)
+    level = logging.WARNING if isinstance(error, PreflightError) else logging.ERROR
+    tell("report", f"report.written outcome={report.outcome}", level=level)
+    await note_page(
+        artifact_key("report", report.cluster, report.target),
+        render_markdown(report),
+        f"{report.target} into {report.zone} of {report.cluster}: {report.outcome}",
+    )
