@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
 from cryptography import x509
@@ -219,14 +220,14 @@ async def test_a_ca_file_written_anew_is_read_again(pki, tmp_path):
     """A program that runs for weeks trusts what stands in the file now, not what once did."""
     context = server_context(pki)
     ca_file = tmp_path / "ca.pem"
-    ca_file.write_bytes(Path(pki["client"]).read_bytes())
+    copyfile(pki["client"], ca_file)
     tls = Tls(ca_file=str(ca_file))
 
     async with listening(answer_info, scheme="https", context=context) as address:
         async with AgentClient(address, tls=tls) as client:
             with pytest.raises(AgentProtocolError, match="certificate is not trusted"):
                 await client.read_info()
-        ca_file.write_bytes(Path(pki["ca"]).read_bytes())
+        copyfile(pki["ca"], ca_file)
         async with AgentClient(address, tls=tls) as client:
             assert (await client.read_info()).identity == "SINGLE"
 
