@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from benchmarks.ours import SAMPLE, ZONE
 from benchmarks.world import Place
 from flows.scale_out import scale_out
+from obscale.form import ObConfigs
 from obscale.rules.asked import AgentInfoSpec, ClusterSpec, SecretName
 from obscale.settings import Patience
 
@@ -52,7 +53,7 @@ def runner(steady_seconds: float) -> Callable[[Place], Awaitable[float]]:
             ),
             agentInfo=AgentInfoSpec(ip=place.spare_ip, port=place.spare_port),
             zone=ZONE,
-            obConfigs=SAMPLE,
+            obConfigs=ObConfigs.model_validate(SAMPLE),
             patience=patience,
         )
         known_at = time.time()

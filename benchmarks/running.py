@@ -1,7 +1,8 @@
 """Part c: what does a whole run take beside its DAG, on a warm Prefect server?"""
 
 import statistics
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 from benchmarks.contender import Job, Kind, Outcome, compete
 from benchmarks.figures import Row, short, spread
@@ -37,50 +38,80 @@ async def measure(scale: Scale) -> list[Row]:
         run, sdk, empty = compete(jobs, environment)
         tally = stage.tally()
     asked = [sum(tally.requests[place.cluster] for place in own) for own in (mine, theirs)]
-    return _rows(
-        over_its_dag(run, tally),
-        over_its_dag(sdk, tally),
-        [ending.known_at - ending.called_at for ending in empty.endings],
-        [count / scale.runs for count in asked],
-        scale,
-    )
-
-
-def over_its_dag(outcome: Outcome, tally: Tally) -> list[float]:
-    """Give the seconds of each run before its POST arrived and after its DAG ended."""
     return [
-        e.known_at - e.called_at - (tally.ended_at[e.cluster] - tally.posted_at[e.cluster])
-        for e in outcome.endings
+        *_rows(
+            Beside.of(run, tally),
+            Beside.of(sdk, tally),
+            [ending.known_at - ending.called_at for ending in empty.endings],
+            scale,
+        ),
+        Row(
+            part="d",
+            measure="requests of a whole run; the SDK neither checks nor verifies",
+            ours=short(asked[0] / scale.runs),
+            theirs=short(asked[1] / scale.runs),
+            ratio=asked[0] / asked[1],
+        ),
     ]
 
 
-def _rows(
-    run: list[float], sdk: list[float], empty: list[float], requests: list[float], scale: Scale
-) -> list[Row]:
-    middle, theirs, floor = (statistics.median(values) for values in (run, sdk, empty))
+@dataclass(frozen=True)
+class Beside:
+    """Seconds of each run beside its DAG: before its POST arrived, and after its DAG ended."""
+
+    before: list[float]
+    after: list[float]
+
+    @classmethod
+    def of(cls, outcome: Outcome, tally: Tally) -> Self:
+        """Join what a contender says with what the world counted."""
+        ends = outcome.endings
+        return cls(
+            before=[tally.posted_at[e.cluster] - e.called_at for e in ends],
+            after=[e.known_at - tally.ended_at[e.cluster] for e in ends],
+        )
+
+    @property
+    def both(self) -> list[float]:
+        """The two together, run by run."""
+        return [sum(pair) for pair in zip(self.before, self.after, strict=True)]
+
+
+def _rows(run: Beside, sdk: Beside, empty: list[float], scale: Scale) -> list[Row]:
     return [
         Row(
             part="c",
             measure=f"whole run minus its DAG, s; steady_seconds {scale.steady_seconds:g}",
-            ours=spread(run),
-            theirs=spread(sdk),
+            ours=spread(run.both),
+            theirs=spread(sdk.both),
             ideal="0",
-            ratio=middle / theirs,
+            ratio=_over(run.both, sdk.both),
             at_most=SDK_SHARE,
         ),
         Row(
             part="c",
             measure="the same ÷ an empty Prefect flow of four tasks",
-            ours=spread(run),
+            ours=spread(run.both),
             ideal=f"{spread(empty)} (the empty flow)",
-            ratio=middle / floor,
+            ratio=_over(run.both, empty),
             at_most=EMPTY_TIMES,
         ),
         Row(
-            part="d",
-            measure="requests of a whole run; the SDK neither checks nor verifies",
-            ours=short(requests[0]),
-            theirs=short(requests[1]),
-            ratio=requests[0] / requests[1],
+            part="c",
+            measure="of it: before the POST arrives, s",
+            ours=spread(run.before),
+            theirs=spread(sdk.before),
+            ratio=_over(run.before, sdk.before),
+        ),
+        Row(
+            part="c",
+            measure="of it: after the DAG has ended, s",
+            ours=spread(run.after),
+            theirs=spread(sdk.after),
+            ratio=_over(run.after, sdk.after),
         ),
     ]
+
+
+def _over(ours: list[float], others: list[float]) -> float:
+    return statistics.median(ours) / statistics.median(others)
