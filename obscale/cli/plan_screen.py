@@ -32,6 +32,10 @@ HEAD: Final = "bold"
 MOST_OBSERVERS_NAMED: Final = 2
 """Of one zone, before the rest is only counted."""
 INDENT: Final = 2
+MOST_TARGETS_NAMED: Final = 3
+MOST_NODES_NAMED: Final = 12
+"""Of one request; --json lists all."""
+_STAGES: Final = ("stage", "POST", "the last stage")
 _PLACES: Final = {
     "SILENT": "otherwise nothing reports it",
     "RUNTIME": "otherwise it shows under load",
@@ -96,7 +100,7 @@ def _show_asking(console: Console, rows: Sequence[RowPlan]) -> None:
     console.print(Text(f"Asked of {first.agent}: {first.endpoint}", style=HEAD))
     counts = Counter((v.key, v.value, v.origin) for row in rows for v in row.asking.sent)
     shared = {key for key, count in counts.items() if count == len(rows)}
-    for row in rows:
+    for row in rows[:MOST_NODES_NAMED]:
         origin = " (from the defaults)" if "zone" in row.asking.merged else ""
         words = (
             f"{row.target} → {row.zone}{origin} of {row.cluster}{_STANDING.get(row.standing, '')}"
@@ -104,6 +108,8 @@ def _show_asking(console: Console, rows: Sequence[RowPlan]) -> None:
         _line(console, Text(words))
         if len(rows) > 1:
             _show_values(console, [v for v in row.asking.sent if _id(v) not in shared], INDENT * 2)
+    if more := len(rows[MOST_NODES_NAMED:]):
+        _line(console, Text(f"and {more} more; --json lists them", style=DIM))
     if len(rows) > 1:
         _line(console, Text(f"all {len(rows)} nodes"))
     _show_values(console, [v for v in first.sent if _id(v) in shared], INDENT * 2)
@@ -140,7 +146,7 @@ def _show_values(console: Console, values: Sequence[SentValue], indent: int) -> 
 
 def _show_told(console: Console, told: Sequence[Told], rows: int) -> None:
     telling = [each for each in told if each.finding.answer not in QUIET]
-    quiet = sum(each.finding.answer in QUIET for each in told)
+    quiet = {each.finding.rule for each in told} - {each.finding.rule for each in telling}
     console.print(Text("Findings", style=HEAD))
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
@@ -149,7 +155,7 @@ def _show_told(console: Console, told: Sequence[Told], rows: int) -> None:
         answer = each.finding.answer.value
         table.add_row(Text(f"  {answer}", style=COLOURS[answer]), _told(each, rows))
     console.print(table)
-    words = f"{quiet} rules pass or do not apply; each rule: docs/preflight.md#<rule>"
+    words = f"{len(quiet)} rules pass or do not apply; each rule: docs/preflight.md#<rule>"
     _line(console, Text(words, style=DIM))
 
 
@@ -162,7 +168,7 @@ def _told(each: Told, rows: int) -> Text:
     if finding.needed:
         text.append(f"; needed {finding.needed}", style="not bold")
     if rows > 1 and len(each.targets) < rows:
-        text.append(f" — {', '.join(each.targets)}", style="not bold")
+        text.append(f" — {_listed(each.targets, MOST_TARGETS_NAMED)}", style="not bold")
     if why := finding.overridden_by:
         text.append(f"\noverridden until {why.until}: {why.reason}", style="not bold cyan")
     elif finding.answer is Answer.INFO:
@@ -180,7 +186,15 @@ def otherwise(place: str) -> str:
     for mark, words in _PLACES.items():
         if place.startswith(mark):
             return words + place.removeprefix(mark)
-    return f"otherwise fails at {place}" if place else ""
+    if place.startswith(_STAGES):
+        return f"otherwise fails at {place}"
+    return f"otherwise: {place}" if place else ""
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    """Name the first few, and count the rest."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _show_outlook(console: Console, outlook: Outlook) -> None:
@@ -190,11 +204,10 @@ def _show_outlook(console: Console, outlook: Outlook) -> None:
     names = ("Expected after", "observers", "", "cpu", "unit memory", "data disk")
     table.add_row(*(Text(name, style=HEAD) for name in names))
     for zone in outlook.zones:
-        named = zone.observers[:MOST_OBSERVERS_NAMED]
-        more = len(zone.observers) - len(named)
-        servers = Text(", ".join(named) + (f" and {more} more" if more else ""))
-        for observer in zone.joining:
-            servers.append(f" + {observer}" if servers else f"+ {observer}", style="green")
+        servers = Text(_listed(zone.observers, MOST_OBSERVERS_NAMED))
+        if zone.joining:
+            joining = f"+ {_listed(zone.joining, MOST_OBSERVERS_NAMED)}"
+            servers.append(f" {joining}" if servers else joining, style="green")
         name = f"{zone.zone} (new)" if zone.is_new else zone.zone
         table.add_row(f"  {name}", *_offers(zone.before, zone.after, servers))
     table.add_row("  cluster", *_offers(outlook.before, outlook.after, Text()))

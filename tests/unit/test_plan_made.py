@@ -1,6 +1,7 @@
 """Does a plan say what is asked, what stands after, and what to do next?"""
 
 import io
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from obscale.order import Order
 from obscale.plan import plan_of
 from obscale.rules.asked import ClusterSpec, DefaultsSpec, OverrideSpec
 from obscale.rules.preflight.facts import Unread
+from obscale.rules.preflight.registry import RULES
 
 GIB = 1 << 30
 PROD = ClusterSpec(endpoints=("https://10.0.0.1:2886",), name="obcluster", id=1)
@@ -104,7 +106,7 @@ def test_the_first_line_of_a_blocked_plan_is_the_first_cure(world):
 
     assert not plan.ready
     assert printed(plan, 140).splitlines()[0] == (
-        "BLOCKED (prod)  next: lower memory_limit or its percentage, then plan again"
+        "BLOCKED (prod)  next: lower memory_limit to 56G or less, then plan again"
     )
 
 
@@ -163,6 +165,31 @@ def test_several_nodes_share_what_they_have_in_common(world):
     assert sum(told.finding.rule == "disk-same-mount" for told in merged(plan.rows)) == 1
 
 
+def test_a_request_of_many_nodes_is_told_in_a_screen_or_two(world):
+    """Whom it is about is named for a few and counted for the rest; no rule is told twice."""
+    nodes = [
+        type(world)(ip=f"10.0.1.{n}", zone=f"zone{n % 3 + 1}").change("info", ip=f"10.0.1.{n}")
+        for n in range(30)
+    ]
+    nodes[7].ask(memory_limit="80G")
+    for at, each in enumerate(nodes):
+        each.set(
+            before=[other.node() for other in nodes[:at]],
+            others=[other.node() for other in nodes[at + 1 :]],
+        )
+
+    plan = planned(nodes[0], more=nodes[1:])
+    page = printed(plan, 140)
+
+    assert plan.verdict == "blocked: 1 of 30 nodes"
+    assert len(page.splitlines()) < 70
+    assert "and 18 more; --json lists them" in page
+    assert page.count("batch-stop-on") == 1
+    assert "10.0.0.1:2882 + 10.0.1.0:2882, 10.0.1.3:2882 and 8 more" in page
+    (quiet,) = re.findall(r"(\d+) rules pass", page)
+    assert int(quiet) < len(RULES)
+
+
 def test_what_obshell_does_not_show_is_listed_once(world):
     """With the target's own home and port, ready to be pasted."""
     page = printed(planned(world), 140)
@@ -186,6 +213,8 @@ def test_an_unread_topology_leaves_the_outlook_out_and_says_so(world):
         ("stage 5", "otherwise fails at stage 5"),
         ("SILENT: a new zone is created", "otherwise nothing reports it: a new zone is created"),
         ("RUNTIME", "otherwise it shows under load"),
+        ("uneven units", "otherwise: uneven units"),
+        ("POST or stage 2", "otherwise fails at POST or stage 2"),
         ("", ""),
     ],
 )

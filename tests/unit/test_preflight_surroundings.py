@@ -1,5 +1,6 @@
 """Do the rules about peers, modes, new zones, ports and whole requests answer as they must?"""
 
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -420,6 +421,15 @@ def test_the_refused_node_of_the_request_is_named_with_its_rule(world):
     world.set(others=[other(5, "zone1", rpc_port="80")])
 
     assert world.finding("batch-preflight-all-first").measured == "10.0.0.5:2886: cfg-port-range"
+
+
+def test_a_request_of_many_nodes_costs_each_of_them_little(world):
+    """Its nodes are judged once, with the first; not each of them with each."""
+    world.set(others=[other(5, "zone1", rpc_port="80")])
+    second = deepcopy(world).set(ip="10.0.0.5", zone="zone1", before=[world.node()], others=[])
+
+    assert world.finding("batch-preflight-all-first").answer == "block"
+    assert second.finding("batch-preflight-all-first").measured.startswith("told with 10.0.0.4")
 
 
 def test_peers_are_matched_by_the_hash_of_their_ip(world):

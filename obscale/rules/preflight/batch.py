@@ -114,11 +114,20 @@ def _spreads(order: Sequence[str], counts: Counter[str]) -> Iterator[int]:
     source="the rules of the request alone, for each of its nodes",
 )
 def batch_preflight_all_first(facts: Facts) -> Verdict:
-    """What can be said of a node without asking its agent is said before the first one joins."""
-    others = [node for node in facts.joining() if node != facts.node]
+    """What can be said of a node without asking its agent is said of the first, before it joins."""
+    first, *others = facts.joining() or (facts.node,)
     if not others:
         return _ALONE
-    found = {node.address: ids for node in others if (ids := _refusals(facts, node))}
+    if first.address != facts.node.address:
+        return not_applicable(f"told with {first.address}, which joins first")
+    on_ip: dict[str, list[NodeSpec]] = {}
+    for node in facts.batch:
+        on_ip.setdefault(node.agentInfo.ip, []).append(node)
+    found = {
+        node.address: ids
+        for node in others
+        if (ids := _refusals(facts, node, on_ip[node.agentInfo.ip]))
+    }
     if found:
         return fires(
             "; ".join(f"{address}: {', '.join(ids)}" for address, ids in found.items()),
@@ -128,9 +137,13 @@ def batch_preflight_all_first(facts: Facts) -> Verdict:
     return passes(f"{len(others)} others in order", "every node in order")
 
 
-def _refusals(facts: Facts, node: NodeSpec) -> list[str]:
-    """Ids of the rules that block a node in every profile, by the request alone."""
-    elsewhere = replace(facts, node=node, target=TargetFacts(node.address, facts.target.scheme))
+def _refusals(facts: Facts, node: NodeSpec, on_ip: Sequence[NodeSpec]) -> list[str]:
+    """Ids of the rules that block a node in every profile, by the request alone.
+
+    Only nodes on its own IP can be in its way, so it is judged beside those.
+    """
+    target = TargetFacts(node.address, facts.target.scheme)
+    elsewhere = replace(facts, node=node, batch=tuple(on_ip), target=target)
     return [
         each.id
         for each in _STATIC
@@ -162,7 +175,7 @@ def batch_capacity_final(facts: Facts) -> Verdict:
     # Another node's machine has not been looked at here: only its sizes can be counted.
     offers += [
         (node.zone, memory_asked(facts).for_units)
-        if node == facts.node
+        if node.address == facts.node.address
         else (node.zone, memory_of(node.obConfigs, None).for_units)
         for node in nodes
     ]
@@ -188,14 +201,14 @@ def batch_capacity_final(facts: Facts) -> Verdict:
 def batch_stop_on(facts: Facts) -> Verdict:
     """A node that fails keeps the lock, so the later ones are not begun."""
     nodes = facts.joining()
-    if len(nodes) < 2 or facts.node not in nodes:  # noqa: PLR2004 - a pair
+    addresses = [node.address for node in nodes]
+    if len(nodes) < 2 or facts.node.address not in addresses:  # noqa: PLR2004 - a pair
         return _ALONE
-    place = nodes.index(facts.node)
-    later = [node.address for node in nodes[place + 1 :]]
-    if not later:
+    if facts.node.address == addresses[-1]:
         return passes("the last of the request: nothing waits for it")
+    # The same words for each node, so that a plan says them once.
     return notes(
-        f"number {place + 1} of {len(nodes)}; if it fails, not begun: {', '.join(later)}",
+        f"of {len(nodes)} nodes those behind one that fails are not begun",
         remedy="run the request again afterwards: it does only what is missing",
     )
 

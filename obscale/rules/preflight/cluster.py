@@ -338,10 +338,10 @@ def rebalance_impact(facts: Facts) -> Verdict:
     if "true" in values or "1" in values:
         return fires(
             "enable_rebalance True: units may move at once",
-            "a choice",
+            "",
             "pick a quiet hour, or turn enable_rebalance off first",
         )
-    return notes("enable_rebalance False: the node stays empty", "a choice", "turn it on later")
+    return notes("enable_rebalance False: the node stays empty", remedy="turn it on later")
 
 
 RULES: Final = (

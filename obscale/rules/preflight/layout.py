@@ -306,7 +306,8 @@ def _dangerous(facts: Facts, given: dict[str, str], home: str | None) -> Iterato
 def no_cross_contamination(facts: Facts) -> list[Verdict]:
     """Only nodes on the same IP can meet."""
     mine = facts.node
-    if facts.batch.count(mine) > 1:
+    here = [node for node in facts.batch if node.agentInfo.ip == mine.agentInfo.ip]
+    if here.count(mine) > 1:
         return [
             blocks(
                 f"{mine.address} is asked for twice",
@@ -315,9 +316,7 @@ def no_cross_contamination(facts: Facts) -> list[Verdict]:
                 subject="agentInfo",
             )
         ]
-    neighbours = [
-        node for node in facts.batch if node != mine and node.agentInfo.ip == mine.agentInfo.ip
-    ]
+    neighbours = [node for node in here if node != mine]
     if not neighbours:
         return [not_applicable("no other node of the request on this IP")]
     found = (verdict for other in neighbours for verdict in _clashes(mine, other))

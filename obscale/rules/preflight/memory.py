@@ -210,7 +210,8 @@ def mem_fits_total(facts: Facts) -> Verdict:
     if limit is None:
         return unknown(memory_gap(facts))
     measured, needed = _asked(facts, limit), f"≤ {render_bytes(total)}"
-    remedy = "lower memory_limit or its percentage"
+    mates = " in all" if sharing(facts).starting > 1 else ""
+    remedy = f"lower memory_limit to {int(RECOMMENDED_SHARE * total / GIB)}G or less{mates}"
     if limit > total:
         return blocks_in_prod(measured, needed, remedy)
     if limit > RECOMMENDED_SHARE * total:

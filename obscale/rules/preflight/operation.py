@@ -202,7 +202,7 @@ def standby_note(facts: Facts) -> Verdict:
         return not_applicable("no tenant of users")
     return fires(
         f"tenants {', '.join(users)}; primary or standby is not told",
-        "a choice",
+        "",
         "if one has a standby elsewhere, plan that cluster too",
     )
 
