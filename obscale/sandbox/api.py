@@ -45,6 +45,7 @@ INDEX_PAGE: Final = "<!doctype html><html><head><title>OBShell</title></head><bo
 GARBAGE: Final = "<html>502</html>"
 """What a proxy in between says instead of the agent."""
 SUBMIT: Final = "scale_out"
+TASKS: Final = "/task/"
 OK: Final = 200
 NO_CONTENT_STATUS: Final = 204
 MOVED: Final = 301
@@ -165,7 +166,7 @@ class Api:
         try:
             if self._draw("panic", agent, last_word):
                 return self._panicked(agent), ""
-            if self._draw("task_not_found", agent, last_word):
+            if TASKS in path and self._draw("task_not_found", agent, last_word):
                 return self._refused(agent, task_not_shown(), trace_id), trace_id
             data = self._carry_out(agent, request, path)
         except Refusal as refusal:

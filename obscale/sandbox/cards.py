@@ -57,7 +57,7 @@ class Kind(StrEnum):
     STEP = "step"
     """When a sub task of a scale-out draws it."""
     ANSWER = "answer"
-    """When a request draws it; `phase` and `stage` say during what."""
+    """When a request draws it, from the instant its `phase` or `stage` has come."""
 
 
 ALSO_TAKES: Final[dict[Kind, frozenset[str]]] = {

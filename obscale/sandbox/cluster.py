@@ -113,18 +113,20 @@ class Cluster:
         return None
 
     def maintainer(self, now: float) -> Agent | None:
-        """The agent that schedules cluster DAGs; a dead one is replaced after its lease.
+        """The agent that schedules cluster DAGs; a lost one is replaced after its lease.
+
+        The DAGs lie in the database: an agent that cannot reach it is lost, too.
 
         Returns:
             `None` while nobody schedules.
         """
         holder = self.last_maintainer
-        if holder is not None and not holder.down and holder in self.agents:
+        if holder is not None and _can_schedule(holder) and holder in self.agents:
             self.maintainer_seen_at = now
             return holder
         if holder is not None and now < self.maintainer_seen_at + LEASE_SECONDS:
             return None
-        self.last_maintainer = next((agent for agent in self.agents if not agent.down), None)
+        self.last_maintainer = next(filter(_can_schedule, self.agents), None)
         self.maintainer_seen_at = now
         return self.last_maintainer
 
@@ -147,6 +149,10 @@ class Cluster:
             for tenant in self.tenants()
             if server.zone in tenant.pool.zones and place < tenant.pool.unit_num
         ]
+
+
+def _can_schedule(agent: Agent) -> bool:
+    return not agent.down and not agent.database_down
 
 
 def _tenant(

@@ -184,7 +184,13 @@ def _check_zone(scene: Scene) -> Work:
 def _add_zone(scene: Scene) -> Work:
     scene.log("AddZoneTask execute")
     _let_database_fail(scene)
-    scene.cluster.zones.append(Zone(scene.facts["zone"], NEW_ZONE_REGION, active=False))
+    name = scene.facts["zone"]
+    if scene.cluster.zone(name) is not None:
+        raise scene.failure(
+            "MySQL.Error",
+            f"MySQL error: add zone {name} failed: Error 4017: zone already exist",
+        )
+    scene.cluster.zones.append(Zone(name, NEW_ZONE_REGION, active=False))
     yield from ()
 
 
@@ -234,6 +240,11 @@ def _add_server(scene: Scene) -> Work:
             "MySQL.Error",
             f"MySQL error: add server {_server_text(scene)} failed: Error 4070: "
             "server is not alive",
+        )
+    if cluster.zone(scene.facts["zone"]) is None:
+        raise scene.failure(
+            "MySQL.Error",
+            f"MySQL error: add server {_server_text(scene)} failed: Error 4018: zone not exist",
         )
     if cluster.server_at(target.ip, target.observer.rpc_port) is not None:
         raise scene.failure(

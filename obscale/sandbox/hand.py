@@ -25,12 +25,18 @@ class PlayedFault:
     """The agent it is about, whatever address it moves to."""
     drawn: int = 0
     due: bool = False
-    """A state card whose moment has come, and which acts after its `after_seconds`."""
+    """Its phase or stage has come; a state card acts `after_seconds` later."""
 
     @property
     def left(self) -> bool:
         """Whether it may be drawn again."""
         return self.fault.times == 0 or self.drawn < self.fault.times
+
+    def fits(self, stage: int | None) -> bool:
+        """Whether a sub task at that stage, or any request, may draw it now."""
+        if self.fault.row.kind is Kind.STEP:
+            return self.fault.stage in (None, stage)
+        return self.due or not self.fault.waits
 
 
 class Hand:
@@ -54,11 +60,10 @@ class Hand:
         target = next((a for a in self._world.agents if a.address == fault.target), None)
         played = PlayedFault(fault, target)
         self.played.append(played)
-        if fault.row.kind is Kind.STATE:
-            self._world.sync()
-            if not fault.waits:
-                self._become_due(played)
-            self.notice()
+        self._world.sync()
+        if not fault.waits and fault.row.kind is Kind.STATE:
+            self._become_due(played)
+        self.notice()
 
     def check(self, fault: Fault) -> None:
         """Refuse a card about an agent or a cluster this world does not have.
@@ -101,24 +106,17 @@ class Hand:
                 and played.target in (None, target)
                 and fault.cluster in (None, cluster)
                 and fault.to in (None, to)
-                and self._fits(fault, stage)
+                and played.fits(stage)
             ):
                 played.drawn += 1
                 return fault
         return None
 
     def notice(self) -> None:
-        """Let the state cards act whose phase or stage has come; called whenever time passes."""
+        """See which cards' phase or stage has come; called whenever time passes."""
         for played in self.played:
-            if played.fault.row.kind is not Kind.STATE or played.due or played.drawn:
-                continue
-            if self._is_now(played.fault):
+            if played.fault.waits and not played.due and self._is_now(played.fault):
                 self._become_due(played)
-
-    def _fits(self, fault: Fault, stage: int | None) -> bool:
-        if fault.row.kind is Kind.STEP:
-            return fault.stage in (None, stage)
-        return not fault.waits or self._is_now(fault)
 
     def _is_now(self, fault: Fault) -> bool:
         wanted = fault.phase if fault.stage is None else fault.stage
@@ -132,6 +130,8 @@ class Hand:
 
     def _become_due(self, played: PlayedFault) -> None:
         played.due = True
+        if played.fault.row.kind is not Kind.STATE:
+            return
         if played.fault.after_seconds:
             self._world.engine.after(played.fault.after_seconds, lambda: self._act(played))
         else:

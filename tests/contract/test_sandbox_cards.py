@@ -310,6 +310,21 @@ class TestStates:
         assert (dag["stage"], dag["state"]) == (2, "FAILED")
         assert "Agent password is incorrect" in last_words(dag)
 
+    async def test_no_dag_moves_while_no_database_answers(self, world, ask, run):
+        """DAGs lie in the database: they stand, and go on when it is back."""
+        members = (ENTRY, SECOND, "127.0.1.3:2886")
+        for member in members:
+            world.play(Fault.database_down(member, stage=4))
+            world.play(Fault.database_up(member, stage=4, after_seconds=100))
+        await ask.scale_out()
+        world.advance(90)
+        dag = world.clusters[0].dags[0]
+        stood = dag.stage
+        world.advance(60)
+
+        assert stood == 4
+        assert (dag.state, dag.operator) == ("SUCCEED", "RUN")
+
     async def test_a_local_task_locks_the_target(self, ask, run):
         """Stage 2 is refused by the target's own lock."""
         dag = await run(Fault.local_task(TARGET, 500, phase="submit"))
