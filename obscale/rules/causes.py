@@ -31,6 +31,9 @@ STAGES_FOR_NEW_ZONE: Final = 11
 _CALLS_THE_TARGET: Final = frozenset(
     {CREATE_LOCAL, WAIT_READY, WAIT_DEPLOY, WAIT_START, CHECK_FINISHED}
 )
+_NOT_FREE: Final = frozenset(
+    {Identity.SCALING_IN, Identity.CLUSTER_AGENT, Identity.MASTER, Identity.FOLLOWER}
+)
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,16 @@ CAUSES: Final[tuple[Cause, ...]] = (
         Remedy.ROLLBACK,
         "roll back the cluster's DAG to its end first, then the target's own DAG",
         _SCALE_OUT,
+    ),
+    Cause(
+        "target-not-single",
+        "the target belongs to another cluster, or did: it is not SINGLE",
+        lambda case: case.failed_node == CREATE_LOCAL and case.identity in _NOT_FREE,
+        Remedy.HAND_OVER,
+        "roll back the cluster's DAG, which leaves the target as it is, and take another agent; or "
+        "scale the target in where it belongs, wipe <home>/.meta, start obshell, and plan again",
+        _SCALE_OUT,
+        lambda _case: "the target takes no scale-out while it is not SINGLE: RETRY fails",
     ),
     Cause(
         "target-locked",

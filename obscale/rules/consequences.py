@@ -136,7 +136,11 @@ DEAD_ENDS: Final[tuple[DeadEnd, ...]] = (
     DeadEnd(
         "rollback-late-joiner",
         Remedy.ROLLBACK,
-        lambda case: case.phase is Phase.JOINED or case.identity is Identity.CLUSTER_AGENT,
+        # Not called yet at stage 2, so there it is a member of another cluster.
+        lambda case: (
+            case.phase is Phase.JOINED
+            or (case.identity is Identity.CLUSTER_AGENT and case.failed_node != CREATE_LOCAL)
+        ),
         "the target has joined meanwhile and cannot be rolled back: its server and its row would "
         "go, and it would go on believing to be a member",
         _COORDINATE,
@@ -203,7 +207,11 @@ def dead_end_of(case: Case, remedy: Remedy) -> DeadEnd | None:
 
 def is_orphaned(case: Case) -> bool:
     """Whether the target works for a DAG whose second node does not know it."""
-    return case.own is not None or REFUSES_THIS_DAG.search(case.failure.last_log) is not None
+    if case.own is not None:
+        return True
+    # A member of another cluster, or a former one, refuses in the same words.
+    may_be = case.identity in {None, Identity.SCALING_OUT}
+    return may_be and REFUSES_THIS_DAG.search(case.failure.last_log) is not None
 
 
 def weigh_retry(case: Case) -> Choice:

@@ -230,6 +230,15 @@ TABLE = [
         B,
     ),
     ("orphaned-local-dag", case(undone(), local(2)), {B, H}, B),
+    *(
+        (
+            "target-not-single",
+            case(main(2, REFUSED + PATIENT, known=False), identity=one),
+            {B, H},
+            H,
+        )
+        for one in ("SCALING IN", "CLUSTER AGENT")
+    ),
     ("orphan-still-starting", case(undone(checked=False), local(5, "RUNNING")), {H}, H),
     ("target-stuck", case(undone(checked=False), local(6)), {H}, H),
     ("target-stuck", case(undone(checked=False), local(6, "RUNNING", "ROLLBACK")), {H}, H),
