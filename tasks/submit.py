@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from obscale.errors import (
     AgentError,
+    DatabaseDownError,
     ForeignDagError,
     IdentityMismatchError,
     OutcomeUnknownError,
@@ -154,14 +155,15 @@ async def _judge_again(link: Link, order: Order, earlier: Earlier) -> Earlier:
 
 
 async def _post(link: Link, order: Order, baseline: int, rounds: int) -> Submitted | None:
-    """Post once. None asks the caller to look again, because the cluster changed in between."""
+    """Post once. None asks the caller to look again: the cluster, or its agent, has changed."""
     password = link.target_password.get_secret_value() if link.target_password else None
     tell("submit", f"submit.posting baseline={baseline} agent={link.cluster.current.address}")
     try:
         dag = await link.cluster.current.submit_scale_out(request_body(order.node, password))
     except OutcomeUnknownError as lost:
         return await _find_lost(link, order, baseline, lost)
-    except (UnderMaintenanceError, IdentityMismatchError) as refused:
+    except (UnderMaintenanceError, IdentityMismatchError, DatabaseDownError) as refused:
+        # Refused, so nothing was created; the look also finds an agent whose database is there.
         if rounds >= MOST_ROUNDS:
             raise
         tell("submit", f"submit.refused code={refused.code!r} next='look again'")
