@@ -70,6 +70,8 @@ def compete(jobs: Sequence[Job], environment: dict[str, str] | None = None) -> I
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
+                    # Ctrl-C is the parent's to hear: it ends what it started.
+                    start_new_session=True,
                     env=os.environ | (environment or {}),
                 )
             )

@@ -38,6 +38,7 @@ def prefect_server() -> Iterator[dict[str, str]]:
             env=os.environ | settings,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         ) as server:
             try:
                 _wait_healthy(f"{api}/health", server)

@@ -94,7 +94,7 @@ def played(config: WorldConfig, speed: float) -> Iterator[Stage]:
     """Serve a world in another process until the block ends; `speed` 1 is real pace."""
     command = [sys.executable, "-m", "benchmarks.world", str(speed)]
     with subprocess.Popen(  # noqa: S603 - this interpreter and this file
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
             ready = json.loads(_ask(process, config.model_dump_json()))
