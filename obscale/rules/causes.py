@@ -5,7 +5,6 @@ A table, the first match counts. What a remedy does and destroys follows from wh
 ob/agent/executor/ob/*.go and ob/agent/errors/*, 4.5.0.0; older ones lack only the code.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -25,14 +24,10 @@ from obscale.rules.case import (
     Phase,
 )
 from obscale.rules.consequences import Remedy, is_not_empty, is_orphaned
+from obscale.rules.signs import NOT_FREE, SILENCE, at, says, was_half_undone, zone_differs
 
-STAGES_FOR_NEW_ZONE: Final = 11
-"""`max_stage` of a scale-out that makes its zone. Source: ob/agent/executor/ob/scale_out.go."""
 _CALLS_THE_TARGET: Final = frozenset(
     {CREATE_LOCAL, WAIT_READY, WAIT_DEPLOY, WAIT_START, CHECK_FINISHED}
-)
-_NOT_FREE: Final = frozenset(
-    {Identity.SCALING_IN, Identity.CLUSTER_AGENT, Identity.MASTER, Identity.FOLLOWER}
 )
 
 
@@ -59,38 +54,7 @@ class Cause:
     futile: Callable[[Case], str] = lambda _case: ""
 
 
-def _says(pattern: str, *, at: str = "") -> Callable[[Case], bool]:
-    """Match the failed node's last log line, and its title where one is given."""
-    compiled = re.compile(pattern)
-
-    def matches(case: Case) -> bool:
-        node = case.failed_node
-        return node != "" and at in {"", node} and bool(compiled.search(case.failure.last_log))
-
-    return matches
-
-
-def _at(title: str) -> Callable[[Case], bool]:
-    return lambda case: case.failed_node == title
-
-
-def _zone_differs(case: Case) -> str:
-    """Why repeating the check of the zone is in vain; empty where it may pass now."""
-    if case.zones is None or not case.zone:
-        return ""
-    was = case.dag.max_stage < STAGES_FOR_NEW_ZONE
-    is_now = case.zone in {zone.name for zone in case.zones}
-    if was == is_now:
-        return ""
-    there = "exists now, and did not" if is_now else "does not exist now, and did"
-    return f"zone {case.zone} {there} when the DAG was made: RETRY fails as long as that is so"
-
-
 _SCALE_OUT: Final = "ob/agent/executor/ob/scale_out.go, 4.5.0.0"
-_SILENCE: Final = (
-    r"connection refused|i/o timeout|no route to host|connection reset|EOF|RequestFailed"
-    r"|get remote dag failed|nil pointer dereference|wait scaling out ready timeout"
-)
 _CLEAN_BY_HAND: Final = (
     "on the target's host: stop obshell, kill the observer, remove its data directories and "
     "<home>/.meta, start obshell; then plan again"
@@ -169,11 +133,20 @@ CAUSES: Final[tuple[Cause, ...]] = (
         "roll back again, it goes on where it stopped",
         "ob/agent/service/task/dag.go, 4.5.0.0",
     ),
+    Cause(
+        "retried-half-undone",
+        "a rollback had stopped half-way, and the DAG was retried: what is undone is skipped",
+        was_half_undone,
+        Remedy.ROLLBACK,
+        "roll back to the end, see that the target is SINGLE, then plan again",
+        "ob/agent/service/task/dag.go, 4.5.0.0",
+        lambda _case: "undone nodes count as done, and the target's part is undone: RETRY fails",
+    ),
     # --- the target cannot be called, or was called in vain ---
     Cause(
         "invalid-ports",
         "the ports of the request cannot be used",
-        _says(r"InvalidPort|fill port failed"),
+        says(r"InvalidPort|fill port failed"),
         Remedy.ROLLBACK,
         "roll back, correct mysql_port and rpc_port, apply again",
         "ob/agent/executor/ob/config.go, 4.5.0.0",
@@ -182,7 +155,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "wrong-agent-password",
         "the password of the target agent was wrong or missing",
-        _says(
+        says(
             r"Agent password is incorrect|IncorrectAgentPassword|Should use agent_password"
             r"|WithAgentPassword",
             at=CREATE_LOCAL,
@@ -203,7 +176,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "target-not-single",
         "the target belongs to another cluster, or did: it is not SINGLE",
-        lambda case: case.failed_node == CREATE_LOCAL and case.identity in _NOT_FREE,
+        lambda case: case.failed_node == CREATE_LOCAL and case.identity in NOT_FREE,
         Remedy.HAND_OVER,
         "roll back the cluster's DAG, which leaves the target as it is, and take another agent; or "
         "scale the target in where it belongs, wipe <home>/.meta, start obshell, and plan again",
@@ -213,7 +186,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "target-locked",
         "another DAG of the target's own holds its lock",
-        _says(r"is under maintenance", at=CREATE_LOCAL),
+        says(r"is under maintenance", at=CREATE_LOCAL),
         Remedy.HAND_OVER,
         "let that DAG end, or roll it back on the target; then retry",
         "ob/agent/service/task/status_maintainer.go, 4.5.0.0",
@@ -241,7 +214,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "executor-lost",
         "a stage ran into its time limit of an hour: the agent that executed it was lost",
-        _says(r"sub task timeout|task \d+ timeout"),
+        says(r"sub task timeout|task \d+ timeout"),
         Remedy.RETRY,
         "see what became of that agent; RETRY gives the stage to the agent in charge now",
         "ob/agent/engine/scheduler, ob/agent/engine/executor/executor.go, 4.5.0.0",
@@ -262,7 +235,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
         lambda case: (
             case.failed_node == WAIT_START
             and case.phase in {Phase.COMING, Phase.STARTING, Phase.PAST_START}
-            and not _says(_SILENCE)(case)
+            and not says(SILENCE)(case)
         ),
         Remedy.RETRY,
         "wait, and retry while the target's own DAG is at 'Start observer' or past it",
@@ -271,7 +244,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "observer-died",
         "the observer died at its start",
-        _says(r"Process\.NotExist|[Oo]bserver process does not exist", at=WAIT_START),
+        says(r"Process\.NotExist|[Oo]bserver process does not exist", at=WAIT_START),
         Remedy.HAND_OVER,
         "read <home>/log/observer.log on the target (memory, ports, disk, libraries) before a "
         "rollback deletes it; mend the cause and retry, or roll back",
@@ -280,7 +253,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "observer-unhealthy",
         "the observer did not become healthy within 600 s",
-        _says(r"ExecuteTimeout|health check timeout", at=WAIT_START),
+        says(r"ExecuteTimeout|health check timeout", at=WAIT_START),
         Remedy.HAND_OVER,
         "read <home>/log/observer.log on the target before a rollback deletes it; then retry "
         "(600 s more) or roll back",
@@ -290,7 +263,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
         "target-unreachable",
         "the target did not answer",
         lambda case: (
-            case.failed_node in _CALLS_THE_TARGET and (_says(_SILENCE)(case) or not case.answers)
+            case.failed_node in _CALLS_THE_TARGET and (says(SILENCE)(case) or not case.answers)
         ),
         Remedy.RETRY,
         "bring the target's host, obshell and network back; then retry",
@@ -299,7 +272,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "target-not-ready",
         "the target could not take its first step",
-        _at(WAIT_READY),
+        at(WAIT_READY),
         Remedy.RETRY,
         "read the log of the target's own DAG; then retry",
         _SCALE_OUT,
@@ -307,7 +280,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "directories-failed",
         "the target could not make the observer's directories",
-        _at(WAIT_DEPLOY),
+        at(WAIT_DEPLOY),
         Remedy.HAND_OVER,
         "mend what the log names, e.g. the owner of the parent directory, on the target's host; "
         "then retry",
@@ -326,11 +299,11 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "zone-changed",
         "the zone was made or removed by somebody else meanwhile",
-        lambda case: _at(CHECK_ZONE)(case) and _says(r"zone has been changed")(case),
+        lambda case: at(CHECK_ZONE)(case) and says(r"zone has been changed")(case),
         Remedy.ROLLBACK,
         "put the zone back as it was and retry; or roll back and plan again",
         _SCALE_OUT,
-        _zone_differs,
+        zone_differs,
     ),
     Cause(
         "server-listed",
@@ -344,7 +317,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "add-server-timeout",
         "the database did not answer ADD SERVER in time, and the server is not listed",
-        _says(r"4012|[Tt]imeout", at=ADD_SERVER),
+        says(r"4012|[Tt]imeout", at=ADD_SERVER),
         Remedy.RETRY,
         "see the state of the root service; then retry",
         _SCALE_OUT,
@@ -352,7 +325,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "add-server-refused",
         "the database refused to add the server",
-        _at(ADD_SERVER),
+        at(ADD_SERVER),
         Remedy.HAND_OVER,
         "mend what the database names (clock difference, server not empty, licence), then retry",
         _SCALE_OUT,
@@ -360,7 +333,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "leftover-agent-row",
         "the cluster still lists this agent from an earlier time",
-        _says(r"1062|Duplicate entry", at=ADD_AGENT),
+        says(r"1062|Duplicate entry", at=ADD_AGENT),
         Remedy.RETRY,
         "retry: it deletes the row first",
         _SCALE_OUT,
@@ -368,7 +341,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "database-refused",
         "the database refused a statement",
-        _says(r"MySQL\.Error|MySQL error|Error \d{4}"),
+        says(r"MySQL\.Error|MySQL error|Error \d{4}"),
         Remedy.RETRY,
         "mend what the database names, then retry",
         _SCALE_OUT,
@@ -376,7 +349,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "not-yet-member",
         "the target had not become a cluster agent within the 30 s the last stage waits",
-        _at(CHECK_FINISHED),
+        at(CHECK_FINISHED),
         Remedy.RETRY,
         "retry: the last stage looks for another 30 s",
         _SCALE_OUT,

@@ -230,6 +230,16 @@ TABLE = [
         B,
     ),
     ("orphaned-local-dag", case(undone(), local(2)), {B, H}, B),
+    (
+        "retried-half-undone",
+        case(
+            main(5, "ERROR: [OB.Cluster.ScaleOutRetryCoordinateDagFailed]: sync coordinate dag"),
+            local(1, "SUCCEED", "ROLLBACK"),
+            identity="SINGLE",
+        ),
+        {B, H},
+        B,
+    ),
     *(
         (
             "target-not-single",
