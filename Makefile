@@ -7,7 +7,7 @@ CODE := obscale flows tasks deployments
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test bench e2e check fmt docs lock clean
+.PHONY: help setup demo sandbox test chaos bench e2e check fmt docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: $(VENV)/.dev  ## how fast, beside the official SDK (ARGS="a b" for some p
 
 e2e: $(VENV)/.e2e  ## server on PostgreSQL, two workers, Chromium (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+chaos: $(VENV)/.dev  ## every fault in every phase, and seeded kills (ARGS="--matrix", ARGS="--kills 200 --seed 7")
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

@@ -294,6 +294,8 @@ class _Listeners:
             transport = self._transports.get((scope["server"][:2], scope["client"][:2]))
             if transport is not None:
                 transport.abort()
+                # The server hears of it in a callback; else it would answer 500 by itself.
+                await asyncio.sleep(0)
 
         return breaking
 

@@ -1,0 +1,56 @@
+"""Which nights has the flow been through: the matrix of faults, the seeded kills, or both?
+
+python -m tests.chaos                       both
+python -m tests.chaos --matrix [WORDS]      only the matrix; only rows that hold these words
+python -m tests.chaos --kills 200 --seed 7  only the kills
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from importlib import import_module
+
+KILLS = 200
+BATCHED = {
+    "SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": 200,
+    "SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": 100,
+    "SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": 1,
+    "SERVICES_EVENT_PERSISTER_BATCH_SIZE": 500,
+    "SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": 100,
+    "SERVICES_TRIGGERS_READ_BATCH_SIZE": 100,
+}
+"""One SQLite file serves all cells: without these the server spends its time on its own events."""
+
+
+def main() -> int:
+    """Run what was asked for; 0 green, 1 red."""
+    asked = _arguments()
+    green = True
+    if asked.matrix is not None or asked.kills is None:
+        green = _matrix(asked.matrix or []) and green
+    if asked.kills is not None or asked.matrix is None:
+        kills = import_module("tests.chaos.kills")
+        green = asyncio.run(kills.main(asked.kills or KILLS, asked.seed)) == 0 and green
+    return 0 if green else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--matrix", nargs="*", metavar="WORDS", help="only the matrix of faults")
+    parser.add_argument("--kills", type=int, metavar="N", help="only the kills, that many")
+    parser.add_argument("--seed", type=int, default=1, help="of the kills; one seed, one night")
+    return parser.parse_args()
+
+
+def _matrix(words: list[str]) -> bool:
+    # Read when Prefect is imported, so before it is.
+    os.environ.update({f"PREFECT_SERVER_{name}": str(value) for name, value in BATCHED.items()})
+    os.environ["PREFECT_CLIENT_MAX_RETRIES"] = "20"
+    os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
+    return bool(import_module("tests.chaos.matrix_table").run(words))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

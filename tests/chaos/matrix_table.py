@@ -1,0 +1,93 @@
+"""How is the matrix shown: a line for each red cell as it comes, the table at the end?"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import typer
+from prefect.testing.utilities import prefect_test_harness
+
+from tests.chaos.matrix import COLUMNS, Outcome, Row, cells_of, play_all
+from tests.chaos.matrix_rows import ROWS
+
+SHORT = {
+    "healed": "ok",
+    "blocked": "B",
+    "unreachable": "U",
+    "refused": "R",
+    "identity": "I",
+    "database-down": "D",
+    "not-authorized": "A",
+    "foreign-dag": "L",
+    "under-maintenance": "M",
+    "outcome-unknown": "?",
+    "protocol": "P",
+    "dag-failed": "F",
+    "dag-rolled-back": "RB",
+    "dag-stalled": "S",
+    "verify": "V",
+}
+"""How endings stand in the table; the legend spells out those that occur."""
+
+
+def run(words: Sequence[str]) -> bool:
+    """Play the rows whose names hold one of these words, all without words; True when green."""
+    rows = [row for row in ROWS if not words or any(word in row.name for word in words)]
+    cells = cells_of(rows)
+    typer.echo(f"{len(rows)} kinds of trouble in {len(cells)} cells")
+    began = time.monotonic()
+    with prefect_test_harness(server_startup_timeout=180):
+        outcomes = asyncio.run(play_all(cells, _say))
+    for line in table(rows, outcomes):
+        typer.echo(line)
+    red = [outcome for outcome in outcomes if outcome.wrong]
+    counts = Counter(outcome.ending.partition(":")[0] for outcome in outcomes)
+    typer.echo(f"\n{', '.join(f'{kind} {count}' for kind, count in counts.most_common())}")
+    typer.echo(
+        f"unnamed errors {counts_of(outcomes, 'UNNAMED')}, hangs {counts_of(outcomes, 'hang')}, "
+        f"tracebacks {sum('traceback' in line for o in outcomes for line in o.wrong)}, "
+        f"red cells {len(red)} of {len(outcomes)}; {time.monotonic() - began:.0f} s"
+    )
+    for outcome in red:
+        _say(outcome)
+    return not red
+
+
+def table(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> list[str]:
+    """The matrix in Markdown, with a legend, and why cells are empty."""
+    by_cell = {(o.cell.row.name, o.cell.column): o for o in outcomes}
+    width = max(len(row.name) for row in rows)
+    lines = [
+        f"| {'trouble':{width}} | {' | '.join(COLUMNS)} |",
+        f"| {'-' * width} | {' | '.join('-' * len(column) for column in COLUMNS)} |",
+    ]
+    for row in rows:
+        shown = [
+            _short(by_cell[row.name, column]) if (row.name, column) in by_cell else "-"
+            for column in COLUMNS
+        ]
+        padded = [text.ljust(len(column)) for text, column in zip(shown, COLUMNS, strict=True)]
+        lines.append(f"| {row.name:{width}} | {' | '.join(padded)} |")
+    endings = sorted({outcome.ending.partition(":")[0] for outcome in outcomes})
+    lines += ["", "; ".join(f"{SHORT.get(kind, kind)} = {kind}" for kind in endings) + "; ! = red"]
+    lines += [f"- {row.name}: {row.idle}" for row in rows if row.idle]
+    return lines
+
+
+def counts_of(outcomes: Sequence[Outcome], kind: str) -> int:
+    """How many cells ended so."""
+    return sum(outcome.ending.startswith(kind) for outcome in outcomes)
+
+
+def _short(outcome: Outcome) -> str:
+    kind = outcome.ending.partition(":")[0]
+    return SHORT.get(kind, kind) + ("!" if outcome.wrong else "")
+
+
+def _say(outcome: Outcome) -> None:
+    if outcome.wrong:
+        typer.echo(
+            f"RED {outcome.cell.row.name} / {outcome.cell.column}: {outcome.ending}: "
+            f"{'; '.join(outcome.wrong)}: {outcome.detail}"
+        )
