@@ -16,6 +16,7 @@ from obscale.rules.asked import (
 from obscale.rules.recovery import OnFailure
 from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec import checked, checked_overrides
+from tasks.endings import name_the_ending, tag_run
 from tasks.preflight import preflight
 from tasks.recover import carry_through
 from tasks.story import reported
@@ -32,7 +33,13 @@ def run_name() -> str:
     return f"scale-out {ip} to {asked.get('zone')} of {name or 'a cluster'}"
 
 
-@flow(name="scale-out", flow_run_name=run_name, retries=0, persist_result=False)
+@flow(
+    name="scale-out",
+    flow_run_name=run_name,
+    retries=0,
+    persist_result=False,
+    on_failure=[name_the_ending],
+)
 async def scale_out(
     cluster: NamedCluster,
     agentInfo: AgentInfoSpec,
@@ -82,6 +89,7 @@ async def scale_out(
         patience=patience,
         on_failure=on_failure,
     )
+    await tag_run(order)
     async with reported(order) as story:
         before = await preflight(order)
         submitted = await submit(order, before.look())

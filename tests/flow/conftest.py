@@ -52,6 +52,11 @@ class Stage:
 
     async def scale_out(self, *, zone: str = "zone2", **changes: Any) -> ScaleOutReport:
         """Run the flow with the documented sample request, changed where a test says so."""
+        with listening(self.happenings.append):
+            return await scale_out(**self.asked(zone=zone, **changes))
+
+    def asked(self, **changes: Any) -> dict[str, Any]:
+        """Give the flow's parameters for the documented sample request."""
         cluster, spare = self.ready["clusters"][0], self.ready["spares"][0]
         asked: dict[str, Any] = {
             "cluster": ClusterSpec(
@@ -61,12 +66,11 @@ class Stage:
                 id=cluster["id"],
             ),
             "agentInfo": AgentInfoSpec(ip=spare["ip"], port=spare["port"]),
-            "zone": zone,
+            "zone": "zone2",
             "obConfigs": SAMPLE,
             "patience": QUICK,
         }
-        with listening(self.happenings.append):
-            return await scale_out(**(asked | changes))
+        return asked | changes
 
     async def dag_created(self) -> None:
         """Wait until the cluster has a scale-out DAG."""

@@ -1,0 +1,96 @@
+"""By which name does a run's end stand in Prefect, and by which tags is the run found?
+
+Prefect calls every run that raised an error Failed. The error itself says more: whether preflight
+blocked it, a person rejected it, or a DAG is held for a decision. A flow must go on raising, since
+Prefect does not raise a Failed state that is returned; so the name is set afterwards, by a hook.
+"""
+
+from typing import Any, Final
+
+import httpx
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectException
+
+from obscale.errors import ObscaleError
+from obscale.order import Order
+from tasks.notes import run_logger
+
+OUT_OF_REACH: Final = "OutOfReach"
+REFUSED: Final = "Refused"
+STATE_NAMES: Final = {
+    "spec": "BadRequest",
+    "blocked": "Blocked",
+    "plan-changed": "Blocked",
+    "dag-failed": "Held",
+    "dag-rolled-back": "RolledBack",
+    "dag-stalled": "Stalled",
+    "foreign-dag": "LockHeld",
+    "verify": "NotVerified",
+    "outcome-unknown": "OutcomeUnknown",
+    "unreachable": OUT_OF_REACH,
+    "protocol": OUT_OF_REACH,
+    "not-supported": OUT_OF_REACH,
+    "database-down": OUT_OF_REACH,
+    "untrusted-key": "Untrusted",
+    "refused": REFUSED,
+    "not-authorized": REFUSED,
+    "stale-key": REFUSED,
+    "under-maintenance": REFUSED,
+    "identity": REFUSED,
+    "version": REFUSED,
+    "already-member": REFUSED,
+    "agent-trouble": REFUSED,
+    "dag-not-found": REFUSED,
+}
+"""What a state is called, by the `kind` of the error; every other kind stays Failed."""
+
+
+def state_name(ending: object) -> str | None:
+    """Name the state a run ends in; None leaves Prefect's own name, for errors nobody foresaw."""
+    return STATE_NAMES.get(ending.kind) if isinstance(ending, ObscaleError) else None
+
+
+async def name_the_ending(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Call a failed run's state by what happened; type, message and data stay. For `on_failure`.
+
+    Prefect calls it by keywords, so its parameters must have these names.
+    """
+    del flow
+    name = state_name(await state.aresult(raise_on_failure=False))
+    if name is None:
+        return
+    named = state.model_copy(update={"name": name})
+    try:
+        async with get_client() as client:
+            # Forced: from one final state to another there is no ordinary way.
+            await client.set_flow_run_state(flow_run.id, named, force=True)
+    except (PrefectException, httpx.HTTPError) as error:
+        run_logger().warning("state.not_named name=%s reason=%r", name, str(error))
+        return
+    # The same object the engine hands to whoever called the flow in this process.
+    flow_run.state, flow_run.state_name = named, name
+
+
+def tags_of(order: Order) -> frozenset[str]:
+    """Give the tags a run is found by, e.g. `cluster:prod-east`."""
+    return frozenset(
+        (f"cluster:{order.cluster_name}", f"zone:{order.node.zone}", f"target:{order.target}")
+    )
+
+
+async def tag_run(order: Order) -> None:
+    """Add the order's tags to the current run; those it has stay."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return
+    try:
+        async with get_client() as client:
+            # Read again: somebody may have tagged the run since it was started.
+            has = set((await client.read_flow_run(context.flow_run.id)).tags)
+            if not tags_of(order) <= has:
+                await client.update_flow_run(context.flow_run.id, tags=has | tags_of(order))
+    except (PrefectException, httpx.HTTPError) as error:
+        run_logger().warning("run.not_tagged reason=%r", str(error))
