@@ -17,6 +17,7 @@ LAYERS = (
             "obscale.order",
             "obscale.link",
             "obscale.survey",
+            "obscale.knocking",
             "obscale.sight",
             "obscale.climb",
         ),
