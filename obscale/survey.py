@@ -7,11 +7,10 @@ depends on other members than the one that is asked has `PEER_SECONDS` of its ow
 
 import asyncio
 import time
-from collections.abc import Awaitable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from functools import partial
 from typing import Final, TypeVar
 
 from obscale.agent.address import AgentAddress
@@ -29,7 +28,14 @@ from obscale.agent.models import (
     Server,
     Zone,
 )
-from obscale.errors import AgentError, AgentRefusedError, NotAuthorizedError, NotSupportedError
+from obscale.errors import (
+    AgentError,
+    AgentRefusedError,
+    AgentUnreachableError,
+    NotAuthorizedError,
+    NotSupportedError,
+)
+from obscale.knocking import ports_seen
 from obscale.link import Link
 from obscale.order import Order
 from obscale.rules.preflight.facts import (
@@ -39,10 +45,8 @@ from obscale.rules.preflight.facts import (
     ClusterFacts,
     Earlier,
     Facts,
-    PortState,
     TargetFacts,
     Unread,
-    asked_port,
 )
 
 T = TypeVar("T")
@@ -54,10 +58,10 @@ CLOCK_READINGS: Final = 5
 PEER_SECONDS: Final = 5.0
 """What one silent member may cost: all are asked at the same time, each for so long at most."""
 
+TARGET_SECONDS: Final = 9.0
+"""For the joining agent to say who it is: three times the three seconds an open port needs."""
 LOOKS_APART: Final = timedelta(seconds=10)
 """Between two looks at a machine, for what changed on it to say something."""
-PROBE_SECONDS: Final = 3.0
-"""Who neither accepts nor refuses a connection for so long is behind a firewall."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ async def survey_joining(
         knocking: As for `survey`.
     """
     target, ports = await asyncio.gather(
-        survey_target(link.target), _ports(order, knocking=knocking)
+        survey_target(link.target), ports_seen(order, knocking=knocking)
     )
     return replace(target, ports=ports, host_before=_machine_of(earlier))
 
@@ -150,7 +154,10 @@ async def survey_cluster(
         AgentError: No entry agent could be asked.
     """
     # The first signed read settles who answers with these credentials; all else may fail.
-    info, ob_info = await cluster.ask(_introduce)
+    silent: dict[AgentAddress, Unread] = {}
+    # Where there is nobody else to ask, the only agent gets all the time a read may take.
+    seconds = peer_seconds if len(cluster.clients) > 1 else None
+    info, ob_info = await cluster.ask(partial(_introduce, seconds=seconds, silent=silent))
     entry = cluster.current
     async with asyncio.TaskGroup() as reads:
         status = reads.create_task(_fact(entry.read_status()))
@@ -167,7 +174,7 @@ async def survey_cluster(
         )
         unfinished = reads.create_task(_fact(entry.read_unfinished_cluster_dags()))
         last = reads.create_task(_fact(entry.read_last_cluster_dag()))
-        times = reads.create_task(_times(cluster, ob_info, target, peer_seconds))
+        times = reads.create_task(_times(cluster, ob_info, target, peer_seconds, silent))
     known = details.result()
     return ClusterFacts(
         entry=str(entry.address),
@@ -195,18 +202,35 @@ async def survey_cluster(
     )
 
 
-async def _introduce(agent: AgentClient) -> tuple[AgentInfo, ObInfo]:
-    # In this order: signing needs /info anyway, and the client remembers it.
-    return await agent.read_info(), await agent.read_ob_info()
+async def _introduce(
+    agent: AgentClient, *, seconds: float | None, silent: dict[AgentAddress, Unread]
+) -> tuple[AgentInfo, ObInfo]:
+    """Read who an entry agent is, and its cluster; one that stays silent is noted.
+
+    Raises:
+        AgentUnreachableError: No word of who it is within the time.
+        AgentError: Anything else.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            # In this order: signing needs /info anyway, and the client remembers it.
+            info = await agent.read_info()
+    except TimeoutError:
+        silent[agent.address] = Unread(f"no answer within {seconds:g} s")
+        said = silent[agent.address].reason
+        raise AgentUnreachableError(said, str(agent.address), "read info") from None
+    return info, await agent.read_ob_info()
 
 
 async def survey_target(target: AgentClient) -> TargetFacts:
     """Read what the joining agent knows; never raises an AgentError."""
     address = target.address
     try:
-        info = await target.read_info()
-    except AgentError as error:
-        gap = Unread(str(error), covered_by=AGENT_REACHABLE)
+        async with asyncio.timeout(TARGET_SECONDS):
+            info = await target.read_info()
+    except (AgentError, TimeoutError) as error:
+        said = str(error) or f"{address}: no answer within {TARGET_SECONDS:g} s"
+        gap = Unread(said, covered_by=AGENT_REACHABLE)
         return TargetFacts(
             address=str(address),
             scheme=address.scheme,
@@ -271,7 +295,11 @@ def _server(row: ListedServer) -> Server:
 
 
 async def _times(
-    cluster: ClusterClient, ob_info: ObInfo, target: AgentClient, peer_seconds: float
+    cluster: ClusterClient,
+    ob_info: ObInfo,
+    target: AgentClient,
+    peer_seconds: float,
+    silent: Mapping[AgentAddress, Unread],
 ) -> dict[str, AgentTime | Unread]:
     members = [
         AgentAddress(row.ip, row.port, cluster.current.address.scheme)
@@ -279,10 +307,13 @@ async def _times(
         if row.identity is Identity.CLUSTER_AGENT
     ]
     asked = [m for m in members if m != target.address][:MOST_CLOCKS]
+    # Who has just kept us waiting does not do so twice.
+    heard = [member for member in asked if member not in silent]
     told = await asyncio.gather(
-        *(_fact(_within(peer_seconds, _read_time(cluster.add(member)))) for member in asked)
+        *(_fact(_within(peer_seconds, _read_time(cluster.add(member)))) for member in heard)
     )
-    return dict(zip(map(str, asked), told, strict=True))
+    times = dict(zip(heard, told, strict=True))
+    return {str(member): times.get(member) or silent[member] for member in asked}
 
 
 async def _read_time(agent: AgentClient) -> AgentTime:
@@ -302,41 +333,6 @@ async def _ask_time(agent: AgentClient) -> tuple[ClockReading, datetime]:
 
 def _clock(told: AgentTime | Unread) -> ClockReading | Unread:
     return told if isinstance(told, Unread) else told.clock
-
-
-async def _ports(order: Order, *, knocking: bool) -> dict[int, PortState]:
-    """Try the ports of the new observer; not on loopback, where simulated agents only pretend."""
-    ip = order.node.agentInfo.ip
-    try:
-        if not knocking or ip_address(ip).is_loopback:
-            return {}
-    except ValueError:  # no IP at all is the business of `ip-literal`
-        return {}
-    asked = {asked_port(order.node, name) for name in ("rpc_port", "mysql_port")}
-    ports = sorted(port for port in asked if port)
-    states = await asyncio.gather(*(knock(ip, port) for port in ports))
-    return dict(zip(ports, states, strict=True))
-
-
-async def knock(ip: str, port: int, seconds: float = PROBE_SECONDS) -> PortState:
-    """Open a connection to a port and close it again; nothing is sent on it.
-
-    Args:
-        ip: Literal IP.
-        port: TCP port.
-        seconds: Longest wait.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            _, writer = await asyncio.open_connection(ip, port)
-    except ConnectionRefusedError:
-        return PortState.FREE
-    except (OSError, OverflowError):  # a time limit is an OSError; a port may be out of range
-        return PortState.SILENT
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-    return PortState.TAKEN
 
 
 async def _unfinished(

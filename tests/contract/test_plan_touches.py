@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ import pytest
 import yaml
 
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
-from obscale.survey import PEER_SECONDS
+from obscale.survey import PEER_SECONDS, TARGET_SECONDS
 
 CONFIGS = {
     "mysql_port": "2881",
@@ -148,8 +149,10 @@ async def test_a_plan_for_thirty_servers_asks_each_endpoint_once_of_an_agent(sta
         lambda here: Fault.agent_down(here.members[1]),
         lambda here: Fault.black_hole(here.members[1]),
         lambda here: Fault.delay_answer(60.0, target=here.members[1], times=0),
+        lambda here: Fault.agent_down(here.members[0]),
+        lambda here: Fault.black_hole(here.members[0]),
     ],
-    ids=["down", "silent", "slow"],
+    ids=["down", "silent", "slow", "entry down", "entry silent"],
 )
 async def test_one_member_in_trouble_costs_a_plan_seconds(stay, trouble):
     """It is asked beside all others and given up after five seconds; the plan names it."""
@@ -164,4 +167,19 @@ async def test_one_member_in_trouble_costs_a_plan_seconds(stay, trouble):
     assert took - healthy < PEER_SECONDS + LOADED_MACHINE_SECONDS
     assert PEER_SECONDS <= 5
     rules = {f["rule"]: f["measured"] for f in told["rows"][0]["findings"]}
-    assert here.members[1] in rules["port-open-probe"]
+    assert set(here.members[:2]) & set(re.findall(r"[0-9.:]+", rules["port-open-probe"]))
+
+
+async def test_a_target_that_stays_silent_is_a_finding_within_seconds(stay):
+    """It is told as what blocks, not waited for."""
+    here = await stay(thirty_servers())
+    _, _, _, healthy = await here.plan()
+    here.world.play(Fault.black_hole(f"{here.spare['ip']}:{here.spare['port']}"))
+
+    code, out, _, took = await here.plan("--json")
+
+    first = json.loads(out)["rows"][0]["findings"][0]
+    assert code == 1
+    assert (first["rule"], first["answer"]) == ("agent-reachable", "block")
+    assert "no answer within 9 s" in first["measured"]
+    assert took - healthy < TARGET_SECONDS + LOADED_MACHINE_SECONDS

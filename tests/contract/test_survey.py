@@ -12,6 +12,7 @@ import pytest
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import HostInfo
 from obscale.errors import AgentProtocolError, AgentUnreachableError, NotAuthorizedError
+from obscale.knocking import knock
 from obscale.link import EnvironmentVault, connected
 from obscale.order import Order
 from obscale.plan import survey_all
@@ -20,7 +21,7 @@ from obscale.rules.preflight.facts import Earlier, Facts, PortState, Unread
 from obscale.rules.preflight.registry import judge
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.sandbox.config import AgentConfig, DiskConfig, HostConfig
-from obscale.survey import PEER_SECONDS, knock, survey
+from obscale.survey import PEER_SECONDS, survey
 
 SAMPLE = {
     "mysql_port": "2881",
