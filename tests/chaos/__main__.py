@@ -47,7 +47,8 @@ def _arguments() -> argparse.Namespace:
 def _matrix(words: list[str]) -> bool:
     # Read when Prefect is imported, so before it is.
     os.environ.update({f"PREFECT_SERVER_{name}": str(value) for name, value in BATCHED.items()})
-    os.environ["PREFECT_CLIENT_MAX_RETRIES"] = "20"
+    os.environ["PREFECT_CLIENT_MAX_RETRIES"] = "6"
+    os.environ["PREFECT_SERVER_DATABASE_TIMEOUT"] = "60"
     os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
     return bool(import_module("tests.chaos.matrix_table").run(words))
 

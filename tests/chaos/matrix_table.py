@@ -30,6 +30,9 @@ SHORT = {
 }
 """How endings stand in the table; the legend spells out those that occur."""
 
+EVERY = 50
+"""Cells between two lines that say how far it is."""
+
 
 def run(words: Sequence[str]) -> bool:
     """Play the rows whose names hold one of these words, all without words; True when green."""
@@ -37,8 +40,17 @@ def run(words: Sequence[str]) -> bool:
     cells = cells_of(rows)
     typer.echo(f"{len(rows)} kinds of trouble in {len(cells)} cells")
     began = time.monotonic()
+    done = 0
+
+    def say(outcome: Outcome) -> None:
+        nonlocal done
+        done += 1
+        _say(outcome)
+        if done % EVERY == 0:
+            typer.echo(f"{done} of {len(cells)} cells after {time.monotonic() - began:.0f} s")
+
     with prefect_test_harness(server_startup_timeout=180):
-        outcomes = asyncio.run(play_all(cells, _say))
+        outcomes = asyncio.run(play_all(cells, say))
     for line in table(rows, outcomes):
         typer.echo(line)
     red = [outcome for outcome in outcomes if outcome.wrong]
