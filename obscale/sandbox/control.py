@@ -109,7 +109,7 @@ class _LoopbackOnly:
             await self._app(scope, receive, send)
             return
         refusal = _refusal(
-            FORBIDDEN, "Host", f"'{host}' is not loopback", f"ask http://{LOOPBACK}:PORT itself"
+            FORBIDDEN, "Host", f"'{host}' is not loopback", f"http://{LOOPBACK}:PORT"
         )
         await refusal(scope, receive, send)
 
