@@ -10,6 +10,7 @@ from obscale.agent.models import Dag, Zone
 from obscale.rules.aftermath import ProofLine
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.preflight.finding import Finding
+from obscale.rules.remains import Remains, next_step, words_of
 
 SCHEMA_VERSION = 1
 """Raised when a field of the JSON report changes its meaning or goes away."""
@@ -62,7 +63,7 @@ class ScaleOutReport(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     schema_version: int = SCHEMA_VERSION
-    outcome: Literal["verified", "blocked", "failed"]
+    outcome: Literal["verified", "blocked", "failed", "cancelled"]
     cluster: str
     target: str
     zone: str
@@ -83,6 +84,10 @@ class ScaleOutReport(BaseModel):
     timeline: tuple[Moment, ...] = ()
     error_kind: str = ""
     error: str = ""
+    command_name: str = "SPEC"
+    """How a command names the cluster: a stored connection's name, or the request's file."""
+    remains: Remains | None = None
+    """What stands in the cluster; only where the run ended before its DAG was seen off."""
 
 
 def stage_rows(dag: Dag | None) -> tuple[StageRow, ...]:
@@ -126,6 +131,7 @@ def render_markdown(report: ScaleOutReport) -> str:
     parts = [
         f"# {report.target} into {report.zone} of {report.cluster}: {report.outcome}",
         f"**{report.error}**" if report.error else f"Verified up to **{report.rung}**.",
+        _remains(report),
         "## Asked",
         _table(("key", "value"), sorted(report.obConfigs.items())),
         f"## Findings: {report.verdict or 'not judged'}",
@@ -180,6 +186,16 @@ def render_diagnosis(diagnosis: Diagnosis) -> str:
 def _literal(text: str) -> str:
     """Keep what an agent said, say an HTML page, from being read as a tag."""
     return text.replace("<", "&lt;")
+
+
+def _remains(report: ScaleOutReport) -> str:
+    if report.remains is None:
+        return ""
+    left = report.remains
+    parts = [f"## What stands where\n\n{_literal(words_of(left))}."]
+    if step := next_step(left, report.command_name):
+        parts.append(f"Next: {_literal(step)}.")
+    return "\n\n".join(parts)
 
 
 def _findings(findings: Sequence[Finding]) -> str:

@@ -28,7 +28,6 @@ from prefect.exceptions import MissingContextError, PrefectException
 from prefect.logging import get_run_logger
 
 from obscale.errors import ObscaleError
-from obscale.rules.progress import Progress
 
 R = TypeVar("R")
 
@@ -126,23 +125,19 @@ class ProgressNote:
         self._id: UUID | None = None
         self._shown: tuple[float, str] | None = None
 
-    async def show(self, progress: Progress, words: str) -> None:
-        """Move the bar to `progress.percent` and say `words` below it."""
-        wanted = (progress.percent, words)
+    async def show(self, percent: float, words: str) -> None:
+        """Move the bar to `percent` and say `words` below it."""
+        wanted = (percent, words)
         if wanted == self._shown:
             return
         self._shown = wanted
         if self._id is None:
             self._id = await _kept(
-                acreate_progress_artifact(
-                    progress=progress.percent, key=self._key, description=words
-                )
+                acreate_progress_artifact(progress=percent, key=self._key, description=words)
             )
         else:
             await _kept(
-                aupdate_progress_artifact(
-                    artifact_id=self._id, progress=progress.percent, description=words
-                )
+                aupdate_progress_artifact(artifact_id=self._id, progress=percent, description=words)
             )
 
 

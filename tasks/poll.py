@@ -21,6 +21,8 @@ from tasks.submit import Submitted
 
 TIME_LIMIT_SECONDS: Final = 90_000
 """Above the longest deadline a request may set, 86400 s; the loop itself keeps the deadline."""
+ALL_DONE: Final = 100.0
+"""Percent."""
 
 
 @task(
@@ -46,6 +48,8 @@ async def poll(order: Order, submitted: Submitted) -> Dag | None:
     """
     if submitted.dag_id is None:
         tell("poll", "poll.skipped why='already a member'")
+        # An earlier run, killed half-way, may have left its bar where the DAG was then.
+        await progress_note(order).show(ALL_DONE, "the node is a member already")
         return None
     async with linked(order) as link:
         await learn_members(link.cluster, link.target.address, say)
@@ -56,6 +60,11 @@ async def poll(order: Order, submitted: Submitted) -> Dag | None:
     return dag
 
 
+def progress_note(order: Order) -> ProgressNote:
+    """Give the bar of an order; the newest one of an order is the one that is shown."""
+    return ProgressNote(artifact_key("progress", order.cluster_name, order.target))
+
+
 async def watch_dag(link: Link, order: Order, dag_id: str) -> Dag:
     """Follow a DAG until it moves no more by itself; tell each change, move the bar.
 
@@ -63,13 +72,13 @@ async def watch_dag(link: Link, order: Order, dag_id: str) -> Dag:
         DagStalledError: Deadline, stall or silence limit reached.
         AgentRefusedError: The agents refuse to show the DAG, e.g. a changed root password.
     """
-    note = ProgressNote(artifact_key("progress", order.cluster_name, order.target))
+    note = progress_note(order)
 
     async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
         progress = progress_of(dag)
         for change in changes:
             tell("poll", change.text, progress=progress, dag=dag)
-        await note.show(progress, progress.text)
+        await note.show(progress.percent, progress.text)
 
     return await follow(link.cluster, dag_id, order.patience, saw=saw, say=say)
 

@@ -1,12 +1,24 @@
 """How does a run end in one report, however it ends?"""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
+
+import httpx
+from prefect.exceptions import PrefectException
 
 from obscale.agent.models import Dag, Zone
-from obscale.errors import ObscaleError, PreflightError
+from obscale.errors import (
+    DagFailedError,
+    DagRolledBackError,
+    ObscaleError,
+    PreflightError,
+    SpecError,
+    VerifyError,
+)
+from obscale.last_look import LONGEST_SECONDS, look_at_remains
 from obscale.order import Order
 from obscale.report import (
     Moment,
@@ -18,7 +30,22 @@ from obscale.report import (
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.ladder import Ladder
 from obscale.rules.preflight.registry import Findings
+from obscale.rules.progress import Progress, progress_of
+from obscale.rules.remains import Remains, remains_of, words_of
+from tasks.attempts import settle_earlier_attempts
+from tasks.connection import linked
 from tasks.notes import Happening, artifact_key, listening, note_page, tell
+from tasks.poll import progress_note
+
+TELLS_ITSELF: Final = (
+    PreflightError,
+    SpecError,
+    DagFailedError,
+    DagRolledBackError,
+    VerifyError,
+)
+"""Errors that say what stands where; after every other end the cluster is looked at once more."""
+Outcome = Literal["verified", "blocked", "failed", "cancelled"]
 
 
 class Story:
@@ -28,6 +55,7 @@ class Story:
         self._order = order
         self._timeline: list[Moment] = []
         self._findings: Findings | None = None
+        self._was_sent = False
         self._dag_id: str | None = None
         self._how = ""
         self._dag: Dag | None = None
@@ -42,6 +70,9 @@ class Story:
             Moment(at=datetime.now(UTC), step=happening.step, text=happening.text)
         )
         facts = happening.facts
+        self._was_sent = (
+            self._was_sent or "dag_id" in facts or happening.text.startswith("submit.posting")
+        )
         self._findings = facts.get("findings", self._findings)
         self._dag_id = facts.get("dag_id", self._dag_id)
         self._how = facts.get("how", self._how)
@@ -51,14 +82,44 @@ class Story:
         self._before = facts.get("before", self._before)
         self._after = facts.get("after", self._after)
 
-    def report(self, error: BaseException | None = None) -> ScaleOutReport:
+    async def look_at_remains(self, error: BaseException) -> Remains | None:
+        """Look what the run leaves behind; None where its error says so itself."""
+        if isinstance(error, TELLS_ITSELF):
+            return None
+        last_seen = remains_of(
+            self._order.target, was_sent=self._was_sent, dag=self._dag, dag_id=self._dag_id
+        )
+        if not self._was_sent:
+            return last_seen
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS), linked(self._order) as link:
+                return await look_at_remains(link, self._order.node, self._dag_id, self._dag)
+        except TimeoutError:
+            unread = f"no answer within {LONGEST_SECONDS:g} s"
+        except (ObscaleError, PrefectException, httpx.HTTPError) as failed:
+            # A connection is stored in Prefect, which may be what has gone away.
+            unread = str(failed)
+        return last_seen.model_copy(update={"unread": unread})
+
+    @property
+    def progress(self) -> Progress | None:
+        """Where the DAG was seen last."""
+        return progress_of(self._dag) if self._dag else None
+
+    def report(
+        self, error: BaseException | None = None, remains: Remains | None = None
+    ) -> ScaleOutReport:
         """Give the report as things stand; an error makes it a failed one."""
         node = self._order.node
         # Nothing but the proofs count: a run that merely ended is no success.
         proved = self._ladder is not None and self._ladder.is_verified
-        outcome: Literal["verified", "blocked", "failed"] = "verified" if proved else "failed"
+        outcome: Outcome = "verified" if proved else "failed"
+        kind, told = "", ""
         if error:
             outcome = "blocked" if isinstance(error, PreflightError) else "failed"
+            kind, told = _kind_and_words(error)
+            if kind == CANCELLED:
+                outcome = "cancelled"
         return ScaleOutReport(
             outcome=outcome,
             cluster=self._order.cluster_name,
@@ -77,22 +138,56 @@ class Story:
             before=server_rows(self._before),
             after=server_rows(self._after),
             timeline=tuple(self._timeline),
-            error_kind=error.kind if isinstance(error, ObscaleError) else "",
-            error=str(error) if error else "",
+            error_kind=kind,
+            error=told,
+            command_name=self._order.cluster if isinstance(self._order.cluster, str) else "SPEC",
+            remains=remains,
         )
+
+
+CANCELLED: Final = "cancelled"
+TIMED_OUT: Final = "timed-out"
+CRASHED: Final = "crashed"
+
+
+def _kind_and_words(error: BaseException) -> tuple[str, str]:
+    """Name an end for machines and say it for people; also those that are no error of ours."""
+    match error:
+        case ObscaleError():
+            return error.kind, str(error)
+        case asyncio.CancelledError() | KeyboardInterrupt() | SystemExit():
+            return CANCELLED, "the run was cancelled from outside; nobody told the cluster"
+        case TimeoutError():
+            return TIMED_OUT, f"a time limit of the run was reached: {error or 'no more is known'}"
+        case _:
+            return CRASHED, f"the run broke: {type(error).__name__}: {error}"
 
 
 @asynccontextmanager
 async def reported(order: Order) -> AsyncIterator[Story]:
-    """Write the report artifact at the end of this block, also when it fails or is cancelled."""
+    """Write the report artifact at the end of this block, also when it fails or is cancelled.
+
+    Where the run ends before its DAG, the report says what stands where; the look takes seconds.
+    """
     story = Story(order)
     with listening(story.hear):
+        await settle_earlier_attempts()
         try:
             yield story
         except BaseException as error:
-            await _show(story.report(error))
+            remains = await story.look_at_remains(error)
+            if remains and remains.was_sent:
+                tell("report", f"report.remains {words_of(remains)}")
+                await _leave_progress(order, story.progress, words_of(remains))
+            await _show(story.report(error, remains))
             raise
         await _show(story.report())
+
+
+async def _leave_progress(order: Order, seen: Progress | None, words: str) -> None:
+    """Leave no bar that seems to move."""
+    if seen:
+        await progress_note(order).show(seen.percent, f"not followed any more: {words}")
 
 
 async def _show(report: ScaleOutReport) -> None:

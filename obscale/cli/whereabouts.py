@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from obscale.agent.models import Dag
+from obscale.report import ScaleOutReport
+from obscale.rules.remains import Remains, next_step, remains_of, words_of
 
 
 class Whereabouts:
@@ -20,9 +22,10 @@ class Whereabouts:
     def begin(self, target: str) -> None:
         """The run of the next target begins."""
         self._target = target
-        self._is_posting = False
+        self._was_sent = False
         self._dag_id: str | None = None
         self._dag: Dag | None = None
+        self._remains: Remains | None = None
 
     def hear(self, text: str, facts: Mapping[str, Any]) -> None:
         """Take one happening of the run.
@@ -31,23 +34,20 @@ class Whereabouts:
             text: As `tasks.notes.tell` got it.
             facts: As `tasks.notes.tell` got them.
         """
-        self._is_posting = self._is_posting or text.startswith("submit.posting")
+        self._was_sent = self._was_sent or text.startswith("submit.posting") or "dag_id" in facts
         self._dag_id = facts.get("dag_id", self._dag_id)
         self._dag = facts.get("dag", self._dag)
+        report = facts.get("report")
+        if isinstance(report, ScaleOutReport):
+            self._remains = report.remains
 
     def words(self) -> tuple[str, str]:
         """Say what stands now, and the next step; the step is empty where there is nothing to do.
 
+        By the last look of the run itself, if it came to that; else by what it saw on its way.
         Refusals count as a POST whose answer is not known: looking again is never wrong.
         """
-        again = f"obscale apply {self._source}"
-        if self._dag is not None and self._dag.is_terminal:
-            return f"DAG {self._dag.id} has ended {self._dag.state}, not verified yet", again
-        if self._dag_id is not None:
-            return f"DAG {self._dag_id} goes on by itself", f"{again} takes it up again"
-        if self._is_posting:
-            return (
-                f"whether the scale-out of {self._target} was begun is not known",
-                f"{again} looks, and takes it up",
-            )
-        return "nothing was sent", ""
+        left = self._remains or remains_of(
+            self._target, was_sent=self._was_sent, dag=self._dag, dag_id=self._dag_id
+        )
+        return words_of(left), next_step(left, self._source, f"obscale apply {self._source}")

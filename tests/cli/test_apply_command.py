@@ -14,6 +14,7 @@ from obscale.sandbox import Fault
 
 STAGE_5 = "Wait remote start finish"
 LONGEST_SECONDS = 300
+TARGET = r"127\.0\.\d+\.\d+:\d+"
 
 
 def leaks(canaries: tuple[str, ...], *places: str | Path) -> list[str]:
@@ -211,10 +212,12 @@ def test_ended_by_hand_it_says_what_goes_on(
     os.killpg(run.pid, number)
     out, err = run.communicate(timeout=LONGEST_SECONDS)
 
-    again = f"obscale apply {request} takes it up again"
+    follows = f"obscale watch {request} "
+    again = f"obscale apply {request} takes it up"
     assert run.returncode == code
     assert re.search(
-        rf"^obscale: {word}; DAG \d+ goes on by itself. Next: {re.escape(again)}$",
+        rf"^obscale: {word}; DAG (\d+) is at stage .* goes on by itself; {TARGET} is '[A-Z ]+'\. "
+        rf"Next: {re.escape(follows)}\1 follows it; {re.escape(again)} and proves the node$",
         err,
         re.MULTILINE,
     ), err
