@@ -17,6 +17,7 @@ from obscale.rules.recovery import OnFailure
 from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec import checked, checked_overrides
 from tasks.endings import name_the_ending, tag_run
+from tasks.events import announced
 from tasks.preflight import preflight
 from tasks.recover import carry_through
 from tasks.story import reported
@@ -90,9 +91,10 @@ async def scale_out(
         on_failure=on_failure,
     )
     await tag_run(order)
-    async with reported(order) as story:
-        before = await preflight(order)
-        submitted = await submit(order, before.look())
-        dag = await carry_through(order, submitted)
-        await verify(order, dag, before)
+    with announced(order):
+        async with reported(order) as story:
+            before = await preflight(order)
+            submitted = await submit(order, before.look())
+            dag = await carry_through(order, submitted)
+            await verify(order, dag, before)
     return story.report()

@@ -87,7 +87,12 @@ async def decide(order: Order, dag_id: str, history: list[Attempt]) -> Attempt |
 async def ask(order: Order, diagnosis: Diagnosis, offered: tuple[Remedy, ...]) -> Remedy:
     """Pause the run and let a person choose; no answer in time hands over."""
     form = decision_form(offered).with_initial_data(description=render_diagnosis(diagnosis))
-    tell("recover", f"recover.asking choices={'|'.join(offered)}")
+    tell(
+        "recover",
+        f"recover.asking choices={'|'.join(offered)}",
+        waits_for="recovery",
+        choices=offered,
+    )
     try:
         answer: Any = await apause_flow_run(
             wait_for_input=form,
