@@ -152,7 +152,7 @@ class Cluster:
 
 
 def _can_schedule(agent: Agent) -> bool:
-    return not agent.down and not agent.database_down
+    return not agent.down and agent.has_database
 
 
 def _tenant(

@@ -15,6 +15,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefect.exceptions import PrefectHTTPStatusError
+
 from flows.scale_out import scale_out
 from obscale.agent.models import joined_address
 from obscale.errors import ObscaleError
@@ -31,6 +33,8 @@ SPEED = 60.0
 WALL_SECONDS = 420.0
 """No cell may take longer; the slowest wait for a client's own time limits."""
 SIDE_BY_SIDE = 18
+STARTS = 3
+"""A run that the Prefect server did not take is begun again; its world was not touched."""
 PASSWORD = "OBSCALE_CHAOS_ROOT"
 SCALE_OUT = "Cluster scale out"
 SAMPLE = {
@@ -125,6 +129,8 @@ class Outcome:
     seconds: float
     wrong: list[str] = field(default_factory=list)
     detail: str = ""
+    began: bool = True
+    """Whether there was a run at all: a busy Prefect server may refuse to make one."""
 
 
 def cells_of(rows: Sequence[Row]) -> list[Cell]:
@@ -139,7 +145,10 @@ async def play_all(cells: Sequence[Cell], say: Callable[[Outcome], None]) -> lis
 
     async def one(cell: Cell) -> None:
         async with room:
-            outcome = await play(cell)
+            for _ in range(STARTS):
+                outcome = await play(cell)
+                if outcome.began:
+                    break
         outcomes.append(outcome)
         say(outcome)
 
@@ -178,6 +187,7 @@ async def play(cell: Cell) -> Outcome:
     report = reports[-1] if reports else None
     outcome = Outcome(cell, ending_of(ended, report), time.monotonic() - began)
     outcome.detail = str(ended)[:400]
+    outcome.began = report is not None or not isinstance(ended, PrefectHTTPStatusError)
     outcome.wrong = _wrong(outcome, world, report, heard)
     return outcome
 

@@ -177,6 +177,8 @@ CLUSTERS = (
             "*": "dag-stalled",
             "preflight": "blocked",
             "submit": "database-down",
+            # The target has joined meanwhile, with a database that answers.
+            "9": "verify|dag-stalled",
             "verify": "dag-stalled|verify",
             "retry": "dag-stalled",
             "undo": "dag-stalled:add-server-timeout",
