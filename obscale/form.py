@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from obscale.rules.asked import ClusterSpec
+from obscale.rules.asked import ClusterSpec, in_order
 
 NamedCluster = Annotated[
     Annotated[str, Field(title="Stored connection", min_length=1, examples=["prod-east"])]
@@ -19,7 +19,9 @@ class ObConfigs(BaseModel):
 
     # Factories, because a default that stands in the schema is sent by the form as if filled in.
 
-    model_config = ConfigDict(frozen=True, extra="allow", title="Start options")
+    model_config = ConfigDict(
+        frozen=True, extra="allow", title="Start options", json_schema_extra=in_order
+    )
     __pydantic_extra__: dict[str, str]
 
     mysql_port: str = Field(

@@ -4,6 +4,8 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from obscale.rules.asked import in_order
+
 POLL_LONGEST_SECONDS: Final = 5.0
 """obshell's slow nodes wait for the target in rhythms of 3 s, and the nodes behind them take 8 s at
 least: with 5 s the end is never missed. Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0."""
@@ -17,7 +19,7 @@ that the caller left. Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0."""
 class Patience(BaseModel):
     """Time limits of one scale-out. The defaults suit production; a rehearsal may be quicker."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=in_order)
 
     deadline_seconds: Annotated[
         float,

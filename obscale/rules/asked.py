@@ -36,10 +36,18 @@ MOST_REASON_CHARACTERS: Final = 200
 _OF_A_NODE: Final = ("agentInfo", "zone", "obConfigs", "targetAgentPassword")
 
 
+def in_order(schema: dict[str, Any]) -> None:
+    """Number the fields of a form: a server on PostgreSQL gives them back in another order."""
+    for position, field in enumerate(schema.get("properties", {}).values()):
+        field["position"] = position
+
+
 class Asked(BaseModel):
     """Base of what people write: nothing unknown passes, and no error repeats an input."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, json_schema_extra=in_order
+    )
 
 
 class SecretName(Asked):

@@ -28,6 +28,14 @@ def test_the_form_asks_in_the_order_of_the_api_and_explains_each_field():
     assert SCHEMA["required"] == ["cluster", "agentInfo", "zone", "obConfigs"]
 
 
+def test_fields_within_fields_keep_their_order_too():
+    """Each has its position, because a database may hand them back sorted by name."""
+    for name in ("ObConfigs", "Patience", "AgentInfoSpec", "OverrideSpec", "ClusterSpec"):
+        fields = SCHEMA["definitions"][name]["properties"]
+
+        assert [field["position"] for field in fields.values()] == list(range(len(fields)))
+
+
 def test_start_options_are_fields_not_json_and_none_is_filled_in():
     """A default in the schema would be sent as if somebody had written it."""
     options = SCHEMA["definitions"]["ObConfigs"]
