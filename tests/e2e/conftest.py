@@ -177,7 +177,7 @@ def server(postgres, tmp_path_factory) -> Iterator[Server]:
             "PREFECT_API_URL": url,
             "PREFECT_API_AUTH_STRING": AUTH,
             "PREFECT_WORKER_QUERY_SECONDS": "2",
-            "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "logging.StreamHandler",
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "deployments.console.PlainConsole",
             "E2E_ROOT_PASSWORD": ROOT_PASSWORD,
             "NO_COLOR": "1",
         },
@@ -240,9 +240,82 @@ def page(server) -> Iterator[Page]:
     assert program, "no Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_OPTIONS)
-        context = browser.new_context(viewport={"width": 1280, "height": 1000})
+        context = browser.new_context(viewport={"width": 1280, "height": 1500})
         # What the UI's own log-in form stores.
         secret = json.dumps(base64.b64encode(AUTH.encode()).decode())
         context.add_init_script(f"localStorage.setItem('prefect-password', {secret})")
         yield context.new_page()
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def deployed(server) -> Server:
+    """The server with a work pool and everything `deployments/prefect.yaml` offers on it."""
+    server.prefect("work-pool", "create", POOL, "--type", "process")
+    server.prefect("deploy", "--all", "--prefect-file", ROOT / "deployments" / "prefect.yaml")
+    return server
+
+
+@pytest.fixture(scope="session")
+def start_worker(deployed, tmp_path_factory) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Give a function that starts a worker in a folder of its own, as on another machine."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        folder = tmp_path_factory.mktemp(name)
+        with (folder / "worker.log").open("wb") as output:
+            started.append(
+                subprocess.Popen(
+                    [*PREFECT, "worker", "start", "--pool", POOL, "--name", name],
+                    env=deployed.environment | {"PREFECT_HOME": str(folder)},
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
+        return started[-1]
+
+    yield start
+    for worker in started:
+        if worker.poll() is None:
+            worker.terminate()
+    for worker in started:
+        worker.wait(120)
+
+
+@pytest.fixture(scope="session")
+def workers(deployed, start_worker) -> list[subprocess.Popen[bytes]]:
+    """Two workers of the pool, both heard by the server."""
+    both = [start_worker("worker-a"), start_worker("worker-b")]
+
+    def heard() -> bool:
+        seen = deployed.api("POST", f"/work_pools/{POOL}/workers/filter", json={})
+        return len(seen) == len(both)
+
+    wait_until(heard, "both workers")
+    return both
+
+
+@pytest.fixture
+def connect(server) -> Callable[..., None]:
+    """Give a function that stores a cluster's connection with `obscale connect`."""
+
+    def store(name: str, opened: Clusters, cluster: int = 0) -> None:
+        words = [each for e in opened.endpoints(cluster) for each in ("--endpoint", e)]
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "obscale.cli", "connect", name, *words),
+                *("--password-env", "E2E_ROOT_PASSWORD"),
+            ],
+            env=server.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return store

@@ -1,0 +1,182 @@
+"""Do the form, a schedule and an API call each start a run that ends verified, seen in the UI?"""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import expect
+
+LONGEST_SECONDS = 120
+LONGEST = LONGEST_SECONDS * 1000
+"""For Playwright, milliseconds."""
+SAMPLE = {
+    "mysql_port": "2881",
+    "rpc_port": "2882",
+    "memory_limit": "16G",
+    "system_memory": "8G",
+    "log_disk_size": "24G",
+    "datafile_size": "24G",
+}
+QUICK = {"steady_seconds": 2, "poll_seconds": 0.5}
+
+
+@pytest.fixture
+def ended():
+    """Give a function that waits for the end of a run and gives it."""
+
+    def wait(server, run_id: str) -> dict:
+        pause = threading.Event()
+        for _ in range(LONGEST_SECONDS):
+            run = server.api("GET", f"/flow_runs/{run_id}")
+            if run["state"]["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}:
+                return run
+            pause.wait(1)
+        raise AssertionError(f"not ended: {run['state']}")
+
+    return wait
+
+
+def field_below(page, label: str, kind: str = "textarea"):
+    """Find the field a label of the form stands over; Prefect's form does not tie them."""
+    return page.locator(f"//label[starts-with(normalize-space(), '{label}')]/following::{kind}[1]")
+
+
+def deployment(server, name: str) -> dict:
+    return server.api("GET", f"/deployments/name/{name}")
+
+
+def artifacts(server, run_id: str) -> dict[str, dict]:
+    rows = server.api(
+        "POST", "/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [run_id]}}}
+    )
+    return {row["key"]: row for row in rows if row["key"]}
+
+
+@pytest.mark.usefixtures("workers")
+def test_an_operator_fills_in_the_form_and_watches_the_run_to_its_report(
+    deployed, page, pictures, clusters, connect, ended
+):
+    """From an empty form to a verified node, with nothing but the browser."""
+    opened = clusters(speed=4)
+    connect("form-east", opened)
+    spare = opened.ready["spares"][0]
+    ui = deployed.url.removesuffix("/api")
+    offered = deployment(deployed, "scale-out/workers")
+    page.goto(f"{ui}/deployments/deployment/{offered['id']}/run")
+    written = {"cluster": "form-east", "Ip": spare["ip"], "zone": "zone2"} | SAMPLE
+    for label, value in written.items():
+        field_below(page, label).fill(value)
+    field_below(page, "Port", "input").fill(str(spare["port"]))
+    field_below(page, "Steady time (seconds)", "input").fill("2")
+    field_below(page, "cluster").scroll_into_view_if_needed()
+    page.screenshot(path=pictures / "form.png")
+    with page.expect_response(re.compile("create_flow_run")) as created:
+        page.get_by_role("button", name="Submit").click()
+    run_id = created.value.json()["id"]
+
+    page.goto(f"{ui}/runs/flow-run/{run_id}")
+    expect(page.get_by_text("scale-out").first).to_be_visible(timeout=LONGEST)
+    page.get_by_role("listitem").filter(has_text="Artifacts").click()
+    expect(page.get_by_text("progress-form-east", exact=False).first).to_be_visible(timeout=LONGEST)
+    page.screenshot(path=pictures / "running.png")
+    run = ended(deployed, run_id)
+
+    assert run["state"]["type"] == "COMPLETED", run["state"]
+    assert run["name"] == f"scale-out {spare['ip']} to zone2 of form-east"
+    report = next(row for key, row in artifacts(deployed, run_id).items() if "report" in key)
+    page.goto(f"{ui}/artifacts/artifact/{report['id']}")
+    expect(page.get_by_text("CONFORMING").first).to_be_visible(timeout=LONGEST)
+    page.screenshot(path=pictures / "report.png")
+    page.goto(f"{ui}/runs/flow-run/{run_id}")
+    expect(page.get_by_text("submit.posted", exact=False).first).to_be_visible(timeout=LONGEST)
+    page.screenshot(path=pictures / "run.png")
+    assert opened.world.count_dags("Cluster scale out") == 1
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_request_sent_twice_with_one_key_is_one_run(deployed, clusters, connect, tmp_path, ended):
+    """A portal that sends again gets the run it has; the trigger waits for its end."""
+    opened = clusters()
+    connect("portal-east", opened)
+    spare = opened.ready["spares"][0]
+    request = tmp_path / "request.json"
+    request.write_text(
+        json.dumps(
+            {
+                "cluster": "portal-east",
+                "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
+                "zone": "zone3",
+                "obConfigs": SAMPLE,
+                "patience": QUICK,
+            }
+        )
+    )
+
+    def trigger() -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "deployments.trigger", str(request)],
+            env=deployed.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    first, again = trigger(), trigger()
+
+    assert (first[0], again[0]) == (0, 0), first[1] + again[1]
+    assert first[1].splitlines()[0] == again[1].splitlines()[0]
+    assert opened.world.count_dags("Cluster scale out") == 1
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_scheduled_run_starts_by_itself_and_ends_verified(deployed, clusters, connect, ended):
+    """A schedule on the deployment makes the run; a worker carries it out."""
+    opened = clusters()
+    connect("night-east", opened)
+    spare = opened.ready["spares"][0]
+    offered = deployment(deployed, "scale-out/workers")
+    begin = datetime.now(UTC) + timedelta(seconds=5)
+    rule = f"DTSTART:{begin:%Y%m%dT%H%M%SZ}\nFREQ=YEARLY;COUNT=1"
+    made = deployed.api(
+        "POST",
+        f"/deployments/{offered['id']}/schedules",
+        json=[
+            {
+                "active": True,
+                "schedule": {"rrule": rule, "timezone": "UTC"},
+                "parameters": {
+                    "cluster": "night-east",
+                    "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
+                    "zone": "zone1",
+                    "obConfigs": SAMPLE,
+                    "patience": QUICK,
+                },
+            }
+        ],
+    )
+
+    def scheduled() -> list[dict]:
+        return deployed.api(
+            "POST",
+            "/flow_runs/filter",
+            json={
+                "flow_runs": {"tags": {"all_": ["auto-scheduled"]}},
+                "deployments": {"id": {"any_": [offered["id"]]}},
+            },
+        )
+
+    pause = threading.Event()
+    for _ in range(LONGEST_SECONDS):
+        if runs := scheduled():
+            break
+        pause.wait(1)
+    assert len(made) == 1
+    assert ended(deployed, runs[0]["id"])["state"]["type"] == "COMPLETED"
+    assert opened.world.count_dags("Cluster scale out") == 1
