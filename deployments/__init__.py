@@ -1,1 +1,1 @@
-"""Ways to start a run, smallest first."""
+"""Ways to start a run, smallest first; README.md says which is for whom."""

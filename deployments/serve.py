@@ -1,21 +1,39 @@
 """`python -m deployments.serve`: one process, no worker, for UI, schedules and API triggers."""
 
+from typing import Any, cast
+
 from obscale.cli.prefect_at_home import settle
 
 settle(quiet=False)
 
-from prefect.types.entrypoint import EntrypointType  # noqa: E402 - after settings
+from prefect import Flow, serve  # noqa: E402 - after settings
+from prefect.deployments.runner import RunnerDeployment  # noqa: E402
+from prefect.types.entrypoint import EntrypointType  # noqa: E402
 
+from flows.plan import plan  # noqa: E402
 from flows.scale_out import scale_out  # noqa: E402
+
+NAME = "obscale"
+TAGS = ["obscale", "oceanbase"]
+
+
+def offered(flow: Flow[..., Any], description: str, *more_tags: str) -> RunnerDeployment:
+    """Give what is offered of a flow."""
+    deployment = flow.to_deployment(
+        name=NAME,
+        description=description,
+        tags=[*TAGS, *more_tags],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    # Prefect's own words say that it may be a coroutine; outside of an event loop it is none.
+    return cast("RunnerDeployment", deployment)
 
 
 def main() -> None:
-    """Serve the deployment `scale-out/obscale` until Ctrl-C. Needs a running Prefect server."""
-    scale_out.serve(
-        name="obscale",
-        description="Add one observer to an OceanBase cluster, and prove that it joined.",
-        tags=["obscale", "oceanbase"],
-        entrypoint_type=EntrypointType.MODULE_PATH,
+    """Serve `scale-out/obscale` and `plan/obscale` until Ctrl-C. Needs a running Prefect server."""
+    serve(
+        offered(scale_out, "Add one observer to an OceanBase cluster, and prove that it joined."),
+        offered(plan, "Say what would go wrong with one scale-out; touch nothing.", "read-only"),
     )
 
 

@@ -1,0 +1,110 @@
+"""`python -m deployments.trigger REQUEST.json`: start a run over Prefect's API, await its end.
+
+An example to copy: it needs httpx and nothing of obscale. Further arguments are FLOW/DEPLOYMENT and
+a ticket. The idempotency key is made of request and ticket, so that the same one sent twice, by a
+portal that retries for instance, is one run; another ticket makes another run.
+
+Exit: 0 completed, 1 ended otherwise, 2 not accepted, 3 no answer.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import httpx
+
+FURTHER: Final = ("scale-out/workers", "")
+"""Deployment and ticket where none is named."""
+LOOK_AGAIN_SECONDS: Final = 2.0
+BUSY_LOOKS: Final = 10
+LONGEST_SECONDS: Final = 4 * 3600
+ENDED: Final = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+
+
+def main() -> None:
+    """Send the parameters in a JSON file to a deployment, and wait."""
+    match sys.argv[1:]:
+        case [path, *further] if len(further) <= len(FURTHER):
+            deployment, ticket = (*further, *FURTHER[len(further) :])
+        case _:
+            _end(2, "usage: python -m deployments.trigger REQUEST.json [FLOW/DEPLOYMENT [TICKET]]")
+    try:
+        parameters = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        _end(2, f"{path}: {error}")
+    if not isinstance(parameters, dict):
+        _end(2, f"{path}: holds no parameters by name")
+    try:
+        with _api() as api:
+            run = start(api, deployment, parameters, ticket)
+            page = f"{str(api.base_url).removesuffix('api/')}runs/flow-run/{run['id']}"
+            print(f"run {page}", flush=True)  # noqa: T201 - a program's answer
+            ended = wait(api, run["id"])
+    except httpx.TransportError as error:
+        _end(3, f"Prefect's API does not answer: {error}")
+    except httpx.HTTPStatusError as error:
+        _end(2, f"status {error.response.status_code}: {error.response.text}")
+    print(f"{ended['name']}: {ended.get('message') or ''}")  # noqa: T201
+    sys.exit(0 if ended["type"] == "COMPLETED" else 1)
+
+
+def start(
+    api: httpx.Client, deployment: str, parameters: dict[str, Any], ticket: str
+) -> dict[str, Any]:
+    """Create the run, or get the one that the same request has created already."""
+    found = _ask(api, "GET", f"/deployments/name/{deployment}")
+    # Prefect itself lets unknown keys pass, and the run then crashes without a word on them.
+    if unknown := sorted(set(parameters) - set(found["parameter_openapi_schema"]["properties"])):
+        _end(2, f"{deployment} takes no parameter {', '.join(unknown)}")
+    text = json.dumps([deployment, ticket, parameters], sort_keys=True)
+    body = {
+        "parameters": parameters,
+        "idempotency_key": hashlib.sha256(text.encode()).hexdigest(),
+    }
+    return _ask(api, "POST", f"/deployments/{found['id']}/create_flow_run", json=body)
+
+
+def wait(api: httpx.Client, run_id: str) -> dict[str, Any]:
+    """Look until the run has ended; give its last state."""
+    give_up = time.monotonic() + LONGEST_SECONDS
+    while True:
+        state: dict[str, Any] = _ask(api, "GET", f"/flow_runs/{run_id}")["state"]
+        if state["type"] in ENDED:
+            return state
+        if time.monotonic() > give_up:
+            _end(1, f"run {run_id} has not ended within {LONGEST_SECONDS} s; it goes on")
+        time.sleep(LOOK_AGAIN_SECONDS)  # noqa: TID251 - an example to copy, without obscale's clock
+
+
+def _ask(api: httpx.Client, method: str, path: str, **body: Any) -> dict[str, Any]:
+    """Ask once more where the server is busy; with the idempotency key a POST is safe to repeat."""
+    for _ in range(BUSY_LOOKS):
+        answer = api.request(method, path, **body)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            break
+        time.sleep(LOOK_AGAIN_SECONDS)  # noqa: TID251 - an example to copy, without obscale's clock
+    data: dict[str, Any] = answer.raise_for_status().json()
+    return data
+
+
+def _api() -> httpx.Client:
+    secret = os.environ.get("PREFECT_API_AUTH_STRING")
+    user, _, password = (secret or "").partition(":")
+    return httpx.Client(
+        base_url=os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api"),
+        auth=(user, password) if secret else None,
+        timeout=30,
+    )
+
+
+def _end(code: int, words: str) -> NoReturn:
+    print(f"trigger: {words}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

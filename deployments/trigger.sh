@@ -1,0 +1,40 @@
+#!/bin/sh
+# Start a run over Prefect's API with curl and jq, and wait for its end.
+#   trigger.sh REQUEST.json [FLOW/DEPLOYMENT [TICKET]]
+# REQUEST.json holds the flow's parameters. The same request with the same ticket is one run.
+# Exit: 0 completed, 1 ended otherwise, 2 not accepted or no answer.
+set -eu
+request=$1
+deployment=${2:-scale-out/workers}
+api=${PREFECT_API_URL:-http://127.0.0.1:4200/api}
+
+# The password goes to curl through a file descriptor: arguments can be read by every process.
+call() {
+  # A busy server is asked again; with the idempotency key that is safe for a POST too.
+  curl --silent --show-error --fail-with-body --retry 8 --config /dev/fd/3 \
+    --header 'Content-Type: application/json' "$@" 3<<CONFIG
+${PREFECT_API_AUTH_STRING:+user = "$PREFECT_API_AUTH_STRING"}
+CONFIG
+}
+
+key=$(printf '%s ' "$deployment" "${3:-}" | cat - "$request" | sha256sum | cut -c 1-64)
+found=$(call "$api/deployments/name/$deployment") || { echo "$found" >&2; exit 2; }
+id=$(printf '%s' "$found" | jq --raw-output .id)
+# Prefect itself lets unknown keys pass, and the run then crashes without a word on them.
+unknown=$(printf '%s' "$found" | jq --raw-output --slurpfile asked "$request" \
+  '($asked[0] | keys) - (.parameter_openapi_schema.properties | keys) | join(", ")') || exit 2
+[ -z "$unknown" ] || { echo "trigger: $deployment takes no parameter $unknown" >&2; exit 2; }
+body=$(jq --compact-output --arg key "$key" '{parameters: ., idempotency_key: $key}' "$request")
+answer=$(call "$api/deployments/$id/create_flow_run" --data "$body") || { echo "$answer" >&2; exit 2; }
+run=$(printf '%s' "$answer" | jq --raw-output .id)
+echo "run ${api%/api}/runs/flow-run/$run"
+
+while :; do
+  seen=$(call "$api/flow_runs/$run") || { echo "$seen" >&2; exit 2; }
+  state=$(printf '%s' "$seen" | jq --raw-output '.state.type + " " + (.state.message // "")')
+  case $state in
+    COMPLETED*) echo "$state"; exit 0 ;;
+    FAILED* | CANCELLED* | CRASHED*) echo "$state"; exit 1 ;;
+  esac
+  sleep 2
+done

@@ -1,0 +1,6 @@
+"""`python -m deployments.where`: the folder of these files, in a checkout or an installed wheel."""
+
+from pathlib import Path
+
+if __name__ == "__main__":
+    print(Path(__file__).resolve().parent)  # noqa: T201 - that is its answer

@@ -1,0 +1,62 @@
+"""Say what would go wrong with one scale-out, and touch nothing."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from obscale.form import NamedCluster, ObConfigs
+from obscale.order import Order
+from obscale.rules.asked import AgentInfoSpec, NodeSpec, OverrideSpec, Profile, SecretName
+from obscale.spec import checked, checked_overrides
+from tasks.preflight import preflight
+
+
+def run_name() -> str:
+    """Name the run after what it looks at, e.g. `plan 10.0.0.4 for zone2 of prod-east`."""
+    asked = flow_run.parameters
+    agent, cluster = asked.get("agentInfo"), asked.get("cluster")
+    ip = agent["ip"] if isinstance(agent, dict) else getattr(agent, "ip", "?")
+    name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)
+    return f"plan {ip} for {asked.get('zone')} of {name or 'a cluster'}"
+
+
+@flow(name="plan", flow_run_name=run_name, retries=0, persist_result=False)
+async def plan(
+    cluster: NamedCluster,
+    agentInfo: AgentInfoSpec,
+    zone: str,
+    obConfigs: ObConfigs,
+    targetAgentPassword: SecretName | None = None,
+    profile: Profile = "prod",
+    allow_new_zone: bool = False,
+    overrides: tuple[OverrideSpec, ...] = (),
+) -> str:
+    """Judge one scale-out by every rule of preflight; write nothing to cluster or target.
+
+    The findings are an artifact of the run. It completes where the scale-out may begin, and fails
+    with what blocks it where it may not.
+
+    Args:
+        cluster: The cluster that would grow, by the name of its stored connection.
+        agentInfo: The obshell agent that would join.
+        zone: Zone the node would join, e.g. zone2.
+        obConfigs: How the new observer would be started; sizes carry a unit, e.g. 16G.
+        targetAgentPassword: Where the password of the target agent is kept; only if it has one.
+        profile: How strictly findings are weighed; lab takes for a note what prod blocks.
+        allow_new_zone: Whether the zone may be created if the cluster has none of this name.
+        overrides: Findings that are accepted, each for a reason and until a day.
+    """
+    node = NodeSpec(
+        agentInfo=agentInfo,
+        zone=zone,
+        obConfigs=obConfigs.given(),
+        targetAgentPassword=targetAgentPassword,
+    )
+    order = Order(
+        cluster=cluster,
+        node=checked(node),
+        batch=(node,),
+        profile=profile,
+        allow_new_zone=allow_new_zone,
+        overrides=checked_overrides(overrides),
+    )
+    return (await preflight(order)).findings.verdict

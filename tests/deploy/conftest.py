@@ -1,0 +1,287 @@
+"""A team's Prefect, its commands taken from the container files, and obscale from two places."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from cryptography.fernet import Fernet
+
+from obscale.sandbox import ScaledClock, World, default_config, serve
+
+ROOT = Path(__file__).resolve().parents[2]
+LONGEST_SECONDS = 300
+AUTH = "operator:canary-server-2c90"
+ROOT_PASSWORD = "canary-root-5e1f"
+VARIABLE = re.compile(r"\$\{(\w+):\?\}")
+CONFIGS = {
+    "mysql_port": "2881",
+    "rpc_port": "2882",
+    "memory_limit": "16G",
+    "system_memory": "8G",
+    "log_disk_size": "24G",
+    "datafile_size": "24G",
+}
+QUICK = {
+    "deadline_seconds": 120,
+    "verify_seconds": 60,
+    "steady_seconds": 0.2,
+    "poll_seconds": 0.1,
+    "lost_answer_seconds": 1,
+}
+
+
+def wait_until(reached: Callable[[], Any], what: str) -> Any:
+    """Wait for a condition; give what it gave."""
+    pause = threading.Event()
+    for _ in range(LONGEST_SECONDS * 5):
+        if found := reached():
+            return found
+        pause.wait(0.2)
+    raise AssertionError(f"not within {LONGEST_SECONDS} s: {what}")
+
+
+def plain_environment() -> dict[str, str]:
+    """This process's environment, without what people and other tests say to Prefect."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "OBSCALE_"))}
+    # What is tested is what is installed, not what lies in the folder of the tests.
+    kept.pop("PYTHONPATH", None)
+    return kept
+
+
+class Compose:
+    """The services of compose.yaml, their variables filled in, as commands of this machine."""
+
+    def __init__(self, secrets: dict[str, str]) -> None:
+        text = (ROOT / "deployments/container/compose.yaml").read_text(encoding="utf-8")
+        self.needs = set(VARIABLE.findall(text))
+        filled = VARIABLE.sub(lambda match: secrets[match[1]], text)
+        self.services: dict[str, Any] = yaml.safe_load(filled)["services"]
+
+    def environment(self, service: str, **other: str) -> dict[str, str]:
+        """What a service finds in its environment, without the other containers' addresses."""
+        given: dict[str, str] = self.services[service].get("environment", {})
+        return {k: v for k, v in given.items() if "redis" not in v and "postgres" not in v} | other
+
+    def command(self, service: str, bin_folder: Path, **replaced: str) -> list[str]:
+        """How a service is started, with the programs of one environment."""
+        words = [replaced.get(word, word) for word in self.services[service]["command"]]
+        if words[0] == "prefect":
+            words[:1] = [str(bin_folder / "python"), "-m", "prefect"]
+        return [word.replace("$$", "$") for word in words]
+
+
+@pytest.fixture(scope="session")
+def compose() -> Compose:
+    """The container files."""
+    return Compose(
+        {
+            "POSTGRES_PASSWORD": "canary-postgres",
+            "AUTH_STRING": AUTH,
+            "ENCRYPTION_KEY": Fernet.generate_key().decode(),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Give a function that starts a process in an empty folder; all end with the session."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        folder = tmp_path_factory.mktemp("elsewhere")
+        with (folder / "log").open("wb") as log:
+            started.append(
+                subprocess.Popen(
+                    words,
+                    env=environment,
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+            )
+        return started[-1]
+
+    yield run
+    for process in reversed(started):
+        end(process)
+
+
+def done(words: list[Any], **options: Any) -> None:
+    """Run a command that must succeed."""
+    subprocess.run(words, check=True, capture_output=True, timeout=LONGEST_SECONDS, **options)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End one process, politely first."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def api_url(compose, start, tmp_path_factory) -> str:
+    """Where the server of compose.yaml answers, its services beside it, on SQLite."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    home = str(tmp_path_factory.mktemp("server"))
+    environment = plain_environment() | compose.environment("server", PREFECT_HOME=home)
+    bin_folder = Path(sys.executable).parent
+    done(compose.command("database", bin_folder), env=environment)
+    server = start(
+        compose.command("server", bin_folder, **{"4200": port, "0.0.0.0": "127.0.0.1"}), environment
+    )
+
+    def answers() -> bool:
+        assert server.poll() is None, "the server ended"
+        with suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{port}/api/health", trust_env=False).is_success
+        return False
+
+    wait_until(answers, "the server answers")
+    start(compose.command("services", bin_folder), environment)
+    return f"http://127.0.0.1:{port}/api"
+
+
+@pytest.fixture(scope="session")
+def api(api_url) -> Iterator[httpx.Client]:
+    """The server's API, for looking."""
+    with httpx.Client(
+        base_url=api_url, auth=tuple(AUTH.split(":")), timeout=60, trust_env=False
+    ) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def client_environment(compose, api_url, tmp_path_factory) -> dict[str, str]:
+    """What workers, and people who deploy, find in their environment."""
+    folder = tmp_path_factory.mktemp("client")
+    return plain_environment() | compose.environment(
+        "worker",
+        PREFECT_API_URL=api_url,
+        PREFECT_LOCAL_STORAGE_PATH=str(folder / "results"),
+        PREFECT_HOME=str(folder / "home"),
+        PREFECT_WORKER_QUERY_SECONDS="1",
+        PREFECT_RUNNER_POLL_FREQUENCY="1",
+        OBSCALE_TEST_ROOT=ROOT_PASSWORD,
+        NO_COLOR="1",
+        TERM="dumb",
+        COLUMNS="200",
+    )
+
+
+@pytest.fixture(scope="session")
+def wheel_bin(tmp_path_factory) -> Path:
+    """Programs of an environment that has obscale from a wheel, and the rest from this one."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("obscale", "flows", "tasks", "deployments"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    done([sys.executable, "-m", "hatchling", "build", "-t", "wheel"], cwd=source)
+    done([sys.executable, "-m", "venv", "--without-pip", folder / "venv"])
+    python = folder / "venv/bin/python"
+    [wheel] = (source / "dist").glob("*.whl")
+    install = ["-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel]
+    done([sys.executable, *install])
+    [site] = (folder / "venv/lib").glob("python*/site-packages")
+    # An added folder's own .pth files are not read, so the editable obscale stays out of sight.
+    (site / "rest.pth").write_text(f"{Path(httpx.__file__).parents[1]}\n")
+    return python.parent
+
+
+@pytest.fixture(scope="session", params=["checkout", "wheel"])
+def bin_folder(request) -> Path:
+    """Programs of an environment with obscale installed: from a checkout, from a wheel."""
+    if request.param == "wheel":
+        found: Path = request.getfixturevalue("wheel_bin")
+        return found
+    return Path(sys.executable).parent
+
+
+@dataclass
+class Clusters:
+    """Simulated clusters on real sockets, in a thread of their own."""
+
+    world: World
+    ready: dict[str, Any]
+
+    def request(self, spare: int = 0, **changes: Any) -> dict[str, Any]:
+        """Parameters that add one of the spares."""
+        cluster, where = self.ready["clusters"][0], self.ready["spares"][spare]
+        return {
+            "cluster": {
+                "endpoints": [f"{a['ip']}:{a['port']}" for a in cluster["agents"]],
+                "password": {"env": "OBSCALE_TEST_ROOT"},
+                "name": cluster["name"],
+                "id": cluster["id"],
+            },
+            "agentInfo": {"ip": where["ip"], "port": where["port"]},
+            "zone": "zone2",
+            "obConfigs": CONFIGS,
+            "patience": QUICK,
+        } | changes
+
+    @property
+    def posts(self) -> int:
+        """Scale-outs that were posted."""
+        return sum(r.target == "/api/v1/ob/scale_out" for r in self.world.requests)
+
+
+@pytest.fixture
+def clusters() -> Iterator[Clusters]:
+    """One simulated cluster with three spares."""
+    plain = default_config()
+    secured = tuple(c.model_copy(update={"root_password": ROOT_PASSWORD}) for c in plain.clusters)
+    world = World(
+        plain.model_copy(update={"clusters": secured, "port": 0}), clock=ScaledClock(speed=40)
+    )
+    loop, stop, opened = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
+    ready: dict[str, Any] = {}
+
+    async def run() -> None:
+        async with serve(world) as door:
+            ready.update(door.ready)
+            opened.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+    thread.start()
+    assert opened.wait(60)
+    yield Clusters(world, ready)
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(60)
+    loop.close()
+
+
+@pytest.fixture
+def write(tmp_path) -> Callable[[dict[str, Any]], Path]:
+    """Give a function that writes parameters into a file."""
+
+    def to_file(parameters: dict[str, Any]) -> Path:
+        path = tmp_path / "request.json"
+        path.write_text(json.dumps(parameters))
+        return path
+
+    return to_file

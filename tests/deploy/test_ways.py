@@ -1,0 +1,248 @@
+"""Does each way to start a run work, from a checkout as from a wheel, and from any folder?"""
+
+import json
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.deploy.conftest import AUTH, LONGEST_SECONDS, ROOT_PASSWORD, end, wait_until
+
+
+@pytest.fixture(scope="session")
+def trigger(client_environment, tmp_path_factory):
+    """Give a function that runs one of the two trigger examples."""
+    elsewhere = tmp_path_factory.mktemp("portal")
+
+    def run(bin_folder: Path, request: Path, *further: str, shell: bool = False):
+        python = bin_folder / "python"
+        words = [python, "-m", "deployments.trigger"]
+        if shell:
+            folder = run_in(elsewhere, [python, "-m", "deployments.where"], {}).stdout.strip()
+            words = ["sh", f"{folder}/trigger.sh"]
+        return run_in(elsewhere, [*words, request, *further], client_environment)
+
+    return run
+
+
+def run_in(folder: Path, words: list, environment: dict) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in words],
+        cwd=folder,
+        env=environment or None,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+
+
+def runs_of(api, deployment: str) -> list[dict]:
+    """All runs of a deployment."""
+    found = api.get(f"/deployments/name/{deployment}").raise_for_status().json()
+    asked = {"deployments": {"id": {"any_": [found["id"]]}}}
+    runs: list[dict] = api.post("/flow_runs/filter", json=asked).raise_for_status().json()
+    return runs
+
+
+def ended(api, run_id: str) -> str | None:
+    """The type of a run's state once it has ended."""
+    kind: str = api.get(f"/flow_runs/{run_id}").raise_for_status().json()["state"]["type"]
+    return kind if kind in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
+
+
+@pytest.fixture(scope="session")
+def workers(bin_folder, compose, client_environment, start):
+    """Deployments and one worker, started as compose.yaml starts them; gives their programs."""
+    path = f"{bin_folder}:{client_environment['PATH']}"
+    # The console scripts of a wheel's environment belong to the packages that were installed there.
+    deploy = compose.command("deploy", bin_folder)
+    script = deploy[-1].replace("prefect ", f"{bin_folder}/python -m prefect ")
+    done = run_in(Path("/"), [*deploy[:-1], script], client_environment | {"PATH": path})
+    assert done.returncode == 0, done.stdout + done.stderr
+    worker = start(compose.command("worker", bin_folder), client_environment)
+    yield bin_folder
+    end(worker)
+
+
+@pytest.fixture(scope="session")
+def served(bin_folder, client_environment, start, api):
+    """The process of `python -m deployments.serve`; gives its programs."""
+    process = start([str(bin_folder / "python"), "-m", "deployments.serve"], client_environment)
+
+    def is_offered() -> bool:
+        assert process.poll() is None, "serve ended"
+        found = api.get("/deployments/name/plan/obscale")
+        return found.is_success and found.json()["status"] == "READY"
+
+    wait_until(is_offered, "plan/obscale is offered")
+    yield bin_folder
+    end(process)
+
+
+def test_one_served_process_runs_what_the_api_asks_for(served, trigger, write, clusters):
+    """Way 1: `python -m deployments.serve` alone carries out a scale-out, verified."""
+    done = trigger(served, write(clusters.request()), "scale-out/obscale")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert clusters.posts == 1
+
+
+def test_a_worker_runs_a_scale_out_and_the_same_request_again_is_the_same_run(
+    workers, trigger, write, clusters, api
+):
+    """Ways 2, 3 and 4: deployed by prefect.yaml, started over the API, sent twice, run once."""
+    request = write(clusters.request())
+
+    first = trigger(workers, request, "scale-out/workers")
+    again = trigger(workers, request, "scale-out/workers")
+
+    assert first.returncode == again.returncode == 0, first.stdout + first.stderr
+    assert first.stdout == again.stdout
+    assert clusters.posts == 1
+    [run] = [r for r in runs_of(api, "scale-out/workers") if r["id"] in first.stdout]
+    assert run["name"].startswith("scale-out 127.0.")
+    assert {"obscale", "oceanbase"} <= set(run["tags"])
+    assert ROOT_PASSWORD not in json.dumps(run)
+
+
+def test_a_new_ticket_is_a_new_run_and_still_no_second_scale_out(workers, trigger, write, clusters):
+    """The node that has joined meanwhile is found and proved; nothing is posted again."""
+    request = write(clusters.request())
+
+    first = trigger(workers, request, "scale-out/workers", "ticket-1")
+    again = trigger(workers, request, "scale-out/workers", "ticket-2", shell=True)
+
+    assert first.returncode == again.returncode == 0, first.stdout + again.stdout + again.stderr
+    assert first.stdout.splitlines()[0] != again.stdout.splitlines()[0]
+    assert clusters.posts == 1
+
+
+def test_curl_starts_a_plan_that_touches_nothing(workers, trigger, write, clusters):
+    """The shell example starts the plan-only flow twice, as one run, and nothing is posted."""
+    parameters = clusters.request()
+    parameters.pop("patience")
+    request = write(parameters)
+
+    first = trigger(workers, request, "plan/workers", shell=True)
+    again = trigger(workers, request, "plan/workers", shell=True)
+
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert first.stdout.splitlines()[0] == again.stdout.splitlines()[0]
+    assert "COMPLETED" in first.stdout
+    assert clusters.posts == 0
+
+
+def test_a_blocked_plan_fails_with_what_blocks_it(workers, trigger, write, clusters):
+    """A portal learns the first reason from the state's message, without opening the UI."""
+    too_big = clusters.request(obConfigs={"memory_limit": "800G"})
+    too_big.pop("patience")
+
+    done = trigger(workers, write(too_big), "plan/workers")
+
+    assert done.returncode == 1
+    assert "mem-fits-total" in done.stdout
+
+
+def test_an_unknown_connection_ends_the_run_in_one_clear_line(workers, trigger, write, clusters):
+    """A name nobody stored is told with the command that stores it; nothing is asked."""
+    done = trigger(workers, write(clusters.request(cluster="no-such")), "scale-out/workers")
+
+    assert done.returncode == 1
+    assert "no connection is stored under the name 'no-such'" in done.stdout
+    assert "obscale connect no-such" in done.stdout
+    assert clusters.posts == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"profile": "production"}, "profile"),
+        ({"zone": None}, "zone"),
+        ({"agentInfo": {"ip": "10.0.0.4", "prot": 2886}}, "prot"),
+        ({"obConfigs": {"memory_limit": 16}}, "memory_limit"),
+        ({"zoen": "zone3"}, "zoen"),
+    ],
+    ids=["unknown word", "no zone", "extra key inside", "number for text", "extra key"],
+)
+def test_wrong_parameters_are_refused_before_a_run_exists(
+    workers, trigger, write, clusters, api, changes, told
+):
+    """Exit 2 naming what is wrong, for both examples, and no run is made."""
+    before = len(runs_of(api, "scale-out/workers"))
+    request = write(clusters.request(**changes))
+
+    for shell in (False, True):
+        done = trigger(workers, request, "scale-out/workers", shell=shell)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert told in done.stderr
+
+    assert len(runs_of(api, "scale-out/workers")) == before
+
+
+def test_an_unknown_parameter_ends_the_run_before_it_asks_anybody(workers, clusters, api):
+    """Who goes past the examples gets a crashed run, for Prefect lets such keys pass; no more."""
+    found = api.get("/deployments/name/scale-out/workers").raise_for_status().json()
+    asked = {"parameters": clusters.request(zoen="zone3")}
+
+    run = api.post(f"/deployments/{found['id']}/create_flow_run", json=asked).json()
+    state = wait_until(lambda: ended(api, run["id"]), "the run has ended")
+
+    assert state == "CRASHED"
+    assert not clusters.world.requests
+
+
+def test_a_portal_with_a_wrong_password_is_told_so(
+    workers, trigger, write, clusters, client_environment, tmp_path
+):
+    """Status 401 is exit 2 for both examples; the password is not repeated."""
+    wrong = client_environment | {"PREFECT_API_AUTH_STRING": "operator:canary-wrong"}
+    request = write(clusters.request())
+    folder = run_in(tmp_path, [workers / "python", "-m", "deployments.where"], {}).stdout.strip()
+
+    python = run_in(tmp_path, [workers / "python", "-m", "deployments.trigger", request], wrong)
+    shell = run_in(tmp_path, ["sh", f"{folder}/trigger.sh", request], wrong)
+
+    for done in (python, shell):
+        assert done.returncode == 2
+        assert "401" in done.stderr
+        assert "canary-wrong" not in done.stdout + done.stderr
+
+
+def test_a_portal_without_a_server_is_told_so(workers, write, clusters, tmp_path):
+    """A server that is down is exit 3, or curl's own words and exit 2."""
+    nobody = {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PATH": "/usr/bin:/bin"}
+    request = write(clusters.request())
+    folder = run_in(tmp_path, [workers / "python", "-m", "deployments.where"], {}).stdout.strip()
+
+    python = run_in(tmp_path, [workers / "python", "-m", "deployments.trigger", request], nobody)
+    shell = run_in(tmp_path, ["sh", f"{folder}/trigger.sh", request], nobody)
+
+    assert (python.returncode, "does not answer" in python.stderr) == (3, True)
+    assert (shell.returncode, "127.0.0.1" in shell.stderr) == (2, True)
+
+
+def test_deployments_say_what_they_are(workers, api):
+    """Each has a description, tags, a limit, an enforced schema; the weekly example is paused."""
+    found = {
+        name: api.get(f"/deployments/name/{name}").raise_for_status().json()
+        for name in ("scale-out/workers", "plan/workers", "plan/weekly-example")
+    }
+
+    for each in found.values():
+        assert each["description"]
+        assert "obscale" in each["tags"]
+        assert each["enforce_parameter_schema"]
+        assert each["global_concurrency_limit"]["limit"] >= 1
+        assert not each["pull_steps"]
+        assert each["entrypoint"].startswith("flows.")
+    [weekly] = found["plan/weekly-example"]["schedules"]
+    assert (weekly["active"], weekly["schedule"]["timezone"]) == (False, "Asia/Shanghai")
+
+
+def test_the_secured_server_lets_nobody_in_without_its_password(api_url, workers):
+    """Without credentials the API answers 401; the password is not its address's business."""
+    assert httpx.post(f"{api_url}/flow_runs/filter", trust_env=False).status_code == 401
+    assert AUTH not in api_url
