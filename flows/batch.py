@@ -1,6 +1,6 @@
 """Add many nodes to many clusters: sane order, one report, and safe to run again."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -13,9 +13,8 @@ from obscale.rules.policies import BatchPolicies
 from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec.batch import BatchSpec, checked_batch
 from tasks.batch import carry_out, shown
-from tasks.batch_preflight import check_names, preflight_all
+from tasks.batch_preflight import preflight_all
 
-OnRowFailure = Literal["hold", "retry", "roll-back"]
 DEFAULT_POLICIES = BatchPolicies()
 
 
@@ -45,13 +44,6 @@ async def batch(
     policies: Annotated[
         BatchPolicies, Field(title="Policies", description="Order, stop rules and hours.")
     ] = DEFAULT_POLICIES,
-    on_failure: Annotated[
-        OnRowFailure,
-        Field(
-            title="When a DAG fails",
-            description="hold: leave it to a person. retry, roll-back: only where it is safe.",
-        ),
-    ] = "hold",
     patience: Annotated[
         Patience, Field(title="Patience", description="Time limits of each row.")
     ] = DEFAULT_PATIENCE,
@@ -64,9 +56,8 @@ async def batch(
     missing.
     """
     spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
-    ledger = ledger_of(checked_batch(spec), patience=patience, on_failure=on_failure)
+    ledger = ledger_of(checked_batch(spec), patience)
     async with shown(ledger):
-        await check_names(ledger)
         await preflight_all(ledger)
         await carry_out(ledger)
     report = report_of(ledger)

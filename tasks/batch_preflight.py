@@ -1,25 +1,23 @@
 """What would go wrong with a batch before anything is sent, and with a row right before it is?"""
 
-import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from obscale.batch.ledger import Entry, Ledger, shared_lanes
-from obscale.batch.look import ClusterLook, look_at_cluster, unresolved
-from obscale.errors import AgentError, PreflightError, SpecError
+from obscale.batch.ledger import Entry, Ledger
+from obscale.batch.look import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.link import Link
 from obscale.order import Order
 from obscale.rules.preflight.overrides import judge_accepting
+from obscale.rules.waves import RowState
 from obscale.survey import survey
 from tasks.connection import PrefectVault
 from tasks.notes import tell
 from tasks.preflight import Preflight, concluded
 from tasks.retrying import if_transient
 
-CLUSTERS_AT_ONCE: Final = 8
-"""Clusters looked at side by side; each asks for several targets at once."""
 TIME_LIMIT_SECONDS: Final = 3600
 """Of one cluster's part, however many nodes it has."""
 
@@ -27,7 +25,7 @@ TIME_LIMIT_SECONDS: Final = 3600
 class Part:
     """One cluster's rows on their way into a task; a plain class, see `tasks.batch_row.RowRun`."""
 
-    def __init__(self, name: str, entries: list[Entry]) -> None:
+    def __init__(self, name: str, entries: Sequence[Entry]) -> None:
         self.name = name
         self.entries = entries
 
@@ -36,45 +34,15 @@ class Part:
         return f"{count} node{'s' if count > 1 else ''} for {self.name}"
 
 
-async def check_names(ledger: Ledger) -> None:
-    """See that every stored connection and named secret is there, before anything is asked.
+async def preflight_all(ledger: Ledger) -> None:
+    """Judge every row of every cluster; those that are blocked are marked so. Sends nothing.
 
     Raises:
-        SpecError: One line for each name that resolves to nothing.
+        SpecError: A stored connection or a named secret is not there; nothing was asked.
     """
-    orders = [(entry.cluster, entry.order) for entry in ledger.entries]
-    if problems := await unresolved(orders, PrefectVault()):
-        more = len(problems) - 1
-        count = f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
-        raise SpecError(f"{problems[0]}{count}", problems=problems)
-
-
-async def preflight_all(ledger: Ledger) -> None:
-    """Judge every row of every cluster; those that are blocked are marked so. Sends nothing."""
-    gate = asyncio.Semaphore(CLUSTERS_AT_ONCE)
-    members: dict[str, tuple[str, ...]] = {}
-
-    async def one(name: str, entries: list[Entry]) -> None:
-        async with gate:
-            try:
-                found = await look(Part(name, entries))
-            except (AgentError, TimeoutError) as error:
-                for entry in entries:
-                    entry.refuse(error)
-                return
-        members[name] = found.members
-        ledger.sizes[name] = found.sizes
-        for entry, row in zip(entries, found.rows, strict=True):
-            entry.standing, entry.verdict = row.standing, row.verdict
-            if row.blocked:
-                entry.refuse(PreflightError(row.blocked, row.remedy))
-
-    parts = ledger.by_cluster()
-    await asyncio.gather(*(one(name, entries) for name, entries in parts.items()))
-    lanes = shared_lanes({name: members.get(name, ()) for name in parts})
-    for entry in ledger.entries:
-        entry.lane = lanes[entry.cluster]
-    blocked = sum(bool(entry.note) for entry in ledger.entries)
+    await check_names(ledger, PrefectVault())
+    await judge_all(ledger, lambda name, entries: look(Part(name, entries)))
+    blocked = ledger.counts()[RowState.BLOCKED]
     tell("preflight", f"preflight.judged nodes={len(ledger.entries)} blocked={blocked}")
 
 

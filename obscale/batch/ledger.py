@@ -4,6 +4,7 @@ One mutable record for one run of a batch. It decides nothing: `obscale.rules.wa
 """
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +16,15 @@ from obscale.order import Order
 from obscale.rules.asked import ClusterSpec
 from obscale.rules.policies import BatchPolicies
 from obscale.rules.preflight.facts import Standing
-from obscale.rules.recovery import OnFailure
 from obscale.rules.waves import ENDED, Row, RowState
 from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec.batch import BatchSpec, label_of
 
 KEY_DIGITS: Final = 10
 """Of a batch's key: enough to tell the batches of a company apart."""
+_NOT_JUDGED: Final = re.compile(r"; not judged: [^;]*")
+_AT_LENGTH: Final = re.compile(r"\. Diagnosis \[.*", re.DOTALL)
+"""What can be done about a failed DAG, choice by choice."""
 
 
 @dataclass
@@ -50,6 +53,8 @@ class Entry:
     how: str = ""
     rung: str = ""
     verdict: str = ""
+    cause: str = ""
+    """Of its DAG's failure, as diagnosed."""
     error_kind: str = ""
     started: datetime | None = None
     ended: datetime | None = None
@@ -77,6 +82,8 @@ class Entry:
         self.how = facts.get("how", self.how)
         if progress := facts.get("progress"):
             self.stage = progress.text
+        if diagnosis := facts.get("diagnosis"):
+            self.cause = f"{diagnosis.title} [{diagnosis.cause}]"
         if ladder := facts.get("ladder"):
             self.rung = ladder.rung.name
 
@@ -99,7 +106,9 @@ class Entry:
         self.state = state
         if isinstance(error, ObscaleError):
             # The next step has a column of its own.
-            self.note = str(error).removesuffix(f". Next: {error.hint}")
+            self.note = in_brief(str(error).removesuffix(f". Next: {error.hint}"))
+            if self.cause:
+                self.note += f": {self.cause}"
             self.hint, self.error_kind = error.hint, error.kind
         else:
             self.note, self.error_kind = f"ended by {type(error).__name__}", "unforeseen"
@@ -171,9 +180,7 @@ class Ledger:
                 entry.leave()
 
 
-def ledger_of(
-    spec: BatchSpec, *, patience: Patience = DEFAULT_PATIENCE, on_failure: OnFailure = "hold"
-) -> Ledger:
+def ledger_of(spec: BatchSpec, patience: Patience = DEFAULT_PATIENCE) -> Ledger:
     """Open the ledger of a batch: one entry a node, cluster by cluster."""
     entries: list[Entry] = []
     for asked in spec.clusters:
@@ -193,12 +200,19 @@ def ledger_of(
                     allow_new_zone=asked.allow_new_zone,
                     overrides=asked.overrides,
                     patience=patience,
-                    on_failure=on_failure,
+                    on_failure=spec.policies.on_failure,
                 ),
             )
             for at, node in enumerate(asked.nodes, start=1)
         ]
     return Ledger(entries, spec.policies)
+
+
+def in_brief(reason: str) -> str:
+    """Cut a reason to what a table can hold; the log and the row's own report have all of it."""
+    for cut in (_NOT_JUDGED, _AT_LENGTH):
+        reason = cut.sub("", reason)
+    return reason
 
 
 def shared_lanes(members: Mapping[str, Sequence[str]]) -> dict[str, str]:

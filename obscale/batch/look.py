@@ -3,12 +3,14 @@
 Facts are judged and dropped: what is kept of a node is a few lines, however many there are.
 """
 
-from collections.abc import Awaitable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from obscale.agent.models import Identity
-from obscale.errors import SpecError
+from obscale.batch.ledger import Entry, Ledger, shared_lanes
+from obscale.errors import AgentError, PreflightError, SpecError
 from obscale.link import Vault, known_cluster, resolve_secret
 from obscale.order import Order
 from obscale.plan import survey_all
@@ -16,7 +18,11 @@ from obscale.rules.asked import SecretName
 from obscale.rules.preflight.facts import Facts, Standing, Unread
 from obscale.rules.preflight.finding import Findings
 from obscale.rules.preflight.overrides import judge_accepting
+from obscale.spec.batch import MAX_PROBLEMS
+from obscale.spec.problems import refused
 
+CLUSTERS_AT_ONCE: Final = 8
+"""Clusters looked at side by side; each asks for several targets at once."""
 ROWS_AT_ONCE: Final = 200
 """Nodes whose facts are held at the same time; a cluster that gets more is read once more."""
 WHILE_ONE_JOINS: Final = frozenset(
@@ -109,17 +115,51 @@ def row_look(findings: Findings) -> RowLook:
     )
 
 
-async def unresolved(orders: Sequence[tuple[str, Order]], vault: Vault) -> tuple[str, ...]:
-    """Say which names of a batch resolve to nothing; each name is looked up once.
+Looking = Callable[[str, Sequence[Entry]], Awaitable[ClusterLook]]
+"""Looks at one cluster's rows."""
 
-    Args:
-        orders: With the name the request gives their cluster.
-        vault: Where they should resolve.
+
+async def judge_all(ledger: Ledger, looking: Looking) -> None:
+    """Judge every row of every cluster and write it into the ledger. Sends nothing.
+
+    A cluster that cannot be read blocks its own rows only.
+    """
+    gate = asyncio.Semaphore(CLUSTERS_AT_ONCE)
+    members: dict[str, tuple[str, ...]] = {}
+
+    async def one(name: str, entries: Sequence[Entry]) -> None:
+        async with gate:
+            try:
+                found = await looking(name, entries)
+            except (AgentError, TimeoutError) as error:
+                for entry in entries:
+                    entry.refuse(error)
+                return
+        members[name] = found.members
+        ledger.sizes[name] = found.sizes
+        for entry, row in zip(entries, found.rows, strict=True):
+            entry.standing, entry.verdict = row.standing, row.verdict
+            if row.blocked:
+                entry.refuse(PreflightError(row.blocked, row.remedy))
+
+    parts = ledger.by_cluster()
+    await asyncio.gather(*(one(name, entries) for name, entries in parts.items()))
+    lanes = shared_lanes({name: members.get(name, ()) for name in parts})
+    for entry in ledger.entries:
+        entry.lane = lanes[entry.cluster]
+
+
+async def check_names(ledger: Ledger, vault: Vault) -> None:
+    """See that every stored connection and named secret is there, each looked up once.
+
+    Raises:
+        SpecError: One line for each name that resolves to nothing.
     """
     problems: list[str] = []
     clusters: set[str] = set()
     secrets: set[SecretName] = set()
-    for label, order in orders:
+    for entry in ledger.entries:
+        label, order = entry.cluster, entry.order
         if label not in clusters:
             clusters.add(label)
             problems += await _problem(known_cluster(order, vault), label, order)
@@ -129,7 +169,8 @@ async def unresolved(orders: Sequence[tuple[str, Order]], vault: Vault) -> tuple
             problems += await _problem(
                 resolve_secret(name, vault, "targetAgentPassword"), label, order
             )
-    return tuple(problems)
+    if problems:
+        raise refused(problems, MAX_PROBLEMS)
 
 
 async def _problem(resolving: Awaitable[object], label: str, order: Order) -> list[str]:

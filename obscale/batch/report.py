@@ -1,7 +1,7 @@
 """What do we answer at the end of a batch: as model, as JSON, and as a page a manager can read?"""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Final
 
@@ -247,13 +247,14 @@ def _cluster_line(cluster: ClusterReport) -> tuple[str, ...]:
         str(total),
         str(verified),
         rest or "—",
-        _zones(cluster.zones_before),
-        _zones(cluster.zones_after),
+        told_zones(cluster.zones_before),
+        told_zones(cluster.zones_after),
     )
 
 
-def _zones(zones: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in zones.items()) or "not known"
+def told_zones(zones: Mapping[str, int]) -> str:
+    """Say how many servers each zone has, e.g. `zone1 2, zone2 1`."""
+    return ", ".join(f"{name} {count}" for name, count in sorted(zones.items())) or "not known"
 
 
 def _reasons(rows: Iterable[RowReport]) -> list[tuple[str, ...]]:

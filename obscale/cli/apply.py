@@ -11,11 +11,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from obscale.cli.apply_batch import apply_batch, is_batch_file
 from obscale.cli.ending import Exit, end_early, end_with, error_object, exit_code_of
 from obscale.cli.plan import (
     AsJson,
     SpecPath,
     WantedProfile,
+    checked_profile,
     plan_now,
     read_request,
     vault_for,
@@ -46,11 +48,15 @@ def apply(
     several nodes none is begun unless all are ready, and the first failure ends the rest. Running
     it again is safe: it verifies what is there and takes up what is under way.
 
+    Many clusters, or a table (CSV), are carried out as a batch: see docs/batch.md.
+
     Exit: 0 verified, 1 blocked or failed, 2 bad input, 3 cannot reach, 130 ended by Ctrl-C.
     """
     try:
         if not (yes or sys.stdin.isatty()):
             raise SpecError("apply: nobody is there to answer", f"obscale apply {spec} --yes")
+        if is_batch_file(spec):
+            apply_batch(spec, yes=yes, as_json=as_json, profile=checked_profile(profile))
         asked = read_request(spec, profile)
         if not yes:
             _ask(asked, str(spec), Console(stderr=as_json))

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 
@@ -39,7 +39,7 @@ class Exit(IntEnum):
     """Ended by SIGTERM; shells expect this number."""
 
 
-_OUT_OF_REACH = (
+OUT_OF_REACH: Final = (
     AgentUnreachableError,
     AgentProtocolError,
     NotAuthorizedError,
@@ -53,7 +53,7 @@ def exit_code_of(error: BaseException) -> Exit:
     """Give the exit code of an error."""
     if isinstance(error, SpecError):
         return Exit.BAD_INPUT
-    if isinstance(error, _OUT_OF_REACH):
+    if isinstance(error, OUT_OF_REACH):
         return Exit.OUT_OF_REACH
     return Exit.REFUSED
 

@@ -27,6 +27,8 @@ SERVER_SETTINGS: Final = {
     # A loaded laptop needs longer than the default 20 s for the first start.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # A batch of ten thousand nodes; the default is 512 KiB.
+    "PREFECT_SERVER_API_MAX_PARAMETER_SIZE": str(8 << 20),
 }
 QUIET_SETTINGS: Final = {
     # The command line tells the run itself; Prefect's log lines still reach its server.

@@ -12,6 +12,7 @@ from obscale.rules.asked import Asked
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Canary = Literal["none", "node", "cluster"]
+OnRowFailure = Literal["hold", "retry", "roll-back"]
 Dispatch = Literal["process", "deployment"]
 WEEK: Final[tuple[Weekday, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAYS_AHEAD: Final = 16
@@ -155,6 +156,12 @@ class BatchPolicies(Asked):
         title="Maintenance window",
         description="No row is started outside; what runs at its end is followed to its end.",
     )
+    on_failure: OnRowFailure = Field(
+        default="hold",
+        title="When a DAG fails",
+        description="hold: leave it to a person. retry, roll-back: only where it is safe; a "
+        "rollback deletes what obshell made on the target, and the row counts as failed.",
+    )
     dispatch: Dispatch = Field(
         default="process",
         title="Where",
@@ -175,5 +182,6 @@ def told_policies(policies: BatchPolicies) -> list[str]:
     said += [f"a cluster stops after {policies.stop_cluster_after} failed"]
     if policies.stop_batch_after is not None:
         said += [f"everything stops after {policies.stop_batch_after} failed"]
+    said += [f"a failed DAG: {policies.on_failure}"] if policies.on_failure != "hold" else []
     said += [f"window {policies.window}"] if policies.window else []
     return said

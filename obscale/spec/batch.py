@@ -123,6 +123,24 @@ def parse_batch(text: str, source: str, folder: Path) -> BatchSpec:
     return gathered.checked(head)
 
 
+def compact(spec: ScaleOutSpec) -> dict[str, Any]:
+    """Write one cluster's part as briefly as it reads back: what all nodes share stands once.
+
+    A run's parameters are stored and shown; a thousand nodes need not repeat their start options.
+    """
+    written = spec.model_dump(mode="json", exclude_defaults=True, exclude={"defaults", "nodes"})
+    nodes = [node.model_dump(mode="json", exclude_none=True) for node in spec.nodes]
+    shared = dict(
+        set.intersection(*(set(node.obConfigs.items()) for node in spec.nodes)),
+    )
+    for node in nodes:
+        node["obConfigs"] = {k: v for k, v in node["obConfigs"].items() if k not in shared}
+        if not node["obConfigs"]:
+            del node["obConfigs"]
+    defaults = {"defaults": {"obConfigs": dict(sorted(shared.items()))}} if shared else {}
+    return {**written, **defaults, "nodes": nodes}
+
+
 def checked_batch(spec: BatchSpec) -> BatchSpec:
     """Give a batch back if it has no fault; for one that came from no file.
 

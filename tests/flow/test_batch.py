@@ -1,19 +1,30 @@
 """Does a batch end as promised: order, stop rules, window, report, and nothing done twice?"""
 
+import asyncio
+import json
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter
+from prefect.client.schemas.sorting import FlowRunSort
 
 from flows.batch import batch
 from obscale.agent.models import joined_address
 from obscale.batch.report import BatchIncompleteError, BatchReport, render_batch
+from obscale.errors import SpecError
 from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, ScaleOutSpec, SecretName
+from obscale.rules.policies import BatchPolicies, Window
+from obscale.rules.waves import FAILURES, RowState
 from obscale.sandbox import Fault, WorldConfig
 from obscale.sandbox.config import AgentConfig, ClusterConfig, ZoneConfig
 from obscale.settings import Patience
+from obscale.spec.batch import read_batch
 from tasks.notes import listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -100,7 +111,6 @@ def fleet(stage):
                     name=known["name"],
                     id=known["id"],
                 ),
-                profile="lab",
                 nodes=tuple(
                     NodeSpec(
                         agentInfo=AgentInfoSpec(ip=spare["ip"], port=spare["port"]),
@@ -135,3 +145,252 @@ async def test_every_node_of_every_cluster_is_verified(fleet):
     first, second = (min(r.started_at for r in report.rows if r.cluster == c) for c in ("c1", "c2"))
     assert max(first, second) < min(r.ended_at for r in report.rows)
     assert report.clusters[0].zones_after == {"zone1": 2, "zone2": 2, "zone3": 2}
+
+
+async def test_running_it_again_does_only_what_is_missing(fleet):
+    """Members are looked at, nothing is posted twice, and the row that failed is taken up."""
+    fleet = await fleet(clusters=2, nodes=2)
+    fleet.stage.world.play(Fault.fail_stage(5, target=fleet.asked[0].nodes[0].address))
+    first = await fleet.run()
+    posts = fleet.posts
+
+    second = await fleet.run()
+
+    assert states(first) == {
+        "c1": [RowState.FAILED, RowState.SKIPPED],
+        "c2": [RowState.VERIFIED, RowState.VERIFIED],
+    }
+    assert states(second) == states(first)
+    assert fleet.posts == posts == 3
+    adopted, skipped, *members = second.rows
+    assert adopted.submitted_how == "adopted"
+    assert adopted.dag_id == first.rows[0].dag_id
+    assert "stage 5/9" in adopted.why
+    assert adopted.target in skipped.why
+    assert {row.why for row in members} == {"was a member already"}
+
+
+async def test_what_a_batch_retries_by_policy_goes_on(fleet):
+    """With on_failure retry a DAG that failed once is carried through, and its cluster goes on."""
+    fleet = await fleet(clusters=1, nodes=2)
+    fleet.stage.world.play(
+        Fault.fail_stage(5, target=fleet.asked[0].nodes[0].address, text="observer start timeout")
+    )
+    patience = QUICK.model_copy(update={"retry_pause_seconds": 0})
+
+    report = await fleet.run(policies=BatchPolicies(on_failure="retry"), patience=patience)
+
+    assert report.is_verified, render_batch(report)
+    assert fleet.posts == 2
+
+
+async def test_a_blocked_row_is_known_before_anything_is_sent(fleet):
+    """Its cluster is not begun, another one is, and no POST is older than the last judgement."""
+    fleet = await fleet(clusters=2, nodes=2)
+    too_much = fleet.stage.sample | {"memory_limit": "80G"}
+    fleet.change(0, 1, obConfigs=too_much)
+
+    report = await fleet.run()
+
+    assert states(report) == {
+        "c1": [RowState.SKIPPED, RowState.BLOCKED],
+        "c2": [RowState.VERIFIED, RowState.VERIFIED],
+    }
+    assert "mem-fits-total: 80G; needed ≤ 62.8G" in report.rows[1].why
+    assert report.rows[1].target in report.rows[0].why
+    assert fleet.posts == 2
+
+
+async def test_a_batch_that_stops_at_one_failure_begins_nothing_when_one_row_is_blocked(fleet):
+    """stop_batch_after: 1 is all or nothing, as far as preflight can see."""
+    fleet = await fleet(clusters=2, nodes=1)
+    fleet.change(0, 0, obConfigs=fleet.stage.sample | {"datafile_size": "900G"})
+
+    report = await fleet.run(policies=BatchPolicies(stop_batch_after=1))
+
+    assert states(report) == {"c1": [RowState.BLOCKED], "c2": [RowState.SKIPPED]}
+    assert fleet.posts == 0
+
+
+async def test_nothing_is_begun_outside_the_window(fleet):
+    """A batch started too early waits, and says until when; ended meanwhile, it began nothing."""
+    fleet = await fleet(clusters=1, nodes=1)
+    later = datetime.now(UTC) + timedelta(hours=2)
+    window = Window(start=f"{later:%H:%M}", end=f"{later + timedelta(hours=1):%H:%M}")
+    told: list[str] = []
+    waits = asyncio.Event()
+
+    def hear(happening) -> None:
+        told.append(happening.text)
+        if happening.text.startswith("batch.waiting"):
+            waits.set()
+
+    with listening(hear):
+        run = asyncio.create_task(fleet.run(policies=BatchPolicies(window=window)))
+        await asyncio.wait_for(waits.wait(), 120)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+    assert f"batch.waiting until={later:%Y-%m-%dT%H:%M}Z why='window'" in told
+    assert states(fleet.reports[-1]) == {"c1": [RowState.SKIPPED]}
+    assert fleet.posts == 0
+
+
+async def test_a_batch_that_is_ended_says_what_goes_on_and_is_taken_up_again(fleet):
+    """Nothing new starts; the report names the DAGs; run again, each node has had one DAG."""
+    fleet = await fleet(clusters=2, nodes=2, speed=10)
+    run = asyncio.create_task(fleet.run())
+    await until(lambda: fleet.dags == 2)
+
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+    cut = fleet.reports[-1]
+    assert {row.state for row in cut.rows} == {RowState.LEFT, RowState.SKIPPED}
+    assert fleet.dags == 2
+    assert "Still running in the clusters (2)" in render_batch(cut)
+    assert all("goes on by itself" in row.why for row in cut.rows if row.state is RowState.LEFT)
+    again = await fleet.run()
+    assert again.is_verified, render_batch(again)
+    assert fleet.posts == fleet.dags == 4
+
+
+async def test_two_names_of_one_cluster_share_its_one_place(fleet):
+    """Their rows never run at the same time, because their lock is one."""
+    fleet = await fleet(clusters=1, nodes=2)
+    (asked,) = fleet.asked
+    one = asked.model_copy(update={"cluster": "one", "nodes": asked.nodes[:1]})
+    two = asked.model_copy(update={"cluster": "two", "nodes": asked.nodes[1:]})
+    fleet.asked = [one, two]
+
+    report = await fleet.run(connections={"one": asked.cluster, "two": asked.cluster})
+
+    assert report.is_verified, render_batch(report)
+    first, second = sorted(report.rows, key=lambda row: row.started_at)
+    assert first.ended_at <= second.started_at
+
+
+async def test_names_that_resolve_to_nothing_are_all_told_before_anything_is_asked(fleet):
+    """An unknown cluster and a missing secret are bad input, not failures on the way."""
+    fleet = await fleet(clusters=2, nodes=1)
+    fleet.asked[0] = fleet.asked[0].model_copy(update={"cluster": "nowhere"})
+    fleet.change(1, 0, targetAgentPassword=SecretName(env="OBSCALE_TEST_NOT_SET"))
+
+    with pytest.raises(SpecError) as caught:
+        await fleet.run()
+
+    unknown, unset = caught.value.problems
+    assert "of cluster nowhere: cluster: no connection is stored under the name" in unknown
+    assert "environment variable OBSCALE_TEST_NOT_SET is not set" in unset
+    assert not fleet.stage.world.requests
+    assert {row.state for row in fleet.reports[-1].rows} == {RowState.SKIPPED}
+
+
+async def test_a_cluster_that_does_not_answer_blocks_its_own_rows_only(fleet):
+    """Its rows name the cause; the other cluster grows."""
+    fleet = await fleet(clusters=2, nodes=1)
+    for agent in fleet.stage.ready["clusters"][0]["agents"]:
+        fleet.stage.world.play(Fault.agent_down(f"{agent['ip']}:{agent['port']}"))
+
+    report = await fleet.run()
+
+    assert states(report) == {"c1": [RowState.BLOCKED], "c2": [RowState.VERIFIED]}
+    assert report.rows[0].error_kind == "unreachable"
+
+
+async def test_forty_rows_of_a_spreadsheet_three_of_them_broken(fleet, tmp_path):
+    """A manager reads how many are done, which three are not and why, and what was not begun."""
+    fleet = await fleet(clusters=8, nodes=5, speed=120)
+    connections = {f"c{n}": spec.cluster for n, spec in enumerate(fleet.asked, start=1)}
+    rows = ["cluster;ip;port;zone;" + ";".join(fleet.stage.sample)]
+    for name, spec in zip(connections, fleet.asked, strict=True):
+        rows += [
+            f"{name};{n.agentInfo.ip};{n.agentInfo.port};{n.zone};{';'.join(n.obConfigs.values())}"
+            for n in spec.nodes
+        ]
+    rows[8] = rows[8].replace("16G", "80G")  # the third node of c2
+    (tmp_path / "nodes.csv").write_bytes("\r\n".join(["\ufeff" + rows[0], *rows[1:]]).encode())
+    (tmp_path / "batch.json").write_text(
+        json.dumps(
+            {
+                "rows": "nodes.csv",
+                "connections": {n: c.model_dump(mode="json") for n, c in connections.items()},
+            }
+        )
+    )
+    fails, dead = fleet.asked[3].nodes[1].address, fleet.asked[6].nodes[4].address
+    fleet.stage.world.play(Fault.fail_stage(5, target=fails, text="observer died of thirst"))
+    fleet.stage.world.play(Fault.agent_down(dead))
+    spec = read_batch(tmp_path / "batch.json")
+
+    report = await fleet.run(clusters=list(spec.clusters), connections=spec.connections)
+
+    page = render_batch(report)
+    assert page.startswith("# 26 of 40 nodes verified, 1 failed, 2 blocked, 11 not started\n"), page
+    assert "## What needs somebody (3)" in page
+    broken = {row.target: row for row in report.rows if row.state in FAILURES}
+    assert len(broken) == 3
+    assert "observer died of thirst" in broken[fails].why
+    assert broken[fails].why.endswith("the observer died at its start [observer-died]")
+    assert "obscale recover" in broken[fails].next
+    assert "agent-reachable" in broken[dead].why
+    assert all(row.next and len(row.why) < 500 for row in broken.values())
+    assert Counter(row.cluster for row in report.rows if row.state is RowState.SKIPPED) == {
+        "c2": 4,
+        "c4": 3,
+        "c7": 4,
+    }
+    assert fleet.posts == 27
+
+
+async def test_a_row_is_one_task_run_and_a_batch_one_table_and_one_report(fleet):
+    """What Prefect shows, and how little it is asked for it."""
+    fleet = await fleet(clusters=2, nodes=2)
+
+    report = await fleet.run()
+
+    async with get_client() as client:
+        (run, *_) = await client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+        mine = FlowRunFilter(id={"any_": [run.id]})
+        tasks: list[Any] = []
+
+        async def recorded() -> bool:
+            tasks[:] = await client.read_task_runs(flow_run_filter=mine)
+            return len(tasks) == 6 and all(task.state.is_completed() for task in tasks)
+
+        await until(recorded)
+        shown = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(exists_=True)),
+            flow_run_filter=mine,
+        )
+    assert run.name == "batch of 2 clusters"
+    assert Counter(task.name for task in tasks) == Counter(
+        [f"{row.target} → {row.zone} of {row.cluster}" for row in report.rows]
+        + ["preflight 2 nodes for c1", "preflight 2 nodes for c2"]
+    )
+    assert {artifact.key for artifact in shown} == {
+        f"batch-{report.key}",
+        f"batch-report-{report.key}",
+    }
+    table = next(json.loads(a.data) for a in shown if a.key == f"batch-{report.key}")
+    assert [row["state"] for row in table] == ["verified"] * 4
+
+
+def states(report: BatchReport) -> dict[str, list[RowState]]:
+    """How each row of each cluster stands, as written."""
+    found: dict[str, list[RowState]] = {}
+    for row in report.rows:
+        found.setdefault(row.cluster, []).append(row.state)
+    return found
+
+
+async def until(holds) -> None:
+    """Wait for something that happens elsewhere."""
+    for _ in range(1200):
+        found = holds()
+        if await found if asyncio.iscoroutine(found) else found:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("not within two minutes")

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obscale.errors import SpecError
+from obscale.rules.asked import ScaleOutSpec
 from obscale.rules.waves import Row, order_of
-from obscale.spec.batch import BatchSpec, parse_batch, read_batch
+from obscale.spec.batch import BatchSpec, compact, parse_batch, read_batch
 from obscale.spec.table import read_table
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -353,6 +354,17 @@ def test_ten_thousand_rows_are_read_and_put_in_order(table):
     order = list(order_of([Row(n, "c", each.zone, "") for n, each in enumerate(nodes)], {}))
     assert len({node.address for node in nodes}) == count
     assert [row.zone for row in order[:6]] == ["zone1", "zone2", "zone3"] * 2
+
+
+def test_a_batch_is_written_briefly_and_reads_back_the_same():
+    """What all nodes of a cluster share stands once in the run's parameters."""
+    for asked in parse_batch(MANY, "batch.yaml", Path()).clusters:
+        written = compact(asked)
+
+        again = ScaleOutSpec.model_validate(written)
+        assert again.nodes == asked.nodes
+        assert (again.cluster, again.profile) == (asked.cluster, asked.profile)
+        assert json.dumps(written).count("system_memory") == 1
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("batch-*")), ids=lambda path: path.name)

@@ -1,0 +1,189 @@
+"""`obscale apply BATCH`: many nodes of many clusters, with a live table."""
+
+import asyncio
+import json
+import re
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+import typer
+from rich.console import Console
+
+from obscale.batch.ledger import Entry, Ledger, ledger_of
+from obscale.batch.look import ClusterLook, check_names, judge_all, look_at_cluster
+from obscale.batch.report import BatchIncompleteError, BatchReport
+from obscale.cli.batch_screen import LiveBatch, show_batch_plan, show_ending
+from obscale.cli.ending import OUT_OF_REACH, Exit, end_early, error_object
+from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.errors import SpecError
+from obscale.rules.asked import Profile
+from obscale.rules.waves import FAILURES, RowState
+from obscale.spec.batch import MAX_ROWS_BYTES, BatchSpec, compact, is_batch, is_table, read_batch
+
+_TOP_KEY: Final = re.compile(rb"^(clusters|rows|connections|policies) *:", re.MULTILINE)
+UNREACHED_KINDS: Final = frozenset(error.kind for error in OUT_OF_REACH)
+
+
+def is_batch_file(path: Path) -> bool:
+    """Whether a file is a batch rather than a request of one cluster; never says what is wrong.
+
+    Args:
+        path: Of either.
+    """
+    if is_table(path):
+        return True
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_ROWS_BYTES)
+        if content.lstrip().startswith(b"{"):
+            return is_batch(json.loads(content))
+    except (OSError, ValueError, RecursionError):
+        return False  # reading it as a request says why
+    return _TOP_KEY.search(content) is not None
+
+
+def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None) -> NoReturn:
+    """Carry out a batch and end the program with its exit code.
+
+    Raises:
+        SpecError: It is wrong, or a name in it resolves to nothing.
+        ObscaleError: Prefect does not answer.
+    """
+    spec = read_batch(path)
+    if profile is not None:
+        clusters = tuple(c.model_copy(update={"profile": profile}) for c in spec.clusters)
+        spec = spec.model_copy(update={"clusters": clusters})
+    settle()
+    reach_prefect()
+    parameters = _parameters(spec)
+    console = Console(stderr=as_json)
+    if not yes:
+        _ask(spec, console)
+    report, error = _run(path, parameters, console, as_json=as_json)
+    if not as_json:
+        show_ending(console, report)
+    else:
+        told: dict[str, object] = {"batch": report.model_dump(mode="json")}
+        if error:
+            told["error"] = error_object(error) | {"exit_code": int(exit_code_of_batch(report))}
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    if error and not as_json:
+        typer.echo(f"obscale: {error}", err=True)
+    raise typer.Exit(exit_code_of_batch(report))
+
+
+def exit_code_of_batch(report: BatchReport) -> Exit:
+    """Give the exit code: 3 only where nothing could be asked at all."""
+    if report.is_verified:
+        return Exit.DONE
+    failed = [row for row in report.rows if row.state in FAILURES]
+    reached = any(row.state is RowState.VERIFIED for row in report.rows)
+    if failed and not reached and all(row.error_kind in UNREACHED_KINDS for row in failed):
+        return Exit.OUT_OF_REACH
+    return Exit.REFUSED
+
+
+def _parameters(spec: BatchSpec) -> dict[str, Any]:
+    """Give the flow's parameters, as short as they can be said.
+
+    Raises:
+        SpecError: They are more than Prefect's server takes.
+    """
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - after the settings
+
+    told: dict[str, Any] = {"clusters": [compact(cluster) for cluster in spec.clusters]}
+    if spec.connections:
+        told["connections"] = {
+            name: known.model_dump(mode="json", exclude_defaults=True)
+            for name, known in spec.connections.items()
+        }
+    told["policies"] = spec.policies.model_dump(mode="json", exclude_defaults=True)
+    size, most = len(json.dumps(told)), get_current_settings().server.api.max_parameter_size
+    if size > most:
+        raise SpecError(
+            f"the batch takes {size} bytes as parameters of a run, and Prefect's server {most}",
+            "split it, or raise PREFECT_SERVER_API_MAX_PARAMETER_SIZE at the server and here",
+        )
+    return told
+
+
+def _ask(spec: BatchSpec, console: Console) -> None:
+    """Show what preflight finds and ask; ends the program on no, and where no node is ready."""
+    ledger = ledger_of(spec)
+    asyncio.run(_looked(ledger))
+    show_batch_plan(console, ledger)
+    ready = ledger.counts()[RowState.WAITING]
+    if not ready:
+        raise typer.Exit(Exit.REFUSED)
+    typer.confirm(f"Add {ready} node(s) as planned?", abort=True, err=console.stderr)
+
+
+async def _looked(ledger: Ledger) -> None:
+    from tasks.connection import PrefectVault  # noqa: PLC0415 - after the settings
+
+    vault = PrefectVault()
+
+    def looking(_name: str, entries: Sequence[Entry]) -> Awaitable[ClusterLook]:
+        return look_at_cluster([entry.order for entry in entries], vault)
+
+    await check_names(ledger, vault)
+    await judge_all(ledger, looking)
+
+
+def _run(
+    path: Path, parameters: dict[str, Any], console: Console, *, as_json: bool
+) -> tuple[BatchReport, BatchIncompleteError | None]:
+    """Run the flow; whoever ends the program meanwhile is told what goes on without it."""
+    reports: list[BatchReport] = []
+    # Only the main thread may hear signals; from another one, the process is not ours to end.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
+    error: BatchIncompleteError | None = None
+    try:
+        asyncio.run(_flow(parameters, console, reports))
+    except BatchIncompleteError as incomplete:
+        error = incomplete
+    except (KeyboardInterrupt, SystemExit) as stop:
+        _end_stopped(stop, reports, path, console, as_json=as_json)
+    return reports[-1], error
+
+
+async def _flow(parameters: dict[str, Any], console: Console, reports: list[BatchReport]) -> None:
+    from flows.batch import batch  # noqa: PLC0415 - Prefect reads its settings at import
+    from tasks.notes import listening  # noqa: PLC0415
+
+    def keep(happening: Any) -> None:
+        if report := happening.facts.get("batch_report"):
+            reports.append(report)
+
+    with LiveBatch(console) as live, listening(live.hear), listening(keep):
+        running: Any = batch(**parameters)  # which overload it is, no type checker can see
+        await running
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(Exit.TERMINATED)
+
+
+def _end_stopped(
+    stop: BaseException,
+    reports: list[BatchReport],
+    path: Path,
+    console: Console,
+    *,
+    as_json: bool,
+) -> NoReturn:
+    by_hand = isinstance(stop, KeyboardInterrupt)
+    kind, code = ("interrupted", Exit.INTERRUPTED) if by_hand else ("terminated", Exit.TERMINATED)
+    if reports:
+        show_ending(Console(stderr=True) if as_json else console, reports[-1])
+    stands = reports[-1].summary if reports else "nothing was sent"
+    hint = f"obscale apply {path} takes up what runs and adds what is missing" if reports else ""
+    # What Prefect would still do at exit waits for a server that may be ending too.
+    sys.stdout.flush()
+    end_early(kind, f"{kind}; {stands}", hint, code, as_json=as_json)
