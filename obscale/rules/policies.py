@@ -13,7 +13,6 @@ from obscale.rules.asked import Asked
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Canary = Literal["none", "node", "cluster"]
 OnRowFailure = Literal["hold", "retry", "roll-back"]
-Dispatch = Literal["process", "deployment"]
 WEEK: Final[tuple[Weekday, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAYS_AHEAD: Final = 16
 """Two weeks: the clocks may jump over this week's only window, never over the next one too."""
@@ -161,17 +160,6 @@ class BatchPolicies(Asked):
         title="When a DAG fails",
         description="hold: leave it to a person. retry, roll-back: only where it is safe; a "
         "rollback deletes what obshell made on the target, and the row counts as failed.",
-    )
-    dispatch: Dispatch = Field(
-        default="process",
-        title="Where",
-        description="process: all here. deployment: each cluster in a run of its own on a worker.",
-    )
-    deployment: str = Field(
-        default="batch-cluster/obscale",
-        title="Deployment",
-        description="flow/deployment that carries out one cluster; only for dispatch: deployment.",
-        pattern=r"^[^/]+/[^/]+$",
     )
 
 
