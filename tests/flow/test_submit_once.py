@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import Operator
-from obscale.errors import DagRolledBackError, ForeignDagError, PreflightError
+from obscale.errors import DagRolledBackError, ForeignDagError, PreflightError, VerifyError
 from obscale.sandbox import Fault
 from obscale.settings import Patience
 
@@ -132,19 +132,41 @@ async def test_poll_moves_to_another_agent_and_rides_through_bad_answers(stage):
     assert scene.world.undrawn() == []
 
 
-async def test_a_rotated_key_and_a_wrong_clock_do_not_disturb_a_run(stage):
-    """Keys rotate on every agent and clocks are off by minutes in the middle of a run: verified."""
+async def test_keys_that_rotate_in_the_middle_of_a_run_do_not_disturb_it(stage):
+    """Every cluster agent has a new key while the DAG runs: it is followed on, to verified."""
     scene = await stage(speed=15)
     run = asyncio.create_task(scene.scale_out())
     await scene.dag_created()
-    for agent in scene.ready["clusters"][0]["agents"]:
-        address = f"{agent['ip']}:{agent['port']}"
+    for address in _members(scene):
         scene.world.play(Fault.rotate_key(address))
-        scene.world.play(Fault.shift_clock(address, seconds=300))
 
     report = await run
 
     assert report.outcome == "verified"
+    assert scene.posts() == 1
+
+
+async def test_clocks_that_jump_in_the_middle_of_a_run_fail_by_name_once_the_dag_is_done(
+    stage, refused
+):
+    """Headers go by each agent's time, so the DAG is followed; then the proof of clocks fails."""
+    scene = await stage(speed=15)
+    run = asyncio.create_task(refused(scene.scale_out()))
+    await scene.dag_created()
+    for address in _members(scene):
+        scene.world.play(Fault.shift_clock(address, seconds=300))
+
+    error = await run
+
+    assert isinstance(error, VerifyError)
+    assert "pv-clock-after" in str(error)
+    assert {stage.state for stage in scene.report.stages} == {"SUCCEED"}
+    assert scene.posts() == 1
+
+
+def _members(scene) -> list[str]:
+    """Addresses of the cluster's agents."""
+    return [f"{a['ip']}:{a['port']}" for a in scene.ready["clusters"][0]["agents"]]
 
 
 async def _operate(scene, operator):
