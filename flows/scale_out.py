@@ -13,9 +13,11 @@ from obscale.rules.asked import (
     Profile,
     SecretName,
 )
+from obscale.rules.policies import Window
 from obscale.rules.recovery import OnFailure
 from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec import checked, checked_overrides
+from tasks.approval import Approval, ask_approval
 from tasks.endings import name_the_ending, tag_run
 from tasks.events import announced
 from tasks.preflight import preflight
@@ -50,6 +52,8 @@ async def scale_out(
     profile: Profile = "prod",
     allow_new_zone: bool = False,
     overrides: tuple[OverrideSpec, ...] = (),
+    approval: Approval = "none",
+    window: Window | None = None,
     on_failure: OnFailure = "hold",
     patience: Patience = DEFAULT_PATIENCE,
 ) -> ScaleOutReport:
@@ -69,6 +73,10 @@ async def scale_out(
         profile: How strictly findings are weighed; lab takes for a note what prod blocks.
         allow_new_zone: Create the zone if the cluster has none of this name.
         overrides: Findings that are accepted, each for a reason and until a day.
+        approval: ask: pause after preflight and show the findings; nothing is submitted until
+            somebody approves. none: submit at once.
+        window: Hours in which the scale-out may be begun; outside, the run waits for the next ones.
+            What is under way at their end goes on.
         on_failure: What is done about a DAG that fails. hold: leave it to a person. retry: up to 3
             times, where the diagnosis calls it safe. roll-back: where it is safe; it deletes what
             obshell made on the target. ask: pause, and let a person choose among what is safe.
@@ -87,6 +95,7 @@ async def scale_out(
         profile=profile,
         allow_new_zone=allow_new_zone,
         overrides=checked_overrides(overrides),
+        window=window,
         patience=patience,
         on_failure=on_failure,
     )
@@ -94,6 +103,8 @@ async def scale_out(
     with announced(order):
         async with reported(order) as story:
             before = await preflight(order)
+            if approval == "ask":
+                await ask_approval(order, before)
             submitted = await submit(order, before.look())
             dag = await carry_through(order, submitted)
             await verify(order, dag, before)

@@ -3,6 +3,8 @@
 ObscaleError                   what a caller may catch; carries `hint`, the next step
 ├── SpecError                  the request is wrong                 → correct the spec
 ├── PreflightError             findings contain a blocker           → mend the host, run again
+├── RejectedError              a person said no                    → read why, change the request
+├── NotApprovedError           nobody answered in time             → ask when somebody is there
 ├── PlanChangedError           the cluster is not as it was planned → plan again
 ├── AgentError                 has to do with one agent; carries `agent`, `step`, `trace_id`
 │   ├── AgentUnreachableError  no answer to a read                  → ask again (transient)
@@ -71,6 +73,18 @@ class PreflightError(ObscaleError):
     """At least one finding forbids the submit; nothing was sent."""
 
     kind = "blocked"
+
+
+class RejectedError(ObscaleError):
+    """A person was asked before the submit and said no; nothing was sent."""
+
+    kind = "rejected"
+
+
+class NotApprovedError(ObscaleError):
+    """A person was asked before the submit and did not answer in time; nothing was sent."""
+
+    kind = "not-approved"
 
 
 class PlanChangedError(ObscaleError):

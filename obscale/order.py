@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.address import AgentAddress
 from obscale.rules.asked import ClusterSpec, NodeSpec, OverrideSpec, Profile, ScaleOutSpec
+from obscale.rules.policies import Window
 from obscale.rules.recovery import OnFailure
 from obscale.settings import Patience
 
@@ -21,6 +22,8 @@ class Order(BaseModel):
     allow_new_zone: bool = False
     overrides: tuple[OverrideSpec, ...] = ()
     """Blocks and warnings that are accepted."""
+    window: Window | None = None
+    """Hours in which the scale-out may be begun; None: at any time."""
     patience: Patience = Patience()
     on_failure: OnFailure = "hold"
     """What the run does by itself about a DAG that failed."""

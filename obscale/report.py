@@ -32,6 +32,18 @@ class Moment(BaseModel):
     text: str
 
 
+class Decided(BaseModel):
+    """What a person was asked during the run, and answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    about: Literal["approval", "recovery"]
+    choice: str
+    who: str
+    why: str
+
+
 class StageRow(BaseModel):
     """How one stage of the DAG ended."""
 
@@ -70,6 +82,8 @@ class ScaleOutReport(BaseModel):
     obConfigs: dict[str, str]  # noqa: N815 - spelled as the API spells it
     verdict: str = ""
     findings: tuple[Finding, ...] = ()
+    decisions: tuple[Decided, ...] = ()
+    """By persons; what policies decided stands in the timeline."""
     dag_id: str | None = None
     submitted_how: str = ""
     stages: tuple[StageRow, ...] = ()
@@ -136,6 +150,7 @@ def render_markdown(report: ScaleOutReport) -> str:
         _table(("key", "value"), sorted(report.obConfigs.items())),
         f"## Findings: {report.verdict or 'not judged'}",
         _findings(report.findings),
+        _decisions(report.decisions),
         f"## DAG {report.dag_id or 'none'} {report.submitted_how}".rstrip(),
         _stages(report.stages),
         render_diagnosis(report.diagnosis) if report.diagnosis else "",
@@ -196,6 +211,14 @@ def _remains(report: ScaleOutReport) -> str:
     if step := next_step(left, report.command_name):
         parts.append(f"Next: {_literal(step)}.")
     return "\n\n".join(parts)
+
+
+def _decisions(decisions: Sequence[Decided]) -> str:
+    table = _table(
+        ("at (UTC)", "about", "decided", "who", "why"),
+        [(f"{d.at:%Y-%m-%d %H:%M:%S}", d.about, d.choice, d.who, d.why) for d in decisions],
+    )
+    return f"## Decisions\n\n{table}" if table else ""
 
 
 def _findings(findings: Sequence[Finding]) -> str:

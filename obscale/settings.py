@@ -117,6 +117,16 @@ class Patience(BaseModel):
             le=604800,
         ),
     ] = 86400
+    approval_seconds: Annotated[
+        int,
+        Field(
+            title="Time to approve (seconds)",
+            description="Where approval is asked for: how long the paused run waits before the "
+            "submit; then it ends, and nothing was touched.",
+            gt=0,
+            le=604800,
+        ),
+    ] = 86400
     poll_seconds: Annotated[
         float,
         Field(

@@ -24,6 +24,8 @@ STATE_NAMES: Final = {
     "spec": "BadRequest",
     "blocked": "Blocked",
     "plan-changed": "Blocked",
+    "rejected": "Rejected",
+    "not-approved": "NotApproved",
     "dag-failed": "Held",
     "dag-rolled-back": "RolledBack",
     "dag-stalled": "Stalled",

@@ -13,7 +13,12 @@ from prefect.events import emit_event
 from prefect.exceptions import EventTooLarge
 
 from obscale.agent.models import Dag
-from obscale.errors import DagFailedError, DagRolledBackError
+from obscale.errors import (
+    DagFailedError,
+    DagRolledBackError,
+    NotApprovedError,
+    RejectedError,
+)
 from obscale.order import Order
 from obscale.report import ScaleOutReport
 from obscale.rules.aftermath import Rung
@@ -25,6 +30,12 @@ from obscale.rules.progress import Progress
 from tasks.notes import Happening, listening, run_logger
 
 PREFIX: Final = "obscale.scale-out."
+ENDS: Final = {
+    DagFailedError.kind: "held",
+    RejectedError.kind: "rejected",
+    NotApprovedError.kind: "rejected",
+}
+"""What the end of a run is called by the kind of its error; every other one has `failed`."""
 LONGEST_TEXT: Final = 500
 """Characters of an error or a cause; the report has it whole, and events are limited in size."""
 
@@ -112,8 +123,7 @@ def _ended(heard: Heard, report: ScaleOutReport) -> Iterator[tuple[str, Signal]]
     else:
         if kind == DagRolledBackError.kind and heard.remedy is Remedy.ROLLBACK:
             yield f"recovered/{dag_id}", _recovered(Remedy.ROLLBACK, dag_id)
-        name = "held" if kind == DagFailedError.kind else "failed"
-        yield "end", Signal(name, error | _cause(report.diagnosis))
+        yield "end", Signal(ENDS.get(kind, "failed"), error | _cause(report.diagnosis))
 
 
 def _judged(verdict: str, findings: Sequence[Finding]) -> Payload:

@@ -1,7 +1,9 @@
 """What is done about a DAG that failed: what the policy or a person has decided, and no more?"""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
+from uuid import uuid4
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -16,7 +18,7 @@ from obscale.doctor import examine
 from obscale.errors import DagFailedError, DagRolledBackError
 from obscale.follow import learn_members
 from obscale.order import Order
-from obscale.report import render_diagnosis
+from obscale.report import Decided, render_diagnosis
 from obscale.rules.consequences import Remedy
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.progress import Change, progress_of
@@ -98,22 +100,43 @@ async def ask(order: Order, diagnosis: Diagnosis, offered: tuple[Remedy, ...]) -
             wait_for_input=form,
             timeout=order.patience.ask_seconds,
             poll_interval=ANSWER_LOOK_SECONDS,
+            # Never the same: a run that is tried again may not pass by an answer given before.
+            key=uuid4().hex,
         )
     except FlowPauseTimeout:
         tell("recover", f"recover.not_answered seconds={order.patience.ask_seconds}")
         return Remedy.HAND_OVER
+    decided = Decided(
+        at=datetime.now(UTC),
+        about="recovery",
+        choice=answer.choice,
+        who=answer.name.strip(),
+        why=answer.reason.strip(),
+    )
+    tell(
+        "recover",
+        f"recover.answered choice={decided.choice} by={decided.who!r} reason={decided.why!r}",
+        decided=decided,
+    )
     return Remedy(answer.choice)
 
 
 def decision_form(offered: tuple[Remedy, ...]) -> type[RunInput]:
-    """Make the form: one field whose values are exactly the offered remedies."""
+    """Make the form: the values of its choice are exactly the offered remedies."""
     # The values are known at run time only, so no type checker can follow.
     choices: Any = Literal[tuple(remedy.value for remedy in offered)]
     field = Field(
         title="What shall be done?",
         description="Only what is safe is offered; HAND_OVER leaves the DAG as it stands.",
     )
-    return create_model("Decision", __base__=RunInput, choice=(choices, field))
+    return create_model("Decision", __base__=AnswerForm, choice=(choices, field))
+
+
+class AnswerForm(RunInput):
+    """Who answers and why; not demanded, because a failed DAG may have to be seen to at once."""
+
+    name: str = Field(default="", title="Your name", description="Stands in the report.")
+    reason: str = Field(default="", title="Why", description="Stands in the report.")
 
 
 @task(

@@ -21,6 +21,7 @@ from obscale.errors import (
 from obscale.last_look import LONGEST_SECONDS, look_at_remains
 from obscale.order import Order
 from obscale.report import (
+    Decided,
     Moment,
     ScaleOutReport,
     render_markdown,
@@ -56,6 +57,7 @@ class Story:
         self._timeline: list[Moment] = []
         self._findings: Findings | None = None
         self._was_sent = False
+        self._decisions: list[Decided] = []
         self._dag_id: str | None = None
         self._how = ""
         self._dag: Dag | None = None
@@ -74,6 +76,8 @@ class Story:
             self._was_sent or "dag_id" in facts or happening.text.startswith("submit.posting")
         )
         self._findings = facts.get("findings", self._findings)
+        if decided := facts.get("decided"):
+            self._decisions.append(decided)
         self._dag_id = facts.get("dag_id", self._dag_id)
         self._how = facts.get("how", self._how)
         self._dag = facts.get("dag", self._dag)
@@ -128,6 +132,7 @@ class Story:
             obConfigs=node.obConfigs,
             verdict=self._findings.verdict if self._findings else "",
             findings=tuple(self._findings.by_weight()) if self._findings else (),
+            decisions=tuple(self._decisions),
             dag_id=self._dag_id,
             submitted_how=self._how,
             stages=stage_rows(self._dag),

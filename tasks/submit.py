@@ -36,6 +36,7 @@ from obscale.rules.adoption import (
     decide_after_lost_answer,
     decide_submission,
 )
+from obscale.rules.policies import Window
 from obscale.rules.preflight.ageing import is_stale, judge_ageing
 from obscale.rules.preflight.facts import Earlier
 from obscale.sight import look_for_dag
@@ -44,8 +45,10 @@ from obscale.survey import survey
 from tasks.connection import linked
 from tasks.notes import artifact_key, note_page, tell
 
-TIME_LIMIT_SECONDS: Final = 90_000
-"""Above the longest allowed wait for the lock, 86400 s, plus one lost answer."""
+TIME_LIMIT_SECONDS: Final = 1_500_000
+"""Above the longest wait for a window, 16 days, and the longest for the lock, 86400 s, together."""
+LONGEST_SLEEP_SECONDS: Final = 60.0
+"""While waiting for a window, so that a clock that was set is noticed."""
 LOOK_AGAIN_SECONDS: Final = 2.0
 """Pause between two looks, while a lock or a lost answer is waited for."""
 MOST_ROUNDS: Final = 5
@@ -105,6 +108,8 @@ async def begin_once(link: Link, order: Order, earlier: Earlier | None = None) -
     while True:
         decision = decide_submission(await look_for_dag(link), order.node)
         match decision:
+            case Post() if order.window and not order.window.is_open(_now()):
+                await _wait_for_window(order.window)
             case Post() if is_stale(look.at, _now()):
                 # Then look again: the look is always the last thing before the POST.
                 look = await _judge_again(link, order, look)
@@ -208,6 +213,17 @@ async def _wait_for(what: str, give_up: datetime) -> None:
         )
     tell("submit", f"submit.waiting why={what!r}")
     await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def _wait_for_window(window: Window) -> None:
+    """Wait until the window opens; what was seen before must be looked at again."""
+    opens = window.opens(_now())
+    tell("submit", f"submit.waiting_for_window until={opens:%Y-%m-%dT%H:%M}Z window='{window}'")
+    while True:
+        left = (opens - _now()).total_seconds()
+        if left <= 0:
+            return
+        await asyncio.sleep(min(left, LONGEST_SLEEP_SECONDS))
 
 
 def _patience_with_youth(order: Order) -> timedelta:

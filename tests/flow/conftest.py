@@ -1,12 +1,16 @@
 """One real Prefect test server for the session; one simulated cluster for each test."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from prefect import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.scale_out import scale_out
@@ -130,3 +134,26 @@ def refused():
         return caught.value
 
     return ending
+
+
+@pytest.fixture
+def asked():
+    """Wait until a run is paused; give it, the schema of its form, and the form's text."""
+
+    async def paused(run: asyncio.Task[Any]) -> tuple[Any, dict[str, Any], Any]:
+        async with get_client() as client:
+            for _ in range(600):
+                found = await client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+                state = found[0].state if found else None
+                if state and state.type is StateType.PAUSED:
+                    keys = state.state_details.run_input_keyset or {}
+                    inputs = await client.filter_flow_run_input(found[0].id, "", 20, [])
+                    if set(keys.values()) - {keys["response"]} <= {each.key for each in inputs}:
+                        schema = await client.read_flow_run_input(found[0].id, keys["schema"])
+                        page = await client.read_flow_run_input(found[0].id, keys["description"])
+                        return found[0], json.loads(schema), page
+                assert not run.done(), "it ended without asking"
+                await asyncio.sleep(0.1)
+        raise AssertionError("no run was paused within a minute")
+
+    return paused

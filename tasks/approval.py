@@ -1,0 +1,140 @@
+"""May the scale-out begin: what does a person say who was shown plan and findings?"""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from html import escape
+from typing import Final, Literal
+from uuid import uuid4
+
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import apause_flow_run
+from prefect.input import RunInput
+from pydantic import Field
+
+from obscale.errors import NotApprovedError, RejectedError
+from obscale.order import Order
+from obscale.report import Decided
+from obscale.rules.preflight.finding import Answer, Finding
+from tasks.notes import tell
+from tasks.preflight import Preflight, line_of
+
+Approval = Literal["none", "ask"]
+"""Whether a person is asked between preflight and submit."""
+ANSWER_LOOK_SECONDS: Final = 2
+"""How often a paused run looks whether somebody has answered."""
+
+
+class ApprovalForm(RunInput):
+    """What the paused run asks."""
+
+    decision: Literal["approve", "reject"] = Field(
+        title="May it begin?", description="reject ends the run; nothing was touched."
+    )
+    name: str = Field(
+        title="Your name",
+        description="Stands in the report.",
+        min_length=1,
+        max_length=100,
+        pattern=r"\S",
+    )
+    reason: str = Field(
+        title="Why",
+        description="Stands in the report, e.g. the number of the change.",
+        min_length=1,
+        max_length=1000,
+        pattern=r"\S",
+    )
+
+
+async def ask_approval(order: Order, before: Preflight) -> None:
+    """Pause the run until a person approves. What ages meanwhile is judged again at the submit.
+
+    Nobody is asked where nothing would be submitted.
+
+    Raises:
+        RejectedError: Somebody said no.
+        NotApprovedError: Nobody answered in time.
+    """
+    if before.findings.already_member or before.findings.will_be_adopted:
+        why = "already a member" if before.findings.already_member else "already under way"
+        tell("approval", f"approval.not_needed why={why!r}")
+        return
+    seconds = order.patience.approval_seconds
+    tell(
+        "approval",
+        f"approval.asking seconds={seconds}",
+        waits_for="approval",
+        choices=("approve", "reject"),
+    )
+    form = ApprovalForm.with_initial_data(description=render_question(order, before))
+    try:
+        answer = await apause_flow_run(
+            wait_for_input=form,
+            timeout=seconds,
+            poll_interval=ANSWER_LOOK_SECONDS,
+            # Never the same: a run that is tried again may not pass by an answer given before.
+            key=uuid4().hex,
+        )
+    except FlowPauseTimeout as late:
+        tell("approval", f"approval.not_answered seconds={seconds}")
+        raise NotApprovedError(
+            f"not submitted: nobody approved {order.target} within {seconds} s; "
+            "nothing was touched",
+            "run it again when somebody is there to answer, or raise approval_seconds",
+        ) from late
+    decided = Decided(
+        at=datetime.now(UTC),
+        about="approval",
+        choice=answer.decision,
+        who=answer.name.strip(),
+        why=answer.reason.strip(),
+    )
+    said = f"by={decided.who!r} reason={decided.why!r}"
+    if decided.choice == "reject":
+        tell("approval", f"approval.rejected {said}", decided=decided)
+        raise RejectedError(
+            f"not submitted: {decided.who} rejected {order.target}: {decided.why}; "
+            "nothing was touched",
+            "change the request as the reason says, and run it again",
+        )
+    tell("approval", f"approval.given {said}", decided=decided)
+
+
+def render_question(order: Order, before: Preflight) -> str:
+    """Write what a person must know before answering, as Markdown for a narrow window."""
+    node = order.node
+    lines = [
+        f"## Add {order.target} to {node.zone} of {order.cluster_name}?",
+        f"Preflight at {before.at:%Y-%m-%d %H:%M} UTC: **{before.findings.verdict}**.",
+        *([f"Begins in the window {order.window}."] if order.window else []),
+        "### Findings",
+        _listed(_findings(before.findings.by_weight())) or "Nothing to consider.",
+        "### Asked",
+        _listed(f"`{key}` {value}" for key, value in sorted(node.obConfigs.items()))
+        or "The defaults of obshell.",
+        "### Observers, before → after",
+        _listed(_zones(order, before)),
+    ]
+    return "\n\n".join(lines)
+
+
+def _findings(findings: tuple[Finding, ...]) -> Iterator[str]:
+    for finding in findings:
+        telling = finding.weight in {Answer.BLOCK, Answer.WARN} or finding.overridden_by
+        if telling:
+            remedy = f". {finding.remedy}" if finding.remedy else ""
+            yield f"**{finding.answer}** {line_of(finding)}{remedy}"
+    yield f"{sum(f.answer == Answer.PASS for f in findings)} rules pass"
+
+
+def _zones(order: Order, before: Preflight) -> Iterator[str]:
+    now = Counter({zone.name: len(zone.servers) for zone in before.zones})
+    after = now + Counter([order.node.zone])
+    for name in sorted(after):
+        yield f"{name}: {now[name]} → {after[name]}"
+
+
+def _listed(lines: Iterator[str]) -> str:
+    # What an agent said must not be read as a tag.
+    return "\n".join(f"- {escape(line, quote=False)}" for line in lines)
