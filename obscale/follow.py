@@ -26,6 +26,8 @@ class Watch:
     dag: Dag | None = None
     changed: float = field(init=False)
     answered: float = field(init=False)
+    said_silent: float = 0.0
+    """Seconds of silence at which it is told next."""
 
     def __post_init__(self) -> None:
         self.changed = self.answered = self.started
@@ -49,10 +51,13 @@ async def follow(
                 raise
             # No answer, an answer of something else, a database that is away: ride it out.
             silent = time.monotonic() - watch.answered
-            say(f"poll.no_answer silent_seconds={silent:.0f} reason={str(error)!r}")
+            if silent >= watch.said_silent:
+                # Each time half as often: a long silence is one piece of news, not hundreds.
+                watch.said_silent = max(1.0, 2 * silent)
+                say(f"poll.no_answer silent_seconds={silent:.0f} reason={str(error)!r}")
             _check_silence(silent, patience, dag_id, error)
         else:
-            watch.answered = time.monotonic()
+            watch.answered, watch.said_silent = time.monotonic(), 0.0
             changes = describe_progress(watch.dag, dag)
             if changes:
                 watch.changed = watch.answered

@@ -28,12 +28,14 @@ from obscale.agent.models import (
     Server,
     Zone,
 )
+from obscale.entry_agents import Entry, odd_one_out, who_accepts
 from obscale.errors import (
     AgentError,
     AgentRefusedError,
     AgentUnreachableError,
     NotAuthorizedError,
     NotSupportedError,
+    SpecError,
 )
 from obscale.knocking import ports_seen
 from obscale.link import Link
@@ -92,6 +94,7 @@ async def survey(
 
     Raises:
         AgentError: No entry agent could be asked: unreachable, not obshell, or not authorised.
+        SpecError: The entry agents are of several clusters.
     """
     try:
         async with asyncio.TaskGroup() as reads:
@@ -99,7 +102,7 @@ async def survey(
                 survey_cluster(link.cluster, link.target, peer_seconds=peer_seconds)
             )
             target = reads.create_task(survey_joining(link, order, earlier, knocking=knocking))
-    except* AgentError as failed:
+    except* (AgentError, SpecError) as failed:
         # Only the cluster's survey raises; the group has ended the target's reads before.
         raise failed.exceptions[0] from None
     return Facts(
@@ -151,15 +154,28 @@ async def survey_cluster(
         peer_seconds: As for `survey`.
 
     Raises:
-        AgentError: No entry agent could be asked.
+        AgentError: No entry agent could be asked, or one refuses what another accepts.
+        SpecError: The entry agents are of several clusters.
     """
     # The first signed read settles who answers with these credentials; all else may fail.
     silent: dict[AgentAddress, Unread] = {}
     # Where there is nobody else to ask, the only agent gets all the time a read may take.
     seconds = peer_seconds if len(cluster.clients) > 1 else None
-    info, ob_info = await cluster.ask(partial(_introduce, seconds=seconds, silent=silent))
+    entries = cluster.clients
+    try:
+        info, ob_info = await cluster.ask(partial(_introduce, seconds=seconds, silent=silent))
+    except NotAuthorizedError as refused:
+        others = [agent for agent in entries if str(agent.address) != refused.agent]
+        raise await who_accepts(refused, others, peer_seconds) from refused
     entry = cluster.current
+    others = [
+        agent
+        for agent in entries
+        if agent is not entry and agent.address not in silent and agent.address != target.address
+    ]
+    first = Entry(str(entry.address), info, ob_info)
     async with asyncio.TaskGroup() as reads:
+        odd = reads.create_task(odd_one_out(first, others, peer_seconds))
         status = reads.create_task(_fact(entry.read_status()))
         details = reads.create_task(_cluster_fact(entry.read_cluster_info()))
         parameters = reads.create_task(_cluster_fact(entry.read_parameters()))
@@ -175,6 +191,8 @@ async def survey_cluster(
         unfinished = reads.create_task(_fact(entry.read_unfinished_cluster_dags()))
         last = reads.create_task(_fact(entry.read_last_cluster_dag()))
         times = reads.create_task(_times(cluster, ob_info, target, peer_seconds, silent))
+    if error := odd.result():
+        raise error
     known = details.result()
     return ClusterFacts(
         entry=str(entry.address),

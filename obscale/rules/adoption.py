@@ -242,7 +242,7 @@ def decide_after_lost_answer(
     ):
         return decision
     newer = [dag for dag in _seen(sighting) if dag.dag_id > baseline]
-    if any(_is_undecided(dag) for dag in newer):
+    if any(is_undecided(dag) for dag in newer):
         return KeepLooking()
     return PostAgain() if expired else KeepLooking()
 
@@ -261,8 +261,19 @@ def lock_of(unfinished: Sequence[Dag]) -> Dag | None:
     return max(filter(holds_lock, unfinished), key=lambda dag: dag.dag_id, default=None)
 
 
+def is_undecided(dag: Dag) -> bool:
+    """Whether a scale-out has not named its target yet, but soon will."""
+    return (
+        dag.name == SCALE_OUT
+        and not dag.is_terminal
+        and dag.stage <= _STAGE_THAT_NAMES_THE_TARGET
+        and target_of(dag) is None
+    )
+
+
 HINTS: Final = {
-    Identity.SCALING_IN: "it was scaled in and keeps that identity: wipe its home, restart obshell",
+    Identity.SCALING_IN: "it was scaled in and stays so: stop obshell there, wipe <home>/.meta, "
+    "<home>/store and what its data and log directories hold, start obshell again",
     Identity.MASTER: "it belongs to a cluster that is not initialised yet: remove it there first",
     Identity.FOLLOWER: "it belongs to a cluster that is not initialised yet: remove it there first",
 }
@@ -297,7 +308,7 @@ def _member_or_not(sighting: Sighting, node: NodeSpec) -> AlreadyMember | Refuse
 
 def _half_way(sighting: Sighting, node: NodeSpec, lock: Dag | None) -> Submission:
     """The target is SCALING OUT, but no DAG of the cluster in sight is its own."""
-    if lock is not None and _is_undecided(lock):
+    if lock is not None and is_undecided(lock):
         return _wait_for(lock)
     local = sighting.target_dag
     if local is not None and not local.is_terminal:
@@ -313,7 +324,7 @@ def _half_way(sighting: Sighting, node: NodeSpec, lock: Dag | None) -> Submissio
 def _wait_for(dag: Dag) -> WaitForLock:
     target = target_of(dag)
     owner = f"{dag.name} of {target}" if target else dag.name
-    return WaitForLock(owner, dag.id, undecided=_is_undecided(dag))
+    return WaitForLock(owner, dag.id, undecided=is_undecided(dag))
 
 
 def _wait_for_local(dag: Dag, node: NodeSpec) -> WaitForLock:
@@ -323,16 +334,6 @@ def _wait_for_local(dag: Dag, node: NodeSpec) -> WaitForLock:
 def _is_busy(local: Dag | None) -> bool:
     """Whether a target that is SINGLE still has a local DAG at work, e.g. cleaning up."""
     return local is not None and not local.is_terminal
-
-
-def _is_undecided(dag: Dag) -> bool:
-    """Whether a scale-out has not named its target yet, but soon will."""
-    return (
-        dag.name == SCALE_OUT
-        and not dag.is_terminal
-        and dag.stage <= _STAGE_THAT_NAMES_THE_TARGET
-        and target_of(dag) is None
-    )
 
 
 def _second_node_logs(dag: Dag) -> list[str]:

@@ -24,6 +24,7 @@ LAYERS = (
         *("obscale.plan", "obscale.report", "obscale.follow", "obscale.doctor", "obscale.cure"),
         "obscale.roll_call",
         "obscale.last_look",
+        "obscale.entry_agents",
         "obscale.batch",
     },
     {"tasks"},

@@ -125,7 +125,13 @@ def _misfit(facts: Facts, info: AgentInfo) -> str:
     listed = not isinstance(members, Unread) and any(
         row.address == facts.node.address for row in members.agent_info
     )
-    return f"{said} of {'this' if listed else 'another'} cluster"
+    if listed:
+        return f"{said} of this cluster"
+    own = facts.target.ob_info
+    if isinstance(own, Unread) or not own.obcluster_info.name:
+        return f"{said} of another cluster"
+    told = own.obcluster_info
+    return f"{said} of another cluster, {told.name}/{told.id}"
 
 
 def _way_out(info: AgentInfo) -> str:
