@@ -11,6 +11,7 @@ from obscale.agent.models import Operator
 from obscale.errors import DagRolledBackError, ForeignDagError, PreflightError, VerifyError
 from obscale.sandbox import Fault
 from obscale.settings import Patience
+from tests.flow.conftest import QUICK
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -60,6 +61,51 @@ async def test_two_targets_at_once_never_share_the_lock(stage):
     assert (report.outcome, second.outcome) == ("verified", "verified")
     assert scene.world.count_dags("Cluster scale out") == 2
     assert scene.posts() == 2
+
+
+async def test_two_targets_in_the_same_second_take_turns(stage):
+    """Both find the cluster free and submit: one waits for the lock; two DAGs in all, both join."""
+    scene = await stage(speed=15)
+    other = scene.ready["spares"][1]
+    waits = QUICK.model_copy(update={"lock_wait_seconds": 60})
+    elsewhere = {"agentInfo": {"ip": other["ip"], "port": other["port"]}}
+
+    async def run(**changes):
+        try:
+            return await scene.scale_out(patience=waits, **changes)
+        except PreflightError as late:
+            # On a slow machine one may look after the other has posted: it is told so.
+            assert "cluster-maintenance" in str(late)
+            return None
+
+    ended = await asyncio.gather(run(), run(**elsewhere))
+    first, second = [
+        report or await scene.scale_out(patience=waits, **changes)
+        for report, changes in zip(ended, ({}, elsewhere), strict=True)
+    ]
+
+    assert (first.outcome, second.outcome) == ("verified", "verified")
+    assert (first.submitted_how, second.submitted_how) == ("posted", "posted")
+    assert scene.world.count_dags("Cluster scale out") == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "how", "posts"),
+    [(3, "adopted", 1), (17, "posted", 2)],
+    ids=["while its header holds", "when it has expired"],
+)
+async def test_a_post_that_arrives_late_makes_one_dag(stage, seconds, how, posts):
+    """Held on its way and delivered after a look in vain: awaited, and refused once expired."""
+    scene = await stage()
+    scene.world.play(Fault.late_request(seconds, to="scale_out"))
+
+    report = await scene.scale_out()
+
+    assert report.outcome == "verified"
+    assert report.submitted_how == how
+    assert scene.posts() == posts
+    assert scene.world.count_dags("Cluster scale out") == 1
+    assert scene.world.undrawn() == []
 
 
 async def test_a_run_cut_off_after_its_post_is_taken_up_by_the_next(stage):

@@ -1,0 +1,44 @@
+"""Is every error caught by its name, except at the doors that must tell any end?"""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOORS = {
+    ("obscale/cli/__init__.py", "main"): "a bug leaves the command line as one line, not a page",
+    ("obscale/cli/apply.py", "_run"): "whoever ends the program is told what goes on without it",
+    ("tasks/story.py", "reported"): "the report is written however a run ends; the end goes on",
+    ("tasks/batch.py", "shown"): "the ledger is written however a batch ends; the end goes on",
+}
+"""Who may catch everything, and why."""
+EVERYTHING = {"Exception", "BaseException"}
+
+
+def catches_everything(handler: ast.ExceptHandler) -> bool:
+    """Whether a handler is bare, or names a class every error is one of, alone or among others."""
+    if handler.type is None:
+        return True
+    return any(isinstance(n, ast.Name) and n.id in EVERYTHING for n in ast.walk(handler.type))
+
+
+def handlers() -> set[tuple[str, str]]:
+    """File and function of every handler that catches everything."""
+    found: set[tuple[str, str]] = set()
+    for top in ("obscale", "flows", "tasks", "deployments"):
+        for path in (ROOT / top).rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for function in ast.walk(tree):
+                if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                    continue
+                inner = (n for n in ast.walk(function) if isinstance(n, ast.ExceptHandler))
+                if any(catches_everything(handler) for handler in inner):
+                    found.add((str(path.relative_to(ROOT)), function.name))
+            outside = (n for n in tree.body if isinstance(n, ast.Try))
+            if any(catches_everything(handler) for each in outside for handler in each.handlers):
+                found.add((str(path.relative_to(ROOT)), "the module"))
+    return found
+
+
+def test_only_doors_catch_everything():
+    """No function but the listed doors catches Exception, BaseException or everything."""
+    assert handlers() == set(DOORS)
