@@ -1,0 +1,127 @@
+"""Is every row of the runbook played by a test, and does every cause and error have its row?"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from obscale.errors import ObscaleError
+from obscale.rules.causes import CAUSES
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+ROW = re.compile(r'^\| <a id="([a-z0-9-]+)"></a>(.+) \| (.+) \| (.+) \|$', re.MULTILINE)
+ROWS = {row[1]: row.groups()[1:] for row in ROW.finditer(PAGE)}
+FLOW, CLI, CONTRACT = "tests/flow/test_", "tests/cli/test_", "tests/contract/test_"
+CAUSE = "tests/unit/test_rules_diagnosis.py::test_each_cause_is_named"
+PLAYED = {
+    "spec": CLI + "bad_input.py::test_every_fault_has_a_line_of_its_own",
+    "blocked": FLOW + "endings.py::test_a_blocked_run_is_called_blocked",
+    "plan-changed": CONTRACT + "plan_sandbox.py::test_a_plan_of_another_state_is_not_applied",
+    "plan-expired": CONTRACT + "plan_sandbox.py::test_an_expired_plan_is_not_applied",
+    "unreachable": CLI + "apply_command.py::test_a_cluster_out_of_reach_is_exit_3",
+    "not-authorized": CLI + "out_of_reach.py::test_a_wrong_root_password_is_told",
+    "two-passwords": FLOW + "bad_nights.py::test_a_password_one_agent_accepts",
+    "two-clusters": FLOW + "bad_nights.py::test_entry_agents_of_two_clusters",
+    "untrusted-key": FLOW + "connections.py::test_a_changed_key_of_a_pinned_agent",
+    "foreign-dag": FLOW + "bad_nights.py::test_a_failed_foreign_dag_is_named",
+    "scaling-in": FLOW + "bad_nights.py::test_a_target_that_was_scaled_in",
+    "other-cluster": FLOW + "bad_nights.py::test_a_target_that_joined_another_cluster",
+    "rejected": FLOW + "approval.py::test_a_rejected_run_touches_nothing",
+    "answer-lost": FLOW + "submit_once.py::test_a_lost_answer_leads_to_one_dag",
+    "outcome-unknown": FLOW + "outcome_unknown.py::test_a_lost_answer_nobody_can_settle",
+    "no-answer": FLOW + "submit_once.py::test_poll_moves_to_another_agent",
+    "all-agents-down": FLOW + "bad_nights.py::test_all_entry_agents_down_in_the_middle",
+    "dag-stalled": FLOW + "ended_early.py::test_a_run_that_stalls",
+    "cancelled": FLOW + "ended_early.py::test_a_run_cancelled_from_prefect",
+    "ended-by-hand": CLI + "apply_command.py::test_ended_by_hand_it_says_what_goes_on",
+    "dag-failed": FLOW + "recover.py::test_hold_leaves_the_dag_untouched",
+    "paused": FLOW + "recover.py::test_a_paused_run_is_resumed_through_the_api",
+    "gave-up": FLOW + "recover.py::test_retry_gives_up_after_three",
+    "dag-rolled-back": FLOW + "submit_once.py::test_a_rolled_back_dag_is_a_failure",
+    "dead-end": FLOW + "recover_cli.py::test_recover_refuses_a_dead_end",
+    "verify": FLOW + "verify.py::test_a_dag_that_succeeds_without_a_serving_observer",
+    "not-serving": FLOW + "verify.py::test_a_dag_that_succeeds_without_a_serving_observer",
+    "reverted": FLOW + "verify.py::test_a_parameter_that_is_set_back_fails_the_run",
+    "peer-harmed": FLOW + "verify.py::test_a_peer_harmed_meanwhile",
+    "clock": FLOW + "submit_once.py::test_clocks_that_jump_in_the_middle_of_a_run",
+    "no-units": FLOW + "verify.py::test_a_whole_run_proves_everything_it_could_read",
+    "crashed-retry": FLOW + "ended_early.py::test_a_killed_run_is_tried_again_from_prefect",
+    "crashed-anew": FLOW + "ended_early.py::test_a_killed_run_is_taken_up_by_a_new_one",
+    "server-down": CLI + "apply_command.py::test_prefect_out_of_order_is_one_line",
+    "two-runs": FLOW + "submit_once.py::test_two_runs_at_once_for_one_target",
+    "two-targets": FLOW + "submit_once.py::test_two_targets_at_once",
+    "kept-artifacts": FLOW + "ended_early.py::test_a_killed_run_is_tried_again_from_prefect",
+} | {f"cause-{cause.id}": CAUSE for cause in CAUSES}
+"""Id of a row → the test that plays it, as far as its name is telling."""
+ELSEWHERE = {
+    "error": "the root of the tree, never raised by itself",
+    "agent": "the root of what agents do",
+    "refused": "the root of agents' refusals",
+    "protocol": "unreachable",
+    "not-supported": "unreachable",
+    "database-down": "unreachable",
+    "stale-key": "resent within the same call, never the end of a run",
+    "under-maintenance": "foreign-dag",
+    "identity": "other-cluster",
+    "version": "blocked: preflight compares builds first",
+    "already-member": "a member is verified, not added",
+    "agent-trouble": "no-answer",
+    "dag-not-found": "no-answer",
+    "not-approved": "rejected",
+}
+"""Error kinds without a row of their own: which row covers them, or why none is needed."""
+
+
+@pytest.fixture(scope="module")
+def collected():
+    """The ids of all tests there are."""
+    found = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"),
+            *sorted({node.partition("::")[0] for node in PLAYED.values()}),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    return found.stdout.splitlines()
+
+
+def test_the_page_is_read_whole():
+    """Every table line with an anchor is a row of four parts, and no id is used twice."""
+    assert len(ROWS) == PAGE.count('<a id="')
+    assert len(ROWS) >= 60
+
+
+def test_every_row_has_a_test_and_every_test_a_row():
+    """Nothing is promised that is not played."""
+    assert set(ROWS) == set(PLAYED)
+
+
+@pytest.mark.parametrize("row", sorted(PLAYED))
+def test_the_test_of_a_row_is_there(collected, row):
+    """Renamed or removed, it turns this red."""
+    assert [node for node in collected if node.startswith(PLAYED[row])], PLAYED[row]
+
+
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.id)
+def test_each_cause_stands_there_as_the_diagnosis_tells_it(cause):
+    """Same words for what it means and what a person does."""
+    _, means, does = ROWS[f"cause-{cause.id}"]
+    told = [(each.title, each.by_hand) for each in CAUSES if each.id == cause.id]
+
+    assert (means, does) in told
+
+
+def test_each_kind_of_error_has_a_row_or_a_reason():
+    """A new error class needs a line here: where does a person on call read about it?"""
+
+    def kinds(cls: type[ObscaleError]) -> set[str]:
+        return {cls.kind}.union(*map(kinds, cls.__subclasses__()))
+
+    assert kinds(ObscaleError) - set(ROWS) == set(ELSEWHERE)
