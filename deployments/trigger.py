@@ -82,11 +82,12 @@ def wait(api: httpx.Client, run_id: str) -> dict[str, Any]:
 
 def _ask(api: httpx.Client, method: str, path: str, **body: Any) -> dict[str, Any]:
     """Ask once more where the server is busy; with the idempotency key a POST is safe to repeat."""
+    answer = api.request(method, path, **body)
     for _ in range(BUSY_LOOKS):
-        answer = api.request(method, path, **body)
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
             break
         time.sleep(LOOK_AGAIN_SECONDS)  # noqa: TID251 - an example to copy, without obscale's clock
+        answer = api.request(method, path, **body)
     data: dict[str, Any] = answer.raise_for_status().json()
     return data
 

@@ -120,6 +120,25 @@ def test_a_new_ticket_is_a_new_run_and_still_no_second_scale_out(workers, trigge
     assert clusters.posts == 1
 
 
+def test_a_batch_is_started_like_any_other_run(workers, trigger, write, clusters):
+    """Two nodes of one cluster join one after the other, started by a portal's one request."""
+    one = clusters.request()
+    nodes = [
+        {key: clusters.request(spare)[key] for key in ("agentInfo", "obConfigs")}
+        | {"zone": f"zone{spare + 1}"}
+        for spare in (0, 1)
+    ]
+    asked = {
+        "clusters": [{"cluster": one["cluster"], "nodes": nodes}],
+        "patience": one["patience"],
+    }
+
+    done = trigger(workers, write(asked), "batch/workers")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert clusters.posts == 2
+
+
 def test_curl_starts_a_plan_that_touches_nothing(workers, trigger, write, clusters):
     """The shell example starts the plan-only flow twice, as one run, and nothing is posted."""
     parameters = clusters.request()
@@ -228,7 +247,12 @@ def test_deployments_say_what_they_are(workers, api):
     """Each has a description, tags, a limit, an enforced schema; the weekly example is paused."""
     found = {
         name: api.get(f"/deployments/name/{name}").raise_for_status().json()
-        for name in ("scale-out/workers", "plan/workers", "plan/weekly-example")
+        for name in (
+            "scale-out/workers",
+            "batch/workers",
+            "plan/workers",
+            "plan/weekly-example",
+        )
     }
 
     for each in found.values():
