@@ -34,6 +34,7 @@ from obscale.rules.adoption import (
     Submission,
     WaitForLock,
     decide_after_lost_answer,
+    decide_cluster,
     decide_submission,
 )
 from obscale.rules.policies import Window
@@ -106,7 +107,10 @@ async def begin_once(link: Link, order: Order, earlier: Earlier | None = None) -
     begun = _now()
     rounds = 0
     while True:
-        decision = decide_submission(await look_for_dag(link), order.node)
+        sighting = await look_for_dag(link)
+        decision = decide_cluster(sighting, link.spec.name, link.spec.id) or decide_submission(
+            sighting, order.node
+        )
         match decision:
             case Post() if order.window and not order.window.is_open(_now()):
                 await _wait_for_window(order.window)

@@ -24,6 +24,7 @@ from obscale.errors import SpecError, VerifyError
 from obscale.follow import follow, learn_members
 from obscale.link import Link, Vault, cluster_connected, connected
 from obscale.order import Order, orders_of
+from obscale.plan.file import read_plan_file, request_of
 from obscale.report import ScaleOutReport, server_rows, stage_rows
 from obscale.rules.adoption import SCALE_OUT
 from obscale.rules.aftermath import Aftermath, Before
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
 
 ClusterName = Annotated[
     str,
-    typer.Argument(metavar="CLUSTER", help="Name of a stored connection, or a request's file."),
+    typer.Argument(
+        metavar="CLUSTER", help="Name of a stored connection, or the file of a request or plan."
+    ),
 ]
 DagId = Annotated[
     str | None,
@@ -160,7 +163,9 @@ def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
 def _named(cluster: str) -> tuple[str | ClusterSpec, tuple[Order, ...], Vault]:
     path = Path(cluster)
     if path.suffix.lower() in SPEC_ENDINGS or path.is_file():
-        spec = read_spec(path)
+        kept = read_plan_file(path)
+        # Expired or not, it names what was begun with it.
+        spec = request_of(path, kept, kept.created) if kept else read_spec(path)
         orders = orders_of(spec)
         return spec.cluster, orders, vault_for(orders)
     from obscale.cli.prefect_at_home import settle  # noqa: PLC0415 - Prefect takes a second

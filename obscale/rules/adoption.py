@@ -218,6 +218,26 @@ def decide_submission(sighting: Sighting, node: NodeSpec) -> Submission:  # noqa
     return Post(sighting.last_dag.dag_id if sighting.last_dag else 0)
 
 
+def decide_cluster(sighting: Sighting, name: str | None, number: int | None) -> Refuse | None:
+    """Refuse a sighting of another cluster than the one that was meant; None: it is the right one.
+
+    An entry agent that was silent during preflight may answer for the others now.
+
+    Args:
+        sighting: As read.
+        name: The cluster's name, None: any.
+        number: Its id, None: any.
+    """
+    told = sighting.members.obcluster_info
+    if not told.name or (name in (None, told.name) and number in (None, told.id)):
+        return None
+    return Refuse(
+        f"the agent that answers now is of cluster {told.name}/{told.id}, not of "
+        f"{name or told.name}/{number or told.id}",
+        "name agents of one cluster as endpoints",
+    )
+
+
 def decide_after_lost_answer(
     sighting: Sighting, node: NodeSpec, *, baseline: int, expired: bool
 ) -> Adopt | AlreadyMember | KeepLooking | PostAgain:

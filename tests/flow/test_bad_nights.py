@@ -12,6 +12,7 @@ from obscale.agent.models import ScaleOutRequest
 from obscale.errors import (
     DagStalledError,
     ForeignDagError,
+    IdentityMismatchError,
     NotAuthorizedError,
     PreflightError,
     SpecError,
@@ -157,6 +158,24 @@ async def test_entry_agents_of_two_clusters_are_refused_by_name(
     assert f"{address(scene, 0, 0)} of obcluster/1" in str(error)
     assert address(scene, 1, 0) in str(error)
     assert told in str(error)
+    assert scene.posts() == 0
+
+
+async def test_an_agent_of_another_cluster_that_answers_late_is_not_posted_to(stage, refused):
+    """Silent during preflight, it answers for the others afterwards: refused, nothing is posted."""
+    scene = await stage(two_clusters())
+    scene.world.play(Fault.agent_down(address(scene, 1, 0)))
+
+    def swap(happening):
+        if happening.text.startswith("preflight.judged"):
+            scene.world.play(Fault.agent_down(address(scene, 0, 0)))
+            scene.world.play(Fault.agent_up(address(scene, 1, 0)))
+
+    with listening(swap):
+        error = await refused(scene.scale_out(cluster=entries(scene, (0, 0), (1, 0))))
+
+    assert isinstance(error, IdentityMismatchError)
+    assert "is of cluster other/2, not of obcluster/1" in str(error)
     assert scene.posts() == 0
 
 

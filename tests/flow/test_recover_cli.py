@@ -13,8 +13,13 @@ from obscale.agent.client import AgentClient
 from obscale.agent.models import Operator, ScaleOutRequest
 from obscale.cli import app
 from obscale.errors import ObscaleError
+from obscale.link import EnvironmentVault
+from obscale.order import orders_of
+from obscale.plan import make_plan
+from obscale.plan.file import plan_file, write_plan_file
 from obscale.sandbox import Fault, default_config
 from obscale.settings import Patience
+from obscale.spec import read_spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -144,6 +149,22 @@ async def test_watch_follows_a_foreign_scale_out_to_verified(bench):
     assert "Check cluster scale_out whether finished" in result.stderr
     assert here.scene.posts() == 1
     assert here.operated == []
+
+
+async def test_watch_takes_a_kept_plan_for_the_cluster_also_when_it_has_expired(bench, tmp_path):
+    """Whoever applied a plan is told to watch with its file: it names the cluster."""
+    at_work = await bench(wait_for=None, speed=15)
+    spec = read_spec(at_work.path)
+    plan = tmp_path / "plan.json"
+    made = await make_plan(orders_of(spec), EnvironmentVault())
+    again = "obscale plan cluster.yaml --out plan.json"
+    write_plan_file(plan, plan_file(spec, made, again, valid_minutes=0))
+    at_work.path = plan
+
+    result = await at_work.run("watch", "11")
+
+    assert result.exit_code == 0, result.output
+    assert at_work.scene.posts() == 1
 
 
 async def test_watch_of_a_failed_scale_out_says_why_and_exits_1(bench):
