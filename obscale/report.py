@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from obscale.agent.models import Dag, Zone
+from obscale.agent.models import Dag, Node, Zone, joined_address
 from obscale.rules.aftermath import ProofLine
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.preflight.finding import Finding
@@ -55,6 +55,8 @@ class StageRow(BaseModel):
     operator: str
     agent: str
     last_log: str
+    logs: tuple[str, ...] = ()
+    """All lines of all its sub tasks, each as `ip:port: line`."""
 
 
 class ServerRow(BaseModel):
@@ -120,9 +122,19 @@ def stage_rows(dag: Dag | None) -> tuple[StageRow, ...]:
                 operator=node.operator.value,
                 agent=f"{agent.ip}:{agent.port}" if agent else "",
                 last_log=sub_task.task_logs[-1] if sub_task and sub_task.task_logs else "",
+                logs=_all_logs(node),
             )
         )
     return tuple(rows)
+
+
+def _all_logs(node: Node) -> tuple[str, ...]:
+    lines = []
+    for sub_task in node.sub_tasks:
+        agent = sub_task.execute_agent
+        where = f"{joined_address(agent.ip, agent.port)}: " if agent else ""
+        lines += [f"{where}{line}" for line in sub_task.task_logs]
+    return tuple(lines)
 
 
 def server_rows(zones: Iterable[Zone]) -> tuple[ServerRow, ...]:

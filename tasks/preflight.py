@@ -116,6 +116,7 @@ def concluded(facts: Facts, findings: Findings) -> Preflight:
         f"preflight.judged verdict={findings.verdict!r}",
         findings=findings,
         before=facts.cluster.zones(),
+        versions=_versions(facts),
     )
     if findings.blockers and not findings.already_member:
         reasons = "; ".join(line_of(finding) for finding in findings.blockers)
@@ -128,6 +129,16 @@ def concluded(facts: Facts, findings: Findings) -> Preflight:
         totals=None if isinstance(cluster, Unread) else cluster.stats,
         host=None if isinstance(host, Unread) else host,
     )
+
+
+def _versions(facts: Facts) -> dict[str, str]:
+    """Give obshell's and OceanBase's version of the agents that were asked who they are."""
+    told = {facts.cluster.entry: facts.cluster.info, facts.target.address: facts.target.info}
+    return {
+        agent: f"obshell {info.version}, OceanBase {info.ob_version or 'not told'}"
+        for agent, info in told.items()
+        if not isinstance(info, Unread)
+    }
 
 
 def line_of(finding: Finding) -> str:

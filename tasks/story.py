@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 import httpx
+from prefect import __version__ as prefect_version
 from prefect.exceptions import PrefectException
 
+from obscale import __version__
 from obscale.agent.models import Dag, Zone
 from obscale.errors import (
     DagFailedError,
@@ -18,6 +20,7 @@ from obscale.errors import (
     SpecError,
     VerifyError,
 )
+from obscale.evidence import KeptReport
 from obscale.last_look import LONGEST_SECONDS, look_at_remains
 from obscale.order import Order
 from obscale.report import (
@@ -58,6 +61,7 @@ class Story:
         self._findings: Findings | None = None
         self._was_sent = False
         self._decisions: list[Decided] = []
+        self.versions = {"obscale": __version__, "Prefect": prefect_version}
         self._dag_id: str | None = None
         self._how = ""
         self._dag: Dag | None = None
@@ -76,6 +80,7 @@ class Story:
             self._was_sent or "dag_id" in facts or happening.text.startswith("submit.posting")
         )
         self._findings = facts.get("findings", self._findings)
+        self.versions |= facts.get("versions", {})
         if decided := facts.get("decided"):
             self._decisions.append(decided)
         self._dag_id = facts.get("dag_id", self._dag_id)
@@ -184,9 +189,9 @@ async def reported(order: Order) -> AsyncIterator[Story]:
             if remains and remains.was_sent:
                 tell("report", f"report.remains {words_of(remains)}")
                 await _leave_progress(order, story.progress, words_of(remains))
-            await _show(story.report(error, remains))
+            await _show(story.report(error, remains), story.versions)
             raise
-        await _show(story.report())
+        await _show(story.report(), story.versions)
 
 
 async def _leave_progress(order: Order, seen: Progress | None, words: str) -> None:
@@ -195,10 +200,16 @@ async def _leave_progress(order: Order, seen: Progress | None, words: str) -> No
         await progress_note(order).show(seen.percent, f"not followed any more: {words}")
 
 
-async def _show(report: ScaleOutReport) -> None:
+async def _show(report: ScaleOutReport, versions: dict[str, str]) -> None:
     await note_page(
         artifact_key("report", report.cluster, report.target),
         render_markdown(report),
         f"{report.target} into {report.zone} of {report.cluster}: {report.outcome}",
+    )
+    kept = KeptReport(report=report, versions=versions).model_dump_json(indent=1)
+    await note_page(
+        artifact_key("evidence", report.cluster, report.target),
+        f"```json\n{kept}\n```\n",
+        f"For `obscale evidence`: all of {report.target} into {report.zone} of {report.cluster}",
     )
     tell("report", f"report.written outcome={report.outcome}", report=report)

@@ -7,7 +7,18 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from obscale import __version__
-from obscale.cli import apply, connect, demo, plan, recover, rehearse, sandbox, verify, watch
+from obscale.cli import (
+    apply,
+    connect,
+    demo,
+    evidence,
+    plan,
+    recover,
+    rehearse,
+    sandbox,
+    verify,
+    watch,
+)
 from obscale.cli.ending import Exit, end_early, end_with
 from obscale.errors import ObscaleError
 
@@ -26,9 +37,10 @@ app.command("plan", short_help="Say what would go wrong; write nothing.")(plan.p
 app.command("apply", short_help="Add the nodes of a request.")(apply.apply)
 app.command("verify", short_help="Prove the nodes of a request; submit nothing.")(verify.verify)
 app.command("watch", short_help="Follow a scale-out, whoever started it.")(watch.watch)
-app.command("rehearse", short_help="Play a request on a simulated double.")(rehearse.rehearse)
 app.command("connect", short_help="Prove a connection and store it.")(connect.connect)
+app.command("rehearse", short_help="Play a request on a simulated double.")(rehearse.rehearse)
 app.command("recover", short_help="Retry or roll back a failed scale-out.")(recover.recover)
+app.command("evidence", short_help="Export a run: who, what, why, when.")(evidence.evidence)
 
 
 def _show_version(wanted: bool) -> None:

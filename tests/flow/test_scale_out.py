@@ -71,7 +71,7 @@ async def test_a_run_is_four_named_task_runs_with_artifacts(stage):
     assert [task.name.split()[0] for task in tasks] == ["preflight", "submit", "poll", "verify"]
     assert run.name == f"scale-out {report.target.split(':')[0]} to zone2 of obcluster"
     shown = await artifacts_of(run.id)
-    assert set(shown) == {"findings", "dag", "progress", "verification", "report"}
+    assert set(shown) == {*("findings", "dag", "progress", "verification", "report", "evidence")}
     assert shown["progress"].data == 100
     assert report.dag_id in shown["dag"].data
     assert "CONFORMING" in shown["report"].data

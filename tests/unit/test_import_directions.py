@@ -23,6 +23,7 @@ LAYERS = (
         ),
         *("obscale.plan", "obscale.report", "obscale.follow", "obscale.doctor", "obscale.cure"),
         "obscale.roll_call",
+        "obscale.evidence",
         "obscale.last_look",
         "obscale.entry_agents",
         "obscale.batch",
