@@ -1,6 +1,8 @@
 """What is done about a DAG that failed: what the policy or a person has decided, and no more?"""
 
 import asyncio
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -15,14 +17,14 @@ from pydantic import Field, create_model
 from obscale.agent.models import Dag
 from obscale.cure import insist, retry, roll_back
 from obscale.doctor import examine
-from obscale.errors import DagFailedError, DagRolledBackError
+from obscale.errors import AgentError, DagFailedError, DagRolledBackError
 from obscale.follow import learn_members
 from obscale.order import Order
 from obscale.report import Decided, render_diagnosis
 from obscale.rules.consequences import Remedy
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.progress import Change, progress_of
-from obscale.rules.recovery import Attempt, decide_recovery
+from obscale.rules.recovery import Attempt, Decision, decide_recovery
 from tasks.connection import linked
 from tasks.notes import tell
 from tasks.poll import diagnosed, poll
@@ -30,6 +32,8 @@ from tasks.submit import Submitted
 
 TIME_LIMIT_SECONDS: Final = 180_000
 """Above the longest deadline of a DAG plus the longest wait for the target, 86400 s each."""
+LOOK_AGAIN_SECONDS: Final = 2
+"""Pause between two looks at a target that does not answer."""
 ANSWER_LOOK_SECONDS: Final = 2
 """How often a paused run looks whether somebody has answered."""
 NEEDS_NOTHING: Final = frozenset({"under-way", "carried-out"})
@@ -74,6 +78,8 @@ async def decide(order: Order, dag_id: str, history: list[Attempt]) -> Attempt |
     if diagnosis is None:
         return None
     decision = decide_recovery(diagnosis, order.on_failure, history)
+    if decision.look_again:
+        diagnosis, decision = await target_answers(order, diagnosis, history)
     remedy, why = decision.remedy, decision.why
     if decision.offered:
         remedy = await ask(order, diagnosis, decision.offered)
@@ -84,6 +90,22 @@ async def decide(order: Order, dag_id: str, history: list[Attempt]) -> Attempt |
     if remedy is Remedy.RETRY and not decision.offered:
         await asyncio.sleep(order.patience.retry_pause_seconds)
     return Attempt(remedy, diagnosis.cause)
+
+
+async def target_answers(
+    order: Order, diagnosis: Diagnosis, history: list[Attempt]
+) -> tuple[Diagnosis, Decision]:
+    """Wait for a silent target, within the silence limit; give what is known and decided then."""
+    tell("recover", f"recover.waiting why='{order.target} does not answer'")
+    give_up = time.monotonic() + order.patience.silence_seconds
+    while True:
+        async with linked(order) as link:
+            with suppress(AgentError):
+                diagnosis = await examine(link, diagnosis.dag_id)
+        decision = decide_recovery(diagnosis, order.on_failure, history)
+        if not decision.look_again or time.monotonic() > give_up:
+            return diagnosis, decision
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
 async def ask(order: Order, diagnosis: Diagnosis, offered: tuple[Remedy, ...]) -> Remedy:

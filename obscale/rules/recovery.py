@@ -9,6 +9,8 @@ from obscale.rules.diagnosis import Diagnosis
 
 OnFailure = Literal["hold", "retry", "roll-back", "ask"]
 """What a run does about a failed DAG by itself."""
+TARGET_UNREACHABLE: Final = "target-unreachable"
+"""The cause of a target that is away: what is safe is known once it answers."""
 MOST_ATTEMPTS: Final = 3
 """How often one run retries, or rolls back, before it leaves the DAG to a person."""
 
@@ -29,11 +31,13 @@ class Decision:
         remedy: RETRY or ROLLBACK; HAND_OVER holds: nothing is operated, a person decides.
         why: In one line.
         offered: Not empty: ask a person, who may choose among exactly these.
+        look_again: What stands in the way is that the target is silent: it may answer soon.
     """
 
     remedy: Remedy
     why: str
     offered: tuple[Remedy, ...] = ()
+    look_again: bool = False
 
 
 def decide_recovery(
@@ -89,7 +93,7 @@ def refusal_of(diagnosis: Diagnosis, remedy: Remedy, *, acknowledged: bool = Fal
 
 def _bounded(diagnosis: Diagnosis, remedy: Remedy, history: Sequence[Attempt]) -> Decision:
     if refused := refusal_of(diagnosis, remedy):
-        return Decision(Remedy.HAND_OVER, refused)
+        return Decision(Remedy.HAND_OVER, refused, look_again=diagnosis.cause == TARGET_UNREACHABLE)
     done = sum(attempt.remedy is remedy for attempt in history)
     if done >= MOST_ATTEMPTS:
         return Decision(Remedy.HAND_OVER, f"{remedy} was tried {done} times, and no more")

@@ -56,6 +56,22 @@ def test_a_policy_does_only_what_is_safe(policy, retry, rollback, remedy):
     assert decision.why
 
 
+@pytest.mark.parametrize(
+    ("cause", "policy", "again"),
+    [
+        ("target-unreachable", "retry", True),
+        ("target-unreachable", "roll-back", True),
+        ("target-unreachable", "hold", False),
+        ("observer-died", "retry", False),
+    ],
+)
+def test_a_silent_target_is_waited_for_where_the_run_may_act(cause, policy, again):
+    """What is safe is known once it answers; a run that may do nothing has nothing to wait for."""
+    seen = found(LOSS, LOSS).model_copy(update={"cause": cause})
+
+    assert decide_recovery(seen, policy).look_again is again
+
+
 @pytest.mark.parametrize(("policy", "remedy"), [("retry", R), ("roll-back", B)])
 def test_a_run_tries_only_so_often(policy, remedy):
     """The third attempt is the last; attempts of the other kind do not count."""
