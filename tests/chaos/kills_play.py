@@ -1,0 +1,303 @@
+"""What becomes of one request whose flow process is killed at a given moment, and run again?"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from obscale.agent.models import joined_address
+from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
+from obscale.settings import Patience
+from tests.chaos.kills_backstage import Backstage, Run, until
+from tests.chaos.kills_cases import (
+    ANY_TIME,
+    BEFORE_POST,
+    DAG_ENDS,
+    HELD,
+    ON_THE_WAY,
+    PREFLIGHT,
+    REPORT,
+    STAGES,
+    START,
+    UNDER_WAY,
+    VERIFY,
+    Case,
+    Kill,
+)
+
+SCALE_OUT: Final = "Cluster scale out"
+POST_PATH: Final = "/api/v1/ob/scale_out"
+TASKS: Final = "/task/"
+PASSWORD: Final = "OBSCALE_CHAOS_ROOT"
+HELD_SECONDS: Final = 30.0
+"""Longer than any kill waits."""
+WALL_SECONDS: Final = 300.0
+"""No process may take longer."""
+MOST_RUNS: Final = 4
+"""A server killed under a run may cost that run; then another one follows."""
+VERIFIED: Final = {"CONFORMING", "BALANCED"}
+SAMPLE: Final = {
+    "mysql_port": "2881",
+    "rpc_port": "2882",
+    "memory_limit": "16G",
+    "system_memory": "8G",
+    "log_disk_size": "24G",
+    "datafile_size": "24G",
+}
+PATIENCE: Final = Patience(
+    deadline_seconds=240,
+    silence_seconds=60,
+    verify_seconds=120,
+    steady_seconds=0.2,
+    poll_seconds=0.1,
+    lost_answer_seconds=1,
+)
+
+
+@dataclass
+class Outcome:
+    """What became of a case."""
+
+    case: Case
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    runs: int = 0
+    kills: int = 0
+    servers_killed: int = 0
+    dag_at_kill: str = ""
+    """Whether the cluster had the DAG when the first run was killed."""
+    hows: Counter[str] = field(default_factory=Counter)
+    """How the runs that came to an end got their DAG."""
+    posts: int = 0
+    posts_carried_out: int = 0
+    dags: int = 0
+
+
+async def play(case: Case, behind: Backstage, *, break_guard: bool = False) -> Outcome:
+    """Play one case in a world of its own."""
+    outcome = Outcome(case)
+    began = time.monotonic()
+    config = default_config().model_copy(update={"port": 0})
+    world = World(config, clock=ScaledClock(speed=case.speed))
+    async with AsyncExitStack() as stack:
+        door = await stack.enter_async_context(serve(world))
+        scene = Scene(world, door.ready, behind, break_guard, outcome)
+        try:
+            async with asyncio.timeout(WALL_SECONDS):
+                await scene.play(case)
+        except TimeoutError:
+            outcome.wrong.append(f"not through after {WALL_SECONDS:g} s")
+        finally:
+            for run in scene.runs:
+                run.kill()
+        await scene.judge()
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+class Scene:
+    """One world, one request, and the processes that run it."""
+
+    def __init__(
+        self,
+        world: World,
+        ready: dict[str, Any],
+        behind: Backstage,
+        break_guard: bool,
+        outcome: Outcome,
+    ) -> None:
+        self.world = world
+        self.outcome = outcome
+        self.runs: list[Run] = []
+        self._last: list[Run] = []
+        self._behind = behind
+        self._break_guard = break_guard
+        self._seen_done_at: int | None = None
+        cluster, spare = ready["clusters"][0], ready["spares"][0]
+        self._environment = {PASSWORD: cluster["root_password"]}
+        self._parameters: dict[str, Any] = {
+            "cluster": {
+                "endpoints": [joined_address(a["ip"], a["port"]) for a in cluster["agents"]],
+                "password": {"env": PASSWORD},
+                "name": cluster["name"],
+                "id": cluster["id"],
+            },
+            "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
+            "zone": "zone2",
+            "obConfigs": SAMPLE,
+            "patience": PATIENCE.model_dump(),
+        }
+
+    async def play(self, case: Case) -> None:
+        """Kill, and run again until a run comes to its own end."""
+        if case.kill.phase == UNDER_WAY:
+            self.world.play(Fault.late_request(case.late_seconds, to="scale_out"))
+        if case.kill.phase == HELD:
+            self.world.play(Fault.delay_answer(HELD_SECONDS, to="scale_out"))
+        flow_run_id = await self._make_flow_run() if case.then == "retried" else ""
+        first = await self._start(flow_run_id)
+        await self._killed(first, case.kill)
+        arrives_at = time.monotonic() + case.late_seconds
+        if case.server == "before":
+            await self._restart_server()
+        if flow_run_id:
+            await self._schedule_again(flow_run_id)
+        if case.second is not None:
+            second = await self._start(flow_run_id)
+            if await self._killed(second, case.second) and flow_run_id:
+                await self._schedule_again(flow_run_id)
+        await self._run_to_the_end(case, flow_run_id)
+        if case.kill.phase == UNDER_WAY:
+            # What the dead run sent has arrived by then, and is counted.
+            await asyncio.sleep(max(0.0, arrives_at - time.monotonic() + 0.5))
+
+    async def _run_to_the_end(self, case: Case, flow_run_id: str) -> None:
+        if case.second is not None and self.runs[-1].gone.is_set() and self.runs[-1].ended():
+            self._last = self.runs[-1:]
+            return
+        for _ in range(MOST_RUNS):
+            count = 2 if case.then == "two at once" else 1
+            self._last = await asyncio.gather(*(self._start(flow_run_id) for _ in range(count)))
+            struck = case.server == "during" and not self.outcome.servers_killed
+            if struck:
+                await asyncio.sleep(case.server_delay_seconds)
+                await self._restart_server()
+            for run in self._last:
+                await run.gone.wait()
+            if not struck or all(run.ended().get("report") for run in self._last):
+                return
+            # A run may die with its server; the next one is not struck, and has to end well.
+            flow_run_id = ""
+
+    async def judge(self) -> None:
+        """Say everything that makes this case red."""
+        outcome, wrong = self.outcome, self.outcome.wrong
+        self.world.sync()
+        posts = [r for r in self.world.requests if (r.method, r.target) == ("POST", POST_PATH)]
+        outcome.runs, outcome.posts = len(self.runs), len(posts)
+        outcome.posts_carried_out = sum(r.status == 200 for r in posts)
+        outcome.dags = self.world.count_dags(SCALE_OUT)
+        if outcome.dags != 1 or outcome.posts_carried_out != 1:
+            wrong.append(f"{outcome.dags} DAGs of {outcome.posts_carried_out} POSTs carried out")
+        target = self.world.spares[0]
+        listed = sum(server.agent is target for server in self.world.clusters[0].servers)
+        if (listed, target.identity) != (1, "CLUSTER AGENT"):
+            wrong.append(f"the target is {target.identity} and listed {listed} times")
+        if not self._last:
+            wrong.append("no run came to an end")
+        for run in self._last:
+            ended = run.ended()
+            report = ended.get("report") or {}
+            if report.get("outcome") != "verified" or report.get("rung") not in VERIFIED:
+                said = ended.get("error") or report.get("error") or "nothing"
+                wrong.append(f"run {run.number} ended {run.status}, not verified: {said[:300]}")
+            else:
+                outcome.hows[report["submitted_how"]] += 1
+                wrong += await self._artifacts_missing(ended["flow_run_id"])
+            wrong += [f"run {run.number}: traceback: {line}" for line in run.our_tracebacks()]
+
+    async def _artifacts_missing(self, flow_run_id: str) -> list[str]:
+        found = await self._behind.server.post(
+            "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [flow_run_id]}}}
+        )
+        keys = [artifact["key"] or "" for artifact in found]
+        return [] if any(key.startswith("report-") for key in keys) else ["no report artifact"]
+
+    async def _start(self, flow_run_id: str = "") -> Run:
+        seen = len(self.world.requests)
+        run = await self._behind.nursery.start(
+            parameters=self._parameters,
+            environment=self._environment,
+            flow_run_id=flow_run_id,
+            break_guard=self._break_guard,
+        )
+        run.began_at = seen
+        self.runs.append(run)
+        return run
+
+    async def _killed(self, run: Run, kill: Kill) -> bool:
+        """Kill a run at its moment; False when it ended before."""
+        if await until(self._moment(kill.phase, run), run):
+            await asyncio.sleep(kill.delay_seconds)
+        dag = self._newest()
+        done = dag is not None and dag.state == "SUCCEED"
+        killed = run.kill()
+        if not self.outcome.dag_at_kill:
+            self.outcome.dag_at_kill = "done" if done else "at work" if dag else "none yet"
+        self.outcome.kills += killed
+        await run.gone.wait()
+        return killed
+
+    async def _restart_server(self) -> None:
+        await self._behind.server.kill()
+        self.outcome.servers_killed += 1
+        await self._behind.server.start()
+
+    async def _make_flow_run(self) -> str:
+        """Make a run over the API, as a runner finds it."""
+        server = self._behind.server
+        flow = await server.post("/flows/", {"name": "scale-out"})
+        made = await server.post(
+            "/flow_runs/",
+            {
+                "flow_id": flow["id"],
+                "parameters": self._parameters,
+                "state": {"type": "PENDING", "name": "Pending"},
+            },
+        )
+        return str(made["id"])
+
+    async def _schedule_again(self, flow_run_id: str) -> None:
+        """Do what runner, Retry in the UI, and runner do: Crashed, Scheduled, Pending."""
+        for kind, name in (
+            ("CRASHED", "Crashed"),
+            ("SCHEDULED", "AwaitingRetry"),
+            ("PENDING", "Pending"),
+        ):
+            body = {"state": {"type": kind, "name": name}, "force": True}
+            await self._behind.server.post(f"/flow_runs/{flow_run_id}/set_state", body)
+
+    def _newest(self) -> Any:
+        self.world.sync()
+        dags = [dag for dag in self.world.clusters[0].dags if dag.name == SCALE_OUT]
+        return dags[-1] if dags else None
+
+    def _moment(self, phase: str, run: Run) -> Callable[[], bool]:
+        """When a phase has come, told by the world's requests and DAG, and by the run's words."""
+        moments: dict[str, Callable[[], bool]] = {
+            START: lambda: True,
+            ANY_TIME: lambda: True,
+            PREFLIGHT: lambda: len(self.world.requests) > run.began_at,
+            BEFORE_POST: lambda: "preflight.judged" in run.words(),
+            UNDER_WAY: lambda: self.world.clusters[0].was_asked,
+            HELD: self._was_posted,
+            ON_THE_WAY: self._was_posted,
+            DAG_ENDS: self._is_done,
+            VERIFY: self._is_looked_after,
+            REPORT: lambda: "verify.ended" in run.words(),
+        }
+        if phase in STAGES:
+            return lambda: self._is_at(STAGES.index(phase) + 1)
+        return moments[phase]
+
+    def _was_posted(self) -> bool:
+        return any(record.target == POST_PATH for record in self.world.requests)
+
+    def _is_at(self, stage: int) -> bool:
+        dag = self._newest()
+        return dag is not None and dag.stage >= stage and dag.state != "READY"
+
+    def _is_done(self) -> bool:
+        dag = self._newest()
+        return dag is not None and dag.state == "SUCCEED"
+
+    def _is_looked_after(self) -> bool:
+        """Whether something was asked after the DAG's end that is not about DAGs."""
+        if not self._is_done():
+            return False
+        if self._seen_done_at is None:
+            self._seen_done_at = len(self.world.requests)
+        return any(TASKS not in r.target for r in self.world.requests[self._seen_done_at :])
