@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from obscale.batch.report import BatchIncompleteError
 from obscale.errors import ObscaleError
 from obscale.rules.causes import CAUSES
 
@@ -32,6 +33,7 @@ PLAYED = {
     "rejected": FLOW + "approval.py::test_a_rejected_run_touches_nothing",
     "answer-lost": FLOW + "submit_once.py::test_a_lost_answer_leads_to_one_dag",
     "outcome-unknown": FLOW + "outcome_unknown.py::test_a_lost_answer_nobody_can_settle",
+    "young": FLOW + "bad_nights.py::test_a_run_begun_right_after_one_that_died",
     "no-answer": FLOW + "submit_once.py::test_poll_moves_to_another_agent",
     "all-agents-down": FLOW + "bad_nights.py::test_all_entry_agents_down_in_the_middle",
     "dag-stalled": FLOW + "ended_early.py::test_a_run_that_stalls",
@@ -50,9 +52,12 @@ PLAYED = {
     "no-units": FLOW + "verify.py::test_a_whole_run_proves_everything_it_could_read",
     "crashed-retry": FLOW + "ended_early.py::test_a_killed_run_is_tried_again_from_prefect",
     "crashed-anew": FLOW + "ended_early.py::test_a_killed_run_is_taken_up_by_a_new_one",
+    "left-running": FLOW + "ended_early.py::test_a_killed_run_is_tried_again_from_prefect",
+    "server-gone": CLI + "server_gone.py::test_a_run_rides_through_a_server",
     "server-down": CLI + "apply_command.py::test_prefect_out_of_order_is_one_line",
     "two-runs": FLOW + "submit_once.py::test_two_runs_at_once_for_one_target",
     "two-targets": FLOW + "submit_once.py::test_two_targets_at_once",
+    BatchIncompleteError.kind: CLI + "batch_command.py::test_a_failed_and_a_skipped_row_end",
     "kept-artifacts": FLOW + "ended_early.py::test_a_killed_run_is_tried_again_from_prefect",
 } | {f"cause-{cause.id}": CAUSE for cause in CAUSES}
 """Id of a row → the test that plays it, as far as its name is telling."""

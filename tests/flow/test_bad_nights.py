@@ -240,3 +240,21 @@ async def test_all_entry_agents_down_in_the_middle_ends_after_the_silence_and_he
 
     assert healed.outcome == "verified"
     assert scene.posts() == 1
+
+
+async def test_a_run_begun_right_after_one_that_died_waits_for_its_dag_to_be_named(stage):
+    """At stage 1 nobody can tell whose the DAG is: preflight waits instead of blocking its own."""
+    scene = await stage(speed=1)
+    died = asyncio.create_task(scene.scale_out())
+    await scene.dag_created()
+    died.cancel()
+    await asyncio.gather(died, return_exceptions=True)
+    assert scene.world.clusters[0].dags[-1].stage == 1
+    patient = QUICK.model_copy(update={"lost_answer_seconds": 60})
+
+    report = await scene.scale_out(patience=patient)
+
+    said = [moment.text for moment in report.timeline]
+    assert any(text.startswith("preflight.waiting") for text in said)
+    assert (report.outcome, report.submitted_how) == ("verified", "adopted")
+    assert scene.posts() == 1
