@@ -85,13 +85,18 @@ async def preflight(order: Order) -> Preflight:
 async def _settled_facts(link: Link, order: Order) -> Facts:
     """Read all facts, once a scale-out that has just begun tells whose it is.
 
-    It may be our own, of a run that died: judged too early it would block its own successor.
+    It may be our own, of a run that died: judged too early it would block its own successor. And
+    where the target was asked a moment later than the cluster, all is asked once more.
     """
     longest = min(order.patience.lost_answer_seconds, NAMING_SECONDS)
     give_up = datetime.now(UTC) + timedelta(seconds=longest)
+    is_second_look = False
     while True:
         facts = await survey(link, order)
         young = _young(facts)
+        if young is None and facts.is_torn() and not is_second_look:
+            is_second_look = True
+            continue
         if young is None or datetime.now(UTC) >= give_up:
             return facts
         tell("preflight", f"preflight.waiting why='DAG {young.id} does not name its target yet'")

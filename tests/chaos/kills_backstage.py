@@ -21,6 +21,9 @@ from obscale.cli.prefect_at_home import SERVER_SETTINGS
 LOOK_SECONDS: Final = 0.005
 START_SECONDS: Final = 240.0
 """Longest start of a server or of the parent on a loaded machine."""
+MOST_TRIES: Final = 40
+BUSY_SECONDS: Final = 0.5
+"""Pause before a server whose database is busy is asked again."""
 OUR_CODE: Final = re.compile(r'^\s+File ".*/(obscale|flows|tasks)/', re.MULTILINE)
 TRACEBACK: Final = "Traceback (most recent call last)"
 QUIET_START: Final = {
@@ -167,9 +170,17 @@ class PrefectServer:
             await self._process.wait()
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Ask its API."""
+        """Ask its API; where its database is busy, again as Prefect's own client does.
+
+        Raises:
+            httpx.HTTPStatusError: It refused, or was busy every time.
+        """
         async with httpx.AsyncClient(timeout=60) as client:
-            answer = await client.post(f"{self.api}{path}", json=body)
+            for _ in range(MOST_TRIES):
+                answer = await client.post(f"{self.api}{path}", json=body)
+                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                    break
+                await asyncio.sleep(BUSY_SECONDS)
             answer.raise_for_status()
             return answer.json()
 

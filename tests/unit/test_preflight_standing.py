@@ -113,3 +113,20 @@ def test_a_foreign_dag_beside_our_own_still_forbids(world, make_dag):
     world.set(unfinished=(make_dag(OURS), make_dag(THEIRS, number=8)))
 
     assert world.finding("cluster-unfinished-dag").answer == "block"
+
+
+def test_a_target_on_its_way_by_a_dag_the_cluster_does_not_show_is_told_apart(world, make_dag):
+    """Seen a moment after its cluster, or left behind: who asks looks once more before judging."""
+    world.change("info", identity=Identity.SCALING_OUT, zone="zone2")
+
+    assert world.facts().is_torn()
+    assert not world.set(unfinished=(make_dag(OURS),)).facts().is_torn()
+
+
+def test_a_target_that_is_single_or_silent_is_not_on_its_way(world):
+    """Nothing to look again for."""
+    assert not world.facts().is_torn()
+
+    world.set(info=Unread("connection refused", covered_by=AGENT_REACHABLE))
+
+    assert not world.facts().is_torn()

@@ -279,6 +279,16 @@ class Facts:
             None,
         )
 
+    def is_torn(self) -> bool:
+        """Whether the target is on its way by a DAG that the cluster does not show.
+
+        Either it was left behind, or it was asked a moment later than the cluster.
+        """
+        info = self.target.info
+        if isinstance(info, Unread) or info.identity is not Identity.SCALING_OUT:
+            return False
+        return self.own_dag() is None
+
     def standing(self) -> Standing:
         """Say how far the target is: a member, being added by a DAG, or new."""
         if self.own_dag() is not None:
