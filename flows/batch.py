@@ -14,6 +14,7 @@ from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec.batch import BatchSpec, checked_batch
 from tasks.batch import carry_out, shown
 from tasks.batch_preflight import preflight_all
+from tasks.endings import name_the_ending
 
 DEFAULT_POLICIES = BatchPolicies()
 
@@ -24,7 +25,13 @@ def run_name() -> str:
     return f"batch of {len(clusters)} cluster{'s' if len(clusters) != 1 else ''}"
 
 
-@flow(name="batch", flow_run_name=run_name, retries=0, persist_result=False)
+@flow(
+    name="batch",
+    flow_run_name=run_name,
+    retries=0,
+    persist_result=False,
+    on_failure=[name_the_ending],
+)
 async def batch(
     clusters: Annotated[
         list[ScaleOutSpec],

@@ -7,6 +7,7 @@ from obscale.form import NamedCluster, ObConfigs
 from obscale.order import Order
 from obscale.rules.asked import AgentInfoSpec, NodeSpec, OverrideSpec, Profile, SecretName
 from obscale.spec import checked, checked_overrides
+from tasks.endings import name_the_ending
 from tasks.preflight import preflight
 
 
@@ -19,7 +20,13 @@ def run_name() -> str:
     return f"plan {ip} for {asked.get('zone')} of {name or 'a cluster'}"
 
 
-@flow(name="plan", flow_run_name=run_name, retries=0, persist_result=False)
+@flow(
+    name="plan",
+    flow_run_name=run_name,
+    retries=0,
+    persist_result=False,
+    on_failure=[name_the_ending],
+)
 async def plan(
     cluster: NamedCluster,
     agentInfo: AgentInfoSpec,

@@ -18,6 +18,9 @@ from obscale.errors import ObscaleError
 from obscale.order import Order
 from tasks.notes import run_logger
 
+RERUN_TAG: Final = "rerun-when-crashed"
+"""Runs so tagged are run again by `deployments/automations.py`, which cannot count."""
+MOST_ATTEMPTS: Final = 5
 OUT_OF_REACH: Final = "OutOfReach"
 REFUSED: Final = "Refused"
 STATE_NAMES: Final = {
@@ -31,6 +34,7 @@ STATE_NAMES: Final = {
     "dag-stalled": "Stalled",
     "foreign-dag": "LockHeld",
     "verify": "NotVerified",
+    "batch-incomplete": "Incomplete",
     "outcome-unknown": "OutcomeUnknown",
     "unreachable": OUT_OF_REACH,
     "protocol": OUT_OF_REACH,
@@ -83,11 +87,30 @@ def tags_of(order: Order) -> frozenset[str]:
     )
 
 
+def check_attempts(flow_run: FlowRun | None) -> None:
+    """End the circle of a run that crashes, is run again by itself, and crashes.
+
+    Raises:
+        ObscaleError: It was run too often; whoever runs it by hand takes off the tag, or starts
+            another run, which takes up what this one has begun.
+    """
+    if flow_run and RERUN_TAG in flow_run.tags and flow_run.run_count > MOST_ATTEMPTS:
+        raise ObscaleError(
+            f"crashed {MOST_ATTEMPTS} times and is not run again by itself",
+            "see the log for what ends it, then start another run: it takes up what was begun",
+        )
+
+
 async def tag_run(order: Order) -> None:
-    """Add the order's tags to the current run; those it has stay."""
+    """Add the order's tags to the current run; those it has stay.
+
+    Raises:
+        ObscaleError: It crashed and was run again by itself too often.
+    """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
+    check_attempts(context.flow_run)
     try:
         async with get_client() as client:
             # Read again: somebody may have tagged the run since it was started.

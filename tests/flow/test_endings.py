@@ -1,19 +1,22 @@
 """Does a run's state say what happened, without hiding the error, and is the run found by tags?"""
 
 import asyncio
+from contextlib import nullcontext
+from uuid import uuid4
 
 import pytest
 from prefect import get_client, tags
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
 
+from flows.plan import plan
 from flows.scale_out import scale_out
-from obscale import errors
+from obscale.batch.report import BatchIncompleteError
 from obscale.errors import DagFailedError, ObscaleError, PreflightError
 from obscale.sandbox import Fault
-from tasks.endings import STATE_NAMES, state_name
+from tasks.endings import MOST_ATTEMPTS, RERUN_TAG, STATE_NAMES, check_attempts, state_name
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -32,7 +35,7 @@ def kinds(error=ObscaleError):
 
 async def test_every_kind_of_error_has_a_name_or_stays_failed():
     """No error that says what happened is called merely Failed, and no name is for nothing."""
-    assert errors.__doc__
+    assert BatchIncompleteError.kind in kinds()
     assert set(STATE_NAMES) == kinds() - {"error", "agent"}
     assert state_name(ValueError("a bug")) is None
 
@@ -125,3 +128,26 @@ async def test_a_run_is_tagged_by_cluster_zone_and_target_beside_the_users_tags(
         "zone:zone2",
         f"target:{report.target}",
     }
+
+
+@pytest.mark.parametrize(
+    ("tagged", "attempt", "ends"),
+    [(True, MOST_ATTEMPTS, False), (True, MOST_ATTEMPTS + 1, True), (False, 99, False)],
+)
+async def test_a_run_is_not_run_again_by_itself_for_ever(tagged, attempt, ends):
+    """After five attempts the circle of crash and rerun ends; runs run by hand are not counted."""
+    run = FlowRun(flow_id=uuid4(), run_count=attempt, tags=[RERUN_TAG] if tagged else [])
+
+    with pytest.raises(ObscaleError) if ends else nullcontext():
+        check_attempts(run)
+
+
+async def test_a_plan_that_finds_a_blocker_is_called_blocked(stage, refused):
+    """The plan-only flow is named by the same words."""
+    scene = await stage()
+    asked = scene.asked(obConfigs={**scene.sample, "memory_limit": "80G"})
+    del asked["patience"]
+
+    await refused(plan(**asked))
+
+    assert (await newest()).state_name == "Blocked"

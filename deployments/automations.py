@@ -1,0 +1,170 @@
+"""`python -m deployments.automations`: what Prefect is to do by itself when a run tells something.
+
+Three automations, made or brought up to date; applying them again changes nothing. docs/events.md
+lists the events. The server's address is taken from Prefect's own settings.
+"""
+
+import argparse
+import asyncio
+import sys
+from datetime import timedelta
+from typing import Any, Final, cast
+from uuid import UUID
+
+import httpx
+from prefect.automations import AutomationCore, EventTrigger, Posture
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ActionTypes, CallWebhook, ChangeFlowRunState, RunDeployment
+from prefect.exceptions import ObjectNotFound, PrefectException
+from pydantic import SecretStr
+
+from tasks.endings import RERUN_TAG
+from tasks.events import PREFIX
+
+WEBHOOK_BLOCK: Final = "obscale-notify"
+NEEDS_A_PERSON: Final = ("held", "failed", "asking")
+CAPACITY_EVENT: Final = "obscale.capacity.needed"
+RERUN_AFTER: Final = timedelta(seconds=30)
+"""A crash is reported twice, seconds apart, and the second report undoes a rerun begun before."""
+MESSAGE: Final = """{{ {
+  "event": event.event, "cluster": event.payload.get("cluster"),
+  "target": event.payload.get("target"), "zone": event.payload.get("zone"),
+  "cause": event.payload.get("cause"), "remedy": event.payload.get("remedy"),
+  "error_kind": event.payload.get("error_kind"), "error": event.payload.get("error"),
+  "waits_for": event.payload.get("waits_for"), "run": flow_run|ui_url
+} | tojson }}"""
+"""Body of the notification; what an event does not have is null. No event holds a secret."""
+
+
+def notify(webhook: UUID) -> AutomationCore:
+    """Call a webhook when a run failed, is held or asks."""
+    return AutomationCore(
+        name="obscale: call when a run needs a person",
+        description="Calls the webhook block obscale-notify with the cluster, target and cause.",
+        trigger=EventTrigger(
+            expect={PREFIX + name for name in NEEDS_A_PERSON},
+            match={"prefect.resource.id": "obscale.cluster.*"},
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[CallWebhook(block_document_id=webhook, payload=MESSAGE)],
+    )
+
+
+def rerun() -> AutomationCore:
+    """Schedule a crashed run again, half a minute later, if it carries the tag for it."""
+    again: ActionTypes = ChangeFlowRunState(
+        state=StateType.SCHEDULED,
+        name="AwaitingRetry",
+        message="Run again after a crash.",
+        force=False,
+    )
+    return AutomationCore(
+        name="obscale: run a crashed run again",
+        description=f"Only runs tagged {RERUN_TAG}; the flow itself ends after five attempts.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.Crashed"},
+            # Whoever has scheduled it again meanwhile was quicker.
+            expect={"prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry"},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={
+                "prefect.resource.role": "tag",
+                "prefect.resource.id": f"prefect.tag.{RERUN_TAG}",
+            },
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=RERUN_AFTER,
+        ),
+        actions=[again],
+    )
+
+
+def plan_on_request(deployment: UUID) -> AutomationCore:
+    """Start a plan-only run when something says that a cluster needs room."""
+    start: ActionTypes = RunDeployment(
+        source="selected",
+        deployment_id=deployment,
+        parameters={
+            name: _from_event(name) for name in ("cluster", "agentInfo", "zone", "obConfigs")
+        },
+        job_variables=None,
+    )
+    return AutomationCore(
+        name="obscale: plan when capacity is needed",
+        description=f"On {CAPACITY_EVENT} with cluster, agentInfo, zone and obConfigs; only plans.",
+        trigger=EventTrigger(
+            expect={CAPACITY_EVENT},
+            match={"prefect.resource.id": "obscale.cluster.*"},
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[start],
+    )
+
+
+def _from_event(name: str) -> dict[str, Any]:
+    """Take a parameter from the event's payload, whatever its shape."""
+    template = f"{{{{ event.payload.{name} | tojson }}}}"
+    return {"__prefect_kind": "json", "value": {"__prefect_kind": "jinja", "template": template}}
+
+
+async def apply(webhook_url: str | None, plan_deployment: str) -> list[str]:
+    """Make or update what can be; gives a line for each, also for what is left out."""
+    async with get_client() as client:
+        wanted, told = [rerun()], []
+        if webhook := await _webhook(webhook_url):
+            wanted.append(notify(webhook))
+        else:
+            told.append("left out: call when a run needs a person (give --webhook URL)")
+        try:
+            plan = await client.read_deployment_by_name(plan_deployment)
+            wanted.append(plan_on_request(plan.id))
+        except ObjectNotFound:
+            told.append(f"left out: plan when capacity is needed (no {plan_deployment})")
+        return [await _kept(client, each) for each in wanted] + told
+
+
+async def _webhook(url: str | None) -> UUID | None:
+    """Store the address, encrypted as every block; without one give the block there is."""
+    if url:
+        block = Webhook(method="POST", url=SecretStr(url))
+        return await block.asave(WEBHOOK_BLOCK, overwrite=True)
+    try:
+        stored = cast("Webhook", await Webhook.aload(WEBHOOK_BLOCK))
+    except ValueError:
+        return None
+    return stored._block_document_id  # noqa: SLF001 - Prefect has no other way to tell
+
+
+async def _kept(client: PrefectClient, wanted: AutomationCore) -> str:
+    there = await client.read_automations_by_name(wanted.name)
+    if not there:
+        await client.create_automation(wanted)
+        return f"made: {wanted.name}"
+    # Somebody may have switched it off; that stays.
+    kept = wanted.model_copy(update={"enabled": there[0].enabled})
+    await client.update_automation(there[0].id, kept)
+    return f"up to date: {wanted.name}"
+
+
+def main() -> None:
+    """Apply all automations. Exit: 0 applied, 3 Prefect's API does not take them."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.automations")
+    parser.add_argument("--webhook", help="address to POST to; kept in a block, needed once")
+    parser.add_argument("--plan", default="plan/workers", help="deployment of the flow plan")
+    given = parser.parse_args()
+    try:
+        lines = asyncio.run(apply(given.webhook, given.plan))
+    except (PrefectException, httpx.HTTPError, RuntimeError) as error:
+        # The address may hold a token, so only the first line, which names Prefect's own.
+        said = str(error).split("\n", maxsplit=1)[0]
+        print(f"automations: Prefect's API does not take them: {said}", file=sys.stderr)  # noqa: T201 - a program's answer
+        sys.exit(3)
+    print("\n".join(lines))  # noqa: T201 - a program's answer
+
+
+if __name__ == "__main__":
+    main()

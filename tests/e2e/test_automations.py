@@ -1,0 +1,182 @@
+"""Does Prefect act by itself on what runs tell: call, run again, plan?"""
+
+import json
+import subprocess
+import sys
+import threading
+import uuid
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from obscale.sandbox import Fault
+
+LONGEST_SECONDS = 120
+SAMPLE = {
+    "memory_limit": "16G",
+    "system_memory": "8G",
+    "log_disk_size": "24G",
+    "datafile_size": "24G",
+}
+
+
+@pytest.fixture(scope="module")
+def called():
+    """A webhook on loopback: its address, and what it was called with."""
+    bodies: list[dict] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self):
+            length = int(self.headers["Content-Length"])
+            bodies.append(json.loads(self.rfile.read(length)))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *words):
+            """Say nothing."""
+
+    receiver = HTTPServer(("127.0.0.1", 0), Receiver)
+    thread = threading.Thread(target=receiver.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{receiver.server_port}/hook", bodies
+    receiver.shutdown()
+    thread.join(60)
+    receiver.server_close()
+
+
+def applied(server, *words):
+    """Run the command; gives what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.automations", *words],
+        env=server.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def automated(deployed, called):
+    """The server with the automations applied."""
+    applied(deployed, "--webhook", called[0])
+    return deployed
+
+
+def until(look, what):
+    """Wait for a condition; give what it gave."""
+    pause = threading.Event()
+    for _ in range(LONGEST_SECONDS):
+        if found := look():
+            return found
+        pause.wait(1)
+    raise AssertionError(f"not within {LONGEST_SECONDS} s: {what}")
+
+
+def test_applying_them_again_makes_no_second_one(automated):
+    """Three automations, whatever often they are applied, without the address too."""
+    said = applied(automated)
+
+    assert [line.split(":")[0] for line in said] == ["up to date"] * 3
+    found = automated.api("POST", "/automations/filter", json={})
+    assert len([each for each in found if each["name"].startswith("obscale: ")]) == 3
+
+
+def test_a_held_run_calls_the_webhook_with_cause_and_without_secrets(
+    automated, called, clusters, tmp_path
+):
+    """A DAG left to a person calls: cluster, target, cause, what is recommended; no password."""
+    opened = clusters(speed=40)
+    opened.world.play(Fault.observer_dies())
+    spare, cluster = opened.ready["spares"][0], opened.ready["clusters"][0]
+    request = tmp_path / "request.json"
+    request.write_text(
+        json.dumps(
+            {
+                "cluster": {
+                    "endpoints": opened.endpoints(),
+                    "password": {"env": "E2E_ROOT_PASSWORD"},
+                    "name": cluster["name"],
+                },
+                "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
+                "zone": "zone2",
+                "obConfigs": SAMPLE,
+            }
+        )
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "obscale.cli", "apply", request, "--yes"],
+        env=automated.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    told = until(lambda: called[1], "a call")[0]
+
+    assert told["event"] == "obscale.scale-out.held"
+    assert (told["cluster"], told["zone"]) == (cluster["name"], "zone2")
+    assert told["target"] == f"{spare['ip']}:{spare['port']}"
+    assert told["cause"] == "observer-died"
+    assert automated.environment["E2E_ROOT_PASSWORD"] not in json.dumps(called[1])
+
+
+def test_a_capacity_event_starts_a_run_that_only_plans(automated):
+    """Whatever notices that a cluster is full sends one event; a plan of that request is made."""
+    asked = {
+        "cluster": "full-east",
+        "agentInfo": {"ip": "10.0.0.4", "port": 2886},
+        "zone": "zone2",
+        "obConfigs": SAMPLE,
+    }
+    event = {
+        "id": str(uuid.uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": "obscale.capacity.needed",
+        "resource": {"prefect.resource.id": "obscale.cluster.full-east"},
+        "payload": asked,
+    }
+    automated.api("POST", "/events", json=[event])
+    offered = automated.api("GET", "/deployments/name/plan/workers")
+
+    def planned():
+        runs = automated.api(
+            "POST",
+            "/flow_runs/filter",
+            json={"deployments": {"id": {"any_": [offered["id"]]}}},
+        )
+        return [run for run in runs if run["parameters"].get("cluster") == "full-east"]
+
+    [run] = until(planned, "a plan")
+    assert {name: run["parameters"][name] for name in asked} == asked
+
+
+@pytest.mark.parametrize("tag", ["rerun-when-crashed", "another"])
+def test_only_a_tagged_run_that_crashed_is_scheduled_again(automated, tag):
+    """Half a minute after its crash the tagged run waits for a worker again, no other."""
+    offered = automated.api("GET", "/deployments/name/plan/weekly-example")
+    run = automated.api(
+        "POST", f"/deployments/{offered['id']}/create_flow_run", json={"tags": [tag]}
+    )
+    crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
+    for _ in range(2):
+        automated.api("POST", f"/flow_runs/{run['id']}/set_state", json=crashed)
+
+    def again():
+        state = automated.api("GET", f"/flow_runs/{run['id']}")["state"]
+        return state if state["type"] != "CRASHED" else None
+
+    if tag == "rerun-when-crashed":
+        assert "after a crash" in until(again, "a rerun")["message"]
+    else:
+        pause = threading.Event()
+        for _ in range(45):
+            assert again() is None
+            pause.wait(1)
