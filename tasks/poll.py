@@ -21,6 +21,8 @@ from tasks.submit import Submitted
 
 TIME_LIMIT_SECONDS: Final = 90_000
 """Above the longest deadline a request may set, 86400 s; the loop itself keeps the deadline."""
+QUIET: Final = frozenset({"dag.node_started", "dag.node_spoke"})
+"""Kept from the log at INFO, where the end of each node is enough; the report has them all."""
 ALL_DONE: Final = 100.0
 """Percent."""
 
@@ -77,7 +79,8 @@ async def watch_dag(link: Link, order: Order, dag_id: str) -> Dag:
     async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
         progress = progress_of(dag)
         for change in changes:
-            tell("poll", change.text, progress=progress, dag=dag)
+            level = logging.DEBUG if change.kind in QUIET else logging.INFO
+            tell("poll", change.text, level=level, progress=progress, dag=dag)
         await note.show(progress.percent, progress.text)
 
     return await follow(link.cluster, dag_id, order.patience, saw=saw, say=say)

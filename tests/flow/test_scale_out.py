@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from uuid import UUID
 
 import pytest
@@ -78,6 +79,23 @@ async def test_a_run_is_four_named_task_runs_with_artifacts(stage):
     findings = {row["rule"]: row["answer"] for row in json.loads(shown["findings"].data)}
     assert findings["mem-fits-total"] == "pass"
     assert findings["agent-tls-scheme"] == "pass", "plain http on loopback is no warning"
+
+
+async def test_the_log_of_a_run_that_goes_well_is_a_story_of_some_twenty_lines(stage, caplog):
+    """Each stage is said once; what Prefect itself says is not counted. The report has more."""
+    scene = await stage()
+
+    report = await scene.scale_out()
+
+    said = [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= logging.INFO
+        and record.getMessage() in {m.text for m in report.timeline}
+    ]
+    assert len(said) <= 22, said
+    assert sum(line.startswith("dag.node_ended") for line in said) == len(report.stages)
+    assert any(moment.text.startswith("dag.node_started") for moment in report.timeline)
 
 
 @pytest.mark.parametrize(
