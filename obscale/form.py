@@ -22,7 +22,8 @@ class ObConfigs(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="allow", title="Start options", json_schema_extra=in_order
     )
-    __pydantic_extra__: dict[str, str]
+    # pydantic's own way to say of which type further fields are.
+    __pydantic_extra__: dict[str, str]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     mysql_port: str = Field(
         default_factory=str, title="mysql_port", description="SQL port; 2881 if left out."

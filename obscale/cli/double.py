@@ -15,6 +15,8 @@ from obscale.errors import SpecError
 from obscale.rules.preflight.facts import Facts, Unread
 from obscale.rules.preflight.layout import mount_hash
 from obscale.sandbox.config import (
+    DEFAULT_OB_VERSION,
+    DEFAULT_OBSHELL_VERSION,
     AgentConfig,
     ClusterConfig,
     DiskConfig,
@@ -56,6 +58,7 @@ def double_of(facts: Sequence[Facts]) -> WorldConfig:
             "obscale plan SPEC says what could not be read",
         )
     name, number = identity
+    versions = _versions(facts[0])
     return WorldConfig(
         clusters=(
             ClusterConfig(
@@ -72,7 +75,8 @@ def double_of(facts: Sequence[Facts]) -> WorldConfig:
         spares=tuple(_spare(each) for each in facts),
         port=0,
         tls=cluster.scheme == "https",
-        **_versions(facts[0]),
+        obshell_version=versions.get("obshell_version", DEFAULT_OBSHELL_VERSION),
+        ob_version=versions.get("ob_version", DEFAULT_OB_VERSION),
     )
 
 
