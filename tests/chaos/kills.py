@@ -8,6 +8,7 @@ python -m tests.chaos.kills --cases 6 --break-guard       must turn red: nobody 
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 import tempfile
 import time
@@ -32,6 +33,10 @@ async def main(cases: int, seed: int, *, only: int | None = None, break_guard: b
     """Play the cases of a seed and print what became of them; 0 green, 1 red."""
     # A connection that a kill cut off ends inside the sandbox's web server, which is wordy.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    night = asyncio.current_task()
+    assert night is not None
+    # Ended early, the night takes its servers along; they do not belong to the terminal.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, night.cancel)
     chosen = cases_of(seed, cases) if only is None else [case_of(seed, only)]
     began = time.monotonic()
     typer.echo(f"{len(chosen)} cases of seed {seed}")
@@ -141,12 +146,22 @@ def _red(outcome: Outcome) -> str:
     return f"RED case {case.number}: {'; '.join(outcome.wrong)}; again: {again}"
 
 
+def _counted(text: str) -> int:
+    """A night without cases would be green and say nothing."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.kills", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--cases", type=int, default=CASES, help=f"how many, {CASES} if left out")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed is the same night")
-    parser.add_argument("--only", type=int, metavar="K", help="only case K of the seed")
+    how_many = f"how many, {CASES} if left out"
+    parser.add_argument("--cases", type=_counted, default=CASES, metavar="N", help=how_many)
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="S", help="the same seed is the same night"
+    )
+    parser.add_argument("--only", type=_counted, metavar="K", help="only case K of the seed")
     parser.add_argument("--break-guard", action="store_true", help="nobody looks before a POST")
     return parser.parse_args()
 
@@ -154,4 +169,7 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     asked = _arguments()
     night = main(asked.cases, asked.seed, only=asked.only, break_guard=asked.break_guard)
-    sys.exit(asyncio.run(night))
+    try:
+        sys.exit(asyncio.run(night))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        sys.exit("ended early; nothing is left running")

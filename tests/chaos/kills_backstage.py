@@ -82,6 +82,7 @@ class Nursery:
         self._process = process
         self._folder = folder
         self._runs: dict[int, Run] = {}
+        self._is_over = False
         self._listening = asyncio.create_task(self._listen())
 
     async def start(
@@ -92,7 +93,11 @@ class Nursery:
         flow_run_id: str = "",
         break_guard: bool = False,
     ) -> Run:
-        """Start a flow process, anew or for a flow run that exists; returns once it has a pid."""
+        """Start a flow process, anew or for a flow run that exists; returns once it has a pid.
+
+        Raises:
+            RuntimeError: The parent has ended; its own words stand above.
+        """
         number = len(self._runs) + 1
         said = self._folder / f"run-{number}"
         run = Run(number, said.with_suffix(".log"), said.with_suffix(".json"))
@@ -108,10 +113,14 @@ class Nursery:
             "break_guard": break_guard,
         }
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        await self._process.stdin.drain()
-        async with asyncio.timeout(START_SECONDS):
-            await run.born.wait()
+        with suppress(ConnectionError):
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            await self._process.stdin.drain()
+        if not self._is_over:
+            async with asyncio.timeout(START_SECONDS):
+                await run.born.wait()
+        if not run.pid:
+            raise RuntimeError("the parent of the flow processes has ended")
         return run
 
     async def close(self) -> None:
@@ -132,6 +141,10 @@ class Nursery:
             elif run:
                 run.status = news["status"]
                 run.gone.set()
+        self._is_over = True
+        for run in self._runs.values():
+            run.born.set()
+            run.gone.set()
 
 
 class PrefectServer:
@@ -176,10 +189,12 @@ class PrefectServer:
             httpx.HTTPStatusError: It refused, or was busy every time.
         """
         async with httpx.AsyncClient(timeout=60) as client:
-            for _ in range(MOST_TRIES):
+            tries = 1
+            while True:
                 answer = await client.post(f"{self.api}{path}", json=body)
-                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or tries == MOST_TRIES:
                     break
+                tries += 1
                 await asyncio.sleep(BUSY_SECONDS)
             answer.raise_for_status()
             return answer.json()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import fastapi  # noqa: F401 - Prefect imports it when a flow starts; here it is done once
 from prefect.client.schemas.objects import State
 from prefect.flow_engine import load_flow_run, run_flow
 

@@ -134,9 +134,9 @@ class Scene:
     async def play(self, case: Case) -> None:
         """Kill, and run again until a run comes to its own end."""
         if case.kill.phase == UNDER_WAY:
-            self.world.play(Fault.late_request(case.late_seconds, to="scale_out"))
+            self.world.play(Fault(card="late_request", seconds=case.late_seconds, to="scale_out"))
         if case.kill.phase == HELD:
-            self.world.play(Fault.delay_answer(HELD_SECONDS, to="scale_out"))
+            self.world.play(Fault(card="delay_answer", seconds=HELD_SECONDS, to="scale_out"))
         flow_run_id = await self._make_flow_run() if case.then == "retried" else ""
         first = await self._start(flow_run_id)
         await self._killed(first, case.kill)

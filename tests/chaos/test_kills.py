@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.chaos.kills import play_all, table, totals
-from tests.chaos.kills_cases import PHASES, UNDER_WAY, case_of, cases_of
+from tests.chaos.kills import main, play_all, table, totals
+from tests.chaos.kills_cases import PHASES, case_of, cases_of
 
 SEED = 7
 CARRIED_OUT = (16, 24, 6)
@@ -28,14 +28,16 @@ async def test_killed_runs_are_run_again_to_one_scale_out():
     assert "1 in 3 cases" in "\n".join(totals(outcomes, SEED, 1.0))
 
 
-async def test_without_the_look_before_the_post_the_night_is_red():
-    """Killed while its POST is under way, and nobody looks: the case is told as red."""
-    under_way = next(c for c in cases_of(SEED, 50) if c.kill.phase == UNDER_WAY)
-    at_work = next(c for c in cases_of(SEED, 50) if c.kill.phase == "stage 3")
+async def test_without_the_look_before_the_post_the_night_is_red(capsys):
+    """Killed in stage 3, and nobody looks before the next POST: red, with the line to play it."""
+    case = next(c for c in cases_of(SEED, 50) if c.kill.phase == "stage 3")
 
-    outcomes = await play_all([under_way, at_work], break_guard=True)
+    code = await main(1, SEED, only=case.number, break_guard=True)
 
-    assert [outcome for outcome in outcomes if outcome.wrong]
+    said = capsys.readouterr().out
+    assert code == 1
+    assert "1 red" in said
+    assert f"python -m tests.chaos.kills --seed {SEED} --only {case.number}" in said
 
 
 @pytest.mark.parametrize("number", [1, 200])
