@@ -1,9 +1,11 @@
 """What is the matter with a scale-out right now: all facts read, then diagnosed? Reads only."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
+from obscale.agent.client import AgentClient
 from obscale.agent.models import Dag
 from obscale.errors import AgentError, DagFailedError, DagRolledBackError, ObscaleError
 from obscale.link import Link
@@ -35,15 +37,17 @@ async def read_case(link: Link, dag_id: str) -> Case:
     ask, target = link.cluster.ask, link.target
     # The target's side first: both DAGs move, and the cluster's decides what may be done.
     async with asyncio.TaskGroup() as reads:
-        info = reads.create_task(_or_words(target.read_info()))
-        status = reads.create_task(_or_none(target.read_status()))
-        local = reads.create_task(_or_words(target.read_last_agent_dag()))
-        host = reads.create_task(_or_none(target.read_host_info()))
+        info = reads.create_task(_or_words(target.read_info))
+        status = reads.create_task(_or_none(target.read_status))
+        local = reads.create_task(_or_words(target.read_last_agent_dag))
+        host = reads.create_task(_or_none(target.read_host_info))
         unfinished = reads.create_task(
-            _or_none(ask(lambda agent: agent.read_unfinished_cluster_dags(show_details=False)))
+            _or_none(
+                lambda: ask(lambda agent: agent.read_unfinished_cluster_dags(show_details=False))
+            )
         )
-        zones = reads.create_task(_or_none(read_zones(link)))
-        members = reads.create_task(_or_none(ask(lambda agent: agent.read_ob_info())))
+        zones = reads.create_task(_or_none(partial(read_zones, link)))
+        members = reads.create_task(_or_none(partial(ask, AgentClient.read_ob_info)))
     dag = await ask(lambda agent: agent.read_dag(dag_id))
     listed = members.result()
     return Case(
@@ -127,15 +131,15 @@ def _command(diagnosis: Diagnosis, cluster: str | ClusterSpec) -> str:
     return f"obscale recover {named} {diagnosis.dag_id} {'|'.join(safe)}"
 
 
-async def _or_none(reading: Awaitable[T]) -> T | None:
+async def _or_none(read: Callable[[], Awaitable[T]]) -> T | None:
     try:
-        return await reading
+        return await read()
     except AgentError:
         return None
 
 
-async def _or_words(reading: Awaitable[T]) -> T | str:
+async def _or_words(read: Callable[[], Awaitable[T]]) -> T | str:
     try:
-        return await reading
+        return await read()
     except AgentError as error:
         return str(error)

@@ -4,7 +4,8 @@ Reads only. What cannot be read becomes None; only a cluster that answers nobody
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from obscale.agent.address import AgentAddress
@@ -30,8 +31,8 @@ async def look_for_dag(link: Link) -> Sighting:
     ask = link.cluster.ask
     try:
         async with asyncio.TaskGroup() as reads:
-            target = reads.create_task(_or_words(link.target.read_info()))
-            local = reads.create_task(_or_none(link.target.read_last_agent_dag()))
+            target = reads.create_task(_or_words(link.target.read_info))
+            local = reads.create_task(_or_none(link.target.read_last_agent_dag))
             last = reads.create_task(ask(lambda agent: agent.read_last_cluster_dag()))
             unfinished = reads.create_task(ask(lambda agent: agent.read_unfinished_cluster_dags()))
             members = reads.create_task(ask(lambda agent: agent.read_ob_info()))
@@ -50,14 +51,14 @@ async def look_after(link: Link) -> Aftermath:
     """Look at the node and the cluster once the DAG has ended. Never raises an AgentError."""
     ask = link.cluster.ask
     async with asyncio.TaskGroup() as reads:
-        info = reads.create_task(_or_none(link.target.read_info()))
-        status = reads.create_task(_or_none(link.target.read_status()))
-        own = reads.create_task(_or_none(link.target.read_unfinished_agent_dags()))
-        members = reads.create_task(_or_none(ask(lambda agent: agent.read_ob_info())))
-        zones = reads.create_task(_or_none(read_zones(link)))
-        parameters = reads.create_task(_supported(ask(lambda agent: agent.read_parameters())))
+        info = reads.create_task(_or_none(link.target.read_info))
+        status = reads.create_task(_or_none(link.target.read_status))
+        own = reads.create_task(_or_none(link.target.read_unfinished_agent_dags))
+        members = reads.create_task(_or_none(partial(ask, AgentClient.read_ob_info)))
+        zones = reads.create_task(_or_none(partial(read_zones, link)))
+        parameters = reads.create_task(_supported(partial(ask, AgentClient.read_parameters)))
         unfinished = reads.create_task(
-            _or_none(ask(lambda agent: agent.read_unfinished_cluster_dags()))
+            _or_none(partial(ask, AgentClient.read_unfinished_cluster_dags))
         )
     ob_info, (values, supported) = members.result(), parameters.result()
     known, detailed = zones.result() or (None, True)
@@ -91,11 +92,12 @@ async def look_around(link: Link, members: tuple[ListedAgent, ...]) -> Surroundi
         if row.identity is Identity.CLUSTER_AGENT and row.address != str(link.target.address)
     ][:MOST_CLOCKS]
     async with asyncio.TaskGroup() as reads:
-        info = reads.create_task(_or_unread(cluster.ask(lambda agent: agent.read_cluster_info())))
-        host = reads.create_task(_or_unread(link.target.read_host_info()))
-        clock = reads.create_task(_or_unread(link.target.read_clock()))
+        info = reads.create_task(_or_unread(partial(cluster.ask, AgentClient.read_cluster_info)))
+        host = reads.create_task(_or_unread(link.target.read_host_info))
+        clock = reads.create_task(_or_unread(link.target.read_clock))
         clocks = [
-            reads.create_task(_or_unread(_clock_in_time(cluster.add(other)))) for other in others
+            reads.create_task(_or_unread(partial(_clock_in_time, cluster.add(other))))
+            for other in others
         ]
     return Surroundings(
         cluster=info.result(),
@@ -137,32 +139,32 @@ async def read_zones(link: Link) -> tuple[tuple[Zone, ...] | None, bool]:
     return (None if isinstance(listed, Unread) else listed), False
 
 
-async def _or_none(reading: Awaitable[T]) -> T | None:
+async def _or_none(read: Callable[[], Awaitable[T]]) -> T | None:
     try:
-        return await reading
+        return await read()
     except AgentError:
         return None
 
 
-async def _or_unread(reading: Awaitable[T]) -> T | Unread:
+async def _or_unread(read: Callable[[], Awaitable[T]]) -> T | Unread:
     try:
-        return await reading
+        return await read()
     except NotSupportedError as error:
         return Unread(str(error), supported=False)
     except AgentError as error:
         return Unread(str(error))
 
 
-async def _or_words(reading: Awaitable[T]) -> T | str:
+async def _or_words(read: Callable[[], Awaitable[T]]) -> T | str:
     try:
-        return await reading
+        return await read()
     except AgentError as error:
         return str(error)
 
 
-async def _supported(reading: Awaitable[T]) -> tuple[T | None, bool]:
+async def _supported(read: Callable[[], Awaitable[T]]) -> tuple[T | None, bool]:
     try:
-        return await reading, True
+        return await read(), True
     except NotSupportedError:
         return None, False
     except AgentError:

@@ -7,7 +7,7 @@ depends on other members than the one that is asked has `PEER_SECONDS` of its ow
 
 import asyncio
 import time
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -176,20 +176,20 @@ async def survey_cluster(
     first = Entry(str(entry.address), info, ob_info)
     async with asyncio.TaskGroup() as reads:
         odd = reads.create_task(odd_one_out(first, others, peer_seconds))
-        status = reads.create_task(_fact(entry.read_status()))
-        details = reads.create_task(_cluster_fact(entry.read_cluster_info()))
-        parameters = reads.create_task(_cluster_fact(entry.read_parameters()))
-        limit = reads.create_task(_cluster_fact(entry.read_unit_config_limit()))
-        unit_configs = reads.create_task(_cluster_fact(entry.read_unit_configs()))
-        pools = reads.create_task(_cluster_fact(entry.read_resource_pools()))
-        tenants = reads.create_task(_cluster_fact(entry.read_tenants()))
-        license_ = reads.create_task(_fact(entry.read_license()))
+        status = reads.create_task(_fact(entry.read_status))
+        details = reads.create_task(_cluster_fact(entry.read_cluster_info))
+        parameters = reads.create_task(_cluster_fact(entry.read_parameters))
+        limit = reads.create_task(_cluster_fact(entry.read_unit_config_limit))
+        unit_configs = reads.create_task(_cluster_fact(entry.read_unit_configs))
+        pools = reads.create_task(_cluster_fact(entry.read_resource_pools))
+        tenants = reads.create_task(_cluster_fact(entry.read_tenants))
+        license_ = reads.create_task(_fact(entry.read_license))
         # The agent asks every member in its turn.
         statistics = reads.create_task(
-            _cluster_fact(_within(peer_seconds, entry.read_statistics()))
+            _cluster_fact(partial(_within, peer_seconds, entry.read_statistics))
         )
-        unfinished = reads.create_task(_fact(entry.read_unfinished_cluster_dags()))
-        last = reads.create_task(_fact(entry.read_last_cluster_dag()))
+        unfinished = reads.create_task(_fact(entry.read_unfinished_cluster_dags))
+        last = reads.create_task(_fact(entry.read_last_cluster_dag))
         times = reads.create_task(_times(cluster, ob_info, target, peer_seconds, silent))
     if error := odd.result():
         raise error
@@ -263,12 +263,12 @@ async def survey_target(target: AgentClient) -> TargetFacts:
             utc_offset_seconds=gap,
         )
     status, host, (unfinished, signed), last, ob_info, told = await asyncio.gather(
-        _fact(target.read_status()),
-        _fact(target.read_host_info(), covered_by=HOST_FACTS_MISSING),
+        _fact(target.read_status),
+        _fact(target.read_host_info, covered_by=HOST_FACTS_MISSING),
         _unfinished(target),
-        _fact(target.read_last_agent_dag()),
-        _fact(target.read_ob_info()),
-        _fact(_read_time(target)),
+        _fact(target.read_last_agent_dag),
+        _fact(target.read_ob_info),
+        _fact(partial(_read_time, target)),
     )
     return TargetFacts(
         address=str(address),
@@ -328,10 +328,14 @@ async def _times(
     # Who has just kept us waiting does not do so twice.
     heard = [member for member in asked if member not in silent]
     told = await asyncio.gather(
-        *(_fact(_within(peer_seconds, _read_time(cluster.add(member)))) for member in heard)
+        *(_fact(partial(_time_of, cluster.add(member), peer_seconds)) for member in heard)
     )
     times = dict(zip(heard, told, strict=True))
     return {str(member): times.get(member) or silent[member] for member in asked}
+
+
+async def _time_of(member: AgentClient, seconds: float) -> AgentTime | Unread:
+    return await _within(seconds, partial(_read_time, member))
 
 
 async def _read_time(agent: AgentClient) -> AgentTime:
@@ -371,22 +375,25 @@ async def _unfinished(
         return Unread(str(error)), Unread(str(error))
 
 
-async def _within(seconds: float, reading: Awaitable[T]) -> T | Unread:
+async def _within(seconds: float, read: Callable[[], Awaitable[T]]) -> T | Unread:
     """Read for so long at most; the request itself is given up with it."""
     try:
         async with asyncio.timeout(seconds):
-            return await reading
+            return await read()
     except TimeoutError:
         return Unread(f"no answer within {seconds:g} s")
 
 
-def _cluster_fact(reading: Awaitable[T | Unread]) -> Coroutine[None, None, T | Unread]:
-    return _fact(reading, covered_by=CLUSTER_FACTS_MISSING)
+def _cluster_fact(
+    read: Callable[[], Awaitable[T | Unread]],
+) -> Coroutine[None, None, T | Unread]:
+    return _fact(read, covered_by=CLUSTER_FACTS_MISSING)
 
 
-async def _fact(reading: Awaitable[T | Unread], *, covered_by: str = "") -> T | Unread:
+async def _fact(read: Callable[[], Awaitable[T | Unread]], *, covered_by: str = "") -> T | Unread:
+    # Called in here: a survey given up before this begins would leave a reading nobody awaits.
     try:
-        told = await reading
+        told = await read()
     except NotSupportedError as error:
         return Unread(str(error), supported=False, covered_by=covered_by)
     except AgentError as error:

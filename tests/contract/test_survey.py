@@ -1,6 +1,8 @@
 """Does the survey read a simulated cluster as the rules need it, and name what it cannot read?"""
 
 import asyncio
+import gc
+import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -33,16 +35,16 @@ SAMPLE = {
 }
 ROOT = "OBSCALE_SURVEY_ROOT"
 Look = Callable[..., Any]
+MOMENTS = 80
+"""Enough steps of the loop for the first answers to be there, and what follows them begun."""
 
 
 @pytest.fixture
-async def look(monkeypatch) -> AsyncIterator[Look]:
-    """Give a function that surveys a world for its first spare; the world closes with the test."""
+async def order_in(monkeypatch) -> AsyncIterator[Look]:
+    """Give a function that serves a world and asks for its first spare; both end with the test."""
     async with AsyncExitStack() as stack:
 
-        async def survey_world(
-            *, faults=(), root=None, cut=0, earlier=None, **changes: Any
-        ) -> Facts:
+        async def order_in_world(*, faults=(), root=None, cut=0, **changes: Any) -> Order:
             config = default_config().model_copy(update=changes)
             world = World(config, clock=ScaledClock(speed=30))
             ready = (await stack.enter_async_context(serve(world))).ready
@@ -55,7 +57,7 @@ async def look(monkeypatch) -> AsyncIterator[Look]:
                 zone="zone2",
                 obConfigs=SAMPLE,
             )
-            order = Order(
+            return Order(
                 cluster=ClusterSpec(
                     endpoints=tuple(f"{a['ip']}:{a['port']}" for a in cluster["agents"])[cut:],
                     password=SecretName(env=ROOT),
@@ -65,10 +67,20 @@ async def look(monkeypatch) -> AsyncIterator[Look]:
                 node=node,
                 batch=(node,),
             )
-            async with connected(order, EnvironmentVault()) as link:
-                return await survey(link, order, earlier=earlier)
 
-        yield survey_world
+        yield order_in_world
+
+
+@pytest.fixture
+def look(order_in) -> Look:
+    """Give a function that surveys a world for its first spare."""
+
+    async def survey_world(*, earlier=None, **world: Any) -> Facts:
+        order = await order_in(**world)
+        async with connected(order, EnvironmentVault()) as link:
+            return await survey(link, order, earlier=earlier)
+
+    return survey_world
 
 
 def down(agent):
@@ -316,3 +328,19 @@ async def test_a_port_somebody_listens_on_is_told_from_a_free_one():
 
     assert taken is PortState.TAKEN
     assert await knock("127.0.0.1", port) is PortState.FREE
+
+
+async def test_a_survey_given_up_at_any_moment_leaves_no_reading_behind(order_in):
+    """Cancelled after any step: Python tells of no coroutine that was made and never awaited."""
+    order = await order_in()
+    async with connected(order, EnvironmentVault()) as link:
+        with warnings.catch_warnings(record=True, action="always") as told:
+            for steps in range(MOMENTS):
+                reading = asyncio.create_task(survey(link, order))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+            gc.collect()
+
+    assert [str(each.message) for each in told if each.category is RuntimeWarning] == []
