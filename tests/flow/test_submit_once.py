@@ -126,7 +126,8 @@ async def test_a_run_cut_off_after_its_post_is_taken_up_by_the_next(stage):
 
 async def test_a_rolled_back_dag_is_a_failure(stage, refused):
     """Followed through somebody else's rollback, SUCCEED with operator ROLLBACK is no success."""
-    scene = await stage(speed=6)
+    # At real pace the rollback takes longer than the next run needs to find it.
+    scene = await stage(speed=1)
     scene.world.play(Fault.fail_stage(5))
     await refused(scene.scale_out())
     cluster = scene.world.clusters[0]
