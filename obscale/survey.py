@@ -178,7 +178,7 @@ async def survey_cluster(
         odd = reads.create_task(odd_one_out(first, others, peer_seconds))
         status = reads.create_task(_fact(entry.read_status()))
         details = reads.create_task(_cluster_fact(entry.read_cluster_info()))
-        parameters = reads.create_task(_cluster_fact(entry.read_parameters()))
+        parameters = reads.create_task(_cluster_fact(_parameters(entry.read_parameters())))
         limit = reads.create_task(_cluster_fact(entry.read_unit_config_limit()))
         unit_configs = reads.create_task(_cluster_fact(entry.read_unit_configs()))
         pools = reads.create_task(_cluster_fact(entry.read_resource_pools()))
@@ -378,6 +378,11 @@ async def _within(seconds: float, reading: Awaitable[T]) -> T | Unread:
             return await reading
     except TimeoutError:
         return Unread(f"no answer within {seconds:g} s")
+
+
+async def _parameters(reading: Awaitable[tuple[T, ...]]) -> tuple[T, ...] | Unread:
+    """Take the list of parameters; every observer has some, so an empty one is no answer."""
+    return await reading or Unread("the list of parameters is empty")
 
 
 def _cluster_fact(reading: Awaitable[T | Unread]) -> Coroutine[None, None, T | Unread]:
