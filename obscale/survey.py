@@ -41,6 +41,7 @@ from obscale.knocking import ports_seen
 from obscale.link import Link
 from obscale.order import Order
 from obscale.rules.preflight.facts import (
+    AGENT_AUTH,
     AGENT_REACHABLE,
     CLUSTER_FACTS_MISSING,
     HOST_FACTS_MISSING,
@@ -264,10 +265,10 @@ async def survey_target(target: AgentClient) -> TargetFacts:
         )
     status, host, (unfinished, signed), last, ob_info, told = await asyncio.gather(
         _fact(target.read_status()),
-        _fact(target.read_host_info(), covered_by=HOST_FACTS_MISSING),
+        _fact(target.read_host_info(), covered_by=HOST_FACTS_MISSING, refused=AGENT_AUTH),
         _unfinished(target),
-        _fact(target.read_last_agent_dag()),
-        _fact(target.read_ob_info()),
+        _fact(target.read_last_agent_dag(), refused=AGENT_AUTH),
+        _fact(target.read_ob_info(), refused=AGENT_AUTH),
         _fact(_read_time(target)),
     )
     return TargetFacts(
@@ -364,7 +365,7 @@ async def _unfinished(
     try:
         return await target.read_unfinished_agent_dags(), "ok"
     except NotAuthorizedError as error:
-        return Unread(str(error)), f"refused: {error.message}"
+        return Unread(str(error), covered_by=AGENT_AUTH), f"refused: {error.message}"
     except AgentRefusedError as error:
         return Unread(str(error)), "ok"
     except AgentError as error:
@@ -389,9 +390,14 @@ def _cluster_fact(reading: Awaitable[T | Unread]) -> Coroutine[None, None, T | U
     return _fact(reading, covered_by=CLUSTER_FACTS_MISSING)
 
 
-async def _fact(reading: Awaitable[T | Unread], *, covered_by: str = "") -> T | Unread:
+async def _fact(
+    reading: Awaitable[T | Unread], *, covered_by: str = "", refused: str = ""
+) -> T | Unread:
+    """Read one fact; a gap names the rule that reports it, `refused` one that wants a password."""
     try:
         told = await reading
+    except NotAuthorizedError as error:
+        return Unread(str(error), covered_by=refused or covered_by)
     except NotSupportedError as error:
         return Unread(str(error), supported=False, covered_by=covered_by)
     except AgentError as error:

@@ -10,6 +10,7 @@ from typing import Final
 from obscale.agent.models import AgentInfo, Identity
 from obscale.rules.adoption import HINTS
 from obscale.rules.preflight.facts import (
+    AGENT_AUTH,
     AGENT_REACHABLE,
     HOST_FACTS_MISSING,
     Facts,
@@ -252,7 +253,7 @@ def host_facts_missing(facts: Facts) -> Verdict:
 
 
 @rule(
-    "agent-auth",
+    AGENT_AUTH,
     "the target takes our credentials",
     prod=BLOCK,
     lab=BLOCK,
