@@ -14,7 +14,7 @@ from obscale.plan import Plan, RowPlan
 from obscale.plan.asking import SentValue
 from obscale.plan.outlook import Offer, Outlook
 from obscale.rules.preflight.facts import Standing
-from obscale.rules.preflight.finding import Answer, Finding
+from obscale.rules.preflight.finding import Answer, Finding, otherwise
 from obscale.sizes import render_bytes
 
 COLOURS: Final = {
@@ -35,11 +35,6 @@ INDENT: Final = 2
 MOST_TARGETS_NAMED: Final = 3
 MOST_NODES_NAMED: Final = 12
 """Of one request; --json lists all."""
-_STAGES: Final = ("stage", "POST", "the last stage")
-_PLACES: Final = {
-    "SILENT": "otherwise nothing reports it",
-    "RUNTIME": "otherwise it shows under load",
-}
 _STANDING: Final = {
     Standing.MEMBER: " (a member already: nothing is submitted)",
     Standing.UNDER_WAY: " (its scale-out is under way and will be taken up)",
@@ -193,17 +188,6 @@ def _line_of(each: Told, rows: int, needed: str) -> Text:
     if rows > 1 and len(each.targets) < rows:
         text.append(f" — {_listed(each.targets, MOST_TARGETS_NAMED)}", style="not bold")
     return text
-
-
-def otherwise(place: str) -> str:
-    """Say where a finding would come out without its rule, e.g. `otherwise fails at stage 5`."""
-    for mark, words in _PLACES.items():
-        if place.startswith(mark):
-            return words + place.removeprefix(mark)
-    place = place.replace("SILENT", "unreported")
-    if place.startswith(_STAGES):
-        return f"otherwise fails at {place}"
-    return f"otherwise: {place}" if place else ""
 
 
 def _listed(names: Sequence[str], most: int) -> str:

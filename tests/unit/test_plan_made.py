@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from obscale.cli.plan_screen import merged, otherwise, show_plan
+from obscale.cli.plan_screen import merged, show_plan
 from obscale.order import Order
 from obscale.plan import plan_of
 from obscale.rules.asked import ClusterSpec, DefaultsSpec, OverrideSpec
 from obscale.rules.preflight.facts import Unread
+from obscale.rules.preflight.finding import otherwise
 from obscale.rules.preflight.registry import RULES
 
 GIB = 1 << 30

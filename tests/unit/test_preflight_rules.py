@@ -246,6 +246,7 @@ FIRES = {
         (lambda w, d: w.parameter("enable_rebalance", "False"), "info", "info"),
     ],
     "zone-name-syntax": [
+        (lambda w, d: w.set(zone="z" * 129), "block", "block"),
         (lambda w, d: w.set(zone="zone-4"), "block", "warn"),
         (lambda w, d: w.set(zone="zo'ne"), "block", "block"),
         (lambda w, d: w.rename_zones("zone1", "a\\b", "zone3").set(zone="a\\b"), "block", "block"),
