@@ -25,6 +25,7 @@ from obscale.agent.models import (
     Identity,
     ListedServer,
     ObInfo,
+    Parameter,
     Server,
     Zone,
 )
@@ -41,6 +42,7 @@ from obscale.knocking import ports_seen
 from obscale.link import Link
 from obscale.order import Order
 from obscale.rules.preflight.facts import (
+    AGENT_AUTH,
     AGENT_REACHABLE,
     CLUSTER_FACTS_MISSING,
     HOST_FACTS_MISSING,
@@ -178,7 +180,7 @@ async def survey_cluster(
         odd = reads.create_task(odd_one_out(first, others, peer_seconds))
         status = reads.create_task(_fact(entry.read_status))
         details = reads.create_task(_cluster_fact(entry.read_cluster_info))
-        parameters = reads.create_task(_cluster_fact(entry.read_parameters))
+        parameters = reads.create_task(_cluster_fact(partial(_parameters, entry)))
         limit = reads.create_task(_cluster_fact(entry.read_unit_config_limit))
         unit_configs = reads.create_task(_cluster_fact(entry.read_unit_configs))
         pools = reads.create_task(_cluster_fact(entry.read_resource_pools))
@@ -264,10 +266,10 @@ async def survey_target(target: AgentClient) -> TargetFacts:
         )
     status, host, (unfinished, signed), last, ob_info, told = await asyncio.gather(
         _fact(target.read_status),
-        _fact(target.read_host_info, covered_by=HOST_FACTS_MISSING),
+        _fact(target.read_host_info, covered_by=HOST_FACTS_MISSING, refused=AGENT_AUTH),
         _unfinished(target),
-        _fact(target.read_last_agent_dag),
-        _fact(target.read_ob_info),
+        _fact(target.read_last_agent_dag, refused=AGENT_AUTH),
+        _fact(target.read_ob_info, refused=AGENT_AUTH),
         _fact(partial(_read_time, target)),
     )
     return TargetFacts(
@@ -368,7 +370,7 @@ async def _unfinished(
     try:
         return await target.read_unfinished_agent_dags(), "ok"
     except NotAuthorizedError as error:
-        return Unread(str(error)), f"refused: {error.message}"
+        return Unread(str(error), covered_by=AGENT_AUTH), f"refused: {error.message}"
     except AgentRefusedError as error:
         return Unread(str(error)), "ok"
     except AgentError as error:
@@ -384,16 +386,29 @@ async def _within(seconds: float, read: Callable[[], Awaitable[T]]) -> T | Unrea
         return Unread(f"no answer within {seconds:g} s")
 
 
+async def _parameters(entry: AgentClient) -> tuple[Parameter, ...] | Unread:
+    """Read the list of parameters; every observer has some, so an empty one is no answer."""
+    return await entry.read_parameters() or Unread("the list of parameters is empty")
+
+
 def _cluster_fact(
     read: Callable[[], Awaitable[T | Unread]],
 ) -> Coroutine[None, None, T | Unread]:
     return _fact(read, covered_by=CLUSTER_FACTS_MISSING)
 
 
-async def _fact(read: Callable[[], Awaitable[T | Unread]], *, covered_by: str = "") -> T | Unread:
-    # Called in here: a survey given up before this begins would leave a reading nobody awaits.
+async def _fact(
+    read: Callable[[], Awaitable[T | Unread]], *, covered_by: str = "", refused: str = ""
+) -> T | Unread:
+    """Read one fact; a gap names the rule that reports it, `refused` one that wants a password.
+
+    The reading is begun in here: made before, it would stay behind unawaited where the survey is
+    given up in between.
+    """
     try:
         told = await read()
+    except NotAuthorizedError as error:
+        return Unread(str(error), covered_by=refused or covered_by)
     except NotSupportedError as error:
         return Unread(str(error), supported=False, covered_by=covered_by)
     except AgentError as error:

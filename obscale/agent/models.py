@@ -113,6 +113,8 @@ class AgentStatus(Wire):
     sql_port: int = 0
     under_maintenance: bool = False
     """This agent's own local lock; it says nothing of the cluster's lock."""
+    start_at: int = 0
+    """As in `/info`."""
 
 
 class AgentSecret(SnakeWire):

@@ -14,7 +14,7 @@ from obscale.plan import Plan, RowPlan
 from obscale.plan.asking import SentValue
 from obscale.plan.outlook import Offer, Outlook
 from obscale.rules.preflight.facts import Standing
-from obscale.rules.preflight.finding import Answer, Finding
+from obscale.rules.preflight.finding import Answer, Finding, otherwise
 from obscale.sizes import render_bytes
 
 COLOURS: Final = {
@@ -35,11 +35,6 @@ INDENT: Final = 2
 MOST_TARGETS_NAMED: Final = 3
 MOST_NODES_NAMED: Final = 12
 """Of one request; --json lists all."""
-_STAGES: Final = ("stage", "POST", "the last stage")
-_PLACES: Final = {
-    "SILENT": "otherwise nothing reports it",
-    "RUNTIME": "otherwise it shows under load",
-}
 _STANDING: Final = {
     Standing.MEMBER: " (a member already: nothing is submitted)",
     Standing.UNDER_WAY: " (its scale-out is under way and will be taken up)",
@@ -55,8 +50,17 @@ class Told:
 
 
 def show_plan(console: Console, plan: Plan) -> None:
-    """Print a whole plan, the verdict first."""
-    _show_verdict(console, plan)
+    """Print a whole plan, the verdict first; and last again where it has left the screen."""
+    with console.capture() as shown:
+        _show_verdict(console, plan)
+        _show_rest(console, plan)
+    page = shown.get()
+    console.file.write(page)
+    if console.is_terminal and page.count("\n") >= console.height:
+        _show_verdict(console, plan)
+
+
+def _show_rest(console: Console, plan: Plan) -> None:
     _show_asking(console, plan.rows)
     _show_told(console, merged(plan.rows), len(plan.rows))
     for rule in plan.overrides_not_needed:
@@ -97,7 +101,7 @@ def _show_verdict(console: Console, plan: Plan) -> None:
 
 def _show_asking(console: Console, rows: Sequence[RowPlan]) -> None:
     first = rows[0].asking
-    console.print(Text(f"Asked of {first.agent}: {first.endpoint}", style=HEAD))
+    console.print(Text(f"To be asked of {first.agent}: {first.endpoint}", style=HEAD))
     counts = Counter((v.key, v.value, v.origin) for row in rows for v in row.asking.sent)
     shared = {key for key, count in counts.items() if count == len(rows)}
     for row in rows[:MOST_NODES_NAMED]:
@@ -151,44 +155,39 @@ def _show_told(console: Console, told: Sequence[Told], rows: int) -> None:
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for each in telling:
-        answer = each.finding.answer.value
-        table.add_row(Text(f"  {answer}", style=COLOURS[answer]), _told(each, rows))
+    answers = [each.finding.answer.value for each in telling]
+    room = console.width - INDENT - max(map(len, answers), default=0) - 1
+    for each, answer in zip(telling, answers, strict=True):
+        table.add_row(Text(" " * INDENT + answer, style=COLOURS[answer]), _told(each, rows, room))
     console.print(table)
     words = f"{len(quiet)} rules pass or do not apply; each rule: docs/preflight.md#<rule>"
     _line(console, Text(words, style=DIM))
 
 
-def _told(each: Told, rows: int) -> Text:
+def _told(each: Told, rows: int, room: int) -> Text:
+    finding = each.finding
+    told = _line_of(each, rows, finding.needed)
+    if finding.answer is Answer.INFO and not finding.overridden_by:
+        # Worth knowing, not worth two lines where one will do: --json has it whole.
+        return told if told.cell_len <= room else _line_of(each, rows, "")
+    if why := finding.overridden_by:
+        told.append(f"\noverridden until {why.until}: {why.reason}", style="not bold cyan")
+    elif words := "; ".join(filter(None, (finding.remedy, otherwise(finding.otherwise)))):
+        told.append(f"\n→ {words}", style="not bold dim")
+    return told
+
+
+def _line_of(each: Told, rows: int, needed: str) -> Text:
     finding = each.finding
     text = Text(finding.rule, style="bold")
     text.append(f"  {finding.measured}", style="not bold")
     if finding.subject and finding.subject not in each.targets and each.targets:
         text.append(f" ({finding.subject})", style="not bold")
-    if finding.needed:
-        text.append(f"; needed {finding.needed}", style="not bold")
+    if needed:
+        text.append(f"; needed {needed}", style="not bold")
     if rows > 1 and len(each.targets) < rows:
         text.append(f" — {_listed(each.targets, MOST_TARGETS_NAMED)}", style="not bold")
-    if why := finding.overridden_by:
-        text.append(f"\noverridden until {why.until}: {why.reason}", style="not bold cyan")
-    elif finding.answer is Answer.INFO:
-        # Worth knowing, not worth two lines: --json has it whole.
-        text.no_wrap, text.overflow = True, "ellipsis"
-    else:
-        words = "; ".join(filter(None, (finding.remedy, otherwise(finding.otherwise))))
-        if words:
-            text.append(f"\n→ {words}", style="not bold dim")
     return text
-
-
-def otherwise(place: str) -> str:
-    """Say where a finding would come out without its rule, e.g. `otherwise fails at stage 5`."""
-    for mark, words in _PLACES.items():
-        if place.startswith(mark):
-            return words + place.removeprefix(mark)
-    if place.startswith(_STAGES):
-        return f"otherwise fails at {place}"
-    return f"otherwise: {place}" if place else ""
 
 
 def _listed(names: Sequence[str], most: int) -> str:
@@ -237,6 +236,10 @@ def _size(value: int | None) -> str:
 
 
 def _show_checklist(console: Console, plan: Plan) -> None:
+    if not plan.ready:
+        words = f"{len(plan.checklist)} things are not visible to obshell; asked once this is ready"
+        console.print(Text(words, style=DIM))
+        return
     asked = "acknowledged by whoever applies" if plan.profile == "prod" else "optional in the lab"
     console.print(Text(f"Not visible to obshell, {asked}", style=HEAD))
     table = Table.grid(padding=(0, 2))

@@ -23,6 +23,7 @@ from obscale.plan.standpoint import Standpoint, changes
 from obscale.rules.asked import ScaleOutSpec
 from obscale.rules.preflight.facts import Earlier, Standing
 from obscale.rules.preflight.finding import Answer, Finding
+from obscale.sizes import quoted
 from obscale.spec import parse_spec
 
 DEFAULT_VALID_MINUTES: Final = 15
@@ -33,6 +34,10 @@ MAX_FILE_BYTES: Final = 16 << 20
 MOST_CHANGES_TOLD: Final = 5
 """In the one line of the error; the error itself carries all."""
 MARK: Final = "obscale_plan"
+SHAPE: Final = 1
+"""Raised when a plan file of before can no longer be read."""
+CLOCK_STEP: Final = timedelta(minutes=1)
+"""A plan made so long after now is no plan of this machine's clock."""
 AGE: Final = "preflight-freshness"
 """The rule that tells how long ago a plan was made."""
 _QUIET: Final = {Answer.PASS, Answer.NOT_APPLICABLE}
@@ -145,16 +150,19 @@ def read_plan_file(path: Path) -> PlanFile | None:
     again = "make a new one: obscale plan SPEC --out " + str(path)
     try:
         data = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SpecError(f"{path}: is a plan, but cut or edited", again) from None
     if not isinstance(data, dict) or MARK not in data:
         return None
+    if (number := data[MARK]) != SHAPE:
+        raise SpecError(
+            f"{path}: is a plan of shape {quoted(str(number))}, this obscale reads shape {SHAPE}",
+            again,
+        )
     try:
         plan = PlanFile.model_validate(data)
     except ValidationError:
-        raise SpecError(
-            f"{path}: is a plan, but edited or of another version of obscale", again
-        ) from None
+        raise SpecError(f"{path}: is a plan, but edited after it was made", again) from None
     if plan.digest != plan.own_digest():
         raise SpecError(f"{path}: is a plan that was edited after it was made", plan.command)
     return plan
@@ -169,9 +177,17 @@ def request_of(path: Path, plan: PlanFile, now: datetime | None = None) -> Scale
         now: Aware; None: this machine's clock.
 
     Raises:
-        SpecError: It has expired, or something in it, say an override, no longer holds.
+        SpecError: It has expired, is of the future, or something in it, say an override, no longer
+            holds.
     """
-    if (now or datetime.now(UTC)) > plan.expires:
+    now = now or datetime.now(UTC)
+    if plan.created - now > CLOCK_STEP:
+        raise SpecError(
+            f"{path}: this plan was made at {plan.created.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, "
+            f"which is still to come: the clock here, or where it was made, is wrong",
+            plan.command,
+        )
+    if now > plan.expires:
         raise SpecError(
             f"{path}: this plan expired at {plan.expires.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
             plan.command,

@@ -169,8 +169,9 @@ def _no_string(path: Path_, value: object, source: Source) -> str:
         kind = "a truth value" if isinstance(value, bool) else "a number"
         written = source.written(path, value)
         if path[-1] in CAPACITY_KEYS and kind == "a number":
+            size = written.removeprefix("-")
             return (
-                f"is a number, not text; quote it with its unit: '{written}M' or '{written}G'? "
+                f"is a number, not text; quote it with its unit: '{size}M' or '{size}G'? "
                 f"[{STRINGS_RULE}]"
             )
         return f"is {kind}, not text; quote it: {quoted(written)} [{STRINGS_RULE}]"

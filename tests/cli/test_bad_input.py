@@ -33,6 +33,7 @@ def yaml_of(door: Door, configs: str = "memory_limit: 16G", zone: str = "zone2")
 CONFIGS = {
     # start options: (the field named, what is wrong, what to write)
     "memory_limit: 16": ("memory_limit", "is a number", "'16G'"),
+    "memory_limit: -1": ("memory_limit", "is a number", "'1M' or '1G'?"),
     "mysql_port: 2881": ("mysql_port", "is a number", "quote it: '2881'"),
     "enable_rebalance: true": ("enable_rebalance", "is a truth value", "quote it: 'true'"),
     "memory_limit: null": ("memory_limit", "is empty", "leave it out"),

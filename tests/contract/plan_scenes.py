@@ -55,6 +55,7 @@ class Scene:
         zone: Asked for.
         expected: Name the cluster must have.
         password: Of the joining agent.
+        allow_new_zone: Whether the request lets its zone be created.
         prepare: Changes the world before anybody looks.
     """
 
@@ -65,6 +66,7 @@ class Scene:
     zone: str = "zone2"
     expected: str = "obcluster"
     password: str | None = None
+    allow_new_zone: bool = False
     prepare: Callable[[World], None] = lambda _world: None
 
     def make(self) -> World:

@@ -108,6 +108,7 @@ def test_a_sure_refusal_cannot_be_overridden(world, rule):
 
     assert len(problems) == 1
     assert f"{rule.id} may not be overridden" in problems[0][1]
+    assert "SILENT" not in problems[0][1]
     assert not findings.of_rule(rule.id) or not findings.of_rule(rule.id)[0].overridden_by
 
 

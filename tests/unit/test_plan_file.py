@@ -114,7 +114,6 @@ def test_a_plan_is_valid_to_its_last_instant(keep):
         lambda data: data.update(expires="2999-01-01T00:00:00Z"),
         lambda data: data.update(findings={}),
         lambda data: data["standpoint"]["servers"].popitem(),
-        lambda data: data.update(obscale_plan=2),
         lambda data: data.pop("command"),
         lambda data: data.update(more=1),
     ],
@@ -130,10 +129,43 @@ def test_an_edited_plan_is_refused(keep, edit):
         read_plan_file(path)
 
 
-def test_a_cut_plan_is_refused(keep):
-    """Half a file is no plan, and no request either."""
+@pytest.mark.parametrize("number", [2, 0, "1", None])
+def test_a_plan_of_another_shape_is_refused_by_its_number(keep, number):
+    """A newer obscale wrote it: no slip of anybody's hand, and its content is not guessed."""
     path = keep()
-    path.write_text(path.read_text(encoding="utf-8")[:400], encoding="utf-8")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(data | {"obscale_plan": number, "more": 1}), encoding="utf-8")
+
+    with pytest.raises(SpecError, match="this obscale reads shape 1") as caught:
+        read_plan_file(path)
+
+    assert repr(str(number)) in str(caught.value)
+
+
+def test_a_plan_of_the_future_is_refused(keep):
+    """A clock that was set back would let it be valid for ever; a minute is nobody's fault."""
+    path = keep()
+    plan = read_plan_file(path)
+
+    assert request_of(path, plan, now=plan.created - timedelta(seconds=59))
+    with pytest.raises(SpecError, match="still to come") as caught:
+        request_of(path, plan, now=plan.created - timedelta(seconds=61))
+
+    assert caught.value.hint == COMMAND
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda text: text[:400],
+        lambda text: text[:-3] + ', "more": ' + "[" * 9000 + "]" * 9000 + "}",
+    ],
+    ids=["half", "nested"],
+)
+def test_a_cut_plan_is_refused(keep, cut):
+    """Half a file is no plan, and no request either; nor is one that folds up for ever."""
+    path = keep()
+    path.write_text(cut(path.read_text(encoding="utf-8")), encoding="utf-8")
 
     with pytest.raises(SpecError, match="cut or edited"):
         read_plan_file(path)

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from obscale.cli.plan_screen import merged, otherwise, show_plan
+from obscale.cli.plan_screen import merged, show_plan
 from obscale.order import Order
 from obscale.plan import plan_of
 from obscale.rules.asked import ClusterSpec, DefaultsSpec, OverrideSpec
 from obscale.rules.preflight.facts import Unread
+from obscale.rules.preflight.finding import otherwise
 from obscale.rules.preflight.registry import RULES
 
 GIB = 1 << 30
@@ -199,6 +200,42 @@ def test_what_obshell_does_not_show_is_listed_once(world):
     assert "nc -zv HOST 2882, both ways" in page
 
 
+def test_a_blocked_plan_asks_nobody_to_look_at_the_host_yet(world):
+    """What a person must look at is listed once there is something to apply."""
+    plan = planned(world.ask(memory_limit="80G"))
+
+    page = printed(plan)
+
+    assert "7 things are not visible to obshell; asked once this is ready" in page
+    assert "ls -A" not in page
+    assert len(plan.checklist) == 7
+
+
+@pytest.mark.parametrize(("height", "times"), [(60, 1), (20, 2)])
+def test_a_plan_that_scrolls_away_ends_with_its_verdict(world, height, times):
+    """Whoever looks at the end of a long page sees what to do next; a pipe gets it once."""
+    plan, page = planned(world), io.StringIO()
+
+    show_plan(Console(file=page, width=100, height=height, force_terminal=True), plan)
+
+    assert page.getvalue().count("READY WITH 2 WARNINGS") == times
+    assert printed(plan).count("READY WITH 2 WARNINGS") == 1
+    assert times == 1 or "obscale apply request.yaml" in page.getvalue().splitlines()[-1]
+
+
+def test_nothing_that_was_found_is_cut_in_a_narrow_terminal(world):
+    """Of what is only worth knowing the needed goes before anything of the measured does."""
+    world.set(zone="zone4", allow_new_zone=True).ask(memory_limit="32G", datafile_size="96G")
+
+    page = printed(planned(world), 80)
+
+    assert "…" not in page
+    told = " ".join(page.split())
+    for finding in planned(world).rows[0].findings:
+        if finding.answer not in {"pass", "n-a"}:
+            assert " ".join(finding.measured.split()) in told
+
+
 def test_an_unread_topology_leaves_the_outlook_out_and_says_so(world):
     """No guess of a cluster nobody saw."""
     plan = planned(world.set(zones=Unread("down")))
@@ -215,6 +252,7 @@ def test_an_unread_topology_leaves_the_outlook_out_and_says_so(world):
         ("RUNTIME", "otherwise it shows under load"),
         ("uneven units", "otherwise: uneven units"),
         ("POST or stage 2", "otherwise fails at POST or stage 2"),
+        ("stage 7 or SILENT before", "otherwise fails at stage 7 or unreported before"),
         ("", ""),
     ],
 )

@@ -231,3 +231,77 @@ def test_the_build_may_be_told_by_the_only_version_the_servers_have(world):
     world.change("entry", ip="10.9.9.9", ob_version="")
 
     assert world.finding("ob-version-equal").answer == "pass"
+
+
+def test_before_4_2_one_finding_tells_that_system_memory_is_not_known(world):
+    """What such an observer chooses itself is judged by no rule, and none of them passes."""
+    for part in ("info", "entry"):
+        world.change(part, ob_version="4.1.0.0-1")
+    world.change("cluster_info", ob_version="4.1.0.0").drop("system_memory")
+
+    findings = world.judge()
+
+    (told,) = findings.of_rule("mem-tenant-headroom")
+    assert told.answer == "unknown"
+    for rule in ("mem-system-vs-hidden", "mem-system-ratio", "log-disk-ratio", "units-fit"):
+        assert rule in told.measured
+        assert not findings.of_rule(rule)
+    assert world.finding("mem-floor").answer == "pass"
+
+
+def test_nodes_that_have_joined_take_no_memory_twice(world):
+    """Of two nodes on one machine the first runs already; what is available has it left out."""
+    first = world.node().model_copy(update={"obConfigs": world.configs | {"rpc_port": "3882"}})
+    world.set(others=[first]).memory("25165824 kB", "20971520 kB")
+    assert world.finding("mem-available").answer == "block"
+
+    running = world.zones[1].servers[0].model_copy(update={"ip": "10.0.0.4", "svr_port": 3882})
+    grown = world.zones[1].model_copy(update={"servers": (*world.zones[1].servers, running)})
+    world.set(zones=(world.zones[0], grown, world.zones[2]))
+
+    assert world.finding("mem-available").answer == "pass"
+    assert world.finding("mem-available").measured == "16G"
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted"),
+    [
+        ("4.2.1.3", "92G"),
+        ("4.2.1.4", "62G"),
+        ("4.2.2.1", "92G"),
+        ("4.2.3.0", "62G"),
+        ("4.3.5.2", "62G"),
+    ],
+)
+def test_some_versions_keep_four_files_of_log_for_one_that_is_asked(world, version, wanted):
+    """40 files of 256 MiB are 10 GiB, or 40; beside 24 of data, 24 of log and 4 of slog."""
+    for part in ("info", "entry"):
+        world.change(part, ob_version=f"{version}-1")
+    for number in (1, 2, 3):
+        world.change_server(number, version=f"{version}_1")
+    world.change("cluster_info", ob_version=version).ask(max_syslog_file_count="40")
+
+    assert world.finding("disk-fits").measured.startswith(f"{wanted} in all")
+
+
+def test_the_standalone_edition_is_content_with_smaller_units(world):
+    """1 GiB there, 2 GiB elsewhere."""
+    world.ask(__min_full_resource_pool_memory="1073741824")
+    assert world.finding("mem-production-floor").answer == "warn"
+
+    world.change("cluster_info", is_standalone=True)
+
+    assert world.finding("mem-production-floor").answer == "pass"
+
+
+def test_another_zone_that_is_stopped_is_told(world):
+    """Its servers may still say ACTIVE; the zone that is to grow is judged elsewhere."""
+    stopped = world.zones[2].model_copy(update={"inner_status": "INACTIVE"})
+    world.set(zones=(*world.zones[:2], stopped))
+
+    assert world.finding("cluster-members-healthy").measured == "zone zone3 INACTIVE"
+
+    world.set(zone="zone3")
+
+    assert world.finding("cluster-members-healthy").answer == "pass"
+    assert world.finding("zone-exists-active").answer == "block"

@@ -111,7 +111,10 @@ FIRES = {
         (lambda w, d: w.ask(data_dir="/tmp"), "block", "warn"),
         (lambda w, d: w.ask(data_dir="/dev/shm/ob"), "block", "warn"),
         (lambda w, d: w.ask(data_dir="/home/admin/oceanbase"), "block", "warn"),
+        (lambda w, d: w.ask(data_dir="/home/admin"), "block", "warn"),
         (lambda w, d: without(w).ask(redo_dir="/home/admin/oceanbase/store/x"), "block", "warn"),
+        (lambda w, d: without(w.change_server(1, data_dir="/data/1/store")).ask(data_dir="/data"),
+         "block", "warn"),
     ],
     "cfg-no-cross-contamination": [
         (lambda w, d: w.set(others=[other(mysql_port="3881", rpc_port="2882")]), "block", "block"),
@@ -140,7 +143,10 @@ FIRES = {
     "agent-not-obproxy": [
         (lambda w, d: w.change("info", is_obproxy_agent=True), "block", "block"),
     ],
-    "agent-running": [(lambda w, d: w.change("status", state=1), "block", "warn")],
+    "agent-running": [
+        (lambda w, d: w.change("status", state=1), "block", "warn"),
+        (lambda w, d: w.change("status", start_at=w.info.start_at + 1), "block", "warn"),
+    ],
     "agent-auth": [
         (lambda w, d: w.change("info", security=True), "block", "block"),
         (lambda w, d: w.set(password=True, signed_read="refused: wrong password"),
@@ -240,6 +246,7 @@ FIRES = {
         (lambda w, d: w.parameter("enable_rebalance", "False"), "info", "info"),
     ],
     "zone-name-syntax": [
+        (lambda w, d: w.set(zone="z" * 129), "block", "block"),
         (lambda w, d: w.set(zone="zone-4"), "block", "warn"),
         (lambda w, d: w.set(zone="zo'ne"), "block", "block"),
         (lambda w, d: w.rename_zones("zone1", "a\\b", "zone3").set(zone="a\\b"), "block", "block"),

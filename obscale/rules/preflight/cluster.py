@@ -289,6 +289,12 @@ def cluster_members_healthy(facts: Facts) -> Verdict:
         for _, server in facts.cluster.servers()
         if (trouble := _trouble(server))
     ]
+    # The zone that is to grow is the business of `zone-exists-active`.
+    sick += [
+        f"zone {zone.name} {zone.inner_status}"
+        for zone in zones
+        if zone.inner_status not in {"", ACTIVE} and zone.name != facts.node.zone
+    ]
     if not sick:
         return passes(f"{len(facts.cluster.servers())} servers ACTIVE", "all ACTIVE")
     lost = [zone.name for zone in zones if zone.servers and not _has_healthy(zone)]
@@ -299,7 +305,7 @@ def cluster_members_healthy(facts: Facts) -> Verdict:
             "a majority of zones",
             remedy,
         )
-    return fires(", ".join(sick), "all ACTIVE", f"{remedy}; or is this node their replacement?")
+    return fires(", ".join(sick), "all ACTIVE", f"{remedy}; if this node replaces one, accept it")
 
 
 def _has_healthy(zone: Zone) -> bool:

@@ -18,7 +18,7 @@ from obscale.rules.preflight.finding import (
     passes,
     unknown,
 )
-from obscale.rules.preflight.host import cores, memory_asked, unusable_gap
+from obscale.rules.preflight.host import cores, is_old, memory_asked, unusable_gap
 from obscale.rules.preflight.operation import covered
 from obscale.rules.preflight.pools import data_bytes, log_bytes
 from obscale.rules.preflight.request import PATH_KEYS, PORT_KEYS
@@ -79,7 +79,8 @@ def peer_spec(facts: Facts, server: Server) -> Spec:
     system = size_of(configured, "system_memory")
     told: dict[str, float | None] = {
         "memory_limit": limit,
-        "system_memory": system or (automatic_system_memory(limit) if limit else None),
+        "system_memory": system
+        or (automatic_system_memory(limit) if limit and not is_old(facts) else None),
         "cpu_count": number_of(configured, "cpu_count") or server.stats.cpu_core_total,
         "datafile_size": size_of(configured, "datafile_size") or server.stats.disk_in_bytes_total,
         "log_disk_size": size_of(configured, "log_disk_size"),

@@ -38,6 +38,7 @@ from obscale.rules.asked import NodeSpec
 
 T = TypeVar("T")
 
+AGENT_AUTH: Final = "agent-auth"
 AGENT_REACHABLE: Final = "agent-reachable"
 HOST_FACTS_MISSING: Final = "host-facts-missing"
 CLUSTER_FACTS_MISSING: Final = "cluster-facts-missing"

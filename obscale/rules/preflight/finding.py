@@ -23,8 +23,24 @@ class Answer(StrEnum):
     NOT_APPLICABLE = "n-a"
 
 
+_STAGES: Final = ("stage", "POST", "the last stage")
+_PLACES: Final = {
+    "SILENT": "otherwise nothing reports it",
+    "RUNTIME": "otherwise it shows under load",
+}
 _ORDER: Final = {answer: number for number, answer in enumerate(Answer)}
 Severity = Literal[Answer.BLOCK, Answer.WARN, Answer.INFO]
+
+
+def otherwise(place: str) -> str:
+    """Say where a finding would come out without its rule, e.g. `otherwise fails at stage 5`."""
+    for mark, words in _PLACES.items():
+        if place.startswith(mark):
+            return words + place.removeprefix(mark)
+    place = place.replace("SILENT", "unreported")
+    if place.startswith(_STAGES):
+        return f"otherwise fails at {place}"
+    return f"otherwise: {place}" if place else ""
 
 
 class Overridden(BaseModel):

@@ -3,13 +3,18 @@
 Source: obshell ob/agent/executor/host/info.go, 4.5.0.0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from obscale.agent.models import HostInfo
 from obscale.rules.preflight.facts import HOST_FACTS_MISSING, Facts, Unread
 from obscale.rules.preflight.resources import LIMIT_KEYS, Memory, memory_of, unusable
+from obscale.rules.preflight.versions import cluster_ob_version, numbers_of
 from obscale.sizes import parse_meminfo
+
+LADDER_SINCE: Final = (4, 2)
+"""Older observers choose system_memory by another ladder and check less."""
+HEADROOM: Final = "mem-tenant-headroom"
 
 CONTAINERS: Final = frozenset({"docker", "lxc", "podman", "systemd-nspawn", "openvz", "wsl"})
 """`systemd-detect-virt` says so; memory and CPU figures are then those of the machine outside."""
@@ -57,6 +62,10 @@ def memory_gap(facts: Facts) -> Unread:
     """Say why the memory of the new observer is not known."""
     if bad := unusable(facts.configs, [*LIMIT_KEYS[0], "system_memory"], LIMIT_KEYS[1]):
         return unusable_gap(bad)
+    if memory_asked(facts).limit is not None:
+        return Unread(
+            "observers before 4.2 choose system_memory in another way", covered_by=HEADROOM
+        )
     total = total_memory(facts)
     return total if isinstance(total, Unread) else Unread("memory_limit is not known")
 
@@ -68,9 +77,21 @@ def unusable_gap(key: str) -> Unread:
 
 
 def memory_asked(facts: Facts) -> Memory:
-    """Work out the memory of the new observer on this machine."""
+    """Work out the memory of the new observer on this machine.
+
+    What an observer older than `LADDER_SINCE` chooses itself is not known.
+    """
     total = total_memory(facts)
-    return memory_of(facts.configs, None if isinstance(total, Unread) else total)
+    memory = memory_of(facts.configs, None if isinstance(total, Unread) else total)
+    if memory.system_is_given or not is_old(facts):
+        return memory
+    return replace(memory, system=None, hidden=None)
+
+
+def is_old(facts: Facts) -> bool:
+    """Whether the cluster's observers choose system_memory in a way of their own."""
+    version = cluster_ob_version(facts)
+    return version is not None and numbers_of(version.version)[:2] < LADDER_SINCE
 
 
 @dataclass(frozen=True)
@@ -78,7 +99,7 @@ class Sharing:
     """Who else is on the machine, by its IP."""
 
     starting: int
-    """Observers of this request that will be started there, this one included."""
+    """Observers of this request still to be started there, this one included."""
     running: int
     """Observers the cluster already has there."""
     starting_limit: int | None
@@ -90,7 +111,9 @@ def sharing(facts: Facts) -> Sharing:
     ip = facts.node.agentInfo.ip
     total = total_memory(facts)
     known_total = None if isinstance(total, Unread) else total
-    mates = [node for node in facts.batch if node.agentInfo.ip == ip] or [facts.node]
+    mates = [node for node in facts.joining() if node.agentInfo.ip == ip]
+    if facts.node not in mates:
+        mates.append(facts.node)
     limits = [memory_of(node.obConfigs, known_total).limit for node in mates]
     known = [limit for limit in limits if limit is not None]
     running = sum(server.ip == ip for _, server in facts.cluster.servers())

@@ -281,8 +281,12 @@ def _dangerous(facts: Facts, given: dict[str, str], home: str | None) -> Iterato
             why = "belongs to the system"
         elif path == home:
             why = "is the agent's home itself"
+        elif home and _is_below(home, path):
+            why = f"holds the agent's home {home}"
         elif any(path == other or _is_below(path, other) for other in others):
             why = "belongs to another observer on this host"
+        elif theirs := next((other for other in others if _is_below(other, path)), None):
+            why = f"holds {theirs} of another observer on this host"
         if why:
             yield fires(
                 f"{path} {why}",

@@ -21,9 +21,11 @@ from obscale.rules.preflight.finding import (
 )
 from obscale.rules.preflight.host import (
     CONTAINERS,
+    HEADROOM,
     available_memory,
     cores,
     host_of,
+    is_old,
     memory_asked,
     memory_gap,
     sharing,
@@ -36,12 +38,12 @@ from obscale.rules.preflight.resources import (
     number_of,
 )
 from obscale.rules.preflight.rule import BLOCK, INFO, WARN, rule
-from obscale.rules.preflight.versions import cluster_ob_version, numbers_of
 from obscale.sizes import GIB, render_bytes
 
 FLOOR: Final = 4 * GIB
 PRODUCTION_FLOOR: Final = 16 * GIB
 PRODUCTION_MIN_POOL: Final = 2 * GIB
+STANDALONE_MIN_POOL: Final = GIB
 SMALLEST_UNIT: Final = GIB
 START_NEEDS: Final = 3 * GIB
 """Rule of thumb of OceanBase Deployer: available memory for each observer that starts."""
@@ -51,14 +53,7 @@ BUSY_BELOW: Final = 0.75
 MOST_SYSTEM_SHARE: Final = 0.75
 FEWEST_CORES: Final = 4
 EASY_CORES: Final = 8
-LADDER_SINCE: Final = (4, 2)
-"""Older observers choose system_memory by another ladder and check less."""
 PERCENT_RANGE: Final = (10, 95)
-
-
-def _is_old(facts: Facts) -> bool:
-    version = cluster_ob_version(facts)
-    return version is not None and numbers_of(version.version)[:2] < LADDER_SINCE
 
 
 @rule(
@@ -82,7 +77,7 @@ def mem_floor(facts: Facts) -> Verdict:
 
 
 @rule(
-    "mem-tenant-headroom",
+    HEADROOM,
     "memory is left for the smallest unit",
     prod=BLOCK,
     lab=BLOCK,
@@ -96,9 +91,6 @@ def mem_tenant_headroom(facts: Facts) -> Verdict:
     floor = max(SMALLEST_UNIT, memory.min_pool)
     if memory.limit is None or memory.system is None:
         return unknown(memory_gap(facts), f"≥ {render_bytes(floor)} left")
-    old = _is_old(facts)
-    if old and not memory.system_is_given:
-        return unknown("observers before 4.2 choose system_memory in another way", "≥ 1G left")
     left = memory.limit - memory.system
     measured = (
         f"{render_bytes(memory.limit)} - {render_bytes(memory.system)} leaves {render_bytes(left)}"
@@ -109,7 +101,7 @@ def mem_tenant_headroom(facts: Facts) -> Verdict:
         remedy = f"send {MIN_POOL_KEY}: '{_cluster_min_pool(facts)}' too, or {remedy}"
     if left >= floor:
         return passes(measured, needed)
-    if old and left > 0:
+    if is_old(facts) and left > 0:
         return warns(measured, needed, remedy)
     return blocks(measured, needed, remedy)
 
@@ -182,13 +174,16 @@ def mem_system_ratio(facts: Facts) -> Verdict:
     source="OceanBase Deployer, production mode; documentation, Limits",
 )
 def mem_production_floor(facts: Facts) -> Verdict:
-    """16 GiB, and units of at least 2 GiB."""
+    """16 GiB, and units of at least 2 GiB; of 1 GiB in the standalone edition."""
     memory = memory_asked(facts)
-    needed = f"≥ {render_bytes(PRODUCTION_FLOOR)}, units ≥ {render_bytes(PRODUCTION_MIN_POOL)}"
+    info = facts.cluster.cluster_info
+    is_standalone = not isinstance(info, Unread) and bool(info.is_standalone)
+    pool = STANDALONE_MIN_POOL if is_standalone else PRODUCTION_MIN_POOL
+    needed = f"≥ {render_bytes(PRODUCTION_FLOOR)}, units ≥ {render_bytes(pool)}"
     if memory.limit is None:
         return unknown(memory_gap(facts), needed)
     measured = f"{render_bytes(memory.limit)}, units ≥ {render_bytes(memory.min_pool)}"
-    if memory.limit < PRODUCTION_FLOOR or memory.min_pool < PRODUCTION_MIN_POOL:
+    if memory.limit < PRODUCTION_FLOOR or memory.min_pool < pool:
         return fires(measured, needed, "raise memory_limit, or use the profile lab")
     return passes(measured, needed)
 
@@ -229,7 +224,7 @@ def _asked(facts: Facts, limit: int) -> str:
     "the memory is free",
     prod=WARN,
     lab=WARN,
-    otherwise="SILENT, or killed for memory",
+    otherwise="SILENT, or it is killed for memory",
     ground="B",
     source="OceanBase Deployer, resource_check",
 )

@@ -21,6 +21,7 @@ from obscale.rules.preflight.resources import (
     share_of,
     unusable,
 )
+from obscale.rules.preflight.versions import cluster_ob_version, numbers_of
 from obscale.sizes import GIB, MIB, Interval, parse_df
 
 PATHS_UNRESOLVED: Final = "disk-path-resolvable"
@@ -30,6 +31,13 @@ SLOG_BYTES: Final = 4 * GIB
 """The observer keeps so much free beside its data file."""
 SYSLOG_FILE_BYTES: Final = 256 * MIB
 SYSLOG_WITHOUT_COUNT: Final = GIB
+SYSLOG_KINDS: Final = 4
+"""Observers before 4.2.1.4, and of 4.2.2, keep so many files for each of `max_syslog_file_count`.
+
+Source: OceanBase Deployer.
+"""
+SYSLOG_BY_COUNT_SINCE: Final = (4, 2, 1, 4)
+_SYSLOG_BY_KIND_AGAIN: Final = ((4, 2, 2), (4, 2, 3))
 
 
 @dataclass(frozen=True)
@@ -213,6 +221,20 @@ def disks_of(facts: Facts) -> Disks | Unread:
         home=known["home"],
         data_share=share_of(facts.configs, "data", shared=shared),
         log_share=share_of(facts.configs, "log", shared=shared),
-        syslog_bytes=count * SYSLOG_FILE_BYTES if count else SYSLOG_WITHOUT_COUNT,
+        syslog_bytes=count * _syslog_kinds(facts) * SYSLOG_FILE_BYTES
+        if count
+        else SYSLOG_WITHOUT_COUNT,
         syslog_is_bounded=count is not None,
     )
+
+
+def _syslog_kinds(facts: Facts) -> int:
+    """How many files an observer keeps for each one of `max_syslog_file_count`."""
+    told = cluster_ob_version(facts)
+    if told is None:
+        return 1
+    version = numbers_of(told.version)
+    since, until = _SYSLOG_BY_KIND_AGAIN
+    if version < SYSLOG_BY_COUNT_SINCE or since <= version < until:
+        return SYSLOG_KINDS
+    return 1

@@ -11,7 +11,13 @@ from typing import Final
 
 from obscale.rules.asked import OverrideSpec, Profile
 from obscale.rules.preflight.facts import Facts
-from obscale.rules.preflight.finding import Answer, Finding, Findings, Overridden
+from obscale.rules.preflight.finding import (
+    Answer,
+    Finding,
+    Findings,
+    Overridden,
+    otherwise,
+)
 from obscale.rules.preflight.registry import RULES, judge
 from obscale.rules.preflight.rule import Rule
 
@@ -39,10 +45,9 @@ def override_problem(override: OverrideSpec, today: date) -> str | None:
         advice = f"did you mean {guess[0]!r}?" if guess else "docs/preflight.md lists all rules"
         return f"no rule is called {override.rule!r}; {advice}"
     if not may_be_overridden(rule):
-        return (
-            f"{rule.id} may not be overridden: without it the scale-out fails at "
-            f"{rule.otherwise or 'once'}; mend what it finds"
-        )
+        where = otherwise(rule.otherwise)
+        told = f": {where}" if where else ""
+        return f"{rule.id} may not be overridden{told}; mend what it finds"
     if override.until < today:
         return (
             f"the override of {rule.id} ended on {override.until}; mend what it finds, or accept "

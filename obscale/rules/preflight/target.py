@@ -10,6 +10,7 @@ from typing import Final
 from obscale.agent.models import AgentInfo, Identity
 from obscale.rules.adoption import HINTS
 from obscale.rules.preflight.facts import (
+    AGENT_AUTH,
     AGENT_REACHABLE,
     HOST_FACTS_MISSING,
     Facts,
@@ -205,12 +206,17 @@ def agent_not_obproxy(facts: Facts) -> Verdict:
     source="ob/agent/constant/agent.go, 4.5.0.0",
 )
 def agent_running(facts: Facts) -> Verdict:
-    """State 2. A young agent is only told: one look cannot prove a restart loop."""
+    """State 2. A young agent is only told: its age alone proves no restart loop."""
     status, info = facts.target.status, facts.target.info
     if isinstance(status, Unread):
         return unknown(status, "state 2 (running)")
     if status.state != RUNNING:
         return fires(f"state {status.state}", "state 2 (running)", "wait for the agent")
+    told = () if isinstance(info, Unread) else (info.start_at, status.start_at)
+    if all(told) and len(set(told)) > 1:
+        return fires(
+            "it started anew between two questions", "an agent that stays up", "see why it restarts"
+        )
     if not isinstance(info, Unread) and info.start_at and facts.now:
         age = _seconds_since(info.start_at, facts, facts.now)
         if 0 <= age < YOUNG_SECONDS:
@@ -247,7 +253,7 @@ def host_facts_missing(facts: Facts) -> Verdict:
 
 
 @rule(
-    "agent-auth",
+    AGENT_AUTH,
     "the target takes our credentials",
     prod=BLOCK,
     lab=BLOCK,

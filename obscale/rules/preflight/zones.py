@@ -26,6 +26,8 @@ from obscale.sizes import quoted
 
 DEFAULT_REGION: Final = "default_region"
 """What ADD ZONE without a region gives; obshell names none."""
+LONGEST_NAME_BYTES: Final = 128
+"""MAX_ZONE_LENGTH of deps/oblib/src/lib/ob_define.h, 4.3.5: no zone has a longer one."""
 _NEW_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _NEVER = re.compile(r"[\"'`\\\x00-\x1f\x7f-\x9f]")
 _DIGITS = re.compile(r"\d+")
@@ -51,6 +53,13 @@ def zone_name_syntax(facts: Facts) -> Verdict:
             else "is empty",
             "a plain name",
             "write it without" if zone else "name the zone the node joins",
+            subject="zone",
+        )
+    if len(zone.encode()) > LONGEST_NAME_BYTES:
+        return refuses(
+            f"{quoted(zone)} is longer than any zone's name",
+            f"≤ {LONGEST_NAME_BYTES} bytes",
+            "write a shorter one",
             subject="zone",
         )
     topology = facts.cluster.topology
