@@ -64,6 +64,7 @@ FIRES = {
         (lambda w, d: w.ask(leak_mod_to_check="a\nb"), "block", "block"),
         (lambda w, d: w.ask(leak_mod_to_check="a\0b"), "block", "block"),
         (lambda w, d: w.ask(syslog_level="a\rb"), "block", "block"),
+        (lambda w, d: w.ask(syslog_level="\x1b[2J"), "block", "block"),
         (lambda w, d: w.ask(rpc_port=""), "block", "block"),
         (lambda w, d: w.ask(data_dir=""), "warn", "info"),
     ],
@@ -95,6 +96,8 @@ FIRES = {
     ],
     "cfg-paths-absolute": [
         (lambda w, d: w.ask(data_dir="data"), "block", "block"),
+        (lambda w, d: w.ask(data_dir="/d" * 2048), "block", "block"),
+        (lambda w, d: w.ask(data_dir="/" + "d" * 256), "block", "block"),
         (lambda w, d: w.ask(redo_dir="/data/../etc"), "block", "block"),
         (lambda w, d: w.ask(clog_dir="/data/o b"), "block", "block"),
         (lambda w, d: w.ask(slog_dir="/data/$(id)"), "block", "block"),
