@@ -540,6 +540,18 @@ def test_not_knowing_is_a_block_in_production_where_that_is_too_dangerous(world)
         assert lab.of_rule(rule)[0].answer == "unknown"
 
 
+def test_endpoints_a_version_does_not_have_are_one_reason(world):
+    """Seven gaps of one cause are named once; a silent one keeps its own words."""
+    old = Unread("10.0.0.1:2886: read x: no such endpoint (trace 1)", supported=False)
+    world.set(parameters=old, cluster_info=old, units=old, pools=Unread("no answer within 5 s"))
+
+    told = world.finding(CLUSTER_FACTS_MISSING).measured
+
+    assert told.count("no such endpoint") == 1
+    assert "trace" not in told
+    assert "no answer within 5 s" in told
+
+
 def test_a_build_told_on_one_side_only_is_unknown(world):
     """Equal up to the build is not equal."""
     world.change("info", ob_version="4.3.5.2")
