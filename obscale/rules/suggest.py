@@ -179,7 +179,8 @@ class _Maker:
                 gap = total if isinstance(total, Unread) else available
                 reason = gap.reason if isinstance(gap, Unread) else ""
                 raise PreflightError(
-                    f"no memory_limit can be suggested: {reason}, and the {self._who} differ",
+                    f"no memory_limit can be suggested: {reason}, and none is known that all "
+                    f"{self._who} have",
                     "upgrade the spare's obshell, or write the request by hand",
                 )
             self.notes.append("the host's memory is not told: compare with free -g")

@@ -30,6 +30,8 @@ KILL_SECONDS: Final = 5.0
 UPGRADE_DOWN_SECONDS: Final = 3.0
 DEPLOY_STAGE: Final = 4
 START_STAGE: Final = 5
+DIRECTORIES: Final = ("data_dir", "redo_dir", "clog_dir", "slog_dir")
+"""In the order they are made, each empty at its turn. Source: deploy.go."""
 
 
 def newest_scale_out(cluster: Cluster) -> Dag | None:
@@ -132,9 +134,9 @@ def _make_directories(scene: Scene) -> Work:
         raise scene.failure(
             "Common.Unexpected", card.text or f"mkdir {configs['data_dir']}: permission denied"
         )
-    for name in ("data_dir", "redo_dir", "clog_dir", "slog_dir"):
+    for name in DIRECTORIES:
         path = configs[name]
-        if not files.is_empty(path) and not _made_here(scene, path):
+        if not files.is_empty(path) and not _made_here(scene, name):
             raise scene.failure("Common.DirNotEmpty", f"Directory '{path}' is not empty")
         files.make(path)
         scene.log(f"mkdir {name}: {path}")
@@ -155,12 +157,13 @@ def _make_directories(scene: Scene) -> Work:
     yield from ()
 
 
-def _made_here(scene: Scene, path: str) -> bool:
-    """Directories nest: `redo_dir` may be `data_dir`, which holds the freshly made ones already."""
+def _made_here(scene: Scene, name: str) -> bool:
+    """A retry finds what comes later below it; what comes earlier is in its way at once."""
     configs, files = _configs(scene), scene.target.files
-    ours = {configs[name] for name in ("data_dir", "redo_dir", "clog_dir", "slog_dir")}
+    path = configs[name]
+    later = {configs[other] for other in DIRECTORIES[DIRECTORIES.index(name) + 1 :]}
     inside = [other for other in files.dirs if other != path and is_below(other, path)]
-    return not files.dirs.get(path) and all(other in ours for other in inside)
+    return not files.dirs.get(path) and all(other in later for other in inside)
 
 
 def _clear_directories(scene: Scene) -> Work:

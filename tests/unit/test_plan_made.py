@@ -236,6 +236,30 @@ def test_nothing_that_was_found_is_cut_in_a_narrow_terminal(world):
             assert " ".join(finding.measured.split()) in told
 
 
+def test_a_terminal_is_not_made_to_obey_what_is_printed(world):
+    """Neither by a start option, nor by what an agent calls its disk."""
+    evil = "\x1b[2J\x1b[1mREADY\x9b"
+    world.ask(syslog_level=evil)
+    disk = world.host.disks[0].model_copy(update={"device_name": f"fuse{evil}"})
+
+    page = printed(planned(world.disks(disk)))
+
+    assert not {"\x1b", "\x9b"} & set(page)
+    assert r"\x1b[2J\x1b[1mREADY\x9b" in page
+
+
+def test_what_is_far_too_long_is_cut_and_its_length_told(world):
+    """A slip of the clipboard leaves the rest of the plan readable."""
+    world.ask(syslog_level="X" * 20_000, **{"k" * 3_000: "1"})
+
+    page = printed(planned(world), 80)
+
+    assert re.search(r"X…\s+\(20,000\s+characters\)", page)
+    assert '"24G"' in page
+    assert len(page.splitlines()) < 80
+    assert "17,179,869,184 B" in page
+
+
 def test_an_unread_topology_leaves_the_outlook_out_and_says_so(world):
     """No guess of a cluster nobody saw."""
     plan = planned(world.set(zones=Unread("down")))

@@ -64,6 +64,7 @@ FIRES = {
         (lambda w, d: w.ask(leak_mod_to_check="a\nb"), "block", "block"),
         (lambda w, d: w.ask(leak_mod_to_check="a\0b"), "block", "block"),
         (lambda w, d: w.ask(syslog_level="a\rb"), "block", "block"),
+        (lambda w, d: w.ask(syslog_level="\x1b[2J"), "block", "block"),
         (lambda w, d: w.ask(rpc_port=""), "block", "block"),
         (lambda w, d: w.ask(data_dir=""), "warn", "info"),
     ],
@@ -95,6 +96,8 @@ FIRES = {
     ],
     "cfg-paths-absolute": [
         (lambda w, d: w.ask(data_dir="data"), "block", "block"),
+        (lambda w, d: w.ask(data_dir="/d" * 2048), "block", "block"),
+        (lambda w, d: w.ask(data_dir="/" + "d" * 256), "block", "block"),
         (lambda w, d: w.ask(redo_dir="/data/../etc"), "block", "block"),
         (lambda w, d: w.ask(clog_dir="/data/o b"), "block", "block"),
         (lambda w, d: w.ask(slog_dir="/data/$(id)"), "block", "block"),
@@ -535,6 +538,18 @@ def test_not_knowing_is_a_block_in_production_where_that_is_too_dangerous(world)
     for rule in ("ob-version-equal", "new-zone-intent"):
         assert prod.of_rule(rule)[0].answer == "block"
         assert lab.of_rule(rule)[0].answer == "unknown"
+
+
+def test_endpoints_a_version_does_not_have_are_one_reason(world):
+    """Seven gaps of one cause are named once; a silent one keeps its own words."""
+    old = Unread("10.0.0.1:2886: read x: no such endpoint (trace 1)", supported=False)
+    world.set(parameters=old, cluster_info=old, units=old, pools=Unread("no answer within 5 s"))
+
+    told = world.finding(CLUSTER_FACTS_MISSING).measured
+
+    assert told.count("no such endpoint") == 1
+    assert "trace" not in told
+    assert "no answer within 5 s" in told
 
 
 def test_a_build_told_on_one_side_only_is_unknown(world):

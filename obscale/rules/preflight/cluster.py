@@ -192,7 +192,11 @@ def cluster_facts_missing(facts: Facts) -> Verdict:
     unread = {path: gap for path, gap in gaps.items() if isinstance(gap, Unread)}
     if not unread:
         return passes("parameters and resources are told")
-    reasons = dict.fromkeys(gap.reason for gap in unread.values())
+    # What a version does not have is one reason, however many endpoints it is; silence is told.
+    reasons = dict.fromkeys(
+        gap.reason if gap.supported else "this version of obshell has no such endpoint"
+        for gap in unread.values()
+    )
     return unknown(
         f"{', '.join(unread)}: {'; '.join(reasons)}",
         "all of them",

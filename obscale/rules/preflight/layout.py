@@ -28,6 +28,9 @@ LOWEST_PORT: Final = 1025
 HIGHEST_PORT: Final = 65535
 SYSTEM_PATHS: Final = ("/", "/tmp", "/etc", "/root")  # noqa: S108 - named to be refused
 SYSTEM_TREES: Final = ("/dev", "/proc", "/sys", "/boot")
+LONGEST_PATH: Final = 4095
+LONGEST_NAME: Final = 255
+"""PATH_MAX and NAME_MAX of Linux, in bytes: mkdir refuses more."""
 _PATH = re.compile(r"[A-Za-z0-9\u4e00-\u9fa5\-_:@/.]+")
 """What obshell's own command line lets through; the API does not look."""
 
@@ -154,6 +157,15 @@ def _bad_paths(given: dict[str, str]) -> Iterator[Verdict]:
         elif ".." in PurePosixPath(path).parts:
             yield blocks(
                 f"{quoted(path)} climbs by ..", "no ..", "write the path it means", subject=where
+            )
+        elif len(path.encode()) > LONGEST_PATH or any(
+            len(part.encode()) > LONGEST_NAME for part in path.split("/")
+        ):
+            yield blocks(
+                f"{quoted(path)} is longer than a path may be",
+                f"≤ {LONGEST_PATH} bytes, each name ≤ {LONGEST_NAME}",
+                "choose a shorter path",
+                subject=where,
             )
         elif not _PATH.fullmatch(path):
             yield blocks(

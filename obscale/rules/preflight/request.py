@@ -69,6 +69,8 @@ _DOCUMENTED: Final = frozenset({*CAPACITY_KEYS, *RANGES, "syslog_level"})
 
 _KEY = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 _SEPARATORS: Final = {",": "a comma", "\n": "a line break", "\r": "a line break", "\0": "a NUL"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Nothing an observer has a use for, and a terminal that shows the plan might obey it."""
 _COMMA_ALLOWED: Final = frozenset({"syslog_level"})
 """Travels as an option of its own, `-l`."""
 
@@ -148,7 +150,7 @@ def _unlisted(key: str, known: list[str]) -> Verdict:
     return fires(
         "is not a parameter of this cluster's version",
         "a listed parameter",
-        f"observer would silently ignore it{meant}",
+        f"correct or remove it: observer would silently ignore it{meant}",
         subject=where_is(key),
     )
 
@@ -274,6 +276,13 @@ def _delimited(facts: Facts) -> Iterator[Verdict]:
                 f"its value holds {found}",
                 "none",
                 "the observer would cut the value there; write it without",
+                subject=where_is(key),
+            )
+        elif not found and _CONTROL.search(value):
+            yield blocks(
+                "its value holds a control character",
+                "none",
+                "write it without",
                 subject=where_is(key),
             )
         elif not value and key in {"rpc_port", "rpcPort"}:

@@ -111,7 +111,8 @@ def ob_version_equal(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for
             return unknown(
                 f"obshell {info.version or '?'} does not tell the observer's version",
                 str(theirs or "the cluster's build"),
-                "compare with bin/observer -V on the target",
+                "upgrade the target's obshell to 4.2.4.0 or newer, which tells it; bin/observer -V "
+                "there says it at once",
                 prod=Answer.BLOCK,
             )
         return blocks("no observer binary on the target", str(theirs or "the same build"), install)
