@@ -8,6 +8,7 @@ python -m tests.chaos --kills 200 --seed 7  only the kills
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from importlib import import_module
 
@@ -26,6 +27,8 @@ BATCHED = {
 def main() -> int:
     """Run what was asked for; 0 green, 1 red."""
     asked = _arguments()
+    # Ended early, a night takes its servers along; so one way of ending it is enough.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     green = True
     if asked.matrix is not None or asked.kills is None:
         green = _matrix(asked.matrix or []) and green
@@ -47,6 +50,7 @@ def _arguments() -> argparse.Namespace:
 def _matrix(words: list[str]) -> bool:
     # Read when Prefect is imported, so before it is.
     os.environ.update({f"PREFECT_SERVER_{name}": str(value) for name, value in BATCHED.items()})
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     os.environ["PREFECT_CLIENT_MAX_RETRIES"] = "6"
     os.environ["PREFECT_SERVER_DATABASE_TIMEOUT"] = "60"
     os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
@@ -54,4 +58,7 @@ def _matrix(words: list[str]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        sys.exit("ended early; nothing is left running")
