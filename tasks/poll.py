@@ -53,7 +53,7 @@ async def poll(order: Order, submitted: Submitted) -> Dag | None:
         # An earlier run, killed half-way, may have left its bar where the DAG was then.
         await progress_note(order).show(ALL_DONE, "the node is a member already")
         return None
-    async with linked(order) as link:
+    async with linked(order, proven=True) as link:
         await learn_members(link.cluster, link.target.address, say)
         dag = await watch_dag(link, order, submitted.dag_id)
         diagnosis = None if dag.is_done else await diagnosed(link, dag.id)

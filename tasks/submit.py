@@ -19,6 +19,7 @@ from obscale.errors import (
     DatabaseDownError,
     ForeignDagError,
     IdentityMismatchError,
+    NotAuthorizedError,
     OutcomeUnknownError,
     PreflightError,
     UnderMaintenanceError,
@@ -57,6 +58,15 @@ MOST_ROUNDS: Final = 5
 """Looks that end in a POST refused because the cluster changed in between; more is not chance."""
 
 
+LOOKED_AT_AGAIN: Final = (
+    UnderMaintenanceError,
+    IdentityMismatchError,
+    DatabaseDownError,
+    NotAuthorizedError,
+)
+"""Refusals of a POST that may stand no more at the next look, or at another agent."""
+
+
 class Submitted(BaseModel):
     """Which DAG carries the order; no DAG when the node is a member already."""
 
@@ -91,7 +101,7 @@ async def submit(order: Order, earlier: Earlier | None = None) -> Submitted:
         OutcomeUnknownError: The answer was lost and no look could settle what happened.
         AgentRefusedError: The cluster refused the request; nothing was created.
     """
-    async with linked(order) as link:
+    async with linked(order, proven=True) as link:
         submitted = await begin_once(link, order, earlier)
     await note_page(
         artifact_key("dag", order.cluster_name, order.target),
@@ -172,8 +182,9 @@ async def _post(link: Link, order: Order, baseline: int, rounds: int) -> Submitt
         dag = await link.cluster.current.submit_scale_out(request_body(order.node, password))
     except OutcomeUnknownError as lost:
         return await _find_lost(link, order, baseline, lost)
-    except (UnderMaintenanceError, IdentityMismatchError, DatabaseDownError) as refused:
-        # Refused, so nothing was created; the look also finds an agent whose database is there.
+    except LOOKED_AT_AGAIN as refused:
+        # Refused, so nothing was created; the look also finds an agent whose database is there, or
+        # which knows the password, and reads its clock anew. Where all refuse, the look says so.
         if rounds >= MOST_ROUNDS:
             raise
         tell("submit", f"submit.refused code={refused.code!r} next='look again'")
