@@ -184,7 +184,7 @@ async def recover(order: Order, dag_id: str, remedy: Remedy) -> None:
         if diagnosis.cause in NEEDS_NOTHING:
             say(f"recover.not_needed cause={diagnosis.cause}")
             return
-        insist(diagnosis, remedy)
+        insist(diagnosis, remedy, order.cluster)
         if remedy is Remedy.RETRY:
             await retry(link, diagnosis, say)
         else:
