@@ -13,7 +13,7 @@ from typing import Final
 
 from obscale.agent.client import AgentClient
 from obscale.agent.models import AgentInfo, AgentStatus, Dag, Identity, Operator
-from obscale.doctor import examine
+from obscale.doctor import examine, next_step
 from obscale.errors import (
     AgentError,
     AgentRefusedError,
@@ -25,6 +25,7 @@ from obscale.errors import (
 from obscale.follow import Saw, Say, follow
 from obscale.link import Link
 from obscale.rules.adoption import holds_lock
+from obscale.rules.asked import ClusterSpec
 from obscale.rules.consequences import Remedy
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.progress import failure_of
@@ -52,14 +53,26 @@ class Undone:
     """Id of the target's own DAG where it had to be rolled back after the cluster's; else empty."""
 
 
-def insist(diagnosis: Diagnosis, remedy: Remedy, *, acknowledged: bool = False) -> None:
+def insist(
+    diagnosis: Diagnosis,
+    remedy: Remedy,
+    cluster: str | ClusterSpec,
+    *,
+    acknowledged: bool = False,
+) -> None:
     """Let a remedy pass only where it may be carried out now.
+
+    Args:
+        diagnosis: Made just now.
+        remedy: What is wanted.
+        cluster: How a command names the cluster, or the cluster written out; for the next command.
+        acknowledged: Whether somebody accepts that data is lost.
 
     Raises:
         DagFailedError: It is no choice, a dead end, or may destroy data and nobody accepted that.
     """
     if refused := refusal_of(diagnosis, remedy, acknowledged=acknowledged):
-        hint = diagnosis.advice
+        hint = next_step(diagnosis, cluster)
         choice = diagnosis.choice(remedy)
         if choice is not None and choice.needs_acknowledgement:
             hint += "; who accepts the loss adds --acknowledge-data-loss to obscale recover"

@@ -64,17 +64,18 @@ async def read_case(link: Link, dag_id: str) -> Case:
 
 
 def error_of(
-    dag: Dag, diagnosis: Diagnosis | None, cluster: str | ClusterSpec
+    dag: Dag, diagnosis: Diagnosis | None, cluster: str | ClusterSpec, *, told: bool = False
 ) -> ObscaleError | None:
     """Give the error a DAG's end stands for, with the diagnosis in it; None where it is done.
 
     Args:
         dag: As it ended.
         diagnosis: Of this end; None where it could not be made.
-        cluster: Name of a stored connection, or the cluster written out; for the next command.
+        cluster: How a command names the cluster, or the cluster written out; for the next command.
+        told: Whether the reader has the choices before them already.
     """
     found = f". Diagnosis [{diagnosis.cause}]: {diagnosis.title}" if diagnosis else ""
-    hint = f"{diagnosis.advice}. {_command(diagnosis, cluster)}" if diagnosis else ""
+    hint = next_step(diagnosis, cluster) if diagnosis else ""
     if dag.is_undone:
         return DagRolledBackError(
             f"DAG {dag.id} ended SUCCEED with operator ROLLBACK: the scale-out was undone, "
@@ -86,7 +87,7 @@ def error_of(
         return DagFailedError(
             f"DAG {dag.id} failed at stage {failure.stage}/{failure.max_stage} "
             f"{failure.node!r} on {failure.agent}: {failure.last_log}{found}"
-            f"{_consequences(diagnosis)}",
+            f"{'' if told else _consequences(diagnosis)}",
             hint or "mend the cause, then retry or roll back the DAG; it keeps the cluster's lock",
         )
     return None
@@ -116,6 +117,11 @@ def _consequences(diagnosis: Diagnosis | None) -> str:
         if choice.operator is not Remedy.HAND_OVER
     ]
     return "".join(f". {line}" for line in operated)
+
+
+def next_step(diagnosis: Diagnosis, cluster: str | ClusterSpec) -> str:
+    """Give what to do and the command that does it, where there is one."""
+    return f"{diagnosis.advice}. {_command(diagnosis, cluster)}".removesuffix(". ")
 
 
 def _command(diagnosis: Diagnosis, cluster: str | ClusterSpec) -> str:

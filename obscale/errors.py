@@ -26,7 +26,8 @@ ObscaleError                   what a caller may catch; carries `hint`, the next
 ├── DagRolledBackError         SUCCEED, but undone                  → nothing was added
 ├── DagStalledError            nothing moved for too long           → a person looks
 ├── ForeignDagError            somebody else's DAG holds the lock   → wait for its owner
-└── VerifyError                SUCCEED, but the cluster disagrees   → do not trust the green light
+├── VerifyError                SUCCEED, but the cluster disagrees   → do not trust the green light
+└── BatchIncompleteError       not every node of a batch is there   → read its report, apply again
 """
 
 from datetime import datetime

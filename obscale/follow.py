@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag, Identity
-from obscale.errors import AgentError, AgentProtocolError, DagStalledError
+from obscale.errors import AgentError, AgentProtocolError, DagStalledError, NotAuthorizedError
 from obscale.rules.progress import Change, describe_progress, next_poll_seconds
 from obscale.settings import Patience
 
@@ -40,14 +40,18 @@ async def follow(
 
     Raises:
         DagStalledError: Deadline, stall or silence limit reached; the DAG may still go on.
-        AgentRefusedError: The agents refuse to show the DAG, e.g. a changed root password.
+        NotAuthorizedError: For as long as the silence limit no agent accepted the root password.
+        AgentRefusedError: The agents refuse to show the DAG.
     """
     watch = Watch(time.monotonic())
     while True:
+        is_refused = False
         try:
             dag = await cluster.ask(lambda agent: agent.read_dag(dag_id))
         except AgentError as error:
-            if not is_passing(error):
+            # A password that was accepted before may be again, when the agent's database answers.
+            is_refused = cluster.password_was_accepted and isinstance(error, NotAuthorizedError)
+            if not (is_passing(error) or is_refused):
                 raise
             # No answer, an answer of something else, a database that is away: ride it out.
             silent = time.monotonic() - watch.answered
@@ -67,7 +71,9 @@ async def follow(
                 return dag
         _check_limits(watch, patience, dag_id)
         unchanged = time.monotonic() - watch.changed
-        await asyncio.sleep(next_poll_seconds(watch.dag, unchanged, patience.poll_seconds))
+        pause = next_poll_seconds(watch.dag, unchanged, patience.poll_seconds)
+        # Each refusal is a failed login at the database: no more of them than need be.
+        await asyncio.sleep(patience.poll_seconds if is_refused else pause)
 
 
 async def learn_members(cluster: ClusterClient, but: AgentAddress, say: Say) -> None:
@@ -96,6 +102,8 @@ def is_passing(error: AgentError) -> bool:
 
 def _check_silence(silent: float, patience: Patience, dag_id: str, error: AgentError) -> None:
     if silent > patience.silence_seconds:
+        if isinstance(error, NotAuthorizedError):
+            raise error
         raise DagStalledError(
             f"no cluster agent has shown DAG {dag_id} for {silent:.0f} s; last: {error}",
             "look at the cluster's agents; running the flow again takes the DAG up",

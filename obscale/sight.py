@@ -11,10 +11,10 @@ from typing import TypeVar
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.clock import ClockReading
-from obscale.agent.models import Identity, ListedAgent, Zone
+from obscale.agent.models import Dag, Identity, ListedAgent, Zone
 from obscale.errors import AgentError, NotSupportedError
 from obscale.link import Link
-from obscale.rules.adoption import Sighting
+from obscale.rules.adoption import SCALE_OUT, Sighting
 from obscale.rules.aftermath import Aftermath, Surroundings
 from obscale.rules.preflight.facts import Unread
 from obscale.survey import MOST_CLOCKS, PEER_SECONDS, zones_listed
@@ -45,6 +45,32 @@ async def look_for_dag(link: Link) -> Sighting:
         unfinished=unfinished.result(),
         members=members.result(),
     )
+
+
+async def look_for_passed(link: Link, baseline: int) -> tuple[Dag, ...]:
+    """Look for scale-outs that began after a DAG and are over, with details; from 4.3.0.0 on.
+
+    A look for the newest and the unfinished ones misses a scale-out that was rolled back and then
+    followed by another DAG.
+
+    Args:
+        link: Open connections.
+        baseline: Number of the DAG.
+
+    Raises:
+        AgentError: No cluster agent told.
+    """
+    try:
+        known = await link.cluster.ask(lambda agent: agent.read_cluster_dags())
+    except NotSupportedError:
+        return ()
+    newer = [dag for dag in known if dag.name == SCALE_OUT and dag.dag_id > baseline]
+    return tuple([await _read_dag(link, dag.id) for dag in newer])
+
+
+async def _read_dag(link: Link, dag_id: str) -> Dag:
+    """Read one of the cluster's DAGs, with details."""
+    return await link.cluster.ask(lambda agent: agent.read_dag(dag_id))
 
 
 async def look_after(link: Link) -> Aftermath:

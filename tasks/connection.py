@@ -204,7 +204,13 @@ class PrefectVault:
 
 
 @asynccontextmanager
-async def linked(order: Order) -> AsyncIterator[Link]:
-    """Open an order's connections with Prefect's blocks as the vault."""
+async def linked(order: Order, *, proven: bool = False) -> AsyncIterator[Link]:
+    """Open an order's connections with Prefect's blocks as the vault.
+
+    Args:
+        order: What is to be done.
+        proven: Whether an earlier step of this run had the root password accepted.
+    """
     async with connected(order, PrefectVault()) as link:
+        link.cluster.password_was_accepted = proven
         yield link

@@ -14,6 +14,7 @@ from obscale.link import Link
 from obscale.order import Order
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.progress import Change, progress_of
+from obscale.rules.signs import is_hollow
 from tasks.connection import linked
 from tasks.notes import ProgressNote, artifact_key, tell
 from tasks.retrying import if_transient
@@ -53,10 +54,11 @@ async def poll(order: Order, submitted: Submitted) -> Dag | None:
         # An earlier run, killed half-way, may have left its bar where the DAG was then.
         await progress_note(order).show(ALL_DONE, "the node is a member already")
         return None
-    async with linked(order) as link:
+    async with linked(order, proven=True) as link:
         await learn_members(link.cluster, link.target.address, say)
         dag = await watch_dag(link, order, submitted.dag_id)
-        diagnosis = None if dag.is_done else await diagnosed(link, dag.id)
+        well = dag.is_done and not is_hollow(dag)
+        diagnosis = None if well else await diagnosed(link, dag.id)
     if failed := error_of(dag, diagnosis, order.cluster):
         raise failed
     return dag

@@ -73,7 +73,7 @@ async def carry_through(order: Order, submitted: Submitted) -> Dag | None:
 
 async def decide(order: Order, dag_id: str, history: list[Attempt]) -> Attempt | None:
     """Diagnose again and decide, by policy or by asking; None: hold."""
-    async with linked(order) as link:
+    async with linked(order, proven=True) as link:
         diagnosis = await diagnosed(link, dag_id)
     if diagnosis is None:
         return None
@@ -99,7 +99,7 @@ async def target_answers(
     tell("recover", f"recover.waiting why='{order.target} does not answer'")
     give_up = time.monotonic() + order.patience.silence_seconds
     while True:
-        async with linked(order) as link:
+        async with linked(order, proven=True) as link:
             with suppress(AgentError):
                 diagnosis = await examine(link, diagnosis.dag_id)
         decision = decide_recovery(diagnosis, order.on_failure, history)
@@ -178,13 +178,13 @@ async def recover(order: Order, dag_id: str, remedy: Remedy) -> None:
         DagStalledError: The rollback did not end within the order's patience.
         AgentError: No agent took the operation.
     """
-    async with linked(order) as link:
+    async with linked(order, proven=True) as link:
         await learn_members(link.cluster, link.target.address, say)
         diagnosis = await examine(link, dag_id)
         if diagnosis.cause in NEEDS_NOTHING:
             say(f"recover.not_needed cause={diagnosis.cause}")
             return
-        insist(diagnosis, remedy)
+        insist(diagnosis, remedy, order.cluster)
         if remedy is Remedy.RETRY:
             await retry(link, diagnosis, say)
         else:

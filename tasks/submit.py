@@ -6,6 +6,7 @@ post once, and after a lost answer look again until the lost request can no long
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -18,6 +19,7 @@ from obscale.errors import (
     DatabaseDownError,
     ForeignDagError,
     IdentityMismatchError,
+    NotAuthorizedError,
     OutcomeUnknownError,
     PreflightError,
     UnderMaintenanceError,
@@ -40,7 +42,7 @@ from obscale.rules.adoption import (
 from obscale.rules.policies import Window
 from obscale.rules.preflight.ageing import is_stale, judge_ageing
 from obscale.rules.preflight.facts import Earlier
-from obscale.sight import look_for_dag
+from obscale.sight import look_for_dag, look_for_passed
 from obscale.spec import request_body
 from obscale.survey import survey
 from tasks.connection import linked
@@ -54,6 +56,15 @@ LOOK_AGAIN_SECONDS: Final = 2.0
 """Pause between two looks, while a lock or a lost answer is waited for."""
 MOST_ROUNDS: Final = 5
 """Looks that end in a POST refused because the cluster changed in between; more is not chance."""
+
+
+LOOKED_AT_AGAIN: Final = (
+    UnderMaintenanceError,
+    IdentityMismatchError,
+    DatabaseDownError,
+    NotAuthorizedError,
+)
+"""Refusals of a POST that may stand no more at the next look, or at another agent."""
 
 
 class Submitted(BaseModel):
@@ -90,7 +101,7 @@ async def submit(order: Order, earlier: Earlier | None = None) -> Submitted:
         OutcomeUnknownError: The answer was lost and no look could settle what happened.
         AgentRefusedError: The cluster refused the request; nothing was created.
     """
-    async with linked(order) as link:
+    async with linked(order, proven=True) as link:
         submitted = await begin_once(link, order, earlier)
     await note_page(
         artifact_key("dag", order.cluster_name, order.target),
@@ -171,8 +182,9 @@ async def _post(link: Link, order: Order, baseline: int, rounds: int) -> Submitt
         dag = await link.cluster.current.submit_scale_out(request_body(order.node, password))
     except OutcomeUnknownError as lost:
         return await _find_lost(link, order, baseline, lost)
-    except (UnderMaintenanceError, IdentityMismatchError, DatabaseDownError) as refused:
-        # Refused, so nothing was created; the look also finds an agent whose database is there.
+    except LOOKED_AT_AGAIN as refused:
+        # Refused, so nothing was created; the look also finds an agent whose database is there, or
+        # which knows the password, and reads its clock anew. Where all refuse, the look says so.
         if rounds >= MOST_ROUNDS:
             raise
         tell("submit", f"submit.refused code={refused.code!r} next='look again'")
@@ -192,22 +204,35 @@ async def _find_lost(
     )
     tell("submit", f"submit.answer_lost until={deadline:%H:%M:%S} reason={lost.message!r}")
     while True:
+        expired = _now() > deadline
+        sighting: Sighting | None = None
         try:
-            sighting: Sighting | None = await look_for_dag(link)
+            sighting = await (_look_once_more(link, baseline) if expired else look_for_dag(link))
         except AgentError as error:
             tell("submit", f"submit.look_failed reason={str(error)!r}")
-            sighting = None
         if sighting is not None:
             decision = decide_after_lost_answer(
-                sighting, order.node, baseline=baseline, expired=_now() > deadline
+                sighting, order.node, baseline=baseline, expired=expired
             )
             if isinstance(decision, Adopt | AlreadyMember):
                 return _settled(decision)
             if isinstance(decision, PostAgain):
                 return None
-        elif _now() > deadline:
+        # A young scale-out that never names its target, its executor being lost, ends it too.
+        if expired and (sighting is None or _now() > deadline + _patience_with_youth(order)):
             raise lost
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def _look_once_more(link: Link, baseline: int) -> Sighting:
+    """Look when the lost request can come no more: also among what is over and not the newest.
+
+    It may have been carried out, rolled back by somebody, and followed by another DAG.
+    """
+    sighting = await look_for_dag(link)
+    if sighting.last_dag is None or sighting.last_dag.dag_id <= baseline:
+        return sighting
+    return replace(sighting, passed=await look_for_passed(link, baseline))
 
 
 async def _wait_for(what: str, give_up: datetime) -> None:

@@ -37,7 +37,7 @@ async def verify(order: Order, dag: Dag | None, before: Preflight | None = None)
     Raises:
         VerifyError: CONFORMING was not reached by the deadline, or a proof failed for good.
     """
-    async with linked(order) as link:
+    async with linked(order, proven=True) as link:
         climbed = await climb(link, order, dag, seen_before(before), reached=reached)
     ladder = climbed.ladder
     if climbed.overdue:

@@ -77,10 +77,17 @@ class Asking:
             raise
 
     async def read_many(
-        self, path: str, model: type[M], *, is_optional: bool = False
+        self,
+        path: str,
+        model: type[M],
+        *,
+        is_optional: bool = False,
+        show_details: bool | None = None,
     ) -> tuple[M, ...]:
-        """Read a list; null is an empty one."""
-        question = self._questions.read(path, parse_many(model), is_optional=is_optional)
+        """Read a list; null is an empty one. For the arguments see `Questions.read`."""
+        question = self._questions.read(
+            path, parse_many(model), is_optional=is_optional, show_details=show_details
+        )
         return await self._session.ask(question)
 
     async def read_dags(self, path: str, *, show_details: bool) -> tuple[Dag, ...]:

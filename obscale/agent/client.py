@@ -339,6 +339,18 @@ class AgentClient:
         """
         return await self._asking.read_dag_if_any("maintain/ob", show_details=show_details)
 
+    async def read_cluster_dags(self) -> tuple[Dag, ...]:
+        """Read all DAGs the cluster ever had, without their nodes; from 4.3.0.0 on.
+
+        Raises:
+            NotSupportedError: The agent is older.
+
+        Source: obshell `GET /task/dags/ob`, ob/agent/executor/task/dag.go
+        """
+        return await self._asking.read_many(
+            "task/dags/ob", Dag, is_optional=True, show_details=False
+        )
+
     async def read_last_agent_dag(self, *, show_details: bool = True) -> Dag | None:
         """Read this agent's newest local DAG that holds or held its lock; None: never one.
 

@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.errors import AgentError, AgentProtocolError
+from obscale.errors import AgentError, AgentProtocolError, NotAuthorizedError
 
 T = TypeVar("T")
 
@@ -26,6 +26,8 @@ class ClusterClient:
             raise ValueError("a cluster needs at least one agent to ask")
         self._clients = list(clients)
         self._current = self._clients[0]
+        self.password_was_accepted = False
+        """Set by the first answer, or by who knows of an earlier one."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,8 +82,12 @@ class ClusterClient:
             The first answer; who gave it is asked first next time.
 
         Raises:
-            AgentError: A refusal: at once. Silence or an unreadable answer: when nobody answered,
-                the last one's error, its message naming the others.
+            AgentError: A refusal: at once; but once an agent has accepted the password, one that
+                refuses it may only not know it yet. Silence or an unreadable answer: when nobody
+                answered, the last one's error, its message naming the others.
+
+        An agent that cannot reach its database compares with the password it has kept, which may be
+        an older one. Source: ob/agent/secure/auth.go, 4.5.0.0.
         """
         first = self._clients.index(self._current)
         failures: list[AgentError] = []
@@ -90,11 +96,16 @@ class ClusterClient:
                 answer = await question(client)
             except AgentError as error:
                 # Something else than obshell at one address says nothing about the others.
-                if not (error.transient or isinstance(error, AgentProtocolError)):
+                if not (
+                    error.transient
+                    or isinstance(error, AgentProtocolError)
+                    or (self.password_was_accepted and isinstance(error, NotAuthorizedError))
+                ):
                     raise
                 failures.append(error)
             else:
                 self._current = client
+                self.password_was_accepted = True
                 return answer
         raise _summed_up(failures)
 

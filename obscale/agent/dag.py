@@ -96,6 +96,21 @@ class Dag(SnakeWire):
         return self.state is State.SUCCEED and self.operator is Operator.ROLLBACK
 
     @property
+    def skipped(self) -> tuple[str, ...]:
+        """Titles of nodes that are undone, although the DAG went on forwards from an earlier one.
+
+        Somebody retried a rollback that had stopped half-way: undone nodes count as done there.
+        Source: ob/agent/service/task/dag.go, 4.5.0.0.
+        """
+        if self.operator is Operator.ROLLBACK:
+            return ()
+        return tuple(
+            node.title
+            for node in self.nodes
+            if node.state is State.SUCCEED and node.operator is Operator.ROLLBACK
+        )
+
+    @property
     def is_failed(self) -> bool:
         """Whether it stands still and keeps its lock until somebody acts."""
         return self.state is State.FAILED

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from obscale.agent.address import AgentAddress
@@ -33,6 +34,7 @@ from obscale.rules.case import subject_of
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.ladder import shortfall
 from obscale.rules.progress import Change
+from obscale.rules.signs import is_hollow
 from obscale.settings import Patience
 from obscale.sight import look_after
 from obscale.spec import read_spec
@@ -62,6 +64,8 @@ class Bedside:
     dag: Dag
     is_asked: bool
     """Whether the request named this target, so that its values can be verified too."""
+    named: str
+    """How the command line named the cluster; the next command names it so too."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ async def at_bedside(cluster: str, dag_id: str | None) -> AsyncIterator[Bedside]
     patience = Patience()
     order = asked or Order(cluster=where, node=_node(target, ""), patience=patience)
     async with connected(order, vault) as link:
-        yield Bedside(link, order, dag, asked is not None)
+        yield Bedside(link, order, dag, asked is not None, cluster)
 
 
 async def watch_live(bedside: Bedside, console: Console) -> Dag:
@@ -112,7 +116,8 @@ async def watch_live(bedside: Bedside, console: Console) -> Dag:
         console.print(Text(text, style="dim"))
 
     await learn_members(link.cluster, link.target.address, say)
-    with LiveRun(console, f"{order.target} → {order.cluster_name}") as live:
+    title = f"{order.target} → {order.cluster_name}"
+    with LiveRun(console, title, attached=True) as live:
 
         async def saw(dag: Dag, _changes: tuple[Change, ...]) -> None:
             # Only the facts are looked at.
@@ -129,10 +134,11 @@ async def see_off(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRepor
         DagRolledBackError: It was undone.
         VerifyError: The node is not what its DAG says.
     """
-    diagnosis = None if dag.is_done else await examine(bedside.link, dag.id)
+    well = dag.is_done and not is_hollow(dag)
+    diagnosis = None if well else await examine(bedside.link, dag.id)
     if diagnosis:
         show_diagnosis(console, diagnosis)
-    if failed := error_of(dag, diagnosis, bedside.order.cluster):
+    if failed := error_of(dag, diagnosis, bedside.named, told=True):
         raise failed
     report = await _verified(bedside, dag)
     show_ladder(console, report)
@@ -149,15 +155,16 @@ def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     place = diagnosis.place
     console.print()
     console.print(Text(f"{diagnosis.title} [{diagnosis.cause}]", style="bold"))
-    console.print(
-        Text(f"  DAG {diagnosis.dag_id}, stage {place.stage}/{place.max_stage} {place.node}")
-    )
+    # A grid, so that what does not fit a line goes on below its words, not below its mark.
+    told = Table.grid(padding=(0, 1))
+    told.add_row("", f"DAG {diagnosis.dag_id}, stage {place.stage}/{place.max_stage} {place.node}")
     for line in diagnosis.evidence:
-        console.print(Text(f"  {line}", style="dim"))
+        told.add_row("", Text(line, style="dim"))
     for line, choice in zip(consequence_lines(diagnosis), diagnosis.choices, strict=True):
         chosen = choice.operator is diagnosis.recommended
         style = "green" if chosen else "" if choice.safe else "red"
-        console.print(Text(f"{'→' if chosen else ' '} {line}", style=style))
+        told.add_row(Text("→" if chosen else "•", style=style), Text(line, style=style))
+    console.print(told)
 
 
 def _named(cluster: str) -> tuple[str | ClusterSpec, tuple[Order, ...], Vault]:

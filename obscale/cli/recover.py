@@ -86,12 +86,12 @@ async def _recover(
         link, order = bedside.link, bedside.order
         diagnosis = await examine(link, bedside.dag.id)
         show_diagnosis(console, diagnosis)
-        insist(diagnosis, remedy, acknowledged=acknowledged)
+        insist(diagnosis, remedy, cluster, acknowledged=acknowledged)
         if not yes:
             _ask(remedy, order.target)
             # The answer may have taken its time: what was safe then need not be now.
             diagnosis = await examine(link, bedside.dag.id)
-            insist(diagnosis, remedy, acknowledged=acknowledged)
+            insist(diagnosis, remedy, cluster, acknowledged=acknowledged)
         await learn_members(link.cluster, link.target.address, lambda text: _say(console, text))
         if remedy is Remedy.RETRY:
             await retry(link, diagnosis, lambda text: _say(console, text))

@@ -71,9 +71,15 @@ def show_pins(console: Console, pins: Sequence[str]) -> None:
 
 
 class LiveRun:
-    """Draws one run as it happens: a line per stage passed, a bar with stage and elapsed time."""
+    """Draws one run as it happens: a line per stage passed, a bar with stage and elapsed time.
 
-    def __init__(self, console: Console, title: str) -> None:
+    Args:
+        console: Where it is drawn.
+        title: What stands before the bar.
+        attached: Whether the run has begun without us; how long its first stages took is not known.
+    """
+
+    def __init__(self, console: Console, title: str, *, attached: bool = False) -> None:
         self._console = console
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -87,10 +93,12 @@ class LiveRun:
         self._bar: TaskID | None = None
         self._passed: set[str] = set()
         self._started = time.monotonic()
+        self._is_unseen = attached
 
     def __enter__(self) -> Self:
         self._progress.start()
-        self._bar = self._progress.add_task(self._title, total=100, stage="preflight")
+        first = "a first look" if self._is_unseen else "preflight"
+        self._bar = self._progress.add_task(self._title, total=100, stage=first)
         return self
 
     def __exit__(
@@ -126,7 +134,8 @@ class LiveRun:
                 undone = " undone" if node.operator == "ROLLBACK" else ""
                 elapsed = time.monotonic() - self._started
                 place = f"{sign} stage {number}/{dag.max_stage} {node.title}{undone}"
-                self._say(f"{place:<58} {elapsed:6.1f} s")
+                self._say(place if self._is_unseen else f"{place:<58} {elapsed:6.1f} s")
+        self._is_unseen = False
         current = dag.current_node
         name = current.title if current else dag.name
         done = sum(node.state == "SUCCEED" for node in dag.nodes)

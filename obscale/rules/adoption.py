@@ -111,6 +111,7 @@ class Sighting:
         last_dag: The cluster's newest maintenance DAG, with details; None: never one.
         unfinished: The cluster's unfinished DAGs, with details.
         members: `/ob/info` of the cluster.
+        passed: Further scale-outs since a POST, ended and followed by other DAGs, with details.
     """
 
     target: AgentInfo | str
@@ -118,6 +119,7 @@ class Sighting:
     last_dag: Dag | None
     unfinished: tuple[Dag, ...]
     members: ObInfo
+    passed: tuple[Dag, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -307,7 +309,8 @@ def _ours(sighting: Sighting, node: NodeSpec) -> list[Dag]:
 
 
 def _seen(sighting: Sighting) -> list[Dag]:
-    seen = {dag.id: dag for dag in (sighting.last_dag, *sighting.unfinished) if dag is not None}
+    dags = (sighting.last_dag, *sighting.unfinished, *sighting.passed)
+    seen = {dag.id: dag for dag in dags if dag is not None}
     return sorted(seen.values(), key=lambda dag: -dag.dag_id)
 
 

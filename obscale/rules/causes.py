@@ -24,7 +24,15 @@ from obscale.rules.case import (
     Phase,
 )
 from obscale.rules.consequences import Remedy, is_not_empty, is_orphaned
-from obscale.rules.signs import NOT_FREE, SILENCE, at, says, was_half_undone, zone_differs
+from obscale.rules.signs import (
+    NOT_FREE,
+    SILENCE,
+    at,
+    is_hollow,
+    says,
+    was_half_undone,
+    zone_differs,
+)
 
 _CALLS_THE_TARGET: Final = frozenset(
     {CREATE_LOCAL, WAIT_READY, WAIT_DEPLOY, WAIT_START, CHECK_FINISHED}
@@ -67,6 +75,15 @@ CAUSES: Final[tuple[Cause, ...]] = (
         lambda case: not case.dag.is_terminal,
         Remedy.HAND_OVER,
         "watch it: obscale watch",
+        "ob/agent/service/task/dag.go, 4.5.0.0",
+    ),
+    Cause(
+        "hollow-success",
+        "the DAG says SUCCEED, but a rollback had undone stages that were then skipped: nothing "
+        "was added",
+        lambda case: is_hollow(case.dag),
+        Remedy.HAND_OVER,
+        _CLEAN_BY_HAND,
         "ob/agent/service/task/dag.go, 4.5.0.0",
     ),
     Cause(

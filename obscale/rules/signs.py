@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from obscale.agent.models import Identity, Operator, State
-from obscale.rules.case import Case
+from obscale.agent.models import Dag, Identity
+from obscale.rules.case import ADD_AGENT, ADD_SERVER, Case
 
 STAGES_FOR_NEW_ZONE: Final = 11
 """`max_stage` of a scale-out that makes its zone. Source: ob/agent/executor/ob/scale_out.go."""
@@ -17,6 +17,8 @@ NOT_FREE: Final = frozenset(
     {Identity.SCALING_IN, Identity.CLUSTER_AGENT, Identity.MASTER, Identity.FOLLOWER}
 )
 """Identities with which an agent takes no scale-out."""
+ADDS: Final = frozenset({ADD_SERVER, ADD_AGENT})
+"""Nodes without which nothing was added."""
 
 
 def says(pattern: str, *, at: str = "") -> Callable[[Case], bool]:
@@ -55,8 +57,9 @@ def was_half_undone(case: Case) -> bool:
     """
     if not case.failed_node:
         return False
-    skipped = any(
-        node.state is State.SUCCEED and node.operator is Operator.ROLLBACK
-        for node in case.dag.nodes
-    )
-    return skipped or "ScaleOutRetryCoordinateDagFailed" in case.failure.last_log
+    return bool(case.dag.skipped) or ("ScaleOutRetryCoordinateDagFailed" in case.failure.last_log)
+
+
+def is_hollow(dag: Dag) -> bool:
+    """Whether a DAG says SUCCEED although what adds the node was undone and then skipped."""
+    return dag.is_done and not ADDS.isdisjoint(dag.skipped)

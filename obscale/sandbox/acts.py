@@ -16,6 +16,7 @@ from obscale.sandbox.scene import Scene
 if TYPE_CHECKING:
     from obscale.sandbox.world import World
 
+OLD_PASSWORD: Final = "the-one-before"  # noqa: S105 - of a simulated cluster
 Act = Callable[["World", Fault, Agent | None], None]
 
 
@@ -51,6 +52,20 @@ def _set_database(*, down: bool) -> Act:
     return _on_agent(act)
 
 
+def _set_observer(*, alive: bool) -> Act:
+    def act(_world: "World", _fault: Fault, agent: Agent) -> None:
+        if agent.observer is not None:
+            agent.observer.alive = alive
+
+    return _on_agent(act)
+
+
+def _set_parameter(_world: "World", fault: Fault, agent: Agent) -> None:
+    name, _, value = (fault.text or "").partition("=")
+    if agent.observer is not None:
+        agent.observer.values[name] = value
+
+
 def _rotate_key(_world: "World", _fault: Fault, agent: Agent) -> None:
     agent.rotate_key()
 
@@ -61,6 +76,11 @@ def _shift_clock(_world: "World", fault: Fault, agent: Agent) -> None:
 
 def _change_agent_password(_world: "World", fault: Fault, agent: Agent) -> None:
     agent.agent_password = fault.text or ""
+
+
+def _keep_old_password(_world: "World", _fault: Fault, agent: Agent) -> None:
+    agent.root_password = OLD_PASSWORD
+    agent.sessions.clear()
 
 
 def _fill_directory(_world: "World", fault: Fault, agent: Agent) -> None:
@@ -137,9 +157,13 @@ ACTS: Final[dict[FaultCard, Act]] = {
     "black_hole": _on_agent(_fall_silent),
     "database_down": _set_database(down=True),
     "database_up": _set_database(down=False),
+    "observer_down": _set_observer(alive=False),
+    "observer_up": _set_observer(alive=True),
+    "set_parameter": _on_agent(_set_parameter),
     "rotate_key": _on_agent(_rotate_key),
     "shift_clock": _on_agent(_shift_clock),
     "change_agent_password": _on_agent(_change_agent_password),
+    "stale_password": _on_agent(_keep_old_password),
     "local_task": _on_agent(_hold_local_lock),
     "fill_directory": _on_agent(_fill_directory),
     "scaling_in": _on_agent(_scale_in),

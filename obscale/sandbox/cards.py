@@ -16,6 +16,7 @@ FaultCard = Literal[
     "slow_observer",
     "observer_dies",
     "slow_upgrade",
+    "slow_service",
     "drop_answer",
     "delay_answer",
     "garble_answer",
@@ -28,10 +29,14 @@ FaultCard = Literal[
     "black_hole",
     "database_down",
     "database_up",
+    "observer_down",
+    "observer_up",
+    "set_parameter",
     "rotate_key",
     "shift_clock",
     "change_root_password",
     "change_agent_password",
+    "stale_password",
     "tenant_task",
     "local_task",
     "operate_dag",
@@ -129,6 +134,11 @@ CARDS: Final[dict[FaultCard, Card]] = {
         "An older joining agent is away that many virtual seconds while it is upgraded.",
         ("seconds",),
     ),
+    "slow_service": Card(
+        Kind.STEP,
+        "The new observer is listed, but begins to serve that many virtual seconds later.",
+        ("seconds",),
+    ),
     # --- drawn by requests ---
     "drop_answer": Card(
         Kind.ANSWER, "The request is carried out, but the connection breaks before the answer."
@@ -180,6 +190,17 @@ CARDS: Final[dict[FaultCard, Card]] = {
         Kind.STATE, "The agent lives, its OceanBase does not answer.", ("target",)
     ),
     "database_up": Card(Kind.STATE, "OceanBase answers that agent again.", ("target",)),
+    "observer_down": Card(
+        Kind.STATE, "The observer beside that agent dies; obshell lives on.", ("target",)
+    ),
+    "observer_up": Card(
+        Kind.STATE, "The observer beside that agent is started again.", ("target",)
+    ),
+    "set_parameter": Card(
+        Kind.STATE,
+        "Somebody, or the cluster, sets a parameter of that observer; `text` is `name=value`.",
+        ("target", "text"),
+    ),
     "rotate_key": Card(
         Kind.STATE, "The agent has a new RSA key, as after a wiped `.meta`.", ("target",)
     ),
@@ -188,6 +209,12 @@ CARDS: Final[dict[FaultCard, Card]] = {
     ),
     "change_agent_password": Card(
         Kind.STATE, "The agent has a new password of its own.", ("target", "text")
+    ),
+    "stale_password": Card(
+        Kind.STATE,
+        "The agent has kept an older root password: while its database does not answer, it refuses "
+        "the one in force.",
+        ("target",),
     ),
     "local_task": Card(
         Kind.STATE,

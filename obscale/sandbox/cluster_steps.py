@@ -313,7 +313,9 @@ def _check_finished(scene: Scene) -> Work:
         answers = not (target.down or target.silent) and card is None
         if answers and target.identity == CLUSTER_AGENT:
             server = scene.facts["server"]
-            server.serves_from = scene.now + scene.world.config.service_start_delay_seconds
+            late = scene.draw("slow_service")
+            usual = scene.world.config.service_start_delay_seconds
+            server.serves_from = scene.now + ((late and late.seconds) or usual)
             return
         yield FINISH_PAUSE_SECONDS
     raise scene.failure(

@@ -6,6 +6,7 @@ takes what the card needs by position and everything by name:
     Fault.fail_stage(5), Fault.agent_down("127.0.1.2:2886", stage=4, after_seconds=2)
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from obscale.sandbox.cards import CARDS, Card, FaultCard, Phase
 
 OPERATORS = ("RETRY", "ROLLBACK")
+_SETTING = re.compile(r"\w+=.*")
 
 
 class Fault(BaseModel):
@@ -78,6 +80,8 @@ class Fault(BaseModel):
             raise _misfit(
                 "text", f"no second operator orders '{self.text}'", " or ".join(OPERATORS)
             )
+        if self.card == "set_parameter" and not _SETTING.fullmatch(self.text or ""):
+            raise _misfit("text", f"'{self.text}' sets no parameter", "'memory_limit=12G'")
         if self.seconds is not None and self.seconds < 0 and self.card != "shift_clock":
             raise _misfit("seconds", f"'seconds' of card '{self.card}' is negative", "0 or more")
         if self.phase is not None and self.stage is not None:

@@ -8,6 +8,7 @@ python -m tests.chaos --kills 200 --seed 7  only the kills
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from importlib import import_module
 
@@ -26,9 +27,11 @@ BATCHED = {
 def main() -> int:
     """Run what was asked for; 0 green, 1 red."""
     asked = _arguments()
+    # Ended early, a night takes its servers along; so one way of ending it is enough.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     green = True
     if asked.matrix is not None or asked.kills is None:
-        green = _matrix(asked.matrix or []) and green
+        green = _matrix(asked.matrix or [], asked.at_once) and green
     if asked.kills is not None or asked.matrix is None:
         kills = import_module("tests.chaos.kills")
         green = asyncio.run(kills.main(asked.kills or KILLS, asked.seed)) == 0 and green
@@ -39,19 +42,25 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--matrix", nargs="*", metavar="WORDS", help="only the matrix of faults")
+    few = "cells of the matrix side by side; fewer where the machine is busy with others"
+    parser.add_argument("--at-once", type=int, default=18, metavar="N", help=few)
     parser.add_argument("--kills", type=int, metavar="N", help="only the kills, that many")
     parser.add_argument("--seed", type=int, default=1, help="of the kills; one seed, one night")
     return parser.parse_args()
 
 
-def _matrix(words: list[str]) -> bool:
+def _matrix(words: list[str], at_once: int) -> bool:
     # Read when Prefect is imported, so before it is.
     os.environ.update({f"PREFECT_SERVER_{name}": str(value) for name, value in BATCHED.items()})
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     os.environ["PREFECT_CLIENT_MAX_RETRIES"] = "6"
     os.environ["PREFECT_SERVER_DATABASE_TIMEOUT"] = "60"
     os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
-    return bool(import_module("tests.chaos.matrix_table").run(words))
+    return bool(import_module("tests.chaos.matrix_table").run(words, at_once))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        sys.exit("ended early; nothing is left running")

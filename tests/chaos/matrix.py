@@ -33,10 +33,13 @@ SPEED = 60.0
 WALL_SECONDS = 420.0
 """No cell may take longer; the slowest wait for a client's own time limits."""
 SIDE_BY_SIDE = 18
+PULSE_SECONDS = 0.1
+MOST_LAG_SECONDS = 0.25
 STARTS = 3
 """A run that the Prefect server did not take is begun again; its world was not touched."""
 PASSWORD = "OBSCALE_CHAOS_ROOT"
 SCALE_OUT = "Cluster scale out"
+OPERATE = "/api/v1/task/dag/"
 SAMPLE = {
     "mysql_port": "2881",
     "rpc_port": "2882",
@@ -95,6 +98,7 @@ class Row:
         zone: Zone asked for.
         patience: Limits that differ from `PATIENCE`.
         speed: Times real pace.
+        untouched: Whether the run itself must order nothing: no operator, of no DAG.
     """
 
     name: str
@@ -106,6 +110,7 @@ class Row:
     zone: str = "zone2"
     patience: dict[str, Any] = field(default_factory=dict)
     speed: float = SPEED
+    untouched: bool = False
 
     def ending_in(self, column: str) -> str:
         """What is expected in a column; empty where the card cannot act."""
@@ -138,13 +143,16 @@ def cells_of(rows: Sequence[Row]) -> list[Cell]:
     return [Cell(row, column) for row in rows for column in COLUMNS if row.ending_in(column)]
 
 
-async def play_all(cells: Sequence[Cell], say: Callable[[Outcome], None]) -> list[Outcome]:
+async def play_all(
+    cells: Sequence[Cell], say: Callable[[Outcome], None], *, at_once: int = SIDE_BY_SIDE
+) -> list[Outcome]:
     """Play cells side by side; needs a Prefect server."""
-    room = asyncio.Semaphore(SIDE_BY_SIDE)
+    room = asyncio.Semaphore(at_once)
     outcomes = []
 
     async def one(cell: Cell) -> None:
         async with room:
+            await _loop_keeps_time()
             for _ in range(STARTS):
                 outcome = await play(cell)
                 if outcome.began:
@@ -157,6 +165,15 @@ async def play_all(cells: Sequence[Cell], say: Callable[[Outcome], None]) -> lis
             for cell in cells:
                 playing.create_task(one(cell))
     return outcomes
+
+
+async def _loop_keeps_time() -> None:
+    """Begin nothing more while this loop lags: clients' time limits would strike at random."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(PULSE_SECONDS)
+        if time.monotonic() - began < PULSE_SECONDS + MOST_LAG_SECONDS:
+            return
 
 
 async def play(cell: Cell) -> Outcome:
@@ -221,12 +238,20 @@ def _wrong(
     left = [card for card in world.undrawn() if not (held and card.after_seconds)]
     if undrawn := [card.card for card in left if card.card not in MENDS]:
         wrong.append(f"never drawn: {', '.join(undrawn)}")
+    if outcome.cell.row.untouched and (ordered := _ordered(world)):
+        wrong.append(f"operated, and should not have been: {', '.join(ordered)}")
     target = world.spares[0]
     listed = sum(server.agent is target for server in world.clusters[0].servers)
     if outcome.ending == "healed" and (listed, target.identity) != (1, "CLUSTER AGENT"):
         wrong.append(f"healed, but the target is {target.identity} and listed {listed} times")
     wrong += heard
     return wrong
+
+
+def _ordered(world: World) -> list[str]:
+    """Ids of the DAGs an operator was posted to; a second operator's are no requests."""
+    posts = (r for r in world.requests if r.method == "POST" and OPERATE in r.target)
+    return [record.target.rsplit("/", 1)[1] for record in posts]
 
 
 def _fits(ending: str, expected: str) -> bool:

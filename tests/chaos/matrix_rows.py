@@ -6,20 +6,13 @@ stands here for 7 to 9 is then true of its stages 7 to 9.
 
 from obscale.sandbox import Fault, WorldConfig, default_config
 from tests.chaos.matrix import STAGES, Place, Row
+from tests.chaos.matrix_afterwards import AFTERWARDS
+from tests.chaos.matrix_endings import HEALS, ONE_STAGE, STAGES_ONLY, UNDONE, at_stages
+from tests.chaos.matrix_operators import DEAD_ENDS, OPERATORS
 
-UNDONE = "dag-rolled-back:add-server-timeout"
-"""What the column `undo` is about: stage 7 fails, and the run rolls it back."""
-HEALS = {"*": "healed", "undo": UNDONE}
 ANSWER_SPEED = 15.0
 """Slow enough for the run to ask something in each stage."""
 ONE_REQUEST = "it is about the one request that submits"
-ONE_STAGE = "it is about this one stage"
-STAGES_ONLY = "it is about a stage on the way forwards"
-
-
-def at_stages(ending: str, **but: str) -> dict[str, str]:
-    """The same ending at all stages but some, named `s4` for stage 4."""
-    return {stage: but.get(f"s{stage}", ending) for stage in STAGES}
 
 
 def older_spare() -> WorldConfig:
@@ -114,7 +107,6 @@ AGENTS = (
         {
             "*": "healed|verify",
             "preflight": "blocked",
-            "submit": "not-authorized",
             "undo": UNDONE,
         },
     ),
@@ -195,6 +187,27 @@ CLUSTERS = (
             )
         ],
         HEALS | {"preflight": "healed|blocked", "submit": "database-down|healed"},
+    ),
+    Row(
+        "password accepted late by one",
+        lambda p: [
+            Fault.stale_password(p.entry, **p.when),
+            Fault.database_down(p.entry, **p.when),
+        ],
+        HEALS | {"preflight": "not-authorized"},
+    ),
+    Row(
+        "password accepted late by all",
+        lambda p: [
+            fault
+            for member in p.members
+            for fault in (
+                Fault.stale_password(member, **p.when),
+                Fault.database_down(member, **p.when),
+                Fault.database_up(member, after_seconds=60, **p.when),
+            )
+        ],
+        HEALS | {"preflight": "healed|not-authorized", "submit": "not-authorized|healed"},
     ),
     Row("root password changes", lambda p: [Fault.change_root_password("new", **p.when)], HEALS),
     Row(
@@ -344,65 +357,4 @@ FAILURES = (
         config=older_spare,
     ),
 )
-OPERATORS = (
-    Row(
-        "fails, somebody rolls back",
-        lambda p: [Fault.fail_stage(p.when["stage"]), Fault.operate_dag("ROLLBACK")],
-        # The target may have joined while the last stage is undone.
-        at_stages("dag-rolled-back:rolled-back", s9="dag-rolled-back:undone-member"),
-        idle=STAGES_ONLY,
-        policy="hold",
-    ),
-    Row(
-        "fails, somebody retries",
-        lambda p: [
-            Fault.fail_stage(p.when["stage"], text="moon"),
-            Fault.operate_dag("RETRY", after_seconds=6),
-        ],
-        # Healed, too, where nobody looked in between.
-        at_stages("dag-failed*|healed"),
-        idle=STAGES_ONLY,
-        policy="hold",
-    ),
-    Row(
-        "rollback stops half-way",
-        lambda p: [Fault.fail_stage(7), Fault.fail_rollback(p.when["stage"])],
-        at_stages(UNDONE, s8="", s9=""),
-        idle="stage 7 fails, so the rollback begins there",
-        policy="roll-back",
-    ),
-    Row(
-        "rollback stops, somebody retries",
-        lambda p: [
-            Fault.fail_stage(7),
-            Fault.fail_rollback(p.when["stage"]),
-            Fault.operate_dag("ROLLBACK"),
-            Fault.operate_dag("RETRY"),
-        ],
-        at_stages("dag-failed:retried-half-undone", s7="dag-failed*|healed", s8="", s9=""),
-        idle="stage 7 fails, so the rollback begins there",
-        policy="hold",
-    ),
-    Row(
-        "observer slow 150 s, somebody rolls back late",
-        lambda _p: [Fault.slow_observer(150), Fault.operate_dag("ROLLBACK", after_seconds=80)],
-        {"5": "dag-rolled-back:target-stuck|dag-failed:slow-observer"},
-        idle=ONE_STAGE,
-        policy="hold",
-    ),
-    Row(
-        "observer slow 500 s, somebody rolls back",
-        lambda _p: [Fault.slow_observer(500), Fault.operate_dag("ROLLBACK")],
-        {"5": "dag-rolled-back:orphan-still-starting|dag-rolled-back:target-stuck"},
-        idle=ONE_STAGE,
-        policy="hold",
-    ),
-    Row(
-        "late joiner, somebody rolls back",
-        lambda _p: [Fault.fail_stage(9), Fault.operate_dag("ROLLBACK", after_seconds=20)],
-        {"9": "dag-rolled-back:undone-member|dag-failed:late-joiner"},
-        idle=ONE_STAGE,
-        policy="hold",
-    ),
-)
-ROWS = (*AGENTS, *CLUSTERS, *ANSWERS, *SUBMITS, *FAILURES, *OPERATORS)
+ROWS = (*AGENTS, *CLUSTERS, *ANSWERS, *SUBMITS, *FAILURES, *OPERATORS, *DEAD_ENDS, *AFTERWARDS)

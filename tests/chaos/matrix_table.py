@@ -1,11 +1,14 @@
 """How is the matrix shown: a line for each red cell as it comes, the table at the end?"""
 
 import asyncio
+import logging
+import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
 
 import typer
+from prefect.exceptions import TerminationSignal
 from prefect.testing.utilities import prefect_test_harness
 
 from tests.chaos.matrix import COLUMNS, Outcome, Row, cells_of, play_all
@@ -34,7 +37,7 @@ EVERY = 50
 """Cells between two lines that say how far it is."""
 
 
-def run(words: Sequence[str]) -> bool:
+def run(words: Sequence[str], at_once: int) -> bool:
     """Play the rows whose names hold one of these words, all without words; True when green."""
     rows = [row for row in ROWS if not words or any(word in row.name for word in words)]
     cells = cells_of(rows)
@@ -49,8 +52,29 @@ def run(words: Sequence[str]) -> bool:
         if done % EVERY == 0:
             typer.echo(f"{done} of {len(cells)} cells after {time.monotonic() - began:.0f} s")
 
+    ended: list[int] = []
+
+    async def night() -> list[Outcome]:
+        playing = asyncio.current_task()
+        assert playing is not None
+
+        def end() -> None:
+            ended.append(signal.SIGTERM)
+            playing.cancel()
+
+        # Prefect puts a handler of its own in place while a flow runs, and what that raises may
+        # get lost in a simulated agent; the loop hears of the signal all the same.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+        logging.getLogger("uvicorn.error").addFilter(_is_no_signal)
+        return await play_all(cells, say, at_once=at_once)
+
     with prefect_test_harness(server_startup_timeout=180):
-        outcomes = asyncio.run(play_all(cells, say))
+        try:
+            outcomes = asyncio.run(night())
+        except BaseException:
+            if ended:
+                raise KeyboardInterrupt from None
+            raise
     for line in table(rows, outcomes):
         typer.echo(line)
     red = [outcome for outcome in outcomes if outcome.wrong]
@@ -64,6 +88,11 @@ def run(words: Sequence[str]) -> bool:
     for outcome in red:
         _say(outcome)
     return not red
+
+
+def _is_no_signal(record: logging.LogRecord) -> bool:
+    """Whether a log record is about something else than the signal that ends the night."""
+    return not (record.exc_info and record.exc_info[0] is TerminationSignal)
 
 
 def table(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> list[str]:

@@ -16,6 +16,9 @@ HANDFUL = (
     ("all members away 60 s", "4"),
     ("target lost", "preflight"),
     ("fails, somebody rolls back", "7"),
+    ("password accepted late by one", "4"),
+    ("joined late, rollback stops, somebody retries", "6"),
+    ("a parameter is set back", "verify"),
 )
 
 

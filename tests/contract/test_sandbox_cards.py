@@ -77,6 +77,7 @@ class TestTheTable:
             ({"card": "fail_stage"}, "card 'fail_stage' needs 'stage'"),
             ({"card": "panic", "stage": 3, "seconds": 2}, "takes no 'seconds'; write only cluster"),
             ({"card": "agent_down", "target": TARGET, "times": 2}, "takes no 'times'"),
+            ({"card": "set_parameter", "target": TARGET, "text": "12G"}, "'12G' sets no parameter"),
             ({"card": "operate_dag", "text": "CANCEL"}, "orders 'CANCEL'; write RETRY or ROLLBACK"),
             ({"card": "slow_observer", "seconds": -1}, "is negative; write 0 or more"),
             ({"card": "panic", "stage": 3, "phase": "verify"}, "not for both"),
@@ -360,19 +361,72 @@ class TestStates:
         assert await identity(ask) == "SINGLE"
 
     async def test_a_half_rolled_back_dag_that_is_retried_succeeds_with_nothing(self, ask, run):
-        """The dead end: SUCCEED/RUN, and no server was added."""
+        """The dead end: SUCCEED/RUN at the last stage, and no server was added."""
         dag = await run(
-            Fault.fail_stage(7),
+            Fault.fail_stage(9),
             Fault.fail_rollback(6),
             Fault.operate_dag("ROLLBACK"),
-            Fault.operate_dag("RETRY", after_seconds=1),
+            Fault.operate_dag("RETRY"),
             seconds=400,
         )
 
         zones = (await ask.data("/api/v1/obcluster/topology/info"))["zones"]
         servers = [server["ip"] for zone in zones for server in zone["servers"]]
         assert "127.0.1.4" not in servers
-        assert dag["operator"] in {"RUN", "ROLLBACK"}
+        assert (dag["state"], dag["operator"], dag["stage"]) == ("SUCCEED", "RUN", 9)
+        assert [node["operator"] for node in dag["nodes"][6:]] == ["ROLLBACK"] * 3
+
+    async def test_an_old_password_is_kept_until_the_database_answers(self, world, ask):
+        """The right one is refused while nobody can prove it, and accepted again after."""
+        world.play(Fault.stale_password(ENTRY))
+        world.play(Fault.database_down(ENTRY))
+        world.play(Fault.database_up(ENTRY, after_seconds=30))
+
+        early = await ask("GET", "/api/v1/ob/info", agent=ENTRY)
+        world.advance(31)
+        late = await ask("GET", "/api/v1/ob/info", agent=ENTRY)
+
+        assert (early.status_code, late.status_code) == (401, 200)
+        assert "OceanBase password is incorrect" in early.json()["error"]["message"]
+
+    async def test_an_observer_that_died_is_back_when_it_is_started_again(self, world, ask):
+        """Its agent answers all the time: obState 0, then 3."""
+        world.play(Fault.observer_down(SECOND))
+        world.play(Fault.observer_up(SECOND, after_seconds=30))
+
+        async def state():
+            answer = await ask.raw("GET", "/api/v1/status", agent=SECOND)
+            return answer.json()["data"]["obState"]
+
+        dead = await state()
+        world.advance(31)
+
+        assert (dead, await state()) == (0, 3)
+
+    async def test_a_parameter_is_set_on_one_observer(self, world, ask):
+        """The others keep theirs."""
+        world.play(Fault.set_parameter(ENTRY, "memory_limit=12G"))
+
+        rows = (await ask.data("/api/v1/obcluster/parameters"))["contents"]
+        (row,) = [row for row in rows if row["name"] == "memory_limit"]
+        values = {each["svr_ip"]: each["value"] for each in row["ob_parameters"]}
+        assert values["127.0.1.1"] == "12G"
+        assert values["127.0.1.2"] != "12G"
+
+    async def test_a_new_observer_may_begin_to_serve_late(self, ask, run):
+        """Listed at once, with a start time only later."""
+
+        async def started(_dag):
+            zones = (await ask.data("/api/v1/obcluster/topology/info"))["zones"]
+            servers = [server for zone in zones for server in zone["servers"]]
+            (new,) = [server for server in servers if server["ip"] == "127.0.1.4"]
+            return new["start_time"]
+
+        dag = await run(Fault.slow_service(500))
+        early = await started(dag)
+
+        assert dag["state"] == "SUCCEED"
+        assert early.startswith(("0001", "1970"))
 
     async def test_scaling_in_is_for_good(self, world, ask):
         """The POST is refused by the target's identity."""

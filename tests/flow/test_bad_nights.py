@@ -213,6 +213,37 @@ async def test_a_password_one_agent_accepts_and_another_refuses_names_both(
     assert scene.posts() == 0
 
 
+async def test_a_root_password_changed_in_the_middle_ends_by_name_and_heals_with_the_new_one(
+    stage, refused, monkeypatch
+):
+    """Refused by all for longer than silence is borne: told so; the next run takes the DAG up."""
+    scene = await stage(speed=6)
+    short = QUICK.model_copy(update={"silence_seconds": 3})
+    run = asyncio.create_task(refused(scene.scale_out(patience=short)))
+    await until(lambda: any("progress" in h.facts for h in scene.happenings))
+    scene.world.play(Fault.change_root_password(NEW_PASSWORD))
+    for member in scene.ready["clusters"][0]["agents"]:
+        async with AgentClient(
+            AgentAddress(member["ip"], member["port"]), root_password=SecretStr(NEW_PASSWORD)
+        ) as agent:
+            await agent.read_ob_info()
+
+    error = await run
+
+    assert isinstance(error, NotAuthorizedError)
+    assert "OceanBase password is incorrect" in str(error)
+    assert "check the root@sys password" in str(error)
+    said = [moment.text for moment in scene.report.timeline]
+    assert any(text.startswith("poll.no_answer") for text in said), "the others were asked first"
+    assert scene.report.remains.dag_id == "11"
+    monkeypatch.setenv("OBSCALE_TEST_ROOT", NEW_PASSWORD)
+
+    healed = await scene.scale_out(patience=QUICK.model_copy(update={"lost_answer_seconds": 60}))
+
+    assert healed.outcome == "verified"
+    assert scene.posts() == 1
+
+
 async def test_all_entry_agents_down_in_the_middle_ends_after_the_silence_and_heals(stage, refused):
     """It says whom it could not ask, the report what was seen last; the next run goes on."""
     scene = await stage(speed=6)

@@ -109,6 +109,25 @@ async def test_a_post_that_arrives_late_makes_one_dag(stage, seconds, how, posts
     assert scene.world.undrawn() == []
 
 
+async def test_a_lost_post_that_was_undone_and_followed_by_others_is_not_sent_again(stage, refused):
+    """It arrives late, fails and is rolled back, and another DAG follows, all between two looks."""
+    scene = await stage(speed=100)
+    scene.world.play(Fault.late_request(3, to="scale_out"))
+    scene.world.play(Fault.fail_stage(3))
+    scene.world.play(Fault.operate_dag("ROLLBACK"))
+    scene.world.play(Fault.tenant_task(1, phase="rollback", after_seconds=20))
+
+    error = await refused(scene.scale_out())
+
+    assert isinstance(error, DagRolledBackError)
+    assert [dag.name for dag in scene.world.clusters[0].dags] == [
+        "Cluster scale out",
+        "Modify tenant",
+    ]
+    assert scene.posts() == 1
+    assert scene.world.undrawn() == []
+
+
 async def test_a_run_cut_off_after_its_post_is_taken_up_by_the_next(stage):
     """Cancelled in the middle of the poll; the next run adopts the DAG and ends verified."""
     scene = await stage(speed=15)

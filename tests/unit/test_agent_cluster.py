@@ -113,6 +113,19 @@ async def test_what_others_would_say_as_well_is_raised_at_once(cluster, error):
     assert cluster.asked == ["10.0.0.1"]
 
 
+async def test_a_password_accepted_before_is_no_reason_to_give_up(cluster):
+    """Whoever refuses it may keep an older one: others are asked; refused by all, it is told."""
+    async with cluster.client as client:
+        await client.ask(cluster.question)
+        cluster.trouble = {"10.0.0.1": NotAuthorizedError}
+        answer = await client.ask(cluster.question)
+        cluster.trouble = dict.fromkeys(IPS, NotAuthorizedError)
+        with pytest.raises(NotAuthorizedError, match=r"asked before, in vain: 10\.0\.0\.2"):
+            await client.ask(cluster.question)
+
+    assert answer == "answer of 10.0.0.2"
+
+
 async def test_agents_learnt_later_are_asked_too(cluster):
     """An agent from the topology joins the round once, with the credentials of the first."""
     async with cluster.client as client:

@@ -9,6 +9,8 @@ from obscale.agent.models import Dag, Operator
 from obscale.errors import AgentRefusedError, AgentUnreachableError, OutcomeUnknownError
 
 SHORT = timedelta(milliseconds=20)
+LONG = timedelta(minutes=5)
+"""However slow the machine, what is looked for shows before."""
 
 
 def dag(state="FAILED", operator="RUN", times=1):
@@ -54,7 +56,7 @@ async def send(agent):
 
 
 def lost():
-    return OutcomeUnknownError("read timeout", header_expires_at=datetime.now(UTC) + SHORT)
+    return OutcomeUnknownError("read timeout", header_expires_at=datetime.now(UTC) + LONG)
 
 
 @pytest.fixture(autouse=True)

@@ -1,18 +1,46 @@
 """Do all errors survive a process border, and say who, what and what next?"""
 
+import ast
 import inspect
 import pickle
 from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from obscale import errors
 
-TREE = [
-    error
-    for _, error in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(error, errors.ObscaleError)
-]
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ("obscale", "flows", "tasks", "deployments")
+
+
+def modules_with_errors():
+    """Modules in which a class is derived from one of the tree, however far down."""
+    classes = [
+        (node.name, {base.id for base in node.bases if isinstance(base, ast.Name)}, path)
+        for top in CODE
+        for path in (ROOT / top).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    tree, known = {errors.ObscaleError.__name__}, 0
+    while known < len(tree):
+        known = len(tree)
+        tree |= {name for name, bases, _ in classes if bases & tree}
+    paths = {path for name, _, path in classes if name in tree}
+    return sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths)
+
+
+def below(error):
+    """A class of the tree and all that are derived from it."""
+    return [error, *(each for child in error.__subclasses__() for each in below(child))]
+
+
+MODULES = modules_with_errors()
+for module in MODULES:
+    import_module(module)
+TREE = sorted(set(below(errors.ObscaleError)), key=lambda error: error.__name__)
 FIELDS = {
     "message": "something happened",
     "agent": "10.0.0.1:2886",
@@ -56,6 +84,12 @@ def test_error_has_a_kind_of_its_own_and_stands_in_the_table(error):
 
     assert same == [error.__name__]
     assert error.__name__ in (errors.__doc__ or "")
+
+
+def test_the_tree_is_walked_whole():
+    """Errors that stand elsewhere, as the batch's does, are tried like those of the one module."""
+    assert {error.__module__ for error in TREE} == set(MODULES)
+    assert len(MODULES) > 1
 
 
 @pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)

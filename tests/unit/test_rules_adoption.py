@@ -1,5 +1,7 @@
 """Does submit's decision follow the cluster's own record, and nothing else?"""
 
+from dataclasses import replace
+
 import pytest
 
 from obscale.agent.models import AgentInfo, Dag, ListedAgent, ObInfo
@@ -232,6 +234,20 @@ def test_after_a_lost_answer_only_a_newer_dag_of_this_target_counts():
     assert isinstance(decide(theirs, expired=False), KeepLooking)
     assert isinstance(decide(older, expired=False), KeepLooking)
     assert isinstance(decide(older, expired=True), PostAgain)
+
+
+def test_a_lost_request_whose_dag_is_over_and_followed_by_another_is_found():
+    """Rolled back, and no longer the newest: still ours, and no reason for a second POST."""
+    undone = dag(8, state="SUCCEED", operator="ROLLBACK", log=OURS)
+    after_it = seen(last=dag(9, state="SUCCEED", name="Modify tenant", kind=3))
+    told = replace(after_it, passed=(undone,))
+
+    unaware = decide_after_lost_answer(after_it, NODE, baseline=7, expired=True)
+    decision = decide_after_lost_answer(told, NODE, baseline=7, expired=True)
+
+    assert isinstance(unaware, PostAgain)
+    assert isinstance(decision, Adopt)
+    assert decision.dag_id == "18"
 
 
 def test_after_a_lost_answer_a_young_dag_is_never_posted_over():

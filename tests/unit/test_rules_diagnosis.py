@@ -84,6 +84,16 @@ def undone(*, checked=True):
     return dag.model_copy(update={"nodes": tuple(rows)})
 
 
+def skipping(*stages):
+    """A cluster's scale-out that ended SUCCEED over nodes that had been undone."""
+    dag = main(9, state="SUCCEED")
+    rows = [
+        node.model_copy(update={"operator": Operator.ROLLBACK}) if number in stages else node
+        for number, node in enumerate(dag.nodes, start=1)
+    ]
+    return dag.model_copy(update={"nodes": tuple(rows)})
+
+
 def local(stage, state="FAILED", operator="RUN", *, made=MADE, last="", titles=LOCAL, of="17"):
     """The target's own DAG."""
     logs = {3: list(made) or None} if stage >= 3 else {}
@@ -290,6 +300,8 @@ TABLE = [
     ("unknown", case(main(6, "ERROR: something new"), local(6)), {R, B, H}, H),
     ("under-way", case(main(5, state="RUNNING"), local(5, "RUNNING")), {H}, H),
     ("carried-out", case(main(9, state="SUCCEED"), local(7, "SUCCEED")), {H}, H),
+    ("carried-out", case(skipping(9), local(7, "SUCCEED")), {H}, H),
+    ("hollow-success", case(skipping(7, 8, 9), local(7, "SUCCEED")), {H}, H),
 ]
 IDS = [f"{number}-{row[0]}" for number, row in enumerate(TABLE)]
 

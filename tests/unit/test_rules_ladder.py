@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from obscale.agent.models import Node
 from obscale.rules.aftermath import ProofAnswer, Rung
 from obscale.rules.ladder import (
     PROOFS,
@@ -88,6 +89,20 @@ def test_a_rolled_back_dag_never_joins():
 
     assert ladder.rung is Rung.NONE
     assert answer(ladder, "pv-dag-forward-success") is ProofAnswer.FAIL
+
+
+def test_a_dag_that_succeeded_over_undone_stages_fails_and_names_them():
+    """A rollback retried half-way skips what it has undone: SUCCEED/RUN, and nothing was added."""
+    done = done_dag()
+    node = Node.model_validate(
+        {"name": "Add server for scale_out", "state": "SUCCEED", "operator": "ROLLBACK"}
+    )
+
+    ladder = judge(dag=done.model_copy(update={"nodes": (*done.nodes, node)}))
+
+    found = next(line for line in ladder.lines if line.id == "pv-dag-forward-success")
+    assert found.answer is ProofAnswer.FAIL
+    assert "undone before and skipped: Add server for scale_out" in found.found
 
 
 WAITS = [

@@ -13,6 +13,7 @@ from obscale.rules.aftermath import (
     Verdict,
     pass_if,
 )
+from obscale.rules.signs import is_hollow
 
 
 def _forward_success(e: Evidence) -> Verdict:
@@ -21,6 +22,8 @@ def _forward_success(e: Evidence) -> Verdict:
         return ProofAnswer.NOT_APPLICABLE, expected, "no DAG: nothing was submitted"
     found = f"{e.dag.state}/{e.dag.operator} at stage {e.dag.stage}/{e.dag.max_stage}"
     good = e.dag.is_done and e.dag.stage == e.dag.max_stage
+    if is_hollow(e.dag):
+        good, found = False, f"{found}, but undone before and skipped: {', '.join(e.dag.skipped)}"
     return pass_if(good, ProofAnswer.FAIL), expected, found
 
 

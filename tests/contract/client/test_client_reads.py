@@ -26,6 +26,7 @@ async def test_every_question_is_understood_by_a_cluster_agent(scene):
         of_cluster = await client.read_unfinished_cluster_dags()
         of_agent = await client.read_unfinished_agent_dags()
         last = await client.read_last_cluster_dag()
+        ever = await client.read_cluster_dags()
 
     members = {str(address) for address in scene.members}
     assert info.address == str(scene.members[0])
@@ -38,7 +39,7 @@ async def test_every_question_is_understood_by_a_cluster_agent(scene):
     assert [zone.name for zone in topology.zones] == scene.line["clusters"][0]["zones"]
     assert "memory_limit" in {parameter.name for parameter in parameters}
     assert limit.min_memory
-    assert (unfinished, of_cluster, of_agent, last) == ((), (), (), None)
+    assert (unfinished, of_cluster, of_agent, last, ever) == ((), (), (), None, ())
 
 
 async def test_spare_says_who_it_is_and_refuses_what_a_cluster_does(scene):

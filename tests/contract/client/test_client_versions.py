@@ -14,9 +14,9 @@ SCALE_OUT = "/api/v1/ob/scale_out"
 @pytest.mark.parametrize(
     ("version", "absent"),
     [
-        ("4.2.2.0-1", {"host", "cluster", "topology", "parameters", "limit"}),
-        ("4.2.3.0-1", {"host", "cluster", "topology", "parameters", "limit"}),
-        ("4.2.6.0-1", {"host", "cluster", "topology", "parameters", "limit"}),
+        ("4.2.2.0-1", {"host", "cluster", "topology", "parameters", "limit", "dags"}),
+        ("4.2.3.0-1", {"host", "cluster", "topology", "parameters", "limit", "dags"}),
+        ("4.2.6.0-1", {"host", "cluster", "topology", "parameters", "limit", "dags"}),
         ("4.3.0.0-1", {"topology"}),
         ("4.3.1.0-1", {"topology"}),
         ("4.4.1.1-1", set()),
@@ -36,6 +36,7 @@ async def test_every_version_is_asked_in_its_own_way(door, version, absent, alte
                 "topology": client.read_topology,
                 "parameters": client.read_parameters,
                 "limit": client.read_unit_config_limit,
+                "dags": client.read_cluster_dags,
             }
             missing = set()
             for name, question in questions.items():

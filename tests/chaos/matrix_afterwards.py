@@ -1,0 +1,50 @@
+"""What becomes of a run when the DAG is fine, and the node or its peers are not?"""
+
+from obscale.sandbox import Fault
+from tests.chaos.matrix import Row
+from tests.chaos.matrix_endings import UNDONE
+
+LAST_STAGE = "it is about the last stage, and what comes after it"
+JOINED = "before it has joined, the new observer has nothing to lose"
+
+AFTERWARDS = (
+    Row(
+        "a peer's observer dies",
+        lambda p: [Fault.observer_down(p.third, **p.when)],
+        {"*": "verify", "preflight": "blocked", "undo": UNDONE},
+    ),
+    Row(
+        "new observer dies",
+        lambda p: [Fault.observer_down(p.target, **p.when)],
+        {"verify": "verify"},
+        idle=JOINED,
+    ),
+    Row(
+        "new observer dies, is started again",
+        lambda p: [
+            Fault.observer_down(p.target, **p.when),
+            Fault.observer_up(p.target, after_seconds=90, **p.when),
+        ],
+        {"verify": "healed"},
+        idle=JOINED,
+    ),
+    Row(
+        "a parameter is set back",
+        lambda p: [Fault.set_parameter(p.target, "memory_limit=12G", **p.when)],
+        {"verify": "verify"},
+        idle=JOINED,
+    ),
+    Row(
+        "service begins 60 s late",
+        lambda _p: [Fault.slow_service(60)],
+        {"9": "healed"},
+        idle=LAST_STAGE,
+    ),
+    Row(
+        "service never begins",
+        lambda _p: [Fault.slow_service(1e6)],
+        {"9": "verify"},
+        idle=LAST_STAGE,
+        patience={"verify_seconds": 6},
+    ),
+)
