@@ -54,6 +54,7 @@ class Entry:
     stage: str = ""
     """Where its DAG stands."""
     dag_id: str | None = None
+    dag_is_done: bool = False
     how: str = ""
     rung: str = ""
     verdict: str = ""
@@ -87,6 +88,8 @@ class Entry:
         self.is_posted |= "posting" in facts
         if progress := facts.get("progress"):
             self.stage = progress.text
+        if dag := facts.get("dag"):
+            self.dag_is_done = dag.is_done
         if diagnosis := facts.get("diagnosis"):
             self.cause = f"{diagnosis.title} [{diagnosis.cause}]"
         if ladder := facts.get("ladder"):
@@ -129,7 +132,10 @@ class Entry:
             self.skip(why)
             return
         self.state, self.ended = RowState.LEFT, datetime.now(UTC)
-        if self.dag_id is not None:
+        if self.dag_is_done:
+            self.note = f"DAG {self.dag_id} is done, but the node was not proved to its end"
+            self.hint = "run the same batch again: it proves the node"
+        elif self.dag_id is not None:
             self.note = f"DAG {self.dag_id} goes on by itself: {self.stage or 'just begun'}"
             self.hint = "run the same batch again: it takes the DAG up"
         else:
@@ -204,20 +210,22 @@ def ledger_of(spec: BatchSpec, patience: Patience = DEFAULT_PATIENCE) -> Ledger:
         cluster: str | ClusterSpec = asked.cluster
         if isinstance(cluster, str):
             cluster = spec.connections.get(cluster, cluster)
+        first = Order(
+            cluster=cluster,
+            node=asked.nodes[0],
+            batch=asked.nodes,
+            profile=asked.profile,
+            allow_new_zone=asked.allow_new_zone,
+            overrides=asked.overrides,
+            patience=patience,
+            on_failure=spec.policies.on_failure,
+        )
+        # Copies share the list of all nodes; made one by one, each order would hold its own.
         entries += [
             Entry(
                 number=len(entries) + at,
                 cluster=label,
-                order=Order(
-                    cluster=cluster,
-                    node=node,
-                    batch=asked.nodes,
-                    profile=asked.profile,
-                    allow_new_zone=asked.allow_new_zone,
-                    overrides=asked.overrides,
-                    patience=patience,
-                    on_failure=spec.policies.on_failure,
-                ),
+                order=first.model_copy(update={"node": node}),
             )
             for at, node in enumerate(asked.nodes, start=1)
         ]
