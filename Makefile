@@ -52,7 +52,7 @@ bench: $(VENV)/.dev  ## how fast, beside the official SDK (ARGS="a b" for some p
 e2e: $(VENV)/.e2e  ## server on PostgreSQL, two workers, Chromium (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)
 
-chaos: $(VENV)/.dev  ## every fault in every phase, and seeded kills (ARGS="--matrix", ARGS="--kills 200 --seed 7")
+chaos: $(VENV)/.dev  ## every fault in every phase, and seeded kills of runs and batches (ARGS="--matrix", ARGS="--kills 200 --seed 7", ARGS="--batches 50")
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, import directions

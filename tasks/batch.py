@@ -10,7 +10,7 @@ from typing import Final
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
 from obscale.errors import ObscaleError
-from obscale.rules.waves import FAILURES, decide_wave
+from obscale.rules.waves import FAILURES, RowState, decide_wave, is_called_off
 from tasks.batch_row import RowRun, add_row
 from tasks.notes import TableNote, artifact_key, note_page, tell
 
@@ -31,6 +31,10 @@ async def carry_out(ledger: Ledger) -> None:
     """
     ledger.phase = "rows"
     running: dict[asyncio.Task[None], Entry] = {}
+
+    def called_off() -> bool:
+        return is_called_off(ledger.rows(), ledger.policies, _now())
+
     try:
         while True:
             wave = decide_wave(ledger.rows(), ledger.sizes, ledger.policies, _now())
@@ -40,14 +44,15 @@ async def carry_out(ledger: Ledger) -> None:
                 entry = ledger.entries[number - 1]
                 entry.begin()
                 _say(entry, "started", ledger)
-                running[asyncio.create_task(add_row(RowRun(entry)))] = entry
+                running[asyncio.create_task(add_row(RowRun(entry, called_off)))] = entry
             _wait_for_window(ledger, wave.wait_until, idle=not running)
             if not running and wave.wait_until is None and not wave.skip:
                 return
             await _next_change(running, wave.wait_until)
             for ended in [row for row in running if row.done()]:
                 entry = running.pop(ended)
-                entry.end(_error_of(ended))
+                if entry.state is RowState.RUNNING:  # else it was put back
+                    entry.end(_error_of(ended))
                 _say(entry, entry.state.value, ledger)
     finally:
         await _give_up(running)

@@ -6,6 +6,7 @@ any other is an artifact.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from prefect import task
@@ -36,7 +37,7 @@ from tasks.poll import diagnosed, say
 from tasks.recover import carry_through
 from tasks.retrying import if_transient
 from tasks.story import Story
-from tasks.submit import Submitted, begin_once
+from tasks.submit import CalledOffError, Submitted, begin_once
 from tasks.verify import reached, seen_before
 
 TIME_LIMIT_SECONDS: Final = 360_000
@@ -50,8 +51,10 @@ class RowRun:
     given, and an order knows all nodes of its cluster.
     """
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, called_off: Callable[[], bool]) -> None:
         self.entry = entry
+        self.called_off = called_off
+        """Whether nothing may begin now, although the row was started."""
 
     def __str__(self) -> str:
         return f"{self.entry.target} → {self.entry.zone} of {self.entry.cluster}"
@@ -70,6 +73,9 @@ class RowRun:
 async def add_row(run: RowRun) -> None:
     """Add the node of one row, and prove it; asking again after an error is safe.
 
+    Where the window closes, or the batch is stopped, before its scale-out is sent, the row is put
+    back.
+
     Raises:
         ObscaleError: It is not verified; the error says why, as the flow scale-out would.
     """
@@ -83,17 +89,24 @@ async def add_row(run: RowRun) -> None:
 
     with listening(hear):
         try:
-            await carry(order)
+            await carry(order, run.called_off)
+        except CalledOffError:
+            tell("submit", f"submit.called_off node={order.target}")
+            entry.put_back()
         except ObscaleError as error:
             await _keep_report(story, error)
             raise
 
 
-async def carry(order: Order) -> None:
-    """Judge, submit, follow and verify one order in one go."""
+async def carry(order: Order, called_off: Callable[[], bool]) -> None:
+    """Judge, submit, follow and verify one order in one go.
+
+    Raises:
+        CalledOffError: Nothing was sent, because nothing may begin any more.
+    """
     async with linked(order) as link:
         before = await judge_now(link, order)
-        submitted = await begin_once(link, order, before.look())
+        submitted = await begin_once(link, order, before.look(), called_off)
         dag = await _followed(link, order, submitted) if submitted.dag_id else None
         climbed = await climb(link, order, dag, seen_before(before), reached=reached)
     ladder = climbed.ladder

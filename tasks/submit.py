@@ -6,6 +6,7 @@ post once, and after a lost answer look again until the lost request can no long
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -67,6 +68,10 @@ LOOKED_AT_AGAIN: Final = (
 """Refusals of a POST that may stand no more at the next look, or at another agent."""
 
 
+class CalledOffError(Exception):
+    """Right before the POST it turned out that nothing may begin now; nothing was sent."""
+
+
 class Submitted(BaseModel):
     """Which DAG carries the order; no DAG when the node is a member already."""
 
@@ -111,8 +116,23 @@ async def submit(order: Order, earlier: Earlier | None = None) -> Submitted:
     return submitted
 
 
-async def begin_once(link: Link, order: Order, earlier: Earlier | None = None) -> Submitted:
-    """Look, then adopt, wait or post, until one DAG is known to carry the order."""
+async def begin_once(
+    link: Link,
+    order: Order,
+    earlier: Earlier | None = None,
+    called_off: Callable[[], bool] = lambda: False,
+) -> Submitted:
+    """Look, then adopt, wait or post, until one DAG is known to carry the order.
+
+    Args:
+        link: Open.
+        order: What is to be done.
+        earlier: Preflight's look.
+        called_off: Asked right before each POST: whether it is not to be sent after all.
+
+    Raises:
+        CalledOffError: It is not.
+    """
     look = earlier or Earlier(_now())
     give_up = _now() + timedelta(seconds=order.patience.lock_wait_seconds)
     begun = _now()
@@ -123,6 +143,8 @@ async def begin_once(link: Link, order: Order, earlier: Earlier | None = None) -
             sighting, order.node
         )
         match decision:
+            case Post() if called_off():
+                raise CalledOffError
             case Post() if order.window and not order.window.is_open(_now()):
                 await _wait_for_window(order.window)
             case Post() if is_stale(look.at, _now()):
@@ -177,7 +199,8 @@ async def _judge_again(link: Link, order: Order, earlier: Earlier) -> Earlier:
 async def _post(link: Link, order: Order, baseline: int, rounds: int) -> Submitted | None:
     """Post once. None asks the caller to look again: the cluster, or its agent, has changed."""
     password = link.target_password.get_secret_value() if link.target_password else None
-    tell("submit", f"submit.posting baseline={baseline} agent={link.cluster.current.address}")
+    words = f"submit.posting baseline={baseline} agent={link.cluster.current.address}"
+    tell("submit", words, posting=True)
     try:
         dag = await link.cluster.current.submit_scale_out(request_body(order.node, password))
     except OutcomeUnknownError as lost:

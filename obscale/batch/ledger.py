@@ -43,6 +43,10 @@ class Entry:
     lane: str = ""
     state: RowState = RowState.WAITING
     standing: Standing = Standing.NEW
+    stands_failed: bool = False
+    """Preflight saw its DAG, and it was FAILED."""
+    is_posted: bool = False
+    """This run has sent its scale-out, or was about to."""
     note: str = ""
     """Why it is as it is, in one line."""
     hint: str = ""
@@ -50,6 +54,7 @@ class Entry:
     stage: str = ""
     """Where its DAG stands."""
     dag_id: str | None = None
+    dag_is_done: bool = False
     how: str = ""
     rung: str = ""
     verdict: str = ""
@@ -80,8 +85,11 @@ class Entry:
         """Take what the row's own run tells."""
         self.dag_id = facts.get("dag_id", self.dag_id)
         self.how = facts.get("how", self.how)
+        self.is_posted |= "posting" in facts
         if progress := facts.get("progress"):
             self.stage = progress.text
+        if dag := facts.get("dag"):
+            self.dag_is_done = dag.is_done
         if diagnosis := facts.get("diagnosis"):
             self.cause = f"{diagnosis.title} [{diagnosis.cause}]"
         if ladder := facts.get("ladder"):
@@ -90,6 +98,10 @@ class Entry:
     def begin(self) -> None:
         """It is started now."""
         self.state, self.started = RowState.RUNNING, datetime.now(UTC)
+
+    def put_back(self) -> None:
+        """It is not to be submitted now after all; whether it will be is decided anew."""
+        self.state, self.started = RowState.WAITING, None
 
     def end(self, error: BaseException | None) -> None:
         """It ended: verified, or by an error."""
@@ -113,10 +125,17 @@ class Entry:
         else:
             self.note, self.error_kind = f"ended by {type(error).__name__}", "unforeseen"
 
-    def leave(self) -> None:
+    def leave(self, why: str) -> None:
         """The batch is ended while it runs."""
+        if self.standing is Standing.NEW and self.dag_id is None and not self.is_posted:
+            self.started = None
+            self.skip(why)
+            return
         self.state, self.ended = RowState.LEFT, datetime.now(UTC)
-        if self.dag_id is not None:
+        if self.dag_is_done:
+            self.note = f"DAG {self.dag_id} is done, but the node was not proved to its end"
+            self.hint = "run the same batch again: it proves the node"
+        elif self.dag_id is not None:
             self.note = f"DAG {self.dag_id} goes on by itself: {self.stage or 'just begun'}"
             self.hint = "run the same batch again: it takes the DAG up"
         else:
@@ -167,7 +186,10 @@ class Ledger:
     def rows(self) -> Iterator[Row]:
         """Give the rows as the rules want them."""
         return (
-            Row(e.number, e.lane or e.cluster, e.zone, e.target, e.state, e.standing)
+            Row(
+                *(e.number, e.lane or e.cluster, e.zone, e.target),
+                *(e.state, e.standing, e.stands_failed),
+            )
             for e in self.entries
         )
 
@@ -177,7 +199,7 @@ class Ledger:
             if entry.state is RowState.WAITING:
                 entry.skip(why)
             elif entry.state is RowState.RUNNING:
-                entry.leave()
+                entry.leave(why)
 
 
 def ledger_of(spec: BatchSpec, patience: Patience = DEFAULT_PATIENCE) -> Ledger:
@@ -188,20 +210,22 @@ def ledger_of(spec: BatchSpec, patience: Patience = DEFAULT_PATIENCE) -> Ledger:
         cluster: str | ClusterSpec = asked.cluster
         if isinstance(cluster, str):
             cluster = spec.connections.get(cluster, cluster)
+        first = Order(
+            cluster=cluster,
+            node=asked.nodes[0],
+            batch=asked.nodes,
+            profile=asked.profile,
+            allow_new_zone=asked.allow_new_zone,
+            overrides=asked.overrides,
+            patience=patience,
+            on_failure=spec.policies.on_failure,
+        )
+        # Copies share the list of all nodes; made one by one, each order would hold its own.
         entries += [
             Entry(
                 number=len(entries) + at,
                 cluster=label,
-                order=Order(
-                    cluster=cluster,
-                    node=node,
-                    batch=asked.nodes,
-                    profile=asked.profile,
-                    allow_new_zone=asked.allow_new_zone,
-                    overrides=asked.overrides,
-                    patience=patience,
-                    on_failure=spec.policies.on_failure,
-                ),
+                order=first.model_copy(update={"node": node}),
             )
             for at, node in enumerate(asked.nodes, start=1)
         ]

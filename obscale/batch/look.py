@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from obscale.agent.models import Identity
+from obscale.agent.models import Identity, State
 from obscale.batch.ledger import Entry, Ledger, shared_lanes
 from obscale.errors import AgentError, PreflightError, SpecError
 from obscale.link import Vault, known_cluster, resolve_secret
 from obscale.order import Order
 from obscale.plan import survey_all
 from obscale.rules.asked import SecretName
-from obscale.rules.preflight.facts import Facts, Standing, Unread
+from obscale.rules.preflight.facts import ClusterFacts, Facts, Standing, Unread, asked_port
 from obscale.rules.preflight.finding import Findings
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.spec.batch import MAX_PROBLEMS
@@ -48,10 +48,12 @@ class RowLook:
     remedy: str = ""
     blockers: frozenset[str] = frozenset()
     """Ids of the rules that forbid it."""
+    stands_failed: bool = False
+    """Its DAG is FAILED."""
 
     def cleared(self) -> "RowLook":
         """Give it without what forbids it."""
-        return RowLook(self.standing, self.verdict)
+        return RowLook(self.standing, self.verdict, stands_failed=self.stands_failed)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ async def look_at_cluster(orders: Sequence[Order], vault: Vault) -> ClusterLook:
         some = orders[first : first + ROWS_AT_ONCE]
         facts = await survey_all(some, vault)
         rows += [
-            row_look(judge_accepting(each, order.profile, order.overrides))
+            row_look(
+                judge_accepting(each, order.profile, order.overrides),
+                stands_failed=_stands_failed(each),
+            )
             for order, each in zip(some, facts, strict=True)
         ]
         last = facts[-1]
@@ -94,14 +99,39 @@ async def look_at_cluster(orders: Sequence[Order], vault: Vault) -> ClusterLook:
     return ClusterLook(
         rows=tuple(rows),
         members=tuple(row.address for row in listed if row.identity is Identity.CLUSTER_AGENT),
-        sizes={zone.name: len(zone.servers) for zone in cluster.zones()},
+        sizes=_sizes(cluster, orders, rows),
     )
 
 
-def row_look(findings: Findings) -> RowLook:
-    """Keep what a batch needs of one node's findings."""
+def _sizes(
+    cluster: ClusterFacts, orders: Sequence[Order], rows: Sequence[RowLook]
+) -> dict[str, int]:
+    """Count each zone's servers; one that a DAG is still adding is not there before the batch."""
+    coming = {
+        (order.node.agentInfo.ip, asked_port(order.node, "rpc_port"))
+        for order, row in zip(orders, rows, strict=True)
+        if row.standing is Standing.UNDER_WAY
+    }
+    return {
+        zone.name: sum((server.ip, server.svr_port) not in coming for server in zone.servers)
+        for zone in cluster.zones()
+    }
+
+
+def _stands_failed(facts: Facts) -> bool:
+    dag = facts.own_dag()
+    return dag is not None and dag.state is State.FAILED
+
+
+def row_look(findings: Findings, *, stands_failed: bool = False) -> RowLook:
+    """Keep what a batch needs of one node's findings.
+
+    Args:
+        findings: Of the node.
+        stands_failed: Its DAG is FAILED.
+    """
     if not findings.blockers or findings.standing is Standing.MEMBER:
-        return RowLook(findings.standing, findings.verdict)
+        return RowLook(findings.standing, findings.verdict, stands_failed=stands_failed)
     reasons = "; ".join(
         f"{f.rule}: {f.measured}" + (f"; needed {f.needed}" if f.needed else "")
         for f in findings.blockers
@@ -112,6 +142,7 @@ def row_look(findings: Findings) -> RowLook:
         blocked=reasons,
         remedy=findings.blockers[0].remedy,
         blockers=frozenset(finding.rule for finding in findings.blockers),
+        stands_failed=stands_failed,
     )
 
 
@@ -139,6 +170,7 @@ async def judge_all(ledger: Ledger, looking: Looking) -> None:
         ledger.sizes[name] = found.sizes
         for entry, row in zip(entries, found.rows, strict=True):
             entry.standing, entry.verdict = row.standing, row.verdict
+            entry.stands_failed = row.stands_failed
             if row.blocked:
                 entry.refuse(PreflightError(row.blocked, row.remedy))
 

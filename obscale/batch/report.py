@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 from pydantic import BaseModel, ConfigDict
 
 from obscale.batch.ledger import Entry, Ledger
+from obscale.batch.plan import PlannedRow
 from obscale.errors import ObscaleError
 from obscale.rules.policies import told_policies
 from obscale.rules.preflight.facts import Standing
@@ -17,6 +18,8 @@ SCHEMA_VERSION: Final = 1
 """Raised when a field of the JSON report changes its meaning or goes away."""
 MOST_LISTED: Final = 500
 """Rows told one by one on the page; the JSON has all."""
+MOST_NAMED: Final = 3
+"""Nodes named one by one where many share a reason."""
 _WORDS: Final = {
     RowState.VERIFIED: "verified",
     RowState.FAILED: "failed",
@@ -181,7 +184,13 @@ def render_batch(report: BatchReport) -> str:
         f"## What needs somebody ({len(sick)})" if sick else "",
         _table(
             ("node", "cluster", "what happened", "what to do"),
-            [(f"{r.target} → {r.zone}", r.cluster, _happened(r), r.next) for r in sick],
+            [
+                (named_briefly(nodes), cluster, f"**{_WORDS[state]}**: {why}", advice)
+                for state in (RowState.FAILED, RowState.BLOCKED)
+                for (cluster, why, advice), nodes in together(
+                    [row for row in sick if row.state is state]
+                ).items()
+            ],
         ),
         f"## Still running in the clusters ({len(left)})" if left else "",
         _table(
@@ -222,10 +231,6 @@ def _progress(entry: Entry) -> str:
     return _WORDS[entry.state]
 
 
-def _happened(row: RowReport) -> str:
-    return f"**{_WORDS[row.state]}**: {row.why}"
-
-
 def _when(report: BatchReport) -> str:
     until = f" to {report.ended_at:%H:%M} UTC" if report.ended_at else " UTC, not ended yet"
     took = (report.ended_at - report.started_at).total_seconds() if report.ended_at else None
@@ -255,6 +260,28 @@ def _cluster_line(cluster: ClusterReport) -> tuple[str, ...]:
 def told_zones(zones: Mapping[str, int]) -> str:
     """Say how many servers each zone has, e.g. `zone1 2, zone2 1`."""
     return ", ".join(f"{name} {count}" for name, count in sorted(zones.items())) or "not known"
+
+
+def together(
+    rows: Sequence[RowReport] | Sequence[PlannedRow],
+) -> dict[tuple[str, str, str], list[str]]:
+    """Put the rows of a cluster together that share their reason and what to do about it.
+
+    A cluster that does not answer blocks all of its rows: that is one piece of news.
+
+    Args:
+        rows: Of a plan or a report.
+    """
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        found.setdefault((row.cluster, row.why, row.next), []).append(f"{row.target} → {row.zone}")
+    return found
+
+
+def named_briefly(nodes: Sequence[str]) -> str:
+    """Name nodes, e.g. `10.0.0.4:2886 → zone1, 10.0.0.5:2886 → zone2 and 48 more`."""
+    more = len(nodes) - MOST_NAMED
+    return ", ".join(nodes[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _reasons(rows: Iterable[RowReport]) -> list[tuple[str, ...]]:

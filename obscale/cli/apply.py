@@ -15,7 +15,6 @@ from obscale.cli.apply_batch import apply_batch, is_batch_file
 from obscale.cli.ending import Exit, end_early, end_with, error_object, exit_code_of
 from obscale.cli.plan import (
     AsJson,
-    SpecPath,
     WantedProfile,
     checked_profile,
     plan_now,
@@ -39,8 +38,13 @@ from obscale.rules.preflight.finding import Answer
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submitting.")]
 
 
+AnyPath = Annotated[
+    Path, typer.Argument(metavar="SPEC", help="YAML, JSON, or a table (CSV); see examples/.")
+]
+
+
 def apply(
-    spec: SpecPath, yes: Yes = False, as_json: AsJson = False, profile: WantedProfile = None
+    spec: AnyPath, yes: Yes = False, as_json: AsJson = False, profile: WantedProfile = None
 ) -> None:
     """Add the nodes of a request, or of a plan kept by `obscale plan --out`, one after the other.
 

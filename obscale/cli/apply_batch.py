@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -16,12 +17,15 @@ from rich.console import Console
 
 from obscale.batch.ledger import Entry, Ledger, ledger_of
 from obscale.batch.look import ClusterLook, check_names, judge_all, look_at_cluster
+from obscale.batch.plan import PlannedRow, plan_of
 from obscale.batch.report import BatchIncompleteError, BatchReport
 from obscale.cli.batch_screen import LiveBatch, show_batch_plan, show_ending
 from obscale.cli.ending import OUT_OF_REACH, Exit, end_early, error_object
 from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.errors import SpecError
+from obscale.link import Vault
 from obscale.rules.asked import Profile
+from obscale.rules.preflight.facts import Standing
 from obscale.rules.waves import FAILURES, RowState
 from obscale.spec.batch import MAX_ROWS_BYTES, BatchSpec, compact, is_batch, is_table, read_batch
 
@@ -54,10 +58,7 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
         SpecError: It is wrong, or a name in it resolves to nothing.
         ObscaleError: Prefect does not answer.
     """
-    spec = read_batch(path)
-    if profile is not None:
-        clusters = tuple(c.model_copy(update={"profile": profile}) for c in spec.clusters)
-        spec = spec.model_copy(update={"clusters": clusters})
+    spec = read_in_profile(path, profile)
     settle()
     reach_prefect()
     parameters = _parameters(spec)
@@ -75,6 +76,19 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
     if error and not as_json:
         typer.echo(f"obscale: {error}", err=True)
     raise typer.Exit(exit_code_of_batch(report))
+
+
+def read_in_profile(path: Path, profile: Profile | None) -> BatchSpec:
+    """Read a batch, and put all of its clusters into a profile where one is named.
+
+    Raises:
+        SpecError: It is wrong.
+    """
+    spec = read_batch(path)
+    if profile is None:
+        return spec
+    clusters = tuple(c.model_copy(update={"profile": profile}) for c in spec.clusters)
+    return spec.model_copy(update={"clusters": clusters})
 
 
 def exit_code_of_batch(report: BatchReport) -> Exit:
@@ -114,19 +128,34 @@ def _parameters(spec: BatchSpec) -> dict[str, Any]:
 
 def _ask(spec: BatchSpec, console: Console) -> None:
     """Show what preflight finds and ask; ends the program on no, and where no node is ready."""
-    ledger = ledger_of(spec)
-    asyncio.run(_looked(ledger))
-    show_batch_plan(console, ledger)
-    ready = ledger.counts()[RowState.WAITING]
-    if not ready:
-        raise typer.Exit(Exit.REFUSED)
-    typer.confirm(f"Add {ready} node(s) as planned?", abort=True, err=console.stderr)
-
-
-async def _looked(ledger: Ledger) -> None:
     from tasks.connection import PrefectVault  # noqa: PLC0415 - after the settings
 
-    vault = PrefectVault()
+    ledger = ledger_of(spec)
+    asyncio.run(look_at_all(ledger, PrefectVault()))
+    made = plan_of(ledger, datetime.now(UTC))
+    show_batch_plan(console, made)
+    ready = [row for row in made.rows if row.ready]
+    if not ready:
+        raise typer.Exit(Exit.REFUSED)
+    typer.confirm(_question(ready), abort=True, err=console.stderr)
+
+
+def _question(ready: Sequence[PlannedRow]) -> str:
+    """Ask for what would be sent: what is there already is only looked at."""
+    add = sum(row.standing is Standing.NEW for row in ready)
+    there = len(ready) - add
+    if not add:
+        return f"Nothing is to be added; take up and prove what is there ({there})?"
+    beside = f", and take up and prove what is there ({there})" if there else ""
+    return f"Add {add} node{'s' if add > 1 else ''} as planned{beside}?"
+
+
+async def look_at_all(ledger: Ledger, vault: Vault) -> None:
+    """Resolve every name, then judge every row; sends nothing.
+
+    Raises:
+        SpecError: A name resolves to nothing.
+    """
 
     def looking(_name: str, entries: Sequence[Entry]) -> Awaitable[ClusterLook]:
         return look_at_cluster([entry.order for entry in entries], vault)

@@ -1,24 +1,37 @@
 """How does a batch look in a terminal: what is planned, what runs, how it ended?"""
 
+from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from obscale.batch.ledger import Entry, Ledger
-from obscale.batch.report import BatchReport, board_rows, summary_of, told_zones
-from obscale.rules.policies import told_policies
-from obscale.rules.waves import FAILURES, Row, RowState, order_of
+from obscale.batch.plan import BatchPlan, PlannedRow
+from obscale.batch.report import (
+    BatchReport,
+    RowReport,
+    board_rows,
+    named_briefly,
+    summary_of,
+    together,
+    told_zones,
+)
+from obscale.rules.waves import FAILURES, RowState
 
 if TYPE_CHECKING:
     from tasks.notes import Happening
 
 REFRESHES_A_SECOND: Final = 2
 LINES_AROUND_A_TABLE: Final = 6
+BORDER_OF_A_COLUMN: Final = 3
+SHORTEST_COLUMN: Final = 8
 _STYLES: Final = {
     RowState.VERIFIED: "green",
     RowState.RUNNING: "cyan",
@@ -29,47 +42,53 @@ _STYLES: Final = {
 }
 
 
-def show_batch_plan(console: Console, ledger: Ledger) -> None:
+def show_batch_plan(console: Console, made: BatchPlan) -> None:
     """Print what preflight found: a line for each cluster, then every row that is blocked."""
-    counts = ledger.counts()
-    blocked = [entry for entry in ledger.entries if entry.state in FAILURES]
-    verdict = f"{counts[RowState.WAITING]} of {len(ledger.entries)} nodes ready"
-    style = "bold red" if blocked else "bold green"
-    console.print(Text(verdict, style=style), Text("; ".join(told_policies(ledger.policies))))
+    console.print(Text(made.summary, style="bold green" if made.ready else "bold red"))
+    console.print(Text("; ".join(made.policies)))
+    if made.opens_at:
+        console.print(Text(_nothing_before(made.opens_at), style="yellow"))
+    to_add = {row.target: row.zone for row in made.rows if row.ready and not row.is_member}
     table = _plain("cluster", "nodes", "blocked", "servers a zone now", "order")
-    for name, entries in ledger.by_cluster().items():
-        sizes = ledger.sizes.get(entries[0].lane or name, {})
-        rows = [Row(e.number, name, e.zone, e.target, standing=e.standing) for e in entries]
+    for cluster in made.clusters:
+        style = "bold red" if cluster.blocked else ""
         table.add_row(
-            *(Text(name), Text(str(len(entries)))),
-            Text(str(sum(entry.state in FAILURES for entry in entries) or "—")),
-            Text(told_zones(sizes)),
-            Text(", ".join(row.zone for row in order_of(rows, sizes)), overflow="ellipsis"),
+            Text(cluster.cluster, style=style),
+            Text(str(cluster.nodes)),
+            Text(str(cluster.blocked or "—"), style=style),
+            Text(told_zones(cluster.zones_now)),
+            Text(", ".join(to_add[target] for target in cluster.order if target in to_add) or "—"),
         )
+    _let_last_give_way(console, table)
     console.print(table)
-    _show_reasons(console, blocked)
+    _show_reasons(console, RowState.BLOCKED, [row for row in made.rows if row.error_kind])
+    stopped = Counter((r.cluster, r.why) for r in made.rows if not (r.ready or r.error_kind))
+    for (name, why), count in stopped.items():
+        console.print(
+            Text("not begun: ", style="yellow"),
+            Text(f"{count} node{'s' if count > 1 else ''} of {name}: {why}"),
+            sep="",
+        )
 
 
 def show_ending(console: Console, report: BatchReport) -> None:
     """Print how a batch ended: what somebody has to do, and the answer last."""
     sick = [row for row in report.rows if row.state in FAILURES or row.state is RowState.LEFT]
-    for row in sick:
-        console.print(
-            Text(f"{row.state.value}: ", style=_STYLES[row.state]),
-            Text(f"{row.target} → {row.zone} of {row.cluster}: {row.why}"),
-            Text(f"\n  → {row.next}" if row.next else "", style="bold"),
-            sep="",
-        )
+    for state in (RowState.BLOCKED, RowState.FAILED, RowState.LEFT):
+        _show_reasons(console, state, [row for row in sick if row.state is state])
     style = "bold green" if report.is_verified else "bold red"
     console.print(Text(report.summary, style=style))
 
 
-def _show_reasons(console: Console, entries: Sequence[Entry]) -> None:
-    for entry in entries:
+def _show_reasons(
+    console: Console, state: RowState, rows: Sequence[PlannedRow] | Sequence[RowReport]
+) -> None:
+    """Print why rows are as they are; those of a cluster that share their reason share a line."""
+    for (cluster, why, advice), nodes in together(rows).items():
         console.print(
-            Text("blocked: ", style="bold red"),
-            Text(f"{entry.target} → {entry.zone} of {entry.cluster}: {entry.note}"),
-            Text(f"\n  → {entry.hint}" if entry.hint else "", style="bold"),
+            Text(f"{state.value}: ", style=_STYLES[state]),
+            Text(f"{named_briefly(nodes)} of {cluster}: {why}"),
+            Text(f"\n  → {advice}" if advice else "", style="bold"),
             sep="",
         )
 
@@ -130,24 +149,28 @@ class LiveBatch:
         elif self._ledger.phase == "preflight":
             heading = f"preflight of {len(self._ledger.entries)} nodes ..."
         table = _by_node if len(self._ledger.entries) <= room else _by_cluster
-        return table(self._ledger, heading, room)
+        return table(self._console, self._ledger, heading, room)
 
 
 def _waiting(ledger: Ledger) -> str:
-    until = f"{ledger.waits_until:%Y-%m-%d %H:%M} UTC" if ledger.waits_until else "the window"
-    return f"nothing new may start before {until}"
+    return _nothing_before(ledger.waits_until) if ledger.waits_until else "the window is closed"
 
 
-def _by_node(ledger: Ledger, heading: str, _room: int) -> RenderableType:
-    table = _plain("node", "cluster", "state", "took", title=heading)
+def _nothing_before(opens_at: datetime) -> str:
+    return f"nothing new may start before {opens_at:%Y-%m-%d %H:%M} UTC"
+
+
+def _by_node(console: Console, ledger: Ledger, heading: str, _room: int) -> RenderableType:
+    table = _plain("node", "cluster", "took", "state", title=heading)
     for entry, row in zip(ledger.entries, board_rows(ledger), strict=True):
         style = _STYLES.get(entry.state, "")
-        cells = (row["node"], row["cluster"], row["state"], row["took"])
-        table.add_row(*(Text(cell, style=style, overflow="ellipsis") for cell in cells))
+        cells = (row["node"], row["cluster"], row["took"], row["state"])
+        table.add_row(*(Text(cell, style=style) for cell in cells))
+    _let_last_give_way(console, table)
     return table
 
 
-def _by_cluster(ledger: Ledger, heading: str, room: int) -> RenderableType:
+def _by_cluster(console: Console, ledger: Ledger, heading: str, room: int) -> RenderableType:
     table = _plain("cluster", "verified", "not", "running", title=heading)
     parts = sorted(ledger.by_cluster().items(), key=lambda part: _interest(part[1]))
     for name, entries in parts[:room]:
@@ -159,8 +182,9 @@ def _by_cluster(ledger: Ledger, heading: str, room: int) -> RenderableType:
             Text(name, style="bold red" if failed else ""),
             Text(f"{done}/{len(entries)}"),
             Text(str(failed or ""), style="bold red"),
-            Text(stage, style="cyan", overflow="ellipsis"),
+            Text(stage, style="cyan"),
         )
+    _let_last_give_way(console, table)
     if len(parts) > room:
         table.caption = f"and {len(parts) - room} more clusters"
     return table
@@ -175,5 +199,13 @@ def _interest(entries: Sequence[Entry]) -> tuple[bool, bool]:
 def _plain(*columns: str, title: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     for name in columns:
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
     return table
+
+
+def _let_last_give_way(console: Console, table: Table) -> None:
+    """Cut the last column where the screen is narrow, so that names keep their ends."""
+    *kept, last = table.columns
+    cells = [[str(column.header), *map(str, column.cells)] for column in kept]
+    room = console.width - sum(max(map(cell_len, column)) for column in cells)
+    last.max_width = max(room - BORDER_OF_A_COLUMN * len(table.columns) - 1, SHORTEST_COLUMN)

@@ -2,12 +2,17 @@
 
 import asyncio
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from obscale.batch.ledger import ledger_of
+from obscale.batch.plan import plan_of
+from obscale.cli.apply_batch import UNREACHED_KINDS, is_batch_file, look_at_all, read_in_profile
+from obscale.cli.batch_screen import show_batch_plan
 from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan_screen import show_plan
 from obscale.cli.suggest import Wanted, order_of, print_suggestion
@@ -54,7 +59,8 @@ ValidMinutes = Annotated[
 
 def plan(
     spec: Annotated[
-        Path | None, typer.Argument(metavar="SPEC", help="YAML or JSON; see examples/.")
+        Path | None,
+        typer.Argument(metavar="SPEC", help="YAML, JSON, or a table (CSV); see examples/."),
     ] = None,
     as_json: AsJson = False,
     profile: WantedProfile = None,
@@ -89,6 +95,8 @@ def plan(
 ) -> None:
     """Read cluster and target and say what would go wrong; without --out, write nothing anywhere.
 
+    A batch, or a table (CSV), is planned too: every row judged, and the order told.
+
     Exit: 0 ready, 1 blocked, 2 bad input, 3 could not look.
     """
     wanted = Wanted(
@@ -109,6 +117,8 @@ def plan(
             raise SpecError("plan: no request was named", "obscale plan SPEC")
         if valid_minutes is not None and out is None:
             raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
+        if is_batch_file(spec):
+            raise typer.Exit(_plan_batch(spec, profile, out, as_json=as_json))
         made = _plan(spec, profile, out, valid_minutes, as_json=as_json)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
@@ -147,6 +157,26 @@ def _plan(
     if kept is not None:
         typer.echo(f"kept in {out} until {kept.expires:%Y-%m-%d %H:%M:%S} UTC")
     return made
+
+
+def _plan_batch(path: Path, profile: str | None, out: Path | None, *, as_json: bool) -> Exit:
+    """Plan a batch and show it; gives the exit code."""
+    if out is not None:
+        raise SpecError(
+            "--out: a batch's plan is not kept, because apply judges each row again at its turn",
+            f"obscale apply {path}",
+        )
+    ledger = ledger_of(read_in_profile(path, checked_profile(profile)))
+    asyncio.run(look_at_all(ledger, vault_for(tuple(entry.order for entry in ledger.entries))))
+    made = plan_of(ledger, datetime.now(UTC))
+    if as_json:
+        typer.echo(made.model_dump_json(indent=2))
+    else:
+        show_batch_plan(Console(), made)
+    if made.ready:
+        return Exit.DONE
+    kinds = {row.error_kind for row in made.rows}
+    return Exit.OUT_OF_REACH if kinds <= UNREACHED_KINDS else Exit.REFUSED
 
 
 def plan_now(spec: ScaleOutSpec, *, source: str, kept: PlanFile | None = None) -> Plan:

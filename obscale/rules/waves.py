@@ -49,6 +49,7 @@ class Row:
         target: `ip:port`, for what is said.
         state: How far it is.
         standing: As preflight saw it: new, under way already, or a member already.
+        stands_failed: Under way, and its DAG is FAILED.
     """
 
     number: int
@@ -57,6 +58,13 @@ class Row:
     target: str
     state: RowState = RowState.WAITING
     standing: Standing = Standing.NEW
+    stands_failed: bool = False
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether an earlier run of the batch may have counted it as a failure already."""
+        is_open = self.state in {RowState.WAITING, RowState.RUNNING}
+        return is_open and (self.standing is Standing.MEMBER or self.stands_failed)
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,7 @@ class _Lane:
     """Number of its first row."""
     waiting: list[Row] = field(default_factory=list)
     failed: list[Row] = field(default_factory=list)
+    doubtful: list[Row] = field(default_factory=list)
     is_running: bool = False
     is_proven: bool = False
     """At least one row is verified."""
@@ -98,6 +107,8 @@ class _Lane:
             self.waiting.append(row)
         elif row.state in FAILURES:
             self.failed.append(row)
+        if row.is_doubtful:
+            self.doubtful.append(row)
         if row.state in _HAS_GROWN_ITS_ZONE and row.standing is not Standing.MEMBER:
             self.grown[row.zone] += 1
 
@@ -115,7 +126,9 @@ def decide_wave(
     """Decide what may start, and what never will.
 
     Rules that stop or hold back concern new rows. A member is only looked at, and a DAG that is
-    under way only followed: neither starts anything.
+    under way only followed: neither starts anything. What a run before this one left behind is
+    looked at first where its failure would stop other clusters: whether it fails again, or is
+    proven by now, is known before anything new begins.
 
     Args:
         rows: All of the batch, in the order of the request.
@@ -134,7 +147,8 @@ def decide_wave(
             skip |= _hopeless(lane, new, sizes.get(lane.name, {}), policies)
         lane.waiting = [row for row in lane.waiting if row.number not in skip]
     held = _held_back(lanes, policies)
-    shut = policies.window is not None and not policies.window.is_open(now)
+    doubted = bool(_stopped(lanes, policies, with_doubts=True))
+    shut = _is_shut(policies, now)
     start: list[int] = []
     is_waiting = False
     room = policies.max_clusters_at_once - sum(lane.is_running for lane in lanes)
@@ -143,7 +157,7 @@ def decide_wave(
             continue
         row = next_of(lane.waiting, sizes.get(lane.name, {}), lane.grown)
         is_new = row.standing is Standing.NEW
-        if is_new and lane.name in held:
+        if is_new and (doubted or lane.name in held):
             continue
         if is_new and shut:
             is_waiting = True
@@ -151,6 +165,19 @@ def decide_wave(
             start.append(row.number)
     opens = policies.window.opens(now) if policies.window and is_waiting else None
     return Wave(tuple(start), skip, opens)
+
+
+def is_called_off(rows: Iterable[Row], policies: BatchPolicies, now: datetime) -> bool:
+    """Whether a new row that was started, but not submitted yet, is to be put back.
+
+    Between its start and its POST a failure elsewhere may stop the batch, or the window close.
+
+    Args:
+        rows: All of the batch, that one among them.
+        policies: Of the batch.
+        now: Aware.
+    """
+    return _is_shut(policies, now) or bool(_stopped(_lanes_of(rows), policies))
 
 
 def next_of(
@@ -201,10 +228,26 @@ def _urgency(lane: _Lane) -> tuple[bool, int, int]:
     return not lane.has_begun, -len(lane.waiting), lane.first
 
 
-def _stopped(lanes: Sequence[_Lane], policies: BatchPolicies) -> str:
-    """Say why nothing at all may start any more; empty: it may."""
+def _is_shut(policies: BatchPolicies, now: datetime) -> bool:
+    return policies.window is not None and not policies.window.is_open(now)
+
+
+def _stopped(lanes: Sequence[_Lane], policies: BatchPolicies, *, with_doubts: bool = False) -> str:
+    """Say why nothing at all may start any more; empty: it may.
+
+    Args:
+        lanes: All of the batch.
+        policies: Of the batch.
+        with_doubts: Take what an earlier run may have counted as a failure for one.
+    """
     limit = policies.stop_batch_after
-    failed = [row for lane in lanes for row in lane.failed]
+
+    def failed_of(lane: _Lane) -> Iterator[Row]:
+        yield from lane.failed
+        if with_doubts:
+            yield from lane.doubtful
+
+    failed = [row for lane in lanes for row in failed_of(lane)]
     if limit is not None and len(failed) >= limit:
         return f"the batch stops after {limit} failed, {failed[-1].target} among them"
     match policies.canary:
@@ -215,10 +258,10 @@ def _stopped(lanes: Sequence[_Lane], policies: BatchPolicies) -> str:
         case "cluster":
             proofs = list(lanes[:1])
     for lane in proofs:
-        for row in lane.failed:
+        for row in failed_of(lane):
             # What preflight refused was no trial, where single nodes are tried.
-            if policies.canary == "cluster" or row.state is RowState.FAILED:
-                return f"the canary {row.target} {_BECAME[row.state]}"
+            if policies.canary == "cluster" or row.state is not RowState.BLOCKED:
+                return f"the canary {row.target} {_BECAME.get(row.state, 'may fail')}"
     return ""
 
 

@@ -28,7 +28,7 @@ from obscale.rules.preflight.overrides import override_problems
 from obscale.spec.clashes import Placed, node_problems
 from obscale.spec.problems import finding_problem, refused, shape_problems
 from obscale.spec.source import MAX_FILE_BYTES, Path_, Source, read_source, read_text
-from obscale.spec.table import read_table
+from obscale.spec.table import COLUMNS, read_table
 
 MAX_ROWS_BYTES: Final = 16 << 20
 """Of tables and JSON, which are read quickly: more than ten thousand nodes written out."""
@@ -161,7 +161,10 @@ def _of_many(read: Source, folder: Path) -> BatchSpec:
     for item, source in zip(items, _parts(read, items), strict=True):
         gathered.take_item(item, source)
     if head.rows is not None:
-        gathered.take_table(folder / head.rows, head, read.data.get("defaults") or {})
+        try:
+            gathered.take_table(folder / head.rows, head, read.data.get("defaults") or {})
+        except SpecError as error:
+            raise SpecError(f"{read.where(('rows',))}rows: {error}") from None
     return gathered.checked(head)
 
 
@@ -247,7 +250,11 @@ class _Gathered:
             if not row.problems:
                 nodes.setdefault(row.cluster, []).append(row.node)
             self._placed.append(
-                Placed(row.node, row.cluster, row.where, row.tell, is_whole=not row.problems)
+                Placed(
+                    *(row.node, row.cluster, row.where, row.tell),
+                    is_whole=not row.problems,
+                    columns=COLUMNS,
+                )
             )
         for label, mine in nodes.items():
             known = self._clusters.get(label)

@@ -4,7 +4,7 @@ Every node is also judged by itself, so that all faults of a file are told at on
 with the number of nodes, not with its square.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,7 @@ from obscale.rules.preflight.layout import clean
 from obscale.rules.preflight.registry import judge_request
 from obscale.rules.preflight.request import PATH_KEYS
 
+_ADDRESS: Final = ("agentInfo.ip", "agentInfo.port")
 SHARED: Final = "cfg-no-cross-contamination"
 """The rule that says the same of the nodes of one cluster."""
 
@@ -29,6 +30,8 @@ class Placed:
         where: Its place, with the colon and blank that separate it from a problem.
         tell: Says a finding about it as one problem, place included.
         is_whole: False: something of its address is missing, so only its start options count.
+        columns: Of a table: what a field is called there, where it is not its own name; None: it
+            stands in no table.
     """
 
     node: NodeSpec
@@ -36,6 +39,14 @@ class Placed:
     where: str
     tell: Callable[[Finding], str]
     is_whole: bool = True
+    columns: Mapping[str, str] | None = None
+
+    def called(self, *fields: str) -> str:
+        """Name fields as whoever asked for the node wrote them."""
+        if self.columns is None:
+            return ", ".join(fields)
+        named = ", ".join(self.columns.get(field, field) for field in fields)
+        return f"column{'s' if len(fields) > 1 else ''} {named}"
 
 
 def node_problems(nodes: Sequence[Placed]) -> list[str]:
@@ -73,7 +84,9 @@ def _once_each(nodes: Sequence[Placed]) -> tuple[list[Placed], list[str]]:
                 f"is asked for of {placed.cluster}, and of {other.cluster} at {place}; "
                 "a node joins one cluster: remove one"
             )
-        problems.append(f"{placed.where}{placed.node.address} {said} [{SHARED}]")
+        # In other files the place says enough: it names the node.
+        what = f"{placed.called(*_ADDRESS)}: " if placed.columns is not None else ""
+        problems.append(f"{placed.where}{what}{placed.node.address} {said} [{SHARED}]")
     return list(first.values()), problems
 
 
@@ -88,14 +101,14 @@ def _clashes(nodes: Sequence[Placed]) -> Iterator[str]:
                 continue
             what = f"port {use}" if isinstance(use, int) else use
             yield (
-                f"{placed.where}{field}: {what} on {ip} is also {theirs} of {other.node.address} "
-                f"at {other.where.rstrip(': ')}; choose another [{SHARED}]"
+                f"{placed.where}{placed.called(field)}: {what} on {ip} is also {theirs} of "
+                f"{other.node.address} at {other.where.rstrip(': ')}; choose another [{SHARED}]"
             )
 
 
 def _uses(node: NodeSpec) -> Iterator[tuple[str, int | str]]:
     """Give what an observer and its agent have to themselves on a host, by field."""
-    yield "agentInfo.port", node.agentInfo.port
+    yield _ADDRESS[1], node.agentInfo.port
     for name in ("mysql_port", "rpc_port"):
         port = asked_port(node, name)
         if port is not None:

@@ -66,7 +66,6 @@ _KINDS: Final = {
     "mapping": "a mapping",
     "tuple": "a list",
     "list": "a list",
-    "literal": "one of the known words",
 }
 
 
@@ -154,7 +153,22 @@ def _what(  # noqa: PLR0911 - one return for each answer
         if wanted == "text" and isinstance(value, bool | int | float):
             advice = f"; quote it: {quoted(source.written(path, value))}"
         return f"must be {wanted}, not {_describe(value, source.written(path, ''))}{advice}"
-    return details["msg"]
+    return _outside(details, path, source)
+
+
+def _outside(details: ErrorDetails, path: Path_, source: Source) -> str:
+    """Say what is of the right kind, but none of the words or numbers that may stand there."""
+    bounds, value = details.get("ctx", {}), details["input"]
+    match details["type"]:
+        case "literal_error":
+            advice = _ADVICE.get(str(path[-1]), f"write {bounds['expected']}")
+            return f"is no known word: {_describe(value, source.written(path, ''))}; {advice}"
+        case "greater_than_equal":
+            return f"must be {bounds['ge']} or more, not {source.written(path, value)}"
+        case "less_than_equal":
+            return f"must be {bounds['le']} or less, not {source.written(path, value)}"
+        case _:
+            return details["msg"]
 
 
 def _no_string(path: Path_, value: object, source: Source) -> str:

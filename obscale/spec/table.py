@@ -28,6 +28,8 @@ _PLACES: Final = {
     "agent_password_block": ("targetAgentPassword", "block"),
 }
 """Where the cells of a column go."""
+COLUMNS: Final = {".".join(place): column for column, place in _PLACES.items()}
+"""How a field of a node is called in a table."""
 _ALSO: Final = {"agentinfo.ip": "ip", "agentinfo.port": "port"}
 START_OPTIONS: Final = frozenset(
     {"mysql_port", "rpc_port", *PATH_KEYS, *CAPACITY_KEYS, *RANGES} - {"cluster_id"}
@@ -67,8 +69,7 @@ class TableRow:
 
     def tell(self, finding: Finding) -> str:
         """Say a finding about the node as a problem of its cell."""
-        path = finding.subject.split(".")
-        column = next((n for n, place in _PLACES.items() if list(place) == path), path[-1])
+        column = COLUMNS.get(finding.subject, finding.subject.rpartition(".")[2])
         advice = finding.remedy or (f"needed {finding.needed}" if finding.needed else "")
         said = f"{finding.measured}; {advice}" if advice else finding.measured
         return f"{self.where}column {column}: {said} [{finding.rule}]"

@@ -1,8 +1,9 @@
-"""Which nights has the flow been through: the matrix of faults, the seeded kills, or both?
+"""Which nights has the flow been through: the matrix of faults, the seeded kills, the batches?
 
-python -m tests.chaos                       both
-python -m tests.chaos --matrix [WORDS]      only the matrix; only rows that hold these words
-python -m tests.chaos --kills 200 --seed 7  only the kills
+python -m tests.chaos                         all three
+python -m tests.chaos --matrix [WORDS]        only the matrix; only rows that hold these words
+python -m tests.chaos --kills 200 --seed 7    only the kills
+python -m tests.chaos --batches 50 --seed 7   only the batches
 """
 
 import argparse
@@ -13,6 +14,7 @@ import sys
 from importlib import import_module
 
 KILLS = 200
+BATCHES = 50
 BATCHED = {
     "SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": 200,
     "SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": 100,
@@ -29,12 +31,16 @@ def main() -> int:
     asked = _arguments()
     # Ended early, a night takes its servers along; so one way of ending it is enough.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    everything = asked.matrix is asked.kills is asked.batches is None
     green = True
-    if asked.matrix is not None or asked.kills is None:
+    if everything or asked.matrix is not None:
         green = _matrix(asked.matrix or [], asked.at_once) and green
-    if asked.kills is not None or asked.matrix is None:
+    if everything or asked.kills is not None:
         kills = import_module("tests.chaos.kills")
         green = asyncio.run(kills.main(asked.kills or KILLS, asked.seed)) == 0 and green
+    if everything or asked.batches is not None:
+        batches = import_module("tests.chaos.batches")
+        green = asyncio.run(batches.main(asked.batches or BATCHES, asked.seed)) == 0 and green
     return 0 if green else 1
 
 
@@ -45,7 +51,9 @@ def _arguments() -> argparse.Namespace:
     few = "cells of the matrix side by side; fewer where the machine is busy with others"
     parser.add_argument("--at-once", type=int, default=18, metavar="N", help=few)
     parser.add_argument("--kills", type=int, metavar="N", help="only the kills, that many")
-    parser.add_argument("--seed", type=int, default=1, help="of the kills; one seed, one night")
+    parser.add_argument("--batches", type=int, metavar="N", help="only the batches, that many")
+    one = "of the kills and the batches; one seed, one night"
+    parser.add_argument("--seed", type=int, default=1, help=one)
     return parser.parse_args()
 
 

@@ -146,7 +146,7 @@ def _red(outcome: Outcome) -> str:
     return f"RED case {case.number}: {'; '.join(outcome.wrong)}; again: {again}"
 
 
-def _counted(text: str) -> int:
+def counted(text: str) -> int:
     """A night without cases would be green and say nothing."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
@@ -157,11 +157,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.kills", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     how_many = f"how many, {CASES} if left out"
-    parser.add_argument("--cases", type=_counted, default=CASES, metavar="N", help=how_many)
+    parser.add_argument("--cases", type=counted, default=CASES, metavar="N", help=how_many)
     parser.add_argument(
         "--seed", type=int, default=1, metavar="S", help="the same seed is the same night"
     )
-    parser.add_argument("--only", type=_counted, metavar="K", help="only case K of the seed")
+    parser.add_argument("--only", type=counted, metavar="K", help="only case K of the seed")
     parser.add_argument("--break-guard", action="store_true", help="nobody looks before a POST")
     return parser.parse_args()
 

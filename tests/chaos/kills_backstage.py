@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx
 
@@ -25,6 +25,7 @@ MOST_TRIES: Final = 40
 BUSY_SECONDS: Final = 0.5
 """Pause before a server whose database is busy is asked again."""
 OUR_CODE: Final = re.compile(r'^\s+File ".*/(obscale|flows|tasks)/', re.MULTILINE)
+Program = Literal["scale-out", "batch", "apply"]
 TRACEBACK: Final = "Traceback (most recent call last)"
 QUIET_START: Final = {
     "PREFECT_UI_ENABLED": "false",
@@ -92,8 +93,16 @@ class Nursery:
         environment: dict[str, str],
         flow_run_id: str = "",
         break_guard: bool = False,
+        program: Program = "scale-out",
     ) -> Run:
         """Start a flow process, anew or for a flow run that exists; returns once it has a pid.
+
+        Args:
+            parameters: Of the flow; for `apply`, its file and the time limits of its rows.
+            environment: Added to its own.
+            flow_run_id: Of the run that is taken up; empty: a new one.
+            break_guard: Leave out what the night is to prove.
+            program: Which flow, or the command line.
 
         Raises:
             RuntimeError: The parent has ended; its own words stand above.
@@ -111,6 +120,7 @@ class Nursery:
             "environment": environment,
             "flow_run_id": flow_run_id,
             "break_guard": break_guard,
+            "program": program,
         }
         assert self._process.stdin is not None
         with suppress(ConnectionError):

@@ -26,6 +26,7 @@ import tasks.submit
 from flows.scale_out import scale_out
 from obscale.report import ScaleOutReport
 from obscale.rules.adoption import Post, PostAgain, Sighting
+from tests.chaos import batches_child
 
 LOOK_SECONDS = 0.02
 
@@ -78,6 +79,18 @@ def _run(order: dict[str, Any]) -> None:
     os.dup2(said, 2)
     random.seed()
     os.environ.update(order["environment"])
+    if order["program"] != "scale-out":
+        state = batches_child.carry_out(order)
+    else:
+        state = _scaled_out(order)
+    logging.shutdown()
+    ending = Path(order["ending"])
+    unfinished = ending.with_suffix(".part")
+    unfinished.write_text(json.dumps(state), encoding="utf-8")
+    unfinished.rename(ending)
+
+
+def _scaled_out(order: dict[str, Any]) -> dict[str, Any]:
     if order["break_guard"]:
         _break_guard()
     if order["flow_run_id"]:
@@ -86,12 +99,7 @@ def _run(order: dict[str, Any]) -> None:
         running: Any = run_flow(scale_out, flow_run=flow_run, return_type="state")
     else:
         running = scale_out(**order["parameters"], return_state=True)
-    state = asyncio.run(_ended(running))
-    logging.shutdown()
-    ending = Path(order["ending"])
-    unfinished = ending.with_suffix(".part")
-    unfinished.write_text(json.dumps(state), encoding="utf-8")
-    unfinished.rename(ending)
+    return asyncio.run(_ended(running))
 
 
 async def _ended(running: Any) -> dict[str, Any]:

@@ -170,6 +170,54 @@ async def test_running_it_again_does_only_what_is_missing(fleet):
     assert {row.why for row in members} == {"was a member already"}
 
 
+async def test_run_again_a_failure_that_stopped_everything_is_known_before_anything_begins(fleet):
+    """A killed batch that is run again finds the FAILED DAG first; no other cluster is begun."""
+    fleet = await fleet(clusters=2, nodes=1)
+    fleet.stage.world.play(Fault.fail_stage(5, target=fleet.asked[0].nodes[0].address))
+    await fleet.run(clusters=fleet.asked[:1])
+
+    report = await fleet.run(policies=BatchPolicies(stop_batch_after=1))
+
+    assert states(report) == {"c1": [RowState.FAILED], "c2": [RowState.SKIPPED]}
+    assert report.rows[0].submitted_how == "adopted"
+    assert report.rows[0].target in report.rows[1].why
+    assert fleet.posts == 1
+
+
+async def test_a_server_that_a_failed_dag_has_listed_is_not_there_before_the_batch(fleet):
+    """Else its zone would count it twice, and zones would not take turns when it is run again."""
+    fleet = await fleet(clusters=1, nodes=1)
+    fleet.stage.world.play(Fault.fail_stage(8, target=fleet.asked[0].nodes[0].address))
+    await fleet.run()
+
+    report = await fleet.run()
+
+    assert len(fleet.stage.world.clusters[0].servers) == 4
+    assert report.clusters[0].zones_before == {"zone1": 1, "zone2": 1, "zone3": 1}
+
+
+async def test_a_row_is_put_back_where_the_window_closes_before_its_post(fleet, monkeypatch):
+    """Its preflight took too long: it waits for the next opening, and is posted once, inside."""
+    fleet = await fleet(clusters=1, nodes=1)
+    clock = [datetime(2026, 11, 28, 3, tzinfo=UTC)]
+    monkeypatch.setattr("tasks.batch._now", lambda: clock[0])
+    posts_while_shut: list[int] = []
+
+    def hear(happening) -> None:
+        if happening.text.startswith("row.started") and not posts_while_shut:
+            clock[0] = datetime(2026, 11, 28, 5, tzinfo=UTC)
+        if happening.text.startswith("batch.waiting until=2026-11-29T02:00Z"):
+            posts_while_shut.append(fleet.posts)
+            clock[0] = datetime(2026, 11, 29, 2, tzinfo=UTC)
+
+    with listening(hear):
+        report = await fleet.run(policies=BatchPolicies(window=Window(start="02:00", end="04:00")))
+
+    assert report.is_verified, render_batch(report)
+    assert posts_while_shut == [0]
+    assert fleet.posts == 1
+
+
 async def test_what_a_batch_retries_by_policy_goes_on(fleet):
     """With on_failure retry a DAG that failed once is carried through, and its cluster goes on."""
     fleet = await fleet(clusters=1, nodes=2)

@@ -202,8 +202,13 @@ def test_every_fault_of_a_table_is_told_at_once_with_row_and_column(faults):
         f"nodes.csv:8: {stray}",
         "nodes.csv:9: column agent_password_env",
     ]
-    lines = [problem.split(": ")[0] for problem in found[9:]]
-    assert lines == ["nodes.csv:10", "nodes.csv:11", "nodes.csv:12", "nodes.csv:12"]
+    lines = [problem.split(": ")[:2] for problem in found[9:]]
+    assert lines == [
+        ["nodes.csv:10", "columns ip, port"],
+        ["nodes.csv:11", "columns ip, port"],
+        ["nodes.csv:12", "column mysql_port"],
+        ["nodes.csv:12", "column rpc_port"],
+    ]
     assert "10.0.0.4:2886 is asked for twice" in found[9]
     assert "nodes.csv:2; remove one" in found[9]
     assert "is asked for of west, and of east at" in found[10]
@@ -230,7 +235,9 @@ def test_two_nodes_on_one_host_do_not_share_a_directory(faults):
 
     (problem,) = faults(text)
 
-    assert problem.startswith("nodes.csv:3: data_dir: /data/ob on 10.0.0.4 is also data_dir of ")
+    assert problem.startswith(
+        "nodes.csv:3: column data_dir: /data/ob on 10.0.0.4 is also data_dir of "
+    )
 
 
 @pytest.mark.parametrize(
@@ -284,11 +291,14 @@ BAD = {
     ),
     "an unknown word": (
         MANY.replace("canary: node", "canary: bird"),
-        "batch.yaml:3: policies.canary: must be one of the known words, not the text 'bird'",
+        (
+            "batch.yaml:3: policies.canary: is no known word: the text 'bird'; "
+            "write 'none', 'node' or 'cluster'"
+        ),
     ),
     "no clusters at once": (
         MANY.replace("canary: node", "max_clusters_at_once: 0"),
-        "batch.yaml:3: policies.max_clusters_at_once: ",
+        "batch.yaml:3: policies.max_clusters_at_once: must be 1 or more, not 0",
     ),
     "an unquoted hour": (
         MANY.replace("canary: node", "window: {start: 12:30, end: '13:30'}"),

@@ -232,8 +232,7 @@ BAD = {
     ),
     "another profile": (
         LONG + "profile: test\n",
-        ("node.yaml:7: profile: must be one of the known words, not the text 'test'; write prod or "
-        "lab"),
+        "node.yaml:7: profile: is no known word: the text 'test'; write prod or lab",
     ),
     "a flag in words": (
         LONG + "allow_new_zone: maybe\n",

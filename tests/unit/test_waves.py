@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from obscale.rules.policies import BatchPolicies, Window
 from obscale.rules.preflight.facts import Standing
-from obscale.rules.waves import ENDED, FAILURES, Row, RowState, decide_wave, next_of, order_of
+from obscale.rules.waves import (
+    ENDED,
+    FAILURES,
+    Row,
+    RowState,
+    decide_wave,
+    is_called_off,
+    next_of,
+    order_of,
+)
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 """A Saturday."""
@@ -24,13 +33,22 @@ row_lists = st.lists(
         st.sampled_from(ZONES),
         st.sampled_from((*(Standing.NEW,) * 4, Standing.MEMBER, Standing.UNDER_WAY)),
         st.sampled_from((*(RowState.WAITING,) * 8, RowState.BLOCKED)),
+        st.booleans(),
     ),
     min_size=1,
     max_size=10,
 ).map(
     lambda told: [
-        Row(number, lane, zone, f"10.0.0.{number}:2886", state, standing)
-        for number, (lane, zone, standing, state) in enumerate(told, start=1)
+        Row(
+            number,
+            lane,
+            zone,
+            f"10.0.0.{number}:2886",
+            state,
+            standing,
+            standing is Standing.UNDER_WAY and failed,
+        )
+        for number, (lane, zone, standing, state, failed) in enumerate(told, start=1)
     ]
 )
 zone_sizes = st.dictionaries(st.sampled_from(ZONES), st.integers(0, 4))
@@ -136,6 +154,30 @@ def test_nothing_new_starts_outside_the_window_or_after_a_stop(rows, sizes, rule
 
 
 @given(row_lists, size_maps, policies, st.data())
+def test_what_an_earlier_run_left_is_judged_before_it_could_have_stopped_anything(
+    rows, sizes, rules, data
+):
+    """No new row starts while FAILED DAGs and unproven members may still come to the limit."""
+    played = Played(rows, sizes, rules, drawn(data))
+
+    for row, before, _ in played.starts:
+        if row.standing is not Standing.NEW or rules.stop_batch_after is None:
+            continue
+        counted = [other for other in before if other.is_doubtful or other.state in FAILURES]
+        assert len(counted) < rules.stop_batch_after
+
+
+@given(row_lists, size_maps, policies, st.data())
+def test_a_row_that_may_start_is_not_called_off_in_the_same_instant(rows, sizes, rules, data):
+    """Else it would be put back and started again for ever."""
+    played = Played(rows, sizes, rules, drawn(data))
+
+    for row, before, moment in played.starts:
+        if row.standing is Standing.NEW:
+            assert not is_called_off(now_in(before, row.number, RowState.RUNNING), rules, moment)
+
+
+@given(row_lists, size_maps, policies, st.data())
 def test_the_first_node_of_a_new_zone_goes_first_and_alone(rows, sizes, rules, data):
     """No second node of it before one is verified, and none of another zone before it began."""
     played = Played(rows, sizes, rules, drawn(data))
@@ -225,6 +267,59 @@ def test_the_canary_node_of_every_cluster_is_verified_before_any_second_node():
     assert first.start == (1, 3)
     assert second.start == ()
     assert third.start == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("rules", "healed"),
+    [(BatchPolicies(stop_batch_after=1), (2, 3)), (BatchPolicies(canary="node"), (3,))],
+)
+def test_run_again_a_failed_dag_is_taken_up_before_another_cluster_begins(rules, healed):
+    """Its failure had stopped everything; the run that is killed and run again must know it too."""
+    failed, later = rows_of("zone1", "zone2")
+    failed = Row(**(vars(failed) | {"standing": Standing.UNDER_WAY, "stands_failed": True}))
+    rows = [failed, later, *rows_of("zone1", lane="west", first=3)]
+
+    first = decide_wave(rows, {}, rules, NOON)
+    meanwhile = decide_wave(now_in(rows, 1, RowState.RUNNING), {}, rules, NOON)
+    after = decide_wave(now_in(rows, 1, RowState.FAILED), {}, rules, NOON)
+
+    assert (first.start, dict(first.skip)) == ((1,), {})
+    assert (meanwhile.start, dict(meanwhile.skip)) == ((), {})
+    assert after.start == ()
+    assert set(after.skip) == {2, 3}
+    # Carried through after all, as a policy may: then the others get their turn.
+    assert decide_wave(now_in(rows, 1, RowState.VERIFIED), {}, rules, NOON).start == healed
+
+
+def test_run_again_a_failed_dag_keeps_nobody_waiting_where_it_stops_its_own_cluster_only():
+    """By the defaults other clusters grow beside it."""
+    failed, later = rows_of("zone1", "zone2")
+    failed = Row(**(vars(failed) | {"standing": Standing.UNDER_WAY, "stands_failed": True}))
+
+    wave = decide_wave([failed, later, *rows_of("zone1", lane="west", first=3)], {}, PLAIN, NOON)
+
+    assert wave.start == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("rules", "west", "called_off"),
+    [
+        (PLAIN, RowState.FAILED, False),
+        (BatchPolicies(stop_batch_after=1), RowState.FAILED, True),
+        (BatchPolicies(stop_batch_after=2), RowState.FAILED, False),
+        (BatchPolicies(canary="node"), RowState.FAILED, True),
+        (BatchPolicies(canary="node"), RowState.VERIFIED, False),
+        (BatchPolicies(window=NIGHT), RowState.WAITING, True),
+    ],
+)
+def test_a_row_is_called_off_before_its_post_where_nothing_may_begin_any_more(
+    rules, west, called_off
+):
+    """A failure elsewhere, or the end of the window, reaches a row that was already started."""
+    mine = now_in(rows_of("zone1", "zone2"), 1, RowState.RUNNING)
+    theirs = now_in([*mine, *rows_of("zone1", lane="west", first=3)], 3, west)
+
+    assert is_called_off(theirs, rules, NOON) is called_off
 
 
 @pytest.mark.parametrize("canary", ["node", "cluster"])

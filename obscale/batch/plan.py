@@ -1,0 +1,177 @@
+"""What would a batch do, row by row, if it were applied now? The same look as before its question.
+
+Nothing is sent and nothing is kept: between a plan and a row's turn may lie hours, so that `apply`
+judges every row again.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from obscale.batch.ledger import Entry, Ledger
+from obscale.rules.policies import told_policies
+from obscale.rules.preflight.facts import Standing
+from obscale.rules.waves import FAILURES, RowState, decide_wave, order_of
+
+Stopped = Mapping[int, str]
+"""Why rows would not be begun because of others, by their numbers."""
+SCHEMA_VERSION: Final = 1
+"""Raised when a field of the JSON plan changes its meaning or goes away."""
+
+
+class PlannedRow(BaseModel):
+    """One node, and what forbids it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    cluster: str
+    target: str
+    zone: str
+    turn: int
+    """Its place in the order of its cluster, from 1."""
+    standing: Standing
+    verdict: str
+    ready: bool
+    """Whether it would be begun when its turn comes."""
+    why: str
+    """What keeps it from being begun: a rule that blocks it, or another row that is blocked."""
+    next: str
+    error_kind: str
+    """Of what blocks it; empty: nothing does."""
+
+    @property
+    def is_member(self) -> bool:
+        """Whether there is nothing to add, only to look at."""
+        return self.standing is Standing.MEMBER
+
+
+class PlannedCluster(BaseModel):
+    """One cluster: servers a zone now, and once all rows that are ready have joined."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cluster: str
+    nodes: int
+    blocked: int
+    not_begun: int
+    """Not blocked themselves, but stopped by what is."""
+    zones_now: dict[str, int]
+    zones_after: dict[str, int]
+    order: tuple[str, ...]
+    """`ip:port` in the order in which they would begin."""
+
+
+class BatchPlan(BaseModel):
+    """What was asked, what preflight says of each row, and who would go first. Holds no secret."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
+    ready: bool
+    """Whether no row is blocked."""
+    summary: str
+    policies: tuple[str, ...]
+    opens_at: datetime | None
+    """Nothing may begin before; None: it may begin now."""
+    clusters: tuple[PlannedCluster, ...]
+    rows: tuple[PlannedRow, ...]
+
+
+def plan_of(ledger: Ledger, now: datetime) -> BatchPlan:
+    """Tell a batch that was looked at, but not begun.
+
+    Args:
+        ledger: Judged.
+        now: Aware.
+    """
+    turns = _turns(ledger)
+    stopped = decide_wave(ledger.rows(), ledger.sizes, ledger.policies, now).skip
+    window = ledger.policies.window
+    return BatchPlan(
+        key=ledger.key,
+        ready=not any(entry.state in FAILURES for entry in ledger.entries),
+        summary=_summary(ledger, stopped),
+        policies=tuple(told_policies(ledger.policies)),
+        opens_at=window.opens(now) if window and not window.is_open(now) else None,
+        clusters=tuple(
+            _cluster(name, entries, ledger, turns, stopped)
+            for name, entries in ledger.by_cluster().items()
+        ),
+        rows=tuple(_row(entry, turns, stopped) for entry in ledger.entries),
+    )
+
+
+def _summary(ledger: Ledger, stopped: Stopped) -> str:
+    """Say it in one line, e.g. `33 of 40 nodes ready, 3 blocked, 4 not begun after these`."""
+    total = len(ledger.entries)
+    waiting = [entry for entry in ledger.entries if entry.state is RowState.WAITING]
+    standings = Counter(entry.standing for entry in waiting)
+    said = f"{len(waiting) - len(stopped)} of {total} node{'s' if total > 1 else ''} ready"
+    said += f", {total - len(waiting)} blocked" if total > len(waiting) else ""
+    said += f", {len(stopped)} not begun because of that" if stopped else ""
+    said += f", {n} under way already" if (n := standings[Standing.UNDER_WAY]) else ""
+    members = standings[Standing.MEMBER]
+    said += f", {members} member{'s' if members > 1 else ''} already" if members else ""
+    return said
+
+
+def _turns(ledger: Ledger) -> dict[int, int]:
+    """Give each row's place in its cluster's order."""
+    lanes: dict[str, list[Entry]] = {}
+    for entry in ledger.entries:
+        lanes.setdefault(entry.lane or entry.cluster, []).append(entry)
+    rows = {row.number: row for row in ledger.rows()}
+    return {
+        row.number: turn
+        for lane, entries in lanes.items()
+        for turn, row in enumerate(
+            order_of([rows[entry.number] for entry in entries], ledger.sizes.get(lane, {})), start=1
+        )
+    }
+
+
+def _cluster(
+    name: str,
+    entries: Sequence[Entry],
+    ledger: Ledger,
+    turns: dict[int, int],
+    stopped: Stopped,
+) -> PlannedCluster:
+    now = ledger.sizes.get(entries[0].lane or name, {})
+    after = Counter(now)
+    for entry in entries:
+        after[entry.zone] += (
+            entry.state is RowState.WAITING
+            and entry.number not in stopped
+            and entry.standing is not Standing.MEMBER
+        )
+    return PlannedCluster(
+        cluster=name,
+        nodes=len(entries),
+        blocked=sum(entry.state in FAILURES for entry in entries),
+        not_begun=sum(entry.number in stopped for entry in entries),
+        zones_now=dict(sorted(now.items())),
+        zones_after=dict(sorted(after.items())),
+        order=tuple(e.target for e in sorted(entries, key=lambda entry: turns[entry.number])),
+    )
+
+
+def _row(entry: Entry, turns: dict[int, int], stopped: Stopped) -> PlannedRow:
+    return PlannedRow(
+        number=entry.number,
+        cluster=entry.cluster,
+        target=entry.target,
+        zone=entry.zone,
+        turn=turns[entry.number],
+        standing=entry.standing,
+        verdict=entry.verdict,
+        ready=entry.state is RowState.WAITING and entry.number not in stopped,
+        why=entry.note or stopped.get(entry.number, ""),
+        next=entry.hint,
+        error_kind=entry.error_kind,
+    )
