@@ -1,19 +1,28 @@
-"""What is run on Prefect: the whole scale-out, and beside it four tasks that do nothing?"""
+"""What is run on Prefect: the whole scale-out, a batch, and beside it four tasks without work?"""
 
 import os
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from benchmarks.ours import SAMPLE, ZONE
-from benchmarks.world import Place
+from benchmarks.world import Place, lanes_of, zone_of
+from flows.batch import batch
 from flows.scale_out import scale_out
 from obscale.form import ObConfigs
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, SecretName
+from obscale.rules.asked import (
+    AgentInfoSpec,
+    ClusterSpec,
+    NodeSpec,
+    ScaleOutSpec,
+    SecretName,
+)
+from obscale.rules.policies import BatchPolicies
 from obscale.settings import Patience
+from obscale.spec.batch import compact
 
 PASSWORD_VARIABLE: Final = "OBSCALE_BENCH_ROOT_PASSWORD"  # noqa: S105 - a name, no password
 
@@ -43,14 +52,8 @@ def runner(steady_seconds: float) -> Callable[[Place], Awaitable[float]]:
     patience = Patience(steady_seconds=steady_seconds)
 
     async def run(place: Place) -> float:
-        os.environ[PASSWORD_VARIABLE] = place.password
         report = await scale_out(
-            cluster=ClusterSpec(
-                endpoints=place.endpoints,
-                password=SecretName(env=PASSWORD_VARIABLE),
-                name=place.cluster,
-                id=place.cluster_id,
-            ),
+            cluster=_connection(place),
             agentInfo=AgentInfoSpec(ip=place.spare_ip, port=place.spare_port),
             zone=ZONE,
             obConfigs=ObConfigs.model_validate(SAMPLE),
@@ -62,3 +65,44 @@ def runner(steady_seconds: float) -> Callable[[Place], Awaitable[float]]:
         return known_at
 
     return run
+
+
+async def batch_of(places: Sequence[Place], steady_seconds: float) -> None:
+    """Run one batch over all places, all clusters side by side.
+
+    Raises:
+        BatchIncompleteError: A node is not verified.
+    """
+    lanes = lanes_of(places)
+    clusters = [
+        ScaleOutSpec(
+            cluster=name,
+            nodes=tuple(
+                NodeSpec(
+                    agentInfo=AgentInfoSpec(ip=place.spare_ip, port=place.spare_port),
+                    zone=zone_of(at),
+                    obConfigs=SAMPLE,
+                )
+                for at, place in enumerate(lane)
+            ),
+        )
+        for name, lane in lanes.items()
+    ]
+    compacted: Any = [compact(cluster) for cluster in clusters]  # as the command line passes them
+    running: Any = batch(
+        clusters=compacted,
+        connections={name: _connection(lane[0]) for name, lane in lanes.items()},
+        policies=BatchPolicies(max_clusters_at_once=len(lanes)),
+        patience=Patience(steady_seconds=steady_seconds),
+    )
+    await running
+
+
+def _connection(place: Place) -> ClusterSpec:
+    os.environ[PASSWORD_VARIABLE] = place.password
+    return ClusterSpec(
+        endpoints=place.endpoints,
+        password=SecretName(env=PASSWORD_VARIABLE),
+        name=place.cluster,
+        id=place.cluster_id,
+    )

@@ -1,7 +1,6 @@
 """Which Prefect server do the measured flows talk to: their own, warm, as obscale sets it up."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from typing import Final
 
 import httpx
 
+from benchmarks.postgres import free_port
 from obscale.cli.prefect_at_home import QUIET_SETTINGS, SERVER_SETTINGS
 
 START_SECONDS: Final = 180
@@ -20,18 +20,21 @@ LOOK_AGAIN_SECONDS: Final = 0.5
 
 
 @contextmanager
-def prefect_server() -> Iterator[dict[str, str]]:
-    """Start a server on SQLite in a folder of its own, and end it with the block.
+def prefect_server(database: str | None = None) -> Iterator[dict[str, str]]:
+    """Start a server in a folder of its own, and end it with the block.
+
+    Args:
+        database: Address of its database; None: SQLite in that folder.
 
     Yields:
         The environment its clients need.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     api = f"http://127.0.0.1:{port}/api"
     with tempfile.TemporaryDirectory(prefix="obscale-bench-") as home:
         settings = SERVER_SETTINGS | QUIET_SETTINGS | {"PREFECT_HOME": home}
+        if database is not None:
+            settings |= {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
         program = [sys.executable, "-m", "prefect", "server", "start"]
         with subprocess.Popen(  # noqa: S603 - this interpreter, and a number
             [*program, "--host", "127.0.0.1", "--port", str(port)],

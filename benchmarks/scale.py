@@ -25,6 +25,9 @@ class Scale:
         run_spacing_seconds: Between two starts of part c.
         steady_seconds: Of part c: how long the new observer must stay connectable.
         agents: Held by the sandbox of part f.
+        batches: Of part e: how many nodes each batch has.
+        clusters: Of part e: how many the nodes are dealt out to.
+        most_on_sqlite: Of part e: the largest batch that is run on SQLite as well.
     """
 
     speed: float = 1.0
@@ -38,6 +41,9 @@ class Scale:
     run_spacing_seconds: float = 4.1
     steady_seconds: float = 0.0
     agents: int = 800
+    batches: tuple[int, ...] = (10, 100, 1000)
+    clusters: int = 200
+    most_on_sqlite: int = 100
 
 
 SMALLEST: Final = Scale(
@@ -50,6 +56,9 @@ SMALLEST: Final = Scale(
     runs=1,
     run_spacing_seconds=0.5,
     agents=16,
+    batches=(1, 2),
+    clusters=2,
+    most_on_sqlite=1,
 )
 """As little as there is: proves that everything runs, its figures mean nothing."""
 

@@ -1,6 +1,9 @@
 """How does the official SDK, unmodified, do what is measured: seal, ask, expand?"""
 
+import asyncio
 import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 from obshell.auth.password import PasswordAuth, PasswordAuthMethodV2
@@ -8,7 +11,7 @@ from obshell.request import BaseRequest, ProtocolOptions
 from obshell.service.client_v1 import ClientV1
 
 from benchmarks.ours import LIFETIME_SECONDS, SAMPLE, ZONE
-from benchmarks.world import Place
+from benchmarks.world import Place, lanes_of, zone_of
 
 
 def sealer(public_key: str, password: str) -> PasswordAuthMethodV2:
@@ -46,5 +49,24 @@ def expand(place: Place) -> float:
     Returns:
         Unix seconds at which the end was known.
     """
-    client_of(place).scale_out_sync(place.spare_ip, place.spare_port, ZONE, SAMPLE)
+    _expand(place, ZONE)
     return time.time()
+
+
+async def expand_lanes(places: Sequence[Place], threads: Executor) -> None:
+    """Expand clusters side by side, each in a thread of its own, its nodes one after the other."""
+    await asyncio.gather(
+        *(
+            asyncio.get_running_loop().run_in_executor(threads, _expand_lane, lane)
+            for lane in lanes_of(places).values()
+        )
+    )
+
+
+def _expand_lane(places: Sequence[Place]) -> None:
+    for at, place in enumerate(places):
+        _expand(place, zone_of(at))
+
+
+def _expand(place: Place, zone: str) -> None:
+    client_of(place).scale_out_sync(place.spare_ip, place.spare_port, zone, SAMPLE)

@@ -11,18 +11,22 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
 from obscale.sandbox.config import DEFAULT_START_SECONDS
+from obscale.sandbox.dag import Dag
 
 SCALE_OUT: Final = "/api/v1/ob/scale_out"
 KIB: Final = 1024
+ZONES: Final = 3
+"""Of each cluster."""
 
 
 class Tally(BaseModel):
@@ -30,8 +34,10 @@ class Tally(BaseModel):
 
     Args:
         requests: By the cluster they belong to; the target's count for the cluster it joins.
-        posted_at: Unix seconds at which a scale-out reached the cluster, by cluster.
-        ended_at: Unix seconds at which its DAG ended, by cluster.
+        posted_at: Unix seconds at which a scale-out reached the cluster, by cluster; of several,
+            the last one's.
+        ended_at: Unix seconds at which its DAG ended, by cluster; of several, the last one's.
+        dag_seconds: How long each scale-out took from its POST on, in their order, by cluster.
         cpu_seconds: Of the world's process.
         memory_bytes: Most that process ever held.
         at: Monotonic seconds of the tally.
@@ -40,6 +46,7 @@ class Tally(BaseModel):
     requests: dict[str, int]
     posted_at: dict[str, float]
     ended_at: dict[str, float]
+    dag_seconds: dict[str, tuple[float, ...]]
     cpu_seconds: float
     memory_bytes: int
     at: float
@@ -72,19 +79,39 @@ class Stage:
         return {f"{p.spare_ip}:{p.spare_port}": p.cluster for p in self.places}
 
 
-def crowd(clusters: int, start_seconds: Sequence[float] = (DEFAULT_START_SECONDS,)) -> WorldConfig:
+def lanes_of(places: Iterable[Place]) -> dict[str, list[Place]]:
+    """Give the places of each cluster, by its name."""
+    lanes: dict[str, list[Place]] = {}
+    for place in places:
+        lanes.setdefault(place.cluster, []).append(place)
+    return lanes
+
+
+def zone_of(at: int) -> str:
+    """Give the zone of a cluster's new node, counted from 0: they take turns."""
+    return f"zone{at % ZONES + 1}"
+
+
+def crowd(
+    clusters: int,
+    start_seconds: Sequence[float] = (DEFAULT_START_SECONDS,),
+    *,
+    spares: int | None = None,
+) -> WorldConfig:
     """Describe that many clusters of three zones, with one spare each.
 
     Args:
         clusters: How many.
         start_seconds: How long the observers of the spares take to start, one after the other and
             from the beginning again.
+        spares: How many, dealt out to the clusters one after the other; None: one each.
     """
     content = default_config().model_dump()
     one = content["clusters"][0]
     content["clusters"] = [one | {"name": f"c{n}", "id": n} for n in range(1, clusters + 1)]
     content["spares"] = [
-        {"start_seconds": start_seconds[n % len(start_seconds)]} for n in range(clusters)
+        {"start_seconds": start_seconds[n % len(start_seconds)]}
+        for n in range(clusters if spares is None else spares)
     ]
     return WorldConfig.model_validate(content | {"port": 0})
 
@@ -104,7 +131,7 @@ def played(config: WorldConfig, speed: float) -> Iterator[Stage]:
 
 
 def _places(ready: dict[str, Any]) -> Iterator[Place]:
-    for cluster, spare in zip(ready["clusters"], ready["spares"], strict=True):
+    for cluster, spare in zip(cycle(ready["clusters"]), ready["spares"], strict=False):
         yield Place(
             cluster=cluster["name"],
             cluster_id=cluster["id"],
@@ -143,23 +170,37 @@ def tally_of(world: World, spares: dict[str, str]) -> Tally:
         world: The world.
         spares: The cluster that counts for a spare, by the spare's address.
     """
-    members = {a.address: c.name for c in world.clusters for a in c.agents if a not in world.spares}
+    joined = set(spares)
+    members = {
+        a.address: c.name for c in world.clusters for a in c.agents if a.address not in joined
+    }
     of = members | spares
-    posts = [r for r in world.requests if r.method == "POST" and r.target == SCALE_OUT]
+    posted: dict[str, list[float]] = {}
+    for record in world.requests:
+        if record.method == "POST" and record.target == SCALE_OUT:
+            posted.setdefault(of[record.agent], []).append(world.clock.wall_at(record.at))
     ended = {
-        cluster.name: dag.end_at
+        cluster.name: [dag for dag in cluster.dags if dag.state == "SUCCEED"]
         for cluster in world.clusters
-        for dag in cluster.dags
-        if dag.state == "SUCCEED"
     }
     return Tally(
         requests=Counter(of[record.agent] for record in world.requests),
-        posted_at={of[record.agent]: world.clock.wall_at(record.at) for record in posts},
-        ended_at=ended,
+        posted_at={name: moments[-1] for name, moments in posted.items()},
+        ended_at={name: dags[-1].end_at for name, dags in ended.items() if dags},
+        dag_seconds={
+            name: tuple(dag.end_at - _asked_at(dag, posted[name]) for dag in dags)
+            for name, dags in ended.items()
+            if dags
+        },
         cpu_seconds=time.process_time(),
         memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,
         at=time.monotonic(),
     )
+
+
+def _asked_at(dag: Dag, posted: list[float]) -> float:
+    """Give the moment of the POST that made a DAG; a refused one came earlier."""
+    return max(moment for moment in posted if moment <= dag.start_at)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What can be read of cluster and target before anything is touched, for the rules to judge?
 
-Everything is read at the same time and each endpoint once (`/time` five times for one reading). A
-fact that cannot be read becomes `Unread`; only a cluster of which nobody answers is an error. What
-depends on other members than the one that is asked has `PEER_SECONDS` of its own.
+Everything is read at the same time and each endpoint once (`/time` until an answer is quick, five
+times at most). A fact that cannot be read becomes `Unread`; only a cluster of which nobody answers
+is an error. What depends on other members than the one that is asked has `PEER_SECONDS` of its own.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.agent.clock import ClockReading, best_reading, compare_clocks
+from obscale.agent.clock import MOST_READINGS, ClockReading, best_reading, compare_clocks
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import (
     AgentInfo,
@@ -56,9 +56,7 @@ from obscale.rules.preflight.facts import (
 T = TypeVar("T")
 
 MOST_CLOCKS: Final = 8
-"""Member clocks compared; each costs five questions, and a wrong target clock shows against any."""
-CLOCK_READINGS: Final = 5
-"""Questions for one clock reading; the quickest counts."""
+"""Member clocks compared; each costs questions, and a wrong target clock shows against any."""
 PEER_SECONDS: Final = 5.0
 """What one silent member may cost: all are asked at the same time, each for so long at most."""
 
@@ -341,8 +339,10 @@ async def _time_of(member: AgentClient, seconds: float) -> AgentTime | Unread:
 
 
 async def _read_time(agent: AgentClient) -> AgentTime:
-    """Read an agent's clock and time zone from the same five answers."""
-    answers = [await _ask_time(agent) for _ in range(CLOCK_READINGS)]
+    """Read an agent's clock and time zone from the same answers."""
+    answers = [await _ask_time(agent)]
+    while len(answers) < MOST_READINGS and not answers[-1][0].is_good_enough:
+        answers.append(await _ask_time(agent))
     # The client lets no time without its zone pass, so an offset is always there.
     zone = answers[-1][1].utcoffset() or timedelta(0)
     return AgentTime(best_reading(reading for reading, _ in answers), zone.total_seconds())

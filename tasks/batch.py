@@ -11,7 +11,7 @@ from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
 from obscale.errors import ObscaleError
 from obscale.rules.waves import FAILURES, RowState, decide_wave, is_called_off
-from tasks.batch_row import RowRun, add_row
+from tasks.batch_row import JUDGED_AT_ONCE, RowRun, add_row
 from tasks.notes import TableNote, artifact_key, note_page, tell
 
 SHOW_EVERY_SECONDS: Final = 2.0
@@ -31,6 +31,7 @@ async def carry_out(ledger: Ledger) -> None:
     """
     ledger.phase = "rows"
     running: dict[asyncio.Task[None], Entry] = {}
+    gate = asyncio.Semaphore(JUDGED_AT_ONCE)
 
     def called_off() -> bool:
         return is_called_off(ledger.rows(), ledger.policies, _now())
@@ -44,7 +45,7 @@ async def carry_out(ledger: Ledger) -> None:
                 entry = ledger.entries[number - 1]
                 entry.begin()
                 _say(entry, "started", ledger)
-                running[asyncio.create_task(add_row(RowRun(entry, called_off)))] = entry
+                running[asyncio.create_task(add_row(RowRun(entry, gate, called_off)))] = entry
             _wait_for_window(ledger, wave.wait_until, idle=not running)
             if not running and wave.wait_until is None and not wave.skip:
                 return

@@ -5,6 +5,7 @@ runs, not a thousand flow runs of four. Of a row that goes well Prefect keeps it
 any other is an artifact.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -33,13 +34,19 @@ from obscale.rules.progress import Change, progress_of
 from tasks.batch_preflight import judge_now
 from tasks.connection import linked
 from tasks.notes import Happening, artifact_key, listening, note_page, tell
-from tasks.poll import diagnosed, say
+from tasks.poll import diagnosed, level_of, say
 from tasks.recover import carry_through
 from tasks.retrying import if_transient
 from tasks.story import Story
 from tasks.submit import CalledOffError, Submitted, begin_once
 from tasks.verify import reached, seen_before
 
+JUDGED_AT_ONCE: Final = 16
+"""Rows of a batch that are judged side by side; each asks some fifty questions.
+
+With two hundred clusters at once, all would otherwise be judged at the same time and all be late:
+no answer would be read within the seconds it may take, and no clock be compared closely.
+"""
 TIME_LIMIT_SECONDS: Final = 360_000
 """Above the longest waits a request may set for lock, DAG, verification and a rollback together."""
 
@@ -49,12 +56,19 @@ class RowRun:
 
     A plain class on purpose: Prefect walks through every field of models and dataclasses it is
     given, and an order knows all nodes of its cluster.
+
+    Args:
+        entry: Of the batch's ledger.
+        gate: Shared by all rows of the batch: so many are judged at once.
+        called_off: Whether nothing may begin now, although the row was started.
     """
 
-    def __init__(self, entry: Entry, called_off: Callable[[], bool]) -> None:
+    def __init__(
+        self, entry: Entry, gate: asyncio.Semaphore, called_off: Callable[[], bool]
+    ) -> None:
         self.entry = entry
+        self.gate = gate
         self.called_off = called_off
-        """Whether nothing may begin now, although the row was started."""
 
     def __str__(self) -> str:
         return f"{self.entry.target} → {self.entry.zone} of {self.entry.cluster}"
@@ -89,7 +103,7 @@ async def add_row(run: RowRun) -> None:
 
     with listening(hear):
         try:
-            await carry(order, run.called_off)
+            await carry(order, run.gate, run.called_off)
         except CalledOffError:
             tell("submit", f"submit.called_off node={order.target}")
             entry.put_back()
@@ -98,14 +112,15 @@ async def add_row(run: RowRun) -> None:
             raise
 
 
-async def carry(order: Order, called_off: Callable[[], bool]) -> None:
+async def carry(order: Order, gate: asyncio.Semaphore, called_off: Callable[[], bool]) -> None:
     """Judge, submit, follow and verify one order in one go.
 
     Raises:
         CalledOffError: Nothing was sent, because nothing may begin any more.
     """
     async with linked(order) as link:
-        before = await judge_now(link, order)
+        async with gate:
+            before = await judge_now(link, order)
         submitted = await begin_once(link, order, before.look(), called_off)
         dag = await _followed(link, order, submitted) if submitted.dag_id else None
         climbed = await climb(link, order, dag, seen_before(before), reached=reached)
@@ -123,8 +138,9 @@ async def _followed(link: Link, order: Order, submitted: Submitted) -> Dag | Non
     dag_id = str(submitted.dag_id)
 
     async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
+        progress = progress_of(dag)
         for change in changes:
-            tell("poll", change.text, progress=progress_of(dag), dag=dag)
+            tell("poll", change.text, level=level_of(change), progress=progress, dag=dag)
 
     await learn_members(link.cluster, link.target.address, say)
     dag = await follow(link.cluster, dag_id, order.patience, saw=saw, say=say)

@@ -81,11 +81,15 @@ async def watch_dag(link: Link, order: Order, dag_id: str) -> Dag:
     async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
         progress = progress_of(dag)
         for change in changes:
-            level = logging.DEBUG if change.kind in QUIET else logging.INFO
-            tell("poll", change.text, level=level, progress=progress, dag=dag)
+            tell("poll", change.text, level=level_of(change), progress=progress, dag=dag)
         await note.show(progress.percent, progress.text)
 
     return await follow(link.cluster, dag_id, order.patience, saw=saw, say=say)
+
+
+def level_of(change: Change) -> int:
+    """Give the level at which a change of a DAG stands in the log."""
+    return logging.DEBUG if change.kind in QUIET else logging.INFO
 
 
 async def diagnosed(link: Link, dag_id: str) -> Diagnosis | None:

@@ -2,19 +2,16 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from obscale.agent.clock import ClockReading, best_reading, compare_clocks
+from obscale.agent.clock import MOST_READINGS, ClockReading, best_reading, compare_clocks
 from obscale.agent.dag import Dag
 from obscale.agent.exchange import Answer
 from obscale.agent.questions import Questions, parse_many, parse_moment
 from obscale.agent.session import Session
 from obscale.errors import AgentTroubleError, DagNotFoundError
-
-CLOCK_READINGS: Final = 5
-"""Questions for one clock reading; the quickest counts."""
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -127,8 +124,8 @@ class Asking:
 
     async def read_clock(self) -> ClockReading:
         """Read how far the agent's clock is from ours, and have the session use it from now on."""
-        readings = []
-        for _ in range(CLOCK_READINGS):
+        readings: list[ClockReading] = []
+        while len(readings) < MOST_READINGS and not (readings and readings[-1].is_good_enough):
             moment, answer = await self.read_time()
             readings.append(
                 compare_clocks(answer.sent_seconds, answer.received_seconds, moment.timestamp())

@@ -148,7 +148,9 @@ class AgentClient:
         return (await self._asking.read_time())[0]
 
     async def read_clock(self) -> ClockReading:
-        """Read how far the agent's clock is from ours: the quickest of five questions counts.
+        """Read how far the agent's clock is from ours: the quickest answer counts.
+
+        Asked up to five times, until an answer is quick enough.
 
         Returns:
             Agent minus us, with half the round trip as the possible error.

@@ -6,6 +6,13 @@ Pure arithmetic on seconds. The agent rejects expired headers by its own clock
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+
+MOST_READINGS: Final = 5
+"""Questions for one clock reading; the quickest counts."""
+GOOD_ENOUGH_SECONDS: Final = 0.005
+"""Two clocks read so surely are compared to 10 ms, the smallest offset that is ever told: another
+question could change no answer."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +26,11 @@ class ClockReading:
 
     offset_seconds: float
     error_seconds: float
+
+    @property
+    def is_good_enough(self) -> bool:
+        """Whether asking once more is of no use."""
+        return self.error_seconds <= GOOD_ENOUGH_SECONDS
 
 
 def compare_clocks(

@@ -19,10 +19,11 @@ MOST_CONTEXTS: Final = 32
 """Clusters with TLS files of their own whose files stay loaded."""
 NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """With these no byte of the request has left: even a write has certainly not been done."""
-HEADERS: Final = {"User-Agent": f"obscale/{__version__}", "Accept-Language": "en"}
-KEPT: Final = httpx.Limits(max_keepalive_connections=20, keepalive_expiry=90.0)
+HEADERS: Final = httpx.Headers({"User-Agent": f"obscale/{__version__}", "Accept-Language": "en"})
+KEPT: Final = httpx.Limits(max_keepalive_connections=4, keepalive_expiry=90.0)
 """An idle connection outlives the longest pause between two looks at a DAG, 60 s; agents keep it
-for an hour (ob/agent/api/web/server.go). httpx's own 5 s meant a new connection for each look."""
+for an hour (ob/agent/api/web/server.go). httpx's own 5 s meant a new connection for each look. Few
+are kept: preflight opens a dozen at once, and every later request looks at each idle one."""
 PLAIN_HTTP_REASONS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE"}
 )
@@ -122,6 +123,7 @@ class Exchange:
     ) -> None:
         self.address = address
         self._timeouts = timeouts
+        self._urls: dict[str, httpx.URL] = {}
         # The transport alone: the client around it would look for cookies, redirects, proxies and
         # authentication, a tenth of what a request costs, and obshell knows none of them.
         self._transport = _Borrowed(transport) if transport else _open_transport(address, tls)
@@ -139,9 +141,13 @@ class Exchange:
         """
         connect = self._timeouts.connect_seconds
         timeout = httpx.Timeout(seconds, connect=connect, pool=connect)
+        url = self._urls.get(target)
+        if url is None:
+            # Taking a URL apart costs a tenth of a request, and most are asked again.
+            url = self._urls[target] = httpx.URL(f"{self.address.base_url}{target}")
         return httpx.Request(
             method,
-            f"{self.address.base_url}{target}",
+            url,
             headers=HEADERS,
             content=content,
             extensions={"timeout": timeout.as_dict()},

@@ -44,6 +44,9 @@ class Engine:
 
     def advance_to(self, instant: float) -> None:
         """Let everything happen that is due up to and including `instant`."""
+        if self._nothing_is_due(instant):
+            self.now = self._looked_at = max(self.now, instant)
+            return
         while (moment := self._next_moment()) <= instant:
             self.now = moment
             if moment > self._looked_at:
@@ -58,6 +61,17 @@ class Engine:
                 heapq.heappop(self._timers)[2]()
             self._world.hand.notice()
         self.now = self._looked_at = max(self.now, instant)
+
+    def _nothing_is_due(self, instant: float) -> bool:
+        """Whether no timer and no look of any scheduler comes by then: most requests ask for this.
+
+        Quicker than `_next_moment`, which walks through all DAGs of all agents.
+        """
+        if self._timers and self._timers[0][0] <= instant:
+            return False
+        return math.floor(self.now / LOCAL_TICK_OFFSET_SECONDS) == math.floor(
+            instant / LOCAL_TICK_OFFSET_SECONDS
+        )
 
     def after(self, seconds: float, act: Callable[[], None]) -> None:
         """Call `act` that many virtual seconds from now."""

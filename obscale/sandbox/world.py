@@ -57,6 +57,8 @@ class World:
         self.watchers: list[Callable[[Agent], None]] = []
         """Called when an agent goes down or comes back: doors close and open their sockets."""
         self._numbers: dict[tuple[int, str], int] = {}
+        self._at: dict[tuple[str, int], Agent] = {}
+        """Agents by the address they were found at."""
         self.engine = Engine(self)
         self._build()
         for fault in config.faults:
@@ -90,7 +92,14 @@ class World:
 
     def find(self, ip: str, port: int) -> Agent | None:
         """The agent at that address, if any."""
-        return next((agent for agent in self.agents if (agent.ip, agent.port) == (ip, port)), None)
+        wanted = (ip, port)
+        known = self._at.get(wanted)
+        # A door may have moved it since.
+        if known is None or (known.ip, known.port) != wanted:
+            known = next((a for a in self.agents if (a.ip, a.port) == wanted), None)
+            if known is not None:
+                self._at[wanted] = known
+        return known
 
     def cluster(self, name: str | None = None) -> Cluster:
         """The cluster of that name, or the first; `KeyError` when there is none."""

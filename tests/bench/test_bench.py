@@ -23,8 +23,8 @@ def table_of(page):
 
 @pytest.mark.parametrize(
     ("parts", "letters"),
-    [(["a", "b", "f"], {"a", "b", "d", "f"}), (["c"], {"c", "d"})],
-    ids=["without Prefect", "with Prefect"],
+    [(["a", "b", "f"], {"a", "b", "d", "f"}), (["c"], {"c", "d"}), (["e"], {"e", "f"})],
+    ids=["without Prefect", "with Prefect", "batches"],
 )
 def test_the_smallest_run_prints_the_whole_table(parts, letters, tmp_path):
     """Each part gives its rows; machine, versions and pace stand above; the file says the same."""

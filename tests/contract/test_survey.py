@@ -259,7 +259,7 @@ async def survey_served(monkeypatch, world, door, **options):
 
 
 async def test_each_endpoint_is_asked_once_however_large_the_cluster(monkeypatch):
-    """Thirty servers, one question each at most; five for a clock."""
+    """Thirty servers, one question each at most; up to five for a clock."""
     world = World(thirty_servers(), clock=ScaledClock(speed=60))
     async with serve(world) as door:
         facts = await survey_served(monkeypatch, world, door)
@@ -268,7 +268,7 @@ async def test_each_endpoint_is_asked_once_however_large_the_cluster(monkeypatch
 
     assert len(facts.cluster.servers()) == 30
     clocks = {agent: n for (agent, path), n in asked.items() if path == "/api/v1/time"}
-    assert set(clocks.values()) == {5}
+    assert set(clocks.values()) <= {1, 2, 3, 4, 5}
     assert len(clocks) == len(facts.cluster.clocks) + 1
     assert {n for (_, path), n in asked.items() if path != "/api/v1/time"} == {1}
 

@@ -4,9 +4,7 @@ import asyncio
 import base64
 import json
 import os
-import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +18,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.postgres import INSTALL, free_port, postgres_programs, postgres_server
 from obscale.cli.prefect_at_home import SERVER_SETTINGS
 from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
 
@@ -46,13 +45,6 @@ def wait_until(reached: Callable[[], Any], what: str, seconds: float = LONGEST_S
     raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def plain_environment() -> dict[str, str]:
     """This process's environment, without what people and other tests say to Prefect."""
     return {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "OBSCALE_"))}
@@ -68,44 +60,12 @@ def pictures() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A PostgreSQL of the test's own on loopback; gives its address for Prefect."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
-    assert found, "no PostgreSQL: apt-get install postgresql"
-    folder = tmp_path_factory.mktemp("postgres")
-    become: list[str] = []
-    if os.geteuid() == 0:
-        # PostgreSQL refuses to run as root; Debian's package brings its user.
-        become = ["runuser", "-u", "postgres", "--"]
-        for each in (folder, *folder.parents):
-            if each == Path(each.anchor) or each.stat().st_mode & 0o001:
-                continue
-            each.chmod(each.stat().st_mode | 0o011)
-        os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
-    data, port = folder / "data", free_port()
-    subprocess.run(
-        [*become, found[-1] / "initdb", "-D", data, "-A", "trust", "-U", "prefect"],
-        check=True,
-        capture_output=True,
-        cwd="/",
-    )
-    server = subprocess.Popen(
-        [
-            *(*become, found[-1] / "postgres", "-D", data, "-p", str(port)),
-            *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"),
-        ],
-        cwd="/",
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    ready = [found[-1] / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
-    wait_until(
-        lambda: subprocess.run(ready, check=False, capture_output=True).returncode == 0,
-        "PostgreSQL",
-    )
-    yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
-    server.terminate()
-    server.wait(60)
+    programs = postgres_programs()
+    assert programs, f"no PostgreSQL: {INSTALL}"
+    with postgres_server(programs) as address:
+        yield address
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from obscale.sandbox import Fault, WorldConfig
 from obscale.sandbox.config import AgentConfig, ClusterConfig, ZoneConfig
 from obscale.settings import Patience
 from obscale.spec.batch import read_batch
+from tasks import batch_row
 from tasks.notes import listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -145,6 +146,31 @@ async def test_every_node_of_every_cluster_is_verified(fleet):
     first, second = (min(r.started_at for r in report.rows if r.cluster == c) for c in ("c1", "c2"))
     assert max(first, second) < min(r.ended_at for r in report.rows)
     assert report.clusters[0].zones_after == {"zone1": 2, "zone2": 2, "zone3": 2}
+
+
+async def test_rows_are_judged_a_few_at_a_time_and_followed_all_at_once(fleet, monkeypatch):
+    """However many clusters grow side by side: questions that wait for each other come late."""
+    fleet = await fleet(clusters=3, nodes=1)
+    monkeypatch.setattr("tasks.batch.JUDGED_AT_ONCE", 1)
+    inside, most = 0, 0
+    judge_now = batch_row.judge_now
+
+    async def judged(link, order):
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        try:
+            return await judge_now(link, order)
+        finally:
+            inside -= 1
+
+    monkeypatch.setattr(batch_row, "judge_now", judged)
+
+    report = await fleet.run()
+
+    assert report.is_verified, render_batch(report)
+    assert most == 1
+    assert max(r.started_at for r in report.rows) < min(r.ended_at for r in report.rows)
 
 
 async def test_running_it_again_does_only_what_is_missing(fleet):

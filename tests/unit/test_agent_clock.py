@@ -35,3 +35,9 @@ def test_no_reading_is_no_clock():
     """Without readings there is nothing to choose from."""
     with pytest.raises(ValueError):
         best_reading([])
+
+
+def test_a_quick_answer_needs_no_second_one():
+    """Two clocks read to 5 ms are compared to 10 ms, the least that is ever told."""
+    assert ClockReading(120.0, 0.005).is_good_enough
+    assert not ClockReading(0.0, 0.0051).is_good_enough

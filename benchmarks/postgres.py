@@ -1,0 +1,100 @@
+"""Which PostgreSQL does a Prefect server of its own stand on: one of its own, on loopback.
+
+The tests of a team's set-up use it too.
+"""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Final
+
+DEBIAN_FOLDER: Final = Path("/usr/lib/postgresql")
+DEBIAN_USER: Final = "postgres"
+INSTALL: Final = "apt-get install postgresql"
+START_SECONDS: Final = 120
+END_SECONDS: Final = 60
+LOOK_AGAIN_SECONDS: Final = 0.2
+
+
+def postgres_programs() -> Path | None:
+    """Give the folder of PostgreSQL's programs, the newest as Debian lays them; None: it has none.
+
+    Elsewhere they are looked for where `postgres` itself is found.
+    """
+    found = sorted(DEBIAN_FOLDER.glob("*/bin/postgres"), key=lambda p: int(p.parts[-3]))
+    if found:
+        return found[-1].parent
+    program = shutil.which("postgres")
+    return Path(program).resolve().parent if program else None
+
+
+@contextmanager
+def postgres_server(programs: Path) -> Iterator[str]:
+    """Start a PostgreSQL on loopback in a folder of its own, and end it with the block.
+
+    Args:
+        programs: From `postgres_programs`.
+
+    Yields:
+        Its address, as Prefect wants it.
+
+    Raises:
+        RuntimeError: It did not start.
+    """
+    port = free_port()
+    # PostgreSQL refuses to run as root; Debian's package brings its user.
+    become = ["runuser", "-u", DEBIAN_USER, "--"] if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory(prefix="obscale-postgres-") as folder:
+        if become:
+            os.chown(folder, pwd.getpwnam(DEBIAN_USER).pw_uid, -1)
+        data = f"{folder}/data"
+        subprocess.run(  # noqa: S603 - a program of PostgreSQL's
+            [*become, str(programs / "initdb"), "-D", data, "-A", "trust", "-U", "prefect"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+        )
+        with subprocess.Popen(  # noqa: S603 - as above
+            [
+                *(*become, str(programs / "postgres"), "-D", data, "-p", str(port)),
+                *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"),
+            ],
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # Ctrl-C is the parent's to hear: it ends what it started.
+            start_new_session=True,
+        ) as server:
+            try:
+                _wait_ready(programs, port, server)
+                yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
+            finally:
+                server.terminate()
+                server.wait(END_SECONDS)
+
+
+def _wait_ready(programs: Path, port: int, server: "subprocess.Popen[bytes]") -> None:
+    ready = [str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(port)]
+    give_up = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < give_up:
+        asked = subprocess.run(ready, check=False, capture_output=True)  # noqa: S603 - as above
+        if asked.returncode == 0:
+            return
+        Event().wait(LOOK_AGAIN_SECONDS)
+    raise RuntimeError(f"PostgreSQL did not start at 127.0.0.1:{port}")
+
+
+def free_port() -> int:
+    """Give a port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
