@@ -62,7 +62,7 @@ def agent_already_in_cluster(facts: Facts) -> Verdict:
     only_new=False,
     source="ob/agent/executor/ob/scale_out.go, 4.2.5.0",
 )
-def server_already_registered(facts: Facts) -> Verdict:
+def server_already_registered(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for each answer
     """By IP and RPC port, as OceanBase itself knows servers."""
     if isinstance(facts.cluster.topology, Unread):
         return unknown(facts.cluster.topology, "not registered")
