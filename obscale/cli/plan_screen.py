@@ -114,7 +114,10 @@ def _show_verdict(console: Console, plan: Plan) -> None:
 
 def _show_asking(console: Console, rows: Sequence[RowPlan]) -> None:
     first = rows[0].asking
-    console.print(_text(f"To be asked of {first.agent}: {first.endpoint}", style=HEAD))
+    words = f"To be asked of {first.agent}: {first.endpoint}"
+    if all(row.standing is not Standing.NEW for row in rows):
+        words = f"Nothing is asked of {first.agent} again"
+    console.print(_text(words, style=HEAD))
     counts = Counter((v.key, v.value, v.origin) for row in rows for v in row.asking.sent)
     shared = {key for key, count in counts.items() if count == len(rows)}
     for row in rows[:MOST_NODES_NAMED]:

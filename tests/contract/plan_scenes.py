@@ -25,6 +25,7 @@ from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.rules.preflight.finding import Findings
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.sandbox import ManualClock, World, WorldConfig, in_process
+from obscale.sandbox.clock import Clock
 from obscale.settings import Patience
 from obscale.spec import parse_spec, request_body
 from obscale.survey import survey
@@ -69,8 +70,8 @@ class Scene:
     allow_new_zone: bool = False
     prepare: Callable[[World], None] = lambda _world: None
 
-    def make(self) -> World:
-        """Build the world; time stands still in it."""
+    def make(self, clock: Clock | None = None) -> World:
+        """Build the world; time stands still in it unless a clock is given."""
         zones = [{"name": f"zone{n}", "agents": [{"ip": f"10.0.0.{n}"}]} for n in (1, 2, 3)]
         app = {"name": "app", "unit": {"name": "u_app"}}
         world = World(
@@ -81,7 +82,7 @@ class Scene:
                 }
                 | self.world
             ),
-            clock=ManualClock(),
+            clock=clock or ManualClock(),
         )
         self.prepare(world)
         return world

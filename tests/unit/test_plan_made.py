@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
+from obscale.agent.models import Identity
 from obscale.cli.plan_screen import merged, show_plan
 from obscale.order import Order
 from obscale.plan import plan_of
@@ -198,6 +199,22 @@ def test_what_obshell_does_not_show_is_listed_once(world):
     assert page.count("Not visible to obshell") == 1
     assert "ls -A /home/admin/oceanbase/{store,etc,log}" in page
     assert "nc -zv HOST 2882, both ways" in page
+
+
+def test_a_member_is_not_asked_for_again(world):
+    """The plan of a request that is done names no request that would be sent."""
+    member = world.zones[1].servers[0].model_copy(update={"ip": "10.0.0.4"})
+    zone = world.zones[1].model_copy(update={"servers": (member,)})
+    row = world.ob_info.agent_info[0].model_copy(update={"ip": "10.0.0.4"})
+    world.set(zones=(world.zones[0], zone, world.zones[2]))
+    world.change("ob_info", agent_info=(*world.ob_info.agent_info, row))
+    world.change("info", identity=Identity.CLUSTER_AGENT)
+
+    page = printed(planned(world))
+
+    assert page.startswith("ALREADY A MEMBER")
+    assert "Nothing is asked of 10.0.0.1:2886 again" in page
+    assert "To be asked" not in page
 
 
 def test_a_blocked_plan_asks_nobody_to_look_at_the_host_yet(world):

@@ -3,6 +3,7 @@
 import pytest
 
 from obscale.agent.clock import ClockReading
+from obscale.agent.models import Identity
 from obscale.rules.preflight.facts import CLUSTER_FACTS_MISSING, Unread
 from obscale.rules.preflight.versions import parse_agent_version, parse_ob_version
 
@@ -305,3 +306,25 @@ def test_another_zone_that_is_stopped_is_told(world):
 
     assert world.finding("cluster-members-healthy").answer == "pass"
     assert world.finding("zone-exists-active").answer == "block"
+
+
+@pytest.mark.parametrize("rule", ["target-observer-not-running", "target-home-clean"])
+def test_nobody_is_told_to_empty_a_member(world, rule):
+    """Asked for the wrong zone of a member: its observer holds data, so it is left alone."""
+    world.change("status", ob_state=3)
+    assert "Else" in world.finding(rule).remedy
+
+    world.change("info", identity=Identity.CLUSTER_AGENT)
+
+    assert world.finding(rule).answer == "block"
+    assert "leave its observer alone" in world.finding(rule).remedy
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [("ACTIVE", "leave it alone"), ("INACTIVE", "gone for good")]
+)
+def test_only_a_dead_server_is_to_be_deleted(world, status, words):
+    """A fresh agent on the address of one that serves is no reason to delete what serves."""
+    world.change_server(2, ip="10.0.0.4", inner_status=status)
+
+    assert words in world.finding("server-already-registered").remedy

@@ -296,6 +296,16 @@ class Facts:
             return Standing.UNDER_WAY
         return Standing.MEMBER if self.is_member() else Standing.NEW
 
+    def serves_a_cluster(self) -> bool:
+        """Whether the target says that it is a member of a cluster, or this one says so."""
+        info, members = self.target.info, self.cluster.ob_info
+        if not isinstance(info, Unread) and info.identity is Identity.CLUSTER_AGENT:
+            return True
+        return not isinstance(members, Unread) and any(
+            row.address == self.node.address and row.identity is Identity.CLUSTER_AGENT
+            for row in members.agent_info
+        )
+
     def is_member(self) -> bool:
         """Whether the target is in this very cluster and zone already, and ACTIVE there."""
         info = self.target.info

@@ -47,7 +47,9 @@ def agent_already_in_cluster(facts: Facts) -> Verdict:
         case Standing.UNDER_WAY:
             return notes(measured, "not listed", "its scale-out will be adopted")
         case Standing.NEW:
-            return blocks(measured, "not listed", "remove it there first, or choose another agent")
+            return blocks(
+                measured, "not listed", "ask for the zone it is in, or choose another agent"
+            )
 
 
 @rule(
@@ -60,7 +62,7 @@ def agent_already_in_cluster(facts: Facts) -> Verdict:
     only_new=False,
     source="ob/agent/executor/ob/scale_out.go, 4.2.5.0",
 )
-def server_already_registered(facts: Facts) -> Verdict:
+def server_already_registered(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for each answer
     """By IP and RPC port, as OceanBase itself knows servers."""
     if isinstance(facts.cluster.topology, Unread):
         return unknown(facts.cluster.topology, "not registered")
@@ -76,8 +78,12 @@ def server_already_registered(facts: Facts) -> Verdict:
             return notes(measured, "not registered", "its scale-out will be adopted")
         case Standing.NEW if server.inner_status == "DELETING":
             return blocks(measured, "not registered", "wait until its deletion has ended")
+        case Standing.NEW if server.inner_status == "ACTIVE":
+            remedy = "it serves: leave it alone, and choose another address"
+            return blocks(measured, "not registered", remedy)
         case Standing.NEW:
-            return blocks(measured, "not registered", "remove it, or treat it as already done")
+            remedy = "have the cluster delete that server first, if it is gone for good"
+            return blocks(measured, "not registered", remedy)
 
 
 def _same_server(facts: Facts) -> tuple[Zone, Server] | None:

@@ -31,6 +31,8 @@ from obscale.rules.preflight.rule import BLOCK, INFO, WARN, rule
 
 RUNNING: Final = 2
 """`state` of an agent that runs. Source: ob/agent/constant/agent.go, 4.5.0.0."""
+SERVES: Final = "it serves a cluster: leave its observer alone, and choose another agent"
+"""Never advise to stop, or to empty, what may hold the only replica of something."""
 YOUNG_SECONDS: Final = 60.0
 """An agent younger than this may be in a restart loop; its age is told."""
 NANOSECONDS: Final = 1_000_000_000
@@ -329,7 +331,9 @@ def target_observer_not_running(facts: Facts) -> Verdict:
         return blocks(
             f"obState {status.ob_state}: an observer already runs there",
             "obState 0",
-            "is it the wrong host? Else stop that observer and clean its home",
+            SERVES
+            if facts.serves_a_cluster()
+            else "is it the wrong host? Else stop that observer and clean its home",
         )
     return passes("obState 0", "obState 0")
 
