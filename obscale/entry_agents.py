@@ -110,10 +110,11 @@ def _stranger(first: Entry, other: Entry) -> str | None:
 def _told_apart(refused: NotAuthorizedError, accepting: str) -> NotAuthorizedError:
     return NotAuthorizedError(
         f"{refused.message}; {accepting} accepts the same password: an agent goes on accepting the "
-        "one it remembers until it is shown a new one",
+        "one it remembers until it is shown a new one, and, while its database is away, no other",
         refused.agent,
         refused.step,
-        "name the password root@sys has now; if that agent has one of its own, leave it out",
+        "name the password root@sys has now; if it is that one, bring that agent's observer back, "
+        "or leave the agent out",
         refused.trace_id,
         refused.code,
         refused.status,

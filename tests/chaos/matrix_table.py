@@ -68,7 +68,7 @@ def run(words: Sequence[str], at_once: int) -> bool:
         logging.getLogger("uvicorn.error").addFilter(_is_no_signal)
         return await play_all(cells, say, at_once=at_once)
 
-    with prefect_test_harness(server_startup_timeout=180):
+    with prefect_test_harness(server_startup_timeout=600):
         try:
             outcomes = asyncio.run(night())
         except BaseException:

@@ -35,6 +35,8 @@ PLAYED = {
     "outcome-unknown": FLOW + "outcome_unknown.py::test_a_lost_answer_nobody_can_settle",
     "young": FLOW + "bad_nights.py::test_a_run_begun_right_after_one_that_died",
     "no-answer": FLOW + "submit_once.py::test_poll_moves_to_another_agent",
+    "password-changed": FLOW + "bad_nights.py::test_a_root_password_changed_in_the_middle",
+    "hollow": FLOW + "recover_cli.py::test_a_success_over_undone_stages_is_named",
     "all-agents-down": FLOW + "bad_nights.py::test_all_entry_agents_down_in_the_middle",
     "dag-stalled": FLOW + "ended_early.py::test_a_run_that_stalls",
     "cancelled": FLOW + "ended_early.py::test_a_run_cancelled_from_prefect",

@@ -179,6 +179,29 @@ async def test_watch_of_a_failed_scale_out_says_why_and_exits_1(bench):
     assert here.operated == []
 
 
+async def test_a_success_over_undone_stages_is_named_and_says_how_to_clean_up(bench):
+    """A rollback retried half-way: SUCCEED, no server; the proof says which stages were skipped."""
+    here = await bench(
+        Fault.fail_stage(9),
+        Fault.fail_rollback(6),
+        Fault.operate_dag("ROLLBACK"),
+        Fault.operate_dag("RETRY"),
+        wait_for="SUCCEED",
+        speed=60.0,
+    )
+
+    result = await here.run("watch")
+    refused = await here.run("recover", "--retry", "--yes")
+
+    assert result.exit_code == 1
+    assert "[hollow-success]" in result.stdout
+    assert ".meta" in result.stdout
+    assert "undone before and skipped: Add server for scale_out" in result.stderr
+    assert refused.exit_code == 1
+    assert "RETRY is no choice here" in refused.stderr
+    assert here.operated == []
+
+
 async def test_recover_retry_takes_a_foreign_dag_to_verified(bench):
     """One RETRY, followed to the end and verified: exit 0."""
     here = await bench(Fault.observer_dies())

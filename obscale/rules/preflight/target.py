@@ -117,18 +117,14 @@ def agent_identity_single(facts: Facts) -> Verdict:
                 "it will be adopted",
             )
         case Standing.NEW:
-            return blocks(_misfit(facts, info), "SINGLE", _way_out(info))
+            return blocks(_misfit(facts, info), "SINGLE", _way_out(facts, info))
 
 
 def _misfit(facts: Facts, info: AgentInfo) -> str:
     said = f"{info.identity.value} in zone {info.zone}" if info.zone else info.identity.value
     if info.identity is not Identity.CLUSTER_AGENT:
         return said
-    members = facts.cluster.ob_info
-    listed = not isinstance(members, Unread) and any(
-        row.address == facts.node.address for row in members.agent_info
-    )
-    if listed:
+    if _is_listed(facts):
         return f"{said} of this cluster"
     own = facts.target.ob_info
     if isinstance(own, Unread) or not own.obcluster_info.name:
@@ -137,11 +133,23 @@ def _misfit(facts: Facts, info: AgentInfo) -> str:
     return f"{said} of another cluster, {told.name}/{told.id}"
 
 
-def _way_out(info: AgentInfo) -> str:
-    if info.identity is Identity.CLUSTER_AGENT:
+def _is_listed(facts: Facts) -> bool:
+    members = facts.cluster.ob_info
+    return not isinstance(members, Unread) and any(
+        row.address == facts.node.address for row in members.agent_info
+    )
+
+
+def _way_out(facts: Facts, info: AgentInfo) -> str:
+    if info.identity is Identity.CLUSTER_AGENT and _is_listed(facts):
         return "ask for the zone it is in, or choose an agent that belongs to no cluster"
+    if info.identity is Identity.CLUSTER_AGENT:
+        return "choose an agent that belongs to no cluster; or scale it in there, and wipe it"
     if info.identity is Identity.SCALING_OUT:
-        return "finish or roll back the scale-out it is in; its own local DAG names it"
+        return (
+            "finish or roll back the scale-out it is in, which its own local DAG names; "
+            "obscale watch tells what is safe"
+        )
     return HINTS.get(info.identity, "use an agent that belongs to no cluster")
 
 
