@@ -69,6 +69,119 @@ def test_a_batch_whose_clusters_do_not_answer_ends_with_3(
     assert world.posts == []
 
 
+def test_a_batch_is_planned_without_prefect_and_nothing_is_written(
+    open_world, batch_file, obscale, canaries
+):
+    """Exit 0 and a row a node, with its turn; only questions reach the cluster."""
+    world = open_world()
+    path = batch_file(world, spares=2)
+
+    told = obscale("plan", path, "--json")
+    shown = obscale("plan", path)
+
+    assert (told.code, shown.code) == (0, 0), told.err
+    made = json.loads(told.out)
+    assert made["ready"]
+    assert [row["turn"] for row in made["rows"]] == [1, 2]
+    assert made["clusters"][0]["zones_after"] == {"zone1": 2, "zone2": 2, "zone3": 1}
+    assert "2 of 2 nodes ready" in shown.out
+    assert world.posts == []
+    assert not any(secret in told.out + shown.out for secret in canaries)
+
+
+def test_a_planned_batch_with_a_blocked_row_ends_with_1(open_world, batch_file, obscale):
+    """It says which, why, what to do, and who is not begun because of it."""
+    world = open_world()
+    request = world.request(spares=2)
+    request["nodes"][1]["obConfigs"] = request["nodes"][1]["obConfigs"] | {"memory_limit": "80G"}
+
+    ended = obscale("plan", batch_file(world, clusters=[request]))
+
+    assert ended.code == 1
+    assert "0 of 2 nodes ready, 1 blocked, 1 not begun because of that" in ended.out
+    assert "mem-fits-total: 80G; needed ≤ 62.8G" in " ".join(ended.out.split())
+    assert "not begun: 1 node of obcluster" in ended.out
+    assert world.posts == []
+
+
+def test_a_planned_batch_that_reaches_nobody_ends_with_3(open_world, batch_file, obscale):
+    """Every row says who did not answer; that is no verdict on the batch."""
+    world = open_world()
+    for agent in world.ready["clusters"][0]["agents"]:
+        world.world.play(Fault.agent_down(f"{agent['ip']}:{agent['port']}"))
+
+    ended = obscale("plan", batch_file(world, spares=2))
+
+    assert ended.code == 3, ended.err
+    assert ended.out.count("blocked: ") == 1
+
+
+def test_the_plan_of_a_batch_is_not_kept(obscale, write, tmp_path):
+    """Exit 2: apply judges each row again at its turn, so a kept plan would promise too much."""
+    path = write("cluster,ip,zone\neast,10.0.0.4,zone1\n", "n.csv")
+
+    ended = obscale("plan", path, "--out", tmp_path / "plan.json")
+
+    assert ended.code == 2
+    assert "--out: a batch's plan is not kept" in ended.lines[-1]
+    assert not (tmp_path / "plan.json").exists()
+
+
+BAD_TABLES = {
+    "one agent twice": (
+        "east,10.0.0.4,2886,z1,,\neast,10.0.0.4,2886,z2,,\n",
+        "n.csv:3: columns ip, port: 10.0.0.4:2886 is asked for twice",
+        "remove one",
+    ),
+    "one agent for two clusters": (
+        "east,10.0.0.4,2886,z1,,\nwest,10.0.0.4,2886,z1,,\n",
+        "n.csv:3: columns ip, port: 10.0.0.4:2886 is asked for of west, and of east",
+        "remove one",
+    ),
+    "one port for two on a host": (
+        "east,10.0.0.4,2886,z1,3881,/a\nwest,10.0.0.4,2887,z1,3881,/b\n",
+        "n.csv:3: column mysql_port: port 3881 on 10.0.0.4 is also mysql_port of 10.0.0.4:2886",
+        "choose another",
+    ),
+    "one directory for two on a host": (
+        "east,10.0.0.4,2886,z1,3881,/a\nwest,10.0.0.4,2887,z1,4881,/a/\n",
+        "n.csv:3: column data_dir: /a on 10.0.0.4 is also data_dir of 10.0.0.4:2886",
+        "choose another",
+    ),
+    "one bad row among many": (
+        "".join(f"east,10.0.1.{n},{99999 if n == 77 else ''},z1,,\n" for n in range(1, 201)),
+        "n.csv:78: column port: '99999' is no port",
+        "write e.g. 2886",
+    ),
+    "no row": ("", "n.csv: has no row below its columns", "write one for each node"),
+}
+
+
+@pytest.mark.parametrize("command", [("plan",), ("apply", "--yes")], ids=["plan", "apply"])
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_a_bad_table_ends_with_2_whichever_way_it_is_read(obscale, write, command, name):
+    """Row, column, fault and cure; and both commands say the same."""
+    rows, said, cure = BAD_TABLES[name]
+    path = write(f"cluster,ip,port,zone,mysql_port,data_dir\n{rows}", "n.csv")
+
+    ended = obscale(command[0], path, *command[1:])
+
+    assert ended.code == 2
+    assert ended.out == ""
+    (line,) = [line for line in ended.lines if said in line]
+    assert cure in line
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("command", [("plan",), ("apply", "--yes")], ids=["plan", "apply"])
+def test_an_empty_table_ends_with_2(obscale, write, command):
+    """And says what its first row must hold."""
+    ended = obscale(command[0], write(b"", "n.csv"), *command[1:])
+
+    assert ended.code == 2
+    assert "is empty; the first row names the columns: cluster, ip, port, zone" in ended.lines[-1]
+
+
 def test_every_fault_of_a_table_is_told_and_nothing_is_started(obscale, write):
     """Exit 2; one line for each cell that is wrong, and no Prefect is needed for that."""
     path = write(

@@ -362,6 +362,21 @@ async def test_names_that_resolve_to_nothing_are_all_told_before_anything_is_ask
     assert {row.state for row in fleet.reports[-1].rows} == {RowState.SKIPPED}
 
 
+async def test_parameters_that_contradict_each_other_are_told_by_their_place(fleet):
+    """From the UI and the API a batch has no file; the fault names cluster, node and field."""
+    fleet = await fleet(clusters=2, nodes=1)
+    taken = fleet.asked[0].nodes[0].agentInfo
+    fleet.change(1, 0, agentInfo=taken)
+
+    with pytest.raises(SpecError) as caught:
+        await batch(clusters=fleet.asked, patience=QUICK)
+
+    (said,) = caught.value.problems
+    assert said.startswith(f"clusters[1]: nodes[0]: {taken.ip}:{taken.port} is asked for of c2, ")
+    assert "and of c1 at clusters[0]: nodes[0]; a node joins one cluster: remove one" in said
+    assert not fleet.stage.world.requests
+
+
 async def test_a_cluster_that_does_not_answer_blocks_its_own_rows_only(fleet):
     """Its rows name the cause; the other cluster grows."""
     fleet = await fleet(clusters=2, nodes=1)
