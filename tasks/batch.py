@@ -12,7 +12,7 @@ from obscale.batch.report import board_rows, render_batch, report_of, summary_of
 from obscale.batch.room import make_room
 from obscale.errors import ObscaleError
 from obscale.rules.waves import FAILURES, decide_wave
-from tasks.batch_row import JUDGED_AT_ONCE, RowRun, add_row
+from tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
 from tasks.notes import TableNote, artifact_key, note_page, tell
 
 SHOW_EVERY_SECONDS: Final = 2.0
@@ -32,7 +32,7 @@ async def carry_out(ledger: Ledger) -> None:
     """
     ledger.phase = "rows"
     running: dict[asyncio.Task[None], Entry] = {}
-    gate = asyncio.Semaphore(JUDGED_AT_ONCE)
+    gate = asyncio.Semaphore(LOOKING_AT_ONCE)
     try:
         while True:
             wave = decide_wave(ledger.rows(), ledger.sizes, ledger.policies, _now())
