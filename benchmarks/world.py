@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from obscale.batch.room import make_room
 from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
 from obscale.sandbox.config import DEFAULT_START_SECONDS
 from obscale.sandbox.dag import Dag
@@ -155,6 +156,7 @@ def _ask(process: "subprocess.Popen[str]", line: str) -> str:
 
 async def _serve(speed: float) -> None:
     config = WorldConfig.model_validate_json(sys.stdin.readline())
+    make_room(len(config.clusters))
     world = World(config, clock=ScaledClock(speed))
     async with serve(world) as door:
         print(json.dumps(door.ready), flush=True)  # noqa: T201 - the pipe to the parent

@@ -7,6 +7,7 @@ person at any time.
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,10 +48,18 @@ class Climbed:
 
 
 Told = Callable[[Ladder, Aftermath], None]
+ALONE: Final = nullcontext()
+"""The gate of whoever proves one node."""
 
 
 async def climb(
-    link: Link, order: Order, dag: Dag | None, before: Before, *, reached: Told
+    link: Link,
+    order: Order,
+    dag: Dag | None,
+    before: Before,
+    *,
+    reached: Told,
+    gate: AbstractAsyncContextManager[object] = ALONE,
 ) -> Climbed:
     """Look until the ladder is complete, nothing can change by waiting, or the deadline passes.
 
@@ -64,13 +73,15 @@ async def climb(
         dag: As it ended, with details; None: nothing was submitted.
         before: What was seen before anything was done.
         reached: Called whenever the rung changes.
+        gate: Entered for each look, where many nodes are proved at the same time.
     """
     patience = order.patience
     started = time.monotonic()
     looks: list[Look] = []
     seen: Rung | None = None
     while True:
-        after = await look_after(link)
+        async with gate:
+            after = await look_after(link)
         looks.append(look_of(order.node, after, time.monotonic() - started))
         is_late = looks[-1].at > patience.verify_seconds
 
@@ -87,7 +98,9 @@ async def climb(
 
         ladder = judged(None)
         if is_late or needs_surroundings(ladder):
-            ladder = judged(await look_around(link, after.members or ()))
+            async with gate:
+                around = await look_around(link, after.members or ())
+            ladder = judged(around)
         if ladder.rung is not seen:
             reached(ladder, after)
             seen = ladder.rung

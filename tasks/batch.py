@@ -9,9 +9,10 @@ from typing import Final
 
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
+from obscale.batch.room import make_room
 from obscale.errors import ObscaleError
 from obscale.rules.waves import FAILURES, RowState, decide_wave, is_called_off
-from tasks.batch_row import JUDGED_AT_ONCE, RowRun, add_row
+from tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
 from tasks.notes import TableNote, artifact_key, note_page, tell
 
 SHOW_EVERY_SECONDS: Final = 2.0
@@ -31,7 +32,7 @@ async def carry_out(ledger: Ledger) -> None:
     """
     ledger.phase = "rows"
     running: dict[asyncio.Task[None], Entry] = {}
-    gate = asyncio.Semaphore(JUDGED_AT_ONCE)
+    gate = asyncio.Semaphore(LOOKING_AT_ONCE)
 
     def called_off() -> bool:
         return is_called_off(ledger.rows(), ledger.policies, _now())
@@ -101,6 +102,7 @@ async def shown(ledger: Ledger) -> AsyncIterator[None]:
     note = TableNote(artifact_key("batch", ledger.key))
     await note.show(board_rows(ledger), summary_of(ledger))
     tell("batch", f"batch.begun key={ledger.key} nodes={len(ledger.entries)}", ledger=ledger)
+    _make_room(ledger)
     keeper = asyncio.create_task(_keep_shown(ledger, note))
     try:
         yield
@@ -118,6 +120,14 @@ async def shown(ledger: Ledger) -> AsyncIterator[None]:
             artifact_key("batch-report", ledger.key), render_batch(report), report.summary
         )
         tell("batch", f"batch.ended {report.summary}", batch_report=report, ledger=ledger)
+
+
+def _make_room(ledger: Ledger) -> None:
+    """See that the connections of all clusters at once may be open."""
+    at_once = min(ledger.policies.max_clusters_at_once, len(ledger.by_cluster()))
+    if missing := make_room(at_once):
+        words = f"batch.files_short missing={missing} next='ulimit -n, or fewer clusters at once'"
+        tell("batch", words, level=logging.WARNING)
 
 
 async def _keep_shown(ledger: Ledger, note: TableNote) -> None:

@@ -41,11 +41,13 @@ from tasks.story import Story
 from tasks.submit import CalledOffError, Submitted, begin_once
 from tasks.verify import reached, seen_before
 
-JUDGED_AT_ONCE: Final = 16
-"""Rows of a batch that are judged side by side; each asks some fifty questions.
+LOOKING_AT_ONCE: Final = 8
+"""Rows of a batch that ask many questions side by side: some fifty to judge a row, some thirty to
+prove it. Following a DAG, one question at a time, all may do.
 
-With two hundred clusters at once, all would otherwise be judged at the same time and all be late:
-no answer would be read within the seconds it may take, and no clock be compared closely.
+With two hundred clusters at once all would else ask at the same moment and all be late: no answer
+would be read within the seconds it may take, no clock be compared closely, and looks that came to
+nothing be taken again.
 """
 TIME_LIMIT_SECONDS: Final = 360_000
 """Above the longest waits a request may set for lock, DAG, verification and a rollback together."""
@@ -59,7 +61,7 @@ class RowRun:
 
     Args:
         entry: Of the batch's ledger.
-        gate: Shared by all rows of the batch: so many are judged at once.
+        gate: Shared by all rows of the batch: so many look at once.
         called_off: Whether nothing may begin now, although the row was started.
     """
 
@@ -123,7 +125,7 @@ async def carry(order: Order, gate: asyncio.Semaphore, called_off: Callable[[], 
             before = await judge_now(link, order)
         submitted = await begin_once(link, order, before.look(), called_off)
         dag = await _followed(link, order, submitted) if submitted.dag_id else None
-        climbed = await climb(link, order, dag, seen_before(before), reached=reached)
+        climbed = await climb(link, order, dag, seen_before(before), reached=reached, gate=gate)
     ladder = climbed.ladder
     tell("verify", f"verify.ended rung={ladder.rung.name}", ladder=ladder)
     if not ladder.is_verified:

@@ -21,8 +21,9 @@ from obscale.rules.preflight.overrides import judge_accepting
 from obscale.spec.batch import MAX_PROBLEMS
 from obscale.spec.problems import refused
 
-CLUSTERS_AT_ONCE: Final = 8
-"""Clusters looked at side by side; each asks for several targets at once."""
+CLUSTERS_AT_ONCE: Final = 4
+"""Clusters looked at side by side; each asks some seventy questions, several targets at once. With
+eight, a busy machine did not read every answer within the seconds it may take."""
 ROWS_AT_ONCE: Final = 200
 """Nodes whose facts are held at the same time; a cluster that gets more is read once more."""
 WHILE_ONE_JOINS: Final = frozenset(

@@ -151,7 +151,7 @@ async def test_every_node_of_every_cluster_is_verified(fleet):
 async def test_rows_are_judged_a_few_at_a_time_and_followed_all_at_once(fleet, monkeypatch):
     """However many clusters grow side by side: questions that wait for each other come late."""
     fleet = await fleet(clusters=3, nodes=1)
-    monkeypatch.setattr("tasks.batch.JUDGED_AT_ONCE", 1)
+    monkeypatch.setattr("tasks.batch.LOOKING_AT_ONCE", 1)
     inside, most = 0, 0
     judge_now = batch_row.judge_now
 

@@ -1,0 +1,51 @@
+"""Is there room for the connections of a large batch, as far as the system allows it?"""
+
+import resource
+
+import pytest
+
+from obscale.batch.room import FILES_A_CLUSTER, FILES_BESIDE, make_room
+
+
+@pytest.fixture
+def limit():
+    """Give a function that sets the limit a person meets; what it was comes back afterwards."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def set_soft(soft):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
+        return before[1]
+
+    yield set_soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_login_shells_limit_is_raised(limit):
+    """1024 files do not do for a hundred clusters; as many as needed are allowed afterwards."""
+    limit(1024)
+
+    missing = make_room(100)
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert missing == 0
+    assert soft == FILES_BESIDE + 100 * FILES_A_CLUSTER
+
+
+def test_enough_room_is_left_as_it_is(limit):
+    """A limit is never lowered."""
+    hard = limit(3000)
+
+    assert make_room(8) == 0
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (3000, hard)
+
+
+def test_what_the_system_does_not_allow_is_told(monkeypatch):
+    """Beyond the hard limit nothing can be raised; what is wanting is said."""
+    asked = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda _which, limits: asked.append(limits))
+
+    missing = make_room(200)
+
+    assert asked == [(4096, 4096)]
+    assert missing == FILES_BESIDE + 200 * FILES_A_CLUSTER - 4096
