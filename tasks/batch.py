@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
-from obscale.errors import ObscaleError
-from obscale.rules.waves import FAILURES, decide_wave
+from obscale.errors import DispatchError, ObscaleError
+from obscale.rules.waves import FAILURES, RowState, decide_wave
 from tasks.batch_row import RowRun, add_row
 from tasks.notes import TableNote, artifact_key, note_page, tell
 
@@ -24,12 +24,34 @@ GRACE_SECONDS: Final = 20.0
 """For rows that are given up when a batch is ended, to close their connections."""
 
 
-async def carry_out(ledger: Ledger) -> None:
+class Hands(Protocol):
+    """Whoever carries rows out elsewhere than in this process."""
+
+    async def take_up(self) -> None:
+        """Find what an earlier batch of the same rows has left at work."""
+
+    async def add(self, entry: Entry) -> None:
+        """Have one row carried out; its entry says how it ended, or the error does."""
+
+    async def release(self) -> None:
+        """Let go of what has no row at work."""
+
+
+async def carry_out(ledger: Ledger, hands: Hands | None = None) -> None:
     """Start rows as policies, failures and the clock allow, until none is left.
 
     Cancelled, it starts nothing more and leaves what runs to its cluster.
+
+    Args:
+        ledger: Of the batch, judged by preflight.
+        hands: Carry rows out; None: this process does.
+
+    Raises:
+        DispatchError: Its hands are tied.
     """
     ledger.phase = "rows"
+    if hands:
+        await hands.take_up()
     running: dict[asyncio.Task[None], Entry] = {}
     try:
         while True:
@@ -39,18 +61,26 @@ async def carry_out(ledger: Ledger) -> None:
             for number in wave.start:
                 entry = ledger.entries[number - 1]
                 entry.begin()
-                _say(entry, "started", ledger)
-                running[asyncio.create_task(add_row(RowRun(entry)))] = entry
+                say_row(entry, "started", ledger)
+                row = hands.add(entry) if hands else add_row(RowRun(entry))
+                running[asyncio.create_task(row)] = entry
+            if hands:
+                await hands.release()
             _wait_for_window(ledger, wave.wait_until, idle=not running)
             if not running and wave.wait_until is None and not wave.skip:
                 return
             await _next_change(running, wave.wait_until)
             for ended in [row for row in running if row.done()]:
                 entry = running.pop(ended)
-                entry.end(_error_of(ended))
-                _say(entry, entry.state.value, ledger)
+                error = error_of_row(ended)
+                if isinstance(error, DispatchError):
+                    raise error
+                # What was carried out elsewhere has been told already.
+                if entry.state is RowState.RUNNING:
+                    entry.end(error)
+                say_row(entry, entry.state.value, ledger)
     finally:
-        await _give_up(running)
+        await give_up(running)
 
 
 def _wait_for_window(ledger: Ledger, until: datetime | None, *, idle: bool) -> None:
@@ -70,18 +100,20 @@ async def _next_change(running: dict[asyncio.Task[None], Entry], until: datetime
         await asyncio.sleep(seconds)
 
 
-def _error_of(ended: asyncio.Task[None]) -> BaseException | None:
+def error_of_row(ended: asyncio.Task[None]) -> BaseException | None:
+    """Give what a row's task ended by; None where it ended well."""
     return asyncio.CancelledError() if ended.cancelled() else ended.exception()
 
 
-def _say(entry: Entry, what: str, ledger: Ledger) -> None:
+def say_row(entry: Entry, what: str, ledger: Ledger) -> None:
+    """Say in the log what has become of a row."""
     level = logging.WARNING if entry.state in FAILURES else logging.INFO
     why = f" why={entry.note!r}" if entry.note else ""
     words = f"row.{what} node={entry.target} zone={entry.zone} cluster={entry.cluster}{why}"
     tell("batch", words, level=level, ledger=ledger)
 
 
-async def _give_up(running: dict[asyncio.Task[None], Entry]) -> None:
+async def give_up(running: Collection[asyncio.Task[None]]) -> None:
     """Stop following rows; their DAGs go on in the clusters."""
     for row in running:
         row.cancel()

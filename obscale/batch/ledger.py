@@ -113,6 +113,11 @@ class Entry:
         else:
             self.note, self.error_kind = f"ended by {type(error).__name__}", "unforeseen"
 
+    def settle(self, state: RowState, why: str, hint: str, error_kind: str) -> None:
+        """It ended elsewhere, in this state."""
+        self.state, self.ended = state, datetime.now(UTC)
+        self.note, self.hint, self.error_kind = why, hint, error_kind
+
     def leave(self) -> None:
         """The batch is ended while it runs."""
         self.state, self.ended = RowState.LEFT, datetime.now(UTC)

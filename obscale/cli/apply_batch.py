@@ -59,6 +59,8 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
         clusters = tuple(c.model_copy(update={"profile": profile}) for c in spec.clusters)
         spec = spec.model_copy(update={"clusters": clusters})
     settle()
+    if spec.policies.dispatch == "deployment":
+        _check_server()
     reach_prefect()
     parameters = _parameters(spec)
     console = Console(stderr=as_json)
@@ -86,6 +88,12 @@ def exit_code_of_batch(report: BatchReport) -> Exit:
     if failed and not reached and all(row.error_kind in UNREACHED_KINDS for row in failed):
         return Exit.OUT_OF_REACH
     return Exit.REFUSED
+
+
+def _check_server() -> None:
+    from tasks.part_start import check_server  # noqa: PLC0415 - after the settings
+
+    check_server()
 
 
 def _parameters(spec: BatchSpec) -> dict[str, Any]:
