@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeGuard
 
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
@@ -73,7 +73,7 @@ async def carry_out(ledger: Ledger, hands: Hands | None = None) -> None:
             for ended in [row for row in running if row.done()]:
                 entry = running.pop(ended)
                 error = error_of_row(ended)
-                if isinstance(error, DispatchError):
+                if isinstance(error, DispatchError) or ends_the_process(error):
                     raise error
                 # What was carried out elsewhere has been told already.
                 if entry.state is RowState.RUNNING:
@@ -103,6 +103,16 @@ async def _next_change(running: dict[asyncio.Task[None], Entry], until: datetime
 def error_of_row(ended: asyncio.Task[None]) -> BaseException | None:
     """Give what a row's task ended by; None where it ended well."""
     return asyncio.CancelledError() if ended.cancelled() else ended.exception()
+
+
+def ends_the_process(error: BaseException | None) -> TypeGuard[BaseException]:
+    """Whether a row was struck by what was meant for all of them.
+
+    SIGTERM, as Prefect sends it to cancel a run, is raised in whatever runs at that moment.
+    """
+    return isinstance(error, BaseException) and not isinstance(
+        error, Exception | asyncio.CancelledError
+    )
 
 
 def say_row(entry: Entry, what: str, ledger: Ledger) -> None:

@@ -21,19 +21,29 @@ from prefect.states import Cancelling, Crashed
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.part import Part, hear_told, settle_told, take_up_row
 from obscale.errors import RunLostError
-from obscale.rules.parts import ALIVE, Grant, PartSeen, RunState, Step, decide_part
-from obscale.rules.waves import ENDED, RowState
+from obscale.rules.parts import (
+    ALIVE,
+    ON_A_WORKER,
+    SETTLED,
+    Grant,
+    PartSeen,
+    RunState,
+    Step,
+    decide_part,
+)
+from obscale.rules.waves import RowState
 from tasks.notes import tell
 from tasks.part import END, WORD
 from tasks.part_start import find_deployment, find_runs, no_worker, start_run
-from tasks.part_watch import AWAY, Watch
+from tasks.part_watch import AWAY, LOOK_SECONDS, Watch
 
 MOST_LOST: Final = 5
 """Runs of one row that may be lost before the row counts as failed."""
 TELL_EVERY_SECONDS: Final = 30.0
 """How often the log says that no worker has taken a run."""
 STOP_SECONDS: Final = 15.0
-"""For telling the runs to stop, when a batch is ended."""
+"""For telling the runs to stop, and hearing where their rows stand, when a batch is ended. A
+cancelled process has 30 s; its report comes after this."""
 WAITS: Final = "waits for a worker"
 
 
@@ -208,19 +218,30 @@ class Dispatch:
 
     async def stop(self) -> None:
         """Tell all runs to stop: the batch is ended. What they have begun goes on in clusters."""
-        with suppress(*AWAY):
-            await self._watch.look()
-        for running in self._runs.values():
-            entry = next((e for e in self._ledger.entries if e.target == running.target), None)
-            told = self._watch.now(running.run_id).told.get(running.target)
-            if entry and told and running.word and told.word == running.word:
-                hear_told(entry, told)
-                if entry.state not in ENDED and told.state in ENDED - {RowState.LEFT}:
-                    settle_told(entry, told)
         for running in self._runs.values():
             with suppress(*AWAY):
                 await self._client.set_flow_run_state(running.run_id, Cancelling())
         tell("batch", f"dispatch.stopped runs={len(self._runs)}")
+        while sum(self._hear_last(running) for running in self._runs.values()):
+            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(*AWAY):
+                await self._watch.look()
+
+    def _hear_last(self, running: _Running) -> bool:
+        """Take a run's last word about its row; whether it is worth waiting for one."""
+        seen = self._watch.now(running.run_id)
+        entry = next((e for e in self._ledger.entries if e.target == running.target), None)
+        if entry is None or not running.word or entry.state is not RowState.RUNNING:
+            return False
+        told = seen.told.get(running.target)
+        if told and told.word == running.word:
+            if told.state in SETTLED:
+                settle_told(entry, told)
+                return False
+            hear_told(entry, told)
+        is_over = seen.state not in ON_A_WORKER | {RunState.CANCELLING}
+        # Of a row whose DAG is known enough is known: it goes on by itself.
+        return entry.dag_id is None and not is_over
 
     async def _dispatch(self, entry: Entry) -> _Running:
         part = self._part(entry.lane)

@@ -28,7 +28,7 @@ from obscale.batch.report import summary_of
 from obscale.errors import DispatchError
 from obscale.rules.parts import Grant, Inbox, Signs
 from obscale.rules.waves import RowState
-from tasks.batch import error_of_row, give_up, say_row
+from tasks.batch import ends_the_process, error_of_row, give_up, say_row
 from tasks.batch_row import RowRun, add_row
 from tasks.notes import artifact_key, run_logger, tell
 
@@ -217,9 +217,12 @@ async def _carry(entry: Entry, ledger: Ledger, words: Words, table: PartTable) -
     finally:
         if not row.done():
             await give_up({row})
+    error = error_of_row(row)
+    if ends_the_process(error):
+        raise error
     # Looked before it is told that the row has ended: whatever comes now is the answer to that.
     _decline(await words.skip(), table)
-    entry.end(error_of_row(row))
+    entry.end(error)
     say_row(entry, entry.state.value, ledger)
     await table.show()
 

@@ -139,13 +139,18 @@ def told_rows(ledger: Ledger, words: Mapping[str, tuple[str, str]]) -> list[dict
 def hear_told(entry: Entry, told: RowTold) -> None:
     """Take into the batch's own ledger how far a row's run says it is."""
     entry.dag_id = told.dag_id or entry.dag_id
-    entry.how, entry.stage, entry.rung = told.how, told.stage or entry.stage, told.rung
+    entry.how, entry.stage = told.how or entry.how, told.stage or entry.stage
+    entry.rung = told.rung or entry.rung
 
 
 def settle_told(entry: Entry, told: RowTold) -> None:
     """Take into the batch's own ledger how a row ended."""
+    how, why = entry.how, told.why
     hear_told(entry, told)
-    entry.settle(told.state, told.why, told.next, told.error_kind)
+    if how and entry.dag_id and told.dag_id is None:
+        # A run that was lost had begun it, and the one after that found the node there.
+        entry.how, why = how, "the run that began it was lost; another one proved it"
+    entry.settle(told.state, why, told.next, told.error_kind)
 
 
 def take_up_row(entry: Entry) -> None:

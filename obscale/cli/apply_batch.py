@@ -156,7 +156,9 @@ def _run(
         asyncio.run(_flow(parameters, console, reports))
     except BatchIncompleteError as incomplete:
         error = incomplete
-    except (KeyboardInterrupt, SystemExit) as stop:
+    except Exception:
+        raise
+    except BaseException as stop:  # noqa: BLE001 - Ctrl-C, or what Prefect makes of SIGTERM; ends
         _end_stopped(stop, reports, path, console, as_json=as_json)
     return reports[-1], error
 
