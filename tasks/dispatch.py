@@ -152,8 +152,10 @@ class Dispatch:
             told = seen.told.get(entry.target)
             if told and running.word and told.word == running.word:
                 hear_told(entry, told)
-            silence = self._ledger.policies.workers.silence_seconds
-            decided = decide_part(seen, entry.target, running.word, silence)
+            workers = self._ledger.policies.workers
+            decided = decide_part(
+                seen, entry.target, running.word, workers.silence_seconds, workers.wait_seconds
+            )
             match decided.step:
                 case Step.SETTLED if told:
                     settle_told(entry, told)

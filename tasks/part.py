@@ -63,10 +63,11 @@ class PartTable:
         self._id: UUID | None = None
         self._shown: list[dict[str, Any]] = []
         self._at = 0.0
+        self._is_told = True
         self._one_at_a_time = asyncio.Lock()
 
-    async def show(self) -> bool:
-        """Write what has changed, or a sign of life. False: Prefect did not take it."""
+    async def show(self) -> None:
+        """Write what has changed, or a sign of life; Prefect being away, it is written later."""
         async with self._one_at_a_time:
             rows = told_rows(self._ledger, self.words)
             said = f"{summary_of(self._ledger)}; as of {datetime.now(UTC):%H:%M:%S} UTC"
@@ -83,10 +84,13 @@ class PartTable:
                     async with get_client() as client:
                         await client.update_artifact(self._id, change)
             except AWAY as error:
-                run_logger().warning("part.not_told reason=%r", str(error))
-                return False
-            self._shown, self._at = rows, time.monotonic()
-            return True
+                if self._is_told:
+                    run_logger().warning("part.not_told reason=%r", str(error))
+                self._is_told = False
+                return
+            if not self._is_told:
+                tell("batch", "part.told_again")
+            self._shown, self._at, self._is_told = rows, time.monotonic(), True
 
     async def keep(self) -> None:
         """Write on, until cancelled."""

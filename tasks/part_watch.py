@@ -30,6 +30,8 @@ RUNS_A_QUESTION: Final = 100
 """Prefect gives at most 200 rows an answer."""
 LONGEST_STEP_SECONDS: Final = 15.0
 """A pause between two looks counts for no more: whoever cannot look has not heard silence."""
+TELL_EVERY_SECONDS: Final = 30.0
+"""How often the log says that Prefect does not answer."""
 AWAY: Final = (PrefectException, httpx.HTTPError)
 UNKNOWN_RUN: Final = PartSeen(RunState.CRASHED, "Prefect does not know it any more")
 
@@ -58,6 +60,7 @@ class Watch:
         self._looked = asyncio.Condition()
         self._trouble: DispatchError | None = None
         self._answered_at = time.monotonic()
+        self._told_away = 0.0
         self._untaken = Signs(LONGEST_STEP_SECONDS)
 
     @property
@@ -119,7 +122,7 @@ class Watch:
             )
             self._take(ids, runs, tables)
         now = time.monotonic()
-        self._answered_at, self._trouble = now, None
+        self._answered_at, self._trouble, self._told_away = now, None, 0.0
         states = [run.seen.state for run in self._runs.values()]
         waits = RunState.SCHEDULED in states and not ON_A_WORKER.intersection(states)
         self._untaken.look("waits" if waits else object(), now)
@@ -155,7 +158,9 @@ class Watch:
 
     def _troubled(self, error: Exception) -> None:
         away = time.monotonic() - self._answered_at
-        run_logger().warning("dispatch.not_seen away_seconds=%.0f reason=%r", away, str(error))
+        if away - self._told_away >= TELL_EVERY_SECONDS:
+            self._told_away = away
+            run_logger().warning("dispatch.not_seen away_seconds=%.0f reason=%r", away, str(error))
         if away > self._away_seconds:
             self._trouble = DispatchError(
                 f"Prefect's server has not answered for {away:.0f} s: {error}",

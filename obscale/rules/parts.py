@@ -142,7 +142,9 @@ class Decided:
         return cls(Step.WAIT)
 
 
-def decide_part(seen: PartSeen, target: str, word: str, silence_seconds: float) -> Decided:
+def decide_part(
+    seen: PartSeen, target: str, word: str, silence_seconds: float, start_seconds: float
+) -> Decided:
     """Decide about one row of a run.
 
     Args:
@@ -150,6 +152,8 @@ def decide_part(seen: PartSeen, target: str, word: str, silence_seconds: float) 
         target: The row.
         word: By which the run may begin the row; empty: it has none yet.
         silence_seconds: From then on a run is taken for dead.
+        start_seconds: The same for one a worker has taken, but that does not run yet: that may
+            mean an image is fetched.
     """
     row = seen.told.get(target)
     if word and row and row.word == word and row.state in SETTLED:
@@ -158,7 +162,8 @@ def decide_part(seen: PartSeen, target: str, word: str, silence_seconds: float) 
         return Decided(Step.CANCELLED, f"its run is {seen.state.value}")
     if seen.state not in ALIVE:
         return Decided(Step.GONE, f"its run {seen.words}")
-    if seen.state in ON_A_WORKER and seen.silent_seconds > silence_seconds:
+    limit = start_seconds if seen.state is RunState.PENDING else silence_seconds
+    if seen.state in ON_A_WORKER and seen.silent_seconds > limit:
         return Decided(Step.SILENT, f"no sign of life for {seen.silent_seconds:.0f} s")
     listens = seen.state is RunState.RUNNING and seen.is_heard and seen.busy_with is None
     if listens and (not word or (row and row.declined == word)):

@@ -154,8 +154,9 @@ class WorkersPolicy(Asked):
     wait_seconds: Annotated[int, Field(strict=True)] = Field(
         default=600,
         title="Wait for a worker (seconds)",
-        description="Longest wait for any worker, while nothing of the batch runs on one; and for "
-        "a Prefect server that does not answer. Then the batch ends.",
+        description="Longest wait for any worker, while nothing of the batch runs on one, and for "
+        "a Prefect server that does not answer; then the batch ends. Also for a run that a worker "
+        "has taken to begin; then it is dispatched anew.",
         ge=1,
         le=86400,
     )

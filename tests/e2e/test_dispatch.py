@@ -180,7 +180,7 @@ def test_a_batch_finishes_although_one_of_its_two_workers_dies_with_its_runs(
     """The other one takes its clusters over: every row verified, and no DAG twice."""
     opened = fleet(["night-a", "night-b", "night-c", "night-d"], speed=3)
     both = [start_worker(f"{NIGHT}-{n}", "--limit", "2", pool=NIGHT) for n in (1, 2)]
-    apply.begin(opened, workers={"deployment": f"batch-part/{NIGHT}", "silence_seconds": 30})
+    apply.begin(opened, workers={"deployment": f"batch-part/{NIGHT}", "silence_seconds": 90})
 
     def all_grow() -> bool:
         return sum(dags(opened)) >= len(opened.clusters)

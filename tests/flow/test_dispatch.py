@@ -35,9 +35,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOOKS = 1800
 NAME = "batch-part/obscale"
-DISPATCHED = BatchPolicies(
-    dispatch="deployment", workers=WorkersPolicy(deployment=NAME, silence_seconds=30)
-)
+DISPATCHED = BatchPolicies(dispatch="deployment", workers=WorkersPolicy(deployment=NAME))
 
 
 async def until(holds, what):
@@ -206,7 +204,9 @@ async def test_a_worker_that_dies_with_its_run_is_noticed_by_their_silence(fleet
     """Nobody tells Prefect: the batch marks the run Crashed, and another worker goes on."""
     fleet = await fleet(clusters=1, nodes=2, speed=6)
     server = await serving()
-    run = asyncio.create_task(fleet.run(policies=DISPATCHED))
+    workers = WorkersPolicy(deployment=NAME, silence_seconds=45)
+    policies = DISPATCHED.model_copy(update={"workers": workers})
+    run = asyncio.create_task(fleet.run(policies=policies))
     await until(lambda: fleet.dags == 1, "the first DAG")
 
     for pid in (server.process.pid, *server.runs()):

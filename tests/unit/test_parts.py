@@ -62,7 +62,8 @@ def ledger(tmp_path, text=BATCH):
         (seen(RunState.SCHEDULED, is_heard=False), "", Step.WAIT),
         (seen(RunState.SCHEDULED, is_heard=False, silent=9999), "", Step.WAIT),
         (seen(RunState.PENDING, is_heard=False), "", Step.WAIT),
-        (seen(RunState.PENDING, is_heard=False, silent=121), "", Step.SILENT),
+        (seen(RunState.PENDING, is_heard=False, silent=599), "", Step.WAIT),
+        (seen(RunState.PENDING, is_heard=False, silent=601), "", Step.SILENT),
         (seen(RunState.RUNNING, is_heard=False), "", Step.WAIT),
         (seen(RunState.RUNNING, row()), "", Step.GRANT),
         (seen(RunState.RUNNING, row()), WORD, Step.WAIT),
@@ -84,7 +85,7 @@ def ledger(tmp_path, text=BATCH):
 )
 def test_each_sight_of_a_run_leads_to_one_step(run, word, step):
     """The table of decisions."""
-    assert decide_part(run, MINE, word, 120).step is step
+    assert decide_part(run, MINE, word, 120, 600).step is step
 
 
 runs = st.builds(
@@ -107,9 +108,10 @@ runs = st.builds(
 @given(runs, st.sampled_from(("", WORD)))
 def test_a_word_is_given_only_to_a_run_that_listens_and_is_at_no_row(run, word):
     """So no two rows of a cluster begin at once, and none in a run that is dead."""
-    if decide_part(run, MINE, word, 120).step is Step.GRANT:
+    if decide_part(run, MINE, word, 120, 600).step is Step.GRANT:
         assert run.state in ALIVE
         assert run.is_heard
+        assert run.state is RunState.RUNNING
         assert run.silent_seconds <= 120
         assert all(each.state is not RowState.RUNNING for each in run.told.values())
 
@@ -117,7 +119,7 @@ def test_a_word_is_given_only_to_a_run_that_listens_and_is_at_no_row(run, word):
 @given(runs, st.sampled_from(("", WORD)))
 def test_an_ending_counts_only_for_the_word_it_was_begun_by(run, word):
     """What a run did at another time, for a batch that died, is no answer."""
-    if decide_part(run, MINE, word, 120).step is Step.SETTLED:
+    if decide_part(run, MINE, word, 120, 600).step is Step.SETTLED:
         assert run.told[MINE].word == word != ""
         assert run.told[MINE].state in SETTLED
 
