@@ -57,6 +57,10 @@ class _Running:
     word: str = ""
     """By which it may begin that row; empty: it has not been given one."""
 
+    def has_word_for(self, entry: Entry) -> bool:
+        """Whether it may have begun this row."""
+        return self.target == entry.target and bool(self.word)
+
 
 class Dispatch:
     """Hands rows to runs on workers."""
@@ -111,6 +115,7 @@ class Dispatch:
         """
         entry.stage = entry.stage or WAITS
         why = ""
+        may_be_begun = False
         for _ in range(MOST_LOST):
             running = self._runs.get(entry.lane)
             try:
@@ -119,13 +124,14 @@ class Dispatch:
             except RunLostError:
                 raise
             except BaseException:
-                was_begun = running and running.target == entry.target and running.word
-                if not was_begun and entry.state is RowState.RUNNING and not entry.dag_id:
+                may_be_begun |= bool(running and running.has_word_for(entry))
+                if entry.state is RowState.RUNNING and not may_be_begun:
                     entry.skip("the batch was ended before a worker began it")
                 raise
             if not lost:
                 return
             why = lost
+            may_be_begun |= running.has_word_for(entry)
             self._drop(entry.lane)
             tell(
                 "batch",

@@ -28,6 +28,7 @@ from obscale.errors import DispatchError
 from obscale.rules.policies import BatchPolicies, WorkersPolicy
 from obscale.rules.waves import RowState
 from obscale.sandbox import Fault
+from tasks.dispatch import Dispatch
 from tasks.notes import listening
 from tests.flow.test_batch import fleet, states  # noqa: F401 - a fixture
 
@@ -248,6 +249,33 @@ async def test_a_batch_that_is_ended_stops_its_runs_and_says_what_goes_on(fleet,
     assert fleet.dags == 2
     again = await fleet.run(policies=DISPATCHED)
     assert again.is_verified, render_batch(again)
+    assert fleet.posts == fleet.dags == 4
+
+
+async def test_a_batch_begun_again_follows_the_runs_a_dead_one_left(
+    fleet,  # noqa: F811
+    serving,
+    monkeypatch,
+):
+    """One that is killed tells its runs nothing; the next one finds them, and starts no other."""
+    fleet = await fleet(clusters=2, nodes=2, speed=2)
+    await serving()
+    run = asyncio.create_task(fleet.run(policies=DISPATCHED))
+    await until(lambda: fleet.dags == 2, "both clusters grow")
+
+    async def says_nothing(_self):
+        pass
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Dispatch, "stop", says_nothing)
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+    before = {part.id for part in await parts_of(fleet.reports[-1])}
+    again = await fleet.run(policies=DISPATCHED)
+
+    assert again.is_verified, render_batch(again)
+    assert len(before) == 2
+    assert {part.id for part in await ended_parts_of(again)} == before
     assert fleet.posts == fleet.dags == 4
 
 
