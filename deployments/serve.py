@@ -11,6 +11,7 @@ from prefect.deployments.runner import RunnerDeployment  # noqa: E402
 from prefect.types.entrypoint import EntrypointType  # noqa: E402
 
 from flows.batch import batch  # noqa: E402
+from flows.batch_part import batch_part  # noqa: E402
 from flows.plan import plan  # noqa: E402
 from flows.scale_out import scale_out  # noqa: E402
 
@@ -31,10 +32,11 @@ def offered(flow: Flow[..., Any], description: str, *more_tags: str) -> RunnerDe
 
 
 def main() -> None:
-    """Serve the three flows, each as `obscale`, until Ctrl-C. Needs a running Prefect server."""
+    """Serve the flows, each as `obscale`, until Ctrl-C. Needs a running Prefect server."""
     serve(
         offered(scale_out, "Add one observer to an OceanBase cluster, and prove that it joined."),
         offered(batch, "Add many nodes to many clusters; again does what is missing.", "batch"),
+        offered(batch_part, "One cluster's rows of a dispatched batch, which starts it.", "batch"),
         offered(plan, "Say what would go wrong with one scale-out; touch nothing.", "read-only"),
     )
 

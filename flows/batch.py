@@ -14,6 +14,7 @@ from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec.batch import BatchSpec, checked_batch
 from tasks.batch import carry_out, shown
 from tasks.batch_preflight import preflight_all
+from tasks.dispatch import dispatching
 from tasks.endings import name_the_ending
 
 DEFAULT_POLICIES = BatchPolicies()
@@ -60,13 +61,14 @@ async def batch(
     Every row is judged before the first one is begun. In one cluster nodes join one at a time,
     zones taking turns; clusters grow side by side. The first failure in a cluster stops that
     cluster, and a row that was not begun says why. Running the same batch again does only what is
-    missing.
+    missing. With `dispatch: deployment` each cluster is worked on by a run of its own on a work
+    pool; what begins when is decided here all the same.
     """
     spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
     ledger = ledger_of(checked_batch(spec), patience)
-    async with shown(ledger):
+    async with shown(ledger), dispatching(ledger) as hands:
         await preflight_all(ledger)
-        await carry_out(ledger)
+        await carry_out(ledger, hands)
     report = report_of(ledger)
     if incomplete := error_of_batch(report):
         raise incomplete

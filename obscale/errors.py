@@ -26,6 +26,8 @@ ObscaleError                   what a caller may catch; carries `hint`, the next
 ├── DagRolledBackError         SUCCEED, but undone                  → nothing was added
 ├── DagStalledError            nothing moved for too long           → a person looks
 ├── ForeignDagError            somebody else's DAG holds the lock   → wait for its owner
+├── DispatchError              no worker, deployment or server      → start one, run it again
+├── RunLostError               a row's run on a worker is gone      → see its log, run it again
 ├── VerifyError                SUCCEED, but the cluster disagrees   → do not trust the green light
 └── BatchIncompleteError       not every node of a batch is there   → read its report, apply again
 """
@@ -331,6 +333,18 @@ class ForeignDagError(ObscaleError):
     """Another DAG than ours holds the maintenance lock."""
 
     kind = "foreign-dag"
+
+
+class DispatchError(ObscaleError):
+    """A batch cannot hand its clusters to workers: none is there, or Prefect does not let it."""
+
+    kind = "dispatch"
+
+
+class RunLostError(ObscaleError):
+    """The run that carried a row on a worker ended, or fell silent, before the row did."""
+
+    kind = "run-lost"
 
 
 class VerifyError(ObscaleError):

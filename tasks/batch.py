@@ -2,18 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol, TypeGuard
 
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
 from obscale.batch.room import make_room
-from obscale.errors import ObscaleError
+from obscale.errors import DispatchError, ObscaleError
 from obscale.rules.waves import FAILURES, RowState, decide_wave, is_called_off
 from tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
 from tasks.notes import TableNote, artifact_key, note_page, tell
+from tasks.submit import CalledOff
 
 SHOW_EVERY_SECONDS: Final = 2.0
 """Shortest time between two versions of the batch's table."""
@@ -25,16 +26,65 @@ GRACE_SECONDS: Final = 20.0
 """For rows that are given up when a batch is ended, to close their connections."""
 
 
-async def carry_out(ledger: Ledger) -> None:
+class Hands(Protocol):
+    """Whoever carries rows out elsewhere than in this process."""
+
+    async def take_up(self) -> None:
+        """Find what an earlier batch of the same rows has left at work."""
+
+    async def add(self, entry: Entry, called_off: CalledOff) -> None:
+        """Have one row carried out; its entry says how it ended, or the error does.
+
+        Args:
+            entry: Of the batch's ledger.
+            called_off: Whether nothing may begin now, although the row was started: put it back.
+        """
+
+    async def hold(self) -> None:
+        """Have nothing submitted that is started and not submitted yet."""
+
+    async def release(self) -> None:
+        """Let go of what has no row at work."""
+
+
+class OwnHands:
+    """Carries rows out in this process."""
+
+    def __init__(self) -> None:
+        self._gate = asyncio.Semaphore(LOOKING_AT_ONCE)
+
+    async def take_up(self) -> None:
+        """Nothing: what an earlier process left at work is found by preflight."""
+
+    async def add(self, entry: Entry, called_off: CalledOff) -> None:
+        """Carry one row out."""
+        await add_row(RowRun(entry, self._gate, called_off))
+
+    async def hold(self) -> None:
+        """Nothing: each row asks by itself right before it submits."""
+
+    async def release(self) -> None:
+        """Nothing is held between rows."""
+
+
+async def carry_out(ledger: Ledger, hands: Hands | None = None) -> None:
     """Start rows as policies, failures and the clock allow, until none is left.
 
     Cancelled, it starts nothing more and leaves what runs to its cluster.
+
+    Args:
+        ledger: Of the batch, judged by preflight.
+        hands: Carry rows out; None: this process does.
+
+    Raises:
+        DispatchError: Its hands are tied.
     """
     ledger.phase = "rows"
+    hands = hands or OwnHands()
+    await hands.take_up()
     running: dict[asyncio.Task[None], Entry] = {}
-    gate = asyncio.Semaphore(LOOKING_AT_ONCE)
 
-    def called_off() -> bool:
+    async def called_off() -> bool:
         return is_called_off(ledger.rows(), ledger.policies, _now())
 
     try:
@@ -45,19 +95,26 @@ async def carry_out(ledger: Ledger) -> None:
             for number in wave.start:
                 entry = ledger.entries[number - 1]
                 entry.begin()
-                _say(entry, "started", ledger)
-                running[asyncio.create_task(add_row(RowRun(entry, gate, called_off)))] = entry
+                say_row(entry, "started", ledger)
+                running[asyncio.create_task(hands.add(entry, called_off))] = entry
+            if await called_off():
+                await hands.hold()
+            await hands.release()
             _wait_for_window(ledger, wave.wait_until, idle=not running)
             if not running and wave.wait_until is None and not wave.skip:
                 return
             await _next_change(running, wave.wait_until)
             for ended in [row for row in running if row.done()]:
                 entry = running.pop(ended)
-                if entry.state is RowState.RUNNING:  # else it was put back
-                    entry.end(_error_of(ended))
-                _say(entry, entry.state.value, ledger)
+                error = error_of_row(ended)
+                if isinstance(error, DispatchError) or ends_the_process(error):
+                    raise error
+                # Else it was put back, or carried out elsewhere and told already.
+                if entry.state is RowState.RUNNING:
+                    entry.end(error)
+                say_row(entry, entry.state.value, ledger)
     finally:
-        await _give_up(running)
+        await give_up(running)
 
 
 def _wait_for_window(ledger: Ledger, until: datetime | None, *, idle: bool) -> None:
@@ -77,18 +134,30 @@ async def _next_change(running: dict[asyncio.Task[None], Entry], until: datetime
         await asyncio.sleep(seconds)
 
 
-def _error_of(ended: asyncio.Task[None]) -> BaseException | None:
+def error_of_row(ended: asyncio.Task[None]) -> BaseException | None:
+    """Give what a row's task ended by; None where it ended well."""
     return asyncio.CancelledError() if ended.cancelled() else ended.exception()
 
 
-def _say(entry: Entry, what: str, ledger: Ledger) -> None:
+def ends_the_process(error: BaseException | None) -> TypeGuard[BaseException]:
+    """Whether a row was struck by what was meant for all of them.
+
+    SIGTERM, as Prefect sends it to cancel a run, is raised in whatever runs at that moment.
+    """
+    return isinstance(error, BaseException) and not isinstance(
+        error, Exception | asyncio.CancelledError
+    )
+
+
+def say_row(entry: Entry, what: str, ledger: Ledger) -> None:
+    """Say in the log what has become of a row."""
     level = logging.WARNING if entry.state in FAILURES else logging.INFO
     why = f" why={entry.note!r}" if entry.note else ""
     words = f"row.{what} node={entry.target} zone={entry.zone} cluster={entry.cluster}{why}"
     tell("batch", words, level=level, ledger=ledger)
 
 
-async def _give_up(running: dict[asyncio.Task[None], Entry]) -> None:
+async def give_up(running: Collection[asyncio.Task[None]]) -> None:
     """Stop following rows; their DAGs go on in the clusters."""
     for row in running:
         row.cancel()

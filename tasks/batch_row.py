@@ -7,7 +7,6 @@ any other is an artifact.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Final
 
 from prefect import task
@@ -38,7 +37,7 @@ from tasks.poll import diagnosed, level_of, say
 from tasks.recover import carry_through
 from tasks.retrying import if_transient
 from tasks.story import Story
-from tasks.submit import CalledOffError, Submitted, begin_once
+from tasks.submit import CalledOff, CalledOffError, Submitted, begin_once
 from tasks.verify import reached, seen_before
 
 LOOKING_AT_ONCE: Final = 8
@@ -65,9 +64,7 @@ class RowRun:
         called_off: Whether nothing may begin now, although the row was started.
     """
 
-    def __init__(
-        self, entry: Entry, gate: asyncio.Semaphore, called_off: Callable[[], bool]
-    ) -> None:
+    def __init__(self, entry: Entry, gate: asyncio.Semaphore, called_off: CalledOff) -> None:
         self.entry = entry
         self.gate = gate
         self.called_off = called_off
@@ -114,7 +111,7 @@ async def add_row(run: RowRun) -> None:
             raise
 
 
-async def carry(order: Order, gate: asyncio.Semaphore, called_off: Callable[[], bool]) -> None:
+async def carry(order: Order, gate: asyncio.Semaphore, called_off: CalledOff) -> None:
     """Judge, submit, follow and verify one order in one go.
 
     Raises:

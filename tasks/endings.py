@@ -35,6 +35,8 @@ STATE_NAMES: Final = {
     "foreign-dag": "LockHeld",
     "verify": "NotVerified",
     "batch-incomplete": "Incomplete",
+    "dispatch": "NotDispatched",
+    "run-lost": "RunLost",
     "outcome-unknown": "OutcomeUnknown",
     "unreachable": OUT_OF_REACH,
     "protocol": OUT_OF_REACH,

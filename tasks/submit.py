@@ -6,7 +6,7 @@ post once, and after a lost answer look again until the lost request can no long
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -68,6 +68,10 @@ LOOKED_AT_AGAIN: Final = (
 """Refusals of a POST that may stand no more at the next look, or at another agent."""
 
 
+CalledOff = Callable[[], Awaitable[bool]]
+"""Whether nothing may begin now, although it was about to."""
+
+
 class CalledOffError(Exception):
     """Right before the POST it turned out that nothing may begin now; nothing was sent."""
 
@@ -116,11 +120,16 @@ async def submit(order: Order, earlier: Earlier | None = None) -> Submitted:
     return submitted
 
 
+async def never() -> bool:
+    """Call nothing off: what one run begins is nobody else's."""
+    return False
+
+
 async def begin_once(
     link: Link,
     order: Order,
     earlier: Earlier | None = None,
-    called_off: Callable[[], bool] = lambda: False,
+    called_off: CalledOff = never,
 ) -> Submitted:
     """Look, then adopt, wait or post, until one DAG is known to carry the order.
 
@@ -143,7 +152,7 @@ async def begin_once(
             sighting, order.node
         )
         match decision:
-            case Post() if called_off():
+            case Post() if await called_off():
                 raise CalledOffError
             case Post() if order.window and not order.window.is_open(_now()):
                 await _wait_for_window(order.window)

@@ -101,7 +101,7 @@ class Entry:
 
     def put_back(self) -> None:
         """It is not to be submitted now after all; whether it will be is decided anew."""
-        self.state, self.started = RowState.WAITING, None
+        self.state, self.started, self.is_posted = RowState.WAITING, None, False
 
     def end(self, error: BaseException | None) -> None:
         """It ended: verified, or by an error."""
@@ -124,6 +124,11 @@ class Entry:
             self.hint, self.error_kind = error.hint, error.kind
         else:
             self.note, self.error_kind = f"ended by {type(error).__name__}", "unforeseen"
+
+    def settle(self, state: RowState, why: str, hint: str, error_kind: str) -> None:
+        """It ended elsewhere, in this state."""
+        self.state, self.ended = state, datetime.now(UTC)
+        self.note, self.hint, self.error_kind = why, hint, error_kind
 
     def leave(self, why: str) -> None:
         """The batch is ended while it runs."""

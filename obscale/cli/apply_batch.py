@@ -60,6 +60,8 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
     """
     spec = read_in_profile(path, profile)
     settle()
+    if spec.policies.dispatch == "deployment":
+        _check_server()
     reach_prefect()
     parameters = _parameters(spec)
     console = Console(stderr=as_json)
@@ -100,6 +102,12 @@ def exit_code_of_batch(report: BatchReport) -> Exit:
     if failed and not reached and all(row.error_kind in UNREACHED_KINDS for row in failed):
         return Exit.OUT_OF_REACH
     return Exit.REFUSED
+
+
+def _check_server() -> None:
+    from tasks.part_start import check_server  # noqa: PLC0415 - after the settings
+
+    check_server()
 
 
 def _parameters(spec: BatchSpec) -> dict[str, Any]:
@@ -177,7 +185,9 @@ def _run(
         asyncio.run(_flow(parameters, console, reports))
     except BatchIncompleteError as incomplete:
         error = incomplete
-    except (KeyboardInterrupt, SystemExit) as stop:
+    except Exception:
+        raise
+    except BaseException as stop:  # noqa: BLE001 - Ctrl-C, or what Prefect makes of SIGTERM; ends
         _end_stopped(stop, reports, path, console, as_json=as_json)
     return reports[-1], error
 

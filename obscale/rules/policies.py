@@ -12,10 +12,13 @@ from obscale.rules.asked import Asked
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Canary = Literal["none", "node", "cluster"]
+Dispatch = Literal["process", "deployment"]
 OnRowFailure = Literal["hold", "retry", "roll-back"]
 WEEK: Final[tuple[Weekday, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAYS_AHEAD: Final = 16
 """Two weeks: the clocks may jump over this week's only window, never over the next one too."""
+PARTS_FLOW: Final = "batch-part"
+"""The flow that carries out one cluster's rows of a dispatched batch."""
 _HOUR: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 
 
@@ -43,6 +46,15 @@ def _lowered(value: object) -> object:
     if isinstance(value, list | tuple):
         return [day.lower()[:3] if isinstance(day, str) else day for day in value]
     return value
+
+
+def _of_parts(name: str) -> str:
+    flow, _, own = name.partition("/")
+    if flow != PARTS_FLOW or not own or "/" in own:
+        raise ValueError(
+            f"is no deployment of the flow {PARTS_FLOW}; write e.g. {PARTS_FLOW}/workers"
+        )
+    return name
 
 
 Hour = Annotated[str, BeforeValidator(_written_hour)]
@@ -122,6 +134,34 @@ class Window(Asked):
         return f"{self.start}-{self.end} {self.time_zone}{days}"
 
 
+class WorkersPolicy(Asked):
+    """How a batch that is dispatched finds its workers, and when it takes one for dead."""
+
+    deployment: Annotated[str, AfterValidator(_of_parts)] | None = Field(
+        default=None,
+        title="Deployment",
+        description="Of the flow batch-part, e.g. batch-part/workers; empty: the one that is named "
+        "as the batch's own deployment is, else batch-part/workers, else batch-part/obscale.",
+    )
+    silence_seconds: Annotated[int, Field(strict=True)] = Field(
+        default=120,
+        title="Silence of a worker (seconds)",
+        description="After how long without a sign of life a cluster's run is taken for dead, and "
+        "dispatched anew. A living one gives a sign every 10 s.",
+        ge=30,
+        le=86400,
+    )
+    wait_seconds: Annotated[int, Field(strict=True)] = Field(
+        default=600,
+        title="Wait for a worker (seconds)",
+        description="Longest wait for any worker, while nothing of the batch runs on one, and for "
+        "a Prefect server that does not answer; then the batch ends. Also for a run that a worker "
+        "has taken to begin; then it is dispatched anew.",
+        ge=1,
+        le=86400,
+    )
+
+
 class BatchPolicies(Asked):
     """How a batch is carried out; the defaults suit production."""
 
@@ -161,6 +201,17 @@ class BatchPolicies(Asked):
         description="hold: leave it to a person. retry, roll-back: only where it is safe; a "
         "rollback deletes what obshell made on the target, and the row counts as failed.",
     )
+    dispatch: Dispatch = Field(
+        default="process",
+        title="Where clusters are worked on",
+        description="process: in the batch's own run. deployment: each cluster in a run of its own "
+        "on a work pool, so that several workers share the batch.",
+    )
+    workers: WorkersPolicy = Field(
+        default=WorkersPolicy(),
+        title="Workers",
+        description="Where the clusters of a dispatched batch go, and how long to wait.",
+    )
 
 
 def told_policies(policies: BatchPolicies) -> list[str]:
@@ -172,4 +223,5 @@ def told_policies(policies: BatchPolicies) -> list[str]:
         said += [f"everything stops after {policies.stop_batch_after} failed"]
     said += [f"a failed DAG: {policies.on_failure}"] if policies.on_failure != "hold" else []
     said += [f"window {policies.window}"] if policies.window else []
+    said += ["dispatched to workers"] if policies.dispatch == "deployment" else []
     return said

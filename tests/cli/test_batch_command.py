@@ -1,6 +1,9 @@
 """Does `obscale apply` on a batch end with its code, one summary, and what somebody has to do?"""
 
 import json
+import os
+import signal
+import threading
 
 import pytest
 
@@ -205,3 +208,40 @@ def test_an_unknown_cluster_is_bad_input(write, run_program, server_url):
     assert ended.code == 2, ended.err
     assert "no connection is stored under the name 'nowhere'" in ended.lines[-1]
     assert "Traceback" not in ended.err
+
+
+def test_a_dispatched_batch_without_a_server_is_bad_input(open_world, batch_file, run_program):
+    """A server that lives as long as the program has no workers: one line says what to set."""
+    world = open_world()
+    request = batch_file(world, policies={"dispatch": "deployment"})
+
+    ended = run_program("apply", request, "--yes")
+
+    assert ended.code == 2
+    assert "dispatch: deployment needs a Prefect server with workers" in ended.err
+    assert "set PREFECT_API_URL" in ended.err
+    assert "write dispatch: process" in ended.err
+    assert "Traceback" not in ended.err
+    assert not world.world.requests
+
+
+def test_a_batch_ended_by_sigterm_says_what_goes_on(
+    open_world, batch_file, start_program, server_url
+):
+    """Exit 143 and one line, as for a single node."""
+    world = open_world(speed=1)
+    request = batch_file(world)
+    run = start_program("apply", request, "--yes", PREFECT_API_URL=server_url)
+    pause = threading.Event()
+    for _ in range(1200):
+        if world.world.count_dags("Cluster scale out"):
+            break
+        pause.wait(0.1)
+
+    os.killpg(run.pid, signal.SIGTERM)
+    out, err = run.communicate(timeout=300)
+
+    assert run.returncode == 143, err
+    assert "Traceback" not in err + out
+    assert "obscale: terminated; 0 of 1 node verified, 1 left running. Next: obscale apply" in err
+    assert len(world.posts) == 1

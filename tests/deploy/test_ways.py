@@ -139,6 +139,29 @@ def test_a_batch_is_started_like_any_other_run(workers, trigger, write, clusters
     assert clusters.posts == 2
 
 
+def test_a_dispatched_batch_and_its_parts_are_runs_of_one_worker(
+    workers, trigger, write, clusters, api
+):
+    """Its clusters go to the deployment beside its own, without being told its name."""
+    one = clusters.request()
+    node = {key: one[key] for key in ("agentInfo", "obConfigs", "zone")}
+    asked = {
+        "clusters": [{"cluster": one["cluster"], "nodes": [node]}],
+        "policies": {"dispatch": "deployment"},
+        "patience": one["patience"],
+    }
+    before = {run["id"] for run in runs_of(api, "batch-part/workers")}
+
+    done = trigger(workers, write(asked), "batch/workers")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert clusters.posts == 1
+    [part] = [run for run in runs_of(api, "batch-part/workers") if run["id"] not in before]
+    assert part["parent_task_run_id"]
+    assert part["name"].startswith("rows of ")
+    assert ROOT_PASSWORD not in json.dumps(part)
+
+
 def test_curl_starts_a_plan_that_touches_nothing(workers, trigger, write, clusters):
     """The shell example starts the plan-only flow twice, as one run, and nothing is posted."""
     parameters = clusters.request()
@@ -254,14 +277,18 @@ def test_deployments_say_what_they_are(workers, api):
             "plan/weekly-example",
         )
     }
+    part = api.get("/deployments/name/batch-part/workers").raise_for_status().json()
 
-    for each in found.values():
+    # The batch itself is the limit of these: one of their own would have it wait for itself.
+    assert part["global_concurrency_limit"] is None
+    for each in (*found.values(), part):
         assert each["description"]
         assert "obscale" in each["tags"]
         assert each["enforce_parameter_schema"]
-        assert each["global_concurrency_limit"]["limit"] >= 1
         assert not each["pull_steps"]
         assert each["entrypoint"].startswith("flows.")
+    for each in found.values():
+        assert each["global_concurrency_limit"]["limit"] >= 1
     [weekly] = found["plan/weekly-example"]["schedules"]
     assert (weekly["active"], weekly["schedule"]["timezone"]) == (False, "Asia/Shanghai")
 

@@ -60,6 +60,8 @@ PLAYED = {
     "two-runs": FLOW + "submit_once.py::test_two_runs_at_once_for_one_target",
     "two-targets": FLOW + "submit_once.py::test_two_targets_at_once",
     BatchIncompleteError.kind: CLI + "batch_command.py::test_a_failed_and_a_skipped_row_end",
+    "dispatch": FLOW + "dispatch.py::test_without_a_worker_the_batch_ends",
+    "run-lost": FLOW + "dispatch.py::test_a_run_somebody_cancels",
     "kept-artifacts": FLOW + "ended_early.py::test_a_killed_run_is_tried_again_from_prefect",
 } | {f"cause-{cause.id}": CAUSE for cause in CAUSES}
 """Id of a row → the test that plays it, as far as its name is telling."""

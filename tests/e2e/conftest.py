@@ -221,12 +221,12 @@ def start_worker(deployed, tmp_path_factory) -> Iterator[Callable[..., subproces
     """Give a function that starts a worker in a folder of its own, as on another machine."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(name: str) -> subprocess.Popen[bytes]:
+    def start(name: str, *words: str, pool: str = POOL) -> subprocess.Popen[bytes]:
         folder = tmp_path_factory.mktemp(name)
         with (folder / "worker.log").open("wb") as output:
             started.append(
                 subprocess.Popen(
-                    [*PREFECT, "worker", "start", "--pool", POOL, "--name", name],
+                    [*PREFECT, "worker", "start", "--pool", pool, "--name", name, *words],
                     env=deployed.environment | {"PREFECT_HOME": str(folder)},
                     cwd=folder,
                     stdin=subprocess.DEVNULL,
