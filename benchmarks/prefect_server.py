@@ -16,6 +16,7 @@ from benchmarks.postgres import free_port
 from obscale.cli.prefect_at_home import QUIET_SETTINGS, SERVER_SETTINGS
 
 START_SECONDS: Final = 180
+END_SECONDS: Final = 60
 LOOK_AGAIN_SECONDS: Final = 0.5
 
 
@@ -48,6 +49,8 @@ def prefect_server(database: str | None = None) -> Iterator[dict[str, str]]:
                 yield settings | {"PREFECT_API_URL": api}
             finally:
                 server.terminate()
+                # After Ctrl-C, leaving the block would wait for a quarter of a second only.
+                server.wait(END_SECONDS)
 
 
 def _wait_healthy(address: str, server: "subprocess.Popen[bytes]") -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Final
@@ -26,6 +26,7 @@ from obscale.sandbox.dag import Dag
 
 SCALE_OUT: Final = "/api/v1/ob/scale_out"
 KIB: Final = 1024
+END_SECONDS: Final = 30
 ZONES: Final = 3
 """Of each cluster."""
 
@@ -128,7 +129,18 @@ def played(config: WorldConfig, speed: float) -> Iterator[Stage]:
             ready = json.loads(_ask(process, config.model_dump_json()))
             yield Stage(tuple(_places(ready)), process)
         finally:
-            process.terminate()
+            _end(process)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End its input, so that it clears up behind itself; be short with one that does not."""
+    with suppress(OSError):
+        if process.stdin:
+            process.stdin.close()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.terminate()
 
 
 def _places(ready: dict[str, Any]) -> Iterator[Place]:

@@ -18,8 +18,9 @@ from obscale.rules.recovery import OnFailure
 from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec import checked, checked_overrides
 from tasks.approval import Approval, ask_approval
-from tasks.endings import name_the_ending, tag_run
+from tasks.endings import check_this_run, name_the_ending, tag_run
 from tasks.events import announced
+from tasks.notes import aside
 from tasks.preflight import preflight
 from tasks.recover import carry_through
 from tasks.story import reported
@@ -99,9 +100,10 @@ async def scale_out(
         patience=patience,
         on_failure=on_failure,
     )
-    await tag_run(order)
+    check_this_run()
     with announced(order):
         async with reported(order) as story:
+            await aside(tag_run(order))
             before = await preflight(order)
             if approval == "ask":
                 await ask_approval(order, before)

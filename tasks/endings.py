@@ -103,16 +103,17 @@ def check_attempts(flow_run: FlowRun | None) -> None:
         )
 
 
-async def tag_run(order: Order) -> None:
-    """Add the order's tags to the current run; those it has stay.
+def check_this_run() -> None:
+    """As `check_attempts`, for the current run."""
+    context = FlowRunContext.get()
+    check_attempts(context.flow_run if context else None)
 
-    Raises:
-        ObscaleError: It crashed and was run again by itself too often.
-    """
+
+async def tag_run(order: Order) -> None:
+    """Add the order's tags to the current run; those it has stay."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
-    check_attempts(context.flow_run)
     try:
         async with get_client() as client:
             # Read again: somebody may have tagged the run since it was started.

@@ -5,11 +5,12 @@ progress bar from it. Artifacts are conveniences of the UI: when Prefect's API d
 the run goes on and says so.
 """
 
+import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -46,6 +47,7 @@ class Happening:
 
 Listener = Callable[[Happening], None]
 _LISTENERS: ContextVar[tuple[Listener, ...]] = ContextVar("obscale_listeners", default=())
+_ASIDE: ContextVar[set[asyncio.Task[None]] | None] = ContextVar("obscale_aside", default=None)
 
 
 @contextmanager
@@ -105,6 +107,34 @@ def artifact_key(*parts: str) -> str:
     'report-prod-east-10-0-0-4-2886'
     """
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+
+
+@asynccontextmanager
+async def written_by_its_end() -> AsyncIterator[None]:
+    """Let what is written `aside` inside this block go on beside the work, and be there at its end.
+
+    However the block ends: what was found is shown also of a run that failed.
+    """
+    writing: set[asyncio.Task[None]] = set()
+    token = _ASIDE.set(writing)
+    try:
+        yield
+    finally:
+        _ASIDE.reset(token)
+        await asyncio.gather(*writing)
+
+
+async def aside(writing: Coroutine[None, None, None]) -> None:
+    """Write without keeping the work waiting, for what no later step depends on.
+
+    Each artifact costs Prefect's server tens of milliseconds. Outside of `written_by_its_end` it
+    is waited for.
+    """
+    beside = _ASIDE.get()
+    if beside is None:
+        await writing
+    else:
+        beside.add(asyncio.create_task(writing))
 
 
 async def note_table(key: str, rows: list[dict[str, Any]], description: str) -> None:

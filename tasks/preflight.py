@@ -20,7 +20,7 @@ from obscale.rules.preflight.overrides import judge_accepting
 from obscale.rules.preflight.registry import Findings
 from obscale.survey import survey
 from tasks.connection import linked
-from tasks.notes import artifact_key, note_table, tell
+from tasks.notes import artifact_key, aside, note_table, tell
 from tasks.retrying import if_transient
 
 TIME_LIMIT_SECONDS: Final = 300
@@ -69,10 +69,12 @@ async def preflight(order: Order) -> Preflight:
     async with linked(order) as link:
         facts = await _settled_facts(link, order)
     findings = judge_accepting(facts, order.profile, order.overrides)
-    await note_table(
-        artifact_key("findings", order.cluster_name, order.target),
-        [row_of(finding) for finding in findings.by_weight()],
-        f"Preflight of {order.target} for {order.cluster_name}: {findings.verdict}",
+    await aside(
+        note_table(
+            artifact_key("findings", order.cluster_name, order.target),
+            [row_of(finding) for finding in findings.by_weight()],
+            f"Preflight of {order.target} for {order.cluster_name}: {findings.verdict}",
+        )
     )
     for finding in findings.by_weight():
         level = _LEVELS.get(finding.answer, logging.DEBUG)

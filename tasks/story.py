@@ -38,7 +38,14 @@ from obscale.rules.progress import Progress, progress_of
 from obscale.rules.remains import Remains, remains_of, words_of
 from tasks.attempts import settle_earlier_attempts
 from tasks.connection import linked
-from tasks.notes import Happening, artifact_key, listening, note_page, tell
+from tasks.notes import (
+    Happening,
+    artifact_key,
+    listening,
+    note_page,
+    tell,
+    written_by_its_end,
+)
 from tasks.poll import progress_note
 
 TELLS_ITSELF: Final = (
@@ -180,18 +187,19 @@ async def reported(order: Order) -> AsyncIterator[Story]:
     Where the run ends before its DAG, the report says what stands where; the look takes seconds.
     """
     story = Story(order)
-    with listening(story.hear):
-        await settle_earlier_attempts()
-        try:
-            yield story
-        except BaseException as error:
-            remains = await story.look_at_remains(error)
-            if remains and remains.was_sent:
-                tell("report", f"report.remains {words_of(remains)}")
-                await _leave_progress(order, story.progress, words_of(remains))
-            await _show(story.report(error, remains), story.versions)
-            raise
-        await _show(story.report(), story.versions)
+    async with written_by_its_end():
+        with listening(story.hear):
+            await settle_earlier_attempts()
+            try:
+                yield story
+            except BaseException as error:
+                remains = await story.look_at_remains(error)
+                if remains and remains.was_sent:
+                    tell("report", f"report.remains {words_of(remains)}")
+                    await _leave_progress(order, story.progress, words_of(remains))
+                await _show(story.report(error, remains), story.versions)
+                raise
+            await _show(story.report(), story.versions)
 
 
 async def _leave_progress(order: Order, seen: Progress | None, words: str) -> None:
@@ -201,15 +209,18 @@ async def _leave_progress(order: Order, seen: Progress | None, words: str) -> No
 
 
 async def _show(report: ScaleOutReport, versions: dict[str, str]) -> None:
-    await note_page(
-        artifact_key("report", report.cluster, report.target),
-        render_markdown(report),
-        f"{report.target} into {report.zone} of {report.cluster}: {report.outcome}",
-    )
     kept = KeptReport(report=report, versions=versions).model_dump_json(indent=1)
-    await note_page(
-        artifact_key("evidence", report.cluster, report.target),
-        f"```json\n{kept}\n```\n",
-        f"For `obscale evidence`: all of {report.target} into {report.zone} of {report.cluster}",
+    await asyncio.gather(
+        note_page(
+            artifact_key("report", report.cluster, report.target),
+            render_markdown(report),
+            f"{report.target} into {report.zone} of {report.cluster}: {report.outcome}",
+        ),
+        note_page(
+            artifact_key("evidence", report.cluster, report.target),
+            f"```json\n{kept}\n```\n",
+            f"For `obscale evidence`: all of {report.target} into {report.zone} of "
+            f"{report.cluster}",
+        ),
     )
     tell("report", f"report.written outcome={report.outcome}", report=report)

@@ -13,7 +13,7 @@ from obscale.order import Order
 from obscale.rules.aftermath import Aftermath, Before, ProofLine
 from obscale.rules.ladder import Ladder, shortfall
 from tasks.connection import linked
-from tasks.notes import artifact_key, note_table, tell
+from tasks.notes import artifact_key, aside, note_table, tell
 from tasks.preflight import Preflight
 from tasks.retrying import if_transient
 
@@ -43,10 +43,12 @@ async def verify(order: Order, dag: Dag | None, before: Preflight | None = None)
     if climbed.overdue:
         names = ", ".join(line.id for line in climbed.overdue)
         tell("verify", f"verify.deadline still={names!r}", level=logging.WARNING)
-    await note_table(
-        artifact_key("verification", order.cluster_name, order.target),
-        [row_of(line) for line in ladder.lines] + [pin_row(pin) for pin in ladder.pins],
-        f"Verification of {order.target} in {order.cluster_name}: {ladder.rung.name}",
+    await aside(
+        note_table(
+            artifact_key("verification", order.cluster_name, order.target),
+            [row_of(line) for line in ladder.lines] + [pin_row(pin) for pin in ladder.pins],
+            f"Verification of {order.target} in {order.cluster_name}: {ladder.rung.name}",
+        )
     )
     tell(
         "verify",
