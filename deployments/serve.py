@@ -13,6 +13,7 @@ from prefect.types.entrypoint import EntrypointType  # noqa: E402
 from flows.batch import batch  # noqa: E402
 from flows.plan import plan  # noqa: E402
 from flows.scale_out import scale_out  # noqa: E402
+from obscale import __version__  # noqa: E402
 
 NAME = "obscale"
 TAGS = ["obscale", "oceanbase"]
@@ -24,6 +25,7 @@ def offered(flow: Flow[..., Any], description: str, *more_tags: str) -> RunnerDe
         name=NAME,
         description=description,
         tags=[*TAGS, *more_tags],
+        version=__version__,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     # Prefect's own words say that it may be a coroutine; outside of an event loop it is none.

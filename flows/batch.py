@@ -15,6 +15,7 @@ from obscale.spec.batch import BatchSpec, checked_batch
 from tasks.batch import carry_out, shown
 from tasks.batch_preflight import preflight_all
 from tasks.endings import name_the_ending
+from tasks.versions import check_worker
 
 DEFAULT_POLICIES = BatchPolicies()
 
@@ -62,6 +63,7 @@ async def batch(
     cluster, and a row that was not begun says why. Running the same batch again does only what is
     missing.
     """
+    check_worker()
     spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
     ledger = ledger_of(checked_batch(spec), patience)
     async with shown(ledger):
