@@ -62,7 +62,7 @@ async def scale_out(
     approval: Annotated[Approval, titled("Approval")] = "none",
     window: Annotated[Window | None, titled("Maintenance window")] = None,
     on_failure: Annotated[OnFailure, titled("When the DAG fails")] = "hold",
-    patience: Annotated[Patience, titled("Patience")] = DEFAULT_PATIENCE,
+    patience: Annotated[Patience, titled("Time limits")] = DEFAULT_PATIENCE,
 ) -> ScaleOutReport:
     """Add one observer to one cluster through obshell, and prove that it joined.
 

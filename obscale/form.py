@@ -15,7 +15,10 @@ from obscale.rules.asked import (
 
 
 def titled(words: str) -> Any:
-    """Title a parameter of a flow, over which Prefect's form would write its bare name."""
+    """Title a parameter of a flow, over which Prefect's form would write its bare name.
+
+    Other words than the title of the parameter's own model, which pydantic would leave out.
+    """
     return Field(json_schema_extra={"title": words})
 
 
@@ -39,9 +42,7 @@ class ObConfigs(BaseModel):
 
     # Factories, because a default that stands in the schema is sent by the form as if filled in.
 
-    model_config = ConfigDict(
-        frozen=True, extra="allow", title="Start options", json_schema_extra=in_order
-    )
+    model_config = ConfigDict(frozen=True, extra="allow", json_schema_extra=in_order)
     # pydantic's own way to say of which type further fields are.
     __pydantic_extra__: dict[str, str]  # pyright: ignore[reportIncompatibleVariableOverride]
 
