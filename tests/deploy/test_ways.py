@@ -141,6 +141,47 @@ def test_a_batch_is_started_like_any_other_run(workers, trigger, write, clusters
     assert clusters.posts == 2
 
 
+def test_a_batch_begun_meanwhile_waits_for_the_one_before_it(workers, clusters, api):
+    """A schedule that comes round while its last batch runs: one after the other, both end."""
+    found = api.get("/deployments/name/batch/workers").raise_for_status().json()
+    one = clusters.request()
+    bodies = [
+        {
+            "clusters": [
+                {
+                    "cluster": one["cluster"],
+                    "nodes": [
+                        {
+                            "agentInfo": clusters.request(spare)["agentInfo"],
+                            "obConfigs": one["obConfigs"],
+                            "zone": "zone3",
+                        }
+                    ],
+                }
+            ],
+            "patience": one["patience"],
+        }
+        for spare in (0, 1)
+    ]
+
+    first, second = (
+        api.post(f"/deployments/{found['id']}/create_flow_run", json={"parameters": body}).json()
+        for body in bodies
+    )
+    states = {
+        run["id"]: wait_until(lambda run=run: ended(api, run["id"]), "a batch has ended")
+        for run in (first, second)
+    }
+
+    assert set(states.values()) == {"COMPLETED"}
+    times = sorted(
+        (run["start_time"], run["end_time"])
+        for run in (api.get(f"/flow_runs/{run_id}").json() for run_id in states)
+    )
+    assert times[0][1] <= times[1][0]
+    assert clusters.posts == 2
+
+
 def test_curl_starts_a_plan_that_touches_nothing(workers, trigger, write, clusters):
     """The shell example starts the plan-only flow twice, as one run, and nothing is posted."""
     parameters = clusters.request()
