@@ -23,7 +23,7 @@ from cryptography.fernet import Fernet
 from obscale.sandbox import ScaledClock, World, default_config, serve
 
 ROOT = Path(__file__).resolve().parents[2]
-LONGEST_SECONDS = 300
+LONGEST_SECONDS = 900
 AUTH = "operator:canary-server-2c90"
 ROOT_PASSWORD = "canary-root-5e1f"
 VARIABLE = re.compile(r"\$\{(\w+):\?\}")

@@ -5,7 +5,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page
 
-LONGEST_SECONDS = 120
+LONGEST_SECONDS = 300
 LONGEST = LONGEST_SECONDS * 1000
 """For Playwright, milliseconds."""
 SAMPLE = {

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-LONGEST_SECONDS = 300
+LONGEST_SECONDS = 900
 POSTGRES_PASSWORD = "e2e-canary-postgres-6f0a"
 
 

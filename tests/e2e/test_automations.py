@@ -12,7 +12,7 @@ import pytest
 
 from obscale.sandbox import Fault
 
-LONGEST_SECONDS = 120
+LONGEST_SECONDS = 300
 SAMPLE = {
     "memory_limit": "16G",
     "system_memory": "8G",
