@@ -48,5 +48,6 @@ def test_no_command_tells_a_secret(open_world, write, run_program, server_url, c
         sys.stdout.write("\n" + "\n".join(["characters  hits  told by", *rows]) + "\n")
     for name, (code, each) in ended.items():
         assert each.code == code, f"{name}: {each.code}\n{each.out}{each.err}"
-    assert all(places.values())
+    assert target in places["run.md"] + places["run.json"] + places["plan.json"]
+    assert all(text for name, text in places.items() if not name.startswith("evidence"))
     assert sum(hits.values()) == 0

@@ -76,3 +76,17 @@ def test_the_rows_are_those_named_here():
 def test_the_test_of_a_row_is_there(collected, test):
     """Renamed or removed, it turns this red."""
     assert [node for node in collected if node.startswith(test)], test
+
+
+PAGES = ["README.md", "docs/events.md"]
+LARGEST_BYTES = 100_000
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_picture_of_a_page_is_there_and_small(page):
+    """Made of what `make e2e` saw, by `make pictures`."""
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    sizes = {name: ((ROOT / page).parent / name).stat().st_size for name in shown}
+
+    assert sizes
+    assert [name for name, size in sizes.items() if size >= LARGEST_BYTES] == []

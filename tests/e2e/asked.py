@@ -50,6 +50,17 @@ def artifacts(server: Any, run_id: str) -> dict[str, dict[str, Any]]:
     return {row["key"]: row for row in rows if row["key"]}
 
 
+def ended_as(server: Any, run_id: str, name: str) -> dict[str, Any]:
+    """Wait until a run has ended and its state is called so: it is Failed at first, then named."""
+    pause = threading.Event()
+    for _ in range(LONGEST_SECONDS):
+        run = ended(server, run_id)
+        if run["state"]["name"] == name:
+            return run
+        pause.wait(1)
+    raise AssertionError(f"not {name}: {run['state']}")
+
+
 def ended(server: Any, run_id: str) -> dict[str, Any]:
     """Wait for the end of a run; gives it."""
     pause = threading.Event()

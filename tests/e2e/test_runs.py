@@ -21,6 +21,9 @@ from tests.e2e.asked import (
     field_below,
 )
 
+UPPER_HALF = {"x": 0, "y": 0, "width": 1280, "height": 640}
+"""Enough to see what it is; a picture of a page in docs/ stays small."""
+
 
 @pytest.mark.usefixtures("workers")
 def test_an_operator_fills_in_the_form_and_watches_the_run_to_its_report(
@@ -48,7 +51,7 @@ def test_an_operator_fills_in_the_form_and_watches_the_run_to_its_report(
     expect(page.get_by_text("scale-out").first).to_be_visible(timeout=LONGEST)
     page.get_by_role("listitem").filter(has_text="Artifacts").click()
     expect(page.get_by_text("progress-form-east", exact=False).first).to_be_visible(timeout=LONGEST)
-    page.screenshot(path=pictures / "running.png")
+    page.screenshot(path=pictures / "running.png", clip=UPPER_HALF)
     seen = artifacts(deployed, run_id)
     [bar] = [row for key, row in seen.items() if key.startswith("progress-")]
     page.goto(f"{ui}/artifacts/artifact/{bar['id']}")
@@ -65,7 +68,7 @@ def test_an_operator_fills_in_the_form_and_watches_the_run_to_its_report(
     report = next(row for key, row in artifacts(deployed, run_id).items() if "report" in key)
     page.goto(f"{ui}/artifacts/artifact/{report['id']}")
     expect(page.get_by_text("CONFORMING").first).to_be_visible(timeout=LONGEST)
-    page.screenshot(path=pictures / "report.png")
+    page.screenshot(path=pictures / "report.png", clip=UPPER_HALF)
     page.goto(f"{ui}/runs/flow-run/{run_id}")
     expect(page.get_by_text("submit.posted", exact=False).first).to_be_visible(timeout=LONGEST)
     page.screenshot(path=pictures / "run.png")
