@@ -26,7 +26,7 @@ def test_no_command_tells_a_secret(open_world, write, run_program, server_url, c
             *("--cluster", "told-east", "--agent-password-env", "OBSCALE_TEST_AGENT"),
         ),
         "apply, failed": (1, "apply", plan, "--yes"),
-        "recover": (1, "recover", "told-east", "--json"),
+        "recover": (2, "recover", "told-east", "--json"),
         "evidence": (0, "evidence", target, "--out", page),
         "evidence --json": (0, "evidence", target, "--json", "--out", facts),
         "recover --retry": (0, "recover", request, "--retry", "--yes"),
