@@ -7,10 +7,10 @@ CODE := obscale flows tasks deployments
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test chaos bench e2e check fmt docs lock clean
+.PHONY: help setup demo sandbox test chaos bench e2e pictures check fmt docs lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.dev  ## virtual environment with everything, for working on obscale
 
@@ -32,9 +32,9 @@ $(VENV)/.dev: constraints.txt $(VENV)/.run
 $(VENV)/.e2e: constraints-e2e.txt $(VENV)/.dev
 	@echo "installing what the end-to-end tests need (once) ..."
 	@$(PIP) install --require-hashes -r constraints-e2e.txt
-	@{ command -v chromium && ls -d /usr/lib/postgresql; } >/dev/null 2>&1 \
-	  || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium postgresql; } >/dev/null \
-	  || { echo "needs chromium and postgresql: sudo apt-get install chromium postgresql"; exit 1; }
+	@{ command -v chromium && command -v redis-server && ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 \
+	  || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium postgresql redis-server; } >/dev/null \
+	  || { echo "needs chromium, postgresql and redis-server: sudo apt-get install chromium postgresql redis-server"; exit 1; }
 	@touch $@
 
 demo: $(VENV)/.run  ## watch a simulated cluster grow by one observer (ARGS="--ui" opens the Prefect UI too)
@@ -49,8 +49,12 @@ test: $(VENV)/.dev  ## all tests (ARGS="-k name" for some)
 bench: $(VENV)/.dev  ## how fast, beside the official SDK (ARGS="a b" for some parts, "--repeat 3", "--out FILE")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-e2e: $(VENV)/.e2e  ## server on PostgreSQL, two workers, Chromium (ARGS="-k name" for some)
+e2e: $(VENV)/.e2e  ## server on PostgreSQL and Redis, two workers, Chromium (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+pictures:  ## take over into docs/pictures what the last `make e2e` saw
+	@mkdir -p docs/pictures
+	@for each in form running report approval; do cp build/screenshots/$$each.png docs/pictures/; done
 
 chaos: $(VENV)/.dev  ## every fault in every phase, and seeded kills of runs and batches (ARGS="--matrix", ARGS="--kills 200 --seed 7", ARGS="--batches 50")
 	@$(BIN)/python -m tests.chaos $(ARGS)

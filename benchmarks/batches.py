@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from secrets import token_hex
 from threading import Event
 from typing import Final, Literal
 
@@ -80,7 +81,13 @@ async def measure(scale: Scale) -> list[Row]:
         on_sqlite = {nodes: run("batch", nodes, scale, environment) for nodes in small}
     on_postgres: Batches = {}
     if programs := postgres_programs():
-        with postgres_server(programs) as address, prefect_server(address) as environment:
+        password = token_hex()
+        with (
+            postgres_server(programs, password) as address,
+            prefect_server(
+                f"postgresql+asyncpg://prefect:{password}@{address}/prefect"
+            ) as environment,
+        ):
             on_postgres = {
                 nodes: run("batch", nodes, scale, environment) for nodes in scale.batches
             }

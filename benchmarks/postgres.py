@@ -37,14 +37,15 @@ def postgres_programs() -> Path | None:
 
 
 @contextmanager
-def postgres_server(programs: Path) -> Iterator[str]:
+def postgres_server(programs: Path, password: str) -> Iterator[str]:
     """Start a PostgreSQL on loopback in a folder of its own, and end it with the block.
 
     Args:
         programs: From `postgres_programs`.
+        password: Of its user, `prefect`.
 
     Yields:
-        Its address, as Prefect wants it.
+        `host:port`; it has an empty database, `prefect`.
 
     Raises:
         RuntimeError: It did not start.
@@ -52,12 +53,19 @@ def postgres_server(programs: Path) -> Iterator[str]:
     port = free_port()
     # PostgreSQL refuses to run as root; Debian's package brings its user.
     become = ["runuser", "-u", DEBIAN_USER, "--"] if os.geteuid() == 0 else []
+    # Not below pytest's folder: each pytest that starts on this machine closes that to others.
     with tempfile.TemporaryDirectory(prefix="obscale-postgres-") as folder:
+        secret = Path(folder, "password")
+        secret.write_text(password, encoding="utf-8")
         if become:
-            os.chown(folder, pwd.getpwnam(DEBIAN_USER).pw_uid, -1)
+            for path in (folder, secret):
+                os.chown(path, pwd.getpwnam(DEBIAN_USER).pw_uid, -1)
         data = f"{folder}/data"
         subprocess.run(  # noqa: S603 - a program of PostgreSQL's
-            [*become, str(programs / "initdb"), "-D", data, "-A", "trust", "-U", "prefect"],
+            [
+                *(*become, str(programs / "initdb"), "-D", data, "-U", "prefect"),
+                *("-A", "scram-sha-256", "--pwfile", str(secret)),
+            ],
             check=True,
             capture_output=True,
             cwd="/",
@@ -75,7 +83,15 @@ def postgres_server(programs: Path) -> Iterator[str]:
         ) as server:
             try:
                 _wait_ready(programs, port, server)
-                yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
+                where = ("-h", "127.0.0.1", "-p", str(port), "-U", "prefect")
+                subprocess.run(  # noqa: S603 - a program of PostgreSQL's
+                    [str(programs / "createdb"), *where, "prefect"],
+                    env=os.environ | {"PGPASSWORD": password},
+                    check=True,
+                    capture_output=True,
+                    cwd="/",
+                )
+                yield f"127.0.0.1:{port}"
             finally:
                 server.terminate()
                 server.wait(END_SECONDS)

@@ -14,6 +14,7 @@ from flows.batch import batch  # noqa: E402
 from flows.batch_part import batch_part  # noqa: E402
 from flows.plan import plan  # noqa: E402
 from flows.scale_out import scale_out  # noqa: E402
+from obscale import __version__  # noqa: E402
 
 NAME = "obscale"
 TAGS = ["obscale", "oceanbase"]
@@ -25,6 +26,7 @@ def offered(flow: Flow[..., Any], description: str, *more_tags: str) -> RunnerDe
         name=NAME,
         description=description,
         tags=[*TAGS, *more_tags],
+        version=__version__,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     # Prefect's own words say that it may be a coroutine; outside of an event loop it is none.

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from obscale.batch.ledger import ledger_of
 from obscale.batch.report import BatchReport, error_of_batch, report_of
+from obscale.form import titled
 from obscale.rules.asked import ClusterSpec, ScaleOutSpec
 from obscale.rules.policies import BatchPolicies
 from obscale.settings import DEFAULT_PATIENCE, Patience
@@ -16,6 +17,7 @@ from tasks.batch import carry_out, shown
 from tasks.batch_preflight import preflight_all
 from tasks.dispatch import dispatching
 from tasks.endings import name_the_ending
+from tasks.versions import check_worker
 
 DEFAULT_POLICIES = BatchPolicies()
 
@@ -37,23 +39,23 @@ async def batch(
     clusters: Annotated[
         list[ScaleOutSpec],
         Field(
-            title="Clusters",
             description="Each with its nodes, and what they share below defaults.",
             min_length=1,
         ),
+        titled("Clusters"),
     ],
     connections: Annotated[
         dict[str, ClusterSpec] | None,
         Field(
-            title="Connections",
             description="Clusters written out, by the name used above; others are stored ones.",
         ),
+        titled("Connections"),
     ] = None,
     policies: Annotated[
-        BatchPolicies, Field(title="Policies", description="Order, stop rules and hours.")
+        BatchPolicies, Field(description="Order, stop rules and hours."), titled("Policies")
     ] = DEFAULT_POLICIES,
     patience: Annotated[
-        Patience, Field(title="Patience", description="Time limits of each row.")
+        Patience, Field(description="Of each row."), titled("Time limits")
     ] = DEFAULT_PATIENCE,
 ) -> BatchReport:
     """Add many nodes to many clusters, and prove each of them.
@@ -64,6 +66,7 @@ async def batch(
     missing. With `dispatch: deployment` each cluster is worked on by a run of its own on a work
     pool; what begins when is decided here all the same.
     """
+    check_worker()
     spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
     ledger = ledger_of(checked_batch(spec), patience)
     async with shown(ledger), dispatching(ledger) as hands:

@@ -15,6 +15,7 @@ from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec.batch import BatchSpec, checked_batch
 from tasks.endings import name_the_ending
 from tasks.part import carry_part, is_incomplete, told
+from tasks.versions import check_worker
 
 
 def rows_run_name() -> str:
@@ -60,6 +61,7 @@ async def batch_part(
     No row begins without a word of the batch, which watches order, stop rules and hours over all
     clusters. Left alone, the run ends what it has begun, and ends.
     """
+    check_worker()
     spec = BatchSpec(
         clusters=tuple(clusters),
         connections=connections or {},

@@ -3,12 +3,22 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
-from obscale.form import NamedCluster, ObConfigs
+from obscale.form import (
+    JoiningAgent,
+    NamedCluster,
+    NewZone,
+    Overrides,
+    StartOptions,
+    Strictness,
+    TargetPassword,
+    Zone,
+)
 from obscale.order import Order
-from obscale.rules.asked import AgentInfoSpec, NodeSpec, OverrideSpec, Profile, SecretName
+from obscale.rules.asked import NodeSpec
 from obscale.spec import checked, checked_overrides
 from tasks.endings import name_the_ending
 from tasks.preflight import preflight
+from tasks.versions import check_worker
 
 
 def run_name() -> str:
@@ -29,13 +39,13 @@ def run_name() -> str:
 )
 async def plan(
     cluster: NamedCluster,
-    agentInfo: AgentInfoSpec,
-    zone: str,
-    obConfigs: ObConfigs,
-    targetAgentPassword: SecretName | None = None,
-    profile: Profile = "prod",
-    allow_new_zone: bool = False,
-    overrides: tuple[OverrideSpec, ...] = (),
+    agentInfo: JoiningAgent,
+    zone: Zone,
+    obConfigs: StartOptions,
+    targetAgentPassword: TargetPassword = None,
+    profile: Strictness = "prod",
+    allow_new_zone: NewZone = False,
+    overrides: Overrides = (),
 ) -> str:
     """Judge one scale-out by every rule of preflight; write nothing to cluster or target.
 
@@ -52,6 +62,7 @@ async def plan(
         allow_new_zone: Whether the zone may be created if the cluster has none of this name.
         overrides: Findings that are accepted, each for a reason and until a day.
     """
+    check_worker()
     node = NodeSpec(
         agentInfo=agentInfo,
         zone=zone,

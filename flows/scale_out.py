@@ -1,18 +1,24 @@
 """Add one observer to one cluster, and prove that it joined."""
 
+from typing import Annotated
+
 from prefect import flow
 from prefect.runtime import flow_run
 
-from obscale.form import NamedCluster, ObConfigs
+from obscale.form import (
+    JoiningAgent,
+    NamedCluster,
+    NewZone,
+    Overrides,
+    StartOptions,
+    Strictness,
+    TargetPassword,
+    Zone,
+    titled,
+)
 from obscale.order import Order
 from obscale.report import ScaleOutReport
-from obscale.rules.asked import (
-    AgentInfoSpec,
-    NodeSpec,
-    OverrideSpec,
-    Profile,
-    SecretName,
-)
+from obscale.rules.asked import NodeSpec
 from obscale.rules.policies import Window
 from obscale.rules.recovery import OnFailure
 from obscale.settings import DEFAULT_PATIENCE, Patience
@@ -26,6 +32,7 @@ from tasks.recover import carry_through
 from tasks.story import reported
 from tasks.submit import submit
 from tasks.verify import verify
+from tasks.versions import check_worker
 
 
 def run_name() -> str:
@@ -46,17 +53,17 @@ def run_name() -> str:
 )
 async def scale_out(
     cluster: NamedCluster,
-    agentInfo: AgentInfoSpec,
-    zone: str,
-    obConfigs: ObConfigs,
-    targetAgentPassword: SecretName | None = None,
-    profile: Profile = "prod",
-    allow_new_zone: bool = False,
-    overrides: tuple[OverrideSpec, ...] = (),
-    approval: Approval = "none",
-    window: Window | None = None,
-    on_failure: OnFailure = "hold",
-    patience: Patience = DEFAULT_PATIENCE,
+    agentInfo: JoiningAgent,
+    zone: Zone,
+    obConfigs: StartOptions,
+    targetAgentPassword: TargetPassword = None,
+    profile: Strictness = "prod",
+    allow_new_zone: NewZone = False,
+    overrides: Overrides = (),
+    approval: Annotated[Approval, titled("Approval")] = "none",
+    window: Annotated[Window | None, titled("Maintenance window")] = None,
+    on_failure: Annotated[OnFailure, titled("When the DAG fails")] = "hold",
+    patience: Annotated[Patience, titled("Time limits")] = DEFAULT_PATIENCE,
 ) -> ScaleOutReport:
     """Add one observer to one cluster through obshell, and prove that it joined.
 
@@ -83,6 +90,7 @@ async def scale_out(
             obshell made on the target. ask: pause, and let a person choose among what is safe.
         patience: Time limits of the run; the defaults suit production.
     """
+    check_worker()
     node = NodeSpec(
         agentInfo=agentInfo,
         zone=zone,

@@ -1,17 +1,40 @@
 """What do people fill in in Prefect's form, field by field, where the API takes a free map?"""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from obscale.rules.asked import ClusterSpec, in_order
+from obscale.rules.asked import (
+    AgentInfoSpec,
+    ClusterSpec,
+    OverrideSpec,
+    Profile,
+    SecretName,
+    in_order,
+)
+
+
+def titled(words: str) -> Any:
+    """Title a parameter of a flow, over which Prefect's form would write its bare name.
+
+    Other words than the title of the parameter's own model, which pydantic would leave out.
+    """
+    return Field(json_schema_extra={"title": words})
+
 
 NamedCluster = Annotated[
     Annotated[str, Field(title="Stored connection", min_length=1, examples=["prod-east"])]
     | ClusterSpec,
     Field(union_mode="left_to_right"),
+    titled("Cluster"),
 ]
 """A cluster as a run's parameter: the name of a stored connection, or the connection itself."""
+JoiningAgent = Annotated[AgentInfoSpec, titled("Agent that joins")]
+Zone = Annotated[str, Field(examples=["zone2"]), titled("Zone")]
+TargetPassword = Annotated[SecretName | None, titled("Password of that agent")]
+Strictness = Annotated[Profile, titled("Profile")]
+NewZone = Annotated[bool, titled("Allow a new zone")]
+Overrides = Annotated[tuple[OverrideSpec, ...], titled("Overrides")]
 
 
 class ObConfigs(BaseModel):
@@ -19,9 +42,7 @@ class ObConfigs(BaseModel):
 
     # Factories, because a default that stands in the schema is sent by the form as if filled in.
 
-    model_config = ConfigDict(
-        frozen=True, extra="allow", title="Start options", json_schema_extra=in_order
-    )
+    model_config = ConfigDict(frozen=True, extra="allow", json_schema_extra=in_order)
     # pydantic's own way to say of which type further fields are.
     __pydantic_extra__: dict[str, str]  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -71,3 +92,6 @@ class ObConfigs(BaseModel):
         would quietly start the observer with a default.
         """
         return self.model_dump(exclude_unset=True)
+
+
+StartOptions = Annotated[ObConfigs, titled("Start options")]

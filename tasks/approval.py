@@ -63,7 +63,7 @@ async def ask_approval(order: Order, before: Preflight) -> None:
     seconds = order.patience.approval_seconds
     tell(
         "approval",
-        f"approval.asking seconds={seconds}",
+        f"approval.asking seconds={seconds} next='press Resume on the page of this run'",
         waits_for="approval",
         choices=("approve", "reject"),
     )
@@ -123,7 +123,7 @@ def _findings(findings: tuple[Finding, ...]) -> Iterator[str]:
     for finding in findings:
         telling = finding.weight in {Answer.BLOCK, Answer.WARN} or finding.overridden_by
         if telling:
-            remedy = f". {finding.remedy}" if finding.remedy else ""
+            remedy = f" → {finding.remedy}" if finding.remedy else ""
             yield f"**{finding.answer}** {line_of(finding)}{remedy}"
     yield f"{sum(f.answer == Answer.PASS for f in findings)} rules pass"
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import httpx
@@ -25,9 +25,14 @@ from prefect.artifacts import (
 )
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
-from prefect.exceptions import MissingContextError, PrefectException
+from prefect.exceptions import (
+    MissingContextError,
+    PrefectException,
+    SignatureMismatchError,
+)
 from prefect.logging import get_run_logger
 
+from obscale import __version__
 from obscale.errors import ObscaleError
 
 R = TypeVar("R")
@@ -82,17 +87,27 @@ def tell(step: str, text: str, *, level: int = logging.INFO, **facts: Any) -> No
         listener(Happening(step, text, facts))
 
 
+_UNKNOWN: Final = (
+    "not begun, nothing was touched: in the obscale %s of this worker the flow does not take these "
+    "parameters. %s. Next: correct the name; or, where a newer obscale has made the deployment, "
+    "install that on the worker"
+)
+
+
 class OneLineForOurErrors(logging.Filter):
     """Lets an error of obscale's stand in the run's log as its one clear line, without a traceback.
 
+    So does a parameter the flow here does not have, which ends the run before the flow begins.
     Every other exception keeps its traceback: it is a bug.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record where it carries an ObscaleError; never drop one."""
+        """Rewrite the record where it carries such an error; never drop one."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, ObscaleError):
             record.msg, record.args, record.exc_info = str(error), (), None
+        elif isinstance(error, SignatureMismatchError):
+            record.msg, record.args, record.exc_info = _UNKNOWN, (__version__, error), None
         return True
 
 

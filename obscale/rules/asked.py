@@ -53,8 +53,20 @@ class Asked(BaseModel):
 class SecretName(Asked):
     """Where a secret is kept: one environment variable or one Prefect secret block."""
 
-    env: str | None = None
-    block: str | None = None
+    model_config = ConfigDict(title="Named secret")
+
+    env: str | None = Field(
+        default=None,
+        title="Environment variable",
+        description="Of the process that runs this; leave the other one empty.",
+        examples=["OB_ROOT"],
+    )
+    block: str | None = Field(
+        default=None,
+        title="Secret block",
+        description="Name of a Prefect block of the kind secret.",
+        examples=["ob-root"],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -80,10 +92,14 @@ NAME_A_SECRET: Final = "write {env: NAME} or {block: NAME}"  # noqa: S105 - advi
 class TlsSpec(Asked):
     """How agents that speak https are trusted. Paths are those of the machine that runs this."""
 
-    verify: bool = True
-    ca_file: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
+    model_config = ConfigDict(title="TLS")
+
+    verify: bool = Field(default=True, title="Verify certificates")
+    ca_file: str | None = Field(default=None, title="CA file", description="PEM.")
+    client_cert: str | None = Field(
+        default=None, title="Client certificate file", description="PEM; for agents that want one."
+    )
+    client_key: str | None = Field(default=None, title="Client key file", description="PEM.")
 
     @model_validator(mode="after")
     def _key_comes_with_its_certificate(self) -> Self:
@@ -95,12 +111,24 @@ class TlsSpec(Asked):
 class ClusterSpec(Asked):
     """A cluster written out: agents to ask, who it must be, and where its password is."""
 
-    endpoints: tuple[str, ...] = Field(min_length=1)
-    password: SecretName | None = None
-    """Of root@sys."""
-    name: str | None = None
-    id: int | None = None
-    tls: TlsSpec = TlsSpec()
+    model_config = ConfigDict(title="Written out")
+
+    endpoints: tuple[str, ...] = Field(
+        title="Entry agents",
+        description="Cluster agents to ask, in this order; http unless https is written.",
+        examples=[["https://10.0.0.1:2886", "https://10.0.0.2:2886"]],
+        min_length=1,
+    )
+    password: SecretName | None = Field(
+        default=None, title="Password of root@sys", description="Where it is kept."
+    )
+    name: str | None = Field(
+        default=None, title="Cluster name", description="The name the cluster must answer with."
+    )
+    id: int | None = Field(
+        default=None, title="Cluster id", description="The id the cluster must answer with."
+    )
+    tls: TlsSpec = Field(default=TlsSpec(), title="TLS")
 
     @field_validator("endpoints")
     @classmethod
@@ -135,8 +163,10 @@ def _normal_ip(text: str) -> str:
 class AgentInfoSpec(Asked):
     """Address of the agent that is to join."""
 
-    ip: str
-    port: Annotated[int, BeforeValidator(_number_only)] = DEFAULT_PORT
+    ip: str = Field(title="IP address", description="No host name.", examples=["10.0.0.4"])
+    port: Annotated[int, BeforeValidator(_number_only)] = Field(
+        default=DEFAULT_PORT, title="Port", description="Of obshell, not of the database."
+    )
 
     @field_validator("ip")
     @classmethod

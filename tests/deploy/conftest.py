@@ -23,10 +23,11 @@ from cryptography.fernet import Fernet
 from obscale.sandbox import ScaledClock, World, default_config, serve
 
 ROOT = Path(__file__).resolve().parents[2]
-LONGEST_SECONDS = 300
+LONGEST_SECONDS = 900
 AUTH = "operator:canary-server-2c90"
 ROOT_PASSWORD = "canary-root-5e1f"
 VARIABLE = re.compile(r"\$\{(\w+):\?\}")
+WITH_DEFAULT = re.compile(r"\$\{\w+:-(.*?)\}")
 CONFIGS = {
     "mysql_port": "2881",
     "rpc_port": "2882",
@@ -68,7 +69,7 @@ class Compose:
     def __init__(self, secrets: dict[str, str]) -> None:
         text = (ROOT / "deployments/container/compose.yaml").read_text(encoding="utf-8")
         self.needs = set(VARIABLE.findall(text))
-        filled = VARIABLE.sub(lambda match: secrets[match[1]], text)
+        filled = VARIABLE.sub(lambda match: secrets[match[1]], WITH_DEFAULT.sub(r"\1", text))
         self.services: dict[str, Any] = yaml.safe_load(filled)["services"]
 
     def environment(self, service: str, **other: str) -> dict[str, str]:

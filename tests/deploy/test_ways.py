@@ -6,8 +6,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
-from tests.deploy.conftest import AUTH, LONGEST_SECONDS, ROOT_PASSWORD, end, wait_until
+from obscale import __version__
+from tests.deploy.conftest import AUTH, LONGEST_SECONDS, ROOT, ROOT_PASSWORD, end, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -162,6 +164,47 @@ def test_a_dispatched_batch_and_its_parts_are_runs_of_one_worker(
     assert ROOT_PASSWORD not in json.dumps(part)
 
 
+def test_a_batch_begun_meanwhile_waits_for_the_one_before_it(workers, clusters, api):
+    """A schedule that comes round while its last batch runs: one after the other, both end."""
+    found = api.get("/deployments/name/batch/workers").raise_for_status().json()
+    one = clusters.request()
+    bodies = [
+        {
+            "clusters": [
+                {
+                    "cluster": one["cluster"],
+                    "nodes": [
+                        {
+                            "agentInfo": clusters.request(spare)["agentInfo"],
+                            "obConfigs": one["obConfigs"],
+                            "zone": "zone3",
+                        }
+                    ],
+                }
+            ],
+            "patience": one["patience"],
+        }
+        for spare in (0, 1)
+    ]
+
+    first, second = (
+        api.post(f"/deployments/{found['id']}/create_flow_run", json={"parameters": body}).json()
+        for body in bodies
+    )
+    states = {
+        run["id"]: wait_until(lambda run=run: ended(api, run["id"]), "a batch has ended")
+        for run in (first, second)
+    }
+
+    assert set(states.values()) == {"COMPLETED"}
+    times = sorted(
+        (run["start_time"], run["end_time"])
+        for run in (api.get(f"/flow_runs/{run_id}").json() for run_id in states)
+    )
+    assert times[0][1] <= times[1][0]
+    assert clusters.posts == 2
+
+
 def test_curl_starts_a_plan_that_touches_nothing(workers, trigger, write, clusters):
     """The shell example starts the plan-only flow twice, as one run, and nothing is posted."""
     parameters = clusters.request()
@@ -225,7 +268,10 @@ def test_wrong_parameters_are_refused_before_a_run_exists(
 
 
 def test_an_unknown_parameter_ends_the_run_before_it_asks_anybody(workers, clusters, api):
-    """Who goes past the examples gets a crashed run, for Prefect lets such keys pass; no more."""
+    """Who goes past the examples gets a crashed run whose log says in one line what to do.
+
+    So does a worker that is older than the deployment, whose flow has the parameter.
+    """
     found = api.get("/deployments/name/scale-out/workers").raise_for_status().json()
     asked = {"parameters": clusters.request(zoen="zone3")}
 
@@ -233,6 +279,40 @@ def test_an_unknown_parameter_ends_the_run_before_it_asks_anybody(workers, clust
     state = wait_until(lambda: ended(api, run["id"]), "the run has ended")
 
     assert state == "CRASHED"
+    assert not clusters.world.requests
+
+    def told() -> list[str]:
+        asked = {"logs": {"flow_run_id": {"any_": [run["id"]]}, "level": {"ge_": 40}}}
+        lines = api.post("/logs/filter", json=asked).raise_for_status().json()
+        return [line["message"] for line in lines if "nothing was touched" in line["message"]]
+
+    [line] = wait_until(told, "the log of the run")
+    assert "'zoen'" in line
+    assert f"obscale {__version__}" in line
+    assert "install that on the worker" in line
+    assert "Traceback" not in line
+
+
+def test_a_worker_older_than_the_deployment_refuses_the_run(
+    workers, trigger, write, clusters, client_environment, tmp_path
+):
+    """A portal reads which obscale is where and what to install; no agent is asked."""
+    deployed = yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())
+    newer = [
+        each | {"name": "newer", "version": "99.0.0", "schedules": []}
+        for each in deployed["deployments"]
+        if each["entrypoint"] == "flows.scale_out:scale_out"
+    ]
+    (tmp_path / "newer.yaml").write_text(yaml.safe_dump(deployed | {"deployments": newer}))
+    deploy = [workers / "python", "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    made = run_in(tmp_path, [*deploy, "--prefect-file", "newer.yaml"], client_environment)
+    assert made.returncode == 0, made.stdout + made.stderr
+
+    done = trigger(workers, write(clusters.request()), "scale-out/newer")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"this worker has obscale {__version__}" in done.stdout
+    assert "install obscale 99.0.0 on every worker" in done.stdout
     assert not clusters.world.requests
 
 
@@ -267,30 +347,45 @@ def test_a_portal_without_a_server_is_told_so(workers, write, clusters, tmp_path
 
 
 def test_deployments_say_what_they_are(workers, api):
-    """Each has a description, tags, a limit, an enforced schema; the weekly example is paused."""
+    """Each has a description, tags, an enforced schema; the weekly example is paused."""
     found = {
         name: api.get(f"/deployments/name/{name}").raise_for_status().json()
         for name in (
             "scale-out/workers",
             "batch/workers",
+            "batch-part/workers",
             "plan/workers",
             "plan/weekly-example",
         )
     }
-    part = api.get("/deployments/name/batch-part/workers").raise_for_status().json()
 
-    # The batch itself is the limit of these: one of their own would have it wait for itself.
-    assert part["global_concurrency_limit"] is None
-    for each in (*found.values(), part):
+    for each in found.values():
         assert each["description"]
         assert "obscale" in each["tags"]
         assert each["enforce_parameter_schema"]
+        assert each["version"] == __version__
+        # Prefect ends a run whose lease it cannot renew: paused for an answer, or server away.
+        assert each["global_concurrency_limit"] is None
         assert not each["pull_steps"]
         assert each["entrypoint"].startswith("flows.")
-    for each in found.values():
-        assert each["global_concurrency_limit"]["limit"] >= 1
     [weekly] = found["plan/weekly-example"]["schedules"]
     assert (weekly["active"], weekly["schedule"]["timezone"]) == (False, "Asia/Shanghai")
+
+
+def test_queues_say_how_many_runs_go_at_once(workers, api):
+    """Each deployment has its queue and the queue its limit: one batch, the next one waits."""
+    limits = {
+        name: api.get(f"/work_pools/obscale/queues/{name}")
+        .raise_for_status()
+        .json()["concurrency_limit"]
+        for name in ("scale-out", "batch", "batch-part", "plan")
+    }
+
+    # The batch itself is the limit of its parts: another one would have it wait for itself.
+    assert limits == {"scale-out": 8, "batch": 1, "batch-part": None, "plan": 8}
+    for name in limits:
+        offered = api.get(f"/deployments/name/{name}/workers").raise_for_status().json()
+        assert offered["work_queue_name"] == name
 
 
 def test_the_secured_server_lets_nobody_in_without_its_password(api_url, workers):

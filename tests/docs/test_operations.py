@@ -16,6 +16,7 @@ PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 ROW = re.compile(r'^\| <a id="([a-z0-9-]+)"></a>(.+) \| (.+) \| (.+) \|$', re.MULTILINE)
 ROWS = {row[1]: row.groups()[1:] for row in ROW.finditer(PAGE)}
 FLOW, CLI, CONTRACT = "tests/flow/test_", "tests/cli/test_", "tests/contract/test_"
+WAYS = "tests/deploy/test_ways.py::test_"
 CAUSE = "tests/unit/test_rules_diagnosis.py::test_each_cause_is_named"
 PLAYED = {
     "spec": CLI + "bad_input.py::test_every_fault_has_a_line_of_its_own",
@@ -57,6 +58,9 @@ PLAYED = {
     "left-running": FLOW + "ended_early.py::test_a_killed_run_is_tried_again_from_prefect",
     "server-gone": CLI + "server_gone.py::test_a_run_rides_through_a_server",
     "server-down": CLI + "apply_command.py::test_prefect_out_of_order_is_one_line",
+    "unknown-parameter": WAYS + "an_unknown_parameter_ends_the_run",
+    "older-worker": WAYS + "a_worker_older_than_the_deployment",
+    "waits-in-queue": WAYS + "a_batch_begun_meanwhile_waits",
     "two-runs": FLOW + "submit_once.py::test_two_runs_at_once_for_one_target",
     "two-targets": FLOW + "submit_once.py::test_two_targets_at_once",
     BatchIncompleteError.kind: CLI + "batch_command.py::test_a_failed_and_a_skipped_row_end",

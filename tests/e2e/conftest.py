@@ -16,16 +16,18 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from playwright.sync_api import Page, sync_playwright
 
-from benchmarks.postgres import INSTALL, free_port, postgres_programs, postgres_server
-from obscale.cli.prefect_at_home import SERVER_SETTINGS
+from benchmarks.postgres import free_port
 from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
+from tests.deploy.conftest import Compose
+from tests.e2e import backing
+from tests.e2e.backing import LONGEST_SECONDS, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
-LONGEST_SECONDS = 300
-AUTH = "operator:e2e-canary-9d1c"
+AUTH = "operator:e2e-canary-server-9d1c"
 ROOT_PASSWORD = "e2e-canary-root-41b7"
 POOL = "obscale"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -35,14 +37,9 @@ CHROMIUM_OPTIONS = [
 ]
 
 
-def wait_until(reached: Callable[[], Any], what: str, seconds: float = LONGEST_SECONDS) -> Any:
-    """Wait for a condition; give what it gave."""
-    pause = threading.Event()
-    for _ in range(int(seconds * 5)):
-        if found := reached():
-            return found
-        pause.wait(0.2)
-    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks through everything the others left comes last."""
+    items.sort(key=lambda item: item.path.name == "test_left_behind.py")
 
 
 def plain_environment() -> dict[str, str]:
@@ -60,12 +57,29 @@ def pictures() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A PostgreSQL of the test's own on loopback; gives its address for Prefect."""
-    programs = postgres_programs()
-    assert programs, f"no PostgreSQL: {INSTALL}"
-    with postgres_server(programs) as address:
+def database() -> Iterator[str]:
+    """The team's PostgreSQL; gives `host:port`."""
+    with backing.postgres() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def redis_port() -> Iterator[int]:
+    """The team's Redis, over which server and services talk."""
+    with backing.redis() as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def compose() -> Compose:
+    """The container files, secrets filled in."""
+    return Compose(
+        {
+            "POSTGRES_PASSWORD": backing.POSTGRES_PASSWORD,
+            "AUTH_STRING": AUTH,
+            "ENCRYPTION_KEY": Fernet.generate_key().decode(),
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -100,30 +114,60 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def server(postgres, tmp_path_factory) -> Iterator[Server]:
-    """The team's Prefect server: on PostgreSQL, behind a password, set as the README says."""
+def logs(tmp_path_factory) -> Path:
+    """Where every process of the team writes what it says."""
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="session")
+def server(compose, database, redis_port, tmp_path_factory, logs) -> Iterator[Server]:
+    """The team's Prefect as compose.yaml starts it: server and services, PostgreSQL and Redis."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
-    home = tmp_path_factory.mktemp("prefect-server")
-    log = home / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            env=plain_environment()
-            | SERVER_SETTINGS
-            | {
-                "PREFECT_HOME": str(home),
-                "PREFECT_SERVER_DATABASE_CONNECTION_URL": postgres,
-                "PREFECT_SERVER_API_AUTH_STRING": AUTH,
-                "PREFECT_UI_API_URL": url,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    programs = Path(sys.executable).parent
+    environment = plain_environment() | {
+        name: value.replace("@postgres:5432/", f"@{database}/")
+        .replace("redis://redis:6379/", f"redis://127.0.0.1:{redis_port}/")
+        .replace("redis", "127.0.0.1" if name.endswith("_HOST") else "redis")
+        for name, value in compose.services["server"]["environment"].items()
+    }
+    environment |= {
+        "PREFECT_REDIS_MESSAGING_PORT": str(redis_port),
+        "PREFECT_SERVER_UI_API_URL": url,
+        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect-server")),
+    }
+    made = subprocess.run(
+        compose.command("database", programs),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    commands = {
+        "server": compose.command(
+            "server", programs, **{"4200": str(port), "0.0.0.0": "127.0.0.1"}
+        ),
+        "services": compose.command("services", programs),
+    }
+    processes = []
+    for name, command in commands.items():
+        with (logs / f"{name}.log").open("wb") as output:
+            processes.append(
+                subprocess.Popen(
+                    command,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+            )
 
     def healthy() -> bool:
-        assert process.poll() is None, log.read_text()[-2000:]
+        for name, process in zip(commands, processes, strict=True):
+            assert process.poll() is None, (logs / f"{name}.log").read_text()[-2000:]
         with suppress(httpx.TransportError):
             return httpx.get(f"{url}/health", trust_env=False).is_success
         return False
@@ -132,18 +176,20 @@ def server(postgres, tmp_path_factory) -> Iterator[Server]:
     yield Server(
         url,
         plain_environment()
-        | {
-            "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect-client")),
-            "PREFECT_API_URL": url,
-            "PREFECT_API_AUTH_STRING": AUTH,
-            "PREFECT_WORKER_QUERY_SECONDS": "2",
-            "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "deployments.console.PlainConsole",
-            "E2E_ROOT_PASSWORD": ROOT_PASSWORD,
-            "NO_COLOR": "1",
-        },
+        | compose.environment(
+            "worker",
+            PREFECT_API_URL=url,
+            PREFECT_LOCAL_STORAGE_PATH=str(tmp_path_factory.mktemp("results")),
+            PREFECT_HOME=str(tmp_path_factory.mktemp("prefect-client")),
+            PREFECT_WORKER_QUERY_SECONDS="2",
+            E2E_ROOT_PASSWORD=ROOT_PASSWORD,
+            NO_COLOR="1",
+        ),
     )
-    process.terminate()
-    process.wait(60)
+    for process in reversed(processes):
+        process.terminate()
+    for process in processes:
+        process.wait(60)
 
 
 class Clusters:
@@ -200,30 +246,44 @@ def page(server) -> Iterator[Page]:
     assert program, "no Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_OPTIONS)
-        context = browser.new_context(viewport={"width": 1280, "height": 1500})
+        context = browser.new_context(viewport={"width": 1280, "height": 960})
         # What the UI's own log-in form stores.
         secret = json.dumps(base64.b64encode(AUTH.encode()).decode())
         context.add_init_script(f"localStorage.setItem('prefect-password', {secret})")
+        context.set_default_timeout(LONGEST_SECONDS * 1000)
         yield context.new_page()
         browser.close()
 
 
 @pytest.fixture(scope="session")
-def deployed(server) -> Server:
+def deployed(server, compose) -> Server:
     """The server with a work pool and everything `deployments/prefect.yaml` offers on it."""
-    server.prefect("work-pool", "create", POOL, "--type", "process")
-    server.prefect("deploy", "--all", "--prefect-file", ROOT / "deployments" / "prefect.yaml")
+    programs = Path(sys.executable).parent
+    path = f"{programs}:{server.environment['PATH']}"
+    done = subprocess.run(
+        compose.command("deploy", programs),
+        env=server.environment | {"PATH": path},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     return server
 
 
 @pytest.fixture(scope="session")
-def start_worker(deployed, tmp_path_factory) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start_worker(
+    deployed, tmp_path_factory, logs
+) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Give a function that starts a worker in a folder of its own, as on another machine."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, *words: str, pool: str = POOL) -> subprocess.Popen[bytes]:
         folder = tmp_path_factory.mktemp(name)
-        with (folder / "worker.log").open("wb") as output:
+        with (logs / f"{name}.log").open("wb") as output:
             started.append(
                 subprocess.Popen(
                     [*PREFECT, "worker", "start", "--pool", pool, "--name", name, *words],

@@ -5,6 +5,7 @@ leaves something are searched for them, as they are and in Base64. That a place 
 shows in what must be found there: the target's address, or the name of the connection.
 """
 
+import asyncio
 import base64
 import json
 import logging
@@ -72,6 +73,8 @@ class Ending:
     faults: Callable[[Stage], list[Fault]] = lambda _stage: []
     asks: dict[str, Any] = field(default_factory=dict)
     flow: Literal["scale-out", "plan", "batch"] = "scale-out"
+    answer: dict[str, str] | None = None
+    """What a person says, if the run asks."""
     stored: Callable[[Stage], dict[str, Any]] = lambda _stage: {}
     """What is different about the stored connection."""
     speed: float = 60
@@ -88,6 +91,16 @@ ENDINGS = {
     "planned": Ending("ready", flow="plan"),
     "plan blocked": Ending("blocked", asks={"obConfigs": TOO_BIG}, flow="plan"),
     "blocked": Ending("blocked", asks={"obConfigs": TOO_BIG}),
+    "approved": Ending(
+        "verified",
+        asks={"approval": "ask"},
+        answer={"decision": "approve", "name": "Ana", "reason": "CHG-1"},
+    ),
+    "rejected": Ending(
+        "rejected",
+        asks={"approval": "ask"},
+        answer={"decision": "reject", "name": "Ana", "reason": "closing"},
+    ),
     "failed and held": Ending("dag-failed", lambda _: [Fault.fail_stage(7)]),
     "failed and rolled back": Ending(
         "dag-rolled-back", lambda _: [Fault.observer_dies()], {"on_failure": "roll-back"}
@@ -213,7 +226,7 @@ async def all_events() -> list[Any]:
     return found
 
 
-async def run(stage: Stage, ending: Ending, left: dict[str, list[str]]) -> str:
+async def run(stage: Stage, ending: Ending, left: dict[str, list[str]], asked: Any) -> str:
     """Run one ending; keep what it left in this process; give how it ended."""
     block = ObshellCluster(
         **{
@@ -232,20 +245,26 @@ async def run(stage: Stage, ending: Ending, left: dict[str, list[str]]) -> str:
     spare = stage.ready["spares"][0]
     where = AgentInfoSpec(ip=spare["ip"], port=spare["port"])
     named = SecretName(block="canary-spare")
-    asked = {"cluster": CONNECTION, "targetAgentPassword": named} | ending.asks
+    request = {"cluster": CONNECTION, "targetAgentPassword": named} | ending.asks
     try:
         if ending.flow == "plan":
-            options = {"obConfigs": SAMPLE} | asked
+            options = {"obConfigs": SAMPLE} | request
             left["reports"].append(await plan(agentInfo=where, zone="zone2", **options))
             return "ready"
         if ending.flow == "batch":
-            cluster = asked.pop("cluster")
-            node = {"agentInfo": where, "zone": "zone2", "obConfigs": SAMPLE} | asked
+            cluster = request.pop("cluster")
+            node = {"agentInfo": where, "zone": "zone2", "obConfigs": SAMPLE} | request
             rows = ScaleOutSpec.model_validate({"cluster": cluster, "nodes": [node]})
             done = await batch(clusters=[rows], patience=PATIENT)
             left["reports"] += [done.model_dump_json(), repr(done)]
             return "verified"
-        report = await stage.scale_out(**({"patience": PATIENT} | asked))
+        going = asyncio.create_task(stage.scale_out(**({"patience": PATIENT} | request)))
+        if ending.answer:
+            paused, schema, page = await asked(going)
+            left["questions"] += [json.dumps(schema), str(page)]
+            async with get_client() as client:
+                await client.resume_flow_run(paused.id, run_input=ending.answer)
+        report = await going
     except ObscaleError as error:
         words = "".join(traceback.format_exception(error))
         left["exceptions"] += [words, repr(error), repr(error.__dict__), str(error_object(error))]
@@ -291,7 +310,7 @@ async def known_to_prefect() -> dict[str, str]:
     }
 
 
-async def test_no_place_holds_a_secret(stage, overheard, monkeypatch, capsys):
+async def test_no_place_holds_a_secret(stage, asked, overheard, monkeypatch, capsys):
     """Places searched × hits = 0, after every flow has ended in every way."""
     plain = default_config()
     clusters = tuple(c.model_copy(update={"root_password": ROOT}) for c in plain.clusters)
@@ -302,7 +321,10 @@ async def test_no_place_holds_a_secret(stage, overheard, monkeypatch, capsys):
     monkeypatch.delenv("NOT_SET", raising=False)
     left: dict[str, list[str]] = defaultdict(list)
 
-    ended = {name: await run(await stage(config, e.speed), e, left) for name, e in ENDINGS.items()}
+    ended = {
+        name: await run(await stage(config, ending.speed), ending, left, asked)
+        for name, ending in ENDINGS.items()
+    }
 
     places = {
         **{name: "\n".join(texts) for name, texts in left.items()},

@@ -3,6 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from flows.batch import batch
+from flows.plan import plan
 from flows.scale_out import scale_out
 from obscale.form import ObConfigs
 
@@ -26,6 +28,17 @@ def test_the_form_asks_in_the_order_of_the_api_and_explains_each_field():
     ]
     assert [name for name, field in fields if not field.get("description")] == []
     assert SCHEMA["required"] == ["cluster", "agentInfo", "zone", "obConfigs"]
+
+
+@pytest.mark.parametrize("flow", [scale_out, plan, batch], ids=lambda flow: flow.name)
+def test_each_parameter_has_a_title_that_is_not_its_bare_name(flow):
+    """Where Prefect finds no title it shows the name, as a program spells it."""
+    titles = {
+        name: field.get("title")
+        for name, field in flow.parameters.model_dump()["properties"].items()
+    }
+
+    assert [name for name, title in titles.items() if title in {None, name}] == []
 
 
 def test_fields_within_fields_keep_their_order_too():

@@ -1,0 +1,53 @@
+"""Does any command print a secret, or write one into a file, whatever it is asked and answers?"""
+
+import sys
+
+from obscale.sandbox import Fault
+
+
+def test_no_command_tells_a_secret(open_world, write, run_program, server_url, canaries, capsys):
+    """Commands × hits = 0: their output, and the files they were told to write."""
+    world = open_world(Fault.fail_stage(7))
+    request = write(world.request())
+    target = "{ip}:{port}".format(**world.ready["spares"][0])
+    agents = [f"{a['ip']}:{a['port']}" for a in world.ready["clusters"][0]["agents"]]
+    endpoints = [word for agent in agents for word in ("--endpoint", agent)]
+    plan, page, facts = (request.with_name(name) for name in ("plan.json", "run.md", "run.json"))
+    commands = {
+        "connect": (0, "connect", "told-east", *endpoints, "--password-env", "OBSCALE_TEST_ROOT"),
+        "connect, wrong password": (
+            *(3, "connect", "told-west", *endpoints),
+            *("--password-env", "PATH"),
+        ),
+        "plan": (0, "plan", request),
+        "plan --out": (0, "plan", request, "--json", "--out", plan),
+        "plan --suggest": (
+            *(0, "plan", "--suggest", "--agent", target, "--zone", "zone1"),
+            *("--cluster", "told-east", "--agent-password-env", "OBSCALE_TEST_AGENT"),
+        ),
+        "apply, failed": (1, "apply", plan, "--yes"),
+        "recover": (2, "recover", "told-east", "--json"),
+        "evidence": (0, "evidence", target, "--out", page),
+        "evidence --json": (0, "evidence", target, "--json", "--out", facts),
+        "recover --retry": (0, "recover", request, "--retry", "--yes"),
+        "watch": (0, "watch", request),
+        "apply, verified": (0, "apply", request, "--yes", "--json"),
+        "verify": (0, "verify", request, "--json"),
+    }
+
+    ended = {
+        name: (code, run_program(*map(str, words), PREFECT_API_URL=server_url))
+        for name, (code, *words) in commands.items()
+    }
+
+    places = {name: each.out + each.err for name, (_, each) in ended.items()}
+    places |= {path.name: path.read_text() for path in (plan, page, facts)}
+    hits = {name: sum(map(text.count, canaries)) for name, text in places.items()}
+    rows = [f"{len(text):>10,}  {hits[name]:>4}  {name}" for name, text in places.items()]
+    with capsys.disabled():
+        sys.stdout.write("\n" + "\n".join(["characters  hits  told by", *rows]) + "\n")
+    for name, (code, each) in ended.items():
+        assert each.code == code, f"{name}: {each.code}\n{each.out}{each.err}"
+    assert target in places["run.md"] + places["run.json"] + places["plan.json"]
+    assert all(text for name, text in places.items() if not name.startswith("evidence"))
+    assert sum(hits.values()) == 0

@@ -1,0 +1,92 @@
+"""Is each row of the tables of ways to start a run carried out by a test?"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WAYS, E2E = "tests/deploy/test_ways.py::test_", "tests/e2e/test_runs.py::test_"
+OF_THE_README = {
+    "`obscale apply`": "tests/cli/test_apply_command.py::test_a_verified",
+    "`python -m deployments.serve`": WAYS + "one_served_process_runs_what_the_api_asks_for",
+    "a work pool, `deployments/prefect.yaml`": WAYS + "a_worker_runs_a_scale_out_and_the_same",
+    "containers, `deployments/container`": E2E + "an_operator_fills_in_the_form",
+    "the API, `deployments/trigger.py` and `trigger.sh`": WAYS + "a_new_ticket_is_a_new_run",
+}
+"""Row → the test that carries it out; the containers' commands are those of all of tests/e2e."""
+OF_THE_DEPLOYMENTS = {
+    "1. `python -m deployments.serve`": WAYS + "one_served_process_runs_what_the_api_asks_for",
+    "2. a work pool: `prefect.yaml`": WAYS + "a_worker_runs_a_scale_out_and_the_same",
+    "3. containers: `container/`": E2E + "an_operator_fills_in_the_form",
+    "4. the API: `trigger.py`, `trigger.sh`": WAYS + "curl_starts_a_plan_that_touches_nothing",
+}
+OFFERED = {
+    "`scale-out/workers`": WAYS + "a_worker_runs_a_scale_out_and_the_same",
+    "`batch/workers`": WAYS + "a_batch_is_started_like_any_other_run",
+    "`plan/workers`": WAYS + "curl_starts_a_plan_that_touches_nothing",
+    "`plan/weekly-example`": WAYS + "deployments_say_what_they_are",
+}
+
+
+def first_cells(page: str, header: str) -> set[str]:
+    """What stands in the first column of the table below this header."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    rows = text.split(header, 1)[1].split("\n\n", 1)[0]
+    return set(re.findall(r"^\| (.+?) \|", rows, flags=re.MULTILINE)) - {"---"}
+
+
+@pytest.fixture(scope="module")
+def collected():
+    """The ids of the tests that may be named here."""
+    files = {node.partition("::")[0] for node in (OF_THE_README | OF_THE_DEPLOYMENTS).values()}
+    # A test of tests/e2e is read, not collected: what it imports is installed by `make e2e` alone.
+    read = {file for file in files if file.startswith("tests/e2e")}
+    found = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"),
+            *sorted(files - read),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    named = [
+        f"{file}::{name}"
+        for file in read
+        for name in re.findall(r"^def (test_\w+)", (ROOT / file).read_text(), flags=re.MULTILINE)
+    ]
+    return [*found.stdout.splitlines(), *named]
+
+
+def test_the_rows_are_those_named_here():
+    """A way that is written down without a test turns this red, and the other way round."""
+    assert first_cells("README.md", "| way | for whom | how |") == set(OF_THE_README)
+    assert first_cells("deployments/README.md", "| way | for whom |") == set(OF_THE_DEPLOYMENTS)
+    assert first_cells("deployments/README.md", "| deployment | does |") == set(OFFERED)
+
+
+@pytest.mark.parametrize(
+    "test", sorted({*OF_THE_README.values(), *OF_THE_DEPLOYMENTS.values(), *OFFERED.values()})
+)
+def test_the_test_of_a_row_is_there(collected, test):
+    """Renamed or removed, it turns this red."""
+    assert [node for node in collected if node.startswith(test)], test
+
+
+PAGES = ["README.md", "docs/events.md"]
+LARGEST_BYTES = 100_000
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_picture_of_a_page_is_there_and_small(page):
+    """Made of what `make e2e` saw, by `make pictures`."""
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    sizes = {name: ((ROOT / page).parent / name).stat().st_size for name in shown}
+
+    assert sizes
+    assert [name for name, size in sizes.items() if size >= LARGEST_BYTES] == []
