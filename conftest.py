@@ -3,8 +3,13 @@
 from importlib.metadata import version
 
 import pytest
+from hypothesis import settings
 
 from obscale.rules.preflight.registry import RULES
+
+# How long one example takes says more of the machine than of the code.
+settings.register_profile("obscale", deadline=None)
+settings.load_profile("obscale")
 
 SHOWN_AT_THE_START = ("prefect", "fastapi", "httpx", "pydantic", "cryptography", "obshell")
 NAMED_AT_THE_END = {

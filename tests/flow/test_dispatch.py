@@ -9,6 +9,7 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from prefect.states import Cancelling
 
 from obscale.batch.report import render_batch
 from obscale.errors import DispatchError
-from obscale.rules.policies import BatchPolicies, WorkersPolicy
+from obscale.rules.policies import BatchPolicies, Window, WorkersPolicy
 from obscale.rules.waves import RowState
 from obscale.sandbox import Fault
 from tasks.dispatch import Dispatch
@@ -303,6 +304,56 @@ async def test_a_run_somebody_cancels_is_not_begun_anew(fleet, serving):  # noqa
     assert first.error_kind == "run-lost"
     assert "goes on by itself" in first.why
     assert fleet.posts == 3
+
+
+async def test_a_worker_submits_nothing_outside_the_window_it_was_told(
+    fleet,  # noqa: F811
+    serving,
+    monkeypatch,
+):
+    """The batch's clock says open, the worker's shut: the row is put back, and nothing is sent."""
+    fleet = await fleet(clusters=1, nodes=1)
+    await serving()
+    now = datetime.now(UTC)
+    window = Window(
+        start=f"{now - timedelta(hours=3):%H:%M}", end=f"{now - timedelta(hours=1):%H:%M}"
+    )
+    clock = [now - timedelta(hours=2)]
+    monkeypatch.setattr("tasks.batch._now", lambda: clock[0])
+    put_back, waits = asyncio.Event(), asyncio.Event()
+
+    def hear(happening) -> None:
+        if happening.text.startswith("row.waiting"):
+            clock[0] = now
+            put_back.set()
+        if happening.text.startswith("batch.waiting"):
+            waits.set()
+
+    with listening(hear):
+        policies = DISPATCHED.model_copy(update={"window": window})
+        running = asyncio.create_task(fleet.run(policies=policies))
+        await asyncio.wait_for(waits.wait(), 300)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    assert put_back.is_set()
+    assert fleet.posts == 0
+    assert fleet.reports[-1].rows[0].state is RowState.SKIPPED
+
+
+async def test_a_failure_that_stops_all_holds_what_another_worker_has_not_sent(fleet, serving):  # noqa: F811
+    """Begun on its worker, not submitted yet: it is put back, and skipped with the reason."""
+    fleet = await fleet(clusters=2, nodes=1)
+    await serving()
+    first, second = (asked.nodes[0].address for asked in fleet.asked)
+    fleet.stage.world.play(Fault.fail_stage(1, target=first))
+    fleet.stage.world.play(Fault.delay_answer(18, to="host-info", target=second, times=0))
+
+    report = await fleet.run(policies=DISPATCHED.model_copy(update={"stop_batch_after": 1}))
+
+    assert states(report) == {"c1": [RowState.FAILED], "c2": [RowState.SKIPPED]}
+    assert first in report.rows[1].why
+    assert fleet.posts == 1
 
 
 async def test_without_a_worker_the_batch_ends_in_one_clear_line(fleet, serving):  # noqa: F811

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obscale.batch.ledger import ledger_of
-from obscale.batch.part import Part, hear_told, settle_told, take_up_row, told_rows
+from obscale.batch.part import Heard, Part, hear_told, settle_told, take_up_row, told_rows
 from obscale.rules.parts import (
     ALIVE,
     SETTLED,
@@ -76,6 +76,10 @@ def ledger(tmp_path, text=BATCH):
         (seen(RunState.CRASHED, row(RowState.VERIFIED, word=WORD)), WORD, Step.SETTLED),
         (seen(RunState.RUNNING, row(RowState.FAILED, word="of another time")), "", Step.GRANT),
         (seen(RunState.RUNNING, row(RowState.FAILED, word="of another time")), WORD, Step.WAIT),
+        (seen(RunState.RUNNING, row(word=WORD, called_off=WORD)), WORD, Step.PUT_BACK),
+        (seen(RunState.CRASHED, row(word=WORD, called_off=WORD)), WORD, Step.PUT_BACK),
+        (seen(RunState.RUNNING, row(word="old", called_off="old")), WORD, Step.WAIT),
+        (seen(RunState.RUNNING, row(word="old", called_off="old")), "", Step.GRANT),
         (seen(RunState.COMPLETED, row()), WORD, Step.GONE),
         (seen(RunState.FAILED, row(RowState.LEFT, word=WORD)), WORD, Step.GONE),
         (seen(RunState.CRASHED, is_heard=False), "", Step.GONE),
@@ -100,6 +104,7 @@ runs = st.builds(
             state=st.sampled_from(RowState),
             word=st.sampled_from(("", WORD, "old")),
             declined=st.sampled_from(("", WORD, "old")),
+            called_off=st.sampled_from(("", WORD, "old")),
         )
     ).map(lambda rows: {each.target: each for each in rows}),
 )
@@ -196,7 +201,7 @@ def test_rows_told_are_read_back(tmp_path):
     made = ledger(tmp_path)
     made.entries[0].begin()
 
-    told = read_told([*told_rows(made, {MINE: (WORD, "")}), {"target": 7}, "nonsense"])
+    told = read_told([*told_rows(made, {MINE: Heard(WORD)}), {"target": 7}, "nonsense"])
 
     assert len(told) == 3
     assert (told[MINE].state, told[MINE].word) == (RowState.RUNNING, WORD)
