@@ -20,18 +20,18 @@ $(BIN)/python:
 
 $(VENV)/.run: constraints-run.txt pyproject.toml | $(BIN)/python
 	@echo "installing what obscale runs on (once, about a minute) ..."
-	@$(PIP) install --require-hashes -r constraints-run.txt
+	@$(PIP) install --no-deps --require-hashes -r constraints-run.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: constraints.txt $(VENV)/.run
 	@echo "installing what obscale is tested with (once) ..."
-	@$(PIP) install --require-hashes -r constraints.txt
+	@$(PIP) install --no-deps --require-hashes -r constraints.txt
 	@touch $@
 
 $(VENV)/.e2e: constraints-e2e.txt $(VENV)/.dev
 	@echo "installing what the end-to-end tests need (once) ..."
-	@$(PIP) install --require-hashes -r constraints-e2e.txt
+	@$(PIP) install --no-deps --require-hashes -r constraints-e2e.txt
 	@{ command -v chromium && command -v redis-server && ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 \
 	  || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium postgresql redis-server; } >/dev/null \
 	  || { echo "needs chromium, postgresql and redis-server: sudo apt-get install chromium postgresql redis-server"; exit 1; }

@@ -372,6 +372,22 @@ def test_deployments_say_what_they_are(workers, api):
     assert (weekly["active"], weekly["schedule"]["timezone"]) == (False, "Asia/Shanghai")
 
 
+def test_a_schedule_makes_runs_ahead(workers, api):
+    """Prefect's scheduler works with the libraries installed here: with some it makes no run."""
+    found = api.get("/deployments/name/plan/workers").raise_for_status().json()
+    yearly = {"active": True, "schedule": {"cron": "0 0 1 1 *", "timezone": "UTC"}}
+    path = f"/deployments/{found['id']}/schedules"
+    [made] = api.post(path, json=[yearly]).raise_for_status().json()
+
+    def ahead() -> list[dict]:
+        return [run for run in runs_of(api, "plan/workers") if "auto-scheduled" in run["tags"]]
+
+    planned = wait_until(ahead, "a run of the schedule")
+    api.delete(f"{path}/{made['id']}").raise_for_status()
+
+    assert {run["state"]["type"] for run in planned} == {"SCHEDULED"}
+
+
 def test_queues_say_how_many_runs_go_at_once(workers, api):
     """Each deployment has its queue and the queue its limit: one batch, the next one waits."""
     limits = {
