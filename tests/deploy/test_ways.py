@@ -199,7 +199,11 @@ def test_a_batch_begun_meanwhile_waits_for_the_one_before_it(workers, clusters, 
     ]
 
     first, second = (
-        api.post(f"/deployments/{found['id']}/create_flow_run", json={"parameters": body}).json()
+        once_free(
+            lambda body=body: api.post(
+                f"/deployments/{found['id']}/create_flow_run", json={"parameters": body}
+            )
+        ).json()
         for body in bodies
     )
     states = {
@@ -286,7 +290,9 @@ def test_an_unknown_parameter_ends_the_run_before_it_asks_anybody(workers, clust
     found = api.get("/deployments/name/scale-out/workers").raise_for_status().json()
     asked = {"parameters": clusters.request(zoen="zone3")}
 
-    run = api.post(f"/deployments/{found['id']}/create_flow_run", json=asked).json()
+    run = once_free(
+        lambda: api.post(f"/deployments/{found['id']}/create_flow_run", json=asked)
+    ).json()
     state = wait_until(lambda: ended(api, run["id"]), "the run has ended")
 
     assert state == "CRASHED"
