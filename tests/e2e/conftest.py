@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -302,7 +303,12 @@ def start_worker(
         if worker.poll() is None:
             worker.terminate()
     for worker in started:
-        worker.wait(120)
+        try:
+            worker.wait(30)
+        except subprocess.TimeoutExpired:
+            # Whatever it still waits for: the tests are over, and nothing may be left running.
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait(60)
 
 
 @pytest.fixture(scope="session")
