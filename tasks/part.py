@@ -127,7 +127,7 @@ class Words:
     async def are_held(self, word: str) -> bool:
         """Whether what a word has begun is not to be submitted after all.
 
-        Where Prefect does not say it is not: nobody could tell that all has been stopped.
+        Where Prefect does not answer it is held: all may have been stopped meanwhile.
         """
         try:
             return bool(
