@@ -12,10 +12,9 @@ from obscale.link import Link
 from obscale.order import Order
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.rules.waves import RowState
-from obscale.survey import survey
 from tasks.connection import PrefectVault
 from tasks.notes import tell
-from tasks.preflight import Preflight, concluded
+from tasks.preflight import Preflight, concluded, read_facts
 from tasks.retrying import if_transient
 
 TIME_LIMIT_SECONDS: Final = 3600
@@ -76,6 +75,5 @@ async def judge_now(link: Link, order: Order) -> Preflight:
         PreflightError: A rule blocks now.
         AgentError: No entry agent could be asked.
     """
-    facts = await survey(link, order)
-    findings = judge_accepting(facts, order.profile, order.overrides)
-    return concluded(facts, findings)
+    facts = await read_facts(link, order)
+    return concluded(facts, judge_accepting(facts, order.profile, order.overrides))

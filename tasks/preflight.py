@@ -1,23 +1,22 @@
 """Would this node join, and what would go wrong: facts turned into findings."""
 
-import asyncio
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from obscale.agent.models import Dag, HostInfo, Stats, Zone
+from obscale.agent.models import HostInfo, Stats, Zone
 from obscale.errors import PreflightError
 from obscale.link import Link
 from obscale.order import Order
-from obscale.rules.adoption import is_undecided
 from obscale.rules.preflight.facts import Earlier, Facts, Unread
 from obscale.rules.preflight.finding import Answer, Finding
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.rules.preflight.registry import Findings
+from obscale.settled import settled
 from obscale.survey import survey
 from tasks.connection import linked
 from tasks.notes import artifact_key, aside, note_table, tell
@@ -25,9 +24,6 @@ from tasks.retrying import if_transient
 
 TIME_LIMIT_SECONDS: Final = 300
 """A slow endpoint may take minutes (obcluster/info asks every agent); more is a stuck database."""
-NAMING_SECONDS: Final = 60.0
-"""A scale-out names its target when its second stage begins, 4 s after its start as a rule."""
-LOOK_AGAIN_SECONDS: Final = 2.0
 _LEVELS: Final = {Answer.BLOCK: logging.ERROR, Answer.WARN: logging.WARNING}
 
 
@@ -67,7 +63,7 @@ async def preflight(order: Order) -> Preflight:
         AgentError: No entry agent could be asked.
     """
     async with linked(order) as link:
-        facts = await _settled_facts(link, order)
+        facts = await read_facts(link, order)
     findings = judge_accepting(facts, order.profile, order.overrides)
     await aside(
         note_table(
@@ -84,32 +80,21 @@ async def preflight(order: Order) -> Preflight:
     return concluded(facts, findings)
 
 
-async def _settled_facts(link: Link, order: Order) -> Facts:
-    """Read all facts, once a scale-out that has just begun tells whose it is.
+async def read_facts(link: Link, order: Order) -> Facts:
+    """Read all facts of an order, once they tell whose a scale-out is that has just begun.
 
-    It may be our own, of a run that died: judged too early it would block its own successor. And
-    where the target was asked a moment later than the cluster, all is asked once more.
+    Raises:
+        AgentError: No entry agent could be asked.
     """
-    longest = min(order.patience.lost_answer_seconds, NAMING_SECONDS)
-    give_up = datetime.now(UTC) + timedelta(seconds=longest)
-    is_second_look = False
-    while True:
-        facts = await survey(link, order)
-        young = _young(facts)
-        if young is None and facts.is_torn() and not is_second_look:
-            is_second_look = True
-            continue
-        if young is None or datetime.now(UTC) >= give_up:
-            return facts
-        tell("preflight", f"preflight.waiting why='DAG {young.id} does not name its target yet'")
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
+    async def read() -> tuple[Facts, ...]:
+        return (await survey(link, order),)
 
-def _young(facts: Facts) -> Dag | None:
-    """Give a scale-out whose target nobody can tell yet; it names it within seconds."""
-    if isinstance(facts.cluster.unfinished, Unread) or facts.own_dag() is not None:
-        return None
-    return next((dag for dag in facts.cluster.unfinished if is_undecided(dag)), None)
+    def say(words: str) -> None:
+        tell("preflight", words)
+
+    (facts,) = await settled(read, order, say)
+    return facts
 
 
 def concluded(facts: Facts, findings: Findings) -> Preflight:

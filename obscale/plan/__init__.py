@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
@@ -21,6 +22,7 @@ from obscale.rules.preflight.facts import Earlier, Facts, Standing, Unread
 from obscale.rules.preflight.finding import Finding, Findings
 from obscale.rules.preflight.overrides import judge_accepting, unneeded
 from obscale.rules.preflight.unseen import CHECKLIST
+from obscale.settled import settled
 from obscale.survey import survey, survey_joining
 
 __all__ = ["SCHEMA_VERSION", "Check", "Plan", "RowPlan", "make_plan", "plan_of", "survey_all"]
@@ -115,6 +117,8 @@ async def survey_all(
 ) -> tuple[Facts, ...]:
     """Read the cluster once and every target; the facts come in the order of the orders.
 
+    A scale-out that has just begun is waited for until it tells whose it is.
+
     Args:
         orders: As for `make_plan`.
         vault: As for `make_plan`.
@@ -124,6 +128,12 @@ async def survey_all(
         SpecError: A name in the request resolves to nothing.
         AgentError: No entry agent of the cluster could be asked.
     """
+    return await settled(partial(_survey_once, orders, vault, earlier), orders[0])
+
+
+async def _survey_once(
+    orders: Sequence[Order], vault: Vault, earlier: Mapping[str, Earlier]
+) -> tuple[Facts, ...]:
     async with connected(orders[0], vault) as link:
         first = await survey(link, orders[0], earlier=earlier.get(orders[0].target))
     gate = asyncio.Semaphore(TARGETS_AT_ONCE)

@@ -130,7 +130,7 @@ async def test_a_plan_writes_nothing_anywhere_and_calls_nobody_but_agents(stay):
 
 
 async def test_a_plan_for_thirty_servers_asks_each_endpoint_once_of_an_agent(stay):
-    """Five times for a clock, which is one reading; most members are asked nothing at all."""
+    """Up to five times for a clock, until the reading is sure; most members are asked nothing."""
     here = await stay(thirty_servers())
 
     code, out, _, _ = await here.plan("--json")
@@ -139,7 +139,7 @@ async def test_a_plan_for_thirty_servers_asks_each_endpoint_once_of_an_agent(sta
     assert code == 0
     assert json.loads(out)["outlook"]["before"]["servers"] == 30
     assert {n for (_, path), n in asked.items() if path != "/api/v1/time"} == {1}
-    assert {n for (_, path), n in asked.items() if path == "/api/v1/time"} == {5}
+    assert {n for (_, path), n in asked.items() if path == "/api/v1/time"} <= {1, 2, 3, 4, 5}
     assert sum(asked.values()) < 100
 
 

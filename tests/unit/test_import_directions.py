@@ -17,6 +17,7 @@ LAYERS = (
             "obscale.order",
             "obscale.link",
             "obscale.survey",
+            "obscale.settled",
             "obscale.knocking",
             "obscale.sight",
             "obscale.climb",
