@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import httpx
 from prefect import __version__ as prefect_version
-from prefect.exceptions import PrefectException
+from prefect.exceptions import ExternalSignal, PrefectException
 
 from obscale import __version__
 from obscale.agent.models import Dag, Zone
@@ -172,7 +172,8 @@ def _kind_and_words(error: BaseException) -> tuple[str, str]:
     match error:
         case ObscaleError():
             return error.kind, str(error)
-        case asyncio.CancelledError() | KeyboardInterrupt() | SystemExit():
+        # Prefect's signal strikes whatever runs at that moment: this flow, or what it waits for.
+        case asyncio.CancelledError() | ExternalSignal() | KeyboardInterrupt() | SystemExit():
             return CANCELLED, "the run was cancelled from outside; nobody told the cluster"
         case TimeoutError():
             return TIMED_OUT, f"a time limit of the run was reached: {error or 'no more is known'}"

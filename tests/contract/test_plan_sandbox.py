@@ -25,7 +25,7 @@ from obscale.plan.file import PlanFile, read_plan_file, write_plan_file
 from obscale.rules.asked import ScaleOutSpec
 from obscale.rules.preflight.facts import Earlier
 from obscale.rules.preflight.overrides import judge_accepting
-from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
+from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.spec import parse_spec
 from obscale.survey import survey
 from tasks.notes import listening
@@ -91,7 +91,8 @@ class Desk:
         return [r for r in self.world.requests if r.method != "GET"]
 
     async def begin_another(self, spare):
-        """Somebody else begins to scale out another spare."""
+        """Somebody else begins to scale out another spare, and fails."""
+        self.world.play(Fault.fail_stage(5))
         where = self.ready["spares"][spare]
         root = SecretStr(self.ready["clusters"][0]["root_password"])
         async with AgentClient(AgentAddress.parse(self.agents[0]), root_password=root) as client:
