@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := obscale flows tasks deployments
+# Most tests wait for a cluster or a server: some at once, whatever the number of processors.
+AT_ONCE := -n 4 --dist loadgroup --no-loadscope-reorder
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
@@ -44,7 +46,7 @@ sandbox: $(VENV)/.run  ## simulated clusters until Ctrl-C
 	@$(BIN)/obscale sandbox $(ARGS)
 
 test: $(VENV)/.dev  ## all tests (ARGS="-k name" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
 
 bench: $(VENV)/.dev  ## how fast, beside the official SDK (ARGS="a b" for some parts, "--repeat 3", "--out FILE")
 	@$(BIN)/python -m benchmarks $(ARGS)
