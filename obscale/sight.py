@@ -120,6 +120,8 @@ async def look_around(link: Link, members: tuple[ListedAgent, ...]) -> Surroundi
     async with asyncio.TaskGroup() as reads:
         info = reads.create_task(_or_unread(partial(cluster.ask, AgentClient.read_cluster_info)))
         host = reads.create_task(_or_unread(link.target.read_host_info))
+    # By themselves: a clock's answer that waits its turn behind others is asked for again.
+    async with asyncio.TaskGroup() as reads:
         clock = reads.create_task(_or_unread(link.target.read_clock))
         clocks = [
             reads.create_task(_or_unread(partial(_clock_in_time, cluster.add(other))))

@@ -190,9 +190,10 @@ async def survey_cluster(
         )
         unfinished = reads.create_task(_fact(entry.read_unfinished_cluster_dags))
         last = reads.create_task(_fact(entry.read_last_cluster_dag))
-        times = reads.create_task(_times(cluster, ob_info, target, peer_seconds, silent))
     if error := odd.result():
         raise error
+    # Last, when nothing else is on its way: a clock whose answer comes late is asked again.
+    times = await _times(cluster, ob_info, target, peer_seconds, silent)
     known = details.result()
     return ClusterFacts(
         entry=str(entry.address),
@@ -206,10 +207,10 @@ async def survey_cluster(
         unit_config_limit=limit.result(),
         unfinished=unfinished.result(),
         last_dag=last.result(),
-        clocks={agent: _clock(told) for agent, told in times.result().items()},
+        clocks={agent: _clock(told) for agent, told in times.items()},
         utc_offsets_seconds={
             agent: told.utc_offset_seconds
-            for agent, told in times.result().items()
+            for agent, told in times.items()
             if isinstance(told, AgentTime)
         },
         unit_configs=unit_configs.result(),
@@ -262,14 +263,15 @@ async def survey_target(target: AgentClient) -> TargetFacts:
             ob_info=gap,
             utc_offset_seconds=gap,
         )
-    status, host, (unfinished, signed), last, ob_info, told = await asyncio.gather(
+    status, host, (unfinished, signed), last, ob_info = await asyncio.gather(
         _fact(target.read_status),
         _fact(target.read_host_info, covered_by=HOST_FACTS_MISSING, refused=AGENT_AUTH),
         _unfinished(target),
         _fact(target.read_last_agent_dag, refused=AGENT_AUTH),
         _fact(target.read_ob_info, refused=AGENT_AUTH),
-        _fact(partial(_read_time, target)),
     )
+    # Last, as in `survey_cluster`.
+    told = await _fact(partial(_read_time, target))
     return TargetFacts(
         address=str(address),
         scheme=address.scheme,

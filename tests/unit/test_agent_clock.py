@@ -40,4 +40,11 @@ def test_no_reading_is_no_clock():
 def test_a_quick_answer_needs_no_second_one():
     """Two clocks read to 5 ms are compared to 10 ms, the least that is ever told."""
     assert ClockReading(120.0, 0.005).is_good_enough
-    assert not ClockReading(0.0, 0.0051).is_good_enough
+    assert not ClockReading(120.0, 0.0051).is_good_enough
+
+
+@pytest.mark.parametrize("offset", [0.008, -0.008])
+def test_a_clock_that_is_surely_near_needs_no_second_answer(offset):
+    """Of two clocks within 20 ms of ours none is the 100 ms off that would be warned of."""
+    assert ClockReading(offset, 0.012).is_good_enough
+    assert not ClockReading(offset, 0.0121).is_good_enough
