@@ -26,6 +26,7 @@ ONE_AFTER_THE_OTHER = {
 """What the tests of a folder share; all that share the same run in one process, in their order."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep apart in time what would meet, where several processes run the tests."""
     for item in items:

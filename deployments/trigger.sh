@@ -8,13 +8,21 @@ request=$1
 deployment=${2:-scale-out/workers}
 api=${PREFECT_API_URL:-http://127.0.0.1:4200/api}
 
+answer=$(mktemp)
+trap 'rm -f "$answer"' EXIT
+
 # The password goes to curl through a file descriptor: arguments can be read by every process.
 call() {
-  # A busy server is asked again; with the idempotency key that is safe for a POST too.
+  # A busy server is asked again; with the idempotency key that is safe for a POST too. Into a file:
+  # only there curl takes back what the attempts before the last one were told.
+  code=0
+  : > "$answer"
   curl --silent --show-error --fail-with-body --retry 8 --config /dev/fd/3 \
-    --header 'Content-Type: application/json' "$@" 3<<CONFIG
+    --output "$answer" --header 'Content-Type: application/json' "$@" 3<<CONFIG || code=$?
 ${PREFECT_API_AUTH_STRING:+user = "$PREFECT_API_AUTH_STRING"}
 CONFIG
+  cat "$answer"
+  return $code
 }
 
 key=$(printf '%s ' "$deployment" "${3:-}" | cat - "$request" | sha256sum | cut -c 1-64)
@@ -25,8 +33,8 @@ unknown=$(printf '%s' "$found" | jq --raw-output --slurpfile asked "$request" \
   '($asked[0] | keys) - (.parameter_openapi_schema.properties | keys) | join(", ")') || exit 2
 [ -z "$unknown" ] || { echo "trigger: $deployment takes no parameter $unknown" >&2; exit 2; }
 body=$(jq --compact-output --arg key "$key" '{parameters: ., idempotency_key: $key}' "$request")
-answer=$(call "$api/deployments/$id/create_flow_run" --data "$body") || { echo "$answer" >&2; exit 2; }
-run=$(printf '%s' "$answer" | jq --raw-output .id)
+made=$(call "$api/deployments/$id/create_flow_run" --data "$body") || { echo "$made" >&2; exit 2; }
+run=$(printf '%s' "$made" | jq --raw-output .id)
 echo "run ${api%/api}/runs/flow-run/$run"
 
 while :; do

@@ -18,6 +18,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```console\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 LONGEST_SECONDS = 420
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+OF_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "ARGS"}
+"""From a make that runs these tests the README's own make would take its arguments."""
 NOT_RUN = {
     "git clone": "the tests already stand in a clone",
     "make test": "this is it",
@@ -59,8 +61,7 @@ def test_a_console_block_of_the_readme_prints_what_it_shows(block, tmp_path):
     mark = "-- next --"
     script = "\n".join(f"{command}\necho '{mark}'" for command, _ in steps)
     environment = {
-        # A make that runs these tests would make the README's own make speak of folders.
-        **{k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}},
+        **{k: v for k, v in os.environ.items() if k not in OF_MAKE},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "120",
         "PREFECT_HOME": str(tmp_path / "prefect"),
