@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := obscale flows tasks deployments
-# Most tests wait for a cluster or a server: some at once, whatever the number of processors.
-AT_ONCE := -n 4 --dist loadgroup --no-loadscope-reorder
+# Most tests wait for a cluster or a server: some at once, whatever the number of processors. A file's
+# tests share servers and addresses, so they stay together; the files keep their order.
+AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help

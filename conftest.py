@@ -18,22 +18,6 @@ NAMED_AT_THE_END = {
     "test_sandbox_timelines.py": "timelines of the DAGs",
     "test_official_sdk.py": "official SDK, unmodified",
 }
-ONE_AFTER_THE_OTHER = {
-    "tests/contract": "the sandbox's default addresses",
-    "tests/docs": "the sandbox's default addresses",
-    "tests/deploy": "one Prefect server",
-}
-"""What the tests of a folder share; all that share the same run in one process, in their order."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep apart in time what would meet, where several processes run the tests."""
-    for item in items:
-        folder = item.path.relative_to(item.config.rootpath)
-        for prefix, shared in ONE_AFTER_THE_OTHER.items():
-            if folder.is_relative_to(prefix):
-                item.add_marker(pytest.mark.xdist_group(shared))
 
 
 def pytest_report_header() -> str:
@@ -45,7 +29,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name each vector and each SDK scenario with its outcome."""
     for file, title in NAMED_AT_THE_END.items():
         rows = [
-            (report.nodeid.partition("::")[2].partition("@")[0], outcome)
+            (report.nodeid.partition("::")[2], outcome)
             for outcome in ("passed", "failed")
             for report in terminalreporter.stats.get(outcome, [])
             if file in report.nodeid and report.when == "call"
