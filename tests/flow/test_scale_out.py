@@ -83,7 +83,7 @@ async def test_a_run_is_four_named_task_runs_with_artifacts(stage):
 
 async def test_the_log_of_a_run_that_goes_well_is_a_story_of_some_twenty_lines(stage, caplog):
     """Each stage is said once; what Prefect itself says is not counted. The report has more."""
-    scene = await stage()
+    scene = await stage(speed=8)  # slow enough to see a stage while it runs
 
     report = await scene.scale_out()
 
