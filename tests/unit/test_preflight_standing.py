@@ -123,6 +123,16 @@ def test_a_target_on_its_way_by_a_dag_the_cluster_does_not_show_is_told_apart(wo
     assert not world.set(unfinished=(make_dag(OURS),)).facts().is_torn()
 
 
+def test_a_target_that_has_joined_since_its_cluster_was_read_is_told_apart(world):
+    """It names this cluster, which did not list it yet; one of another cluster is what it says."""
+    world.change("info", identity=Identity.CLUSTER_AGENT, zone="zone2")
+
+    joined = world.set(listed=world.ob_info).facts()
+
+    assert joined.is_torn()
+    assert not join(world).facts().is_torn()
+
+
 def test_a_target_that_is_single_or_silent_is_not_on_its_way(world):
     """Nothing to look again for."""
     assert not world.facts().is_torn()

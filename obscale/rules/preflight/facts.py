@@ -281,14 +281,23 @@ class Facts:
         )
 
     def is_torn(self) -> bool:
-        """Whether the target is on its way by a DAG that the cluster does not show.
+        """Whether the target says it is, or is becoming, a member and the cluster does not show it.
 
         Either it was left behind, or it was asked a moment later than the cluster.
         """
         info = self.target.info
-        if isinstance(info, Unread) or info.identity is not Identity.SCALING_OUT:
+        if isinstance(info, Unread) or self.own_dag() is not None:
             return False
-        return self.own_dag() is None
+        if info.identity is Identity.CLUSTER_AGENT:
+            return self._names_this_cluster() and not self.is_member()
+        return info.identity is Identity.SCALING_OUT
+
+    def _names_this_cluster(self) -> bool:
+        mine, theirs = self.target.ob_info, self.cluster.ob_info
+        if isinstance(mine, Unread) or isinstance(theirs, Unread):
+            return False
+        told, known = mine.obcluster_info, theirs.obcluster_info
+        return bool(told.name) and (told.name, told.id) == (known.name, known.id)
 
     def standing(self) -> Standing:
         """Say how far the target is: a member, being added by a DAG, or new."""
