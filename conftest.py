@@ -3,12 +3,12 @@
 from importlib.metadata import version
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from obscale.rules.preflight.registry import RULES
 
 # How long one example takes says more of the machine than of the code.
-settings.register_profile("obscale", deadline=None)
+settings.register_profile("obscale", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("obscale")
 
 SHOWN_AT_THE_START = ("prefect", "fastapi", "httpx", "pydantic", "cryptography", "obshell")
