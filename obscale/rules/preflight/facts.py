@@ -293,11 +293,10 @@ class Facts:
         return info.identity is Identity.SCALING_OUT
 
     def _names_this_cluster(self) -> bool:
-        mine, theirs = self.target.ob_info, self.cluster.ob_info
-        if isinstance(mine, Unread) or isinstance(theirs, Unread):
+        told = self.target.ob_info
+        if isinstance(told, Unread):
             return False
-        told, known = mine.obcluster_info, theirs.obcluster_info
-        return bool(told.name) and (told.name, told.id) == (known.name, known.id)
+        return (told.obcluster_info.name, told.obcluster_info.id) == self.cluster.identity()
 
     def standing(self) -> Standing:
         """Say how far the target is: a member, being added by a DAG, or new."""
