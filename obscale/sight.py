@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.agent.clock import ClockReading
-from obscale.agent.models import Dag, Identity, ListedAgent, Zone
+from obscale.agent.models import Dag, ListedAgent, Zone
+from obscale.clocks import clocks_of
 from obscale.errors import AgentError, NotSupportedError
 from obscale.link import Link
+from obscale.reading import PEER_SECONDS
 from obscale.rules.adoption import SCALE_OUT, Sighting
 from obscale.rules.aftermath import Aftermath, Surroundings
 from obscale.rules.preflight.facts import Unread
-from obscale.survey import MOST_CLOCKS, PEER_SECONDS, zones_listed
+from obscale.survey import zones_listed
 
 T = TypeVar("T")
 
@@ -110,38 +110,22 @@ async def look_around(link: Link, members: tuple[ListedAgent, ...]) -> Surroundi
         link: Open connections.
         members: The cluster's agents, whose clocks are compared with the target's.
     """
-    cluster = link.cluster
-    scheme = cluster.current.address.scheme
-    others = [
-        AgentAddress(row.ip, row.port, scheme)
-        for row in members
-        if row.identity is Identity.CLUSTER_AGENT and row.address != str(link.target.address)
-    ][:MOST_CLOCKS]
+    cluster, target = link.cluster, link.target
     async with asyncio.TaskGroup() as reads:
         info = reads.create_task(_or_unread(partial(cluster.ask, AgentClient.read_cluster_info)))
-        host = reads.create_task(_or_unread(link.target.read_host_info))
+        host = reads.create_task(_or_unread(target.read_host_info))
     # By themselves: a clock's answer that waits its turn behind others is asked for again.
     async with asyncio.TaskGroup() as reads:
-        clock = reads.create_task(_or_unread(link.target.read_clock))
-        clocks = [
-            reads.create_task(_or_unread(partial(_clock_in_time, cluster.add(other))))
-            for other in others
-        ]
+        clock = reads.create_task(_or_unread(target.read_clock))
+        clocks = reads.create_task(
+            clocks_of(cluster, members, target.address, PEER_SECONDS, silent={})
+        )
     return Surroundings(
         cluster=info.result(),
         host=host.result(),
         clock=clock.result(),
-        clocks={str(o): read.result() for o, read in zip(others, clocks, strict=True)},
+        clocks=clocks.result(),
     )
-
-
-async def _clock_in_time(member: AgentClient) -> ClockReading | Unread:
-    """Read a member's clock; one that is silent costs no more than in the survey."""
-    try:
-        async with asyncio.timeout(PEER_SECONDS):
-            return await member.read_clock()
-    except TimeoutError:
-        return Unread(f"no answer within {PEER_SECONDS:g} s")
 
 
 async def read_zones(link: Link) -> tuple[tuple[Zone, ...] | None, bool]:

@@ -1,50 +1,47 @@
 """What can be read of cluster and target before anything is touched, for the rules to judge?
 
-Everything is read at the same time and each endpoint once (`/time` until an answer is quick, five
-times at most). A fact that cannot be read becomes `Unread`; only a cluster of which nobody answers
-is an error. What depends on other members than the one that is asked has `PEER_SECONDS` of its own.
+Cluster and target are read at the same time and each endpoint once (`/time` where no other answer
+tells the clock well enough, five times at most). A fact that cannot be read becomes `Unread`; only
+a cluster of which nobody answers is an error. What depends on other members than the one that is
+asked has `PEER_SECONDS` of its own.
 """
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.agent.clock import MOST_READINGS, ClockReading, best_reading, compare_clocks
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import (
     AgentInfo,
     ClusterInfo,
     Dag,
     HostInfo,
-    Identity,
     ListedServer,
     ObInfo,
     Parameter,
     Server,
     Zone,
 )
+from obscale.clocks import clocks_of
 from obscale.entry_agents import Entry, odd_one_out, who_accepts
 from obscale.errors import (
     AgentError,
     AgentRefusedError,
     AgentUnreachableError,
     NotAuthorizedError,
-    NotSupportedError,
     SpecError,
 )
 from obscale.knocking import ports_seen
 from obscale.link import Link
 from obscale.order import Order
+from obscale.reading import PEER_SECONDS, cluster_fact, fact, within
 from obscale.rules.preflight.facts import (
     AGENT_AUTH,
     AGENT_REACHABLE,
-    CLUSTER_FACTS_MISSING,
     HOST_FACTS_MISSING,
     ClusterFacts,
     Earlier,
@@ -53,25 +50,10 @@ from obscale.rules.preflight.facts import (
     Unread,
 )
 
-T = TypeVar("T")
-
-MOST_CLOCKS: Final = 8
-"""Member clocks compared; each costs questions, and a wrong target clock shows against any."""
-PEER_SECONDS: Final = 5.0
-"""What one silent member may cost: all are asked at the same time, each for so long at most."""
-
 TARGET_SECONDS: Final = 9.0
 """For the joining agent to say who it is: three times the three seconds an open port needs."""
 LOOKS_APART: Final = timedelta(seconds=10)
 """Between two looks at a machine, for what changed on it to say something."""
-
-
-@dataclass(frozen=True)
-class AgentTime:
-    """An agent's clock against ours, and its time zone."""
-
-    clock: ClockReading
-    utc_offset_seconds: float
 
 
 async def survey(
@@ -81,6 +63,7 @@ async def survey(
     earlier: Earlier | None = None,
     peer_seconds: float = PEER_SECONDS,
     knocking: bool = True,
+    lasting: ClusterFacts | None = None,
 ) -> Facts:
     """Read all facts of an order.
 
@@ -91,6 +74,8 @@ async def survey(
             machine since, are judged too.
         peer_seconds: Longest wait for what depends on other members than the one that is asked.
         knocking: Whether the new observer's ports are tried from here.
+        lasting: What a look at this cluster some minutes ago has told and what lasts as long, see
+            `ClusterFacts.lasting`; it is not asked for again.
 
     Raises:
         AgentError: No entry agent could be asked: unreachable, not obshell, or not authorised.
@@ -99,7 +84,9 @@ async def survey(
     try:
         async with asyncio.TaskGroup() as reads:
             cluster = reads.create_task(
-                survey_cluster(link.cluster, link.target, peer_seconds=peer_seconds)
+                survey_cluster(
+                    link.cluster, link.target, peer_seconds=peer_seconds, lasting=lasting
+                )
             )
             target = reads.create_task(survey_joining(link, order, earlier, knocking=knocking))
     except* (AgentError, SpecError) as failed:
@@ -144,7 +131,11 @@ def _machine_of(earlier: Earlier | None) -> HostInfo | None:
 
 
 async def survey_cluster(
-    cluster: ClusterClient, target: AgentClient, *, peer_seconds: float = PEER_SECONDS
+    cluster: ClusterClient,
+    target: AgentClient,
+    *,
+    peer_seconds: float = PEER_SECONDS,
+    lasting: ClusterFacts | None = None,
 ) -> ClusterFacts:
     """Read what the cluster's agents know.
 
@@ -152,6 +143,7 @@ async def survey_cluster(
         cluster: Agents to ask.
         target: The joining agent; it is no member whose clock counts.
         peer_seconds: As for `survey`.
+        lasting: As for `survey`; then the other entry agents are not compared again either.
 
     Raises:
         AgentError: No entry agent could be asked, or one refuses what another accepts.
@@ -175,27 +167,17 @@ async def survey_cluster(
     ]
     first = Entry(str(entry.address), info, ob_info)
     async with asyncio.TaskGroup() as reads:
-        odd = reads.create_task(odd_one_out(first, others, peer_seconds))
-        status = reads.create_task(_fact(entry.read_status))
-        details = reads.create_task(_cluster_fact(entry.read_cluster_info))
-        parameters = reads.create_task(_cluster_fact(partial(_parameters, entry)))
-        limit = reads.create_task(_cluster_fact(entry.read_unit_config_limit))
-        unit_configs = reads.create_task(_cluster_fact(entry.read_unit_configs))
-        pools = reads.create_task(_cluster_fact(entry.read_resource_pools))
-        tenants = reads.create_task(_cluster_fact(entry.read_tenants))
-        license_ = reads.create_task(_fact(entry.read_license))
-        # The agent asks every member in its turn.
-        statistics = reads.create_task(
-            _cluster_fact(partial(_within, peer_seconds, entry.read_statistics))
-        )
-        unfinished = reads.create_task(_fact(entry.read_unfinished_cluster_dags))
-        last = reads.create_task(_fact(entry.read_last_cluster_dag))
+        odd = reads.create_task(odd_one_out(first, () if lasting else others, peer_seconds))
+        lasts = reads.create_task(_what_lasts(entry, peer_seconds, lasting))
+        status = reads.create_task(fact(entry.read_status))
+        details = reads.create_task(cluster_fact(entry.read_cluster_info))
+        unfinished = reads.create_task(fact(entry.read_unfinished_cluster_dags))
+        last = reads.create_task(fact(entry.read_last_cluster_dag))
     if error := odd.result():
         raise error
-    # Last, when nothing else is on its way: a clock whose answer comes late is asked again.
-    times = await _times(cluster, ob_info, target, peer_seconds, silent)
     known = details.result()
-    return ClusterFacts(
+    told = replace(
+        lasts.result(),
         entry=str(entry.address),
         scheme=entry.address.scheme,
         info=info,
@@ -203,16 +185,46 @@ async def survey_cluster(
         ob_info=ob_info,
         cluster_info=known,
         topology=known.zones if isinstance(known, ClusterInfo) else zones_listed(ob_info),
-        parameters=parameters.result(),
-        unit_config_limit=limit.result(),
         unfinished=unfinished.result(),
         last_dag=last.result(),
-        clocks={agent: _clock(told) for agent, told in times.items()},
+    )
+    if lasting:
+        return told
+    # Last, when nothing else is on its way: a clock whose answer comes late is asked again.
+    clocks = await clocks_of(cluster, ob_info.agent_info, target.address, peer_seconds, silent)
+    return replace(
+        told,
+        clocks=clocks,
         utc_offsets_seconds={
-            agent: told.utc_offset_seconds
-            for agent, told in times.items()
-            if isinstance(told, AgentTime)
+            agent: clock.utc_offset_seconds
+            for agent, clock in clocks.items()
+            if not isinstance(clock, Unread)
         },
+    )
+
+
+async def _what_lasts(
+    entry: AgentClient, peer_seconds: float, known: ClusterFacts | None
+) -> ClusterFacts:
+    """Read what `ClusterFacts.lasting` keeps, clocks aside, where it is not known; nothing else."""
+    if known is not None:
+        return known
+    async with asyncio.TaskGroup() as reads:
+        parameters = reads.create_task(cluster_fact(partial(_parameters, entry)))
+        limit = reads.create_task(cluster_fact(entry.read_unit_config_limit))
+        unit_configs = reads.create_task(cluster_fact(entry.read_unit_configs))
+        pools = reads.create_task(cluster_fact(entry.read_resource_pools))
+        tenants = reads.create_task(cluster_fact(entry.read_tenants))
+        license_ = reads.create_task(fact(entry.read_license))
+        # The agent asks every member in its turn.
+        statistics = reads.create_task(
+            cluster_fact(partial(within, peer_seconds, entry.read_statistics))
+        )
+    return ClusterFacts(
+        entry=str(entry.address),
+        scheme=entry.address.scheme,
+        parameters=parameters.result(),
+        unit_config_limit=limit.result(),
         unit_configs=unit_configs.result(),
         pools=pools.result(),
         tenants=tenants.result(),
@@ -264,14 +276,14 @@ async def survey_target(target: AgentClient) -> TargetFacts:
             utc_offset_seconds=gap,
         )
     status, host, (unfinished, signed), last, ob_info = await asyncio.gather(
-        _fact(target.read_status),
-        _fact(target.read_host_info, covered_by=HOST_FACTS_MISSING, refused=AGENT_AUTH),
+        fact(target.read_status),
+        fact(target.read_host_info, covered_by=HOST_FACTS_MISSING, refused=AGENT_AUTH),
         _unfinished(target),
-        _fact(target.read_last_agent_dag, refused=AGENT_AUTH),
-        _fact(target.read_ob_info, refused=AGENT_AUTH),
+        fact(target.read_last_agent_dag, refused=AGENT_AUTH),
+        fact(target.read_ob_info, refused=AGENT_AUTH),
     )
     # Last, as in `survey_cluster`.
-    told = await _fact(partial(_read_time, target))
+    clock = await fact(target.read_clock)
     return TargetFacts(
         address=str(address),
         scheme=address.scheme,
@@ -280,10 +292,10 @@ async def survey_target(target: AgentClient) -> TargetFacts:
         host=host,
         unfinished=unfinished,
         last_dag=last,
-        clock=_clock(told),
+        clock=clock,
         signed_read=signed,
         ob_info=ob_info,
-        utc_offset_seconds=told if isinstance(told, Unread) else told.utc_offset_seconds,
+        utc_offset_seconds=clock if isinstance(clock, Unread) else clock.utc_offset_seconds,
     )
 
 
@@ -314,53 +326,6 @@ def _server(row: ListedServer) -> Server:
     )
 
 
-async def _times(
-    cluster: ClusterClient,
-    ob_info: ObInfo,
-    target: AgentClient,
-    peer_seconds: float,
-    silent: Mapping[AgentAddress, Unread],
-) -> dict[str, AgentTime | Unread]:
-    members = [
-        AgentAddress(row.ip, row.port, cluster.current.address.scheme)
-        for row in ob_info.agent_info
-        if row.identity is Identity.CLUSTER_AGENT
-    ]
-    asked = [m for m in members if m != target.address][:MOST_CLOCKS]
-    # Who has just kept us waiting does not do so twice.
-    heard = [member for member in asked if member not in silent]
-    told = await asyncio.gather(
-        *(_fact(partial(_time_of, cluster.add(member), peer_seconds)) for member in heard)
-    )
-    times = dict(zip(heard, told, strict=True))
-    return {str(member): times.get(member) or silent[member] for member in asked}
-
-
-async def _time_of(member: AgentClient, seconds: float) -> AgentTime | Unread:
-    return await _within(seconds, partial(_read_time, member))
-
-
-async def _read_time(agent: AgentClient) -> AgentTime:
-    """Read an agent's clock and time zone from the same answers."""
-    answers = [await _ask_time(agent)]
-    while len(answers) < MOST_READINGS and not answers[-1][0].is_good_enough:
-        answers.append(await _ask_time(agent))
-    # The client lets no time without its zone pass, so an offset is always there.
-    zone = answers[-1][1].utcoffset() or timedelta(0)
-    return AgentTime(best_reading(reading for reading, _ in answers), zone.total_seconds())
-
-
-async def _ask_time(agent: AgentClient) -> tuple[ClockReading, datetime]:
-    sent_seconds, started = time.time(), time.monotonic()
-    moment = await agent.read_time()
-    received_seconds = sent_seconds + time.monotonic() - started
-    return compare_clocks(sent_seconds, received_seconds, moment.timestamp()), moment
-
-
-def _clock(told: AgentTime | Unread) -> ClockReading | Unread:
-    return told if isinstance(told, Unread) else told.clock
-
-
 async def _unfinished(
     target: AgentClient,
 ) -> tuple[tuple[Dag, ...] | Unread, str | Unread]:
@@ -379,40 +344,6 @@ async def _unfinished(
         return Unread(str(error)), Unread(str(error))
 
 
-async def _within(seconds: float, read: Callable[[], Awaitable[T]]) -> T | Unread:
-    """Read for so long at most; the request itself is given up with it."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await read()
-    except TimeoutError:
-        return Unread(f"no answer within {seconds:g} s")
-
-
 async def _parameters(entry: AgentClient) -> tuple[Parameter, ...] | Unread:
     """Read the list of parameters; every observer has some, so an empty one is no answer."""
     return await entry.read_parameters() or Unread("the list of parameters is empty")
-
-
-def _cluster_fact(
-    read: Callable[[], Awaitable[T | Unread]],
-) -> Coroutine[None, None, T | Unread]:
-    return _fact(read, covered_by=CLUSTER_FACTS_MISSING)
-
-
-async def _fact(
-    read: Callable[[], Awaitable[T | Unread]], *, covered_by: str = "", refused: str = ""
-) -> T | Unread:
-    """Read one fact; a gap names the rule that reports it, `refused` one that wants a password.
-
-    The reading is begun in here: made before, it would stay behind unawaited where the survey is
-    given up in between.
-    """
-    try:
-        told = await read()
-    except NotAuthorizedError as error:
-        return Unread(str(error), covered_by=refused or covered_by)
-    except NotSupportedError as error:
-        return Unread(str(error), supported=False, covered_by=covered_by)
-    except AgentError as error:
-        return Unread(str(error), covered_by=covered_by)
-    return replace(told, covered_by=covered_by) if isinstance(told, Unread) else told

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -345,11 +345,7 @@ class PreflightWorld:
         """Change the value of a parameter on all servers."""
         self.parameters = tuple(
             row.model_copy(
-                update={
-                    "ob_parameters": tuple(
-                        v.model_copy(update={"value": value}) for v in row.ob_parameters
-                    )
-                }
+                update={"ob_parameters": tuple(replace(v, value=value) for v in row.ob_parameters)}
             )
             if row.name == name
             else row

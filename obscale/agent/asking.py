@@ -124,11 +124,12 @@ class Asking:
 
     async def read_clock(self) -> ClockReading:
         """Read how far the agent's clock is from ours, and have the session use it from now on."""
-        readings: list[ClockReading] = []
-        while len(readings) < MOST_READINGS and not (readings and readings[-1].is_good_enough):
+        recent = self._session.recent_clock()
+        readings = [recent] if recent else []
+        for _ in range(MOST_READINGS):
+            if any(reading.is_good_enough for reading in readings):
+                break
             moment, answer = await self.read_time()
-            readings.append(
-                compare_clocks(answer.sent_seconds, answer.received_seconds, moment.timestamp())
-            )
+            readings.append(compare_clocks(answer.sent_seconds, answer.received_seconds, moment))
         self._session.clock = best_reading(readings)
         return self._session.clock

@@ -150,10 +150,13 @@ class AgentClient:
     async def read_clock(self) -> ClockReading:
         """Read how far the agent's clock is from ours: the quickest answer counts.
 
-        Asked up to five times, until an answer is quick enough.
+        What it has answered within the last two minutes counts too; where none of that is sure
+        enough it is asked for the time, five times at most.
 
         Returns:
             Agent minus us, with half the round trip as the possible error.
+
+        Source: the time in every answer (ob/agent/lib/http/response.go), and `GET /time`.
         """
         return await self._asking.read_clock()
 

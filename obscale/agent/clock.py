@@ -5,7 +5,8 @@ Pure arithmetic on seconds. The agent rejects expired headers by its own clock
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 MOST_READINGS: Final = 5
@@ -19,6 +20,13 @@ warned of. A process that looks at many clusters at once hears each answer late,
 as that."""
 
 
+RECENT_SECONDS: Final = 120.0
+"""For so long a reading says something about a clock; somebody may set it."""
+DRIFT: Final = 1e-4
+"""Two clocks drift apart by so much of the time that passes, at most. A quartz has a tenth to half
+of that; 500 ppm is what NTP takes for broken."""
+
+
 @dataclass(frozen=True)
 class ClockReading:
     """How far an agent's clock is from ours.
@@ -26,10 +34,12 @@ class ClockReading:
     Args:
         offset_seconds: Agent's clock minus ours; positive where the agent is ahead.
         error_seconds: The true offset is at most this far from it.
+        utc_offset_seconds: Of its time zone.
     """
 
     offset_seconds: float
     error_seconds: float
+    utc_offset_seconds: float = 0.0
 
     @property
     def is_good_enough(self) -> bool:
@@ -37,22 +47,30 @@ class ClockReading:
         is_near = abs(self.offset_seconds) + self.error_seconds <= NEAR_SECONDS
         return is_near or self.error_seconds <= GOOD_ENOUGH_SECONDS
 
+    def contradicts(self, other: "ClockReading") -> bool:
+        """Whether both cannot be true: in between, a clock was set."""
+        apart = abs(self.offset_seconds - other.offset_seconds)
+        return apart > self.error_seconds + other.error_seconds
 
-def compare_clocks(
-    sent_seconds: float, received_seconds: float, agent_seconds: float
-) -> ClockReading:
+    def after(self, seconds: float) -> "ClockReading":
+        """Give what it says so many seconds later, when the clocks have drifted."""
+        return replace(self, error_seconds=self.error_seconds + seconds * DRIFT)
+
+
+def compare_clocks(sent_seconds: float, received_seconds: float, moment: datetime) -> ClockReading:
     """Read the offset from one question and its answer.
 
     Args:
         sent_seconds: Our clock when the question left, Unix seconds.
         received_seconds: Our clock when the answer was here.
-        agent_seconds: The agent's clock in the answer.
+        moment: The agent's clock in the answer, aware.
 
     Returns:
         Agent minus the midpoint, half the round trip as error.
     """
     half = (received_seconds - sent_seconds) / 2
-    return ClockReading(agent_seconds - (sent_seconds + half), half)
+    zone = moment.utcoffset() or timedelta(0)
+    return ClockReading(moment.timestamp() - (sent_seconds + half), half, zone.total_seconds())
 
 
 def best_reading(readings: Iterable[ClockReading]) -> ClockReading:

@@ -140,7 +140,7 @@ class Exchange:
             seconds: How long the agent may take.
         """
         connect = self._timeouts.connect_seconds
-        timeout = httpx.Timeout(seconds, connect=connect, pool=connect)
+        limits = {"connect": connect, "read": seconds, "write": seconds, "pool": connect}
         url = self._urls.get(target)
         if url is None:
             # Taking a URL apart costs a tenth of a request, and most are asked again.
@@ -150,7 +150,7 @@ class Exchange:
             url,
             headers=HEADERS,
             content=content,
-            extensions={"timeout": timeout.as_dict()},
+            extensions={"timeout": limits},
         )
 
     async def send(

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from obscale.agent.dag import Dag, Node, Operator, State, SubTask
 from obscale.agent.wire import LISTED, AgentEndpoint, SnakeWire, Wire, Word, joined_address
@@ -323,8 +324,12 @@ class ClusterInfo(Topology):
     tenants: Annotated[tuple[PlacedTenant, ...], LISTED] = ()
 
 
-class ServerParameter(SnakeWire):
-    """Value of one parameter on one server."""
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore"))
+class ServerParameter:
+    """Value of one parameter on one server.
+
+    No `SnakeWire`: a cluster has thousands of them, and a model takes five times the memory.
+    """
 
     svr_ip: str = ""
     svr_port: int = 0

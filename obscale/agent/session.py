@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pydantic import ValidationError
 
 from obscale.agent.auth import AuthChoice, Credentials, choose_auth
-from obscale.agent.clock import ClockReading, compare_clocks
+from obscale.agent.clock import RECENT_SECONDS, ClockReading, compare_clocks
 from obscale.agent.codes import EXPIRED, OLD_UNAUTHORIZED
 from obscale.agent.envelope import (
     FIRST_REDIRECT_STATUS,
@@ -55,6 +55,11 @@ TRACE_ID_BYTES: Final = 8
 """16 hex digits, as agents make them themselves."""
 GOOD_CLOCK_ERROR_SECONDS: Final = 1.0
 """Clock readings at least this sure replace the known one, so that drift is followed."""
+
+AT_ONCE: Final = 2
+"""Questions an agent is asked at the same time, each over a connection that stays open. A look
+asks a dozen: a dozen connections would cost more than they answer, and one slow answer must not
+hold up all others."""
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -95,8 +100,13 @@ class Session:
         self._key: RSAPublicKey | None = None
         self._choice: AuthChoice | None = None
         self._lock = asyncio.Lock()
+        self._places = asyncio.Semaphore(AT_ONCE)
         self.clock: ClockReading | None = None
-        """Best current reading of the agent's clock; None before the first answer."""
+        """Latest reading of the agent's clock that is sure enough to seal by; None before the first
+        answer."""
+        self._surest: ClockReading | None = None
+        self._surest_at = 0.0
+        """Monotonic seconds."""
 
     async def ask(self, question: Question[T]) -> T:
         """Ask once; see the head of this file for the one exception.
@@ -125,6 +135,11 @@ class Session:
             if renewed is None:
                 raise
         return await self._send(question, renewed)
+
+    def recent_clock(self) -> ClockReading | None:
+        """Give the surest reading of the last two minutes: each answer bears the agent's time."""
+        age = time.monotonic() - self._surest_at
+        return self._surest.after(age) if self._surest and age <= RECENT_SECONDS else None
 
     def remember(self, info: AgentInfo) -> None:
         """Take note of a newer `/info`; the choice is made anew if the agent's part has changed."""
@@ -206,6 +221,11 @@ class Session:
             ) from error
 
     async def _send(self, question: Question[T], seal: Seal | None) -> tuple[T, Answer]:
+        # Waited for before the request is sealed: its time limits and its header's begin after.
+        async with self._places:
+            return await self._send_now(question, seal)
+
+    async def _send_now(self, question: Question[T], seal: Seal | None) -> tuple[T, Answer]:
         trace_id = secrets.token_hex(TRACE_ID_BYTES)
         request, expires_at = self._build(question, seal, trace_id)
         try:
@@ -315,9 +335,14 @@ class Session:
         # (ob/agent/api/common/middleware.go).
         if envelope.timestamp is None or envelope.trace_id != trace_id:
             return
-        reading = compare_clocks(
-            answer.sent_seconds, answer.received_seconds, envelope.timestamp.timestamp()
-        )
+        reading = compare_clocks(answer.sent_seconds, answer.received_seconds, envelope.timestamp)
+        recent = self.recent_clock()
+        if (
+            recent is None
+            or reading.error_seconds <= recent.error_seconds
+            or reading.contradicts(recent)
+        ):
+            self._surest, self._surest_at = reading, time.monotonic()
         known = self.clock
         limit = (
             max(known.error_seconds, GOOD_CLOCK_ERROR_SECONDS) if known else reading.error_seconds

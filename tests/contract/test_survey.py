@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,12 +19,13 @@ from obscale.knocking import knock
 from obscale.link import EnvironmentVault, connected
 from obscale.order import Order
 from obscale.plan import survey_all
+from obscale.reading import PEER_SECONDS
 from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.rules.preflight.facts import Earlier, Facts, PortState, Unread
 from obscale.rules.preflight.registry import judge
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.sandbox.config import AgentConfig, DiskConfig, HostConfig
-from obscale.survey import PEER_SECONDS, survey
+from obscale.survey import survey
 
 SAMPLE = {
     "mysql_port": "2881",
@@ -259,7 +261,7 @@ async def survey_served(monkeypatch, world, door, **options):
 
 
 async def test_each_endpoint_is_asked_once_however_large_the_cluster(monkeypatch):
-    """Thirty servers, one question each at most; up to five for a clock."""
+    """Thirty servers, one question each at most; up to five for a clock no answer told yet."""
     world = World(thirty_servers(), clock=ScaledClock(speed=60))
     async with serve(world) as door:
         facts = await survey_served(monkeypatch, world, door)
@@ -269,7 +271,8 @@ async def test_each_endpoint_is_asked_once_however_large_the_cluster(monkeypatch
     assert len(facts.cluster.servers()) == 30
     clocks = {agent: n for (agent, path), n in asked.items() if path == "/api/v1/time"}
     assert set(clocks.values()) <= {1, 2, 3, 4, 5}
-    assert len(clocks) == len(facts.cluster.clocks) + 1
+    assert clocks.keys() <= facts.cluster.clocks.keys() | {facts.target.address}
+    assert not [told for told in facts.cluster.clocks.values() if isinstance(told, Unread)]
     assert {n for (_, path), n in asked.items() if path != "/api/v1/time"} == {1}
 
 
@@ -344,3 +347,65 @@ async def test_a_survey_given_up_at_any_moment_leaves_no_reading_behind(order_in
             gc.collect()
 
     assert [str(each.message) for each in told if each.category is RuntimeWarning] == []
+
+
+async def test_what_lasts_is_not_asked_again(order_in):
+    """A look some minutes later asks for members, DAGs and the target only, and judges the same."""
+    order = await order_in()
+    async with connected(order, EnvironmentVault()) as link:
+        first = await survey(link, order)
+        lasting = first.cluster.lasting()
+        asked: list[str] = []
+        hear_requests(link, asked)
+
+        second = await survey(link, order, lasting=lasting)
+
+    assert lasting is not None
+    told = {path.rpartition("/api/v1/")[2].partition("?")[0] for path in asked}
+    assert told >= {"ob/info", "obcluster/info", "task/dag/ob/unfinish", "agent/host-info"}
+    assert not told & {
+        *("obcluster/parameters", "obcluster/unit-config-limit", "obcluster/license"),
+        *("units/config", "resource-pools", "tenants/overview", "obcluster/statistics", "time"),
+    }
+    assert second.cluster.parameters == first.cluster.parameters
+    answers = [[(f.rule, f.answer) for f in judge(each, "prod")] for each in (first, second)]
+    assert answers[0] == answers[1]
+
+
+async def test_what_could_not_be_read_does_not_last(look):
+    """A silent member or an endpoint that failed is asked again at the next look."""
+    facts = await look()
+
+    for gap in ("parameters", "statistics"):
+        torn = replace(facts.cluster, **{gap: Unread("no answer")})
+        assert torn.lasting() is None
+    clocks = dict(facts.cluster.clocks) | {"10.0.0.9:2886": Unread("no answer")}
+    assert replace(facts.cluster, clocks=clocks).lasting() is None
+    old = replace(facts.cluster, statistics=Unread("not known", supported=False))
+    assert old.lasting() is not None
+    assert old.lasting().ob_info != facts.cluster.ob_info
+
+
+async def test_who_has_just_told_the_time_is_not_asked_for_it(order_in):
+    """Each answer bears it; a member that was asked nothing else is asked for it once."""
+    order = await order_in()
+    async with connected(order, EnvironmentVault()) as link:
+        asked: list[str] = []
+        hear_requests(link, asked)
+
+        facts = await survey(link, order)
+
+    assert not [path for path in asked if path.endswith("/time")]
+    assert {clock.utc_offset_seconds for clock in facts.cluster.clocks.values()} == {28800.0}
+
+
+def hear_requests(link, asked):
+    """Note the path of each request to the entry agents and the target."""
+    for client in (*link.cluster.clients, link.target):
+        send = client._exchange.send
+
+        async def heard(request, *rest, send=send):
+            asked.append(request.url.path)
+            return await send(request, *rest)
+
+        client._exchange.send = heard

@@ -11,6 +11,7 @@ import pytest
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient, Timeouts, Tls
+from obscale.agent.exchange import Exchange
 from obscale.agent.models import AgentEndpoint, Operator, ScaleOutRequest
 from obscale.errors import (
     AgentProtocolError,
@@ -370,6 +371,66 @@ async def test_a_clock_is_asked_until_an_answer_is_quick_enough(
         await client.read_clock()
 
     assert agent.count("GET", "/api/v1/time") == asked
+
+
+async def test_an_answer_to_anything_tells_the_clock(agent, monkeypatch):
+    """Each bears the agent's time: a clock that is known surely enough is not asked for."""
+    monkeypatch.setattr("obscale.agent.clock.GOOD_ENOUGH_SECONDS", 60)
+
+    async with agent.client() as client:
+        await client.read_ob_info()
+        reading = await client.read_clock()
+
+    assert agent.count("GET", "/api/v1/time") == 0
+    assert abs(reading.offset_seconds) <= reading.error_seconds + 0.001
+
+
+async def test_a_clock_that_was_set_is_known_by_its_newest_answer(agent, monkeypatch):
+    """However sure the older reading was."""
+    monkeypatch.setattr("obscale.agent.clock.GOOD_ENOUGH_SECONDS", 60)
+
+    async with agent.client() as client:
+        await client.read_ob_info()
+        agent.clock = lambda: datetime.now(UTC) + timedelta(seconds=300)
+        await client.read_ob_info()
+        reading = await client.read_clock()
+
+    assert abs(reading.offset_seconds - 300) <= reading.error_seconds + 0.001
+
+
+async def test_an_old_reading_is_worth_nothing(agent, monkeypatch):
+    """After two minutes the clock is asked for again."""
+    monkeypatch.setattr("obscale.agent.session.RECENT_SECONDS", -1)
+
+    async with agent.client() as client:
+        await client.read_ob_info()
+        await client.read_clock()
+
+    assert agent.count("GET", "/api/v1/time") >= 1
+
+
+async def test_an_agent_is_asked_two_questions_at_a_time(agent, monkeypatch):
+    """A dozen asked side by side share two connections, and all are answered."""
+    inside, most = 0, 0
+    send = Exchange.send
+
+    async def counted(self, *request):
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0)
+        try:
+            return await send(self, *request)
+        finally:
+            inside -= 1
+
+    monkeypatch.setattr(Exchange, "send", counted)
+
+    async with agent.client() as client:
+        await asyncio.gather(*(client.read_ob_info() for _ in range(12)))
+
+    assert agent.count("GET", "/api/v1/ob/info") == 12
+    assert most == 2
 
 
 def strict_about_time(agent, seen):

@@ -1,5 +1,7 @@
 """Is the offset of an agent's clock computed right?"""
 
+from datetime import UTC, datetime, timedelta, timezone
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +11,21 @@ from obscale.agent.clock import ClockReading, best_reading, compare_clocks
 SECONDS = st.floats(0, 1e6, allow_nan=False)
 
 
+def moment(seconds: float) -> datetime:
+    """Unix seconds as an aware time; to the microsecond."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def test_offset_is_server_minus_midpoint():
     """Sent at 100, received at 104, the agent says 162: it is 60 ahead, give or take 2."""
-    assert compare_clocks(100.0, 104.0, 162.0) == ClockReading(60.0, 2.0)
+    assert compare_clocks(100.0, 104.0, moment(162.0)) == ClockReading(60.0, 2.0)
+
+
+def test_the_zone_is_read_with_the_time():
+    """An agent eight hours east of Greenwich tells the same instant."""
+    east = moment(162.0).astimezone(timezone(timedelta(hours=8)))
+
+    assert compare_clocks(100.0, 104.0, east) == ClockReading(60.0, 2.0, 8 * 3600.0)
 
 
 @given(sent=SECONDS, there=SECONDS, back=SECONDS, true_offset=st.floats(-1e6, 1e6))
@@ -19,9 +33,9 @@ def test_true_offset_lies_within_the_error(sent, there, back, true_offset):
     """However the way is split between there and back, the error covers it."""
     agent = sent + there + true_offset
 
-    reading = compare_clocks(sent, sent + there + back, agent)
+    reading = compare_clocks(sent, sent + there + back, moment(agent))
 
-    assert abs(reading.offset_seconds - true_offset) <= reading.error_seconds + 1e-6
+    assert abs(reading.offset_seconds - true_offset) <= reading.error_seconds + 2e-6
 
 
 def test_quickest_answer_counts():
@@ -48,3 +62,14 @@ def test_a_clock_that_is_surely_near_needs_no_second_answer(offset):
     """Of two clocks within 20 ms of ours none is the 100 ms off that would be warned of."""
     assert ClockReading(offset, 0.012).is_good_enough
     assert not ClockReading(offset, 0.0121).is_good_enough
+
+
+def test_an_older_reading_is_less_sure():
+    """A hundred seconds later two clocks may have drifted 10 ms further apart."""
+    assert ClockReading(1.0, 0.002, 3600.0).after(100) == ClockReading(1.0, 0.012, 3600.0)
+
+
+def test_two_readings_that_cannot_both_be_true_contradict_each_other():
+    """Within their errors they may; beyond, somebody has set the clock in between."""
+    assert ClockReading(1.0, 0.1).contradicts(ClockReading(1.3, 0.1))
+    assert not ClockReading(1.0, 0.1).contradicts(ClockReading(1.15, 0.1))

@@ -17,6 +17,8 @@ LAYERS = (
             "obscale.order",
             "obscale.link",
             "obscale.survey",
+            "obscale.reading",
+            "obscale.clocks",
             "obscale.settled",
             "obscale.knocking",
             "obscale.sight",

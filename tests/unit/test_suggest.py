@@ -1,6 +1,7 @@
 """Is a suggested request one that may be submitted as it is, and does it say why?"""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -109,7 +110,7 @@ def test_peers_that_differ_are_not_followed(world):
     rows = []
     for row in world.parameters:
         told = [
-            value.model_copy(update={"value": f"{16 + number}G"})
+            replace(value, value=f"{16 + number}G")
             for number, value in enumerate(row.ob_parameters)
         ]
         rows.append(

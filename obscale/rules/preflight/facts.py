@@ -171,6 +171,19 @@ class ClusterFacts:
     license: License | Unread | None = NOT_ASKED
     statistics: Statistics | Unread = NOT_ASKED
 
+    def lasting(self) -> "ClusterFacts | None":
+        """Give what changes by the hour at most, for a look some minutes later.
+
+        Settings, tenants and what they take, licence, the members' machines and clocks. Who the
+        members are, how they are and their DAGs are not among it. None where a part of it could
+        not be read, so that it is tried again.
+        """
+        lasts = {name: getattr(self, name) for name in LASTING}
+        told = (*lasts.values(), *self.clocks.values())
+        if any(isinstance(fact, Unread) and fact.supported for fact in told):
+            return None
+        return ClusterFacts(self.entry, self.scheme, **lasts)
+
     def zones(self) -> tuple[Zone, ...]:
         """Give the zones; none where they could not be read. Rules look at `topology` itself."""
         return () if isinstance(self.topology, Unread) else self.topology
@@ -206,6 +219,20 @@ class ClusterFacts:
         """Whether the whole cluster lives on one host, as a simulated one does."""
         ips = self.member_ips()
         return bool(ips) and all(_is_loopback(ip) for ip in ips)
+
+
+LASTING: Final = (
+    "parameters",
+    "unit_config_limit",
+    "unit_configs",
+    "pools",
+    "tenants",
+    "license",
+    "statistics",
+    "clocks",
+    "utc_offsets_seconds",
+)
+"""Facts of a cluster that change by the hour at most."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,52 @@
+"""What time is it at the agents of a cluster, and in which zone do they live?
+
+Asked last in a look, when nothing else is on its way: an answer that waits its turn says little.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from obscale.agent.address import AgentAddress
+from obscale.agent.clock import ClockReading
+from obscale.agent.cluster import ClusterClient
+from obscale.agent.models import Identity, ListedAgent
+from obscale.reading import fact, within
+from obscale.rules.preflight.facts import Unread
+
+MOST_CLOCKS: Final = 8
+"""Member clocks compared; each costs questions, and a wrong target clock shows against any."""
+
+
+async def clocks_of(
+    cluster: ClusterClient,
+    listed: tuple[ListedAgent, ...],
+    target: AgentAddress,
+    peer_seconds: float,
+    silent: Mapping[AgentAddress, Unread],
+) -> dict[str, ClockReading | Unread]:
+    """Read the clocks of a cluster's members, by `ip:port`; eight at most.
+
+    Args:
+        cluster: Agents to ask.
+        listed: The cluster's agents, as it lists them.
+        target: The joining agent; it is no member whose clock counts.
+        peer_seconds: Longest wait for one of them.
+        silent: Who has kept us waiting already: it does not do so twice.
+    """
+    scheme = cluster.current.address.scheme
+    members = [
+        AgentAddress(row.ip, row.port, scheme)
+        for row in listed
+        if row.identity is Identity.CLUSTER_AGENT
+    ]
+    asked = [member for member in members if member != target][:MOST_CLOCKS]
+    heard = [member for member in asked if member not in silent]
+
+    async def ask(member: AgentAddress) -> ClockReading | Unread:
+        agent = cluster.add(member)
+        return await fact(partial(within, peer_seconds, agent.read_clock))
+
+    clocks = dict(zip(heard, await asyncio.gather(*map(ask, heard)), strict=True))
+    return {str(member): clocks.get(member) or silent[member] for member in asked}

@@ -1,0 +1,49 @@
+"""How does one reading become a fact, or the gap where one should stand?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from obscale.errors import AgentError, NotAuthorizedError, NotSupportedError
+from obscale.rules.preflight.facts import CLUSTER_FACTS_MISSING, Unread
+
+T = TypeVar("T")
+
+PEER_SECONDS: Final = 5.0
+"""What one silent member may cost: all are asked at the same time, each for so long at most."""
+
+
+async def fact(
+    read: Callable[[], Awaitable[T | Unread]], *, covered_by: str = "", refused: str = ""
+) -> T | Unread:
+    """Read one fact; a gap names the rule that reports it, `refused` one that wants a password.
+
+    The reading is begun in here: made before, it would stay behind unawaited where the survey is
+    given up in between.
+    """
+    try:
+        told = await read()
+    except NotAuthorizedError as error:
+        return Unread(str(error), covered_by=refused or covered_by)
+    except NotSupportedError as error:
+        return Unread(str(error), supported=False, covered_by=covered_by)
+    except AgentError as error:
+        return Unread(str(error), covered_by=covered_by)
+    return replace(told, covered_by=covered_by) if isinstance(told, Unread) else told
+
+
+def cluster_fact(
+    read: Callable[[], Awaitable[T | Unread]],
+) -> Coroutine[None, None, T | Unread]:
+    """Read what the cluster tells of itself; one rule reports all such gaps."""
+    return fact(read, covered_by=CLUSTER_FACTS_MISSING)
+
+
+async def within(seconds: float, read: Callable[[], Awaitable[T]]) -> T | Unread:
+    """Read for so long at most; the request itself is given up with it."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await read()
+    except TimeoutError:
+        return Unread(f"no answer within {seconds:g} s")
