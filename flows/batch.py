@@ -8,6 +8,7 @@ from pydantic import Field
 
 from obscale.batch.ledger import ledger_of
 from obscale.batch.report import BatchReport, error_of_batch, report_of
+from obscale.batch.room import spared_collections
 from obscale.form import titled
 from obscale.rules.asked import ClusterSpec, ScaleOutSpec
 from obscale.rules.policies import BatchPolicies
@@ -69,9 +70,10 @@ async def batch(
     check_worker()
     spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
     ledger = ledger_of(checked_batch(spec), patience)
-    async with shown(ledger), dispatching(ledger) as hands:
-        await preflight_all(ledger)
-        await carry_out(ledger, hands)
+    with spared_collections():
+        async with shown(ledger), dispatching(ledger) as hands:
+            await preflight_all(ledger)
+            await carry_out(ledger, hands)
     report = report_of(ledger)
     if incomplete := error_of_batch(report):
         raise incomplete

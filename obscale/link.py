@@ -6,8 +6,8 @@ Secrets come from a `Vault`: environment variables here, Prefect blocks where Pr
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pydantic import SecretStr
@@ -31,6 +31,16 @@ class KnownCluster:
     """Of the cluster's own agents, where they have one."""
     keys: KnownKeys | None = None
     """None trusts any key an agent serves."""
+
+    def is_like(self, other: "KnownCluster") -> bool:
+        """Whether it is asked and trusted in the same way; what keys were learned is no matter."""
+        return replace(self, keys=None) == replace(other, keys=None) and (
+            _trust(self.keys) == _trust(other.keys)
+        )
+
+
+def _trust(keys: KnownKeys | None) -> object:
+    return keys and (keys.pinned, keys.unlisted)
 
 
 class Vault(Protocol):
@@ -84,6 +94,14 @@ class Link:
     target_password: SecretStr | None
 
 
+@dataclass(frozen=True)
+class OpenCluster:
+    """Open connections of a cluster alone, and what they were opened with."""
+
+    client: ClusterClient
+    known: KnownCluster
+
+
 async def resolve_secret(name: SecretName | None, vault: Vault, field: str) -> SecretStr | None:
     """Fetch a named secret; no name gives None.
 
@@ -102,16 +120,12 @@ async def resolve_secret(name: SecretName | None, vault: Vault, field: str) -> S
     return SecretStr(value)
 
 
-async def known_cluster(order: Order, vault: Vault) -> KnownCluster:
-    """Resolve the order's cluster, stored or written out.
+async def known_cluster(cluster: str | ClusterSpec, vault: Vault) -> KnownCluster:
+    """Resolve a cluster, stored or written out.
 
     Raises:
         SpecError: The name, or the password's name, resolves to nothing.
     """
-    return await _known(order.cluster, vault)
-
-
-async def _known(cluster: str | ClusterSpec, vault: Vault) -> KnownCluster:
     if isinstance(cluster, str):
         return await vault.read_cluster(cluster)
     password = await resolve_secret(cluster.password, vault, "cluster.password")
@@ -120,16 +134,44 @@ async def _known(cluster: str | ClusterSpec, vault: Vault) -> KnownCluster:
 
 @asynccontextmanager
 async def cluster_connected(
-    cluster: str | ClusterSpec, vault: Vault
-) -> AsyncIterator[ClusterClient]:
-    """Open the connections to a cluster alone, where no target is known yet.
+    cluster: str | ClusterSpec, vault: Vault, known: KnownCluster | None = None
+) -> AsyncIterator[OpenCluster]:
+    """Open the connections to a cluster alone. Sends nothing by itself.
+
+    Args:
+        cluster: As it was asked for.
+        vault: Where its names resolve.
+        known: What they resolve to, where that was looked up already.
 
     Raises:
         SpecError: A name resolves to nothing.
     """
-    known = await _known(cluster, vault)
+    known = known or await known_cluster(cluster, vault)
     async with ClusterClient(entries(known)) as client, _keeping(cluster, known, vault):
-        yield client
+        yield OpenCluster(client, known)
+
+
+@asynccontextmanager
+async def target_connected(order: Order, cluster: OpenCluster, vault: Vault) -> AsyncIterator[Link]:
+    """Open the connection to an order's target, beside those of its cluster.
+
+    Raises:
+        SpecError: The name of the target's password resolves to nothing.
+    """
+    known = cluster.known
+    password = await resolve_secret(order.node.targetAgentPassword, vault, "targetAgentPassword")
+    where = order.node.agentInfo
+    # Agents call each other with their own scheme, so the target must speak the cluster's.
+    scheme = cluster.client.clients[0].address.scheme
+    async with AgentClient(
+        AgentAddress(where.ip, where.port, scheme),
+        root_password=known.root_password,
+        agent_password=password,
+        tls=_tls(known),
+        keys=known.keys.for_newcomer() if known.keys else None,
+        timeouts=Timeouts(),
+    ) as target:
+        yield Link(cluster.client, target, known.spec, password)
 
 
 @asynccontextmanager
@@ -139,28 +181,11 @@ async def connected(order: Order, vault: Vault) -> AsyncIterator[Link]:
     Raises:
         SpecError: A name resolves to nothing.
     """
-    known = await known_cluster(order, vault)
-    target_password = await resolve_secret(
-        order.node.targetAgentPassword, vault, "targetAgentPassword"
-    )
-    where = order.node.agentInfo
-    clients = entries(known)
-    # Agents call each other with their own scheme, so the target must speak the cluster's.
-    target_address = AgentAddress(where.ip, where.port, clients[0].address.scheme)
-    async with AsyncExitStack() as stack:
-        cluster = await stack.enter_async_context(ClusterClient(clients))
-        target = await stack.enter_async_context(
-            AgentClient(
-                target_address,
-                root_password=known.root_password,
-                agent_password=target_password,
-                tls=_tls(known),
-                keys=known.keys.for_newcomer() if known.keys else None,
-                timeouts=Timeouts(),
-            )
-        )
-        await stack.enter_async_context(_keeping(order.cluster, known, vault))
-        yield Link(cluster, target, known.spec, target_password)
+    async with (
+        cluster_connected(order.cluster, vault) as cluster,
+        target_connected(order, cluster, vault) as link,
+    ):
+        yield link
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ as obshell passes them on (ob/agent/executor/host/info.go, 4.5.0.0). All count i
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 KIB: Final = 1 << 10
@@ -107,6 +108,7 @@ def render_capacity(size_bytes: int) -> str:
     return f"{size_bytes}B" if size_bytes else "0M"
 
 
+@lru_cache(maxsize=1024)
 def parse_df(text: str) -> Interval | None:
     """Read a size of `df -h`, which rounds up to two or three digits.
 

@@ -15,9 +15,10 @@ from pydantic import Field
 from obscale.errors import NotApprovedError, RejectedError
 from obscale.order import Order
 from obscale.report import Decided
+from obscale.rules.preflight.conclusion import Preflight
 from obscale.rules.preflight.finding import Answer, Finding
 from tasks.notes import tell
-from tasks.preflight import Preflight, line_of
+from tasks.preflight import line_of
 
 Approval = Literal["none", "ask"]
 """Whether a person is asked between preflight and submit."""

@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol, TypeGuard
 
+from obscale.batch.kept import KeptClusters
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
 from obscale.batch.room import make_room
 from obscale.errors import DispatchError, ObscaleError
 from obscale.rules.waves import FAILURES, RowState, decide_wave, is_called_off
 from tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
+from tasks.connection import PrefectVault
 from tasks.notes import TableNote, artifact_key, note_page, tell
 from tasks.submit import CalledOff
 
@@ -50,21 +52,26 @@ class Hands(Protocol):
 class OwnHands:
     """Carries rows out in this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger, clusters: KeptClusters) -> None:
+        self._ledger = ledger
         self._gate = asyncio.Semaphore(LOOKING_AT_ONCE)
+        self._clusters = clusters
 
     async def take_up(self) -> None:
         """Nothing: what an earlier process left at work is found by preflight."""
 
     async def add(self, entry: Entry, called_off: CalledOff) -> None:
         """Carry one row out."""
-        await add_row(RowRun(entry, self._gate, called_off))
+        look = self._ledger.take_look(entry)
+        await add_row(RowRun(entry, self._gate, called_off, self._clusters, look))
 
     async def hold(self) -> None:
         """Nothing: each row asks by itself right before it submits."""
 
     async def release(self) -> None:
-        """Nothing is held between rows."""
+        """Close the connections to clusters that have no row at work."""
+        at_work = {e.cluster for e in self._ledger.entries if e.state is RowState.RUNNING}
+        await self._clusters.close_all_but(at_work)
 
 
 async def carry_out(ledger: Ledger, hands: Hands | None = None) -> None:
@@ -80,7 +87,11 @@ async def carry_out(ledger: Ledger, hands: Hands | None = None) -> None:
         DispatchError: Its hands are tied.
     """
     ledger.phase = "rows"
-    hands = hands or OwnHands()
+    async with KeptClusters(PrefectVault()) as clusters:
+        await _carry_out(ledger, hands or OwnHands(ledger, clusters))
+
+
+async def _carry_out(ledger: Ledger, hands: Hands) -> None:
     await hands.take_up()
     running: dict[asyncio.Task[None], Entry] = {}
 

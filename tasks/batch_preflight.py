@@ -6,15 +6,17 @@ from typing import Final
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from obscale.batch.kept import Kept
 from obscale.batch.ledger import Entry, Ledger
-from obscale.batch.look import ClusterLook, check_names, judge_all, look_at_cluster
+from obscale.batch.look import ClusterLook, FirstRow, check_names, judge_all, look_at_cluster
 from obscale.link import Link
 from obscale.order import Order
+from obscale.rules.preflight.conclusion import Preflight, conclude
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.rules.waves import RowState
 from tasks.connection import PrefectVault
 from tasks.notes import tell
-from tasks.preflight import Preflight, concluded, read_facts
+from tasks.preflight import concluded, read_facts
 from tasks.retrying import if_transient
 
 TIME_LIMIT_SECONDS: Final = 3600
@@ -27,6 +29,7 @@ class Part:
     def __init__(self, name: str, entries: Sequence[Entry]) -> None:
         self.name = name
         self.entries = entries
+        self.first: FirstRow | None = None
 
     def __str__(self) -> str:
         count = len(self.entries)
@@ -40,7 +43,12 @@ async def preflight_all(ledger: Ledger) -> None:
         SpecError: A stored connection or a named secret is not there; nothing was asked.
     """
     await check_names(ledger, PrefectVault())
-    await judge_all(ledger, lambda name, entries: look(Part(name, entries)))
+
+    async def looking(name: str, entries: Sequence[Entry]) -> tuple[ClusterLook, FirstRow | None]:
+        part = Part(name, entries)
+        return await look(part), part.first
+
+    await judge_all(ledger, looking)
     blocked = ledger.counts()[RowState.BLOCKED]
     tell("preflight", f"preflight.judged nodes={len(ledger.entries)} blocked={blocked}")
 
@@ -58,22 +66,32 @@ async def preflight_all(ledger: Ledger) -> None:
 async def look(part: Part) -> ClusterLook:
     """Read one cluster and all its targets, and judge every rule for each of them.
 
+    What was seen of the row that would go first stays with the part: Prefect keeps results.
+
     Raises:
         AgentError: No entry agent could be asked.
     """
-    found = await look_at_cluster([entry.order for entry in part.entries], PrefectVault())
+    orders = [entry.order for entry in part.entries]
+    found, part.first = await look_at_cluster(orders, PrefectVault())
     for entry, row in zip(part.entries, found.rows, strict=True):
         words = f" blocked={row.blocked!r}" if row.blocked else ""
         tell("preflight", f"preflight.row node={entry.target} verdict={row.verdict!r}{words}")
     return found
 
 
-async def judge_now(link: Link, order: Order) -> Preflight:
+async def judge_now(link: Link, order: Order, kept: Kept) -> Preflight:
     """Judge every rule by fresh facts: between a batch's preflight and a row's turn, hours may lie.
+
+    Args:
+        link: Open connections.
+        order: Of the row.
+        kept: Its cluster; what an earlier row has learned of it and what lasts is not asked again.
 
     Raises:
         PreflightError: A rule blocks now.
         AgentError: No entry agent could be asked.
     """
-    facts = await read_facts(link, order)
-    return concluded(facts, judge_accepting(facts, order.profile, order.overrides))
+    facts = await read_facts(link, order, kept.lasting)
+    kept.lasting = facts.cluster.lasting()
+    findings = judge_accepting(facts, order.profile, order.overrides)
+    return concluded(conclude(facts, findings))

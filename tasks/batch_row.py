@@ -13,6 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from obscale.agent.models import Dag
+from obscale.batch.kept import KeptClusters
 from obscale.batch.ledger import Entry
 from obscale.climb import climb
 from obscale.doctor import error_of
@@ -28,12 +29,13 @@ from obscale.link import Link
 from obscale.order import Order
 from obscale.report import render_markdown
 from obscale.rules.ladder import shortfall
+from obscale.rules.preflight.conclusion import Preflight
 from obscale.rules.preflight.facts import Standing
 from obscale.rules.progress import Change, progress_of
 from tasks.batch_preflight import judge_now
-from tasks.connection import linked
 from tasks.notes import Happening, artifact_key, listening, note_page, tell
 from tasks.poll import diagnosed, level_of, say
+from tasks.preflight import concluded
 from tasks.recover import carry_through
 from tasks.retrying import if_transient
 from tasks.story import Story
@@ -62,12 +64,29 @@ class RowRun:
         entry: Of the batch's ledger.
         gate: Shared by all rows of the batch: so many look at once.
         called_off: Whether nothing may begin now, although the row was started.
+        clusters: Shared by all rows of this process.
+        look: What the batch's preflight saw moments ago, where nothing has changed since; None: the
+            row is judged now.
     """
 
-    def __init__(self, entry: Entry, gate: asyncio.Semaphore, called_off: CalledOff) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        gate: asyncio.Semaphore,
+        called_off: CalledOff,
+        clusters: KeptClusters,
+        look: Preflight | None = None,
+    ) -> None:
         self.entry = entry
         self.gate = gate
         self.called_off = called_off
+        self.clusters = clusters
+        self._look = look
+
+    def take_look(self) -> Preflight | None:
+        """Give the look once: whoever tries the row again looks anew."""
+        look, self._look = self._look, None
+        return look
 
     def __str__(self) -> str:
         return f"{self.entry.target} → {self.entry.zone} of {self.entry.cluster}"
@@ -102,7 +121,7 @@ async def add_row(run: RowRun) -> None:
 
     with listening(hear):
         try:
-            await carry(order, run.gate, run.called_off)
+            await carry(order, run)
         except CalledOffError:
             tell("submit", f"submit.called_off node={order.target}")
             entry.put_back()
@@ -111,18 +130,23 @@ async def add_row(run: RowRun) -> None:
             raise
 
 
-async def carry(order: Order, gate: asyncio.Semaphore, called_off: CalledOff) -> None:
+async def carry(order: Order, run: RowRun) -> None:
     """Judge, submit, follow and verify one order in one go.
 
     Raises:
         CalledOffError: Nothing was sent, because nothing may begin any more.
     """
-    async with linked(order) as link:
-        async with gate:
-            before = await judge_now(link, order)
-        submitted = await begin_once(link, order, before.look(), called_off)
+    async with run.clusters.link(run.entry.cluster, order) as (link, kept):
+        if look := run.take_look():
+            # Preflight had it accepted, moments ago.
+            link.cluster.password_was_accepted = True
+            before = concluded(look)
+        else:
+            async with run.gate:
+                before = await judge_now(link, order, kept)
+        submitted = await begin_once(link, order, before.look(), run.called_off, run.gate)
         dag = await _followed(link, order, submitted) if submitted.dag_id else None
-        climbed = await climb(link, order, dag, seen_before(before), reached=reached, gate=gate)
+        climbed = await climb(link, order, dag, seen_before(before), reached=reached, gate=run.gate)
     ladder = climbed.ladder
     tell("verify", f"verify.ended rung={ladder.rung.name}", ladder=ladder)
     if not ladder.is_verified:

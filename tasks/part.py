@@ -23,6 +23,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from pydantic import ValidationError
 
+from obscale.batch.kept import KeptClusters
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.part import Heard, told_rows
 from obscale.batch.report import summary_of
@@ -31,6 +32,7 @@ from obscale.rules.parts import Grant, Inbox, Signs
 from obscale.rules.waves import RowState
 from tasks.batch import ends_the_process, error_of_row, give_up, say_row
 from tasks.batch_row import RowRun, add_row
+from tasks.connection import PrefectVault
 from tasks.notes import artifact_key, run_logger, tell
 
 TABLE: Final = "batch-part"
@@ -192,7 +194,7 @@ async def carry_part(ledger: Ledger, table: PartTable) -> None:
             "a part of a batch hears from its batch through Prefect", "run the flow batch instead"
         )
     by_target = {entry.target: at for at, entry in enumerate(ledger.entries)}
-    async with get_client() as client:
+    async with get_client() as client, KeptClusters(PrefectVault()) as clusters:
         words = Words(client, context.flow_run.id)
         _decline(await words.skip(), table)
         await table.show()
@@ -220,7 +222,7 @@ async def carry_part(ledger: Ledger, table: PartTable) -> None:
                 entry = Entry(old.number, old.cluster, old.order, standing=follow[word].standing)
                 ledger.entries[at] = entry
                 table.words[entry.target] = Heard(word)
-                await _carry(entry, ledger, words, table, follow[word])
+                await _carry(entry, ledger, words, table, follow[word], clusters)
             elif idle.look(turn, time.monotonic()) > IDLE_SECONDS:
                 tell("batch", f"part.left_alone seconds={IDLE_SECONDS:.0f}")
                 return
@@ -228,7 +230,12 @@ async def carry_part(ledger: Ledger, table: PartTable) -> None:
 
 
 async def _carry(
-    entry: Entry, ledger: Ledger, words: Words, table: PartTable, grant: Grant
+    entry: Entry,
+    ledger: Ledger,
+    words: Words,
+    table: PartTable,
+    grant: Grant,
+    clusters: KeptClusters,
 ) -> None:
     """Carry out one row, and tell how it ended."""
     word = table.words[entry.target].word
@@ -239,7 +246,7 @@ async def _carry(
 
     entry.begin()
     say_row(entry, "started", ledger)
-    row = asyncio.create_task(add_row(RowRun(entry, asyncio.Semaphore(), called_off)))
+    row = asyncio.create_task(add_row(RowRun(entry, asyncio.Semaphore(), called_off, clusters)))
     try:
         await asyncio.wait({row})
     finally:

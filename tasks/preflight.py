@@ -1,21 +1,18 @@
 """Would this node join, and what would go wrong: facts turned into findings."""
 
 import logging
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from obscale.agent.models import HostInfo, Stats, Zone
 from obscale.errors import PreflightError
 from obscale.link import Link
 from obscale.order import Order
-from obscale.rules.preflight.facts import Earlier, Facts, Unread
+from obscale.rules.preflight.conclusion import Preflight, conclude
+from obscale.rules.preflight.facts import ClusterFacts, Facts
 from obscale.rules.preflight.finding import Answer, Finding
 from obscale.rules.preflight.overrides import judge_accepting
-from obscale.rules.preflight.registry import Findings
 from obscale.settled import settled
 from obscale.survey import survey
 from tasks.connection import linked
@@ -25,24 +22,6 @@ from tasks.retrying import if_transient
 TIME_LIMIT_SECONDS: Final = 300
 """A slow endpoint may take minutes (obcluster/info asks every agent); more is a stuck database."""
 _LEVELS: Final = {Answer.BLOCK: logging.ERROR, Answer.WARN: logging.WARNING}
-
-
-@dataclass(frozen=True)
-class Preflight:
-    """What was found, and how the cluster looked before anything was touched."""
-
-    findings: Findings
-    zones: tuple[Zone, ...]
-    at: datetime
-    """When the facts were complete; some of them age within a minute."""
-    totals: Stats | None = None
-    """What the cluster offered; None where this version does not tell, or it could not be read."""
-    host: HostInfo | None = None
-    """The target's machine; None likewise."""
-
-    def look(self) -> Earlier:
-        """Give what a later look is compared with."""
-        return Earlier(self.at, self.host)
 
 
 @task(
@@ -77,18 +56,23 @@ async def preflight(order: Order) -> Preflight:
         if finding.overridden_by:
             level = logging.WARNING
         tell("preflight", f"preflight.{finding.answer} {line_of(finding)}", level=level)
-    return concluded(facts, findings)
+    return concluded(conclude(facts, findings))
 
 
-async def read_facts(link: Link, order: Order) -> Facts:
+async def read_facts(link: Link, order: Order, lasting: ClusterFacts | None = None) -> Facts:
     """Read all facts of an order, once they tell whose a scale-out is that has just begun.
+
+    Args:
+        link: Open connections.
+        order: What is asked for.
+        lasting: As for `survey`.
 
     Raises:
         AgentError: No entry agent could be asked.
     """
 
     async def read() -> tuple[Facts, ...]:
-        return (await survey(link, order),)
+        return (await survey(link, order, lasting=lasting),)
 
     def say(words: str) -> None:
         tell("preflight", words)
@@ -97,40 +81,24 @@ async def read_facts(link: Link, order: Order) -> Facts:
     return facts
 
 
-def concluded(facts: Facts, findings: Findings) -> Preflight:
-    """Tell the verdict, and give what later steps need of it.
+def concluded(preflight: Preflight) -> Preflight:
+    """Tell the verdict, and give it on.
 
     Raises:
         PreflightError: A rule blocks.
     """
+    findings = preflight.findings
     tell(
         "preflight",
         f"preflight.judged verdict={findings.verdict!r}",
         findings=findings,
-        before=facts.cluster.zones(),
-        versions=_versions(facts),
+        before=preflight.zones,
+        versions=preflight.versions,
     )
     if findings.blockers and not findings.already_member:
         reasons = "; ".join(line_of(finding) for finding in findings.blockers)
         raise PreflightError(f"blocked by preflight: {reasons}", findings.blockers[0].remedy)
-    cluster, host = facts.cluster.cluster_info, facts.target.host
-    return Preflight(
-        findings,
-        facts.cluster.zones(),
-        facts.now or datetime.now(UTC),
-        totals=None if isinstance(cluster, Unread) else cluster.stats,
-        host=None if isinstance(host, Unread) else host,
-    )
-
-
-def _versions(facts: Facts) -> dict[str, str]:
-    """Give obshell's and OceanBase's version of the agents that were asked who they are."""
-    told = {facts.cluster.entry: facts.cluster.info, facts.target.address: facts.target.info}
-    return {
-        agent: f"obshell {info.version}, OceanBase {info.ob_version or 'not told'}"
-        for agent, info in told.items()
-        if not isinstance(info, Unread)
-    }
+    return preflight
 
 
 def line_of(finding: Finding) -> str:

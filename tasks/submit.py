@@ -7,6 +7,7 @@ post once, and after a lost answer look again until the lost request can no long
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,6 +16,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
+from obscale.climb import ALONE
 from obscale.errors import (
     AgentError,
     DatabaseDownError,
@@ -130,6 +132,7 @@ async def begin_once(
     order: Order,
     earlier: Earlier | None = None,
     called_off: CalledOff = never,
+    gate: AbstractAsyncContextManager[object] = ALONE,
 ) -> Submitted:
     """Look, then adopt, wait or post, until one DAG is known to carry the order.
 
@@ -138,6 +141,7 @@ async def begin_once(
         order: What is to be done.
         earlier: Preflight's look.
         called_off: Asked right before each POST: whether it is not to be sent after all.
+        gate: Entered for each look, where many nodes are begun at the same time.
 
     Raises:
         CalledOffError: It is not.
@@ -147,7 +151,8 @@ async def begin_once(
     begun = _now()
     rounds = 0
     while True:
-        sighting = await look_for_dag(link)
+        async with gate:
+            sighting = await look_for_dag(link)
         decision = decide_cluster(sighting, link.spec.name, link.spec.id) or decide_submission(
             sighting, order.node
         )

@@ -12,9 +12,9 @@ from obscale.errors import VerifyError
 from obscale.order import Order
 from obscale.rules.aftermath import Aftermath, Before, ProofLine
 from obscale.rules.ladder import Ladder, shortfall
+from obscale.rules.preflight.conclusion import Preflight
 from tasks.connection import linked
 from tasks.notes import artifact_key, aside, note_table, tell
-from tasks.preflight import Preflight
 from tasks.retrying import if_transient
 
 TIME_LIMIT_SECONDS: Final = 90_000

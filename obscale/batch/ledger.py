@@ -15,6 +15,8 @@ from obscale.errors import ObscaleError, PreflightError
 from obscale.order import Order
 from obscale.rules.asked import ClusterSpec
 from obscale.rules.policies import BatchPolicies
+from obscale.rules.preflight.ageing import is_stale
+from obscale.rules.preflight.conclusion import Preflight
 from obscale.rules.preflight.facts import Standing
 from obscale.rules.waves import ENDED, Row, RowState
 from obscale.settings import DEFAULT_PATIENCE, Patience
@@ -63,6 +65,22 @@ class Entry:
     error_kind: str = ""
     started: datetime | None = None
     ended: datetime | None = None
+    _row: Row | None = field(default=None, repr=False)
+
+    @property
+    def row(self) -> Row:
+        """As the rules want it; made anew where something of it has changed."""
+        lane = self.lane or self.cluster
+        known = self._row
+        if known is None or (lane, self.state, self.standing, self.stands_failed) != (
+            *(known.lane, known.state),
+            *(known.standing, known.stands_failed),
+        ):
+            known = self._row = Row(
+                *(self.number, lane, self.zone, self.target),
+                *(self.state, self.standing, self.stands_failed),
+            )
+        return known
 
     @property
     def target(self) -> str:
@@ -165,6 +183,9 @@ class Ledger:
     waits_until: datetime | None = None
     """Set while nothing may start before."""
     phase: str = "preflight"
+    looks: dict[str, tuple[Entry, Preflight]] = field(default_factory=dict)
+    """By lane, oldest first: the row that would go first there, and what preflight saw of it. Kept
+    for as long as it is worth anything."""
 
     @property
     def key(self) -> str:
@@ -190,13 +211,25 @@ class Ledger:
 
     def rows(self) -> Iterator[Row]:
         """Give the rows as the rules want them."""
-        return (
-            Row(
-                *(e.number, e.lane or e.cluster, e.zone, e.target),
-                *(e.state, e.standing, e.stands_failed),
-            )
-            for e in self.entries
-        )
+        return (entry.row for entry in self.entries)
+
+    def take_look(self, entry: Entry) -> Preflight | None:
+        """Give what preflight saw of a row that begins now; None where that is worth nothing.
+
+        Whichever row of a lane begins, what was seen of the others is old from then on.
+        """
+        self.forget_looks()
+        first, look = self.looks.pop(entry.lane, (None, None))
+        return look if first is entry else None
+
+    def forget_looks(self) -> None:
+        """Drop what preflight saw too long ago to submit on."""
+        now = datetime.now(UTC)
+        while self.looks:
+            lane, (_, look) = next(iter(self.looks.items()))
+            if not is_stale(look.at, now):
+                return
+            del self.looks[lane]
 
     def stop(self, why: str) -> None:
         """End it: what waits is not begun, what runs is left to its cluster."""

@@ -15,9 +15,11 @@ from obscale.link import Vault, known_cluster, resolve_secret
 from obscale.order import Order
 from obscale.plan import survey_all
 from obscale.rules.asked import SecretName
+from obscale.rules.preflight.conclusion import Preflight, conclude
 from obscale.rules.preflight.facts import ClusterFacts, Facts, Standing, Unread, asked_port
 from obscale.rules.preflight.finding import Findings
 from obscale.rules.preflight.overrides import judge_accepting
+from obscale.rules.waves import Row, next_of
 from obscale.spec.batch import MAX_PROBLEMS
 from obscale.spec.problems import refused
 
@@ -68,40 +70,73 @@ class ClusterLook:
     """Servers of each zone."""
 
 
-async def look_at_cluster(orders: Sequence[Order], vault: Vault) -> ClusterLook:
+@dataclass(frozen=True)
+class FirstRow:
+    """The node that would go first, with all that was seen of it.
+
+    Apart from `ClusterLook`, which Prefect keeps as a task's result for as long as the batch runs.
+    """
+
+    at: int
+    """Its place among the cluster's nodes."""
+    preflight: Preflight
+
+
+async def look_at_cluster(
+    orders: Sequence[Order], vault: Vault
+) -> tuple[ClusterLook, FirstRow | None]:
     """Read a cluster and all the targets that are to join it, and judge every rule.
 
     Args:
         orders: Of one cluster, at least one.
         vault: Where their names resolve.
 
+    Returns:
+        The look, and what was seen of the node that would go first; None where none may.
+
     Raises:
         AgentError: No entry agent of the cluster could be asked.
     """
     rows: list[RowLook] = []
+    seen: list[Preflight] = []
     last: Facts | None = None
     for first in range(0, len(orders), ROWS_AT_ONCE):
         some = orders[first : first + ROWS_AT_ONCE]
         facts = await survey_all(some, vault)
-        rows += [
-            row_look(
-                judge_accepting(each, order.profile, order.overrides),
-                stands_failed=_stands_failed(each),
-            )
+        judged = [
+            judge_accepting(each, order.profile, order.overrides)
             for order, each in zip(some, facts, strict=True)
         ]
+        rows += [
+            row_look(findings, stands_failed=_stands_failed(each))
+            for findings, each in zip(judged, facts, strict=True)
+        ]
+        # Where the cluster is read more than once, what was read first is not the newest.
+        seen = [conclude(each, found) for each, found in zip(facts, judged, strict=True)]
         last = facts[-1]
     if last is None:
-        return ClusterLook(())
+        return ClusterLook(()), None
     cluster = last.cluster
     listed = () if isinstance(cluster.ob_info, Unread) else cluster.ob_info.agent_info
     if any(row.standing is Standing.UNDER_WAY for row in rows):
         rows = [row.cleared() if row.blockers <= WHILE_ONE_JOINS else row for row in rows]
-    return ClusterLook(
+    look = ClusterLook(
         rows=tuple(rows),
         members=tuple(row.address for row in listed if row.identity is Identity.CLUSTER_AGENT),
         sizes=_sizes(cluster, orders, rows),
     )
+    first_at = _first_of(orders, look) if len(seen) == len(orders) else None
+    return look, None if first_at is None else FirstRow(first_at, seen[first_at])
+
+
+def _first_of(orders: Sequence[Order], look: ClusterLook) -> int | None:
+    """Give the place of the row that would go first, if preflight forbids it nothing."""
+    waiting = [
+        Row(at, "", order.node.zone, order.target, standing=row.standing)
+        for at, (order, row) in enumerate(zip(orders, look.rows, strict=True))
+        if not row.blocked
+    ]
+    return next_of(waiting, look.sizes).number if waiting else None
 
 
 def _sizes(
@@ -147,7 +182,7 @@ def row_look(findings: Findings, *, stands_failed: bool = False) -> RowLook:
     )
 
 
-Looking = Callable[[str, Sequence[Entry]], Awaitable[ClusterLook]]
+Looking = Callable[[str, Sequence[Entry]], Awaitable[tuple[ClusterLook, FirstRow | None]]]
 """Looks at one cluster's rows."""
 
 
@@ -162,12 +197,15 @@ async def judge_all(ledger: Ledger, looking: Looking) -> None:
     async def one(name: str, entries: Sequence[Entry]) -> None:
         async with gate:
             try:
-                found = await looking(name, entries)
+                found, first = await looking(name, entries)
             except (AgentError, TimeoutError) as error:
                 for entry in entries:
                     entry.refuse(error)
                 return
         members[name] = found.members
+        if first:
+            ledger.looks[name] = entries[first.at], first.preflight
+            ledger.forget_looks()
         ledger.sizes[name] = found.sizes
         for entry, row in zip(entries, found.rows, strict=True):
             entry.standing, entry.verdict = row.standing, row.verdict
@@ -180,6 +218,11 @@ async def judge_all(ledger: Ledger, looking: Looking) -> None:
     lanes = shared_lanes({name: members.get(name, ()) for name in parts})
     for entry in ledger.entries:
         entry.lane = lanes[entry.cluster]
+    for name, lane in lanes.items():
+        if name != lane:
+            # Under two names each has a first row, and one of them is the second.
+            ledger.looks.pop(name, None)
+            ledger.looks.pop(lane, None)
 
 
 async def check_names(ledger: Ledger, vault: Vault) -> None:
@@ -195,7 +238,7 @@ async def check_names(ledger: Ledger, vault: Vault) -> None:
         label, order = entry.cluster, entry.order
         if label not in clusters:
             clusters.add(label)
-            problems += await _problem(known_cluster(order, vault), label, order)
+            problems += await _problem(known_cluster(order.cluster, vault), label, order)
         name = order.node.targetAgentPassword
         if name is not None and name not in secrets:
             secrets.add(name)

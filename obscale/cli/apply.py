@@ -105,7 +105,7 @@ async def _resolve_names(orders: tuple[Order, ...], vault: Vault) -> None:
         SpecError: A name resolves to nothing.
     """
     for order in orders:
-        await known_cluster(order, vault)
+        await known_cluster(order.cluster, vault)
         await resolve_secret(order.node.targetAgentPassword, vault, "targetAgentPassword")
 
 

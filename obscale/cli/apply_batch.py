@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from obscale.batch.ledger import Entry, Ledger, ledger_of
-from obscale.batch.look import ClusterLook, check_names, judge_all, look_at_cluster
+from obscale.batch.look import ClusterLook, FirstRow, check_names, judge_all, look_at_cluster
 from obscale.batch.plan import PlannedRow, plan_of
 from obscale.batch.report import BatchIncompleteError, BatchReport
 from obscale.cli.batch_screen import LiveBatch, show_batch_plan, show_ending
@@ -165,7 +165,9 @@ async def look_at_all(ledger: Ledger, vault: Vault) -> None:
         SpecError: A name resolves to nothing.
     """
 
-    def looking(_name: str, entries: Sequence[Entry]) -> Awaitable[ClusterLook]:
+    def looking(
+        _name: str, entries: Sequence[Entry]
+    ) -> Awaitable[tuple[ClusterLook, FirstRow | None]]:
         return look_at_cluster([entry.order for entry in entries], vault)
 
     await check_names(ledger, vault)

@@ -88,8 +88,8 @@ async def at_bedside(cluster: str, dag_id: str | None) -> AsyncIterator[Bedside]
         AgentError: No agent of the cluster could be asked.
     """
     where, orders, vault = _named(cluster)
-    async with cluster_connected(where, vault) as client:
-        dag = await _find(client, dag_id)
+    async with cluster_connected(where, vault) as opened:
+        dag = await _find(opened.client, dag_id)
     target = subject_of(dag) or (orders[0].target if len(orders) == 1 else "")
     if not target:
         raise SpecError(

@@ -152,15 +152,16 @@ async def test_rows_are_judged_a_few_at_a_time_and_followed_all_at_once(fleet, m
     """However many clusters grow side by side: questions that wait for each other come late."""
     fleet = await fleet(clusters=3, nodes=1)
     monkeypatch.setattr("tasks.batch.LOOKING_AT_ONCE", 1)
+    monkeypatch.setattr("obscale.batch.ledger.is_stale", lambda *_: True)
     inside, most = 0, 0
     judge_now = batch_row.judge_now
 
-    async def judged(link, order):
+    async def judged(*row):
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
         try:
-            return await judge_now(link, order)
+            return await judge_now(*row)
         finally:
             inside -= 1
 
@@ -171,6 +172,43 @@ async def test_rows_are_judged_a_few_at_a_time_and_followed_all_at_once(fleet, m
     assert report.is_verified, render_batch(report)
     assert most == 1
     assert max(r.started_at for r in report.rows) < min(r.ended_at for r in report.rows)
+
+
+async def test_a_row_preflight_has_just_seen_is_not_judged_twice(fleet, monkeypatch):
+    """The first of each cluster; every later one is judged anew, when the one before has joined."""
+    fleet = await fleet(clusters=2, nodes=2)
+    judged: list[str] = []
+    judge_now = batch_row.judge_now
+
+    async def noted(link, order, kept):
+        judged.append(order.target)
+        return await judge_now(link, order, kept)
+
+    monkeypatch.setattr(batch_row, "judge_now", noted)
+
+    report = await fleet.run()
+
+    assert report.is_verified, render_batch(report)
+    rows = sorted(report.rows, key=lambda row: row.started_at)
+    assert sorted(judged) == sorted(row.target for row in rows[2:])
+    assert fleet.posts == 4
+
+
+async def test_a_row_whose_look_is_old_is_judged_again(fleet, monkeypatch):
+    """Its target has come up in another cluster meanwhile: it is blocked, and nothing is sent."""
+    fleet = await fleet(clusters=1, nodes=1)
+    monkeypatch.setattr("obscale.batch.ledger.is_stale", lambda *_: True)
+
+    def hear(happening) -> None:
+        if happening.text.startswith("row.started"):
+            spare = fleet.stage.world.spares[0]
+            spare.identity = "CLUSTER AGENT"
+
+    with listening(hear):
+        report = await fleet.run()
+
+    assert states(report) == {"c1": [RowState.BLOCKED]}
+    assert fleet.posts == 0
 
 
 async def test_running_it_again_does_only_what_is_missing(fleet):

@@ -11,10 +11,10 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from obscale.agent.models import Zone
 from obscale.errors import VerifyError
 from obscale.rules.aftermath import Before
+from obscale.rules.preflight.conclusion import Preflight
 from obscale.sandbox import WorldConfig, default_config
 from obscale.settings import Patience
 from tasks.notes import listening
-from tasks.preflight import Preflight
 from tasks.verify import seen_before
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

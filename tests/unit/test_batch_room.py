@@ -1,10 +1,12 @@
 """Is there room for the connections of a large batch, as far as the system allows it?"""
 
+import gc
 import resource
+from contextlib import suppress
 
 import pytest
 
-from obscale.batch.room import FILES_A_CLUSTER, FILES_BESIDE, make_room
+from obscale.batch.room import FILES_A_CLUSTER, FILES_BESIDE, make_room, spared_collections
 
 
 @pytest.fixture
@@ -49,3 +51,17 @@ def test_what_the_system_does_not_allow_is_told(monkeypatch):
 
     assert asked == [(4096, 4096)]
     assert missing == FILES_BESIDE + 200 * FILES_A_CLUSTER - 4096
+
+
+def test_what_is_loaded_is_not_searched_while_a_batch_runs():
+    """Afterwards all is as it was, also where the batch ends by an error."""
+    thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
+
+    with suppress(RuntimeError), spared_collections():
+        during = gc.get_threshold(), gc.get_freeze_count()
+        raise RuntimeError
+
+    assert during[0][0] > thresholds[0]
+    assert during[1] > frozen
+    assert gc.get_threshold() == thresholds
+    assert gc.get_freeze_count() == 0

@@ -6,6 +6,7 @@ ob/agent/executor/host/info.go and utils/sha1.go, 4.5.0.0; OceanBase src/share/o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -169,9 +170,8 @@ def find_mount(host: HostInfo, path: str) -> Mount | Unread:
     hash wins, as later mounts cover earlier ones.
     """
     rows = {disk.mount_hash: disk for disk in host.disks}
-    here = PurePosixPath(clean(path))
-    for ancestor in (here, *here.parents):
-        disk = rows.get(mount_hash(str(ancestor)))
+    for ancestor, hashed in _with_ancestors(path):
+        disk = rows.get(hashed)
         if disk is None:
             continue
         total, used = parse_df(disk.total), parse_df(disk.used)
@@ -179,8 +179,15 @@ def find_mount(host: HostInfo, path: str) -> Mount | Unread:
             return Unread(
                 f"the disk at {ancestor} reads {disk.total!r} of which {disk.used!r} used"
             )
-        return Mount(str(ancestor), disk.mount_hash, disk.device_name, total, used)
+        return Mount(ancestor, disk.mount_hash, disk.device_name, total, used)
     return Unread(f"no disk is told for {path}")
+
+
+@lru_cache(maxsize=256)
+def _with_ancestors(path: str) -> tuple[tuple[str, str], ...]:
+    """Give a path and all above it, cleaned, each with its hash: asked for by a dozen rules."""
+    here = PurePosixPath(clean(path))
+    return tuple((str(each), mount_hash(str(each))) for each in (here, *here.parents))
 
 
 def paths_of(facts: Facts) -> Mapping[str, str] | Unread:

@@ -1,0 +1,51 @@
+"""What do later steps need of a preflight, once its facts are judged and dropped?"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from obscale.agent.models import HostInfo, Stats, Zone
+from obscale.rules.preflight.facts import Earlier, Facts, Unread
+from obscale.rules.preflight.finding import Findings
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found, and how the cluster looked before anything was touched."""
+
+    findings: Findings
+    zones: tuple[Zone, ...]
+    at: datetime
+    """When the facts were complete; some of them age within a minute."""
+    totals: Stats | None = None
+    """What the cluster offered; None where this version does not tell, or it could not be read."""
+    host: HostInfo | None = None
+    """The target's machine; None likewise."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """obshell's and OceanBase's, of each agent that was asked who it is, by `ip:port`."""
+
+    def look(self) -> Earlier:
+        """Give what a later look is compared with."""
+        return Earlier(self.at, self.host)
+
+
+def conclude(facts: Facts, findings: Findings) -> Preflight:
+    """Keep what later steps need."""
+    cluster = facts.cluster.cluster_info
+    look = facts.look()
+    return Preflight(
+        findings,
+        facts.cluster.zones(),
+        facts.now or datetime.now(UTC),
+        totals=None if isinstance(cluster, Unread) else cluster.stats,
+        host=look.host,
+        versions=_versions(facts),
+    )
+
+
+def _versions(facts: Facts) -> dict[str, str]:
+    told = {facts.cluster.entry: facts.cluster.info, facts.target.address: facts.target.info}
+    return {
+        agent: f"obshell {info.version}, OceanBase {info.ob_version or 'not told'}"
+        for agent, info in told.items()
+        if not isinstance(info, Unread)
+    }
