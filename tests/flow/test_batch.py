@@ -177,6 +177,7 @@ async def test_rows_are_judged_a_few_at_a_time_and_followed_all_at_once(fleet, m
 async def test_a_row_preflight_has_just_seen_is_not_judged_twice(fleet, monkeypatch):
     """The first of each cluster; every later one is judged anew, when the one before has joined."""
     fleet = await fleet(clusters=2, nodes=2)
+    monkeypatch.setattr("obscale.batch.ledger.is_stale", lambda *_: False)
     judged: list[str] = []
     judge_now = batch_row.judge_now
 
