@@ -23,7 +23,7 @@ HEADERS: Final = httpx.Headers({"User-Agent": f"obscale/{__version__}", "Accept-
 KEPT: Final = httpx.Limits(max_keepalive_connections=4, keepalive_expiry=90.0)
 """An idle connection outlives the longest pause between two looks at a DAG, 60 s; agents keep it
 for an hour (ob/agent/api/web/server.go). httpx's own 5 s meant a new connection for each look. Few
-are kept: preflight opens a dozen at once, and every later request looks at each idle one."""
+are kept: every request looks at each idle one."""
 PLAIN_HTTP_REASONS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE"}
 )

@@ -24,7 +24,7 @@ from obscale.spec.batch import MAX_PROBLEMS
 from obscale.spec.problems import refused
 
 CLUSTERS_AT_ONCE: Final = 4
-"""Clusters looked at side by side; each asks some seventy questions, several targets at once. With
+"""Clusters looked at side by side; each asks some fifty questions, several targets at once. With
 eight, a busy machine did not read every answer within the seconds it may take."""
 ROWS_AT_ONCE: Final = 200
 """Nodes whose facts are held at the same time; a cluster that gets more is read once more."""

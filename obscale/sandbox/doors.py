@@ -190,6 +190,9 @@ async def serve(world: "World") -> AsyncIterator[Door]:
                 yield Door(ready, "https" if world.config.tls else "http", *trusted)
         finally:
             await listeners.close()
+            # Where one cannot be listened on, those after it were not taken over.
+            for sock in sockets.values():
+                sock.close()
 
 
 class _Listeners:
@@ -232,7 +235,8 @@ class _Listeners:
 
     async def close(self) -> None:
         """Refuse new connections and end the open ones."""
-        self._world.watchers.remove(self._changed)
+        if self._changed in self._world.watchers:
+            self._world.watchers.remove(self._changed)
         if self._keeping_time is not None:
             self._keeping_time.cancel()
             with suppress(asyncio.CancelledError):

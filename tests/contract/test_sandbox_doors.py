@@ -1,13 +1,15 @@
 """Do both doors lead to the same agents, and do broken connections look like broken connections?"""
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 
 import httpx
 import pytest
 
-from obscale.sandbox import Fault, ScaledClock, World, default_config, in_process, serve
+from obscale.sandbox import Fault, ScaledClock, World, default_config, doors, in_process, serve
 
 INFO = "/api/v1/info"
 DEADLINE_SECONDS = 10
@@ -54,6 +56,28 @@ async def until(ask, accepts):
             if accepts(answer):
                 return answer
             await asyncio.sleep(0.01)
+
+
+async def test_an_address_taken_at_the_last_moment_is_told_as_that(running, monkeypatch):
+    """Two worlds may bind an address at the same time; the second cannot listen, and says so."""
+    rivals = []
+
+    def bind_beside(agent, place, bind=doors._bind_or_move):
+        sock = bind(agent, place)
+        rivals.append(socket.socket(sock.family))
+        rivals[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        rivals[-1].bind(sock.getsockname())
+        rivals[-1].listen()
+        return sock
+
+    monkeypatch.setattr(doors, "_bind_or_move", bind_beside)
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
+            async with serve(running()):
+                pytest.fail("two worlds listen on one address")
+    finally:
+        for rival in rivals:
+            rival.close()
 
 
 async def test_every_agent_listens_on_its_own_address(running, http):

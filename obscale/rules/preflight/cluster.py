@@ -88,11 +88,9 @@ def cluster_identity_pinned(facts: Facts) -> Verdict:
 
 
 def _name_and_id(facts: Facts) -> tuple[str, int] | Unread:
-    info, members = facts.cluster.cluster_info, facts.cluster.ob_info
-    if not isinstance(info, Unread) and info.cluster_name:
-        return info.cluster_name, info.cluster_id
-    if not isinstance(members, Unread) and members.obcluster_info.name:
-        return members.obcluster_info.name, members.obcluster_info.id
+    if known := facts.cluster.identity():
+        return known
+    info = facts.cluster.cluster_info
     return info if isinstance(info, Unread) else Unread("the cluster does not tell its name")
 
 
