@@ -82,25 +82,23 @@ async def climb(
     while True:
         async with gate:
             after = await look_after(link)
-        looks.append(look_of(order.node, after, time.monotonic() - started))
-        is_late = looks[-1].at > patience.verify_seconds
+            looks.append(look_of(order.node, after, time.monotonic() - started))
+            is_late = looks[-1].at > patience.verify_seconds
 
-        def judged(around: Surroundings | None, after: Aftermath = after) -> Ladder:
-            return judge_ladder(
-                order.node,
-                dag=dag,
-                before=before,
-                after=after,
-                around=around,
-                looks=looks,
-                steady_seconds=patience.steady_seconds,
-            )
+            def judged(around: Surroundings | None, after: Aftermath = after) -> Ladder:
+                return judge_ladder(
+                    order.node,
+                    dag=dag,
+                    before=before,
+                    after=after,
+                    around=around,
+                    looks=looks,
+                    steady_seconds=patience.steady_seconds,
+                )
 
-        ladder = judged(None)
-        if is_late or needs_surroundings(ladder):
-            async with gate:
-                around = await look_around(link, after.members or ())
-            ladder = judged(around)
+            ladder = judged(None)
+            if is_late or needs_surroundings(ladder):
+                ladder = judged(await look_around(link, after.members or ()))
         if ladder.rung is not seen:
             reached(ladder, after)
             seen = ladder.rung

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol, TypeGuard
 
+from obscale.batch.gate import Gate
 from obscale.batch.kept import KeptClusters
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
@@ -54,7 +55,7 @@ class OwnHands:
 
     def __init__(self, ledger: Ledger, clusters: KeptClusters) -> None:
         self._ledger = ledger
-        self._gate = asyncio.Semaphore(LOOKING_AT_ONCE)
+        self._gate = Gate(LOOKING_AT_ONCE)
         self._clusters = clusters
 
     async def take_up(self) -> None:

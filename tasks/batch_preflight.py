@@ -7,8 +7,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from obscale.batch.kept import Kept
-from obscale.batch.ledger import Entry, Ledger
-from obscale.batch.look import ClusterLook, FirstRow, check_names, judge_all, look_at_cluster
+from obscale.batch.ledger import Entry, FirstRow, Ledger
+from obscale.batch.look import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.link import Link
 from obscale.order import Order
 from obscale.rules.preflight.conclusion import Preflight, conclude

@@ -5,7 +5,6 @@ runs, not a thousand flow runs of four. Of a row that goes well Prefect keeps it
 any other is an artifact.
 """
 
-import asyncio
 import logging
 from typing import Final
 
@@ -13,8 +12,15 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from obscale.agent.models import Dag
+from obscale.batch.gate import (
+    JUDGING_SECONDS,
+    PROVING_SECONDS,
+    SUBMITTING_SECONDS,
+    Entrance,
+    Gate,
+)
 from obscale.batch.kept import KeptClusters
-from obscale.batch.ledger import Entry
+from obscale.batch.ledger import Entry, FirstRow
 from obscale.climb import climb
 from obscale.doctor import error_of
 from obscale.errors import (
@@ -29,7 +35,6 @@ from obscale.link import Link
 from obscale.order import Order
 from obscale.report import render_markdown
 from obscale.rules.ladder import shortfall
-from obscale.rules.preflight.conclusion import Preflight
 from obscale.rules.preflight.facts import Standing
 from obscale.rules.progress import Change, progress_of
 from tasks.batch_preflight import judge_now
@@ -72,10 +77,10 @@ class RowRun:
     def __init__(
         self,
         entry: Entry,
-        gate: asyncio.Semaphore,
+        gate: Gate,
         called_off: CalledOff,
         clusters: KeptClusters,
-        look: Preflight | None = None,
+        look: FirstRow | None = None,
     ) -> None:
         self.entry = entry
         self.gate = gate
@@ -83,7 +88,7 @@ class RowRun:
         self.clusters = clusters
         self._look = look
 
-    def take_look(self) -> Preflight | None:
+    def take_look(self) -> FirstRow | None:
         """Give the look once: whoever tries the row again looks anew."""
         look, self._look = self._look, None
         return look
@@ -140,13 +145,16 @@ async def carry(order: Order, run: RowRun) -> None:
         if look := run.take_look():
             # Preflight had it accepted, moments ago.
             link.cluster.password_was_accepted = True
-            before = concluded(look)
+            kept.lasting = look.lasting
+            before = concluded(look.preflight)
         else:
-            async with run.gate:
+            async with Entrance(run.gate, JUDGING_SECONDS):
                 before = await judge_now(link, order, kept)
-        submitted = await begin_once(link, order, before.look(), run.called_off, run.gate)
+        submitting = Entrance(run.gate, SUBMITTING_SECONDS)
+        submitted = await begin_once(link, order, before.look(), run.called_off, submitting)
         dag = await _followed(link, order, submitted) if submitted.dag_id else None
-        climbed = await climb(link, order, dag, seen_before(before), reached=reached, gate=run.gate)
+        proving = Entrance(run.gate, PROVING_SECONDS)
+        climbed = await climb(link, order, dag, seen_before(before), reached=reached, gate=proving)
     ladder = climbed.ladder
     tell("verify", f"verify.ended rung={ladder.rung.name}", ladder=ladder)
     if not ladder.is_verified:

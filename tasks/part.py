@@ -23,6 +23,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from pydantic import ValidationError
 
+from obscale.batch.gate import Gate
 from obscale.batch.kept import KeptClusters
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.part import Heard, told_rows
@@ -246,7 +247,7 @@ async def _carry(
 
     entry.begin()
     say_row(entry, "started", ledger)
-    row = asyncio.create_task(add_row(RowRun(entry, asyncio.Semaphore(), called_off, clusters)))
+    row = asyncio.create_task(add_row(RowRun(entry, Gate(1), called_off, clusters)))
     try:
         await asyncio.wait({row})
     finally:

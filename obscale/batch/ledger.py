@@ -17,7 +17,7 @@ from obscale.rules.asked import ClusterSpec
 from obscale.rules.policies import BatchPolicies
 from obscale.rules.preflight.ageing import is_stale
 from obscale.rules.preflight.conclusion import Preflight
-from obscale.rules.preflight.facts import Standing
+from obscale.rules.preflight.facts import ClusterFacts, Standing
 from obscale.rules.waves import ENDED, Row, RowState
 from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec.batch import BatchSpec, label_of
@@ -170,6 +170,17 @@ class Entry:
         self.state, self.note = RowState.SKIPPED, why
 
 
+@dataclass(frozen=True)
+class FirstRow:
+    """The row of a cluster that would go first, with all that preflight saw of it."""
+
+    at: int
+    """Its place among the cluster's rows."""
+    preflight: Preflight
+    lasting: ClusterFacts | None
+    """What the cluster told and what lasts, see there."""
+
+
 @dataclass
 class Ledger:
     """All rows of one run of a batch."""
@@ -183,9 +194,9 @@ class Ledger:
     waits_until: datetime | None = None
     """Set while nothing may start before."""
     phase: str = "preflight"
-    looks: dict[str, tuple[Entry, Preflight]] = field(default_factory=dict)
+    looks: dict[str, tuple[Entry, FirstRow]] = field(default_factory=dict)
     """By lane, oldest first: the row that would go first there, and what preflight saw of it. Kept
-    for as long as it is worth anything."""
+    for as long as it is worth anything, of the lanes that can begin at once."""
 
     @property
     def key(self) -> str:
@@ -213,7 +224,7 @@ class Ledger:
         """Give the rows as the rules want them."""
         return (entry.row for entry in self.entries)
 
-    def take_look(self, entry: Entry) -> Preflight | None:
+    def take_look(self, entry: Entry) -> FirstRow | None:
         """Give what preflight saw of a row that begins now; None where that is worth nothing.
 
         Whichever row of a lane begins, what was seen of the others is old from then on.
@@ -227,7 +238,7 @@ class Ledger:
         now = datetime.now(UTC)
         while self.looks:
             lane, (_, look) = next(iter(self.looks.items()))
-            if not is_stale(look.at, now):
+            if not is_stale(look.preflight.at, now):
                 return
             del self.looks[lane]
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from obscale.agent.models import Identity, State
-from obscale.batch.ledger import Entry, Ledger, shared_lanes
+from obscale.batch.ledger import Entry, FirstRow, Ledger, shared_lanes
 from obscale.errors import AgentError, PreflightError, SpecError
 from obscale.link import Vault, known_cluster, resolve_secret
 from obscale.order import Order
 from obscale.plan import survey_all
 from obscale.rules.asked import SecretName
-from obscale.rules.preflight.conclusion import Preflight, conclude
+from obscale.rules.preflight.conclusion import conclude
 from obscale.rules.preflight.facts import ClusterFacts, Facts, Standing, Unread, asked_port
 from obscale.rules.preflight.finding import Findings
 from obscale.rules.preflight.overrides import judge_accepting
@@ -70,18 +70,6 @@ class ClusterLook:
     """Servers of each zone."""
 
 
-@dataclass(frozen=True)
-class FirstRow:
-    """The node that would go first, with all that was seen of it.
-
-    Apart from `ClusterLook`, which Prefect keeps as a task's result for as long as the batch runs.
-    """
-
-    at: int
-    """Its place among the cluster's nodes."""
-    preflight: Preflight
-
-
 async def look_at_cluster(
     orders: Sequence[Order], vault: Vault
 ) -> tuple[ClusterLook, FirstRow | None]:
@@ -98,7 +86,7 @@ async def look_at_cluster(
         AgentError: No entry agent of the cluster could be asked.
     """
     rows: list[RowLook] = []
-    seen: list[Preflight] = []
+    seen: list[FirstRow] = []
     last: Facts | None = None
     for first in range(0, len(orders), ROWS_AT_ONCE):
         some = orders[first : first + ROWS_AT_ONCE]
@@ -112,7 +100,10 @@ async def look_at_cluster(
             for findings, each in zip(judged, facts, strict=True)
         ]
         # Where the cluster is read more than once, what was read first is not the newest.
-        seen = [conclude(each, found) for each, found in zip(facts, judged, strict=True)]
+        seen = [
+            FirstRow(at, conclude(each, found), each.cluster.lasting())
+            for at, (each, found) in enumerate(zip(facts, judged, strict=True))
+        ]
         last = facts[-1]
     if last is None:
         return ClusterLook(()), None
@@ -126,7 +117,7 @@ async def look_at_cluster(
         sizes=_sizes(cluster, orders, rows),
     )
     first_at = _first_of(orders, look) if len(seen) == len(orders) else None
-    return look, None if first_at is None else FirstRow(first_at, seen[first_at])
+    return look, None if first_at is None else seen[first_at]
 
 
 def _first_of(orders: Sequence[Order], look: ClusterLook) -> int | None:
@@ -203,9 +194,9 @@ async def judge_all(ledger: Ledger, looking: Looking) -> None:
                     entry.refuse(error)
                 return
         members[name] = found.members
-        if first:
-            ledger.looks[name] = entries[first.at], first.preflight
-            ledger.forget_looks()
+        ledger.forget_looks()
+        if first and len(ledger.looks) < ledger.policies.max_clusters_at_once:
+            ledger.looks[name] = entries[first.at], first
         ledger.sizes[name] = found.sizes
         for entry, row in zip(entries, found.rows, strict=True):
             entry.standing, entry.verdict = row.standing, row.verdict

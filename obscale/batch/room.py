@@ -1,7 +1,8 @@
 """Is this process fit for a batch: open connections enough, and nothing searched in vain?
 
-A login shell often allows 1024 files. A batch of two hundred clusters at once was seen with 2242:
-past the limit every further connection fails as if its agent were away.
+A login shell often allows 1024 files. A batch of one hundred clusters at once was seen with 913, of
+two hundred with twice as many: past the limit every further connection fails as if its agent were
+away.
 """
 
 import gc
@@ -11,9 +12,9 @@ from contextlib import contextmanager
 from typing import Final
 
 FILES_A_CLUSTER: Final = 24
-"""Open at once for a cluster that grows: a dozen were seen, and its entry agents may be more."""
+"""Open at once for a cluster that grows: nine were seen, and its entry agents may be more."""
 FILES_BESIDE: Final = 1024
-"""For Prefect's own, and for preflight, which reads eight clusters and their targets at once."""
+"""For Prefect's own, and for preflight, which reads four clusters and their targets at once."""
 
 OBJECTS_A_SEARCH: Final = 20_000
 """New objects after which the youngest are searched; Python's own 700 suits small programs."""

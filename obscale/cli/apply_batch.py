@@ -15,8 +15,8 @@ from typing import Any, Final, NoReturn
 import typer
 from rich.console import Console
 
-from obscale.batch.ledger import Entry, Ledger, ledger_of
-from obscale.batch.look import ClusterLook, FirstRow, check_names, judge_all, look_at_cluster
+from obscale.batch.ledger import Entry, FirstRow, Ledger, ledger_of
+from obscale.batch.look import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.batch.plan import PlannedRow, plan_of
 from obscale.batch.report import BatchIncompleteError, BatchReport
 from obscale.cli.batch_screen import LiveBatch, show_batch_plan, show_ending

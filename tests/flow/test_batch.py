@@ -175,7 +175,10 @@ async def test_rows_are_judged_a_few_at_a_time_and_followed_all_at_once(fleet, m
 
 
 async def test_a_row_preflight_has_just_seen_is_not_judged_twice(fleet, monkeypatch):
-    """The first of each cluster; every later one is judged anew, when the one before has joined."""
+    """The first of each cluster; every later one is judged anew, when the one before has joined.
+
+    What lasts of the cluster is known to it from preflight.
+    """
     fleet = await fleet(clusters=2, nodes=2)
     monkeypatch.setattr("obscale.batch.ledger.is_stale", lambda *_: False)
     judged: list[str] = []
@@ -183,6 +186,7 @@ async def test_a_row_preflight_has_just_seen_is_not_judged_twice(fleet, monkeypa
 
     async def noted(link, order, kept):
         judged.append(order.target)
+        assert kept.lasting is not None
         return await judge_now(link, order, kept)
 
     monkeypatch.setattr(batch_row, "judge_now", noted)

@@ -1,0 +1,142 @@
+"""Who is let in next, where more rows of a batch want to look than may at a time?"""
+
+import asyncio
+
+import pytest
+
+from obscale.batch.gate import (
+    JUDGING_SECONDS,
+    PROVING_SECONDS,
+    SUBMITTING_SECONDS,
+    Entrance,
+    Gate,
+)
+
+DEADLINE_SECONDS = 10
+"""Bound of every wait here; nothing comes near it."""
+
+
+async def ended(*rows):
+    """Wait for rows to go in and come out."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await asyncio.gather(*rows)
+
+
+async def begun(coroutine):
+    """Begin a task and let it come as far as it can."""
+    task = asyncio.create_task(coroutine)
+    await asyncio.sleep(0)
+    return task
+
+
+@pytest.fixture
+def gate():
+    return Gate(2)
+
+
+@pytest.fixture
+async def full(gate):
+    """Both places are taken."""
+    await gate.enter(0)
+    await gate.enter(0)
+
+
+@pytest.fixture
+def come(gate):
+    """Give a function that has somebody come to the gate; who was let in stands in `come.seen`."""
+
+    async def comes(name, head_start_seconds=PROVING_SECONDS):
+        async def look():
+            async with Entrance(gate, head_start_seconds):
+                comes.seen.append(name)
+
+        return await begun(look())
+
+    comes.seen = []
+    return comes
+
+
+async def test_nobody_waits_while_a_place_is_free(come):
+    """As many as there are places go straight in, and give them back."""
+    for name in "abc":
+        await come(name)
+
+    assert come.seen == ["a", "b", "c"]
+
+
+@pytest.mark.usefixtures("full")
+async def test_equals_go_in_as_they_came(gate, come):
+    """And only once somebody has left."""
+    rows = [await come(name) for name in "abc"]
+    assert come.seen == []
+
+    gate.leave()
+    await ended(*rows)
+
+    assert come.seen == ["a", "b", "c"]
+
+
+@pytest.mark.usefixtures("full")
+async def test_who_is_nearer_to_a_post_goes_first(gate, come):
+    """Whoever came before them."""
+    rows = [
+        await come("proves", PROVING_SECONDS),
+        await come("judges", JUDGING_SECONDS),
+        await come("submits", SUBMITTING_SECONDS),
+    ]
+
+    gate.leave()
+    await ended(*rows)
+
+    assert come.seen == ["submits", "judges", "proves"]
+
+
+@pytest.mark.usefixtures("full")
+async def test_nobody_waits_for_ever(gate, come, monkeypatch):
+    """Who has waited for longer than a head start goes before those who have one."""
+    rows = [await come("proves", PROVING_SECONDS)]
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now + SUBMITTING_SECONDS + 1)
+    rows.append(await come("submits", SUBMITTING_SECONDS))
+
+    gate.leave()
+    await ended(*rows)
+
+    assert come.seen == ["proves", "submits"]
+
+
+@pytest.mark.usefixtures("full")
+async def test_who_gives_up_takes_nobodys_place(gate, come):
+    """A row that is ended while it waits is passed over."""
+    gone, stays = await come("gone"), await come("stays")
+    gone.cancel()
+
+    gate.leave()
+    await ended(stays)
+
+    assert come.seen == ["stays"]
+
+
+@pytest.mark.usefixtures("full")
+async def test_a_place_given_to_one_who_is_ended_goes_on_to_the_next(gate, come):
+    """It was told at the same moment that it may go in and that it is ended."""
+    gone, stays = await come("gone"), await come("stays")
+
+    gate.leave()
+    gone.cancel()
+    await ended(stays)
+
+    assert gone.cancelled()
+    assert come.seen == ["stays"]
+
+
+async def test_an_error_inside_gives_the_place_back(gate, come):
+    """However often: afterwards as many places are free as before."""
+    for _ in range(5):
+        with pytest.raises(ConnectionError):
+            async with Entrance(gate, 0):
+                raise ConnectionError
+    await come("last")
+
+    assert come.seen == ["last"]
