@@ -163,7 +163,8 @@ async def begin_once(
                 await _wait_for_window(order.window)
             case Post() if is_stale(look.at, _now()):
                 # Then look again: the look is always the last thing before the POST.
-                look = await _judge_again(link, order, look)
+                async with gate:
+                    look = await _judge_again(link, order, look)
             case Post(baseline=baseline):
                 rounds += 1
                 if dag_id := await _post(link, order, baseline, rounds):
