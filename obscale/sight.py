@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from obscale.agent.client import AgentClient
-from obscale.agent.models import Dag, ListedAgent, Zone
+from obscale.agent.models import AgentInfo, Dag, ListedAgent, Zone
 from obscale.clocks import clocks_of
 from obscale.errors import AgentError, NotSupportedError
 from obscale.link import Link
@@ -68,6 +68,16 @@ async def look_for_passed(link: Link, baseline: int) -> tuple[Dag, ...]:
     return tuple([await _read_dag(link, dag.id) for dag in newer])
 
 
+async def _own_dags(target: AgentClient, info: asyncio.Task[AgentInfo | None]) -> tuple[Dag, ...]:
+    """Read a target's unfinished DAGs once it has said who it is.
+
+    One that has joined wants the cluster's password: signed with its own of before, the question
+    would be refused, and asked again.
+    """
+    await asyncio.wait({info})
+    return await target.read_unfinished_agent_dags()
+
+
 async def _read_dag(link: Link, dag_id: str) -> Dag:
     """Read one of the cluster's DAGs, with details."""
     return await link.cluster.ask(lambda agent: agent.read_dag(dag_id))
@@ -79,7 +89,7 @@ async def look_after(link: Link) -> Aftermath:
     async with asyncio.TaskGroup() as reads:
         info = reads.create_task(_or_none(link.target.read_info))
         status = reads.create_task(_or_none(link.target.read_status))
-        own = reads.create_task(_or_none(link.target.read_unfinished_agent_dags))
+        own = reads.create_task(_or_none(partial(_own_dags, link.target, info)))
         members = reads.create_task(_or_none(partial(ask, AgentClient.read_ob_info)))
         zones = reads.create_task(_or_none(partial(read_zones, link)))
         parameters = reads.create_task(_supported(partial(ask, AgentClient.read_parameters)))

@@ -88,6 +88,10 @@ class RowRun:
         self.clusters = clusters
         self._look = look
 
+    def entrance(self, head_start_seconds: float) -> Entrance:
+        """Give this row's way through the gate."""
+        return Entrance(self.gate, self.entry.cluster, head_start_seconds)
+
     def take_look(self) -> FirstRow | None:
         """Give the look once: whoever tries the row again looks anew."""
         look, self._look = self._look, None
@@ -148,12 +152,12 @@ async def carry(order: Order, run: RowRun) -> None:
             kept.lasting = look.lasting
             before = concluded(look.preflight)
         else:
-            async with Entrance(run.gate, JUDGING_SECONDS):
+            async with run.entrance(JUDGING_SECONDS):
                 before = await judge_now(link, order, kept)
-        submitting = Entrance(run.gate, SUBMITTING_SECONDS)
+        submitting = run.entrance(SUBMITTING_SECONDS)
         submitted = await begin_once(link, order, before.look(), run.called_off, submitting)
         dag = await _followed(link, order, submitted) if submitted.dag_id else None
-        proving = Entrance(run.gate, PROVING_SECONDS)
+        proving = run.entrance(PROVING_SECONDS)
         climbed = await climb(link, order, dag, seen_before(before), reached=reached, gate=proving)
     ladder = climbed.ladder
     tell("verify", f"verify.ended rung={ladder.rung.name}", ladder=ladder)

@@ -2,12 +2,14 @@
 
 In the order of their coming, two hundred clusters whose DAGs end within seconds would all be proved
 first, then all be judged, and all post at the same moment: the next DAGs would end together again.
-Whoever is nearer to a POST has a head start here, so that clusters come apart and stay apart.
+Whoever is nearer to a POST has a head start here, so that clusters come apart and stay apart. What
+a cluster has waited for counts as one too: a batch ends with the cluster that had to wait most.
 """
 
 import asyncio
 import heapq
 import itertools
+from collections import defaultdict
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -19,7 +21,7 @@ SUBMITTING_SECONDS: Final = 60.0
 
 
 class Gate:
-    """Lets so many in at a time; `Entrance` is its door.
+    """Lets so many in at a time; `Entrance` is the way in.
 
     Args:
         places: How many.
@@ -29,15 +31,18 @@ class Gate:
         self._free = places
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
+        self._waited: defaultdict[str, float] = defaultdict(float)
+        """Seconds, by cluster."""
 
-    async def enter(self, head_start_seconds: float) -> None:
+    async def enter(self, cluster: str, head_start_seconds: float) -> None:
         """Wait for a place."""
         if self._free:
             self._free -= 1
             return
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
-        since = loop.time() - head_start_seconds
+        came = loop.time()
+        since = came - head_start_seconds - self._waited[cluster]
         heapq.heappush(self._waiting, (since, next(self._numbers), turn))
         try:
             await turn
@@ -46,6 +51,7 @@ class Gate:
                 # The place was given before word of the end arrived.
                 self.leave()
             raise
+        self._waited[cluster] += loop.time() - came
 
     def leave(self) -> None:
         """Give the place to whoever is next."""
@@ -59,13 +65,14 @@ class Gate:
 
 @dataclass(frozen=True)
 class Entrance:
-    """A gate for those who have the same head start; an asynchronous context, again and again."""
+    """How a cluster's rows enter for one purpose; an asynchronous context, again and again."""
 
     gate: Gate
+    cluster: str
     head_start_seconds: float
 
     async def __aenter__(self) -> Self:
-        await self.gate.enter(self.head_start_seconds)
+        await self.gate.enter(self.cluster, self.head_start_seconds)
         return self
 
     async def __aexit__(

@@ -37,17 +37,17 @@ def gate():
 @pytest.fixture
 async def full(gate):
     """Both places are taken."""
-    await gate.enter(0)
-    await gate.enter(0)
+    await gate.enter("c0", 0)
+    await gate.enter("c0", 0)
 
 
 @pytest.fixture
 def come(gate):
     """Give a function that has somebody come to the gate; who was let in stands in `come.seen`."""
 
-    async def comes(name, head_start_seconds=PROVING_SECONDS):
+    async def comes(name, head_start_seconds=PROVING_SECONDS, cluster="c1"):
         async def look():
-            async with Entrance(gate, head_start_seconds):
+            async with Entrance(gate, cluster, head_start_seconds):
                 comes.seen.append(name)
 
         return await begun(look())
@@ -107,6 +107,27 @@ async def test_nobody_waits_for_ever(gate, come, monkeypatch):
 
 
 @pytest.mark.usefixtures("full")
+async def test_a_cluster_that_had_to_wait_goes_first_the_next_time(gate, come, monkeypatch):
+    """Of equals; it came later than the other."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    row = await come("earlier", cluster="patient")
+    monkeypatch.setattr(loop, "time", lambda: now + 10)
+    gate.leave()
+    await ended(row)
+    await gate.enter("c0", 0)
+    monkeypatch.setattr(loop, "time", lambda: now + 100)
+    rows = [await come("first", cluster="other")]
+    monkeypatch.setattr(loop, "time", lambda: now + 109)
+    rows.append(await come("second", cluster="patient"))
+
+    gate.leave()
+    await ended(*rows)
+
+    assert come.seen == ["earlier", "second", "first"]
+
+
+@pytest.mark.usefixtures("full")
 async def test_who_gives_up_takes_nobodys_place(gate, come):
     """A row that is ended while it waits is passed over."""
     gone, stays = await come("gone"), await come("stays")
@@ -135,7 +156,7 @@ async def test_an_error_inside_gives_the_place_back(gate, come):
     """However often: afterwards as many places are free as before."""
     for _ in range(5):
         with pytest.raises(ConnectionError):
-            async with Entrance(gate, 0):
+            async with Entrance(gate, "c1", 0):
                 raise ConnectionError
     await come("last")
 
