@@ -29,6 +29,7 @@ from tasks import batch_row
 from tasks.notes import listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+UNAUTHORIZED = 401
 QUICK = Patience(
     deadline_seconds=240,
     silence_seconds=60,
@@ -146,6 +147,16 @@ async def test_every_node_of_every_cluster_is_verified(fleet):
     first, second = (min(r.started_at for r in report.rows if r.cluster == c) for c in ("c1", "c2"))
     assert max(first, second) < min(r.ended_at for r in report.rows)
     assert report.clusters[0].zones_after == {"zone1": 2, "zone2": 2, "zone3": 2}
+
+
+async def test_no_agent_refuses_a_question_of_a_batch(fleet):
+    """A node that has joined wants the cluster's password: each refusal is a failed login there."""
+    fleet = await fleet(clusters=1, nodes=2)
+
+    report = await fleet.run()
+
+    assert report.is_verified, render_batch(report)
+    assert [r for r in fleet.stage.world.requests if r.status == UNAUTHORIZED] == []
 
 
 async def test_rows_are_judged_a_few_at_a_time_and_followed_all_at_once(fleet, monkeypatch):
