@@ -13,7 +13,7 @@ from obscale.agent.models import AgentInfo, Dag, ListedAgent, Zone
 from obscale.clocks import clocks_of
 from obscale.errors import AgentError, NotSupportedError
 from obscale.link import Link
-from obscale.reading import PEER_SECONDS
+from obscale.reading import PEER_SECONDS, fact
 from obscale.rules.adoption import SCALE_OUT, Sighting
 from obscale.rules.aftermath import Aftermath, Surroundings
 from obscale.rules.preflight.facts import Unread
@@ -122,11 +122,11 @@ async def look_around(link: Link, members: tuple[ListedAgent, ...]) -> Surroundi
     """
     cluster, target = link.cluster, link.target
     async with asyncio.TaskGroup() as reads:
-        info = reads.create_task(_or_unread(partial(cluster.ask, AgentClient.read_cluster_info)))
-        host = reads.create_task(_or_unread(target.read_host_info))
+        info = reads.create_task(fact(partial(cluster.ask, AgentClient.read_cluster_info)))
+        host = reads.create_task(fact(target.read_host_info))
     # By themselves: a clock's answer that waits its turn behind others is asked for again.
     async with asyncio.TaskGroup() as reads:
-        clock = reads.create_task(_or_unread(target.read_clock))
+        clock = reads.create_task(fact(target.read_clock))
         clocks = reads.create_task(
             clocks_of(cluster, members, target.address, PEER_SECONDS, silent={})
         )
@@ -166,15 +166,6 @@ async def _or_none(read: Callable[[], Awaitable[T]]) -> T | None:
         return await read()
     except AgentError:
         return None
-
-
-async def _or_unread(read: Callable[[], Awaitable[T]]) -> T | Unread:
-    try:
-        return await read()
-    except NotSupportedError as error:
-        return Unread(str(error), supported=False)
-    except AgentError as error:
-        return Unread(str(error))
 
 
 async def _or_words(read: Callable[[], Awaitable[T]]) -> T | str:

@@ -11,7 +11,6 @@ import heapq
 import itertools
 from collections import defaultdict
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, Self
 
 PROVING_SECONDS: Final = 0.0
@@ -75,10 +74,5 @@ class Entrance:
         await self.gate.enter(self.cluster, self.head_start_seconds)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         self.gate.leave()

@@ -178,7 +178,7 @@ class FirstRow:
     """Its place among the cluster's rows."""
     preflight: Preflight
     lasting: ClusterFacts | None
-    """What the cluster told and what lasts, see there."""
+    """Of what the cluster told, see `ClusterFacts.lasting`."""
 
 
 @dataclass

@@ -85,12 +85,14 @@ async def look_at_cluster(
     Raises:
         AgentError: No entry agent of the cluster could be asked.
     """
+    if not orders:
+        return ClusterLook(()), None
     rows: list[RowLook] = []
-    seen: list[FirstRow] = []
-    last: Facts | None = None
+    facts: list[Facts] = []
+    judged: list[Findings] = []
     for first in range(0, len(orders), ROWS_AT_ONCE):
         some = orders[first : first + ROWS_AT_ONCE]
-        facts = await survey_all(some, vault)
+        facts = list(await survey_all(some, vault))
         judged = [
             judge_accepting(each, order.profile, order.overrides)
             for order, each in zip(some, facts, strict=True)
@@ -99,15 +101,7 @@ async def look_at_cluster(
             row_look(findings, stands_failed=_stands_failed(each))
             for findings, each in zip(judged, facts, strict=True)
         ]
-        # Where the cluster is read more than once, what was read first is not the newest.
-        seen = [
-            FirstRow(at, conclude(each, found), each.cluster.lasting())
-            for at, (each, found) in enumerate(zip(facts, judged, strict=True))
-        ]
-        last = facts[-1]
-    if last is None:
-        return ClusterLook(()), None
-    cluster = last.cluster
+    cluster = facts[-1].cluster
     listed = () if isinstance(cluster.ob_info, Unread) else cluster.ob_info.agent_info
     if any(row.standing is Standing.UNDER_WAY for row in rows):
         rows = [row.cleared() if row.blockers <= WHILE_ONE_JOINS else row for row in rows]
@@ -116,8 +110,14 @@ async def look_at_cluster(
         members=tuple(row.address for row in listed if row.identity is Identity.CLUSTER_AGENT),
         sizes=_sizes(cluster, orders, rows),
     )
-    first_at = _first_of(orders, look) if len(seen) == len(orders) else None
-    return look, None if first_at is None else seen[first_at]
+    if len(orders) > ROWS_AT_ONCE:
+        # The cluster was read more than once: what was read first is not the newest.
+        return look, None
+    at = _first_of(orders, look)
+    if at is None:
+        return look, None
+    first_facts = facts[at]
+    return look, FirstRow(at, conclude(first_facts, judged[at]), first_facts.cluster.lasting())
 
 
 def _first_of(orders: Sequence[Order], look: ClusterLook) -> int | None:
