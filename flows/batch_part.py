@@ -15,6 +15,7 @@ from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec.batch import BatchSpec, checked_batch
 from tasks.endings import name_the_ending
 from tasks.part import carry_part, is_incomplete, told
+from tasks.termination import heeding_sigterm
 from tasks.versions import check_worker
 
 
@@ -68,8 +69,9 @@ async def batch_part(
         policies=BatchPolicies(on_failure=on_failure),
     )
     ledger = ledger_of(checked_batch(spec), patience)
-    async with told(ledger, batch) as table:
-        await carry_part(ledger, table)
+    with heeding_sigterm():
+        async with told(ledger, batch) as table:
+            await carry_part(ledger, table)
     if is_incomplete(ledger) and (incomplete := error_of_batch(report_of(ledger))):
         raise incomplete
     return summary_of(ledger)

@@ -18,6 +18,7 @@ from obscale.rules.asked import NodeSpec
 from obscale.spec import checked, checked_overrides
 from tasks.endings import name_the_ending
 from tasks.preflight import preflight
+from tasks.termination import heeding_sigterm
 from tasks.versions import check_worker
 
 
@@ -77,4 +78,5 @@ async def plan(
         allow_new_zone=allow_new_zone,
         overrides=checked_overrides(overrides),
     )
-    return (await preflight(order)).findings.verdict
+    with heeding_sigterm():
+        return (await preflight(order)).findings.verdict

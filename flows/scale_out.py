@@ -31,6 +31,7 @@ from tasks.preflight import preflight
 from tasks.recover import carry_through
 from tasks.story import reported
 from tasks.submit import submit
+from tasks.termination import heeding_sigterm
 from tasks.verify import verify
 from tasks.versions import check_worker
 
@@ -109,7 +110,7 @@ async def scale_out(
         on_failure=on_failure,
     )
     check_this_run()
-    with announced(order):
+    with heeding_sigterm(), announced(order):
         async with reported(order) as story:
             await aside(tag_run(order))
             before = await preflight(order)

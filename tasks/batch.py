@@ -154,7 +154,7 @@ def error_of_row(ended: asyncio.Task[None]) -> BaseException | None:
 def ends_the_process(error: BaseException | None) -> TypeGuard[BaseException]:
     """Whether a row was struck by what was meant for all of them.
 
-    SIGTERM, as Prefect sends it to cancel a run, is raised in whatever runs at that moment.
+    SIGTERM, where it is not heeded (`tasks/termination.py`), is raised in whatever runs just then.
     """
     return isinstance(error, BaseException) and not isinstance(
         error, Exception | asyncio.CancelledError

@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -86,15 +85,17 @@ def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending
     asyncio.run(_resolve_names(orders, vault))
     reach_prefect()
     where = Whereabouts(str(spec))
+    from tasks.termination import heed  # noqa: PLC0415 - Prefect reads its settings at import
+
     # Only the main thread may hear signals; from another one, the process is not ours to end.
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminated)
+        signal.signal(signal.SIGTERM, heed)
     try:
         return asyncio.run(run_all(orders, Console(stderr=as_json), where))
     except Exception as error:
         error.add_note(" ".join(filter(None, where.words())))
         raise
-    except BaseException as stop:  # noqa: BLE001 - Ctrl-C, or what Prefect makes of SIGTERM; ends
+    except BaseException as stop:  # noqa: BLE001 - Ctrl-C or SIGTERM; this ends
         _end_stopped(stop, where, as_json=as_json)
 
 
@@ -107,10 +108,6 @@ async def _resolve_names(orders: tuple[Order, ...], vault: Vault) -> None:
     for order in orders:
         await known_cluster(order.cluster, vault)
         await resolve_secret(order.node.targetAgentPassword, vault, "targetAgentPassword")
-
-
-def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(Exit.TERMINATED)
 
 
 def _end_stopped(stop: BaseException, where: Whereabouts, *, as_json: bool) -> NoReturn:
@@ -143,6 +140,7 @@ async def run_one(
     """Run the scale-out flow in this process and draw it on the console."""
     from flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import
     from tasks.notes import listening  # noqa: PLC0415
+    from tasks.termination import heeding_sigterm  # noqa: PLC0415
 
     where = where or Whereabouts("SPEC")
     where.begin(order.target)
@@ -157,18 +155,19 @@ async def run_one(
     error: ObscaleError | None = None
     with LiveRun(console, title) as live, listening(live.hear), listening(keep):
         try:
-            await scale_out(
-                cluster=order.cluster,
-                agentInfo=order.node.agentInfo,
-                zone=order.node.zone,
-                obConfigs=ObConfigs.model_validate(order.node.obConfigs),
-                targetAgentPassword=order.node.targetAgentPassword,
-                profile=order.profile,
-                allow_new_zone=order.allow_new_zone,
-                overrides=order.overrides,
-                on_failure=order.on_failure,
-                patience=order.patience,
-            )
+            with heeding_sigterm():
+                await scale_out(
+                    cluster=order.cluster,
+                    agentInfo=order.node.agentInfo,
+                    zone=order.node.zone,
+                    obConfigs=ObConfigs.model_validate(order.node.obConfigs),
+                    targetAgentPassword=order.node.targetAgentPassword,
+                    profile=order.profile,
+                    allow_new_zone=order.allow_new_zone,
+                    overrides=order.overrides,
+                    on_failure=order.on_failure,
+                    patience=order.patience,
+                )
         except ObscaleError as failed:
             error = failed
     report = reports[-1] if reports else None

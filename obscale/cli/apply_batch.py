@@ -9,7 +9,6 @@ import threading
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, NoReturn
 
 import typer
@@ -178,10 +177,12 @@ def _run(
     path: Path, parameters: dict[str, Any], console: Console, *, as_json: bool
 ) -> tuple[BatchReport, BatchIncompleteError | None]:
     """Run the flow; whoever ends the program meanwhile is told what goes on without it."""
+    from tasks.termination import heed  # noqa: PLC0415 - Prefect reads its settings at import
+
     reports: list[BatchReport] = []
     # Only the main thread may hear signals; from another one, the process is not ours to end.
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminated)
+        signal.signal(signal.SIGTERM, heed)
     error: BatchIncompleteError | None = None
     try:
         asyncio.run(_flow(parameters, console, reports))
@@ -189,7 +190,7 @@ def _run(
         error = incomplete
     except Exception:
         raise
-    except BaseException as stop:  # noqa: BLE001 - Ctrl-C, or what Prefect makes of SIGTERM; ends
+    except BaseException as stop:  # noqa: BLE001 - Ctrl-C or SIGTERM; this ends
         _end_stopped(stop, reports, path, console, as_json=as_json)
     return reports[-1], error
 
@@ -197,6 +198,7 @@ def _run(
 async def _flow(parameters: dict[str, Any], console: Console, reports: list[BatchReport]) -> None:
     from flows.batch import batch  # noqa: PLC0415 - Prefect reads its settings at import
     from tasks.notes import listening  # noqa: PLC0415
+    from tasks.termination import heeding_sigterm  # noqa: PLC0415
 
     def keep(happening: Any) -> None:
         if report := happening.facts.get("batch_report"):
@@ -204,11 +206,8 @@ async def _flow(parameters: dict[str, Any], console: Console, reports: list[Batc
 
     with LiveBatch(console) as live, listening(live.hear), listening(keep):
         running: Any = batch(**parameters)  # which overload it is, no type checker can see
-        await running
-
-
-def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(Exit.TERMINATED)
+        with heeding_sigterm():
+            await running
 
 
 def _end_stopped(

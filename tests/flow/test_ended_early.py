@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from prefect import Task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -20,12 +21,13 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
 )
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, TerminationSignal
 from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry, Cancelling
 
 from obscale.errors import DagStalledError
 from obscale.sandbox import Fault
+from tasks.notes import listening
 from tests.flow.conftest import QUICK, SAMPLE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -260,6 +262,38 @@ async def test_the_last_look_gives_up_on_agents_that_swallow_it(stage):
     assert left.dag_id == "11"
     assert left.stands.startswith("stage ")
     assert "no answer within 5 s" in left.unread
+
+
+@pytest.mark.parametrize("where", ["callback", "engine"])
+async def test_a_signal_that_strikes_no_code_of_the_run_ends_it(stage, monkeypatch, where):
+    """The loop's own code, for which an error is a bug, and Prefect's between two tasks."""
+    scene, passed_on, create = await stage(speed=6), [], Task.create_local_run
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: passed_on.append(number))
+
+    def terminate():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def struck(*words, **names):
+        terminate()
+        return create(*words, **names)
+
+    def hear(happening):
+        if happening.text.startswith("submit.posted"):
+            if where == "callback":
+                asyncio.get_running_loop().call_soon(terminate)
+            else:
+                monkeypatch.setattr(Task, "create_local_run", struck)
+
+    try:
+        with listening(hear), pytest.raises(TerminationSignal):
+            await scene.scale_out()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert passed_on == [signal.SIGTERM]
+    assert scene.report.outcome == "cancelled"
+    assert scene.report.remains.dag_id == "11"
+    assert scene.report.remains.is_moving
 
 
 async def test_a_run_that_stalls_says_where_and_whether_it_goes_on(stage, refused):

@@ -1,0 +1,81 @@
+"""How does SIGTERM, by which a run is cancelled, end the run for certain?
+
+Prefect's handler raises an exception in whatever runs at that moment. Where that is no code of the
+run, the run may never hear of it: asyncio takes it for a bug of one connection and goes on, and a
+library struck between two of its own steps may spin for ever. So inside of `heeding_sigterm` the
+signal waits for the event loop, which cancels the run where the run itself waits.
+"""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final
+
+from prefect.exceptions import TerminationSignal
+from prefect.utilities import engine
+
+PREFECTS_HANDLER: Final = "_prefect_sigterm_handler"
+"""By this name Prefect installs its handler for each run, and knows it again: only where it finds
+it, a run that is cancelled ends as Cancelled and not as Crashed."""
+
+
+class _Block:
+    """What a signal ends."""
+
+    def __init__(self, run: "asyncio.Task[Any]") -> None:
+        self.run, self.loop = run, run.get_loop()
+        self.is_struck = self.is_over = False
+        self.cancelled = 0
+
+    def cancel(self) -> None:
+        if not self.is_over:
+            self.cancelled += self.run.cancel()
+
+
+_BLOCKS: Final[list[_Block]] = []
+
+
+def heed(number: int, _frame: FrameType | None) -> None:
+    """Handle SIGTERM: end the innermost block of each run; where there is none, as Prefect does.
+
+    Raises:
+        TerminationSignal: There is none.
+    """
+    if not _BLOCKS:
+        raise TerminationSignal(number)
+    for block in {block.run: block for block in _BLOCKS}.values():
+        block.is_struck = True
+        block.loop.call_soon_threadsafe(block.cancel)
+
+
+# A Prefect without the name, or with a run under way already, is left as it is.
+if hasattr(engine, PREFECTS_HANDLER) and not engine.is_prefect_sigterm_handler_installed():
+    setattr(engine, PREFECTS_HANDLER, heed)
+
+
+@contextmanager
+def heeding_sigterm() -> Iterator[None]:
+    """Let SIGTERM cancel what runs in this block, and end it by Prefect's own exception.
+
+    Raises:
+        TerminationSignal: The signal came, whatever the block has made of it.
+    """
+    run = asyncio.current_task()
+    # Only the main thread hears signals; elsewhere, the process is not ours to end.
+    if run is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    block = _Block(run)
+    _BLOCKS.append(block)
+    try:
+        yield
+    finally:
+        _BLOCKS.remove(block)
+        block.is_over = True
+        for _ in range(block.cancelled):
+            run.uncancel()
+        if block.is_struck:
+            raise TerminationSignal(signal.SIGTERM)
