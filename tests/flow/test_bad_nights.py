@@ -20,9 +20,9 @@ from obscale.errors import (
 from obscale.rules.asked import ClusterSpec, SecretName
 from obscale.sandbox import Fault, WorldConfig, default_config
 from tasks.notes import listening
-from tests.flow.conftest import QUICK, SAMPLE
+from tests.flow.conftest import ENDS_RUNS, QUICK, SAMPLE
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), ENDS_RUNS]
 
 NEW_PASSWORD = "changed#1"
 LOOKS = 1200

@@ -27,8 +27,9 @@ from obscale.settings import Patience
 from obscale.spec.batch import read_batch
 from tasks import batch_row
 from tasks.notes import listening
+from tests.flow.conftest import ENDS_RUNS
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), ENDS_RUNS]
 UNAUTHORIZED = 401
 QUICK = Patience(
     deadline_seconds=240,
