@@ -51,6 +51,15 @@ def heed(number: int, _frame: FrameType | None) -> None:
         block.loop.call_soon_threadsafe(block.cancel)
 
 
+def handle_sigterm() -> None:
+    """Let SIGTERM be handled by `heed` from now on; in a program of one's own, before any run.
+
+    Only the main thread may hear signals; from another one, the process is not ours to end.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, heed)
+
+
 # A Prefect without the name, or with a run under way already, is left as it is.
 if hasattr(engine, PREFECTS_HANDLER) and not engine.is_prefect_sigterm_handler_installed():
     setattr(engine, PREFECTS_HANDLER, heed)
@@ -64,7 +73,7 @@ def heeding_sigterm() -> Iterator[None]:
         TerminationSignal: The signal came, whatever the block has made of it.
     """
     run = asyncio.current_task()
-    # Only the main thread hears signals; elsewhere, the process is not ours to end.
+    # As for `handle_sigterm`.
     if run is None or threading.current_thread() is not threading.main_thread():
         yield
         return

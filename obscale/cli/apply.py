@@ -1,9 +1,7 @@
 """`obscale apply SPEC`: preflight, then the flow, with live progress."""
 
 import asyncio
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -85,11 +83,9 @@ def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending
     asyncio.run(_resolve_names(orders, vault))
     reach_prefect()
     where = Whereabouts(str(spec))
-    from tasks.termination import heed  # noqa: PLC0415 - Prefect reads its settings at import
+    from tasks.termination import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
 
-    # Only the main thread may hear signals; from another one, the process is not ours to end.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, heed)
+    handle_sigterm()
     try:
         return asyncio.run(run_all(orders, Console(stderr=as_json), where))
     except Exception as error:

@@ -3,9 +3,7 @@
 import asyncio
 import json
 import re
-import signal
 import sys
-import threading
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,12 +175,10 @@ def _run(
     path: Path, parameters: dict[str, Any], console: Console, *, as_json: bool
 ) -> tuple[BatchReport, BatchIncompleteError | None]:
     """Run the flow; whoever ends the program meanwhile is told what goes on without it."""
-    from tasks.termination import heed  # noqa: PLC0415 - Prefect reads its settings at import
+    from tasks.termination import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
 
     reports: list[BatchReport] = []
-    # Only the main thread may hear signals; from another one, the process is not ours to end.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, heed)
+    handle_sigterm()
     error: BatchIncompleteError | None = None
     try:
         asyncio.run(_flow(parameters, console, reports))
