@@ -195,9 +195,9 @@ async def _lock_freed(link: Link, dag: Dag) -> None:
 
 
 async def _order(link: Link, dag: Dag, operator: Operator, say: Say) -> None:
-    """Send an operation for the cluster's DAG to the agent in use."""
+    """Send an operation for the cluster's DAG to an agent that has a database."""
     await _send(
-        lambda: link.cluster.current.operate_dag(dag.id, operator),
+        lambda: link.cluster.operate(lambda agent: agent.operate_dag(dag.id, operator)),
         _cluster_dag(link, dag.id),
         dag,
         operator,

@@ -7,6 +7,7 @@ asked has `PEER_SECONDS` of its own.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,6 +21,7 @@ from obscale.agent.models import (
     ClusterInfo,
     Dag,
     HostInfo,
+    Identity,
     ListedServer,
     ObInfo,
     Parameter,
@@ -32,6 +34,7 @@ from obscale.errors import (
     AgentError,
     AgentRefusedError,
     AgentUnreachableError,
+    DatabaseDownError,
     NotAuthorizedError,
     SpecError,
 )
@@ -52,6 +55,7 @@ from obscale.rules.preflight.facts import (
 
 TARGET_SECONDS: Final = 9.0
 """For the joining agent to say who it is: three times the three seconds an open port needs."""
+Introduction = Callable[[AgentClient], Awaitable[tuple[AgentInfo, ObInfo]]]
 LOOKS_APART: Final = timedelta(seconds=10)
 """Between two looks at a machine, for what changed on it to say something."""
 
@@ -154,8 +158,9 @@ async def survey_cluster(
     # Where there is nobody else to ask, the only agent gets all the time a read may take.
     seconds = peer_seconds if len(cluster.clients) > 1 else None
     entries = cluster.clients
+    introduce = partial(_introduce, seconds=seconds, silent=silent)
     try:
-        info, ob_info = await cluster.ask(partial(_introduce, seconds=seconds, silent=silent))
+        info, ob_info = await _introduced(cluster, introduce)
     except NotAuthorizedError as refused:
         others = [agent for agent in entries if str(agent.address) != refused.agent]
         raise await who_accepts(refused, others, peer_seconds) from refused
@@ -201,6 +206,36 @@ async def survey_cluster(
             if not isinstance(clock, Unread)
         },
     )
+
+
+async def _introduced(cluster: ClusterClient, introduce: Introduction) -> tuple[AgentInfo, ObInfo]:
+    """Read who an entry agent is and its cluster: one that has a database, where there is one.
+
+    An agent without one still answers this, but next to nothing of what follows.
+
+    Raises:
+        AgentError: As `ClusterClient.ask`.
+    """
+    lacking: list[str] = []
+
+    async def insist(agent: AgentClient) -> tuple[AgentInfo, ObInfo]:
+        info, ob_info = await introduce(agent)
+        is_member = info.identity is Identity.CLUSTER_AGENT
+        if is_member and isinstance(zones_listed(ob_info), Unread):
+            lacking.append(str(agent.address))
+            raise DatabaseDownError(
+                "its database does not answer", str(agent.address), "read /ob/info"
+            )
+        return info, ob_info
+
+    try:
+        return await cluster.ask(insist)
+    except NotAuthorizedError:
+        raise
+    except AgentError:
+        if not lacking:
+            raise
+        return await cluster.ask(introduce)
 
 
 async def _what_lasts(

@@ -217,7 +217,8 @@ async def _post(link: Link, order: Order, baseline: int, rounds: int) -> Submitt
     words = f"submit.posting baseline={baseline} agent={link.cluster.current.address}"
     tell("submit", words, posting=True)
     try:
-        dag = await link.cluster.current.submit_scale_out(request_body(order.node, password))
+        body = request_body(order.node, password)
+        dag = await link.cluster.send(lambda agent: agent.submit_scale_out(body))
     except OutcomeUnknownError as lost:
         return await _find_lost(link, order, baseline, lost)
     except LOOKED_AT_AGAIN as refused:

@@ -7,15 +7,18 @@ from typing import Self, TypeVar
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.errors import AgentError, AgentProtocolError, NotAuthorizedError
+from obscale.agent.codes import lacks_database
+from obscale.errors import AgentError, AgentProtocolError, AgentRefusedError, NotAuthorizedError
 
 T = TypeVar("T")
 
 
 class ClusterClient:
-    """Several agents of one cluster, asked one after the other until one answers. For reads only.
+    """Several agents of one cluster, asked one after the other until one answers.
 
-    Writes never change agents on their own: send them to `current` and look before sending again.
+    An agent whose database is away still answers some reads, by asking another one. So an agent
+    that refused anything for a reason that may pass is set back: it is asked after all others, and
+    is not `current`, until it is the only one that answers.
 
     Args:
         clients: At least one; entered and closed together with this client.
@@ -25,7 +28,8 @@ class ClusterClient:
         if not clients:
             raise ValueError("a cluster needs at least one agent to ask")
         self._clients = list(clients)
-        self._current = self._clients[0]
+        self._answered = self._clients[0]
+        self._set_back: set[AgentClient] = set()
         self.password_was_accepted = False
         """Set by the first answer, or by who knows of an earlier one."""
 
@@ -48,8 +52,8 @@ class ClusterClient:
 
     @property
     def current(self) -> AgentClient:
-        """The agent that answered last; at first the first one given."""
-        return self._current
+        """The agent that is asked first: the last that answered; at first the first one given."""
+        return self._turn()[0]
 
     @property
     def clients(self) -> tuple[AgentClient, ...]:
@@ -89,12 +93,13 @@ class ClusterClient:
         An agent that cannot reach its database compares with the password it has kept, which may be
         an older one. Source: ob/agent/secure/auth.go, 4.5.0.0.
         """
-        first = self._clients.index(self._current)
         failures: list[AgentError] = []
-        for client in self._clients[first:] + self._clients[:first]:
+        for client in self._turn():
+            is_last_resort = client in self._set_back
             try:
                 answer = await question(client)
             except AgentError as error:
+                self._hear(client, error)
                 # Something else than obshell at one address says nothing about the others.
                 if not (
                     error.transient
@@ -104,10 +109,74 @@ class ClusterClient:
                     raise
                 failures.append(error)
             else:
-                self._current = client
+                self._take(client, is_last_resort=is_last_resort)
                 self.password_was_accepted = True
                 return answer
         raise _summed_up(failures)
+
+    async def send(self, write: Callable[[AgentClient], Awaitable[T]]) -> T:
+        """Send a write to the current agent, once, and to no other.
+
+        For what must be looked for before it is sent elsewhere: where the agent refuses it for
+        want of a database, the next look and the next sending begin with another agent.
+
+        Raises:
+            AgentError: As the write raises it.
+        """
+        agent = self.current
+        try:
+            return await write(agent)
+        except AgentError as error:
+            self._hear(agent, error)
+            raise
+
+    async def operate(self, write: Callable[[AgentClient], Awaitable[T]]) -> T:
+        """Send a write to the agents in turn until one has a database; each gets it once at most.
+
+        It goes on to the next agent after one refusal only: that the agent has no database, so
+        certainly has done nothing (`obscale.agent.codes.lacks_database`).
+
+        Args:
+            write: E.g. `lambda agent: agent.operate_dag(dag_id, operator)`.
+
+        Returns:
+            The first answer.
+
+        Raises:
+            OutcomeUnknownError: The answer of one was lost. Nobody else was sent it: look first.
+            DatabaseDownError: No agent has a database.
+            AgentError: Any other refusal or silence, of the agent in whose turn it came.
+        """
+        failures: list[AgentError] = []
+        for client in self._turn():
+            try:
+                answer = await write(client)
+            except AgentRefusedError as refused:
+                self._hear(client, refused)
+                if not lacks_database(refused):
+                    raise
+                failures.append(refused)
+            else:
+                self._take(client)
+                return answer
+        raise _summed_up(failures)
+
+    def _turn(self) -> list[AgentClient]:
+        """All agents, from the last that answered on; those set back come after the others."""
+        first = self._clients.index(self._answered)
+        ring = self._clients[first:] + self._clients[:first]
+        return sorted(ring, key=lambda client: client in self._set_back)
+
+    def _hear(self, client: AgentClient, error: AgentError) -> None:
+        if isinstance(error, AgentRefusedError) and error.transient:
+            self._set_back.add(client)
+
+    def _take(self, client: AgentClient, *, is_last_resort: bool = True) -> None:
+        """Remember who answered, but not an agent that refused something else meanwhile."""
+        if is_last_resort:
+            self._set_back.discard(client)
+        if client not in self._set_back:
+            self._answered = client
 
     def __repr__(self) -> str:
         return f"ClusterClient({[str(client.address) for client in self._clients]})"

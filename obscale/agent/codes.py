@@ -44,6 +44,15 @@ DAG_LOOKUP_FAILED: Final = "Task not found:"
 
 Source: ob/agent/executor/task/dag.go, 4.5.0.0.
 """
+NO_DATABASE_HERE: Final = ("Agent.OceanBase.*", "OB.Server.Process.*")
+"""What an agent answers that cannot use its database at all: never connected, its observer gone or
+not to be found, the connection of no use or into another database than obshell's.
+
+It asks for the connection before it does anything, so nothing was done. `MySQL.Error` is not among
+them: a statement failed, perhaps after others that did not.
+
+Source: ob/agent/repository/db/oceanbase/instance.go, 4.5.0.0.
+"""
 
 
 @dataclass(frozen=True)
@@ -115,9 +124,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("Agent.RPC.Request*", AgentRefusedError, _TARGET),
     Rule("Agent.Response.DataEmpty", AgentRefusedError, _TARGET),
     # Database: ob/agent/repository/db/oceanbase, ob/agent/errors/error_code.go, 4.5.0.0
-    Rule("Agent.OceanBase.NotHold", DatabaseDownError, _OTHER_AGENT),
-    Rule("Agent.OceanBase.Useless", DatabaseDownError, _OTHER_AGENT),
-    Rule("OB.Server.Process.NotExist", DatabaseDownError, _OTHER_AGENT),
+    *(Rule(code, DatabaseDownError, _OTHER_AGENT) for code in NO_DATABASE_HERE),
     Rule("MySQL.Error", DatabaseDownError, _OTHER_AGENT),
     # DAGs: ob/agent/executor/task/dag.go, 4.5.0.0
     Rule("Task.NotFound", DagNotFoundError, _CHECK_ID),
@@ -159,9 +166,20 @@ def classify(code: str, status: int, message: str) -> tuple[type[AgentRefusedErr
         The class to raise, and a hint (may be empty). An unknown code gives `AgentRefusedError`.
     """
     text = message.lower()
-    if DAG_LOOKUP_FAILED.lower() in text and status != NOT_FOUND_STATUS:
+    if _lookup_failed(status, message):
         return DatabaseDownError, _OTHER_AGENT
     for rule in RULES:
         if fnmatchcase(code, rule.code) and rule.text in text:
             return rule.error, rule.hint
     return AgentRefusedError, ""
+
+
+def lacks_database(refused: AgentRefusedError) -> bool:
+    """Whether an agent turned a request down because it has no database: nothing was done then."""
+    return _lookup_failed(refused.status, refused.message) or any(
+        fnmatchcase(refused.code, code) for code in NO_DATABASE_HERE
+    )
+
+
+def _lookup_failed(status: int, message: str) -> bool:
+    return DAG_LOOKUP_FAILED.lower() in message.lower() and status != NOT_FOUND_STATUS

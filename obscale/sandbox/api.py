@@ -167,7 +167,7 @@ class Api:
             if self._draw("panic", agent, last_word):
                 return self._panicked(agent), ""
             if TASKS in path and self._draw("task_not_found", agent, last_word):
-                return self._refused(agent, task_not_shown(), trace_id), trace_id
+                return self._refused(agent, task_not_shown(agent), trace_id), trace_id
             data = self._carry_out(agent, request, path)
         except Refusal as refusal:
             trace_id = trace_id if refusal.traced else ""

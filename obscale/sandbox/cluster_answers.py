@@ -5,12 +5,12 @@ Sources: ob/agent/executor/ob/{info,cluster}.go, ob/agent/repository/model/bo/ob
 
 from typing import Any, Final
 
-from obscale.sandbox.agents import Agent
+from obscale.sandbox.agents import SCALING_OUT, Agent
 from obscale.sandbox.call import Call
 from obscale.sandbox.capacity import human_size, read_capacity, read_integer
 from obscale.sandbox.clock import GO_ZERO_TIME, go_time
 from obscale.sandbox.cluster import Cluster, Server, Zone
-from obscale.sandbox.errors import database_not_held, unexpected
+from obscale.sandbox.errors import Refusal, no_database, unexpected
 from obscale.sandbox.hosts import sha1_hex
 from obscale.sandbox.parameters import PARAMETERS, Parameter
 from obscale.sandbox.tenant_answers import printed_tenant
@@ -51,11 +51,17 @@ def ob_info(call: Call) -> dict[str, Any]:
 
 
 def ob_agents(call: Call) -> list[dict[str, Any]]:
-    """`GET /ob/agents`: rows of `ocs.all_agent`."""
-    cluster = call.own_cluster()
-    if not call.agent.has_database:
-        raise database_not_held().with_data({"contents": None})
-    return [{"ip": agent.ip, "port": agent.port} for agent in cluster.agents]
+    """`GET /ob/agents`: rows of `ocs.all_agent`, without a database of the agent's own copy."""
+    if call.agent.identity == SCALING_OUT and not call.agent.has_database:
+        raise Refusal(
+            500,
+            "Common.Unexpected",
+            "get servers from ob.conf failed: Unexpected error: "
+            "not found all_server_list in ob.conf",
+        ).with_data({"contents": None})
+    cluster = call.member_of()
+    known = cluster.agents if cluster else [call.agent]
+    return [{"ip": agent.ip, "port": agent.port} for agent in known]
 
 
 def cluster_info(call: Call) -> dict[str, Any]:
@@ -108,7 +114,7 @@ def parameters(call: Call) -> list[dict[str, Any]]:
     """`GET /obcluster/parameters`: every listed parameter with its value on each server."""
     cluster = call.own_cluster()
     if not call.agent.has_database:
-        raise database_not_held().with_data({"contents": None})
+        raise no_database(call.agent).with_data({"contents": None})
     return [_parameter(cluster, row) for row in PARAMETERS]
 
 
@@ -146,7 +152,9 @@ def statistics(call: Call) -> dict[str, Any]:
 def license_info(call: Call) -> dict[str, Any]:
     """`GET /obcluster/license`: only the standalone edition has one."""
     call.own_cluster()
-    raise unexpected("Not a standalone cluster")
+    if not call.agent.has_database:
+        raise no_database(call.agent).with_data(None)
+    raise unexpected("Not a standalone cluster").with_data(None)
 
 
 def _agent_row(agent: Agent) -> dict[str, Any]:

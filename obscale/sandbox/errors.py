@@ -125,14 +125,23 @@ def not_supported(agent: Agent, identity: str, needed: str) -> Refusal:
     )
 
 
-def database_not_held() -> Refusal:
-    """The agent has no connection to OceanBase."""
-    return Refusal(
-        500, "Agent.OceanBase.NotHold", "The agent does not hold a connection to OceanBase"
-    )
+def no_database(agent: Agent, prefix: str = "") -> Refusal:
+    """Why an agent cannot use OceanBase: it never could, its observer is gone, or it is no use.
+
+    Source: ob/agent/repository/db/oceanbase/instance.go, 4.5.0.0; the text of the last is inferred.
+    """
+    if agent.observer is None or not agent.connected:
+        code, message = "Agent.OceanBase.NotHold", "Agent is not holding OceanBase"
+    elif not agent.observer.alive:
+        code, message = "OB.Server.Process.NotExist", "Observer process does not exist"
+    else:
+        code, message = "Agent.OceanBase.Useless", "OceanBase is useless"
+    return Refusal(500, code, f"{prefix}{message}")
 
 
-def task_not_shown() -> Refusal:
-    """The database that holds the task cannot be reached by any agent; it says nothing else."""
-    down = database_not_held()
-    return Refusal(down.status, down.code, f"Task not found: {down.message}")
+def task_not_shown(agent: Agent) -> Refusal:
+    """The agent cannot look a task of the cluster up: it does not even know whether there is one.
+
+    Source: ob/agent/executor/task/dag.go, 4.5.0.0, `WrapRetain(ErrTaskNotFound, err)`.
+    """
+    return no_database(agent, "Task not found: ")

@@ -13,7 +13,7 @@ from obscale.sandbox.call import Call, bind_failed
 from obscale.sandbox.cluster import Cluster
 from obscale.sandbox.cluster_steps import DEFAULT_RPC_PORT, scale_out_steps
 from obscale.sandbox.dag import GLOBAL_MAINTENANCE
-from obscale.sandbox.errors import Refusal, database_not_held, not_supported
+from obscale.sandbox.errors import Refusal, no_database, not_supported
 from obscale.sandbox.local_steps import MAIN_NAME
 
 LOWEST_UPGRADABLE: Final = (4, 2, 4, 1)
@@ -61,7 +61,7 @@ def _scale_out(call: Call, order: Order) -> dict[str, Any]:
     if agent.has("rpc port checked"):
         _check_rpc_port(order.configs)
     if not agent.has_database:
-        raise database_not_held()
+        raise no_database(agent)
     if agent.has("members refused"):
         _check_not_member(cluster, order)
     zone_existed = cluster.zone(order.zone) is not None

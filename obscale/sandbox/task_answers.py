@@ -9,16 +9,24 @@ from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, Agent
 from obscale.sandbox.call import NO_DATA, Call, bind_failed
 from obscale.sandbox.dag import Dag, Node, SubTask
 from obscale.sandbox.engine import order_retry, order_rollback
-from obscale.sandbox.errors import Panic, Refusal, database_not_held, task_not_shown, unexpected
+from obscale.sandbox.errors import Panic, Refusal, no_database, task_not_shown, unexpected
 
 OPERATORS: Final = {"ROLLBACK": "Rollback", "RETRY": "Retry", "CANCEL": "Cancel", "PASS": "Pass"}
 
 
 def dag(call: Call) -> dict[str, Any]:
-    """`GET /task/dag/{id}`."""
-    store, number = _find_store(call)
-    details = call.show_details
-    return call.printer.dag(_find_dag(store, number), details=details)
+    """`GET /task/dag/{id}`: the one lookup that other agents answer where this has no database."""
+    agent = call.agent
+    store, number = _find_store(call, forwards=True)
+    try:
+        details = call.show_details
+        return call.printer.dag(_find_dag(store, number), details=details)
+    except (Panic, Refusal):
+        is_the_clusters = agent.cluster is not None and store is agent.cluster.dags
+        if is_the_clusters and agent.identity == CLUSTER_AGENT and not agent.has_database:
+            # It asked the others in vain, and tells its own trouble.
+            raise task_not_shown(agent) from None
+        raise
 
 
 def operate_dag(call: Call) -> Any:
@@ -82,7 +90,13 @@ def sub_task(call: Call) -> dict[str, Any]:
 
 def sub_task_logs(call: Call) -> list[dict[str, Any]]:
     """`GET /task/sub_task/{id}/logs`: full log rows."""
-    return call.printer.logs(_find_sub_task(call)[1])
+    try:
+        return call.printer.logs(_find_sub_task(call)[1])
+    except Refusal as refusal:
+        if refusal.code == "Task.NotFound":
+            raise
+        # This handler does not say that it was a task it could not look up.
+        raise no_database(call.agent) from None
 
 
 def unfinished(call: Call) -> list[dict[str, Any]]:
@@ -119,7 +133,10 @@ def dags_of_agent(call: Call) -> list[dict[str, Any]]:
 
 def maintenance_of_cluster(call: Call) -> dict[str, Any]:
     """`GET /task/dag/maintain/ob`: the newest DAG that holds or held the lock."""
-    dags = _cluster_dags(call)
+    agent = call.agent
+    if not agent.has_database or agent.cluster is None:
+        raise no_database(agent)
+    dags = agent.cluster.dags
     if not dags:
         raise Refusal(404, "Task.NotFound", "Task not found: Cluster is not under maintenance")
     return call.printer.dag(dags[-1], details=call.show_details)
@@ -171,17 +188,18 @@ def _cluster_dags(call: Call) -> list[Dag]:
         # The handler forgets to answer.
         raise unexpected("ocsagent cannot build response body")
     if not agent.has_database:
-        raise database_not_held()
+        raise no_database(agent).with_data({"contents": None})
     return agent.cluster.dags
 
 
-def _find_store(call: Call) -> tuple[list[Dag], int]:
+def _find_store(call: Call, *, forwards: bool = False) -> tuple[list[Dag], int]:
     """The DAGs among which an id is to be looked up, and its number there."""
     parsed = call.id_of(call.names["id"])
     if parsed.obproxy:
         raise _not_found()
     if parsed.ip is None:
-        return _cluster_store(call, parsed.number), parsed.number
+        found = _asked_of_others(call, parsed.number) if forwards else _own_store(call)
+        return found, parsed.number
     owner = call.world.find(parsed.ip, parsed.port)
     if owner is None or owner.down or owner.silent:
         address = f"{parsed.ip}:{parsed.port}"
@@ -194,11 +212,20 @@ def _find_store(call: Call) -> tuple[list[Dag], int]:
     return owner.dags, parsed.number
 
 
-def _cluster_store(call: Call, number: int) -> list[Dag]:
+def _own_store(call: Call) -> list[Dag]:
+    """The cluster's DAGs as this agent's own database has them."""
+    agent = call.agent
+    if not agent.has_database or agent.cluster is None:
+        raise task_not_shown(agent)
+    return agent.cluster.dags
+
+
+def _asked_of_others(call: Call, number: int) -> list[Dag]:
+    """The cluster's DAGs, from another agent's database where this one has none."""
     agent = call.agent
     cluster = call.member_of()
     if cluster is None:
-        raise task_not_shown()
+        raise task_not_shown(agent)
     if agent.identity == SCALING_OUT:
         main = agent.dags[-1].facts.get("main") if agent.dags else None
         if main is None or main.number != number:
@@ -206,7 +233,7 @@ def _cluster_store(call: Call, number: int) -> list[Dag]:
         return cluster.dags
     asked = [agent, *(other for other in cluster.agents if other is not agent)]
     if not any(each.has_database and not (each.down or each.silent) for each in asked):
-        raise task_not_shown()
+        raise task_not_shown(agent)
     return cluster.dags
 
 

@@ -10,7 +10,7 @@ from obscale.sandbox.call import Call
 from obscale.sandbox.capacity import GIB
 from obscale.sandbox.clock import go_time
 from obscale.sandbox.cluster import Cluster, Pool, Tenant
-from obscale.sandbox.errors import Refusal, database_not_held
+from obscale.sandbox.errors import Refusal, no_database
 
 MODES: Final = ("MYSQL", "ORACLE")
 IOPS: Final = 20_000
@@ -38,6 +38,7 @@ def unit_config(call: Call) -> dict[str, Any]:
 def resource_pools(call: Call) -> list[dict[str, Any]]:
     """`GET /resource-pools`; three keys really are capitalised."""
     created = _created(call)
+    cluster = _database(call, of_list=True, prefix="Get all resource pool failed: ")
     return [
         {
             "id": tenant.pool.id,
@@ -51,7 +52,7 @@ def resource_pools(call: Call) -> list[dict[str, Any]]:
             "CreateTime": created,
             "ModifyTime": created,
         }
-        for tenant in _database(call, of_list=True).tenants()
+        for tenant in cluster.tenants()
     ]
 
 
@@ -74,7 +75,8 @@ def tenant(call: Call) -> dict[str, Any]:
     """`GET /tenant/{name}`."""
     cluster = call.member_of()
     if cluster is None or not call.agent.has_database:
-        raise database_not_held().with_data(None)
+        failed = f"Get tenant '{call.names['name']}' failed.: "
+        raise no_database(call.agent, failed).with_data(None)
     for each in cluster.tenants():
         if each.name == call.names["name"]:
             return printed_tenant(call, cluster, each)
@@ -162,10 +164,10 @@ def _unit(call: Call, pool: Pool) -> dict[str, Any]:
     }
 
 
-def _database(call: Call, *, of_list: bool = False) -> Cluster:
+def _database(call: Call, *, of_list: bool = False, prefix: str = "") -> Cluster:
     cluster = call.own_cluster()
     if not call.agent.has_database:
-        raise database_not_held().with_data({"contents": None} if of_list else None)
+        raise no_database(call.agent, prefix).with_data({"contents": None} if of_list else None)
     return cluster
 
 

@@ -166,7 +166,7 @@ class TestChecks:
             "Agent 127.0.1.2:2882 already exists in cluster",
         )
         assert refusal(other)[1] == "OB.Cluster.UnderMaintenanceWithDag"
-        assert refusal(without_database)[:2] == (500, "Agent.OceanBase.NotHold")
+        assert refusal(without_database)[:2] == (500, "Agent.OceanBase.Useless")
 
     async def test_11_the_cluster_lock_must_be_free(self, world, ask):
         """One at a time; the refusal names the holder and leaves no DAG."""

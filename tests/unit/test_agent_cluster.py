@@ -1,5 +1,6 @@
 """Does a cluster's client find the agent that answers, and never send a write twice?"""
 
+import asyncio
 import pickle
 
 import httpx
@@ -8,8 +9,11 @@ import pytest
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
+from obscale.agent.codes import classify
 from obscale.errors import (
+    AgentError,
     AgentProtocolError,
+    AgentRefusedError,
     AgentUnreachableError,
     DatabaseDownError,
     IdentityMismatchError,
@@ -30,6 +34,15 @@ class Cluster:
         self.client = ClusterClient(
             [AgentClient(AgentAddress(ip), transport=transport) for ip in IPS]
         )
+
+    def refuse(self, ip, code, message="no"):
+        """Have an agent refuse everything with this errCode."""
+
+        def refused(_text, agent):
+            kind, _ = classify(code, 500, message)
+            return kind(message, agent, code=code, status=500)
+
+        self.trouble[ip] = refused
 
     async def question(self, agent):
         """Answer in the agent's name, or with its trouble."""
@@ -138,6 +151,108 @@ async def test_agents_learnt_later_are_asked_too(cluster):
     assert answer == "answer of 10.0.0.4"
     assert len(client.clients) == 4
     assert "10.0.0.4:2886" in repr(client)
+
+
+NO_DATABASE = [
+    "Agent.OceanBase.NotHold",
+    "Agent.OceanBase.Useless",
+    "Agent.OceanBase.DB.NotOcs",
+    "OB.Server.Process.NotExist",
+    "OB.Server.Process.CheckFailed",
+]
+
+
+@pytest.mark.parametrize("code", NO_DATABASE)
+async def test_an_operation_moves_on_from_an_agent_without_database(cluster, code):
+    """It did nothing there: the next agent is sent it, each once, and is asked first from then."""
+    cluster.refuse("10.0.0.1", code)
+
+    async with cluster.client as client:
+        answer = await client.operate(cluster.question)
+        assert client.current.address.ip == "10.0.0.2"
+
+    assert answer == "answer of 10.0.0.2"
+    assert cluster.asked == ["10.0.0.1", "10.0.0.2"]
+
+
+async def test_an_operation_whose_task_could_not_be_looked_up_moves_on(cluster):
+    """Whatever the code: what is not found first is not operated."""
+    cluster.refuse("10.0.0.1", "Common.Unexpected", "Task not found: driver: bad connection")
+
+    async with cluster.client as client:
+        assert await client.operate(cluster.question) == "answer of 10.0.0.2"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        OutcomeUnknownError,
+        AgentUnreachableError,
+        lambda text, agent: AgentRefusedError(text, agent, code="Task.Dag.Operator.X"),
+        lambda text, agent: DatabaseDownError(text, agent, code="MySQL.Error", status=400),
+    ],
+    ids=["lost answer", "silence", "another refusal", "a statement that failed"],
+)
+async def test_an_operation_that_may_have_been_done_is_sent_to_nobody_else(cluster, trouble):
+    """After two agents that certainly did nothing, too: who sent it looks first."""
+    cluster.refuse("10.0.0.1", "OB.Server.Process.NotExist")
+    cluster.trouble["10.0.0.2"] = trouble
+
+    async with cluster.client as client:
+        with pytest.raises(AgentError, match=r"trouble 10\.0\.0\.2"):
+            await client.operate(cluster.question)
+
+    assert cluster.asked == ["10.0.0.1", "10.0.0.2"]
+
+
+async def test_an_operation_no_agent_has_a_database_for_is_sent_once_to_each(cluster):
+    """The error names all of them."""
+    for ip in IPS:
+        cluster.refuse(ip, "OB.Server.Process.NotExist")
+
+    async with cluster.client as client:
+        with pytest.raises(DatabaseDownError, match=r"10\.0\.0\.1:2886 \[database-down\]"):
+            await client.operate(cluster.question)
+
+    assert cluster.asked == list(IPS)
+
+
+async def test_a_write_refused_for_want_of_a_database_is_sent_elsewhere_only_after_a_look(cluster):
+    """`send` sends once; the look and the next sending begin with another agent."""
+    cluster.refuse("10.0.0.1", "OB.Server.Process.NotExist")
+
+    async with cluster.client as client:
+        with pytest.raises(DatabaseDownError):
+            await client.send(cluster.question)
+        looked = await client.ask(cluster.question)
+        sent = await client.send(cluster.question)
+
+    assert looked == sent == "answer of 10.0.0.2"
+    assert cluster.asked == ["10.0.0.1", "10.0.0.2", "10.0.0.2"]
+
+
+async def test_who_answers_in_the_name_of_others_is_not_current_after_a_refusal(cluster):
+    """Without database it forwards some reads and refuses others, all at the same time."""
+    started, refused = asyncio.Event(), asyncio.Event()
+
+    async def forwarded(agent):
+        started.set()
+        await refused.wait()
+        return agent.address.ip
+
+    async with cluster.client as client:
+        slow = asyncio.create_task(client.ask(forwarded))
+        await started.wait()
+        cluster.refuse("10.0.0.1", "OB.Server.Process.NotExist")
+        await client.ask(cluster.question)
+        refused.set()
+        assert await slow == "10.0.0.1"
+        assert client.current.address.ip == "10.0.0.2"
+        cluster.trouble = dict.fromkeys(("10.0.0.2", "10.0.0.3"), AgentUnreachableError)
+        alone = await client.ask(cluster.question)
+        assert client.current.address.ip == "10.0.0.1"
+
+    assert alone == "answer of 10.0.0.1"
 
 
 def test_a_cluster_has_agents():
