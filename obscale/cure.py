@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from obscale.agent.client import AgentClient
+from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import AgentInfo, AgentStatus, Dag, Identity, Operator
 from obscale.doctor import examine, next_step
 from obscale.errors import (
@@ -24,7 +25,7 @@ from obscale.errors import (
 )
 from obscale.follow import Saw, Say, follow
 from obscale.link import Link
-from obscale.rules.adoption import holds_lock
+from obscale.rules.adoption import holds_lock, is_part_of
 from obscale.rules.asked import ClusterSpec
 from obscale.rules.consequences import Remedy
 from obscale.rules.diagnosis import Diagnosis
@@ -49,6 +50,7 @@ class Undone:
 
     dag: Dag
     target: str
+    """Empty for a DAG that had called no node yet."""
     orphan: str
     """Id of the target's own DAG where it had to be rolled back after the cluster's; else empty."""
 
@@ -85,8 +87,8 @@ async def retry(link: Link, diagnosis: Diagnosis, say: Say) -> None:
     Raises:
         AgentError: No agent took it.
     """
-    dag = await _cluster_dag(link, diagnosis.dag_id)()
-    await _order(link, dag, Operator.RETRY, say)
+    dag = await _cluster_dag(link.cluster, diagnosis.dag_id)()
+    await _order(link.cluster, dag, Operator.RETRY, say)
 
 
 async def roll_back(
@@ -113,7 +115,40 @@ async def roll_back(
         DagStalledError: It did not end within the order's patience.
         AgentError: No agent took it.
     """
-    dag = await _cluster_dag(link, diagnosis.dag_id)()
+    dag = await _undo(link.cluster, diagnosis.dag_id, patience, saw=saw, say=say)
+    orphan = await _settle_target(link, dag, patience, say, acknowledged=acknowledged)
+    await _lock_freed(link.cluster, dag)
+    say(f"recover.undone dag={dag.id} target={link.target.address} identity=SINGLE lock=free")
+    return Undone(dag, str(link.target.address), orphan)
+
+
+async def roll_back_untouched(
+    cluster: ClusterClient, dag_id: str, patience: Patience, *, saw: Saw, say: Say
+) -> Undone:
+    """Roll back a scale-out that called no node yet: there is none to wait for.
+
+    Raises:
+        DagFailedError: Its stage could not be undone.
+        DagStalledError: It did not end within the patience.
+        AgentError: No agent took it.
+    """
+    dag = await _undo(cluster, dag_id, patience, saw=saw, say=say)
+    await _lock_freed(cluster, dag)
+    say(f"recover.undone dag={dag.id} lock=free")
+    return Undone(dag, "", "")
+
+
+async def _undo(
+    cluster: ClusterClient, dag_id: str, patience: Patience, *, saw: Saw, say: Say
+) -> Dag:
+    """Have the cluster's DAG rolled back to its end.
+
+    Raises:
+        DagFailedError: A stage could not be undone.
+        DagStalledError: It did not end within the patience.
+        AgentError: No agent took it.
+    """
+    dag = await _cluster_dag(cluster, dag_id)()
     for attempt in range(1, MOST_ATTEMPTS + 1):
         if dag.is_undone:
             break
@@ -121,8 +156,8 @@ async def roll_back(
             # A new zone cannot be deleted while its server is still DELETING; it resumes there.
             say(f"recover.rollback_stopped stage={dag.stage} log={failure_of(dag).last_log!r}")
             await asyncio.sleep(patience.retry_pause_seconds)
-        await _order(link, dag, Operator.ROLLBACK, say)
-        dag = await follow(link.cluster, dag.id, patience, saw=saw, say=say)
+        await _order(cluster, dag, Operator.ROLLBACK, say)
+        dag = await follow(cluster, dag.id, patience, saw=saw, say=say)
     if not dag.is_undone:
         failure = failure_of(dag)
         raise DagFailedError(
@@ -130,10 +165,7 @@ async def roll_back(
             f"{failure.node!r} on {failure.agent}: {failure.last_log}",
             "see why that stage cannot be undone, then roll back again; it goes on there",
         )
-    orphan = await _settle_target(link, dag, patience, say, acknowledged=acknowledged)
-    await _lock_freed(link, dag)
-    say(f"recover.undone dag={dag.id} target={link.target.address} identity=SINGLE lock=free")
-    return Undone(dag, str(link.target.address), orphan)
+    return dag
 
 
 async def _settle_target(
@@ -163,7 +195,7 @@ async def _settle_target(
             )
         if not orphan and not refusal_of(found, Remedy.ROLLBACK, acknowledged=acknowledged):
             local = await link.target.read_last_agent_dag()
-            if local is not None and local.is_failed:
+            if local is not None and local.is_failed and is_part_of(local, dag.id):
                 say(f"recover.orphan dag={local.id} next='roll it back on the target'")
                 await _order_local(link.target, local, say)
                 orphan = local.id
@@ -185,8 +217,8 @@ async def _target_state(target: AgentClient) -> tuple[Identity, bool] | None:
     return info.identity, status.under_maintenance
 
 
-async def _lock_freed(link: Link, dag: Dag) -> None:
-    unfinished = await link.cluster.ask(lambda agent: agent.read_unfinished_cluster_dags())
+async def _lock_freed(cluster: ClusterClient, dag: Dag) -> None:
+    unfinished = await cluster.ask(lambda agent: agent.read_unfinished_cluster_dags())
     if any(other.id == dag.id and holds_lock(other) for other in unfinished):
         raise DagStalledError(
             f"DAG {dag.id} is rolled back, but the cluster still lists it as unfinished",
@@ -194,11 +226,11 @@ async def _lock_freed(link: Link, dag: Dag) -> None:
         )
 
 
-async def _order(link: Link, dag: Dag, operator: Operator, say: Say) -> None:
+async def _order(cluster: ClusterClient, dag: Dag, operator: Operator, say: Say) -> None:
     """Send an operation for the cluster's DAG to an agent that has a database."""
     await _send(
-        lambda: link.cluster.operate(lambda agent: agent.operate_dag(dag.id, operator)),
-        _cluster_dag(link, dag.id),
+        lambda: cluster.operate(lambda agent: agent.operate_dag(dag.id, operator)),
+        _cluster_dag(cluster, dag.id),
         dag,
         operator,
         say,
@@ -215,8 +247,8 @@ async def _order_local(target: AgentClient, local: Dag, say: Say) -> None:
     )
 
 
-def _cluster_dag(link: Link, dag_id: str) -> ReadDag:
-    return lambda: link.cluster.ask(lambda agent: agent.read_dag(dag_id))
+def _cluster_dag(cluster: ClusterClient, dag_id: str) -> ReadDag:
+    return lambda: cluster.ask(lambda agent: agent.read_dag(dag_id))
 
 
 async def _send(

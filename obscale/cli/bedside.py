@@ -1,9 +1,11 @@
-"""Which scale-out is meant by CLUSTER and DAG, how is it followed, and how does a diagnosis look?
+"""Finds the scale-out that CLUSTER and DAG mean, follows it, and shows a diagnosis.
 
 Needs no Prefect server, except where a name is stored in one.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +25,26 @@ from obscale.climb import climb
 from obscale.doctor import consequence_lines, error_of, examine
 from obscale.errors import SpecError, VerifyError
 from obscale.follow import follow, learn_members
-from obscale.link import Link, Vault, cluster_connected, connected
+from obscale.link import Link, OpenCluster, Vault, cluster_connected, target_connected
 from obscale.order import Order, orders_of
 from obscale.plan.file import read_plan_file, request_of
 from obscale.report import ScaleOutReport, server_rows, stage_rows
 from obscale.rules.adoption import SCALE_OUT
 from obscale.rules.aftermath import Aftermath, Before
 from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec
-from obscale.rules.case import subject_of
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.ladder import shortfall
+from obscale.rules.meant import (
+    Decision,
+    LookAgain,
+    Meant,
+    named_by_id,
+    of_cluster,
+    of_nodes,
+    scale_outs,
+    standing,
+    unnamed,
+)
 from obscale.rules.progress import Change
 from obscale.rules.signs import is_hollow
 from obscale.settings import Patience
@@ -50,8 +62,14 @@ ClusterName = Annotated[
 ]
 DagId = Annotated[
     str | None,
-    typer.Argument(metavar="DAG", help="Id of the DAG; left out: the newest scale-out."),
+    typer.Argument(
+        metavar="DAG",
+        help="Id of the DAG; left out: that of a node in the file, or the connection's newest.",
+    ),
 ]
+NAMING_SECONDS: Final = 30.0
+"""How long a scale-out may take to name its target; it does so in its second stage, 5 s or less."""
+LOOK_AGAIN_SECONDS: Final = 1.0
 SPEC_ENDINGS: Final = {".yaml", ".yml", ".json"}
 
 
@@ -66,6 +84,8 @@ class Bedside:
     """Whether the request named this target, so that its values can be verified too."""
     named: str
     """How the command line named the cluster; the next command names it so too."""
+    words: str
+    """The scale-out by its DAG and its target."""
 
 
 @dataclass(frozen=True)
@@ -75,32 +95,90 @@ class Seen:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Found:
+    """The scale-out that is meant, and the open connections to its cluster."""
+
+    meant: Meant
+    cluster: OpenCluster
+    orders: tuple[Order, ...]
+    """Of the request's nodes; none where a stored connection was named."""
+    where: str | ClusterSpec
+    vault: Vault
+    named: str
+    """How the command line named the cluster; the next command names it so too."""
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the request is for this target."""
+        return any(order.target == self.meant.target for order in self.orders)
+
+    @property
+    def words(self) -> str:
+        """The scale-out by its DAG and its target, and whether the request is for another one."""
+        target, file = self.meant.target, Path(self.named).name
+        of = f"the scale-out of {target}" if target else "a scale-out that names no target"
+        aside = f", which is not in {file}" if target and self.orders and not self.is_asked else ""
+        return f"DAG {self.meant.dag.id}, {of}{aside}"
+
+
 @asynccontextmanager
-async def at_bedside(cluster: str, dag_id: str | None) -> AsyncIterator[Bedside]:
-    """Find the scale-out and open the connections to its cluster and its target.
+async def looking_for(
+    cluster: str, dag_id: str | None, console: Console, again: str, *, unasked: bool = False
+) -> AsyncIterator[Found]:
+    """Find the scale-out that is meant, say which it is, and keep its cluster open.
 
     Args:
         cluster: Name of a stored connection, or path of a request's file.
-        dag_id: As obshell shows it; None takes the newest scale-out of the cluster.
+        dag_id: As obshell shows it. None takes one of the request's own nodes, or of a stored
+            connection the cluster's newest.
+        console: Told which scale-out it is, and of any waiting.
+        again: The command with `{dag}` where the id belongs, for a refusal.
+        unasked: Whether it is to be operated without a question.
 
     Raises:
-        SpecError: The cluster is not known, or there is no such scale-out.
+        SpecError: The cluster is not known, there is no such scale-out, or it may not be taken
+            without being named.
         AgentError: No agent of the cluster could be asked.
     """
     where, orders, vault = _named(cluster)
     async with cluster_connected(where, vault) as opened:
-        dag = await _find(opened.client, dag_id)
-    target = subject_of(dag) or (orders[0].target if len(orders) == 1 else "")
+
+        async def choose() -> Decision:
+            if dag_id is not None:
+                return named_by_id(await _read_named(opened.client, dag_id))
+            seen = await _in_sight(opened.client)
+            if orders:
+                targets = frozenset(order.target for order in orders)
+                return of_nodes(seen, targets, Path(cluster).name)
+            return of_cluster(seen, unasked=unasked)
+
+        meant = await _settle(choose, console, again, by_id=dag_id is not None)
+        found = Found(meant, opened, orders, where, vault, cluster)
+        console.print(Text(f"{found.words}: {standing(meant.dag)}", style="dim"))
+        yield found
+
+
+@asynccontextmanager
+async def bedside_of(found: Found) -> AsyncIterator[Bedside]:
+    """Open the connection to the target of a scale-out that names it.
+
+    Raises:
+        SpecError: It does not, so nothing is known of the node it is about.
+    """
+    target, dag = found.meant.target, found.meant.dag
     if not target:
         raise SpecError(
-            f"DAG {dag.id} does not name its target (yet)",
-            "name the request's file instead of the connection, or look again in some seconds",
+            f"DAG {dag.id} stands {standing(dag)} and does not name its target: nobody can tell "
+            "which node it is about",
+            "look again in some seconds; one that FAILED at its first stage has called no node and "
+            "can be rolled back: obscale recover "
+            f"{found.named} {dag.id} --roll-back",
         )
-    asked = next((order for order in orders if order.target == target), None)
-    patience = Patience()
-    order = asked or Order(cluster=where, node=_node(target, ""), patience=patience)
-    async with connected(order, vault) as link:
-        yield Bedside(link, order, dag, asked is not None, cluster)
+    asked = next((order for order in found.orders if order.target == target), None)
+    order = asked or Order(cluster=found.where, node=_node(target, ""), patience=Patience())
+    async with target_connected(order, found.cluster, found.vault) as link:
+        yield Bedside(link, order, dag, asked is not None, found.named, found.words)
 
 
 async def watch_live(bedside: Bedside, console: Console) -> Dag:
@@ -183,22 +261,47 @@ def _named(cluster: str) -> tuple[str | ClusterSpec, tuple[Order, ...], Vault]:
     return cluster, (), PrefectVault()
 
 
-async def _find(client: ClusterClient, dag_id: str | None) -> Dag:
-    if dag_id is not None:
-        dag = await client.ask(lambda agent: agent.read_dag(dag_id))
-        if dag.name != SCALE_OUT:
-            raise SpecError(f"DAG {dag_id} is {dag.name!r}, no scale-out", "name a scale-out")
-        return dag
+async def _settle(
+    choose: Callable[[], Awaitable[Decision]], console: Console, again: str, *, by_id: bool
+) -> Meant:
+    """Look until it is clear which scale-out is meant, for as long as one may name its target.
+
+    Raises:
+        SpecError: None may be taken.
+        AgentError: No agent of the cluster could be asked.
+    """
+    give_up = time.monotonic() + NAMING_SECONDS
+    waits = False
+    while True:
+        choice = await choose()
+        if isinstance(choice, LookAgain):
+            if time.monotonic() < give_up:
+                if not waits:
+                    text = f"DAG {choice.dag.id} has just begun and does not name its target yet"
+                    console.print(Text(text, style="dim"))
+                    waits = True
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                continue
+            choice = Meant(choice.dag, "") if by_id else unnamed(choice.dag)
+        if isinstance(choice, Meant):
+            return choice
+        step = again.replace("{dag}", choice.dag.id) if choice.dag else ""
+        hint = f"if that one is meant, name it: {step}" if step else "name the DAG by its id"
+        raise SpecError(choice.why, hint)
+
+
+async def _read_named(client: ClusterClient, dag_id: str) -> Dag:
+    dag = await client.ask(lambda agent: agent.read_dag(dag_id))
+    if dag.name != SCALE_OUT:
+        raise SpecError(f"DAG {dag_id} is {dag.name!r}, no scale-out", "name a scale-out")
+    return dag
+
+
+async def _in_sight(client: ClusterClient) -> tuple[Dag, ...]:
+    """The scale-outs that are unfinished, and the newest DAG where it is one."""
     unfinished = await client.ask(lambda agent: agent.read_unfinished_cluster_dags())
     last = await client.ask(lambda agent: agent.read_last_cluster_dag())
-    found = [dag for dag in (*unfinished, last) if dag is not None and dag.name == SCALE_OUT]
-    if not found:
-        raise SpecError(
-            "the cluster's newest DAG is no scale-out, and none is unfinished",
-            "name the DAG by its id",
-        )
-    # An unfinished one holds the lock, so it is the newest too.
-    return max(found, key=lambda dag: dag.dag_id)
+    return scale_outs((*unfinished, last))
 
 
 def _node(target: str, zone: str, **configs: str) -> NodeSpec:

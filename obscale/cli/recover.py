@@ -1,9 +1,11 @@
-"""`obscale recover CLUSTER [DAG] --retry|--roll-back`: one decision of a person's, carried out."""
+"""`obscale recover CLUSTER [DAG]`: one decision of a person's, carried out."""
 
 import asyncio
 import json
 import sys
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -14,20 +16,26 @@ from obscale.cli.bedside import (
     Bedside,
     ClusterName,
     DagId,
-    at_bedside,
+    Found,
+    bedside_of,
+    looking_for,
     see_off,
     show_diagnosis,
     watch_live,
 )
-from obscale.cli.ending import Exit, end_with
+from obscale.cli.ending import Exit, end_with, error_object, exit_code_of
 from obscale.cli.plan import AsJson
-from obscale.cure import Undone, insist, retry, roll_back
-from obscale.doctor import examine
-from obscale.errors import ObscaleError, SpecError
+from obscale.cure import Undone, insist, retry, roll_back, roll_back_untouched
+from obscale.doctor import examine, next_step
+from obscale.errors import DagFailedError, ObscaleError, SpecError
 from obscale.follow import learn_members
 from obscale.report import ScaleOutReport
 from obscale.rules.consequences import Remedy
+from obscale.rules.diagnosis import Diagnosis
+from obscale.rules.meant import diagnose_untouched, is_untouched
 from obscale.rules.progress import Change
+from obscale.rules.recovery import refusal_of
+from obscale.settings import Patience
 
 Retry = Annotated[bool, typer.Option("--retry", help="Undo and repeat the failed stage, go on.")]
 RollBack = Annotated[bool, typer.Option("--roll-back", help="Undo the whole scale-out.")]
@@ -39,6 +47,36 @@ Loss = Annotated[
         help="Accept that data is deleted which this scale-out did not make.",
     ),
 ]
+FLAGS: Final = {Remedy.RETRY: "--retry", Remedy.ROLLBACK: "--roll-back"}
+WORDS: Final = {Remedy.RETRY: "retry", Remedy.ROLLBACK: "roll-back"}
+"""What a person types to choose one."""
+LEAVE: Final = "leave"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line says.
+
+    Args:
+        cluster: Stored connection or file.
+        dag_id: None: not named.
+        remedy: None: a person is to choose.
+        yes: Whether nobody is to be asked.
+        acknowledged: Whether data may be lost that the scale-out did not make.
+    """
+
+    cluster: str
+    dag_id: str | None
+    remedy: Remedy | None
+    yes: bool
+    acknowledged: bool
+
+    @property
+    def again(self) -> str:
+        """The same command with the id of a DAG."""
+        flags = [FLAGS[self.remedy]] if self.remedy else []
+        flags += ["--yes"] if self.yes else []
+        return " ".join(("obscale recover", self.cluster, "{dag}", *flags))
 
 
 def recover(
@@ -52,64 +90,133 @@ def recover(
 ) -> None:
     """Show why a scale-out failed and what each way out does and destroys; take one; follow it.
 
-    Dead ends are refused, whatever is acknowledged.
+    With neither --retry nor --roll-back it asks which. Of a file's nodes only their own DAG is
+    taken; another's wants its id. Dead ends are refused, whatever is acknowledged.
 
-    Exit: 0 verified after --retry, or undone to the end after --roll-back; 1 refused or failed,
-    2 bad input, 3 cannot reach.
+    Exit: 0 verified after --retry, or undone to the end after --roll-back; 1 refused, failed or
+    left as it stands, 2 bad input, 3 cannot reach.
     """
     console = Console(stderr=as_json)
+    shown: list[Diagnosis] = []
     try:
-        remedy = _one_of(wants_retry, wants_roll_back)
-        ending = asyncio.run(_recover(cluster, dag, remedy, acknowledged, yes, console))
+        remedy = _one_of(wants_retry, wants_roll_back, yes)
+        wish = Wish(cluster, dag, remedy, yes, acknowledged)
+        ending = asyncio.run(_recover(wish, console, shown))
     except ObscaleError as error:
-        end_with(error, as_json=as_json)
+        _end(error, shown, as_json=as_json)
     if as_json:
         typer.echo(json.dumps(_as_object(ending), ensure_ascii=False))
     raise typer.Exit(Exit.DONE)
 
 
-def _one_of(wants_retry: bool, wants_roll_back: bool) -> Remedy:
-    if wants_retry is wants_roll_back:
-        raise SpecError("recover: say what is to be done", "either --retry or --roll-back")
+def _one_of(wants_retry: bool, wants_roll_back: bool, yes: bool) -> Remedy | None:
+    if wants_retry and wants_roll_back:
+        raise SpecError("recover: --retry and --roll-back exclude each other", "give one of them")
+    if not (wants_retry or wants_roll_back):
+        if yes:
+            raise SpecError(
+                "recover: --yes says that nobody is asked, but not what is to be done",
+                "add either --retry or --roll-back",
+            )
+        return None
     return Remedy.RETRY if wants_retry else Remedy.ROLLBACK
 
 
-async def _recover(
-    cluster: str,
-    dag_id: str | None,
-    remedy: Remedy,
-    acknowledged: bool,
-    yes: bool,
+async def _recover(wish: Wish, console: Console, shown: list[Diagnosis]) -> ScaleOutReport | Undone:
+    unasked = wish.yes and wish.dag_id is None
+    async with looking_for(
+        wish.cluster, wish.dag_id, console, wish.again, unasked=unasked
+    ) as found:
+        if is_untouched(found.meant):
+            return await _free(found, wish, console, shown)
+        async with bedside_of(found) as bedside:
+            link = bedside.link
+            remedy, diagnosis = await _decide(
+                lambda: examine(link, bedside.dag.id), bedside.words, wish, console, shown
+            )
+            await learn_members(link.cluster, link.target.address, lambda text: _say(console, text))
+            if remedy is Remedy.RETRY:
+                await retry(link, diagnosis, lambda text: _say(console, text))
+                return await see_off(bedside, await watch_live(bedside, console), console)
+            return await _undo(bedside, wish.acknowledged, console)
+
+
+async def _decide(
+    look: Callable[[], Awaitable[Diagnosis]],
+    words: str,
+    wish: Wish,
     console: Console,
-) -> ScaleOutReport | Undone:
-    async with at_bedside(cluster, dag_id) as bedside:
-        link, order = bedside.link, bedside.order
-        diagnosis = await examine(link, bedside.dag.id)
-        show_diagnosis(console, diagnosis)
-        insist(diagnosis, remedy, cluster, acknowledged=acknowledged)
-        if not yes:
-            _ask(remedy, order.target)
-            # The answer may have taken its time: what was safe then need not be now.
-            diagnosis = await examine(link, bedside.dag.id)
-            insist(diagnosis, remedy, cluster, acknowledged=acknowledged)
-        await learn_members(link.cluster, link.target.address, lambda text: _say(console, text))
-        if remedy is Remedy.RETRY:
-            await retry(link, diagnosis, lambda text: _say(console, text))
-            return await see_off(bedside, await watch_live(bedside, console), console)
-        return await _undo(bedside, acknowledged, console)
+    shown: list[Diagnosis],
+) -> tuple[Remedy, Diagnosis]:
+    """Show the diagnosis, have somebody decide where nothing was decided, and look once more.
+
+    Raises:
+        DagFailedError: What is wanted is not safe, or nothing was to be done.
+        SpecError: Somebody is to be asked, and nobody is there.
+    """
+    diagnosis = await look()
+    shown[:] = [diagnosis]
+    show_diagnosis(console, diagnosis)
+    remedy = wish.remedy or _choose(diagnosis, words, wish)
+    insist(diagnosis, remedy, wish.cluster, acknowledged=wish.acknowledged)
+    if not wish.yes:
+        if wish.remedy:
+            _confirm(remedy, words)
+        # The answer may have taken its time: what was safe then need not be now.
+        diagnosis = await look()
+        shown[:] = [diagnosis]
+        insist(diagnosis, remedy, wish.cluster, acknowledged=wish.acknowledged)
+    return remedy, diagnosis
+
+
+def _choose(diagnosis: Diagnosis, words: str, wish: Wish) -> Remedy:
+    """Let a person choose among what may be done now; leaving it is always among that.
+
+    Raises:
+        DagFailedError: Nothing may be done, or it is to be left.
+        SpecError: Nobody is there to choose.
+    """
+    offered = [
+        remedy
+        for remedy in FLAGS
+        if not refusal_of(diagnosis, remedy, acknowledged=wish.acknowledged)
+    ]
+    if not offered:
+        raise DagFailedError(
+            f"{words} was not touched: nothing that can be done here is safe [{diagnosis.cause}]",
+            next_step(diagnosis, wish.cluster),
+        )
+    if not _somebody_is_there():
+        raise SpecError(
+            f"recover: nobody is there to choose for {words}",
+            f"add {' or '.join(FLAGS[remedy] for remedy in offered)}, and --yes",
+        )
+    answers = {WORDS[remedy]: remedy for remedy in offered}
+    known = [*answers, LEAVE]
+
+    def read(answer: str) -> str:
+        if answer.strip().lower() not in known:
+            raise typer.BadParameter(f"answer {', '.join(answers)} or {LEAVE}")
+        return answer.strip().lower()
+
+    answer: str = typer.prompt(
+        f"What shall be done about {words}? ({'/'.join(known)})",
+        default=LEAVE,
+        value_proc=read,
+        err=True,
+    )
+    if answer == LEAVE:
+        raise DagFailedError(f"{words} was left as it stands", next_step(diagnosis, wish.cluster))
+    return answers[answer]
 
 
 async def _undo(bedside: Bedside, acknowledged: bool, console: Console) -> Undone:
-    async def saw(_dag: Dag, changes: tuple[Change, ...]) -> None:
-        for change in changes:
-            _say(console, change.text)
-
     diagnosis = await examine(bedside.link, bedside.dag.id)
     undone = await roll_back(
         bedside.link,
         diagnosis,
         bedside.order.patience,
-        saw=saw,
+        saw=_teller(console),
         say=lambda text: _say(console, text),
         acknowledged=acknowledged,
     )
@@ -119,14 +226,50 @@ async def _undo(bedside: Bedside, acknowledged: bool, console: Console) -> Undon
     return undone
 
 
-def _ask(remedy: Remedy, target: str) -> None:
-    if not sys.stdin.isatty():
-        raise SpecError("recover: nobody is there to answer", "add --yes")
-    typer.confirm(f"{remedy} the scale-out of {target}?", abort=True)
+async def _free(found: Found, wish: Wish, console: Console, shown: list[Diagnosis]) -> Undone:
+    """Undo a scale-out that failed before it named a node, so that the cluster's lock is free."""
+    client, dag = found.cluster.client, found.meant.dag
+
+    async def look() -> Diagnosis:
+        return diagnose_untouched(await client.ask(lambda agent: agent.read_dag(dag.id)))
+
+    await _decide(look, found.words, wish, console, shown)
+    undone = await roll_back_untouched(
+        client, dag.id, Patience(), saw=_teller(console), say=lambda text: _say(console, text)
+    )
+    console.print(Text("the cluster's lock is free; no node had been called", style="bold green"))
+    return undone
+
+
+def _teller(console: Console) -> Callable[[Dag, tuple[Change, ...]], Awaitable[None]]:
+    async def saw(_dag: Dag, changes: tuple[Change, ...]) -> None:
+        for change in changes:
+            _say(console, change.text)
+
+    return saw
+
+
+def _confirm(remedy: Remedy, words: str) -> None:
+    if not _somebody_is_there():
+        raise SpecError(f"recover: nobody is there to answer for {words}", "add --yes")
+    typer.confirm(f"{remedy} {words}?", abort=True, err=True)
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()
 
 
 def _say(console: Console, text: str) -> None:
     console.print(Text(f"  {text}", style="dim"))
+
+
+def _end(error: ObscaleError, shown: list[Diagnosis], *, as_json: bool) -> NoReturn:
+    """Say an error; as an object together with the diagnosis it was made with."""
+    if not (as_json and shown):
+        end_with(error, as_json=as_json)
+    told = {"error": error_object(error), "diagnosis": shown[0].model_dump(mode="json")}
+    typer.echo(json.dumps(told, ensure_ascii=False))
+    raise typer.Exit(exit_code_of(error))
 
 
 def _as_object(ending: ScaleOutReport | Undone) -> dict[str, object]:

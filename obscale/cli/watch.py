@@ -6,7 +6,14 @@ import json
 import typer
 from rich.console import Console
 
-from obscale.cli.bedside import ClusterName, DagId, at_bedside, see_off, watch_live
+from obscale.cli.bedside import (
+    ClusterName,
+    DagId,
+    bedside_of,
+    looking_for,
+    see_off,
+    watch_live,
+)
 from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan import AsJson
 from obscale.errors import ObscaleError
@@ -30,5 +37,9 @@ def watch(cluster: ClusterName, dag: DagId = None, as_json: AsJson = False) -> N
 
 
 async def _watch(cluster: str, dag_id: str | None, console: Console) -> ScaleOutReport:
-    async with at_bedside(cluster, dag_id) as bedside:
+    again = f"obscale watch {cluster} {{dag}}"
+    async with (
+        looking_for(cluster, dag_id, console, again) as found,
+        bedside_of(found) as bedside,
+    ):
         return await see_off(bedside, await watch_live(bedside, console), console)

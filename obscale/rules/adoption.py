@@ -95,7 +95,7 @@ def is_scale_out_of(dag: Dag, target: str, local_dag: Dag | None) -> bool:
     known = target_of(dag)
     if known is not None:
         return known == target
-    if _names_main_dag(local_dag, dag.id):
+    if is_part_of(local_dag, dag.id):
         return True
     # A refused second node has no generic id, but its error names the target.
     return any(_mentions(log, target) for log in _second_node_logs(dag))
@@ -366,7 +366,8 @@ def _second_node_logs(dag: Dag) -> list[str]:
     return [log for sub_task in node.sub_tasks for log in sub_task.task_logs]
 
 
-def _names_main_dag(local: Dag | None, dag_id: str) -> bool:
+def is_part_of(local: Dag | None, dag_id: str) -> bool:
+    """Whether a target's local DAG is its part of this cluster DAG."""
     return (
         local is not None
         and local.name == LOCAL_SCALE_OUT

@@ -1,7 +1,12 @@
 """Do `obscale watch` and `obscale recover` look after a scale-out obscale did not start?"""
 
 import asyncio
+import contextlib
 import json
+import os
+import pty
+import sys
+import termios
 
 import pytest
 import yaml
@@ -20,6 +25,7 @@ from obscale.plan.file import plan_file, write_plan_file
 from obscale.sandbox import Fault, default_config
 from obscale.settings import Patience
 from obscale.spec import read_spec
+from tasks.connection import ObshellCluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -98,8 +104,13 @@ class Bench:
         ]
 
 
-async def begin(stage, tmp_path, *faults, config=None, speed=40.0, wait_for="FAILED"):
-    """Start a scale-out by the bare API, for another node than the request's file names."""
+async def begin(
+    stage, tmp_path, *faults, config=None, speed=40.0, wait_for="FAILED", asks=("another",)
+):
+    """Start a scale-out by the bare API; the request's file asks for another node, or for it too.
+
+    `wait_for` is a state of the DAG, a stage to pass, or None: no waiting.
+    """
     scene = await stage(config, speed)
     for fault in faults:
         scene.world.play(fault)
@@ -116,10 +127,12 @@ async def begin(stage, tmp_path, *faults, config=None, speed=40.0, wait_for="FAI
         },
         "nodes": [
             {
-                "agentInfo": {"ip": other["ip"], "port": other["port"]},
-                "zone": "zone1",
+                "agentInfo": {"ip": node["ip"], "port": node["port"]},
+                "zone": zone,
                 "obConfigs": SAMPLE,
             }
+            for name, node, zone in (("another", other, "zone1"), ("it", spare, "zone2"))
+            if name in asks
         ],
     }
     path.write_text(yaml.safe_dump(request), encoding="utf-8")
@@ -129,18 +142,18 @@ async def begin(stage, tmp_path, *faults, config=None, speed=40.0, wait_for="FAI
         await agent.submit_scale_out(
             ScaleOutRequest.model_validate({**body, "obConfigs": dict(SAMPLE)})
         )
-    if wait_for:
+    if isinstance(wait_for, str):
         await bench.until(lambda: bench.dag.state == wait_for)
-    else:
-        await bench.until(lambda: bench.dag.stage > 2)
+    elif wait_for:
+        await bench.until(lambda: bench.dag.stage > wait_for)
     return bench
 
 
 async def test_watch_follows_a_foreign_scale_out_to_verified(bench):
     """Attached in the middle, nothing posted: the stages are told, the node is verified, exit 0."""
-    here = await bench(wait_for=None, speed=15.0)
+    here = await bench(wait_for=2, speed=15.0)
 
-    result = await here.run("watch", "--json")
+    result = await here.run("watch", "11", "--json")
 
     assert result.exit_code == 0
     report = json.loads(result.stdout)["report"]
@@ -153,7 +166,7 @@ async def test_watch_follows_a_foreign_scale_out_to_verified(bench):
 
 async def test_watch_takes_a_kept_plan_for_the_cluster_also_when_it_has_expired(bench, tmp_path):
     """Whoever applied a plan is told to watch with its file: it names the cluster."""
-    at_work = await bench(wait_for=None, speed=15)
+    at_work = await bench(wait_for=2, speed=15)
     spec = read_spec(at_work.path)
     plan = tmp_path / "plan.json"
     made = await make_plan(orders_of(spec), EnvironmentVault())
@@ -171,7 +184,7 @@ async def test_watch_of_a_failed_scale_out_says_why_and_exits_1(bench):
     """The diagnosis stands there with the consequences of each choice; nothing is operated."""
     here = await bench(Fault.observer_dies())
 
-    result = await here.run("watch")
+    result = await here.run("watch", "11")
 
     assert result.exit_code == 1
     assert "[observer-died]" in result.stdout
@@ -190,8 +203,8 @@ async def test_a_success_over_undone_stages_is_named_and_says_how_to_clean_up(be
         speed=60.0,
     )
 
-    result = await here.run("watch")
-    refused = await here.run("recover", "--retry", "--yes")
+    result = await here.run("watch", "11")
+    refused = await here.run("recover", "11", "--retry", "--yes")
 
     assert result.exit_code == 1
     assert "[hollow-success]" in result.stdout
@@ -206,7 +219,7 @@ async def test_recover_retry_takes_a_foreign_dag_to_verified(bench):
     """One RETRY, followed to the end and verified: exit 0."""
     here = await bench(Fault.observer_dies())
 
-    result = await here.run("recover", "--retry", "--yes", "--json")
+    result = await here.run("recover", "11", "--retry", "--yes", "--json")
 
     assert result.exit_code == 0
     assert json.loads(result.stdout)["report"]["outcome"] == "verified"
@@ -234,7 +247,7 @@ async def test_recover_finishes_a_rollback_that_left_an_orphan(bench):
     await here.until(lambda: here.dag.undone)
     assert here.target.identity == "SCALING OUT"
 
-    result = await here.run("recover", "--roll-back", "--yes")
+    result = await here.run("recover", "11", "--roll-back", "--yes")
 
     assert result.exit_code == 0
     assert here.operated == ["11", here.target.dags[-1].generic_id()]
@@ -246,7 +259,7 @@ async def test_recover_refuses_a_dead_end_whatever_is_acknowledged(bench, flags)
     """ROLLBACK while the observer starts: one line, exit 1, nothing sent."""
     here = await bench(Fault.slow_observer(seconds=5000), speed=60.0)
 
-    result = await here.run("recover", "--roll-back", "--yes", *flags)
+    result = await here.run("recover", "11", "--roll-back", "--yes", *flags)
 
     assert result.exit_code == 1
     line = result.stderr.strip()
@@ -264,9 +277,9 @@ async def test_recover_deletes_foreign_data_only_when_that_is_accepted(bench, fl
     )
     here = await bench(config=config.model_copy(update={"spares": (spare, *config.spares[1:])}))
 
-    refused = await here.run("recover", flag, "--yes")
+    refused = await here.run("recover", "11", flag, "--yes")
     untouched = list(here.target.files.deleted)
-    taken = await here.run("recover", flag, "--yes", "--acknowledge-data-loss")
+    taken = await here.run("recover", "11", flag, "--yes", "--acknowledge-data-loss")
 
     assert refused.exit_code == 1
     assert "rm -rf of /home/admin/oceanbase/store" in refused.stderr
@@ -280,10 +293,179 @@ async def test_recover_asks_and_does_nothing_where_nobody_answers(bench):
     """Without --yes and without a terminal: bad input, exit 2, nothing sent."""
     here = await bench(Fault.observer_dies())
 
-    result = await here.run("recover", "--retry")
-    neither = await here.run("recover", "--yes")
+    result = await here.run("recover", "11", "--retry")
+    neither = await here.run("recover", "11", "--yes")
 
     assert result.exit_code == 2
     assert "nobody is there to answer" in result.stderr
     assert neither.exit_code == 2
     assert here.operated == []
+
+
+@pytest.mark.parametrize(
+    "words", [("watch",), ("recover", "--retry", "--yes"), ("recover", "--roll-back", "--yes")]
+)
+async def test_another_nodes_scale_out_is_refused_until_it_is_named_by_its_id(bench, words):
+    """Nothing is operated; the line names DAG, target and the command that means it."""
+    here = await bench(Fault.observer_dies())
+
+    result = await here.run(*words)
+
+    verb, *flags = words
+    assert result.exit_code == 2
+    assert f"DAG 11, is of {here.target.address}, which is not in cluster.yaml" in result.stderr
+    assert " ".join(("name it: obscale", verb, str(here.path), "11", *flags)) in result.stderr
+    assert here.operated == []
+    assert here.dag.state == "FAILED"
+
+
+@pytest.mark.parametrize("asks", [("it",), ("another", "it")], ids=["one node", "two nodes"])
+async def test_the_scale_out_of_a_node_in_the_file_is_taken_and_told(bench, asks):
+    """Without an id, also where it is one of several nodes; what is said first is which."""
+    here = await bench(Fault.observer_dies(), asks=asks)
+
+    result = await here.run("recover", "--roll-back", "--yes")
+
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert said.startswith(f"DAG 11, the scale-out of {here.target.address}: FAILED at stage 5/9")
+    assert here.operated == ["11"]
+    assert here.target.identity == "SINGLE"
+
+
+async def test_a_scale_out_that_has_just_begun_is_looked_at_until_it_names_its_target(bench):
+    """It is the file's own, as it turns out, and is followed to the end."""
+    here = await bench(wait_for=None, speed=4.0, asks=("it",))
+    assert here.dag.stage <= 2
+
+    result = await here.run("watch")
+
+    assert result.exit_code == 0, result.output
+    assert "does not name its target yet" in result.stdout
+    assert "CONFORMING" in result.stdout
+
+
+async def test_a_scale_out_that_never_named_its_target_is_nobodys(bench):
+    """It failed before it called a node: not taken for the file's node, undone by its id alone."""
+    here = await bench(Fault.fail_stage(1), asks=("it",))
+
+    refused = await here.run("recover", "--roll-back", "--yes")
+    again = await here.run("recover", "11", "--retry", "--yes")
+    untouched = list(here.operated)
+    watched = await here.run("watch", "11")
+    undone = await here.run("recover", "11", "--roll-back", "--yes", "--json")
+
+    assert refused.exit_code == 2
+    assert "DAG 11 (FAILED at stage 1/9), does not name its target" in refused.stderr
+    assert f"recover {here.path} 11 --roll-back --yes" in refused.stderr
+    assert again.exit_code == 1
+    assert "nobody can tell which node" in again.stderr
+    assert watched.exit_code == 2
+    assert "does not name its target" in watched.stderr
+    assert untouched == []
+    assert undone.exit_code == 0, undone.output
+    assert json.loads(undone.stdout)["undone"] == {"dag_id": "11", "target": "", "orphan": ""}
+    assert here.operated == ["11"]
+    assert not any(dag.is_unfinished for dag in here.scene.world.clusters[0].dags)
+
+
+async def test_a_stored_connection_means_its_one_failed_scale_out_where_nobody_is_asked(bench):
+    """That one is taken and told; when it is undone, none is, although it is the newest still."""
+    here = await bench(Fault.observer_dies())
+    await ObshellCluster(
+        endpoints=[f"{a['ip']}:{a['port']}" for a in here.cluster["agents"]],
+        root_password=SecretStr(here.cluster["root_password"]),
+        name=here.cluster["name"],
+        cluster_id=here.cluster["id"],
+    ).asave("bedside", overwrite=True)
+    here.path = "bedside"
+
+    taken = await here.run("recover", "--roll-back", "--yes")
+    refused = await here.run("recover", "--roll-back", "--yes")
+
+    assert taken.exit_code == 0, taken.output
+    assert f"DAG 11, the scale-out of {here.target.address}: FAILED" in taken.stdout
+    assert refused.exit_code == 2
+    assert "no FAILED scale-outs stand in the cluster" in refused.stderr
+    assert "obscale recover bedside 11 --roll-back --yes" in refused.stderr
+    assert here.operated == ["11"]
+
+
+async def test_recover_alone_shows_the_diagnosis_and_names_the_flags_where_nobody_is_there(bench):
+    """No terminal, no flag: exit 2 with what may be chosen; as JSON with the diagnosis in it."""
+    here = await bench(Fault.observer_dies(), asks=("it",))
+
+    told = await here.run("recover")
+    data = await here.run("recover", "--json")
+
+    assert told.exit_code == data.exit_code == 2
+    assert "[observer-died]" in told.stdout
+    assert "ROLLBACK (safe)" in told.stdout
+    assert "nobody is there to choose for DAG 11, the scale-out of" in told.stderr
+    assert "add --retry or --roll-back, and --yes" in told.stderr
+    answer = json.loads(data.stdout)
+    assert answer["error"]["exit_code"] == 2
+    assert answer["diagnosis"]["cause"] == "observer-died"
+    assert {choice["operator"] for choice in answer["diagnosis"]["choices"]} >= {"RETRY"}
+    assert here.operated == []
+
+
+async def test_recover_alone_offers_no_dead_end(bench):
+    """While the observer starts only RETRY is named."""
+    here = await bench(Fault.slow_observer(seconds=5000), speed=60.0, asks=("it",))
+
+    result = await here.run("recover")
+
+    assert "add --retry, and --yes" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "question", "ends", "operated"),
+    [
+        ((), "leave", "What shall be done about", "was left as it stands", []),
+        ((), "jump\nroll-back", "What shall be done about", "is SINGLE again", ["11"]),
+        (("--roll-back",), "n", "ROLLBACK", "not confirmed; nothing was sent", []),
+        (("11", "--roll-back"), "y", "ROLLBACK", "is SINGLE again", ["11"]),
+    ],
+    ids=["left", "chosen", "denied", "confirmed"],
+)
+async def test_at_a_terminal_recover_asks_with_dag_and_target(
+    bench, words, typed, question, ends, operated
+):
+    """A real terminal: the question names both, and that the node is not in the file."""
+    here = await bench(
+        Fault.observer_dies(), asks=("another",) if words[:1] == ("11",) else ("it",)
+    )
+
+    said, code = await at_terminal(
+        [sys.executable, "-m", "obscale.cli", "recover", str(here.path), *words], typed
+    )
+
+    aside = ", which is not in cluster.yaml" if words[:1] == ("11",) else ""
+    assert f"{question} DAG 11, the scale-out of {here.target.address}{aside}?" in said
+    assert ends in said
+    assert code == (0 if operated else 1)
+    assert here.operated == operated
+
+
+async def at_terminal(command, typed):
+    """Run a program at a terminal of its own, type, and give all it said and its exit code."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, 400))
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    os.write(ours, f"{typed}\n".encode())
+    heard = bytearray()
+
+    def listen():
+        # The terminal is gone, as an error, when the program has ended.
+        with contextlib.suppress(OSError):
+            while part := os.read(ours, 4096):
+                heard.extend(part)
+
+    await asyncio.to_thread(listen)
+    code = await process.wait()
+    os.close(ours)
+    return heard.decode(), code
