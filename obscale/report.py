@@ -1,5 +1,6 @@
 """What do we answer at the end: asked, found, done, proved — as model, JSON and Markdown?"""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, Literal
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Dag, Node, Zone, joined_address
 from obscale.rules.aftermath import ProofLine
+from obscale.rules.consequences import NOTHING, Choice, Remedy
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.preflight.finding import Finding
 from obscale.rules.remains import Remains, next_step, words_of
@@ -20,6 +22,10 @@ PINS_EXPLAINED: Final = (
     "These live as start options only, and other servers have other values. Run as root@sys to "
     "keep them for this server"
 )
+
+
+_MARKUP: Final = re.compile(r"[\\`*\[]")
+"""What begins code, emphasis, a link or a picture in Markdown."""
 
 
 class Moment(BaseModel):
@@ -181,38 +187,56 @@ def render_markdown(report: ScaleOutReport) -> str:
 
 
 def render_diagnosis(diagnosis: Diagnosis) -> str:
-    """Write a diagnosis as Markdown: cause, place, evidence, and what each choice does."""
-    place = diagnosis.place
-    choices = [
-        (
-            f"**{choice.operator}**"
-            if choice.operator is diagnosis.recommended
-            else choice.operator,
-            "dead end"
-            if choice.dead_end
-            else "safe"
-            if choice.safe
-            else "may destroy others' data",
-            _literal(choice.dead_end or choice.does),
-            _literal(choice.destroys),
-        )
-        for choice in diagnosis.choices
-    ]
+    """Write a diagnosis as Markdown: cause, place, evidence, and what each choice deletes and does.
+
+    Lists only: a form is narrow, and cuts off what stands on the right of a table.
+    """
+    place, target = diagnosis.place, diagnosis.target or "an unknown node"
     parts = [
-        f"## Diagnosis: {diagnosis.title} ({diagnosis.cause})",
+        f"## Diagnosis: {_literal(diagnosis.title)} ({diagnosis.cause})",
         (
-            f"DAG {diagnosis.dag_id} for {diagnosis.target}, stage {place.stage}/{place.max_stage} "
-            f"{place.node} on {place.agent}. Recommended: **{diagnosis.recommended}**."
+            f"DAG {_literal(diagnosis.dag_id)} for {_literal(target)}, "
+            f"stage {place.stage}/{place.max_stage} {_literal(place.node)} on "
+            f"{_literal(place.agent)}. Recommended: **{diagnosis.recommended}**."
         ),
         "\n".join(f"- {_literal(line)}" for line in diagnosis.evidence),
-        _table(("choice", "safe?", "what it does, or why not", "destroys"), choices),
+        "### What can be done",
+        "\n".join(f"- {line}" for line in _choices(diagnosis)),
     ]
     return "\n\n".join(parts)
 
 
+def _choices(diagnosis: Diagnosis) -> list[str]:
+    """Each choice in a line that begins with what it deletes; what leads nowhere comes last."""
+
+    def weight(choice: Choice) -> tuple[bool, bool]:
+        return bool(choice.dead_end), choice.operator is not diagnosis.recommended
+
+    return [
+        _choice(choice, is_recommended=choice.operator is diagnosis.recommended)
+        for choice in sorted(diagnosis.choices, key=weight)
+    ]
+
+
+def _choice(choice: Choice, *, is_recommended: bool) -> str:
+    deletes = (
+        "**deletes nothing**:"
+        if choice.destroys == NOTHING
+        else f"**deletes** {_literal(choice.destroys)}:"
+    )
+    if choice.dead_end:
+        return f"{deletes} {choice.operator} is a **dead end**: {_literal(choice.dead_end)}"
+    does = _literal(choice.does)
+    if choice.operator is Remedy.HAND_OVER:
+        does = f"leaves the DAG as it stands: {does}"
+    safe = "safe" if choice.safe else "**not safe**, it may destroy data of others"
+    mark = ", **recommended**" if is_recommended else ""
+    return f"{deletes} **{choice.operator}** {does} ({safe}{mark})"
+
+
 def _literal(text: str) -> str:
-    """Keep what an agent said, say an HTML page, from being read as a tag."""
-    return text.replace("<", "&lt;")
+    """Keep what an agent said, say an HTML page or a picture, from being read as markup."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")
 
 
 def _remains(report: ScaleOutReport) -> str:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import escape
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import uuid4
 
 from prefect.exceptions import FlowPauseTimeout
@@ -26,26 +26,37 @@ ANSWER_LOOK_SECONDS: Final = 2
 """How often a paused run looks whether somebody has answered."""
 
 
+PersonsName = Annotated[
+    str,
+    Field(
+        title="Your name",
+        description="Stands in the report.",
+        min_length=1,
+        max_length=100,
+        pattern=r"\S",
+    ),
+]
+PersonsReason = Annotated[
+    str,
+    Field(
+        title="Why",
+        description="Stands in the report, e.g. the number of the change.",
+        min_length=1,
+        max_length=1000,
+        pattern=r"\S",
+    ),
+]
+"""Who decides, and why: every form of a paused run asks for both."""
+
+
 class ApprovalForm(RunInput):
     """What the paused run asks."""
 
     decision: Literal["approve", "reject"] = Field(
         title="May it begin?", description="reject ends the run; nothing was touched."
     )
-    name: str = Field(
-        title="Your name",
-        description="Stands in the report.",
-        min_length=1,
-        max_length=100,
-        pattern=r"\S",
-    )
-    reason: str = Field(
-        title="Why",
-        description="Stands in the report, e.g. the number of the change.",
-        min_length=1,
-        max_length=1000,
-        pattern=r"\S",
-    )
+    name: PersonsName
+    reason: PersonsReason
 
 
 async def ask_approval(order: Order, before: Preflight) -> None:

@@ -25,6 +25,7 @@ from obscale.rules.consequences import Remedy
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.progress import Change, progress_of
 from obscale.rules.recovery import Attempt, Decision, decide_recovery
+from tasks.approval import PersonsName, PersonsReason
 from tasks.connection import linked
 from tasks.notes import tell
 from tasks.poll import diagnosed, poll
@@ -151,14 +152,13 @@ def decision_form(offered: tuple[Remedy, ...]) -> type[RunInput]:
         title="What shall be done?",
         description="Only what is safe is offered; HAND_OVER leaves the DAG as it stands.",
     )
-    return create_model("Decision", __base__=AnswerForm, choice=(choices, field))
-
-
-class AnswerForm(RunInput):
-    """Who answers and why; not demanded, because a failed DAG may have to be seen to at once."""
-
-    name: str = Field(default="", title="Your name", description="Stands in the report.")
-    reason: str = Field(default="", title="Why", description="Stands in the report.")
+    return create_model(
+        "Decision",
+        __base__=RunInput,
+        choice=(choices, field),
+        name=(PersonsName, ...),
+        reason=(PersonsReason, ...),
+    )
 
 
 @task(

@@ -34,6 +34,10 @@ REFUSES_THIS_DAG: Final = re.compile(r"'SCALING OUT'|Should use oceanbase_passwo
 NOT_EMPTY: Final = re.compile(r"DirNotEmpty|Directory '[^']*' is not empty")
 
 
+NOTHING: Final = "nothing"
+"""What a remedy destroys that destroys nothing."""
+
+
 class Remedy(StrEnum):
     """What can be done about a scale-out that did not end well."""
 
@@ -56,7 +60,7 @@ class Choice(BaseModel):
     operator: Remedy
     safe: bool
     does: str
-    destroys: str = "nothing"
+    destroys: str = NOTHING
     dead_end: str = ""
     """Why this leads nowhere; empty where it does not."""
 
@@ -262,7 +266,7 @@ def _retry_destroys(case: Case) -> tuple[str, bool]:
         case title if title == ADD_AGENT:
             return f"the row of {case.target} in ocs.all_agent, should there be one", False
         case _:
-            return "nothing", False
+            return NOTHING, False
 
 
 def _rollback_destroys(case: Case) -> tuple[str, bool]:
@@ -281,7 +285,7 @@ def _rollback_destroys(case: Case) -> tuple[str, bool]:
         parts.insert(0, f"the observer process on {case.target}")
     if not case.dag.is_undone:
         parts = _done_in_cluster(case) + parts
-    return "; ".join(parts) or "nothing", others
+    return "; ".join(parts) or NOTHING, others
 
 
 def _done_in_cluster(case: Case) -> list[str]:

@@ -1,9 +1,11 @@
 """Does a run do about a failed DAG exactly what was decided, and leave everything else alone?"""
 
 import asyncio
+import json
 
 import pytest
 from prefect import get_client
+from prefect.client.schemas.objects import StateType
 
 from obscale.errors import DagFailedError, DagRolledBackError
 from obscale.rules.consequences import Remedy
@@ -196,15 +198,18 @@ async def test_a_paused_run_is_resumed_through_the_api(stage, asked, choice, end
     paused, schema, page = await asked(run)
 
     async with get_client() as client:
-        await client.resume_flow_run(paused.id, run_input={"choice": choice, "name": "Ana"})
+        await client.resume_flow_run(
+            paused.id, run_input={"choice": choice, "name": "Ana", "reason": "CHG-7"}
+        )
     ending = (await asyncio.gather(run, return_exceptions=True))[0]
 
     assert set(schema["properties"]["choice"]["enum"]) == {"RETRY", "ROLLBACK", "HAND_OVER"}
+    assert set(schema["required"]) == {"choice", "name", "reason"}
     assert "the observer died at its start" in page
-    assert "rm -rf of" in page
     assert scene.report.outcome == ends
     [decided] = scene.report.decisions
-    assert (decided.about, decided.choice, decided.who) == ("recovery", choice, "Ana")
+    assert (decided.about, decided.choice) == ("recovery", choice)
+    assert (decided.who, decided.why) == ("Ana", "CHG-7")
     assert len(operated(scene)) == (0 if choice == "HAND_OVER" else 1)
     match choice:
         case "RETRY":
@@ -217,6 +222,55 @@ async def test_a_paused_run_is_resumed_through_the_api(stage, asked, choice, end
             assert main_dag(scene).state == "FAILED"
 
 
+async def test_the_form_says_first_what_each_choice_deletes(stage, asked):
+    """One list item for each choice, of what the real form shows; no table that is cut off."""
+    scene = await stage()
+    scene.world.play(Fault.observer_dies())
+    run = asyncio.create_task(scene.scale_out(on_failure="ask", patience=PATIENCE))
+
+    paused, _, page = await asked(run)
+    async with get_client() as client:
+        await client.resume_flow_run(
+            paused.id, run_input={"choice": "HAND_OVER", "name": "Ana", "reason": "look first"}
+        )
+    await asyncio.gather(run, return_exceptions=True)
+
+    items = json.loads(page).partition("### What can be done")[2].strip().splitlines()
+    by_name = {name: line for line in items for name in Remedy if f"**{name}**" in line}
+    assert len(items) == len(by_name) == 3
+    assert all(line.startswith("- **deletes") for line in items)
+    assert "rm -rf of" in by_name["ROLLBACK"].partition("**ROLLBACK**")[0]
+    assert by_name["ROLLBACK"].endswith("(safe)")
+    assert by_name["HAND_OVER"].startswith("- **deletes nothing**:")
+    assert by_name["HAND_OVER"].endswith("(safe, **recommended**)")
+    assert "| " not in page
+
+
+async def test_a_recovery_without_name_or_reason_is_refused_and_the_run_stays_paused(stage, asked):
+    """As for an approval: Prefect refuses half an answer, nothing is operated; the whole counts."""
+    scene = await stage()
+    scene.world.play(Fault.observer_dies())
+    run = asyncio.create_task(scene.scale_out(on_failure="ask", patience=PATIENCE))
+
+    paused, _, _ = await asked(run)
+    async with get_client() as client:
+        for half in ({}, {"name": "Ana"}, {"name": "Ana", "reason": " "}, {"reason": "CHG-7"}):
+            told = await client._client.post(
+                f"/flow_runs/{paused.id}/resume", json={"run_input": {"choice": "RETRY"} | half}
+            )
+            assert told.json()["status"] == "REJECT"
+        untouched = operated(scene)
+        state = (await client.read_flow_run(paused.id)).state
+        await client.resume_flow_run(
+            paused.id, run_input={"choice": "HAND_OVER", "name": "Ana", "reason": "enough"}
+        )
+    await asyncio.gather(run, return_exceptions=True)
+
+    assert untouched == []
+    assert state.type is StateType.PAUSED
+    assert scene.report.decisions[0].why == "enough"
+
+
 async def test_the_form_offers_no_dead_end(stage, asked):
     """While the observer starts, ROLLBACK is no choice of the form."""
     scene = await stage(speed=60)
@@ -226,7 +280,9 @@ async def test_the_form_offers_no_dead_end(stage, asked):
     paused, schema, page = await asked(run)
 
     async with get_client() as client:
-        await client.resume_flow_run(paused.id, run_input={"choice": "HAND_OVER"})
+        await client.resume_flow_run(
+            paused.id, run_input={"choice": "HAND_OVER", "name": "Ana", "reason": "look first"}
+        )
     await asyncio.gather(run, return_exceptions=True)
     assert schema["properties"]["choice"]["enum"] == ["RETRY", "HAND_OVER"]
     assert "dead end" in page
