@@ -5,8 +5,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from obscale import cure
-from obscale.agent.models import Dag, Operator
-from obscale.errors import AgentRefusedError, AgentUnreachableError, OutcomeUnknownError
+from obscale.agent.models import AgentInfo, AgentStatus, Dag, Operator
+from obscale.errors import (
+    AgentRefusedError,
+    AgentUnreachableError,
+    DagStalledError,
+    OutcomeUnknownError,
+)
+from obscale.link import Link
+from obscale.rules.consequences import Choice, Remedy
+from obscale.rules.diagnosis import Diagnosis, Place
+from obscale.settings import Patience
 
 SHORT = timedelta(milliseconds=20)
 LONG = timedelta(minutes=5)
@@ -126,3 +135,61 @@ async def test_a_refusal_that_may_pass_is_raised_after_bounded_sendings():
         await send(agent)
 
     assert agent.sent == cure.MOST_SENDINGS
+
+
+class Left:
+    """A target that stays SCALING OUT, with a failed local DAG of some main DAG."""
+
+    address = "10.0.0.4:2886"
+
+    def __init__(self, main):
+        self.main, self.operated = main, []
+
+    async def read_info(self):
+        """It is neither free nor a member."""
+        return AgentInfo(ip="10.0.0.4", port=2886, identity="SCALING OUT", version="4.5.0.0-1")
+
+    async def read_status(self):
+        """Its own lock is held."""
+        agent = {"ip": "10.0.0.4", "port": 2886, "identity": "SCALING OUT"}
+        return AgentStatus.model_validate({"agent": agent, "underMaintenance": True})
+
+    async def read_last_agent_dag(self):
+        """The newest, of whichever scale-out."""
+        local = {"id": "2017", "dag_id": 1, "name": "Local scale out", "state": "FAILED"}
+        return Dag.model_validate(local | {"additional_data": {"main_dag_id": self.main}})
+
+    async def operate_dag(self, dag_id, _operator):
+        """Remember it."""
+        self.operated.append(dag_id)
+
+
+@pytest.mark.parametrize(("main", "operated"), [("17", ["2017"]), ("18", [])])
+async def test_only_the_targets_part_of_this_very_scale_out_is_rolled_back(
+    monkeypatch, main, operated
+):
+    """Between diagnosis and sending the target may have begun to join by another DAG."""
+    orphan = Diagnosis(
+        cause="orphaned-local-dag",
+        title="left behind",
+        dag_id="17",
+        target=Left.address,
+        place=Place(stage=2, max_stage=9, node="x", agent="10.0.0.1:2886"),
+        evidence=("", "", "the target stays"),
+        choices=(Choice(operator=Remedy.ROLLBACK, safe=True, does="rolls it back"),),
+        recommended=Remedy.ROLLBACK,
+    )
+
+    async def examine(_link, _dag_id):
+        return orphan
+
+    monkeypatch.setattr(cure, "examine", examine)
+    target = Left(main)
+    link = Link(None, target, None, None)
+
+    with pytest.raises(DagStalledError):
+        await cure._settle_target(
+            link, dag(), Patience(undo_seconds=0.05), lambda _text: None, acknowledged=False
+        )
+
+    assert target.operated == operated
