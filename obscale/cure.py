@@ -154,7 +154,7 @@ async def _undo(
             break
         if attempt > 1:
             # A new zone cannot be deleted while its server is still DELETING; it resumes there.
-            say(f"recover.rollback_stopped stage={dag.stage} log={failure_of(dag).last_log!r}")
+            say(f"recover.rollback_stopped stage={dag.stage} log={failure_of(dag).reason!r}")
             await asyncio.sleep(patience.retry_pause_seconds)
         await _order(cluster, dag, Operator.ROLLBACK, say)
         dag = await follow(cluster, dag.id, patience, saw=saw, say=say)
@@ -162,7 +162,7 @@ async def _undo(
         failure = failure_of(dag)
         raise DagFailedError(
             f"the rollback of DAG {dag.id} stopped at stage {failure.stage}/{failure.max_stage} "
-            f"{failure.node!r} on {failure.agent}: {failure.last_log}",
+            f"{failure.node!r} on {failure.agent}: {failure.reason}",
             "see why that stage cannot be undone, then roll back again; it goes on there",
         )
     return dag

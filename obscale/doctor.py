@@ -84,9 +84,11 @@ def error_of(
         )
     if dag.is_failed:
         failure = failure_of(dag)
+        # Read around it, a diagnosis may know a reason the DAG itself has lost.
+        reason = diagnosis.reason if diagnosis and diagnosis.reason else failure.reason
         return DagFailedError(
             f"DAG {dag.id} failed at stage {failure.stage}/{failure.max_stage} "
-            f"{failure.node!r} on {failure.agent}: {failure.last_log}{found}"
+            f"{failure.node!r} on {failure.agent}: {reason}{found}"
             f"{'' if told else _consequences(diagnosis)}",
             hint or "mend the cause, then retry or roll back the DAG; it keeps the cluster's lock",
         )

@@ -7,11 +7,12 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from obscale.agent.models import Dag, Node, Zone, joined_address
+from obscale.agent.models import Dag, Node, State, Zone, joined_address
 from obscale.rules.aftermath import ProofLine
 from obscale.rules.consequences import NOTHING, Choice, Remedy
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.preflight.finding import Finding
+from obscale.rules.progress import last_words_of
 from obscale.rules.remains import Remains, next_step, words_of
 
 SCHEMA_VERSION = 1
@@ -61,6 +62,7 @@ class StageRow(BaseModel):
     operator: str
     agent: str
     last_log: str
+    """Why it FAILED, or that nobody knows any more; else its last line."""
     logs: tuple[str, ...] = ()
     """All lines of all its sub tasks, each as `ip:port: line`."""
 
@@ -112,8 +114,13 @@ class ScaleOutReport(BaseModel):
     """What stands in the cluster; only where the run ended before its DAG was seen off."""
 
 
-def stage_rows(dag: Dag | None) -> tuple[StageRow, ...]:
-    """Give one row per stage of a DAG read with details."""
+def stage_rows(dag: Dag | None, diagnosis: Diagnosis | None = None) -> tuple[StageRow, ...]:
+    """Give one row per stage of a DAG read with details.
+
+    Args:
+        dag: None gives none.
+        diagnosis: Of its failure; it may know a reason that the DAG itself has lost.
+    """
     if dag is None:
         return ()
     rows = []
@@ -127,11 +134,17 @@ def stage_rows(dag: Dag | None) -> tuple[StageRow, ...]:
                 state=node.state.value,
                 operator=node.operator.value,
                 agent=f"{agent.ip}:{agent.port}" if agent else "",
-                last_log=sub_task.task_logs[-1] if sub_task and sub_task.task_logs else "",
+                last_log=_last_words(dag, node, diagnosis),
                 logs=_all_logs(node),
             )
         )
     return tuple(rows)
+
+
+def _last_words(dag: Dag, node: Node, diagnosis: Diagnosis | None) -> str:
+    if diagnosis and node.state is State.FAILED and diagnosis.place.node == node.title:
+        return diagnosis.reason or last_words_of(dag, node)
+    return last_words_of(dag, node)
 
 
 def _all_logs(node: Node) -> tuple[str, ...]:

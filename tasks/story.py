@@ -147,7 +147,7 @@ class Story:
             decisions=tuple(self._decisions),
             dag_id=self._dag_id,
             submitted_how=self._how,
-            stages=stage_rows(self._dag),
+            stages=stage_rows(self._dag, self._diagnosis),
             diagnosis=self._diagnosis,
             rung=self._ladder.rung.name if self._ladder else "NONE",
             proofs=self._ladder.lines if self._ladder else (),

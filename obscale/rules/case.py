@@ -21,6 +21,7 @@ from obscale.agent.models import (
     Operator,
     State,
     Zone,
+    joined_address,
 )
 from obscale.rules.adoption import LOCAL_SCALE_OUT, target_of
 from obscale.rules.progress import Failure, failure_of
@@ -34,6 +35,7 @@ ADD_SERVER: Final = "Add server for scale_out"
 ADD_AGENT: Final = "Add agent for scale_out"
 CHECK_FINISHED: Final = "Check cluster scale_out whether finished"
 WORKDIR: Final = "Create observer workdir"
+START: Final = "Start observer"
 """Nodes that decide something here; 4.2.3.x has a second blank in some, `Node.title` puts it right.
 
 Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0."""
@@ -47,6 +49,13 @@ _ADDRESS: Final = re.compile(
     r"(?:\bto |dial tcp |'|\[POST\])(\[[0-9a-f:]+\]:\d+|\d+\.\d+\.\d+\.\d+:\d+)"
 )
 _SERVER: Final = re.compile(r"add server (\[[0-9a-f:]+\]|[\d.]+):(\d+) failed")
+_STARTED: Final = re.compile(r"start cmd: .*(?: -P '|\brpc_port=)(?P<port>\d+)")
+_QUOTED: Final = re.compile(r".*Unexpected error: (?P<said>.+?)\s*: exit status \d+", re.DOTALL)
+_NOT_LOADED: Final = re.compile(
+    r"error while loading shared libraries|[Ee]xec format error|cannot execute|symbol lookup error"
+    r"|version `[^']*' not found|exit status 12[67]\b"
+)
+"""What is said where a program could not be executed: words of the loader, of Go and of shells."""
 _MADE_STORE: Final = re.compile(r"(?:mkdir data_dir|symlink [^:]+): (?P<path>/.*/store)$")
 
 
@@ -95,8 +104,8 @@ class Case:
 
     @property
     def failure(self) -> Failure:
-        """Where the cluster's DAG stands or failed, and its last words."""
-        return failure_of(self.dag)
+        """Where the cluster's DAG stands or failed, and why."""
+        return failure_of(self.dag, self.own)
 
     @property
     def failed_node(self) -> str:
@@ -177,10 +186,50 @@ class Case:
         return any(path == f"{self.home}/store" or not known for path in made)
 
     @property
+    def observer_is_dead(self) -> bool:
+        """Whether no observer runs on the target, as its agent tells; an agent may not tell."""
+        status = self.status
+        return status is not None and "ob_state" in status.model_fields_set and not status.ob_state
+
+    @property
+    def loader_says(self) -> str:
+        """Why the system could not execute the observer, in its words; empty: it was executed."""
+        reason = self.failure.reason
+        if self.failed_node != WAIT_START or not _NOT_LOADED.search(reason):
+            return ""
+        match = _QUOTED.match(reason)
+        return match["said"] if match else reason
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the cluster lists the target, as an agent or as a server."""
+        ip = self.info.ip if isinstance(self.info, AgentInfo) else ""
+        return any(member.address == self.target for member in self.members or ()) or any(
+            joined_address(server.ip, server.obshell_port) == self.target
+            or (server.ip, server.svr_port) == (ip, self._rpc_port)
+            for zone in self.zones or ()
+            for server in zone.servers
+        )
+
+    @property
     def server(self) -> tuple[str, int] | None:
-        """IP and RPC port of the server the database refused to add, as its refusal names them."""
-        match = _SERVER.search(self.failure.last_log)
-        return (match[1].strip("[]"), int(match[2])) if match else None
+        """IP and RPC port of the server that is added: as the refusal names it, else as started."""
+        if match := _SERVER.search(self.failure.reason):
+            return match[1].strip("[]"), int(match[2])
+        ip = self.target.rpartition(":")[0].strip("[]")
+        return (ip, self._rpc_port) if ip and self._rpc_port else None
+
+    @property
+    def _rpc_port(self) -> int:
+        """With which the observer was started, from the log of its start; 0: not told."""
+        lines = [
+            line
+            for dag, title in ((self.own, START), (self.dag, WAIT_START))
+            if dag is not None and (node := node_named(dag, title)) is not None
+            for line in _logs(node)
+        ]
+        ports = [match["port"] for line in lines if (match := _STARTED.search(line))]
+        return int(ports[0]) if ports else 0
 
     @property
     def server_is_listed(self) -> bool:

@@ -23,7 +23,7 @@ from obscale.rules.case import (
     Case,
     Phase,
 )
-from obscale.rules.consequences import Remedy, is_not_empty, is_orphaned
+from obscale.rules.consequences import Remedy, is_not_empty, is_orphaned, needs_observer
 from obscale.rules.signs import (
     NOT_FREE,
     SILENCE,
@@ -48,7 +48,8 @@ class Cause:
         title: What happened, as a sentence without its full stop.
         matches: Whether the case is one of these.
         cure: The remedy to recommend, should it be safe; else it is handed over.
-        by_hand: What a person does where nothing is operated, or before it is.
+        by_hand: What a person does where nothing is operated, or before it is; `<home>` stands for
+            the target's home, `<said>` for what the system said of a program it did not execute.
         source: Where it is known from.
         futile: Why RETRY cannot cure it, where it cannot; makes RETRY a dead end.
     """
@@ -67,6 +68,14 @@ _CLEAN_BY_HAND: Final = (
     "on the target's host: stop obshell, kill the observer, remove its data directories and "
     "<home>/.meta, start obshell; then plan again"
 )
+_READ_LOG: Final = "read <home>/log/observer.log on the target"
+_zone_changed: Final = says(r"zone has been changed", at=CHECK_ZONE)
+
+
+def _is_listed_anyway(case: Case) -> bool:
+    return case.failed_node == ADD_SERVER and case.server_is_listed
+
+
 CAUSES: Final[tuple[Cause, ...]] = (
     # --- not FAILED on its way forwards ---
     Cause(
@@ -208,6 +217,22 @@ CAUSES: Final[tuple[Cause, ...]] = (
         "let that DAG end, or roll it back on the target; then retry",
         "ob/agent/service/task/status_maintainer.go, 4.5.0.0",
     ),
+    # --- the observer had started, and is gone ---
+    Cause(
+        "observer-gone",
+        "the target's observer had started, and runs no more",
+        lambda case: (
+            needs_observer(case)
+            and case.observer_is_dead
+            and not _is_listed_anyway(case)
+            and not _zone_changed(case)
+        ),
+        Remedy.HAND_OVER,
+        f"{_READ_LOG} before a rollback deletes it; mend the cause, start the observer by hand (as "
+        "its user: cd <home> && LD_LIBRARY_PATH=<home>/lib <home>/bin/observer), then RETRY; or "
+        "ROLLBACK",
+        "ob/agent/executor/ob/scale_out.go, 4.5.0.0; seen on a real server of that version",
+    ),
     # --- the target joined late ---
     Cause(
         "late-joiner",
@@ -253,18 +278,32 @@ CAUSES: Final[tuple[Cause, ...]] = (
             case.failed_node == WAIT_START
             and case.phase in {Phase.COMING, Phase.STARTING, Phase.PAST_START}
             and not says(SILENCE)(case)
+            and not case.failure.is_lost
         ),
         Remedy.RETRY,
         "wait, and retry while the target's own DAG is at 'Start observer' or past it",
         _SCALE_OUT,
     ),
     Cause(
+        "observer-not-loaded",
+        "the system could not execute the observer",
+        lambda case: case.loader_says != "",
+        Remedy.HAND_OVER,
+        "mend on the target's host what the system says (<said>); then retry, or roll back; the "
+        "observer never ran: there is no observer.log",
+        "ob/agent/executor/ob/start_obsvr.go, 4.5.0.0; seen on a real server of that version",
+    ),
+    Cause(
         "observer-died",
         "the observer died at its start",
-        says(r"Process\.NotExist|[Oo]bserver process does not exist", at=WAIT_START),
+        says(
+            r"Process\.NotExist|[Oo]bserver process does not exist|Process\.CheckFailed"
+            r"|Check observer process exist|exit status \d",
+            at=WAIT_START,
+        ),
         Remedy.HAND_OVER,
-        "read <home>/log/observer.log on the target (memory, ports, disk, libraries) before a "
-        "rollback deletes it; mend the cause and retry, or roll back",
+        f"{_READ_LOG} (memory, ports, disk, libraries) before a rollback deletes it; mend the "
+        "cause and retry, or roll back",
         "ob/agent/executor/ob/start_obsvr.go, 4.5.0.0",
     ),
     Cause(
@@ -272,8 +311,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
         "the observer did not become healthy within 600 s",
         says(r"ExecuteTimeout|health check timeout", at=WAIT_START),
         Remedy.HAND_OVER,
-        "read <home>/log/observer.log on the target before a rollback deletes it; then retry "
-        "(600 s more) or roll back",
+        f"{_READ_LOG} before a rollback deletes it; then retry (600 s more) or roll back",
         "ob/agent/executor/ob/start_obsvr.go, 4.5.0.0",
     ),
     Cause(
@@ -285,6 +323,17 @@ CAUSES: Final[tuple[Cause, ...]] = (
         Remedy.RETRY,
         "bring the target's host, obshell and network back; then retry",
         _SCALE_OUT,
+    ),
+    Cause(
+        "log-lost",
+        "the agent that executed the stage was restarted, and the reason was lost with its log",
+        lambda case: (
+            case.failed_node != "" and case.failure.is_lost and not _is_listed_anyway(case)
+        ),
+        Remedy.RETRY,
+        "see in obshell's log on the named agent why it was restarted; RETRY gives the stage to "
+        "the agent in charge now",
+        "ob/agent/engine/executor/executor.go, 4.5.0.0; seen on a real server of that version",
     ),
     Cause(
         "target-not-ready",
@@ -308,15 +357,14 @@ CAUSES: Final[tuple[Cause, ...]] = (
         "the observer could not be started",
         lambda case: case.failed_node == WAIT_START and case.phase is Phase.START_FAILED,
         Remedy.HAND_OVER,
-        "read <home>/log/observer.log on the target before a rollback deletes it; then retry or "
-        "roll back",
+        f"{_READ_LOG} before a rollback deletes it; then retry or roll back",
         "ob/agent/executor/ob/start_obsvr.go, 4.5.0.0",
     ),
     # --- the database ---
     Cause(
         "zone-changed",
         "the zone was made or removed by somebody else meanwhile",
-        lambda case: at(CHECK_ZONE)(case) and says(r"zone has been changed")(case),
+        _zone_changed,
         Remedy.ROLLBACK,
         "put the zone back as it was and retry; or roll back and plan again",
         _SCALE_OUT,
@@ -325,7 +373,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "server-listed",
         "the server is in the cluster although adding it failed",
-        lambda case: case.failed_node == ADD_SERVER and case.server_is_listed,
+        _is_listed_anyway,
         Remedy.HAND_OVER,
         "take it out with ALTER SYSTEM DELETE SERVER, wait until it is gone, then roll back or "
         "retry",

@@ -122,6 +122,14 @@ DEAD_ENDS: Final[tuple[DeadEnd, ...]] = (
         _COORDINATE,
     ),
     DeadEnd(
+        "retry-dead-observer",
+        Remedy.RETRY,
+        lambda case: needs_observer(case) and case.observer_is_dead,
+        "no observer runs on the target, and RETRY starts none: it fails again until somebody has "
+        "started it",
+        _COORDINATE,
+    ),
+    DeadEnd(
         "retry-listed-server",
         Remedy.RETRY,
         lambda case: case.failed_node == ADD_SERVER and case.server_is_listed,
@@ -209,13 +217,22 @@ def dead_end_of(case: Case, remedy: Remedy) -> DeadEnd | None:
     return next((end for end in DEAD_ENDS if end.remedy is remedy and end.applies(case)), None)
 
 
+def needs_observer(case: Case) -> bool:
+    """Whether the failed stage comes after the observer's start, which RETRY does not repeat.
+
+    A target that has joined needs none for the last stage, which only asks who it is.
+    """
+    joined = case.phase is Phase.JOINED or case.identity is Identity.CLUSTER_AGENT
+    return case.failed_node != "" and case.dag.stage > START_STAGE and not joined
+
+
 def is_orphaned(case: Case) -> bool:
     """Whether the target works for a DAG whose second node does not know it."""
     if case.own is not None:
         return True
     # A member of another cluster, or a former one, refuses in the same words.
     may_be = case.identity in {None, Identity.SCALING_OUT}
-    return may_be and REFUSES_THIS_DAG.search(case.failure.last_log) is not None
+    return may_be and REFUSES_THIS_DAG.search(case.failure.reason) is not None
 
 
 def weigh_retry(case: Case) -> Choice:
@@ -322,5 +339,5 @@ def _may_be_others(case: Case) -> bool:
 
 def is_not_empty(case: Case) -> bool:
     """Whether the making of directories stopped because one of them held something."""
-    lines = (case.failure.last_log, *case.workdir_logs[-1:])
+    lines = (case.failure.reason, *case.workdir_logs[-1:])
     return any(NOT_EMPTY.search(line) for line in lines)

@@ -36,6 +36,8 @@ class Diagnosis(BaseModel):
     dag_id: str
     target: str
     place: Place
+    reason: str = ""
+    """Why the DAG failed, or that nobody knows any more; empty where it is not FAILED."""
     evidence: tuple[str, ...]
     choices: tuple[Choice, ...]
     recommended: Remedy
@@ -71,6 +73,7 @@ def diagnose(case: Case) -> Diagnosis:
             node=failure.node,
             agent=failure.agent,
         ),
+        reason=failure.reason if case.dag.is_failed else "",
         evidence=tuple(_evidence(case)),
         choices=choices,
         recommended=cause.cure if cause.cure in safe else Remedy.HAND_OVER,
@@ -87,13 +90,18 @@ def _choices(case: Case, cause: Cause) -> Iterator[Choice]:
         yield weigh_rollback(case)
     elif case.dag.is_undone and case.own is not None and not case.own.is_undone:
         yield weigh_rollback(case)
-    does = cause.by_hand.replace("<home>", case.home)
-    yield Choice(operator=Remedy.HAND_OVER, safe=True, does=does)
+    yield Choice(operator=Remedy.HAND_OVER, safe=True, does=_by_hand(case, cause))
+
+
+def _by_hand(case: Case, cause: Cause) -> str:
+    """What a person does."""
+    filled = cause.by_hand.replace("<home>", case.home)
+    return filled.replace("<said>", case.loader_says) if case.loader_says else filled
 
 
 def _evidence(case: Case) -> Iterator[str]:
     yield f"cluster: {_stands(case.dag)}, executed by {case.failure.agent}"
-    yield f"its last line: {case.failure.last_log}"
+    yield _last_words(case)
     if isinstance(case.info, str):
         yield f"target {case.target or 'unknown'} does not answer: {case.info}"
     else:
@@ -122,6 +130,13 @@ def _evidence(case: Case) -> Iterator[str]:
         if dag.id != case.dag.id:
             lock = " and holds the lock" if holds_lock(dag) else ""
             yield f"unfinished besides: {_stands(dag)}{lock}"
+
+
+def _last_words(case: Case) -> str:
+    failure = case.failure
+    if not case.dag.is_failed or failure.reason == failure.last_log:
+        return f"its last line: {failure.reason}"
+    return f"why it failed: {failure.reason}; its own last line is {failure.last_log!r}"
 
 
 def _stands(dag: Dag) -> str:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from obscale.agent.models import Dag, Node, Operator, State, SubTask, joined_address
+from obscale.agent.models import Dag, Node, Operator, State, joined_address
+from obscale.rules.reason import LOST, reason_of, speaking_sub_task
 
 QUICKEST_SECONDS: Final = 0.6
 """Pause while the DAG may end at any moment. obshell's scheduler looks once a second
@@ -43,13 +44,26 @@ class Progress:
 
 @dataclass(frozen=True)
 class Failure:
-    """Where a FAILED DAG failed: the agent executed the node, its last log line is the reason."""
+    """Where a FAILED DAG failed, and why.
+
+    Args:
+        stage: Stage of the DAG.
+        max_stage: Number of its stages.
+        node: Title of the node.
+        agent: `ip:port` of the agent that executed it.
+        last_log: Last line of the node's log, whatever it says.
+        reason: Why it failed, or that nobody knows any more; of a DAG that is not FAILED its last
+            line.
+        is_lost: Whether the reason was lost with the log.
+    """
 
     stage: int
     max_stage: int
     node: str
     agent: str
     last_log: str
+    reason: str
+    is_lost: bool
 
 
 def progress_of(dag: Dag) -> Progress:
@@ -96,7 +110,7 @@ def describe_progress(previous: Dag | None, current: Dag) -> tuple[Change, ...]:
     old_nodes = previous.nodes if previous else ()
     for number, node in enumerate(current.nodes, start=1):
         old = old_nodes[number - 1] if number <= len(old_nodes) else None
-        changes.extend(_node_changes(old, node, number, current.max_stage))
+        changes.extend(_node_changes(old, node, number, current))
     if current.is_terminal and (
         previous is None or (previous.state, previous.operator) != (current.state, current.operator)
     ):
@@ -106,19 +120,39 @@ def describe_progress(previous: Dag | None, current: Dag) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def failure_of(dag: Dag) -> Failure:
-    """Name the place of a FAILED DAG's failure; empty texts where the agent did not say."""
+def failure_of(dag: Dag, own: Dag | None = None) -> Failure:
+    """Name place and reason of a FAILED DAG's failure; empty texts where the agent did not say.
+
+    Args:
+        dag: The DAG, read with details.
+        own: The target's own DAG of this scale-out: it may know a reason that was lost here.
+    """
     node = next((node for node in dag.nodes if node.state is State.FAILED), dag.current_node)
-    sub_task = _speaking_sub_task(node)
+    sub_task = speaking_sub_task(node)
     agent = sub_task.execute_agent if sub_task else None
     logs = sub_task.task_logs if sub_task else ()
+    last_log = logs[-1] if logs else "it left no log line"
+    reason, is_lost = last_log, False
+    if dag.is_failed and node is not None and sub_task is not None:
+        reason = reason_of(dag, node, own)
+        reason, is_lost = reason or LOST, not reason
     return Failure(
         stage=dag.stage,
         max_stage=dag.max_stage,
         node=node.title if node else dag.name,
         agent=joined_address(agent.ip, agent.port) if agent else "an unnamed agent",
-        last_log=logs[-1] if logs else "it left no log line",
+        last_log=last_log,
+        reason=reason,
+        is_lost=is_lost,
     )
+
+
+def last_words_of(dag: Dag, node: Node) -> str:
+    """Give a node's log in one line: why it FAILED, else its last line; empty: nothing."""
+    if node.state is State.FAILED and node.sub_tasks:
+        return reason_of(dag, node) or LOST
+    sub_task = speaking_sub_task(node)
+    return sub_task.task_logs[-1] if sub_task and sub_task.task_logs else ""
 
 
 def next_poll_seconds(dag: Dag | None, unchanged_seconds: float, longest_seconds: float) -> float:
@@ -155,9 +189,9 @@ def _stages_done(dag: Dag) -> int:
     return sum(n.state is State.SUCCEED and n.operator is not undone for n in dag.nodes)
 
 
-def _node_changes(old: Node | None, node: Node, number: int, max_stage: int) -> tuple[Change, ...]:
+def _node_changes(old: Node | None, node: Node, number: int, dag: Dag) -> tuple[Change, ...]:
     changes: list[Change] = []
-    place = f"node={node.title!r} stage={number}/{max_stage}"
+    place = f"node={node.title!r} stage={number}/{dag.max_stage}"
     undoing = " operator=ROLLBACK" if node.operator is Operator.ROLLBACK else ""
     was = (old.state, old.operator) if old else (State.PENDING, Operator.RUN)
     if was != (node.state, node.operator):
@@ -167,27 +201,16 @@ def _node_changes(old: Node | None, node: Node, number: int, max_stage: int) -> 
             case State.SUCCEED:
                 changes.append(Change("dag.node_ended", f"dag.node_ended {place}{undoing}"))
             case State.FAILED:
-                last = _last_log(node)
-                changes.append(Change("dag.node_failed", f"dag.node_failed {place} log={last!r}"))
+                why = last_words_of(dag, node)
+                changes.append(Change("dag.node_failed", f"dag.node_failed {place} log={why!r}"))
             case State.PENDING | State.READY:
                 pass
             case _:
                 changes.append(Change("dag.node_state", f"dag.node_state {place} {node.state}"))
     if node.state is State.RUNNING and old and _log_count(old) < _log_count(node):
-        last = _last_log(node)
+        last = last_words_of(dag, node)
         changes.append(Change("dag.node_spoke", f"dag.node_spoke {place} log={last!r}"))
     return tuple(changes)
-
-
-def _speaking_sub_task(node: Node | None) -> SubTask | None:
-    if node is None or not node.sub_tasks:
-        return None
-    return next((s for s in node.sub_tasks if s.state is State.FAILED), node.sub_tasks[0])
-
-
-def _last_log(node: Node) -> str:
-    sub_task = _speaking_sub_task(node)
-    return sub_task.task_logs[-1] if sub_task and sub_task.task_logs else ""
 
 
 def _log_count(node: Node) -> int:

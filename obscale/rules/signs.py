@@ -22,12 +22,12 @@ ADDS: Final = frozenset({ADD_SERVER, ADD_AGENT})
 
 
 def says(pattern: str, *, at: str = "") -> Callable[[Case], bool]:
-    """Match the failed node's last log line, and its title where one is given."""
+    """Match the reason of the failed node, and its title where one is given."""
     compiled = re.compile(pattern)
 
     def matches(case: Case) -> bool:
         node = case.failed_node
-        return node != "" and at in {"", node} and bool(compiled.search(case.failure.last_log))
+        return node != "" and at in {"", node} and bool(compiled.search(case.failure.reason))
 
     return matches
 
@@ -57,7 +57,7 @@ def was_half_undone(case: Case) -> bool:
     """
     if not case.failed_node:
         return False
-    return bool(case.dag.skipped) or ("ScaleOutRetryCoordinateDagFailed" in case.failure.last_log)
+    return bool(case.dag.skipped) or ("ScaleOutRetryCoordinateDagFailed" in case.failure.reason)
 
 
 def is_hollow(dag: Dag) -> bool:

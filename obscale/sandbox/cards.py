@@ -12,6 +12,7 @@ FaultCard = Literal[
     "fail_rollback",
     "lose_executor",
     "repeat_stage",
+    "lose_log",
     "orphan_local_dag",
     "slow_observer",
     "observer_dies",
@@ -121,6 +122,14 @@ CARDS: Final[dict[FaultCard, Card]] = {
         "The executing agent restarts when that stage has taken effect and nobody has noted it: "
         "the stage runs twice.",
         ("stage",),
+    ),
+    "lose_log": Card(
+        Kind.STEP,
+        "obshell is restarted on the agent that executes that stage, and has no database yet: what "
+        "the stage logs from its second line on, and why it fails, is missing there, and turns up "
+        "in the second sub task `seconds` virtual seconds after its end, or 5.",
+        ("stage",),
+        ("seconds",),
     ),
     "orphan_local_dag": Card(
         Kind.STEP, "Stage 2 reaches the joining agent, but its answer is lost."

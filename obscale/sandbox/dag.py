@@ -61,6 +61,8 @@ class SubTask:
     execute_times: int = 0
     started_virtual: float = 0.0
     logs: list[LogRow] = field(default_factory=list)
+    lost: list[LogRow] | None = None
+    """Lines that turn up elsewhere later; None while every line stays where it belongs."""
 
 
 @dataclass

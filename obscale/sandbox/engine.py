@@ -176,7 +176,7 @@ class Engine:
 
     def _end(self, scene: Scene, failed_with: str | None = None) -> None:
         if failed_with is not None:
-            scene.log(failed_with)
+            scene.log(failed_with, is_reason=True)
         self._works.pop(id(scene.task), None)
         scene.task.state = "SUCCEED" if failed_with is None else "FAILED"
         scene.task.end_at = self._world.wall_of(scene.task.agent, self.now)

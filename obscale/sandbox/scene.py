@@ -52,11 +52,15 @@ class Scene:
         """The stage of this node, 1-based."""
         return self.dag.nodes.index(self.node) + 1
 
-    def log(self, text: str) -> None:
-        """Add a line to the sub task's log."""
+    def log(self, text: str, *, is_reason: bool = False) -> None:
+        """Add a line to the sub task's log; `is_reason`: it says why the sub task failed."""
         number = len(self.task.logs) + 1
         at = self.world.wall_of(self.task.agent, self.now)
-        self.task.logs.append(LogRow(number, self.task.execute_times, text, at))
+        row = LogRow(number, self.task.execute_times, text, at)
+        if self.task.lost is not None and (self.task.logs or is_reason):
+            self.task.lost.append(row)
+        else:
+            self.task.logs.append(row)
 
     def failure(self, code: str, message: str) -> StepFailed:
         """The end of a sub task as obshell logs it: `ERROR: [code]: message`.

@@ -6,6 +6,7 @@ from tests.chaos.matrix_endings import UNDONE
 
 LAST_STAGE = "it is about the last stage, and what comes after it"
 JOINED = "before it has joined, the new observer has nothing to lose"
+STARTED = "before stage 6 it has not started, from stage 8 on nobody asks it, and rollback kills it"
 
 AFTERWARDS = (
     Row(
@@ -28,6 +29,12 @@ AFTERWARDS = (
         ],
         {"verify": "healed"},
         idle=JOINED,
+    ),
+    Row(
+        "new observer dies before it is added",
+        lambda p: [Fault.observer_down(p.target, **p.when)],
+        dict.fromkeys(("6", "7"), "dag-failed:observer-gone"),
+        idle=STARTED,
     ),
     Row(
         "a parameter is set back",

@@ -317,6 +317,13 @@ FAILURES = (
         idle=STAGES_ONLY,
     ),
     Row(
+        "stage fails, its log lost",
+        lambda p: [Fault.lose_log(p.when["stage"]), Fault.fail_stage(p.when["stage"])],
+        # The target's own DAG still tells of the directories.
+        at_stages("healed", s4="dag-failed:directories-failed"),
+        idle=STAGES_ONLY,
+    ),
+    Row(
         "answer of stage 2 lost",
         lambda _p: [Fault.orphan_local_dag()],
         {"2": "dag-failed:orphaned-local-dag"},

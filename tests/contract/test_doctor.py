@@ -66,6 +66,38 @@ SCENARIOS = {
         {R, B},
     ),
     "observer died": ([Fault.observer_dies()], {}, "zone2", 60, "observer-died", {R, B}),
+    "observer died, its log lost": (
+        [Fault.lose_log(5), Fault.observer_dies()],
+        {},
+        "zone2",
+        60,
+        "observer-died",
+        {R, B},
+    ),
+    "log lost": (
+        [Fault.lose_log(7, seconds=1e6), Fault.fail_stage(7)],
+        {},
+        "zone2",
+        60,
+        "log-lost",
+        {R, B},
+    ),
+    "server added, log lost": (
+        [Fault.lose_log(7, seconds=1e6), Fault.repeat_stage(7)],
+        {},
+        "zone2",
+        60,
+        "server-listed",
+        set(),
+    ),
+    "observer gone": (
+        [Fault.observer_down(TARGET, stage=7)],
+        {},
+        "zone2",
+        60,
+        "observer-gone",
+        {B},
+    ),
     "observer slow": (
         [Fault.slow_observer(seconds=150)],
         {},
@@ -267,6 +299,26 @@ async def test_what_is_called_a_dead_end_really_strands_the_target(ward, name):
         assert found.recommended is Remedy.HAND_OVER
         with pytest.raises(DagFailedError, match="is not: "):
             await passing(world, roll_back(link, found, PATIENCE, saw=saw, say=lambda _text: None))
+
+
+async def test_retry_is_in_vain_until_the_observer_is_started_again(ward):
+    """Sent by somebody who did not ask it fails in the same place; after the start it helps."""
+    async with ward("observer gone") as (world, link, dag_id):
+        dag = world.clusters[0].dags[-1]
+        await link.cluster.current.operate_dag(dag_id, Operator.RETRY)
+        world.advance(60)
+        stood = (dag.state, dag.stage)
+        in_vain = await examine(link, dag_id)
+        world.play(Fault.observer_up(TARGET))
+
+        found = await examine(link, dag_id)
+        await retry(link, found, lambda _text: None)
+        world.advance(60)
+
+    assert stood == ("FAILED", 7)
+    assert "no observer runs on the target" in in_vain.choice(R).dead_end
+    assert found.choice(R).safe
+    assert (dag.state, dag.operator) == ("SUCCEED", "RUN")
 
 
 async def test_a_retry_of_a_half_rolled_back_dag_really_adds_no_server(build_world, asker):

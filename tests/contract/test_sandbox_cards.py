@@ -231,6 +231,21 @@ class TestStages:
         zones = (await ask.data("/api/v1/obcluster/topology/info"))["zones"]
         assert "127.0.1.4" in [server["ip"] for server in zones[1]["servers"]]
 
+    async def test_a_stage_may_fail_without_a_line_that_says_why(self, ask, world, run):
+        """As recorded: its first line is left; the others turn up in the second sub task."""
+        dag = await run(Fault.lose_log(5, seconds=20), Fault.observer_dies(), seconds=30)
+        seconds = [dag["nodes"][1]["sub_tasks"][0]["task_logs"]]
+        world.advance(20)
+        later = await ask.data(f"/api/v1/task/dag/{dag['id']}")
+        seconds.append(later["nodes"][1]["sub_tasks"][0]["task_logs"])
+
+        for shown in (dag, later):
+            failed = shown["nodes"][4]["sub_tasks"][0]
+            assert (shown["state"], shown["stage"]) == ("FAILED", 5)
+            assert failed["task_logs"] == ["retry stage: 4 successfully"]
+        assert [len(lines) for lines in seconds] == [1, 8]
+        assert "Observer process does not exist" in seconds[1][-1]
+
     async def test_a_rollback_can_stop_half_way(self, ask, world, run):
         """FAILED with operator ROLLBACK at that stage; a second ROLLBACK goes on there."""
         dag = await run(Fault.fail_stage(7), Fault.fail_rollback(4))

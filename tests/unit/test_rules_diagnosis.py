@@ -119,7 +119,7 @@ def zone(name, *ports):
     return Zone.model_validate({"name": name, "servers": servers})
 
 
-def case(dag, own=None, *, identity="SCALING OUT", silent=False, zones=None):
+def case(dag, own=None, *, identity="SCALING OUT", silent=False, zones=None, ob_state=1):
     info = {
         "ip": "10.0.0.4",
         "port": 2886,
@@ -127,7 +127,7 @@ def case(dag, own=None, *, identity="SCALING OUT", silent=False, zones=None):
         "zone": "zone2",
         "homePath": "/home/admin/oceanbase",
     }
-    status = {"agent": {}, "obState": 1, "underMaintenance": True}
+    status = {"agent": {}, "obState": ob_state, "underMaintenance": True}
     return Case(
         dag=dag,
         target=TARGET,
@@ -149,6 +149,12 @@ DIED = (
     "observer] ERROR: [OB.Server.Process.NotExist]: observer health check failed: Observer "
     "process does not exist"
 )
+LOCAL_START = (
+    "ERROR: [Common.Unexpected]: Unexpected error: dag 2016 Local scale out failed: [Start "
+    "observer] ERROR: [Common.Unexpected]: Unexpected error: "
+)
+NOT_LOADED = LOCAL_START + "fork/exec bin/observer: exec format error: exit status 1"
+EXITED = LOCAL_START + "cannot open config\n: exit status 1"
 SLOW = "ERROR: [OB.Cluster.AsyncOperationTimeout]: wait remote start observer task finish timeout"
 CALL = "ERROR: [Agent.RPC.RequestError]: send scale out rpc to target agent failed: Request [POST]"
 REFUSED = CALL + f"/rpc/v1/ob/scale_out to {TARGET} error: "
@@ -170,12 +176,36 @@ TABLE = [
     ("slow-observer", case(main(5, SLOW), local(6)), {R, H}, R),
     ("directory-not-empty", case(main(4, NOT_EMPTY), local(3, made=(), last=NOT_EMPTY)), {H}, H),
     ("directory-not-empty", case(main(4, NOT_EMPTY), local(3, last=NOT_EMPTY)), {H}, H),
-    ("directories-failed", case(main(4, "… permission denied"), local(3, made=())), {H}, H),
-    ("directories-failed", case(main(4, "… permission denied"), local(3)), {R, B, H}, H),
+    ("directories-failed", case(main(4, "ERROR: … permission denied"), local(3, made=())), {H}, H),
+    ("directories-failed", case(main(4, "ERROR: … permission denied"), local(3)), {R, B, H}, H),
     ("observer-died", case(main(5, DIED), local(5)), {R, B, H}, H),
     ("observer-died", case(main(5, DIED), local(5, made=())), {R, H}, H),
-    ("observer-unhealthy", case(main(5, "… health check timeout"), local(5)), {R, B, H}, H),
-    ("observer-not-started", case(main(5, "… something else"), local(5)), {R, B, H}, H),
+    ("observer-unhealthy", case(main(5, "ERROR: … health check timeout"), local(5)), {R, B, H}, H),
+    ("observer-not-loaded", case(main(5, NOT_LOADED), local(5)), {R, B, H}, H),
+    ("observer-died", case(main(5, EXITED), local(5)), {R, B, H}, H),
+    ("observer-gone", case(main(6, "ERROR: x"), local(6), ob_state=0), {B, H}, H),
+    ("observer-gone", case(main(8, DUPLICATE), local(6), ob_state=0), {B, H}, H),
+    ("observer-gone", case(main(9, NOT_MEMBER), local(6), ob_state=0), {B, H}, H),
+    (
+        "late-joiner",
+        case(main(9, NOT_MEMBER), local(7, "SUCCEED"), identity="CLUSTER AGENT", ob_state=0),
+        {R, H},
+        R,
+    ),
+    (
+        "server-listed",
+        case(
+            main(7, ADD_FAILED + "Error 4012: Timeout"),
+            local(6),
+            zones=(zone("zone2", 2882),),
+            ob_state=0,
+        ),
+        {H},
+        H,
+    ),
+    ("log-lost", case(main(6, "PrevCheckTask execute"), local(6)), {R, B, H}, R),
+    ("log-lost", case(main(5, "retry stage: 4 successfully"), local(5, "RUNNING")), {R, H}, R),
+    ("observer-not-started", case(main(5, "ERROR: … something else"), local(5)), {R, B, H}, H),
     (
         "wrong-agent-password",
         case(
@@ -198,7 +228,7 @@ TABLE = [
     ("target-unreachable", case(main(4, UNREACHABLE), silent=True), {H}, H),
     ("target-unreachable", case(main(5, UNREACHABLE), silent=True), {H}, H),
     ("target-unreachable", case(main(5, UNREACHABLE), local(5, "RUNNING")), {R, H}, R),
-    ("target-not-ready", case(main(3, "… Local scale out failed"), local(2)), {R, B, H}, R),
+    ("target-not-ready", case(main(3, "ERROR: … Local scale out failed"), local(2)), {R, B, H}, R),
     ("add-server-refused", case(main(7, ADD_FAILED + "clock"), local(6)), {R, B, H}, H),
     (
         "add-server-timeout",
@@ -340,6 +370,7 @@ WAYS_TO_A_DEAD_END = {
     "retry-orphan": case(main(2, CALL + " failed: EOF", known=False), local(2)),
     "retry-undone-target": case(main(5, DIED), local(1, "SUCCEED", "ROLLBACK")),
     "retry-silent-target": case(main(4, UNREACHABLE), silent=True),
+    "retry-dead-observer": case(main(7, ADD_FAILED), local(6), ob_state=0),
     "retry-listed-server": case(main(7, ADD_FAILED), local(6), zones=(zone("z", 2882),)),
     "rollback-listed-server": case(main(7, ADD_FAILED), local(6), zones=(zone("z", 2882),)),
     "rollback-late-joiner": case(main(9, NOT_MEMBER), local(7, "SUCCEED")),
