@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from obscale.agent.models import AgentInfo, Dag, Identity, ObInfo, State, joined_address
 from obscale.rules.asked import NodeSpec
+from obscale.rules.cleaning import CLEAN_BY_HAND
 
 SCALE_OUT: Final = "Cluster scale out"
 LOCAL_SCALE_OUT: Final = "Local scale out"
@@ -294,8 +295,7 @@ def is_undecided(dag: Dag) -> bool:
 
 
 HINTS: Final = {
-    Identity.SCALING_IN: "it was scaled in and stays so: stop obshell there, wipe <home>/.meta, "
-    "<home>/store and what its data and log directories hold, start obshell again",
+    Identity.SCALING_IN: f"it was scaled in and stays so until it is cleaned: {CLEAN_BY_HAND}",
     Identity.MASTER: "it belongs to a cluster that is not initialised yet: remove it there first",
     Identity.FOLLOWER: "it belongs to a cluster that is not initialised yet: remove it there first",
 }

@@ -23,6 +23,7 @@ from obscale.rules.case import (
     Case,
     Phase,
 )
+from obscale.rules.cleaning import CLEAN_BY_HAND
 from obscale.rules.consequences import Remedy, is_not_empty, is_orphaned, needs_observer
 from obscale.rules.signs import (
     NOT_FREE,
@@ -64,10 +65,7 @@ class Cause:
 
 
 _SCALE_OUT: Final = "ob/agent/executor/ob/scale_out.go, 4.5.0.0"
-_CLEAN_BY_HAND: Final = (
-    "on the target's host: stop obshell, kill the observer, remove its data directories and "
-    "<home>/.meta, start obshell; then plan again"
-)
+_CLEAN: Final = f"{CLEAN_BY_HAND}; then plan again"
 _READ_LOG: Final = "read <home>/log/observer.log on the target"
 _zone_changed: Final = says(r"zone has been changed", at=CHECK_ZONE)
 
@@ -92,7 +90,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
         "was added",
         lambda case: is_hollow(case.dag),
         Remedy.HAND_OVER,
-        _CLEAN_BY_HAND,
+        _CLEAN,
         "ob/agent/service/task/dag.go, 4.5.0.0",
     ),
     Cause(
@@ -114,7 +112,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
             and case.own.stage > START_STAGE
         ),
         Remedy.HAND_OVER,
-        _CLEAN_BY_HAND,
+        _CLEAN,
         _SCALE_OUT,
     ),
     Cause(
@@ -139,7 +137,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
         "the scale-out was rolled back although the target had joined; it believes to be a member",
         lambda case: case.dag.is_undone and case.phase is Phase.JOINED,
         Remedy.HAND_OVER,
-        _CLEAN_BY_HAND,
+        _CLEAN,
         _SCALE_OUT,
     ),
     Cause(
@@ -205,7 +203,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
         lambda case: case.failed_node == CREATE_LOCAL and case.identity in NOT_FREE,
         Remedy.HAND_OVER,
         "roll back the cluster's DAG, which leaves the target as it is, and take another agent; or "
-        "scale the target in where it belongs, wipe <home>/.meta, start obshell, and plan again",
+        "scale the target in where it belongs, and plan again, which says how it is cleaned then",
         _SCALE_OUT,
         lambda _case: "the target takes no scale-out while it is not SINGLE: RETRY fails",
     ),

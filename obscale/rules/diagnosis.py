@@ -8,6 +8,7 @@ from obscale.agent.models import Dag
 from obscale.rules.adoption import holds_lock
 from obscale.rules.case import ADD_SERVER, Case
 from obscale.rules.causes import CAUSES, Cause
+from obscale.rules.cleaning import CLEAN_BY_HAND, NOT_WHILE_LISTED, clean_by_hand
 from obscale.rules.consequences import Choice, Remedy, weigh_retry, weigh_rollback
 
 
@@ -90,11 +91,16 @@ def _choices(case: Case, cause: Cause) -> Iterator[Choice]:
         yield weigh_rollback(case)
     elif case.dag.is_undone and case.own is not None and not case.own.is_undone:
         yield weigh_rollback(case)
-    yield Choice(operator=Remedy.HAND_OVER, safe=True, does=_by_hand(case, cause))
+    does = _by_hand(case, cause)
+    cleans = clean_by_hand(case.home) in does
+    destroys = "nothing by itself" if cleans else "nothing"
+    yield Choice(operator=Remedy.HAND_OVER, safe=True, does=does, destroys=destroys)
 
 
 def _by_hand(case: Case, cause: Cause) -> str:
-    """What a person does."""
+    """What a person does; a node the cluster lists is never to be cleaned."""
+    if case.is_listed and CLEAN_BY_HAND in cause.by_hand:
+        return NOT_WHILE_LISTED
     filled = cause.by_hand.replace("<home>", case.home)
     return filled.replace("<said>", case.loader_says) if case.loader_says else filled
 

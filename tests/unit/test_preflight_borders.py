@@ -4,6 +4,7 @@ import pytest
 
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import Identity
+from obscale.rules.cleaning import CLEAN_BY_HAND
 from obscale.rules.preflight.facts import CLUSTER_FACTS_MISSING, Unread
 from obscale.rules.preflight.versions import parse_agent_version, parse_ob_version
 
@@ -312,12 +313,29 @@ def test_another_zone_that_is_stopped_is_told(world):
 def test_nobody_is_told_to_empty_a_member(world, rule):
     """Asked for the wrong zone of a member: its observer holds data, so it is left alone."""
     world.change("status", ob_state=3)
-    assert "Else" in world.finding(rule).remedy
+    assert CLEAN_BY_HAND.replace("<home>", "/home/admin/oceanbase") in world.finding(rule).remedy
 
     world.change("info", identity=Identity.CLUSTER_AGENT)
 
     assert world.finding(rule).answer == "block"
     assert "leave its observer alone" in world.finding(rule).remedy
+
+
+@pytest.mark.parametrize("rule", ["target-observer-not-running", "target-home-clean"])
+def test_nobody_is_told_to_empty_what_a_fresh_agent_stands_beside(world, rule):
+    """SINGLE, but at the address of a server of the cluster; or on its way into another one."""
+    world.change("status", ob_state=3).change_server(2, ip="10.0.0.4")
+    assert "leave its observer alone" in world.finding(rule).remedy
+
+    world.change_server(2, ip="10.0.0.3").change("info", identity=Identity.SCALING_OUT)
+    assert "roll back the scale-out" in world.finding(rule).remedy
+
+
+def test_nobody_is_told_to_empty_what_believes_to_be_in_a_cluster(world):
+    """Whatever its agent calls itself, what it lists may be served by its observer."""
+    world.set(listed=world.ob_info)
+
+    assert "leave its observer alone" in world.finding("target-home-clean").remedy
 
 
 @pytest.mark.parametrize(

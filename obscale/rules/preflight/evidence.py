@@ -20,7 +20,7 @@ from obscale.rules.preflight.finding import (
 from obscale.rules.preflight.host import host_of
 from obscale.rules.preflight.machine import peer_hosts
 from obscale.rules.preflight.rule import BLOCK, INFO, rule
-from obscale.rules.preflight.target import SERVES
+from obscale.rules.preflight.target import SERVES, way_out_of_remains
 
 UNSEEN: Final = "obshell does not show it: the checklist asks"
 _NO_ROUTE = re.compile(r"dial tcp|connection refused|i/o timeout|no route to host")
@@ -75,18 +75,14 @@ def target_home_clean(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return fo
         return unknown(status, "an empty home")
     if isinstance(listed, Unread):
         return unknown(listed, "an empty home")
-    remedy = (
-        SERVES
-        if facts.serves_a_cluster()
-        else "is it the wrong host? Else empty store, etc and log below its home"
-    )
     if status.ob_state:
-        return blocks(f"obState {status.ob_state}: an observer lives there", "empty", remedy)
+        measured = f"obState {status.ob_state}: an observer lives there"
+        return blocks(measured, "empty", way_out_of_remains(facts))
     others = [row.address for row in listed.agent_info if row.address != facts.node.address]
     if cluster := listed.obcluster_info.name:
-        return blocks(f"it believes to be in cluster {cluster}", "empty", remedy)
+        return blocks(f"it believes to be in cluster {cluster}", "empty", SERVES)
     if others:
-        return blocks(f"it lists other agents: {', '.join(others)}", "empty", remedy)
+        return blocks(f"it lists other agents: {', '.join(others)}", "empty", SERVES)
     if isinstance(facts.target.last_dag, Dag):
         dag = facts.target.last_dag
         return notes(

@@ -9,6 +9,7 @@ from typing import Final
 
 from obscale.agent.models import AgentInfo, Identity
 from obscale.rules.adoption import HINTS
+from obscale.rules.cleaning import clean_by_hand
 from obscale.rules.preflight.facts import (
     AGENT_AUTH,
     AGENT_REACHABLE,
@@ -33,6 +34,7 @@ RUNNING: Final = 2
 """`state` of an agent that runs. Source: ob/agent/constant/agent.go, 4.5.0.0."""
 SERVES: Final = "it serves a cluster: leave its observer alone, and choose another agent"
 """Never advise to stop, or to empty, what may hold the only replica of something."""
+JOINS: Final = "finish or roll back the scale-out it is in first"
 YOUNG_SECONDS: Final = 60.0
 """An agent younger than this may be in a restart loop; its age is told."""
 NANOSECONDS: Final = 1_000_000_000
@@ -144,7 +146,7 @@ def _way_out(facts: Facts, info: AgentInfo) -> str:
     if info.identity is Identity.CLUSTER_AGENT and _is_listed(facts):
         return "ask for the zone it is in, or choose an agent that belongs to no cluster"
     if info.identity is Identity.CLUSTER_AGENT:
-        return "choose an agent that belongs to no cluster; or scale it in there, and wipe it"
+        return "choose an agent that belongs to no cluster; or scale it in there, and plan again"
     if info.identity is Identity.SCALING_OUT:
         return (
             "finish or roll back the scale-out it is in, which its own local DAG names; "
@@ -339,11 +341,22 @@ def target_observer_not_running(facts: Facts) -> Verdict:
         return blocks(
             f"obState {status.ob_state}: an observer already runs there",
             "obState 0",
-            SERVES
-            if facts.serves_a_cluster()
-            else "is it the wrong host? Else stop that observer and clean its home",
+            way_out_of_remains(facts),
         )
     return passes("obState 0", "obState 0")
+
+
+def way_out_of_remains(facts: Facts) -> str:
+    """Say what to do about an observer, or what one has left, at the target's home."""
+    info = facts.target.info
+    # A fresh agent may stand beside an observer of the cluster's: the address decides.
+    serves = any(server.ip == facts.node.agentInfo.ip for _, server in facts.cluster.servers())
+    if serves or facts.serves_a_cluster():
+        return SERVES
+    if not isinstance(info, Unread) and info.identity is Identity.SCALING_OUT:
+        return JOINS
+    home = "" if isinstance(info, Unread) else info.home_path
+    return f"is it the wrong host? Else {clean_by_hand(home or '<home>')}"
 
 
 RULES: Final = (

@@ -1,0 +1,108 @@
+"""Is there one advice on cleaning a host, whole, and never for a node that serves a cluster?"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from obscale.agent.models import Identity, ListedAgent, Zone
+from obscale.rules.adoption import HINTS
+from obscale.rules.causes import CAUSES
+from obscale.rules.cleaning import CLEAN_BY_HAND, NOT_WHILE_LISTED, clean_by_hand
+from obscale.rules.consequences import Remedy
+from obscale.rules.diagnosis import diagnose
+from tests.unit.test_rules_diagnosis import TABLE, TARGET
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted(
+    path
+    for room in ("obscale", "tasks", "flows", "deployments")
+    for path in (ROOT / room).rglob("*.py")
+    # The simulator advises nobody.
+    if "sandbox" not in path.parts
+)
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("deployments/*.md")])
+HALF_AN_ADVICE = re.compile(
+    r"\.meta\b(?!_)|\bwip(?:e|es|ed|ing)\b|clean(?:s|ing)? (?:its|the) home"
+)
+"""Words with which somebody is sent to clean a host."""
+CLEANS = [row for row in TABLE if CLEAN_BY_HAND in diagnose(row[1]).choices[-1].does.replace(
+    "/home/admin/oceanbase", "<home>")]  # fmt: skip
+
+
+def test_the_advice_is_whole_and_in_its_order():
+    """What is left out here leaves an agent that never opens its port."""
+    told = clean_by_hand("/home/admin/ob7")
+
+    steps = (
+        "stop obshell",
+        "kill the observer",
+        "remove /home/admin/ob7/store and what it",
+        "link to",
+        "/home/admin/ob7/log",
+        "/home/admin/ob7/etc/observer.config.bin*",
+        "/home/admin/ob7/.meta*",
+        "start obshell",
+    )
+    assert [told.index(step) for step in steps] == sorted(told.index(step) for step in steps)
+    assert told.startswith("only if no cluster lists this node")
+    assert "deletes all data, redo logs, logs and settings" in told
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_other_text_of_the_program_sends_somebody_to_clean(path):
+    """Whoever names `.meta`, or says wipe, says the whole advice; a shorter one strands a host."""
+    texts = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+    if path.name != "cleaning.py":
+        assert [text for text in texts if HALF_AN_ADVICE.search(text)] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_page_names_half_of_what_has_to_be_removed(path):
+    """In the pages the advice stands word for word."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if HALF_AN_ADVICE.search(line):
+            assert CLEAN_BY_HAND in line, line
+
+
+def test_the_pages_and_hints_give_the_advice():
+    """Where somebody needs it: a target that was scaled in, and the causes that end with it."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+    (row,) = [line for line in page.splitlines() if '<a id="scaling-in">' in line]
+    assert CLEAN_BY_HAND in row
+    assert CLEAN_BY_HAND in HINTS[Identity.SCALING_IN]
+    assert {cause.id for cause in CAUSES if CLEAN_BY_HAND in cause.by_hand} == {
+        "hollow-success",
+        "target-stuck",
+        "undone-member",
+    }
+
+
+@pytest.mark.parametrize("row", CLEANS, ids=lambda row: row[0])
+@pytest.mark.parametrize("listed_as", ["agent", "server"])
+def test_a_node_the_cluster_lists_is_not_to_be_cleaned(row, listed_as):
+    """Server or row are there all the same, and may hold what is needed."""
+    seen = dict(vars(row[1]))
+    if listed_as == "agent":
+        ip, port = TARGET.split(":")
+        seen["members"] = (ListedAgent(ip=ip, port=int(port), zone="zone2"),)
+    else:
+        server = {"ip": "10.0.0.4", "svr_port": 2882, "obshell_port": 2886}
+        seen["zones"] = (Zone.model_validate({"name": "zone2", "servers": [server]}),)
+
+    does = diagnose(type(row[1])(**seen)).choice(Remedy.HAND_OVER).does
+
+    assert NOT_WHILE_LISTED in does
+    assert "observer.config.bin" not in does
+
+
+def test_each_cause_that_advises_it_is_among_those_cases():
+    """The list above is not empty by accident."""
+    assert {row[0] for row in CLEANS} == {"hollow-success", "target-stuck", "undone-member"}
