@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from obscale.agent.models import AgentInfo, Dag, Identity, ObInfo, State, joined_address
 from obscale.rules.asked import NodeSpec
-from obscale.rules.cleaning import CLEAN_BY_HAND
+from obscale.rules.cleaning import clean_by_hand
 
 SCALE_OUT: Final = "Cluster scale out"
 LOCAL_SCALE_OUT: Final = "Local scale out"
@@ -211,7 +211,7 @@ def decide_submission(sighting: Sighting, node: NodeSpec) -> Submission:  # noqa
     if sighting.target.identity is not Identity.SINGLE:
         return Refuse(
             f"the target agent {node.address} is {sighting.target.identity.value!r}, not 'SINGLE'",
-            HINTS.get(sighting.target.identity, "use an agent that belongs to no cluster"),
+            way_out_of(sighting.target),
         )
     if lock is not None:
         return _wait_for(lock)
@@ -294,11 +294,16 @@ def is_undecided(dag: Dag) -> bool:
     )
 
 
-HINTS: Final = {
-    Identity.SCALING_IN: f"it was scaled in and stays so until it is cleaned: {CLEAN_BY_HAND}",
-    Identity.MASTER: "it belongs to a cluster that is not initialised yet: remove it there first",
-    Identity.FOLLOWER: "it belongs to a cluster that is not initialised yet: remove it there first",
-}
+def way_out_of(info: AgentInfo) -> str:
+    """Say what to do about a target whose identity takes no scale-out."""
+    match info.identity:
+        case Identity.SCALING_IN:
+            cleaning = clean_by_hand(info.home_path or "<home>")
+            return f"it was scaled in and stays so until it is cleaned: {cleaning}"
+        case Identity.MASTER | Identity.FOLLOWER:
+            return "it belongs to a cluster that is not initialised yet: remove it there first"
+        case _:
+            return "use an agent that belongs to no cluster"
 
 
 def _ours(sighting: Sighting, node: NodeSpec) -> list[Dag]:

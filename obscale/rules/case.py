@@ -194,11 +194,13 @@ class Case:
     @property
     def loader_says(self) -> str:
         """Why the system could not execute the observer, in its words; empty: it was executed."""
-        reason = self.failure.reason
-        if self.failed_node != WAIT_START or not _NOT_LOADED.search(reason):
+        if self.failed_node != WAIT_START:
             return ""
-        match = _QUOTED.match(reason)
-        return match["said"] if match else reason
+        # Below 4.2.4.0 the target's lines are not copied to the cluster's DAG.
+        own = failure_of(self.own).reason if self.own and self.own.is_failed else ""
+        told = next((text for text in (self.failure.reason, own) if _NOT_LOADED.search(text)), "")
+        match = _QUOTED.match(told)
+        return match["said"] if match else told
 
     @property
     def is_listed(self) -> bool:

@@ -18,7 +18,7 @@ from obscale.errors import (
     SpecError,
 )
 from obscale.rules.asked import ClusterSpec, SecretName
-from obscale.rules.cleaning import CLEAN_BY_HAND
+from obscale.rules.cleaning import clean_by_hand
 from obscale.sandbox import Fault, WorldConfig, default_config
 from tasks.notes import listening
 from tests.flow.conftest import ENDS_RUNS, QUICK, SAMPLE
@@ -125,7 +125,7 @@ async def test_a_target_that_was_scaled_in_is_told_how_to_be_wiped(stage, refuse
 
     assert isinstance(error, PreflightError)
     assert "SCALING IN" in str(error)
-    assert CLEAN_BY_HAND in str(error)
+    assert clean_by_hand("/home/admin/oceanbase") in str(error)
     assert scene.posts() == 0
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from obscale.agent.models import Identity, ListedAgent, Zone
-from obscale.rules.adoption import HINTS
+from obscale.agent.models import AgentInfo, Identity, ListedAgent, Zone
+from obscale.rules.adoption import way_out_of
 from obscale.rules.causes import CAUSES
 from obscale.rules.cleaning import CLEAN_BY_HAND, NOT_WHILE_LISTED, clean_by_hand
 from obscale.rules.consequences import Remedy
@@ -77,7 +77,11 @@ def test_the_pages_and_hints_give_the_advice():
 
     (row,) = [line for line in page.splitlines() if '<a id="scaling-in">' in line]
     assert CLEAN_BY_HAND in row
-    assert CLEAN_BY_HAND in HINTS[Identity.SCALING_IN]
+    gone = AgentInfo.model_validate({"ip": "10.0.0.4", "port": 2886, "identity": "SCALING IN"})
+    assert CLEAN_BY_HAND in way_out_of(gone)
+    assert clean_by_hand("/ob") in way_out_of(gone.model_copy(update={"home_path": "/ob"}))
+    member = gone.model_copy(update={"identity": Identity.CLUSTER_AGENT})
+    assert "observer.config.bin" not in way_out_of(member)
     assert {cause.id for cause in CAUSES if CLEAN_BY_HAND in cause.by_hand} == {
         "hollow-success",
         "target-stuck",

@@ -271,6 +271,15 @@ class TestADeadObserver:
         assert diagnose(Case(**{**vars(whole), "status": status})).cause == "add-server-refused"
 
 
+def test_the_loader_is_quoted_from_the_targets_own_dag_too():
+    """Older agents copy no lines: the cluster's DAG says only that it failed."""
+    dag = with_logs(read(NOT_LOADED), {5: ("ERROR: wait remote start observer task failed",)})
+    found = diagnose(case(dag, own_of(dag, home="ob6"), host=6))
+
+    assert found.cause == "observer-not-loaded"
+    assert LIBRARY in found.choice(H).does
+
+
 def test_a_program_that_never_ran_has_no_log_to_be_read():
     """The loader's own words are quoted, and nobody is sent to an observer.log."""
     does = diagnose(SEEN[NOT_LOADED]).choice(H).does

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from obscale.agent.models import AgentInfo, Identity
-from obscale.rules.adoption import HINTS
+from obscale.rules.adoption import way_out_of
 from obscale.rules.cleaning import clean_by_hand
 from obscale.rules.preflight.facts import (
     AGENT_AUTH,
@@ -152,7 +152,7 @@ def _way_out(facts: Facts, info: AgentInfo) -> str:
             "finish or roll back the scale-out it is in, which its own local DAG names; "
             "obscale watch tells what is safe"
         )
-    return HINTS.get(info.identity, "use an agent that belongs to no cluster")
+    return way_out_of(info)
 
 
 @rule(
