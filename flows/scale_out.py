@@ -30,7 +30,7 @@ from tasks.notes import aside
 from tasks.preflight import preflight
 from tasks.recover import carry_through
 from tasks.story import reported
-from tasks.submit import submit
+from tasks.submit import earlier_attempt, submit
 from tasks.termination import heeding_sigterm
 from tasks.verify import verify
 from tasks.versions import check_worker
@@ -71,7 +71,8 @@ async def scale_out(
     Preflight reads cluster and target and stops the run before anything is touched; submit looks
     for a scale-out of this target and begins one only if there is none; poll follows the DAG,
     and where it fails, recover does what `on_failure` says; verify proves the node from the
-    cluster's own view. Running it again is safe.
+    cluster's own view. Running it again is safe: a retry confirms the DAG its first attempt has
+    begun, and does what is missing.
 
     Args:
         cluster: The cluster that grows, by the name of its stored connection, e.g. prod-east.
@@ -113,10 +114,12 @@ async def scale_out(
     with heeding_sigterm(), announced(order):
         async with reported(order) as story:
             await aside(tag_run(order))
-            before = await preflight(order)
-            if approval == "ask":
-                await ask_approval(order, before)
-            submitted = await submit(order, before.look())
+            submitted = await earlier_attempt(order)
+            if submitted is None:
+                seen = await preflight(order)
+                if approval == "ask":
+                    await ask_approval(order, seen)
+                submitted = await submit(order, seen)
             dag = await carry_through(order, submitted)
-            await verify(order, dag, before)
+            await verify(order, dag, submitted.before)
     return story.report()

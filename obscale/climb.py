@@ -6,7 +6,7 @@ person at any time.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
@@ -23,7 +23,10 @@ from obscale.rules.ladder import (
     needs_surroundings,
     only_has_to_hold,
     still_waiting,
+    waits_for,
 )
+from obscale.rules.objections import Held, Statement, hold
+from obscale.seldom import Seldom
 from obscale.sight import look_after, look_around
 
 LOOK_AGAIN_SECONDS: Final = 1.0
@@ -48,6 +51,10 @@ class Climbed:
 
 
 Told = Callable[[Ladder, Aftermath], None]
+Waits = Callable[[str, float], None]
+"""Gets what is waited for, and for how many seconds already: on change, and then seldom."""
+Notices = Callable[[str], None]
+"""Gets one line, event first, about what stands against the request, or stands no more."""
 ALONE: Final = nullcontext()
 """The gate of whoever proves one node."""
 
@@ -59,13 +66,15 @@ async def climb(
     before: Before,
     *,
     reached: Told,
+    waits: Waits = lambda _words, _seconds: None,
+    notices: Notices = lambda _line: None,
     gate: AbstractAsyncContextManager[object] = ALONE,
 ) -> Climbed:
     """Look until the ladder is complete, nothing can change by waiting, or the deadline passes.
 
     The requested parameters are compared at every look, and count once they have held for the
     steady time, as obState does: both are awaited together, so that re-checking costs no time of
-    its own.
+    its own. What stands against the request ends it once it has held for the order's patience.
 
     Args:
         link: Open connections.
@@ -73,12 +82,16 @@ async def climb(
         dag: As it ended, with details; None: nothing was submitted.
         before: What was seen before anything was done.
         reached: Called whenever the rung changes.
+        waits: Called while something is waited for.
+        notices: Called when something stands against the request, or no longer does.
         gate: Entered for each look, where many nodes are proved at the same time.
     """
     patience = order.patience
     started = time.monotonic()
     looks: list[Look] = []
     seen: Rung | None = None
+    since: Mapping[Statement, float] = {}
+    seldom = Seldom()
     while True:
         async with gate:
             after = await look_after(link)
@@ -99,13 +112,27 @@ async def climb(
             ladder = judged(None)
             if is_late or needs_surroundings(ladder):
                 ladder = judged(await look_around(link, after.members or ()))
+        held = hold(ladder, since, looks[-1].at, patience.against_seconds)
+        ladder, since = held.ladder, held.since
+        for line in _notices(held):
+            notices(line)
         if ladder.rung is not seen:
             reached(ladder, after)
             seen = ladder.rung
         waiting = still_waiting(ladder)
         if not waiting or is_late:
             return Climbed(ladder, after, waiting)
+        mark, words = waits_for(ladder)
+        if (waited := seldom.waited(mark, looks[-1].at)) is not None:
+            waits(words, waited)
         pause = min(LOOK_AGAIN_SECONDS, patience.poll_seconds)
         if only_has_to_hold(ladder, looks):
             pause = max(pause, patience.steady_seconds / LOOKS_WHILE_HOLDING)
         await asyncio.sleep(pause)
+
+
+def _notices(held: Held) -> Iterator[str]:
+    for proof, words in held.risen:
+        yield f"verify.against proof={proof} found={words!r}"
+    for (proof, words), seconds in held.passed.items():
+        yield f"verify.passed proof={proof} found={words!r} after_seconds={seconds:.0f}"

@@ -26,6 +26,7 @@ ObscaleError                   what a caller may catch; carries `hint`, the next
 ├── DagRolledBackError         SUCCEED, but undone                  → nothing was added
 ├── DagStalledError            nothing moved for too long           → a person looks
 ├── ForeignDagError            somebody else's DAG holds the lock   → wait for its owner
+├── RecordError                Prefect does not take the record → nothing was sent, run it again
 ├── DispatchError              no worker, deployment or server      → start one, run it again
 ├── RunLostError               a row's run on a worker is gone      → see its log, run it again
 ├── VerifyError                SUCCEED, but the cluster disagrees   → do not trust the green light
@@ -333,6 +334,12 @@ class ForeignDagError(ObscaleError):
     """Another DAG than ours holds the maintenance lock."""
 
     kind = "foreign-dag"
+
+
+class RecordError(ObscaleError):
+    """How things stood before a POST cannot be written down in Prefect, so it was not sent."""
+
+    kind = "not-recorded"
 
 
 class DispatchError(ObscaleError):

@@ -1,14 +1,19 @@
 """What proves afterwards who asked for what, who decided, and what was done: one page, one JSON?"""
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from obscale.report import ScaleOutReport, render_markdown
+from obscale.report import EarlierEnd, ScaleOutReport, render_markdown
 
 SCHEMA_VERSION: Final = 1
 """Raised when a field of the JSON evidence changes its meaning or goes away."""
+
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stands where no time is told."""
 
 
 class RunFacts(BaseModel):
@@ -31,6 +36,59 @@ class RunFacts(BaseModel):
     parameters: dict[str, Any]
 
 
+class KeptReport(BaseModel):
+    """What a run keeps in Prefect for its evidence."""
+
+    model_config = ConfigDict(frozen=True)
+
+    report: ScaleOutReport
+    versions: dict[str, str]
+
+
+def earlier_of(
+    kept: Iterable[KeptReport], *, run_id: str, target: str, cluster: str, dag_id: str | None
+) -> list[KeptReport]:
+    """Choose the reports of earlier attempts of a run, and of earlier runs of the same DAG.
+
+    Args:
+        kept: Oldest first, also of other runs, targets and clusters.
+        run_id: Of the run.
+        target: `ip:port`.
+        cluster: As it says itself, `name/id`.
+        dag_id: None: no DAG is known, so only attempts of the run count.
+    """
+    return [
+        each
+        for each in kept
+        if each.report.target == target
+        and (
+            each.report.run_id == run_id
+            or (
+                dag_id is not None
+                and (each.report.dag_id, each.report.told_cluster) == (dag_id, cluster)
+            )
+        )
+    ]
+
+
+def end_of(kept: KeptReport) -> EarlierEnd:
+    """Give how an attempt ended, in brief."""
+    report = kept.report
+    return EarlierEnd(
+        at=report.timeline[-1].at if report.timeline else EPOCH,
+        run_id=report.run_id,
+        run_name=report.run_name,
+        attempt=report.attempt,
+        asked_by=report.asked_by,
+        outcome=report.outcome,
+        rung=report.rung,
+        dag_id=report.dag_id,
+        submitted_how=report.submitted_how,
+        error_kind=report.error_kind,
+        error=report.error,
+    )
+
+
 class Evidence(BaseModel):
     """One run, whole. Holds no secret."""
 
@@ -41,15 +99,8 @@ class Evidence(BaseModel):
     report: ScaleOutReport
     versions: dict[str, str]
     """By what: obscale and Prefect at the time of the run, agents by `ip:port`."""
-
-
-class KeptReport(BaseModel):
-    """What a run keeps in Prefect for its evidence."""
-
-    model_config = ConfigDict(frozen=True)
-
-    report: ScaleOutReport
-    versions: dict[str, str]
+    earlier: tuple[KeptReport, ...] = ()
+    """Of earlier attempts of the run, and of earlier runs of the same DAG, whole; oldest first."""
 
 
 def render_evidence(evidence: Evidence) -> str:
@@ -80,8 +131,17 @@ def render_evidence(evidence: Evidence) -> str:
         "\n".join(logs) or "None: no DAG was seen.",
         "## Versions",
         "\n".join(f"- {name}: {version}" for name, version in sorted(evidence.versions.items())),
+        *(_earlier(kept.report) for kept in evidence.earlier),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _earlier(report: ScaleOutReport) -> str:
+    """Write an earlier attempt whole, one level below the newest."""
+    run = report.run_name or report.run_id or "not told"
+    head = f"## Earlier: attempt {report.attempt or '?'} of run {run}, asked by {report.asked_by}"
+    page = render_markdown(report).strip().replace("\n## ", "\n### ")
+    return f"{head}\n\n{page.removeprefix('# ')}"
 
 
 def _moment(at: datetime | None) -> str:

@@ -11,6 +11,7 @@ from obscale.agent.models import Dag, Node, State, Zone, joined_address
 from obscale.rules.aftermath import ProofLine
 from obscale.rules.consequences import NOTHING, Choice, Remedy
 from obscale.rules.diagnosis import Diagnosis
+from obscale.rules.ladder import verdict_of
 from obscale.rules.preflight.finding import Finding
 from obscale.rules.progress import last_words_of
 from obscale.rules.remains import Remains, next_step, words_of
@@ -79,6 +80,46 @@ class ServerRow(BaseModel):
     cpu: float
 
 
+class Posted(BaseModel):
+    """Which attempt of which run has sent the POST, as it was kept before."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    run_id: str
+    run_name: str
+    attempt: int
+    asked_by: str
+    newest_dag: int
+    """Number of the cluster's newest DAG before."""
+
+
+class EarlierEnd(BaseModel):
+    """How an earlier attempt of a run, or an earlier run of the same DAG, has ended."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    run_id: str
+    run_name: str = ""
+    attempt: int = 0
+    asked_by: str = ""
+    outcome: str
+    rung: str = "NONE"
+    dag_id: str | None = None
+    submitted_how: str = ""
+    error_kind: str = ""
+    error: str = ""
+
+    @property
+    def words(self) -> str:
+        """Say it in one line."""
+        run = self.run_name or self.run_id
+        attempt = f", attempt {self.attempt}" if self.attempt else ""
+        why = f": {self.error}" if self.error else f" up to {self.rung}"
+        return f"{self.at:%Y-%m-%d %H:%M:%S} UTC, run {run}{attempt}: {self.outcome}{why}"
+
+
 class ScaleOutReport(BaseModel):
     """What was asked, what was found, what happened, and what stands now. Holds no secret."""
 
@@ -100,6 +141,8 @@ class ScaleOutReport(BaseModel):
     diagnosis: Diagnosis | None = None
     """Of the last failure of the DAG, also where it was healed afterwards."""
     rung: str = "NONE"
+    exceptions: tuple[str, ...] = ()
+    """Members that do not serve, and did not before the scale-out either."""
     proofs: tuple[ProofLine, ...] = ()
     pins: tuple[str, ...] = ()
     """Statements that would keep for this server what a restart may take back."""
@@ -112,6 +155,30 @@ class ScaleOutReport(BaseModel):
     """How a command names the cluster: a stored connection's name, or the request's file."""
     remains: Remains | None = None
     """What stands in the cluster; only where the run ended before its DAG was seen off."""
+    told_cluster: str = ""
+    """`name/id` as the cluster itself says; empty: it was not asked."""
+    run_id: str = ""
+    run_name: str = ""
+    attempt: int = 0
+    """Of the flow run, from 1; 0: no flow run."""
+    asked_by: str = ""
+    posted: Posted | None = None
+    """None: nothing is known of the POST of this DAG."""
+    before_at: datetime | None = None
+    """When the view of before was taken; None: what was before is not known."""
+    earlier: tuple[EarlierEnd, ...] = ()
+    """Earlier attempts of this run, and earlier runs of the same DAG; oldest first."""
+
+    @property
+    def verdict_reached(self) -> str:
+        """The rung in words, with what is excepted from it."""
+        return verdict_of(self.rung, self.exceptions)
+
+    @property
+    def follows(self) -> str:
+        """Say which red end a green one follows; empty where there is none."""
+        red = [end for end in self.earlier if end.outcome != "verified"]
+        return red[-1].words if red and self.outcome == "verified" else ""
 
 
 def stage_rows(dag: Dag | None, diagnosis: Diagnosis | None = None) -> tuple[StageRow, ...]:
@@ -175,7 +242,8 @@ def render_markdown(report: ScaleOutReport) -> str:
     """Write the report as a Markdown page, in the order a reader asks."""
     parts = [
         f"# {report.target} into {report.zone} of {report.cluster}: {report.outcome}",
-        f"**{report.error}**" if report.error else f"Verified up to **{report.rung}**.",
+        f"**{report.error}**" if report.error else f"Verified up to **{report.verdict_reached}**.",
+        f"Follows a red end: {_literal(report.follows)}." if report.follows else "",
         _remains(report),
         "## Asked",
         _table(("key", "value"), sorted(report.obConfigs.items())),
@@ -183,13 +251,16 @@ def render_markdown(report: ScaleOutReport) -> str:
         _findings(report.findings),
         _decisions(report.decisions),
         f"## DAG {report.dag_id or 'none'} {report.submitted_how}".rstrip(),
+        _posted(report),
         _stages(report.stages),
         render_diagnosis(report.diagnosis) if report.diagnosis else "",
         f"## Proofs: {report.rung}",
         _proofs(report.proofs),
         _pins(report.pins),
         "## Before and after",
+        _when_before(report),
         _before_after(report.before, report.after),
+        _earlier(report.earlier),
         "## Timeline (UTC)",
         _table(
             ("at", "task", "what"),
@@ -260,6 +331,45 @@ def _remains(report: ScaleOutReport) -> str:
     if step := next_step(left, report.command_name):
         parts.append(f"Next: {_literal(step)}.")
     return "\n\n".join(parts)
+
+
+def _posted(report: ScaleOutReport) -> str:
+    sent = report.posted
+    if sent is None:
+        return f"Asked by {_literal(report.asked_by)}." if report.asked_by else ""
+    return (
+        f"POST sent {sent.at:%Y-%m-%d %H:%M:%S} UTC by attempt {sent.attempt} of run "
+        f"{_literal(sent.run_name)} ({sent.run_id}), asked by {_literal(sent.asked_by)}; "
+        f"the newest DAG before was number {sent.newest_dag}."
+    )
+
+
+def _when_before(report: ScaleOutReport) -> str:
+    if report.before_at is not None:
+        return f"Before is as of {report.before_at:%Y-%m-%d %H:%M:%S} UTC."
+    if report.dag_id or report.submitted_how:
+        return "What was before is not known: nobody has kept a look from before the POST."
+    return ""
+
+
+def _earlier(ends: Sequence[EarlierEnd]) -> str:
+    table = _table(
+        ("at (UTC)", "run", "attempt", "asked by", "outcome", "DAG", "reached", "error"),
+        [
+            (
+                f"{end.at:%Y-%m-%d %H:%M:%S}",
+                end.run_name or end.run_id,
+                str(end.attempt or ""),
+                end.asked_by,
+                end.outcome,
+                f"{end.dag_id or 'none'} {end.submitted_how}".strip(),
+                end.rung,
+                _literal(end.error),
+            )
+            for end in ends
+        ],
+    )
+    return f"## Earlier attempts\n\n{table}" if table else ""
 
 
 def _decisions(decisions: Sequence[Decided]) -> str:

@@ -78,6 +78,16 @@ class Patience(BaseModel):
             le=3600,
         ),
     ] = 30
+    against_seconds: Annotated[
+        float,
+        Field(
+            title="Held against the node (seconds)",
+            description="After so long a state that stands against the request, say a dead peer "
+            "or a wrong zone, ends the verification; a peer that restarts is back sooner.",
+            ge=0,
+            le=3600,
+        ),
+    ] = 60
     lost_answer_seconds: Annotated[
         float,
         Field(

@@ -37,6 +37,7 @@ from obscale.report import render_markdown
 from obscale.rules.ladder import shortfall
 from obscale.rules.preflight.facts import Standing
 from obscale.rules.progress import Change, progress_of
+from tasks.baselines import Records
 from tasks.batch_preflight import judge_now
 from tasks.notes import Happening, artifact_key, listening, note_page, tell
 from tasks.poll import diagnosed, level_of, say
@@ -45,7 +46,7 @@ from tasks.recover import carry_through
 from tasks.retrying import if_transient
 from tasks.story import Story
 from tasks.submit import CalledOff, CalledOffError, Submitted, begin_once
-from tasks.verify import reached, seen_before
+from tasks.verify import notices, reached, waits
 
 LOOKING_AT_ONCE: Final = 8
 """Rows of a batch that ask many questions side by side: some fifty to judge a row, some thirty to
@@ -155,10 +156,23 @@ async def carry(order: Order, run: RowRun) -> None:
             async with run.entrance(JUDGING_SECONDS):
                 before = await judge_now(link, order, kept)
         submitting = run.entrance(SUBMITTING_SECONDS)
-        submitted = await begin_once(link, order, before.look(), run.called_off, submitting)
-        dag = await _followed(link, order, submitted) if submitted.dag_id else None
+        submitted = await begin_once(
+            link, order, before, run.called_off, submitting, records=Records
+        )
+        dag = submitted.dag
+        if dag is None and submitted.dag_id:
+            dag = await _followed(link, order, submitted)
         proving = run.entrance(PROVING_SECONDS)
-        climbed = await climb(link, order, dag, seen_before(before), reached=reached, gate=proving)
+        climbed = await climb(
+            link,
+            order,
+            dag,
+            submitted.before,
+            reached=reached,
+            waits=waits,
+            notices=notices,
+            gate=proving,
+        )
     ladder = climbed.ladder
     tell("verify", f"verify.ended rung={ladder.rung.name}", ladder=ladder)
     if not ladder.is_verified:

@@ -17,6 +17,7 @@ from prefect.exceptions import PrefectException
 from obscale.errors import ObscaleError
 from obscale.order import Order
 from tasks.notes import run_logger
+from tasks.person import own_tags
 
 RERUN_TAG: Final = "rerun-when-crashed"
 """Runs so tagged are run again by `deployments/automations.py`, which cannot count."""
@@ -38,6 +39,7 @@ STATE_NAMES: Final = {
     "dispatch": "NotDispatched",
     "run-lost": "RunLost",
     "outcome-unknown": "OutcomeUnknown",
+    "not-recorded": "NotRecorded",
     "unreachable": OUT_OF_REACH,
     "protocol": OUT_OF_REACH,
     "not-supported": OUT_OF_REACH,
@@ -110,7 +112,7 @@ def check_this_run() -> None:
 
 
 async def tag_run(order: Order) -> None:
-    """Add the order's tags to the current run; those it has stay."""
+    """Add the order's tags to the current run, and who asks for it; those it has stay."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
@@ -118,7 +120,8 @@ async def tag_run(order: Order) -> None:
         async with get_client() as client:
             # Read again: somebody may have tagged the run since it was started.
             has = set((await client.read_flow_run(context.flow_run.id)).tags)
-            if not tags_of(order) <= has:
-                await client.update_flow_run(context.flow_run.id, tags=has | tags_of(order))
+            wanted = tags_of(order) | own_tags()
+            if not wanted <= has:
+                await client.update_flow_run(context.flow_run.id, tags=has | wanted)
     except (PrefectException, httpx.HTTPError) as error:
         run_logger().warning("run.not_tagged reason=%r", str(error))

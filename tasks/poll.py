@@ -5,6 +5,7 @@ from typing import Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
 
 from obscale.agent.models import Dag
 from obscale.doctor import consequence_lines, error_of, examine
@@ -28,9 +29,16 @@ ALL_DONE: Final = 100.0
 """Percent."""
 
 
+def poll_name() -> str:
+    """Name the task run after the DAG it follows, also where the DAG has ended long ago."""
+    submitted = task_run.parameters.get("submitted")
+    dag_id = getattr(submitted, "dag_id", None)
+    return f"poll DAG {dag_id}" if dag_id else "poll: the DAG is not known"
+
+
 @task(
     name="poll",
-    task_run_name="poll DAG {submitted.dag_id}",
+    task_run_name=poll_name,
     retries=3,
     retry_delay_seconds=[1, 5, 15],
     retry_jitter_factor=0.5,
@@ -42,7 +50,8 @@ async def poll(order: Order, submitted: Submitted) -> Dag | None:
     """Follow the DAG to its end, say each change once, and move one progress artifact.
 
     Returns:
-        The DAG as it ended, done; None when there is no DAG because the node was a member already.
+        The DAG as it ended, done; None where the node was a member already, and nobody tells which
+        DAG has made it one.
 
     Raises:
         DagFailedError: It ended FAILED; names stage, agent, last log line and the diagnosis.

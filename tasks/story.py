@@ -1,6 +1,7 @@
 """How does a run end in one report, however it ends?"""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -20,24 +21,29 @@ from obscale.errors import (
     SpecError,
     VerifyError,
 )
-from obscale.evidence import KeptReport
+from obscale.evidence import KeptReport, end_of
 from obscale.last_look import LONGEST_SECONDS, look_at_remains
 from obscale.order import Order
 from obscale.report import (
     Decided,
+    EarlierEnd,
     Moment,
+    Posted,
     ScaleOutReport,
     render_markdown,
     server_rows,
     stage_rows,
 )
+from obscale.rules.baseline import Baseline
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.ladder import Ladder
 from obscale.rules.preflight.registry import Findings
 from obscale.rules.progress import Progress, progress_of
 from obscale.rules.remains import Remains, remains_of, words_of
 from tasks.attempts import settle_earlier_attempts
+from tasks.baselines import page_of, this_run
 from tasks.connection import linked
+from tasks.earlier import reports_before
 from tasks.notes import (
     Happening,
     artifact_key,
@@ -46,7 +52,9 @@ from tasks.notes import (
     tell,
     written_by_its_end,
 )
+from tasks.person import asked_by
 from tasks.poll import progress_note
+from tasks.submit import Submitted
 
 TELLS_ITSELF: Final = (
     PreflightError,
@@ -74,6 +82,8 @@ class Story:
         self._dag: Dag | None = None
         self._diagnosis: Diagnosis | None = None
         self._ladder: Ladder | None = None
+        self._submitted: Submitted | None = None
+        self.earlier: tuple[EarlierEnd, ...] = ()
         self._before: tuple[Zone, ...] = ()
         self._after: tuple[Zone, ...] = ()
 
@@ -95,6 +105,7 @@ class Story:
         self._dag = facts.get("dag", self._dag)
         self._diagnosis = facts.get("diagnosis", self._diagnosis)
         self._ladder = facts.get("ladder", self._ladder)
+        self._submitted = facts.get("submitted", self._submitted)
         self._before = facts.get("before", self._before)
         self._after = facts.get("after", self._after)
 
@@ -136,6 +147,9 @@ class Story:
             kind, told = _kind_and_words(error)
             if kind == CANCELLED:
                 outcome = "cancelled"
+        run = this_run()
+        submitted = self._submitted
+        baseline = submitted.baseline if submitted else None
         return ScaleOutReport(
             outcome=outcome,
             cluster=self._order.cluster_name,
@@ -150,6 +164,7 @@ class Story:
             stages=stage_rows(self._dag, self._diagnosis),
             diagnosis=self._diagnosis,
             rung=self._ladder.rung.name if self._ladder else "NONE",
+            exceptions=self._ladder.exceptions if self._ladder else (),
             proofs=self._ladder.lines if self._ladder else (),
             pins=self._ladder.pins if self._ladder else (),
             before=server_rows(self._before),
@@ -159,7 +174,33 @@ class Story:
             error=told,
             command_name=self._order.cluster if isinstance(self._order.cluster, str) else "SPEC",
             remains=remains,
+            told_cluster=submitted.cluster if submitted else "",
+            run_id=str(run.id) if run else "",
+            run_name=run.name if run else "",
+            attempt=run.run_count if run else 0,
+            asked_by=asked_by(run) if run else "",
+            posted=_posted(baseline) if baseline else None,
+            before_at=baseline.at if baseline else None,
+            earlier=self.earlier,
         )
+
+    async def learn_of_earlier(self) -> None:
+        """Learn how earlier attempts, and earlier runs of the same DAG, have ended."""
+        self.earlier = tuple(end_of(kept) for kept in await reports_before(self.report()))
+
+
+def _posted(baseline: Baseline) -> Posted | None:
+    """Say who sent the POST of the DAG; None where it is not known to have begun it."""
+    if baseline.dag_id is None:
+        return None
+    return Posted(
+        at=baseline.at,
+        run_id=baseline.run_id,
+        run_name=baseline.run_name,
+        attempt=baseline.attempt,
+        asked_by=baseline.asked_by,
+        newest_dag=baseline.newest_dag,
+    )
 
 
 CANCELLED: Final = "cancelled"
@@ -198,8 +239,10 @@ async def reported(order: Order) -> AsyncIterator[Story]:
                 if remains and remains.was_sent:
                     tell("report", f"report.remains {words_of(remains)}")
                     await _leave_progress(order, story.progress, words_of(remains))
+                await story.learn_of_earlier()
                 await _show(story.report(error, remains), story.versions)
                 raise
+            await story.learn_of_earlier()
             await _show(story.report(), story.versions)
 
 
@@ -210,7 +253,7 @@ async def _leave_progress(order: Order, seen: Progress | None, words: str) -> No
 
 
 async def _show(report: ScaleOutReport, versions: dict[str, str]) -> None:
-    kept = KeptReport(report=report, versions=versions).model_dump_json(indent=1)
+    kept = page_of(KeptReport(report=report, versions=versions))
     await asyncio.gather(
         note_page(
             artifact_key("report", report.cluster, report.target),
@@ -219,9 +262,11 @@ async def _show(report: ScaleOutReport, versions: dict[str, str]) -> None:
         ),
         note_page(
             artifact_key("evidence", report.cluster, report.target),
-            f"```json\n{kept}\n```\n",
+            kept,
             f"For `obscale evidence`: all of {report.target} into {report.zone} of "
             f"{report.cluster}",
         ),
     )
     tell("report", f"report.written outcome={report.outcome}", report=report)
+    if report.follows:
+        tell("report", f"report.follows {report.follows}", level=logging.WARNING)

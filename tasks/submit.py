@@ -6,19 +6,22 @@ post once, and after a lost answer look again until the lost request can no long
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final, Protocol
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from obscale.agent.models import Dag
 from obscale.climb import ALONE
 from obscale.errors import (
     AgentError,
+    DagNotFoundError,
     DatabaseDownError,
     ForeignDagError,
     IdentityMismatchError,
@@ -42,17 +45,33 @@ from obscale.rules.adoption import (
     decide_cluster,
     decide_submission,
 )
+from obscale.rules.aftermath import Before
+from obscale.rules.baseline import (
+    Baseline,
+    baseline_of,
+    carried_out,
+    compact,
+    dag_of_member,
+    goes_on,
+    identity_of,
+    of_node,
+)
 from obscale.rules.policies import Window
 from obscale.rules.preflight.ageing import is_stale, judge_ageing
-from obscale.rules.preflight.facts import Earlier
+from obscale.rules.preflight.conclusion import Preflight, conclude
+from obscale.seldom import Seldom
 from obscale.sight import look_for_dag, look_for_passed
 from obscale.spec import request_body
 from obscale.survey import survey
+from tasks.baselines import Records, keep_page, page_of, submitted_earlier
 from tasks.connection import linked
-from tasks.notes import artifact_key, note_page, tell
+from tasks.notes import artifact_key, tell
+from tasks.retrying import if_transient
 
 TIME_LIMIT_SECONDS: Final = 1_500_000
 """Above the longest wait for a window, 16 days, and the longest for the lock, 86400 s, together."""
+TAKE_UP_SECONDS: Final = 600
+"""Of a look and of reading one DAG, at agents that may answer slowly."""
 LONGEST_SLEEP_SECONDS: Final = 60.0
 """While waiting for a window, so that a clock that was set is noticed."""
 LOOK_AGAIN_SECONDS: Final = 2.0
@@ -70,6 +89,32 @@ LOOKED_AT_AGAIN: Final = (
 """Refusals of a POST that may stand no more at the next look, or at another agent."""
 
 
+WRITTEN_WITHIN_SECONDS: Final = 5.0
+"""A record whose writing took longer is followed by another look before the POST."""
+
+
+class Keeping(Protocol):
+    """Where the records of one node are kept; see `tasks.baselines.Records`."""
+
+    cluster: str
+
+    async def write(self, record: Baseline) -> Baseline:
+        """Write a record down before its POST.
+
+        Raises:
+            RecordError: It cannot be written down.
+        """
+        ...
+
+    async def settle(self, record: Baseline, dag_id: str) -> Baseline:
+        """Write down which DAG its POST has begun."""
+        ...
+
+    async def read(self) -> Sequence[Baseline]:
+        """Read all records of the node."""
+        ...
+
+
 CalledOff = Callable[[], Awaitable[bool]]
 """Whether nothing may begin now, although it was about to."""
 
@@ -79,15 +124,27 @@ class CalledOffError(Exception):
 
 
 class Submitted(BaseModel):
-    """Which DAG carries the order; no DAG when the node is a member already."""
+    """Which DAG carries the order; no DAG where the node is a member, and nobody tells by which."""
 
     model_config = ConfigDict(frozen=True)
 
     dag_id: str | None
     how: str
-    """`posted`, `adopted` or `already a member`."""
+    """`posted`, `adopted`, `taken up` or `already a member`."""
     why: str
     at: datetime
+    cluster: str = ""
+    """`name/id` as the cluster itself says."""
+    baseline: Baseline | None = Field(default=None, exclude=True, repr=False)
+    """How things stood before the DAG's POST; None: that is not known. Kept in Prefect apart."""
+
+    dag: Dag | None = Field(default=None, exclude=True, repr=False)
+    """Where it was read already and has ended well."""
+
+    @property
+    def before(self) -> Before:
+        """What was seen before anything was done."""
+        return self.baseline.before if self.baseline else Before()
 
 
 @task(
@@ -96,30 +153,90 @@ class Submitted(BaseModel):
     retries=0,
     timeout_seconds=TIME_LIMIT_SECONDS,
     cache_policy=NO_CACHE,
-    persist_result=True,
-    result_serializer="json",
 )
-async def submit(order: Order, earlier: Earlier | None = None) -> Submitted:
+async def submit(order: Order, seen: Preflight) -> Submitted:
     """Begin the scale-out exactly once, or take up the one already begun.
 
     Args:
         order: What is to be done.
-        earlier: Preflight's look; what ages is judged again after a minute.
+        seen: By preflight; what ages is judged again after a minute.
 
     Raises:
+        RecordError: How the cluster stood before cannot be written down; nothing was sent.
         PreflightError: Something that was right at preflight, say a free disk, no longer is.
         ForeignDagError: Somebody else's DAG holds the cluster's lock for longer than allowed.
         OutcomeUnknownError: The answer was lost and no look could settle what happened.
         AgentRefusedError: The cluster refused the request; nothing was created.
     """
     async with linked(order, proven=True) as link:
-        submitted = await begin_once(link, order, earlier)
-    await note_page(
+        submitted = await begin_once(link, order, seen, records=Records)
+    await keep_submitted(order, submitted)
+    return submitted
+
+
+@task(
+    name="submit",
+    task_run_name="submit {order.target}: take up DAG {begun.dag_id}",
+    retries=2,
+    retry_delay_seconds=[2, 5],
+    retry_condition_fn=if_transient,
+    timeout_seconds=TAKE_UP_SECONDS,
+    cache_policy=NO_CACHE,
+)
+async def take_up(order: Order, begun: Submitted) -> Submitted | None:
+    """Confirm in the cluster the DAG an earlier attempt of this run has begun. Sends nothing.
+
+    Returns:
+        It, with how things stood before its POST; None: it is not there, not this target's, undone,
+        or followed by another one, so that the run begins anew.
+
+    Raises:
+        AgentError: No cluster agent told.
+    """
+    async with linked(order) as link:
+        sighting = await look_for_dag(link)
+        cluster = identity_of(sighting.members)
+        dag = await _read_begun(link, order, begun, sighting)
+        if dag is None or cluster != begun.cluster:
+            tell("submit", f"submit.not_taken_up dag={begun.dag_id} next='begin anew'")
+            return None
+        records = await Records(cluster, order.target).read()
+        baseline = baseline_of(records, cluster=cluster, node=order.node, dag=dag)
+    why = f"begun by an earlier attempt of this run, {begun.how} {begun.at:%Y-%m-%d %H:%M:%S} UTC"
+    return _told(
+        f"submit.confirmed dag={dag.id} state={dag.state}/{dag.operator} why={why!r}",
+        Submitted(
+            dag_id=dag.id, how="adopted", why=why, at=_now(), cluster=cluster, baseline=baseline
+        ),
+    )
+
+
+async def _read_begun(link: Link, order: Order, begun: Submitted, sighting: Sighting) -> Dag | None:
+    """Read a DAG an earlier attempt has begun; None where it is not the one to follow."""
+    if begun.dag_id is None or decide_cluster(sighting, link.spec.name, link.spec.id):
+        return None
+    dag_id = begun.dag_id
+    try:
+        dag = await link.cluster.ask(lambda agent: agent.read_dag(dag_id))
+    except DagNotFoundError:
+        return None
+    return dag if goes_on(dag, sighting, order.node) else None
+
+
+async def earlier_attempt(order: Order) -> Submitted | None:
+    """Take up what an earlier attempt of this flow run has begun; None where there is nothing."""
+    begun = await submitted_earlier(Submitted)
+    return await take_up(order, begun) if begun is not None and begun.dag_id else None
+
+
+async def keep_submitted(order: Order, submitted: Submitted) -> None:
+    """Keep which DAG carries the order, for the page of the run and for its later attempts."""
+    words = f"DAG **{submitted.dag_id or 'none'}** — {submitted.how}: {submitted.why}"
+    await keep_page(
         artifact_key("dag", order.cluster_name, order.target),
-        f"DAG **{submitted.dag_id or 'none'}** — {submitted.how}: {submitted.why}\n",
+        page_of(submitted, words),
         f"The DAG that adds {order.target} to {order.cluster_name}",
     )
-    return submitted
 
 
 async def never() -> bool:
@@ -130,29 +247,40 @@ async def never() -> bool:
 async def begin_once(
     link: Link,
     order: Order,
-    earlier: Earlier | None = None,
+    seen: Preflight,
     called_off: CalledOff = never,
     gate: AbstractAsyncContextManager[object] = ALONE,
+    *,
+    records: Callable[[str, str], Keeping],
 ) -> Submitted:
     """Look, then adopt, wait or post, until one DAG is known to carry the order.
+
+    Before each POST it is written down how things stood; of a DAG that is there already, it is read
+    back.
 
     Args:
         link: Open.
         order: What is to be done.
-        earlier: Preflight's look.
+        seen: By preflight.
         called_off: Asked right before each POST: whether it is not to be sent after all.
         gate: Entered for each look, where many nodes are begun at the same time.
+        records: Gives where the records of a node are kept, by cluster and target.
 
     Raises:
         CalledOffError: It is not.
+        RecordError: It could not be written down; nothing was sent.
     """
-    look = earlier or Earlier(_now())
     give_up = _now() + timedelta(seconds=order.patience.lock_wait_seconds)
     begun = _now()
     rounds = 0
+    kept: Keeping | None = None
+    waits = Seldom()
     while True:
         async with gate:
             sighting = await look_for_dag(link)
+        cluster = identity_of(sighting.members)
+        if kept is None or kept.cluster != cluster:
+            kept = records(cluster, order.target)
         decision = decide_cluster(sighting, link.spec.name, link.spec.id) or decide_submission(
             sighting, order.node
         )
@@ -161,43 +289,125 @@ async def begin_once(
                 raise CalledOffError
             case Post() if order.window and not order.window.is_open(_now()):
                 await _wait_for_window(order.window)
-            case Post() if is_stale(look.at, _now()):
+            case Post() if is_stale(seen.at, _now()):
                 # Then look again: the look is always the last thing before the POST.
                 async with gate:
-                    look = await _judge_again(link, order, look)
-            case Post(baseline=baseline):
+                    seen = await _judge_again(link, order, seen)
+            case Post(baseline=newest):
+                began = time.monotonic()
+                record = await kept.write(_record(order, seen, cluster, newest))
+                # Where writing took a while, the look is not the last thing before the POST.
+                if time.monotonic() - began > WRITTEN_WITHIN_SECONDS:
+                    continue
                 rounds += 1
-                if dag_id := await _post(link, order, baseline, rounds):
-                    return dag_id
+                if submitted := await _post(link, order, record, kept, rounds):
+                    return submitted
             case WaitForLock(owner=owner, dag_id=dag_id, undecided=undecided):
                 # An undecided one may be our own, of a run that died: let it name its target.
                 limit = begun + _patience_with_youth(order) if undecided else give_up
-                await _wait_for(f"DAG {dag_id} {owner!r} holds the lock", limit)
+                await _wait_for(f"DAG {dag_id} {owner!r} holds the lock", limit, waits)
             case _:
-                return _settled(decision)
+                return await _settled(link, order, decision, sighting, kept)
 
 
-def _settled(decision: Submission) -> Submitted:
+def _record(order: Order, seen: Preflight, cluster: str, newest: int) -> Baseline:
+    return Baseline(
+        cluster=cluster,
+        target=order.target,
+        zone=order.node.zone,
+        newest_dag=newest,
+        at=_now(),
+        zones=compact(seen.zones),
+        totals=seen.totals,
+        host=seen.host,
+    )
+
+
+async def _settled(
+    link: Link, order: Order, decision: Submission, sighting: Sighting, kept: Keeping
+) -> Submitted:
+    """Give what is there already, with how things stood before its POST as far as that is known."""
+    cluster = identity_of(sighting.members)
     match decision:
         case AlreadyMember(why=why):
-            tell("submit", f"submit.already_member why={why!r}", how="already a member")
-            return Submitted(dag_id=None, how="already a member", why=why, at=_now())
+            own = of_node(await kept.read(), cluster=cluster, node=order.node)
+            dag = await _dag_of_member(link, order, sighting, own)
+            how, words, dag_id = "already a member", "already_member", dag.id if dag else None
         case Adopt(dag_id=dag_id, why=why):
-            tell("submit", f"submit.adopted dag={dag_id} why={why!r}", dag_id=dag_id, how="adopted")
-            return Submitted(dag_id=dag_id, how="adopted", why=why, at=_now())
+            own = of_node(await kept.read(), cluster=cluster, node=order.node)
+            seen = (sighting.last_dag, *sighting.unfinished, *sighting.passed)
+            dag = next(each for each in seen if each is not None and each.id == dag_id)
+            how, words = "adopted", "adopted"
         case Refuse(reason=reason, hint=hint):
             raise IdentityMismatchError(reason, step="submit", hint=hint)
         case _:
             raise AssertionError(decision)
+    baseline = baseline_of(own, cluster=cluster, node=order.node, dag=dag) if dag else None
+    named = f" dag={dag_id}" if dag_id else ""
+    return _told(
+        f"submit.{words}{named} why={why!r}",
+        Submitted(
+            dag_id=dag_id,
+            how=how,
+            why=why,
+            at=_now(),
+            cluster=cluster,
+            baseline=baseline,
+            dag=dag if dag and carried_out(dag, sighting, order.node) else None,
+        ),
+    )
 
 
-async def _judge_again(link: Link, order: Order, earlier: Earlier) -> Earlier:
+def _told(words: str, submitted: Submitted) -> Submitted:
+    """Tell how a node comes by its DAG, and what is known of before."""
+    facts: dict[str, Any] = {"dag_id": submitted.dag_id} if submitted.dag_id else {}
+    tell("submit", words, how=submitted.how, submitted=submitted, **facts)
+    if submitted.baseline is None:
+        words = "submit.before_unknown why='nobody has kept a look from before its POST'"
+        tell("submit", words, before=())
+    elif submitted.how != "posted":
+        at = f"{submitted.baseline.at:%Y-%m-%dT%H:%M:%SZ}"
+        by = submitted.baseline.run_name or "a run"
+        words = f"submit.before_known at={at} newest_dag={submitted.baseline.newest_dag} by={by!r}"
+        tell("submit", words, before=submitted.baseline.zones)
+    return submitted
+
+
+async def baseline_of_member(link: Link, order: Order) -> Baseline | None:
+    """Read how things stood before the POST that has made a node a member; None: not known.
+
+    Raises:
+        AgentError: No cluster agent told its DAGs or members.
+    """
+    sighting = await look_for_dag(link)
+    cluster = identity_of(sighting.members)
+    own = of_node(await Records(cluster, order.target).read(), cluster=cluster, node=order.node)
+    dag = await _dag_of_member(link, order, sighting, own)
+    return baseline_of(own, cluster=cluster, node=order.node, dag=dag) if dag else None
+
+
+async def _dag_of_member(
+    link: Link, order: Order, sighting: Sighting, own: Sequence[Baseline]
+) -> Dag | None:
+    """Read the DAG that has made the node a member; None where nobody tells, or it is not there."""
+    dag_id = dag_of_member(sighting, order.node, own)
+    if dag_id is None:
+        return None
+    try:
+        dag = await link.cluster.ask(lambda agent: agent.read_dag(dag_id))
+    except AgentError as error:
+        tell("submit", f"submit.dag_not_read dag={dag_id} reason={str(error)!r}")
+        return None
+    return dag if carried_out(dag, sighting, order.node) else None
+
+
+async def _judge_again(link: Link, order: Order, earlier: Preflight) -> Preflight:
     """Judge what ages by fresh facts; gives the new look.
 
     Raises:
         PreflightError: One of these rules blocks now.
     """
-    facts = await survey(link, order, earlier=earlier)
+    facts = await survey(link, order, earlier=earlier.look())
     findings = judge_ageing(facts, order.profile, order.overrides)
     tell("submit", f"submit.judged_again rules={len(findings)} verdict={findings.verdict!r}")
     for finding in findings.warnings:
@@ -208,19 +418,28 @@ async def _judge_again(link: Link, order: Order, earlier: Earlier) -> Earlier:
         raise PreflightError(
             f"not submitted, no longer as at preflight: {reasons}", findings.blockers[0].remedy
         )
-    return facts.look()
+    now = conclude(facts, findings)
+    tell("submit", "submit.looked_again", before=now.zones or earlier.zones)
+    return replace(
+        now,
+        zones=now.zones or earlier.zones,
+        totals=now.totals or earlier.totals,
+        host=now.host or earlier.host,
+    )
 
 
-async def _post(link: Link, order: Order, baseline: int, rounds: int) -> Submitted | None:
+async def _post(
+    link: Link, order: Order, record: Baseline, kept: Keeping, rounds: int
+) -> Submitted | None:
     """Post once. None asks the caller to look again: the cluster, or its agent, has changed."""
     password = link.target_password.get_secret_value() if link.target_password else None
-    words = f"submit.posting baseline={baseline} agent={link.cluster.current.address}"
+    words = f"submit.posting baseline={record.newest_dag} agent={link.cluster.current.address}"
     tell("submit", words, posting=True)
     try:
         body = request_body(order.node, password)
         dag = await link.cluster.send(lambda agent: agent.submit_scale_out(body))
     except OutcomeUnknownError as lost:
-        return await _find_lost(link, order, baseline, lost)
+        return await _find_lost(link, order, record, kept, lost)
     except LOOKED_AT_AGAIN as refused:
         # Refused, so nothing was created; the look also finds an agent whose database is there, or
         # which knows the password, and reads its clock anew. Where all refuse, the look says so.
@@ -228,20 +447,28 @@ async def _post(link: Link, order: Order, baseline: int, rounds: int) -> Submitt
             raise
         tell("submit", f"submit.refused code={refused.code!r} next='look again'")
         return None
-    tell(
-        "submit", f"submit.posted dag={dag.id} stages={dag.max_stage}", dag_id=dag.id, how="posted"
+    submitted = Submitted(
+        dag_id=dag.id,
+        how="posted",
+        why="no DAG for this target",
+        at=_now(),
+        cluster=record.cluster,
+        baseline=record.model_copy(update={"dag_id": dag.id}),
     )
-    return Submitted(dag_id=dag.id, how="posted", why="no DAG for this target", at=_now())
+    _told(f"submit.posted dag={dag.id} stages={dag.max_stage}", submitted)
+    await kept.settle(record, dag.id)
+    return submitted
 
 
 async def _find_lost(
-    link: Link, order: Order, baseline: int, lost: OutcomeUnknownError
+    link: Link, order: Order, record: Baseline, kept: Keeping, lost: OutcomeUnknownError
 ) -> Submitted | None:
     """Look for the DAG of a POST whose answer was lost, until it can no longer arrive."""
     deadline = (lost.header_expires_at or _now()) + timedelta(
         seconds=order.patience.lost_answer_seconds
     )
     tell("submit", f"submit.answer_lost until={deadline:%H:%M:%S} reason={lost.message!r}")
+    baseline = record.newest_dag
     while True:
         expired = _now() > deadline
         sighting: Sighting | None = None
@@ -254,7 +481,10 @@ async def _find_lost(
                 sighting, order.node, baseline=baseline, expired=expired
             )
             if isinstance(decision, Adopt | AlreadyMember):
-                return _settled(decision)
+                found = await _settled(link, order, decision, sighting, kept)
+                if found.baseline is not None and found.dag_id:
+                    await kept.settle(found.baseline, found.dag_id)
+                return found
             if isinstance(decision, PostAgain):
                 return None
         # A young scale-out that never names its target, its executor being lost, ends it too.
@@ -274,19 +504,23 @@ async def _look_once_more(link: Link, baseline: int) -> Sighting:
     return replace(sighting, passed=await look_for_passed(link, baseline))
 
 
-async def _wait_for(what: str, give_up: datetime) -> None:
+async def _wait_for(what: str, give_up: datetime, waits: Seldom) -> None:
     if _now() >= give_up:
         raise ForeignDagError(
             f"not submitted: {what}", "wait for its end, or have its owner retry or roll it back"
         )
-    tell("submit", f"submit.waiting why={what!r}")
+    waited = waits.waited(what, time.monotonic())
+    if waited is not None:
+        words = f"submit.waiting why={what!r} seconds={waited:.0f}"
+        tell("submit", words, waits=what, seconds=waited)
     await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
 async def _wait_for_window(window: Window) -> None:
     """Wait until the window opens; what was seen before must be looked at again."""
     opens = window.opens(_now())
-    tell("submit", f"submit.waiting_for_window until={opens:%Y-%m-%dT%H:%M}Z window='{window}'")
+    words = f"submit.waiting_for_window until={opens:%Y-%m-%dT%H:%M}Z window='{window}'"
+    tell("submit", words, waits=f"the window {window}, which opens {opens:%Y-%m-%d %H:%M} UTC")
     while True:
         left = (opens - _now()).total_seconds()
         if left <= 0:

@@ -12,7 +12,6 @@ from obscale.errors import VerifyError
 from obscale.order import Order
 from obscale.rules.aftermath import Aftermath, Before, ProofLine
 from obscale.rules.ladder import Ladder, shortfall
-from obscale.rules.preflight.conclusion import Preflight
 from tasks.connection import linked
 from tasks.notes import artifact_key, aside, note_table, tell
 from tasks.retrying import if_transient
@@ -31,14 +30,21 @@ TIME_LIMIT_SECONDS: Final = 90_000
     timeout_seconds=TIME_LIMIT_SECONDS,
     cache_policy=NO_CACHE,
 )
-async def verify(order: Order, dag: Dag | None, before: Preflight | None = None) -> Ladder:
+async def verify(order: Order, dag: Dag | None, before: Before) -> Ladder:
     """Climb the ladder JOINED → SERVING → CONFORMING → BALANCED; show one line per proof.
+
+    Args:
+        order: What was asked.
+        dag: As it ended; None where it is not known.
+        before: What was seen before its POST, `Before()` where nobody has looked.
 
     Raises:
         VerifyError: CONFORMING was not reached by the deadline, or a proof failed for good.
     """
     async with linked(order, proven=True) as link:
-        climbed = await climb(link, order, dag, seen_before(before), reached=reached)
+        climbed = await climb(
+            link, order, dag, before, reached=reached, waits=waits, notices=notices
+        )
     ladder = climbed.ladder
     if climbed.overdue:
         names = ", ".join(line.id for line in climbed.overdue)
@@ -47,7 +53,7 @@ async def verify(order: Order, dag: Dag | None, before: Preflight | None = None)
         note_table(
             artifact_key("verification", order.cluster_name, order.target),
             [row_of(line) for line in ladder.lines] + [pin_row(pin) for pin in ladder.pins],
-            f"Verification of {order.target} in {order.cluster_name}: {ladder.rung.name}",
+            f"Verification of {order.target} in {order.cluster_name}: {ladder.verdict}",
         )
     )
     tell(
@@ -58,6 +64,8 @@ async def verify(order: Order, dag: Dag | None, before: Preflight | None = None)
     )
     for pin in ladder.pins:
         tell("verify", f"verify.may_revert pin={pin!r}")
+    for server in ladder.exceptions:
+        tell("verify", f"verify.except server={server!r}", level=logging.WARNING)
     if not ladder.is_verified:
         raise VerifyError(
             f"{order.target} {shortfall(ladder.rung.name, ladder.lines)}",
@@ -66,16 +74,24 @@ async def verify(order: Order, dag: Dag | None, before: Preflight | None = None)
     return ladder
 
 
-def seen_before(preflight: Preflight | None) -> Before:
-    """Give what preflight saw, for comparison."""
-    if preflight is None:
-        return Before()
-    return Before(preflight.zones, preflight.totals, preflight.host)
-
-
 def reached(ladder: Ladder, after: Aftermath) -> None:
     """Tell that the node stands on another rung now."""
     tell("verify", f"verify.rung rung={ladder.rung.name}", ladder=ladder, after=after.zones or ())
+
+
+def waits(words: str, seconds: float) -> None:
+    """Tell what is waited for."""
+    tell(
+        "verify",
+        f"verify.waiting seconds={seconds:.0f} for={words!r}",
+        waits=words,
+        seconds=seconds,
+    )
+
+
+def notices(line: str) -> None:
+    """Tell what stands against the request, or no longer does."""
+    tell("verify", line, level=logging.WARNING, notice=line)
 
 
 def row_of(line: ProofLine) -> dict[str, str]:

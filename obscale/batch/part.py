@@ -153,9 +153,9 @@ def hear_told(entry: Entry, told: RowTold) -> None:
 
 def settle_told(entry: Entry, told: RowTold) -> None:
     """Take into the batch's own ledger how a row ended."""
-    how, why = entry.how, told.why
+    how, dag_id, why = entry.how, entry.dag_id, told.why
     hear_told(entry, told)
-    if how and entry.dag_id and told.dag_id is None:
+    if how and dag_id and told.how == "already a member":
         # A run that was lost had begun it, and the one after that found the node there.
         entry.how, why = how, "the run that began it was lost; another one proved it"
     entry.settle(told.state, why, told.next, told.error_kind)

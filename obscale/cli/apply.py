@@ -136,6 +136,7 @@ async def run_one(
     """Run the scale-out flow in this process and draw it on the console."""
     from flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import
     from tasks.notes import listening  # noqa: PLC0415
+    from tasks.person import asking  # noqa: PLC0415
     from tasks.termination import heeding_sigterm  # noqa: PLC0415
 
     where = where or Whereabouts("SPEC")
@@ -151,7 +152,7 @@ async def run_one(
     error: ObscaleError | None = None
     with LiveRun(console, title) as live, listening(live.hear), listening(keep):
         try:
-            with heeding_sigterm():
+            with heeding_sigterm(), asking():
                 await scale_out(
                     cluster=order.cluster,
                     agentInfo=order.node.agentInfo,

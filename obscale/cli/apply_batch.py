@@ -194,6 +194,7 @@ def _run(
 async def _flow(parameters: dict[str, Any], console: Console, reports: list[BatchReport]) -> None:
     from flows.batch import batch  # noqa: PLC0415 - Prefect reads its settings at import
     from tasks.notes import listening  # noqa: PLC0415
+    from tasks.person import asking  # noqa: PLC0415
     from tasks.termination import heeding_sigterm  # noqa: PLC0415
 
     def keep(happening: Any) -> None:
@@ -202,7 +203,7 @@ async def _flow(parameters: dict[str, Any], console: Console, reports: list[Batc
 
     with LiveBatch(console) as live, listening(live.hear), listening(keep):
         running: Any = batch(**parameters)  # which overload it is, no type checker can see
-        with heeding_sigterm():
+        with heeding_sigterm(), asking():
             await running
 
 

@@ -17,6 +17,7 @@ from obscale.errors import (
     NotSupportedError,
     ObscaleError,
     PlanChangedError,
+    RecordError,
     SpecError,
     UntrustedKeyError,
 )
@@ -46,6 +47,7 @@ OUT_OF_REACH: Final = (
     DatabaseDownError,
     NotSupportedError,
     UntrustedKeyError,
+    RecordError,
 )
 
 

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
 import typer
-from pydantic import ValidationError
 
 from obscale.cli.ending import end_with
 from obscale.cli.plan import AsJson
 from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.errors import ObscaleError, SpecError
-from obscale.evidence import Evidence, KeptReport, RunFacts, render_evidence
+from obscale.evidence import Evidence, KeptReport, RunFacts, earlier_of, render_evidence
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -23,11 +22,12 @@ Run = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Write into this file instead.")]
 KEY_PREFIX: Final = "evidence-"
-FENCE: Final = "```"
 
 
 def evidence(run: Run, as_json: AsJson = False, out: Out = None) -> None:
     """Export a run: who asked, findings, decisions, timeline, logs, before and after, versions.
+
+    All its attempts, and earlier runs of the same DAG, stand in it too.
 
     Reads Prefect only; no agent is asked. Holds no secret.
 
@@ -59,6 +59,9 @@ async def _collect(run: str) -> Evidence:
     )
     from prefect.client.schemas.sorting import ArtifactSort  # noqa: PLC0415
 
+    from tasks.baselines import read_page  # noqa: PLC0415
+    from tasks.earlier import reports_kept  # noqa: PLC0415
+
     async with get_client() as client:
         found = await _run_of(client, run)
         artifacts = await client.read_artifacts(
@@ -67,21 +70,31 @@ async def _collect(run: str) -> Evidence:
             sort=ArtifactSort.CREATED_DESC,
             limit=1,
         )
+        kept = read_page(KeptReport, artifacts[0].data) if artifacts else None
+        all_kept = await reports_kept(client, kept.report.target) if kept else []
     name = f"run {found.name!r} ({found.id})"
     if not artifacts:
         raise SpecError(
             f"{name}: has kept no report; it is {found.state_name or 'not begun'}",
             "wait for its end; a run that was killed keeps none until it is run again",
         )
-    text = str(artifacts[0].data).strip().removeprefix(f"{FENCE}json").removesuffix(FENCE)
-    try:
-        kept = KeptReport.model_validate_json(text)
-    except ValidationError:
+    if kept is None:
         raise SpecError(
             f"{name}: its report was kept by another version of obscale",
             "use the obscale that made the run; `pip show obscale` on its worker tells which",
-        ) from None
-    return Evidence(run=_facts_of(found), report=kept.report, versions=kept.versions)
+        )
+    report = kept.report
+    earlier = earlier_of(
+        # What has come after the run is no earlier attempt of it.
+        all_kept[: all_kept.index(kept)] if kept in all_kept else [],
+        run_id=str(found.id),
+        target=report.target,
+        cluster=report.told_cluster,
+        dag_id=report.dag_id,
+    )
+    return Evidence(
+        run=_facts_of(found), report=report, versions=kept.versions, earlier=tuple(earlier)
+    )
 
 
 async def _run_of(client: "PrefectClient", run: str) -> "FlowRun":
@@ -118,15 +131,15 @@ async def _run_of(client: "PrefectClient", run: str) -> "FlowRun":
 
 
 def _facts_of(run: "FlowRun") -> RunFacts:
-    by = run.created_by
-    asked_by = f"{by.type or 'unknown'} {by.display_value or ''}".strip() if by else ""
+    from tasks.person import asked_by  # noqa: PLC0415 - reads settings
+
     return RunFacts(
         id=str(run.id),
         name=run.name,
         state=run.state_name or "",
         state_type=run.state_type.value if run.state_type else "",
         message=(run.state.message if run.state else "") or "",
-        asked_by=asked_by or "not told: started by hand or through the API",
+        asked_by=asked_by(run),
         asked_at=run.created,
         started_at=run.start_time,
         ended_at=run.end_time,

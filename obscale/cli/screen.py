@@ -26,7 +26,10 @@ def show_ladder(console: Console, report: ScaleOutReport) -> None:
     _show_servers(console, report)
     show_pins(console, report.pins)
     style = "bold green" if report.outcome == "verified" else "bold red"
-    console.print(Text(f"{report.target} in {report.zone}: {report.rung}", style=style))
+    verdict = f"{report.target} in {report.zone}: {report.verdict_reached}"
+    console.print(Text(verdict, style=style), soft_wrap=True)
+    if report.follows:
+        console.print(Text(f"follows a red end: {report.follows}", style="yellow"), soft_wrap=True)
 
 
 def _show_servers(console: Console, report: ScaleOutReport) -> None:
@@ -68,6 +71,12 @@ def show_pins(console: Console, pins: Sequence[str]) -> None:
     console.print(Text(f"{PINS_EXPLAINED}:"))
     for pin in pins:
         console.print(Text(pin), soft_wrap=True)
+
+
+def waiting(step: str, what: str, seconds: float) -> str:
+    """Say what a step waits for, and for how long already."""
+    since = f" (for {seconds:.0f} s now)" if seconds else ""
+    return f"{step}: waits for {what}{since}"
 
 
 class LiveRun:
@@ -118,6 +127,10 @@ class LiveRun:
         if how := facts.get("how"):
             dag_id = facts.get("dag_id")
             self._say(f"submit: {how}, DAG {dag_id}" if dag_id else f"submit: {how}")
+        if what := facts.get("waits"):
+            self._say(waiting(happening.step, what, facts.get("seconds", 0.0)))
+        if notice := facts.get("notice"):
+            self._say(notice)
         if dag := facts.get("dag"):
             self._draw(dag)
         ladder = facts.get("ladder")

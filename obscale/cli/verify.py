@@ -14,19 +14,20 @@ from rich.text import Text
 
 from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan import AsJson, SpecPath, vault_for
-from obscale.cli.screen import show_ladder
+from obscale.cli.screen import show_ladder, waiting
 from obscale.climb import Climbed, climb
 from obscale.errors import ObscaleError, SpecError
-from obscale.link import Vault, connected
+from obscale.link import Link, Vault, connected
 from obscale.order import Order, orders_of
 from obscale.plan.file import read_plan_file
 from obscale.report import ScaleOutReport, server_rows
 from obscale.rules.aftermath import Aftermath, Before
+from obscale.rules.baseline import Baseline
 from obscale.rules.ladder import Ladder, shortfall
 from obscale.settings import Patience
 from obscale.spec import read_spec
 
-WAIT_SECONDS: Final = 60
+PATIENCE: Final = Patience(verify_seconds=60)
 """Beyond the steady time only stragglers are waited for: who looks wants an answer."""
 
 
@@ -34,7 +35,8 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
     """Prove the nodes of a request from cluster and node; submit nothing.
 
     Every node is looked at, all at the same time, for half a minute at least: a new observer has
-    to stay connectable.
+    to stay connectable. The other members are judged too: by the look before the POST where the
+    request names a stored connection and its run was obscale's; else what was before is unknown.
 
     Exit: 0 all verified, 1 one is not, 2 bad input, 3 cannot reach.
     """
@@ -42,7 +44,7 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
     try:
         if read_plan_file(spec) is not None:
             raise SpecError(f"{spec}: is a plan, no request", "name the request it was made of")
-        orders = orders_of(read_spec(spec), patience=Patience(verify_seconds=WAIT_SECONDS))
+        orders = orders_of(read_spec(spec), patience=PATIENCE)
         reports = asyncio.run(_verify_all(orders, vault_for(orders), console))
     except ObscaleError as error:
         end_with(error, as_json=as_json)
@@ -79,16 +81,40 @@ async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutRepor
     def reached(ladder: Ladder, _after: Aftermath) -> None:
         console.print(Text(f"{order.target}: {ladder.rung.name}", style="dim"))
 
+    def waits(words: str, seconds: float) -> None:
+        console.print(Text(f"{order.target}: {waiting('verify', words, seconds)}", style="dim"))
+
+    def notices(line: str) -> None:
+        console.print(Text(f"{order.target}: {line}", style="yellow"))
+
     async with connected(order, vault) as link:
         # Whether anybody answers with these credentials is an error of its own, not a missing row.
         await link.cluster.ask(lambda agent: agent.read_ob_info())
         steady = order.patience.steady_seconds
         console.print(Text(f"{order.target}: has to hold for {steady:g} s", style="dim"))
-        climbed = await climb(link, order, None, Before(), reached=reached)
-    return _report(order, climbed)
+        baseline = await _baseline(link, order)
+        climbed = await climb(
+            link,
+            order,
+            None,
+            baseline.before if baseline else Before(),
+            reached=reached,
+            waits=waits,
+            notices=notices,
+        )
+    return _report(order, climbed, baseline)
 
 
-def _report(order: Order, climbed: Climbed) -> ScaleOutReport:
+async def _baseline(link: Link, order: Order) -> Baseline | None:
+    """Read how things stood before the POST; only where the request needs Prefect anyway."""
+    if not isinstance(order.cluster, str):
+        return None
+    from tasks.submit import baseline_of_member  # noqa: PLC0415 - Prefect reads its settings at import
+
+    return await baseline_of_member(link, order)
+
+
+def _report(order: Order, climbed: Climbed, baseline: Baseline | None) -> ScaleOutReport:
     ladder = climbed.ladder
     lacks = shortfall(ladder.rung.name, ladder.lines)
     return ScaleOutReport(
@@ -99,6 +125,9 @@ def _report(order: Order, climbed: Climbed) -> ScaleOutReport:
         obConfigs=order.node.obConfigs,
         submitted_how="verified alone",
         rung=ladder.rung.name,
+        exceptions=ladder.exceptions,
+        before=server_rows(baseline.zones) if baseline else (),
+        before_at=baseline.at if baseline else None,
         proofs=ladder.lines,
         pins=ladder.pins,
         after=server_rows(climbed.after.zones or ()),

@@ -40,14 +40,24 @@ class Rung(IntEnum):
 
 
 class ProofAnswer(StrEnum):
-    """Answer of one proof; `waiting` may still turn, `fail` may not without somebody acting."""
+    """Answer of one proof; `waiting` may still turn, `fail` may not without somebody acting.
+
+    `against` stands against the request now, say a dead peer, and may turn too: it fails once it
+    has held for `Patience.against_seconds`.
+    """
 
     PASS = "pass"  # noqa: S105 - an answer, no password
     WAITING = "waiting"
+    AGAINST = "against"
     FAIL = "fail"
     UNKNOWN = "unknown"
     INFO = "info"
     NOT_APPLICABLE = "n-a"
+
+
+HINDERING: Final = frozenset(
+    {ProofAnswer.FAIL, ProofAnswer.AGAINST, ProofAnswer.WAITING, ProofAnswer.UNKNOWN}
+)
 
 
 class ProofLine(BaseModel):
@@ -64,7 +74,7 @@ class ProofLine(BaseModel):
     @property
     def hinders(self) -> bool:
         """Whether this line holds its rung back."""
-        return self.answer in {ProofAnswer.FAIL, ProofAnswer.WAITING, ProofAnswer.UNKNOWN}
+        return self.answer in HINDERING
 
 
 @dataclass(frozen=True)
@@ -72,14 +82,16 @@ class Before:
     """What was seen before anything was done; the defaults stand where nothing was.
 
     Args:
-        zones: The topology.
+        zones: The topology; empty: not known.
         totals: What the cluster offered.
         host: The target's machine.
+        at: When it was looked, aware.
     """
 
     zones: tuple[Zone, ...] = ()
     totals: Stats | None = None
     host: HostInfo | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -197,6 +209,12 @@ class Evidence:
         idle = self.dag is None and self.after.unfinished == ()
         idle = idle and self.after.target_unfinished == ()
         return ProofAnswer.FAIL if idle else ProofAnswer.WAITING
+
+    @property
+    def contrary(self) -> ProofAnswer:
+        """What stands against the request may still turn, unless nobody is at work on it."""
+        idle = self.not_yet is ProofAnswer.FAIL
+        return ProofAnswer.FAIL if idle else ProofAnswer.AGAINST
 
     def is_new(self, server: Server) -> bool:
         """Whether this row is that of the node asked for."""

@@ -27,7 +27,16 @@ from obscale.rules.aftermath import (
     Surroundings,
 )
 from obscale.rules.asked import NodeSpec
-from obscale.rules.proofs import balanced, capacity, conforming, joined, parameters, serving
+from obscale.rules.proofs import (
+    balanced,
+    capacity,
+    conforming,
+    joined,
+    members,
+    parameters,
+    serving,
+)
+from obscale.rules.proofs.members import dead_before
 from obscale.rules.proofs.parameters import fits, parameter_lines, pins_of
 from obscale.rules.proofs.serving import CONNECTABLE
 
@@ -37,6 +46,7 @@ PROOFS: Final[tuple[Row, ...]] = (
     *joined.PROOFS,
     *serving.PROOFS,
     *conforming.PROOFS,
+    *members.PROOFS,
     *capacity.PROOFS,
     *parameters.PROOFS,
     *balanced.PROOFS,
@@ -58,6 +68,13 @@ class Ladder(BaseModel):
     lines: tuple[ProofLine, ...]
     pins: tuple[str, ...] = ()
     """Statements that would keep for this server what a restart may take back."""
+    exceptions: tuple[str, ...] = ()
+    """Members that do not serve, and did not before the scale-out began either."""
+
+    @property
+    def verdict(self) -> str:
+        """The rung in words, with what is excepted from it."""
+        return verdict_of(self.rung.name, self.exceptions)
 
     @property
     def is_verified(self) -> bool:
@@ -119,7 +136,22 @@ def judge_ladder(
     lines = [_line(row, evidence) for row in PROOFS]
     lines += parameter_lines(evidence)
     lines.sort(key=lambda line: line.rung)  # stable: the order of PROOFS stays within a rung
-    return Ladder(rung=_rung(lines), lines=tuple(lines), pins=pins_of(evidence))
+    rung = _rung(lines)
+    return Ladder(
+        rung=rung,
+        lines=tuple(lines),
+        pins=pins_of(evidence),
+        exceptions=dead_before(evidence) if rung >= Rung.CONFORMING else (),
+    )
+
+
+def verdict_of(rung: str, exceptions: Sequence[str]) -> str:
+    """Say a rung with what is excepted from it.
+
+    >>> verdict_of("CONFORMING", ("10.0.0.3:2882 INACTIVE (dead before already)",))
+    'CONFORMING, except 10.0.0.3:2882 INACTIVE (dead before already)'
+    """
+    return f"{rung}, except {', '.join(exceptions)}" if exceptions else rung
 
 
 def _line(row: Row, evidence: Evidence) -> ProofLine:
@@ -148,7 +180,7 @@ def shortfall(rung: str, lines: Sequence[ProofLine]) -> str:
         rung: The one it reached.
         lines: All its proofs.
     """
-    failed = [line for line in lines if line.answer is ProofAnswer.FAIL]
+    failed = [line for line in lines if line.answer in {ProofAnswer.FAIL, ProofAnswer.AGAINST}]
     guilty = failed or [line for line in lines if line.hinders]
     lowest = min((line.rung for line in guilty), default=Rung.NONE)
     reasons = "; ".join(
@@ -164,6 +196,20 @@ def still_waiting(ladder: Ladder) -> tuple[ProofLine, ...]:
     if any(line.answer is ProofAnswer.FAIL for line in ladder.lines):
         return ()
     return tuple(line for line in ladder.lines if line.hinders)
+
+
+def waits_for(ladder: Ladder) -> tuple[tuple[str, ...], str]:
+    """Say what a wait is for.
+
+    Returns:
+        What tells one wait from another, and the words; both empty where nothing is waited for.
+    """
+    lines = still_waiting(ladder)
+    # Looked at once all else holds, and so no news before.
+    lines = tuple(line for line in lines if line.id not in RESTING_ON_SURROUNDINGS) or lines
+    against = {line.id: line.found for line in lines if line.answer is ProofAnswer.AGAINST}
+    marks = tuple(line.id + against.get(line.id, "") for line in lines)
+    return marks, "; ".join(f"{line.id}: {line.found} (wants {line.expected})" for line in lines)
 
 
 def needs_surroundings(ladder: Ladder) -> bool:

@@ -22,6 +22,7 @@ from obscale.follow import follow
 from obscale.link import Link
 from obscale.order import Order, orders_of
 from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.rules.preflight.conclusion import conclude
 from obscale.rules.preflight.finding import Findings
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.sandbox import ManualClock, World, WorldConfig, in_process
@@ -30,6 +31,7 @@ from obscale.settings import Patience
 from obscale.spec import parse_spec, request_body
 from obscale.survey import survey
 from tasks.submit import begin_once
+from tests.contract.kept_here import KeptHere
 
 SAMPLE = {
     "mysql_port": "2881",
@@ -192,7 +194,8 @@ async def look_and_post(scene: Scene) -> Ending:
             blocked = judge_accepting(facts, "prod", order.overrides).blockers
             door = "preflight" if blocked else "submit"
         if door == "submit":
-            dag_id = (await begin_once(link, order, facts.look())).dag_id
+            seen = conclude(facts, findings)
+            dag_id = (await begin_once(link, order, seen, records=KeptHere)).dag_id
         else:
             dag_id = (await cluster.current.submit_scale_out(request_body(node, scene.password))).id
         assert dag_id is not None

@@ -23,7 +23,6 @@ from obscale.link import EnvironmentVault, connected
 from obscale.order import orders_of
 from obscale.plan.file import PlanFile, read_plan_file, write_plan_file
 from obscale.rules.asked import ScaleOutSpec
-from obscale.rules.preflight.facts import Earlier
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.spec import parse_spec
@@ -31,6 +30,7 @@ from obscale.survey import survey
 from tasks.notes import listening
 from tasks.preflight import line_of, row_of
 from tasks.submit import begin_once
+from tests.contract.kept_here import KeptHere, seen_at
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {
@@ -374,8 +374,9 @@ async def test_a_stale_preflight_is_judged_again_before_the_post(full_desk):
     (order,) = full_desk.orders()
 
     async with connected(order, EnvironmentVault()) as link:
+        minute_ago = seen_at(datetime.now(UTC) - timedelta(seconds=61))
         with pytest.raises(PreflightError, match="no longer as at preflight: disk-fits"):
-            await begin_once(link, order, Earlier(datetime.now(UTC) - timedelta(seconds=61)))
+            await begin_once(link, order, minute_ago, records=KeptHere)
 
     assert full_desk.writes() == []
 
@@ -385,7 +386,7 @@ async def test_a_fresh_preflight_is_believed(full_desk):
     (order,) = full_desk.orders()
 
     async with connected(order, EnvironmentVault()) as link:
-        begun = await begin_once(link, order, Earlier(datetime.now(UTC)))
+        begun = await begin_once(link, order, seen_at(datetime.now(UTC)), records=KeptHere)
 
     assert begun.how == "posted"
     assert not [r for r in full_desk.world.requests if r.target.endswith("/agent/host-info")]
@@ -402,7 +403,8 @@ async def test_what_stirs_between_preflight_and_post_is_told(desk):
         emptier = disk.model_copy(update={"total": "900G", "used": "1G"})
         host = facts.target.host.model_copy(update={"disks": (emptier,)})
         with listening(lambda happening: heard.append(happening.text)):
-            begun = await begin_once(link, order, Earlier(facts.now - timedelta(minutes=16), host))
+            seen = seen_at(facts.now - timedelta(minutes=16), host)
+            begun = await begin_once(link, order, seen, records=KeptHere)
 
     assert begun.how == "posted"
     told = "\n".join(heard)

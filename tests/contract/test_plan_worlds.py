@@ -19,6 +19,7 @@ from obscale.agent.models import Operator
 from obscale.link import Link
 from obscale.order import Order
 from obscale.rules.asked import OverrideSpec
+from obscale.rules.preflight.conclusion import conclude
 from obscale.rules.preflight.facts import Earlier
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.rules.preflight.registry import RULES
@@ -27,6 +28,7 @@ from obscale.sandbox.agents import Observer
 from obscale.sandbox.dag import Step
 from obscale.survey import survey
 from tasks.submit import begin_once
+from tests.contract.kept_here import KeptHere
 from tests.contract.plan_scenes import ENTRY, ROOT, Scene, end_of, look_and_post
 
 GIB = 1 << 30
@@ -339,7 +341,7 @@ async def test_a_disk_that_keeps_filling_up_fails_the_start_as_told():
         facts = await survey(link, order, earlier=minutes_ago, knocking=False)
         accepted = OverrideSpec(rule="disk-recent-usage", reason="a dump", until=facts.now.date())
         findings = judge_accepting(facts, "prod", (accepted,))
-        begun = await begin_once(link, order, facts.look())
+        begun = await begin_once(link, order, conclude(facts, findings), records=KeptHere)
         spare.host.allocate("/dump", 420 * GIB)
         dag = await end_of(world, cluster, begun.dag_id)
 

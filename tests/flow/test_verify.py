@@ -1,21 +1,15 @@
 """Does verify believe the node and not its DAG, and say what a restart would take back?"""
 
 import json
-import pickle
-from datetime import UTC, datetime
 
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from obscale.agent.models import Zone
 from obscale.errors import VerifyError
-from obscale.rules.aftermath import Before
-from obscale.rules.preflight.conclusion import Preflight
 from obscale.sandbox import WorldConfig, default_config
 from obscale.settings import Patience
 from tasks.notes import listening
-from tasks.verify import seen_before
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -163,14 +157,3 @@ async def test_what_may_revert_at_a_restart_is_pinned_in_report_and_artifacts(st
     pages = {artifact.key.split("-")[0]: artifact.data for artifact in shown}
     assert pin in pages["report"]
     assert pin in [row["expected"] for row in json.loads(pages["verification"])]
-
-
-async def test_what_an_older_release_stored_of_preflight_still_serves():
-    """A result without totals and machine loads, and stands for a view of before without them."""
-    zones = (Zone(name="zone1"),)
-    older = object.__new__(Preflight)
-    vars(older).update(findings=None, zones=zones, at=datetime(2026, 5, 1, tzinfo=UTC))
-
-    loaded = pickle.loads(pickle.dumps(older))
-
-    assert seen_before(loaded) == Before(zones)

@@ -23,6 +23,7 @@ LAYERS = (
             "obscale.knocking",
             "obscale.sight",
             "obscale.climb",
+            "obscale.seldom",
         ),
         *("obscale.plan", "obscale.report", "obscale.follow", "obscale.doctor", "obscale.cure"),
         "obscale.roll_call",

@@ -13,6 +13,7 @@ from tests.unit.joined_node import (
     NEW,
     NODE,
     NOT_THERE,
+    STARTED,
     aftermath,
     answer,
     around,
@@ -76,7 +77,7 @@ def test_surroundings_are_judged_by_what_they_tell(changes, proof, wanted):
     [
         (Before(), "pv-capacity-cluster", ProofAnswer.NOT_APPLICABLE),
         (Before(), "pv-disk-after", ProofAnswer.NOT_APPLICABLE),
-        (Before(), "pv-no-collateral", ProofAnswer.NOT_APPLICABLE),
+        (Before(), "pv-no-collateral", ProofAnswer.PASS),
         (Before(), "pv-zone-active:region", ProofAnswer.NOT_APPLICABLE),
         (Before(zones(server(NEW))), "pv-capacity-cluster", ProofAnswer.NOT_APPLICABLE),
         (Before(zones(server(NEW))), "pv-disk-after", ProofAnswer.NOT_APPLICABLE),
@@ -322,3 +323,80 @@ def test_a_peer_that_recovered_is_no_harm():
         well = aftermath(zones=zones(server(NEW), first=server("10.0.0.1", **words)))
 
         assert answer(judge(well, before=down), "pv-no-collateral") is ProofAnswer.PASS
+
+
+DEAD = {"inner_status": "INACTIVE", "status": "UNAVAILABLE"}
+
+
+def dead(ip="10.0.0.1", **changes):
+    """A member that does not serve; it leads the root service, so that it alone is at fault."""
+    return server(ip, **{**DEAD, "with_rootserver": True, **changes})
+
+
+def test_a_member_dead_now_is_held_against_a_node_of_which_nobody_saw_before():
+    """Without a look from before the POST a dead member is no exception, and no pass."""
+    ladder = judge(aftermath(zones=zones(server(NEW), first=dead())), before=Before())
+
+    found = line(ladder, "pv-no-collateral")
+    assert found.answer is ProofAnswer.AGAINST
+    assert found.found == "10.0.0.1:2882 INACTIVE UNAVAILABLE (dead now, before unknown)"
+    assert not ladder.is_verified
+    assert ladder.exceptions == ()
+
+
+def test_a_member_dead_before_already_is_excepted_by_name():
+    """CONFORMING, and the verdict names whom it leaves out; the other members are judged."""
+    after = aftermath(zones=zones(server(NEW), first=dead()))
+    before = Before(zones(first=dead()))
+
+    ladder = judge(after, before=before)
+    other = judge(
+        aftermath(zones=(zone("zone1", dead()), zone("zone2", dead("10.0.0.2"), server(NEW)))),
+        before=before,
+    )
+
+    assert answer(ladder, "pv-no-collateral") is ProofAnswer.INFO
+    assert ladder.is_verified
+    excepted = "10.0.0.1:2882 INACTIVE UNAVAILABLE (dead before already)"
+    assert ladder.verdict == f"CONFORMING, except {excepted}"
+    assert line(other, "pv-no-collateral").found == "10.0.0.2:2882 INACTIVE UNAVAILABLE"
+    assert (other.is_verified, other.exceptions) == (False, ())
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "wanted"),
+    [
+        ({}, DEAD, ProofAnswer.AGAINST),
+        (DEAD, {"inner_status": "DELETING", "status": "UNAVAILABLE"}, ProofAnswer.INFO),
+        (DEAD, {"stop_time": STARTED, **DEAD}, ProofAnswer.AGAINST),
+        ({"stop_time": STARTED}, {"stop_time": STARTED}, ProofAnswer.INFO),
+        (DEAD, {}, ProofAnswer.PASS),
+        ({"status": ""}, {"status": ""}, ProofAnswer.PASS),
+        ({}, {"inner_status": "", "status": ""}, ProofAnswer.AGAINST),
+    ],
+    ids=[
+        "died",
+        "being deleted",
+        "stopped too",
+        "stopped before",
+        "back",
+        "older",
+        "tells nothing",
+    ],
+)
+def test_a_member_is_compared_with_what_it_was(was, now, wanted):
+    """Only who did not serve before is excepted, unless somebody has stopped it since."""
+    before = Before(zones(first=server("10.0.0.1", **was)))
+    after = aftermath(zones=zones(server(NEW), first=server("10.0.0.1", **now)))
+
+    assert answer(judge(after, before=before), "pv-no-collateral") is wanted
+
+
+def test_a_dead_member_that_came_after_the_look_is_no_exception():
+    """Somebody else's new node that does not serve is told as not there before."""
+    after = (zones()[0], zone("zone2", server("10.0.0.2"), dead("10.0.0.5"), server(NEW)))
+
+    found = line(judge(aftermath(zones=after)), "pv-no-collateral")
+
+    assert found.answer is ProofAnswer.AGAINST
+    assert found.found == "10.0.0.5:2882 INACTIVE UNAVAILABLE (not there before)"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from obscale.agent.models import Node
+from obscale.agent.models import AgentStatus, Node
 from obscale.rules.aftermath import ProofAnswer, Rung
 from obscale.rules.ladder import (
     PROOFS,
@@ -14,7 +14,10 @@ from obscale.rules.ladder import (
     only_has_to_hold,
     shortfall,
     still_waiting,
+    waits_for,
 )
+from obscale.rules.objections import hold
+from obscale.seldom import Seldom
 from tests.unit.joined_node import (
     GIB,
     NEW,
@@ -27,6 +30,7 @@ from tests.unit.joined_node import (
     done_dag,
     info,
     judge,
+    line,
     listed,
     parameter,
     parameters,
@@ -36,6 +40,7 @@ from tests.unit.joined_node import (
     zones,
 )
 
+YEAR_1 = "0001-01-01T00:00:00Z"
 CATALOGUE = {
     "pv-dag-forward-success",
     "pv-local-dag-finished",
@@ -107,14 +112,12 @@ def test_a_dag_that_succeeded_over_undone_stages_fails_and_names_them():
 
 WAITS = [
     ({"members": (listed(1),)}, "pv-agent-listed", Rung.NONE),
-    ({"members": (listed(1), listed(4), listed(4))}, "pv-agent-listed", Rung.NONE),
     (
         {"members": (listed(1), listed(4, identity="SCALING OUT"))},
         "pv-agent-listed",
         Rung.NONE,
     ),
     ({"target_info": info(identity="SCALING OUT")}, "pv-agent-identity", Rung.NONE),
-    ({"target_info": info(version="4.4.1.0-1")}, "pv-agent-identity", Rung.NONE),
     ({"zones": zones()}, "pv-topology-registered", Rung.NONE),
     ({"target_unfinished": (done_dag(state="RUNNING"),)}, "pv-local-dag-finished", Rung.NONE),
     ({"unfinished": (done_dag(state="RUNNING"),)}, "pv-lock-released", Rung.NONE),
@@ -123,36 +126,14 @@ WAITS = [
         "pv-service-started",
         Rung.JOINED,
     ),
-    ({"zones": zones(server(NEW, inner_status="INACTIVE"))}, "pv-status-active", Rung.JOINED),
     ({"zones": zones(server(NEW, status="STARTING"))}, "pv-obshell-status", Rung.JOINED),
     ({"zones": zones(server(NEW, ob_status=2))}, "pv-obshell-status", Rung.JOINED),
-    (
-        {"zones": (zones()[0], zone("zone2", server(NEW), inner_status="INACTIVE"))},
-        "pv-zone-active",
-        Rung.JOINED,
-    ),
     ({"zones": zones(server(NEW, stats={}))}, "pv-capacity-server", Rung.SERVING),
     (
         {"zones": zones(server(NEW, stats=stats(disk_in_bytes_total=0)))},
         "pv-capacity-server",
         Rung.SERVING,
     ),
-    (
-        {"zones": zones(server(NEW), first=server("10.0.0.1", status="UNAVAILABLE"))},
-        "pv-no-collateral",
-        Rung.SERVING,
-    ),
-    (
-        {"zones": zones(server(NEW), first=server("10.0.0.1", stop_time=STARTED))},
-        "pv-no-collateral",
-        Rung.SERVING,
-    ),
-    (
-        {"zones": zones(server(NEW), first=server("10.0.0.1", with_rootserver=False))},
-        "pv-no-collateral",
-        Rung.SERVING,
-    ),
-    ({"zones": zones(server(NEW))[1:]}, "pv-no-collateral", Rung.SERVING),
     (
         {"parameters": parameters(parameter("memory_limit", None, "16G"))},
         "pv-params-effective:memory_limit",
@@ -172,6 +153,123 @@ def test_what_is_not_there_yet_waits_on_its_rung(changes, proof, rung):
     assert answer(ladder, proof) is ProofAnswer.WAITING
     assert ladder.rung is rung
     assert proof in {line.id for line in still_waiting(ladder)}
+
+
+AGAINST = [
+    ({"members": (listed(1), listed(4), listed(4))}, "pv-agent-listed", Rung.NONE),
+    ({"target_info": info(version="4.4.1.0-1")}, "pv-agent-identity", Rung.NONE),
+    ({"zones": zones(server(NEW, inner_status="INACTIVE"))}, "pv-status-active", Rung.JOINED),
+    (
+        {"zones": (zones()[0], zone("zone2", server(NEW), inner_status="INACTIVE"))},
+        "pv-zone-active",
+        Rung.JOINED,
+    ),
+    (
+        {"zones": zones(server(NEW), first=server("10.0.0.1", status="UNAVAILABLE"))},
+        "pv-no-collateral",
+        Rung.SERVING,
+    ),
+    (
+        {"zones": zones(server(NEW), first=server("10.0.0.1", stop_time=STARTED))},
+        "pv-no-collateral",
+        Rung.SERVING,
+    ),
+    (
+        {"zones": zones(server(NEW), first=server("10.0.0.1", with_rootserver=False))},
+        "pv-no-collateral",
+        Rung.SERVING,
+    ),
+    ({"zones": zones(server(NEW))[1:]}, "pv-no-collateral", Rung.SERVING),
+    ({"target_info": info(zone="zone1")}, "pv-agent-identity", Rung.NONE),
+    ({"target_info": info(identity="SINGLE")}, "pv-agent-identity", Rung.NONE),
+    ({"members": (listed(1), listed(4, zone="zone1"))}, "pv-agent-listed", Rung.NONE),
+    (
+        {"zones": (zone("zone1", server("10.0.0.1"), server(NEW)), zones()[1])},
+        "pv-topology-registered",
+        Rung.NONE,
+    ),
+    (
+        {"target_status": AgentStatus.model_validate({"agent": {}, "obState": 0})},
+        "pv-ob-state",
+        Rung.JOINED,
+    ),
+    (
+        {"zones": zones(server(NEW), first=server("10.0.0.1", start_time=YEAR_1))},
+        "pv-no-collateral",
+        Rung.SERVING,
+    ),
+]
+"""What stands against the request: a dead peer, a wrong zone, a wrong version of the agent."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "proof", "rung"),
+    [pytest.param(*case, id=f"{case[1]}-{number}") for number, case in enumerate(AGAINST)],
+)
+def test_what_stands_against_the_request_fails_once_it_has_held(changes, proof, rung):
+    """It may still turn; held for the limit it ends the waiting, and says for how long it held."""
+    ladder = judge(aftermath(**changes))
+
+    assert answer(ladder, proof) is ProofAnswer.AGAINST
+    assert ladder.rung is rung
+    assert proof in {line.id for line in still_waiting(ladder)}
+    first = hold(ladder, {}, 5.0, 60)
+    young = hold(ladder, first.since, 64.9, 60)
+    old = hold(ladder, young.since, 65.0, 60)
+    assert [answer(each.ladder, proof) for each in (first, young)] == [ProofAnswer.AGAINST] * 2
+    assert answer(old.ladder, proof) is ProofAnswer.FAIL
+    assert line(old.ladder, proof).found.endswith(", for 60 s")
+    assert still_waiting(old.ladder) == ()
+    assert f"{proof}: " in shortfall(ladder.rung.name, ladder.lines)
+
+
+def test_what_stands_no_more_is_told_and_begins_anew():
+    """A peer that is back within the limit is told; the next one has its own minute."""
+    first_down = judge(aftermath(zones=zones(server(NEW), first=down(1))))
+    both = zone("zone1", down(1)), zone("zone2", down(2), server(NEW))
+    second_down = judge(aftermath(zones=(zones()[0], both[1])))
+
+    one = hold(first_down, {}, 0.0, 60)
+    two = hold(judge(aftermath(zones=both)), one.since, 40.0, 60)
+    three = hold(second_down, two.since, 61.0, 60)
+    well = hold(judge(), three.since, 70.0, 60)
+
+    (risen,) = one.risen
+    assert risen == ("pv-no-collateral", "10.0.0.1:2882 INACTIVE UNAVAILABLE")
+    assert three.passed == {risen: 61.0}
+    assert answer(three.ladder, "pv-no-collateral") is ProofAnswer.AGAINST
+    assert [*well.passed.values()] == [30.0]
+    assert well.ladder.is_verified
+
+
+def down(number):
+    """A member whose observer is dead; the first still leads the root service."""
+    words = {"inner_status": "INACTIVE", "status": "UNAVAILABLE"}
+    return server(f"10.0.0.{number}", with_rootserver=True, **words)
+
+
+def test_a_wait_is_told_by_what_it_is_for():
+    """A counter that moves is no news; another proof, or another dead peer, is."""
+    young = [Look(0.0, 3, None, True)]
+    older = [*young, Look(1.0, 3, None, True)]
+    one, two = (waits_for(judge(looks=looks, seen_around=None)) for looks in (young, older))
+    dead = waits_for(judge(aftermath(zones=zones(server(NEW), first=down(1))), looks=older))
+
+    assert one[0] == two[0] != dead[0]
+    assert "pv-ob-state: obState 3 for 0 s so far (wants obState 3 for 30 s)" in one[1]
+    assert "pv-clock-after" not in one[1]
+    assert "10.0.0.1:2882 INACTIVE UNAVAILABLE" in dead[1]
+    assert waits_for(judge()) == ((), "")
+
+
+def test_a_wait_is_said_on_change_and_then_seldom():
+    """At once, after ten seconds, and then each time after twice as long."""
+    seldom = Seldom()
+    said = [at for at in range(100) if seldom.waited("a dead peer", float(at)) is not None]
+
+    assert said == [0, 10, 20, 40, 80]
+    assert seldom.waited("another one", 100.0) == 0.0
+    assert seldom.waited("another one", 101.0) is None
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
-"""CONFORMING: one version, one region, one time, the directories asked for, and nobody harmed?"""
+"""CONFORMING: one version, one region, one time and the directories asked for?"""
 
 from typing import Final
 
 from obscale.agent.clock import ClockReading
-from obscale.agent.models import Server
 from obscale.rules.aftermath import (
     LOOKED_AT_LAST,
     NO_BEFORE,
@@ -14,16 +13,11 @@ from obscale.rules.aftermath import (
     Row,
     Rung,
     Verdict,
-    named,
     pass_if,
-    stop_of,
 )
 from obscale.rules.preflight.facts import Unread
 from obscale.rules.preflight.limits import LAB_BLOCK_SECONDS, WARN_SECONDS
 from obscale.rules.preflight.resources import directories_of
-
-_WELL: Final = (("ACTIVE", "RUNNING"), ("ACTIVE", ""))
-"""Both words of a server that serves; below 4.3.0.0 only the first is told."""
 
 
 def _version_equal(e: Evidence) -> Verdict:
@@ -86,38 +80,6 @@ def _directories(e: Evidence) -> Verdict:
     return pass_if(alike, ProofAnswer.INFO), expected, text
 
 
-def _no_collateral(e: Evidence) -> Verdict:
-    expected = "no other server changed for the worse"
-    if e.after.zones is None:
-        return ProofAnswer.UNKNOWN, expected, UNREAD_TOPOLOGY
-    now = {name: s for zone in e.after.zones for name, s in named(zone.servers).items()}
-    harmed = [
-        f"{name} {harm}"
-        for zone in e.before.zones
-        for name, old in named(zone.servers).items()
-        if (harm := _harm(old, now.get(name)))
-    ]
-    if not any(zone.root_server.role == "LEADER" for zone in e.after.zones) and not any(
-        server.with_rootserver for server in now.values()
-    ):
-        harmed.append("no server leads the root service")
-    if not harmed and not e.before.zones:
-        return ProofAnswer.NOT_APPLICABLE, expected, NO_BEFORE
-    return pass_if(not harmed, ProofAnswer.WAITING), expected, ", ".join(harmed) or "all as before"
-
-
-def _harm(old: Server, new: Server | None) -> str:
-    """Say what became of a server; empty where it is as it was, or better."""
-    if new is None:
-        return "is gone"
-    if (stopped := stop_of(new)) and not stop_of(old):
-        return f"was stopped at {stopped.isoformat(' ', 'seconds')}"
-    was, now = (old.inner_status, old.status), (new.inner_status, new.status)
-    if now in {was, *_WELL}:
-        return ""
-    return " ".join(filter(None, now)) or "tells no status"
-
-
 def _clock(e: Evidence) -> Verdict:
     expected = f"within {WARN_SECONDS * 1000:.0f} ms of the other members"
     if e.around is None:
@@ -150,6 +112,5 @@ PROOFS: Final[tuple[Row, ...]] = (
     ("pv-version-equal", Rung.CONFORMING, _version_equal),
     ("pv-zone-active:region", Rung.CONFORMING, _zone_region),
     ("pv-dirs", Rung.CONFORMING, _directories),
-    ("pv-no-collateral", Rung.CONFORMING, _no_collateral),
     ("pv-clock-after", Rung.CONFORMING, _clock),
 )

@@ -35,11 +35,15 @@ def _identity(e: Evidence) -> Verdict:
     if info is None:
         return ProofAnswer.UNKNOWN, expected, "the target does not answer"
     found = f"{info.identity.value} in {info.zone or 'no zone'}"
+    if info.identity is Identity.CLUSTER_AGENT and info.zone not in {"", e.node.zone}:
+        return e.contrary, expected, found
     if info.identity is not Identity.CLUSTER_AGENT or info.zone != e.node.zone:
-        return e.not_yet, expected, found
+        # SCALING OUT ends by itself; whoever is SINGLE again has not joined at all.
+        joining = info.identity is not Identity.SINGLE
+        return e.not_yet if joining else e.contrary, expected, found
     # An older agent upgrades itself while it joins, and answers with its old version until then.
     alike = not peers or not info.version or info.version in peers
-    return pass_if(alike, e.not_yet), expected, f"{found}, obshell {info.version or 'not told'}"
+    return pass_if(alike, e.contrary), expected, f"{found}, obshell {info.version or 'not told'}"
 
 
 def _agent_listed(e: Evidence) -> Verdict:
@@ -48,6 +52,8 @@ def _agent_listed(e: Evidence) -> Verdict:
         return ProofAnswer.UNKNOWN, expected, "the members could not be read"
     rows = [row for row in e.after.members if row.address == e.after.target]
     found = ", ".join(f"{row.identity.value} in {row.zone}" for row in rows) or "not listed"
+    if len(rows) > 1 or any(row.zone not in {"", e.node.zone} for row in rows):
+        return e.contrary, expected, found
     good = (
         len(rows) == 1
         and rows[0].zone == e.node.zone
@@ -61,6 +67,9 @@ def _registered(e: Evidence) -> Verdict:
     if e.after.zones is None:
         return ProofAnswer.UNKNOWN, expected, UNREAD_TOPOLOGY
     if (server := e.server) is None:
+        elsewhere = [z.name for z in e.after.zones if any(e.is_new(s) for s in z.servers)]
+        if elsewhere:
+            return e.contrary, expected, f"registered in {' and '.join(elsewhere)}"
         return e.not_yet, expected, "no such server in the zone"
     if server.sql_port not in {0, e.sql_port}:
         return ProofAnswer.FAIL, f"{expected}, SQL port {e.sql_port}", f"SQL {server.sql_port}"

@@ -21,6 +21,8 @@ from obscale.rules.aftermath import (
 
 CONNECTABLE: Final = 3
 """obState of an observer that takes connections."""
+NO_PROCESS: Final = 0
+"""obState where no observer process is there."""
 
 
 def _status_active(e: Evidence) -> Verdict:
@@ -30,8 +32,9 @@ def _status_active(e: Evidence) -> Verdict:
         return e.not_yet, "ACTIVE", NO_SERVER
     if not server.inner_status:
         return ProofAnswer.INFO, "ACTIVE", f"this version tells only {server.status!r}"
+    # ADD SERVER writes ACTIVE at once; it is INACTIVE when heartbeats stay out.
     good = server.inner_status == "ACTIVE"
-    return pass_if(good, ProofAnswer.WAITING), "ACTIVE", server.inner_status
+    return pass_if(good, ProofAnswer.AGAINST), "ACTIVE", server.inner_status
 
 
 def _service_started(e: Evidence) -> Verdict:
@@ -69,6 +72,8 @@ def _ob_state(e: Evidence) -> Verdict:
     status = e.after.target_status
     if status is None:
         return ProofAnswer.UNKNOWN, expected, "the target does not answer"
+    if status.ob_state == NO_PROCESS:
+        return ProofAnswer.AGAINST, expected, f"obState {NO_PROCESS}: its observer does not run"
     if status.ob_state != CONNECTABLE:
         return ProofAnswer.WAITING, expected, f"obState {status.ob_state}"
     if held >= wanted:
@@ -84,7 +89,7 @@ def _zone_active(e: Evidence) -> Verdict:
     if not zone.inner_status:
         return e.untold(), "zone ACTIVE", "not told"
     good = zone.inner_status == "ACTIVE"
-    return pass_if(good, ProofAnswer.WAITING), "zone ACTIVE", zone.inner_status
+    return pass_if(good, ProofAnswer.AGAINST), "zone ACTIVE", zone.inner_status
 
 
 PROOFS: Final[tuple[Row, ...]] = (

@@ -1,0 +1,54 @@
+"""Who asked for a run: a person at a command line, or whatever Prefect knows of its making.
+
+Prefect keeps no user of a run that a program starts by itself. So the command line names
+`user@host`, and a tag keeps it with the run.
+"""
+
+import getpass
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
+from prefect.client.schemas.objects import FlowRun
+
+TAG: Final = "asked-by:"
+_PERSON: ContextVar[str | None] = ContextVar("obscale_person", default=None)
+NOBODY: Final = "not told: started by hand or through the API"
+
+
+def person_here() -> str:
+    """Give `user@host` of this process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid {os.getuid()}"  # a container without an entry for its user
+    return f"{user}@{socket.gethostname()}"
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Let the runs that are started inside this block be asked for by whoever runs this program."""
+    token = _PERSON.set(person_here())
+    try:
+        yield
+    finally:
+        _PERSON.reset(token)
+
+
+def own_tags() -> frozenset[str]:
+    """Give the tag that keeps who asks for the current run; none where Prefect knows it itself."""
+    person = _PERSON.get()
+    return frozenset({f"{TAG}{person}"} if person else ())
+
+
+def asked_by(run: FlowRun) -> str:
+    """Say who or what made a run, as far as it is known."""
+    tags = {*run.tags, *own_tags()}
+    told = [tag.removeprefix(TAG) for tag in sorted(tags) if tag.startswith(TAG)]
+    by = run.created_by
+    if by:
+        told.append(f"{by.type or 'unknown'} {by.display_value or ''}".strip())
+    return ", ".join(told) or NOBODY

@@ -1,0 +1,35 @@
+"""Where records are kept by a test of the wire, and what preflight saw, made of facts."""
+
+from datetime import datetime
+
+from obscale.agent.models import HostInfo
+from obscale.rules.baseline import Baseline
+from obscale.rules.preflight.conclusion import Preflight
+from obscale.rules.preflight.finding import Findings
+
+
+class KeptHere:
+    """Keeps the records of one node in this process."""
+
+    def __init__(self, cluster: str, target: str) -> None:
+        self.cluster, self.target = cluster, target
+        self.records: list[Baseline] = []
+
+    async def write(self, record: Baseline) -> Baseline:
+        """Keep it."""
+        self.records.append(record)
+        return record
+
+    async def settle(self, record: Baseline, dag_id: str) -> Baseline:
+        """Keep its DAG too."""
+        self.records[-1] = record.model_copy(update={"dag_id": dag_id})
+        return self.records[-1]
+
+    async def read(self) -> list[Baseline]:
+        """Give all."""
+        return self.records
+
+
+def seen_at(at: datetime, host: HostInfo | None = None) -> Preflight:
+    """Give a preflight of which only the time and the machine matter."""
+    return Preflight(Findings((), "prod"), (), at, host=host)
