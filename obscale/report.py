@@ -92,6 +92,8 @@ class Posted(BaseModel):
     asked_by: str
     newest_dag: int
     """Number of the cluster's newest DAG before."""
+    was_answered: bool = True
+    """False: its answer was lost, and the DAG was told by its number and its target."""
 
 
 class EarlierEnd(BaseModel):
@@ -340,7 +342,8 @@ def _posted(report: ScaleOutReport) -> str:
     return (
         f"POST sent {sent.at:%Y-%m-%d %H:%M:%S} UTC by attempt {sent.attempt} of run "
         f"{_literal(sent.run_name)} ({sent.run_id}), asked by {_literal(sent.asked_by)}; "
-        f"the newest DAG before was number {sent.newest_dag}."
+        f"the newest DAG before was number {sent.newest_dag}"
+        f"{'' if sent.was_answered else ', and its answer was lost'}."
     )
 
 

@@ -189,10 +189,8 @@ class Story:
         self.earlier = tuple(end_of(kept) for kept in await reports_before(self.report()))
 
 
-def _posted(baseline: Baseline) -> Posted | None:
-    """Say who sent the POST of the DAG; None where it is not known to have begun it."""
-    if baseline.dag_id is None:
-        return None
+def _posted(baseline: Baseline) -> Posted:
+    """Say who sent the POST of the DAG."""
     return Posted(
         at=baseline.at,
         run_id=baseline.run_id,
@@ -200,6 +198,7 @@ def _posted(baseline: Baseline) -> Posted | None:
         attempt=baseline.attempt,
         asked_by=baseline.asked_by,
         newest_dag=baseline.newest_dag,
+        was_answered=baseline.dag_id is not None,
     )
 
 

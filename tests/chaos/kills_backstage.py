@@ -236,19 +236,35 @@ async def backstage(folder: Path) -> AsyncIterator[Backstage]:
     server = PrefectServer(folder / "prefect")
     try:
         await server.start()
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.chaos.kills_child"),
-            env=server.environment | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
-            stdin=PIPE,
-            stdout=PIPE,
-        )
-        nursery = Nursery(process, folder)
-        try:
+        async with parent(server, folder) as nursery:
             yield Backstage(server, nursery)
-        finally:
-            await nursery.close()
     finally:
         await server.kill()
+
+
+@asynccontextmanager
+async def parent(
+    server: PrefectServer, folder: Path, home: Path | None = None
+) -> AsyncIterator[Nursery]:
+    """A parent of flow processes until the end of this block.
+
+    Args:
+        server: Its runs report to.
+        folder: What the processes say goes there.
+        home: Prefect's home for them, as on another worker's disk; None: the server's own.
+    """
+    own = {"PREFECT_HOME": str(home)} if home else {}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.chaos.kills_child"),
+        env=server.environment | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"} | own,
+        stdin=PIPE,
+        stdout=PIPE,
+    )
+    nursery = Nursery(process, folder)
+    try:
+        yield nursery
+    finally:
+        await nursery.close()
 
 
 async def until(holds: Callable[[], bool], run: Run) -> bool:
