@@ -1,5 +1,6 @@
 """Does `obscale apply` end every run with its code and one clear line, and never show a secret?"""
 
+import getpass
 import json
 import os
 import re
@@ -234,7 +235,18 @@ def test_a_verified_run_is_exit_0(verified):
     assert told.keys() == {"runs"}
     assert told["runs"][0]["report"]["outcome"] == "verified"
     assert told["runs"][0]["report"]["rung"] == "CONFORMING"
+    assert told["runs"][0]["report"]["asked_by"] == f"{getpass.getuser()}@{socket.gethostname()}"
     assert world.posts == ["/api/v1/ob/scale_out"]
+
+
+def test_a_wait_says_for_what_it_waits_also_in_a_pipe(verified):
+    """Where nobody watches a bar, the lines say what the proving waits for."""
+    _, ended, _ = verified()
+
+    waits = [line for line in ended.lines if line.startswith("verify: waits for ")]
+    assert waits, ended.err
+    assert any("pv-" in line for line in waits)
+    assert len(waits) < 10, "on change and then seldom"
 
 
 def test_no_secret_leaves_a_run_that_goes_well_or_fails(verified, failed, server_home, canaries):

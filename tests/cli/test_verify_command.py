@@ -5,6 +5,10 @@ import socket
 
 import pytest
 
+import obscale.cli.verify as obscale_verify
+from obscale.sandbox import Fault
+from obscale.settings import Patience
+
 WIDTH = 80
 NO_PREFECT = "http://127.0.0.1:9/api"
 
@@ -62,6 +66,30 @@ def test_a_node_that_never_joined_is_said_so_at_once(obscale, write, quiet_world
     assert f"obscale apply {request} adds it" in ended.err
     assert "ALTER SYSTEM" not in ended.out, "there is no server to pin anything for"
     assert len(quiet_world.posts) == posts
+
+
+def test_a_dead_member_of_which_nobody_saw_before_is_exit_1(
+    obscale, write, open_world, monkeypatch
+):
+    """Without Prefect the other members are judged too: dead now, before unknown, and named."""
+    patience = Patience(verify_seconds=20, steady_seconds=0.2, against_seconds=1)
+    monkeypatch.setattr(obscale_verify, "PATIENCE", patience)
+    monkeypatch.setenv("PREFECT_API_URL", NO_PREFECT)
+    world = open_world()
+    first, dead = world.ready["clusters"][0]["agents"][::2]
+    request = world.request()
+    node = request["nodes"][0]
+    node["agentInfo"], node["zone"] = {"ip": first["ip"], "port": first["port"]}, first["zone"]
+    del node["targetAgentPassword"]
+    world.world.play(Fault.observer_down(f"{dead['ip']}:{dead['port']}"))
+
+    ended = obscale("verify", write(request))
+
+    found = f"{dead['ip']}:2882 INACTIVE UNAVAILABLE (dead now, before unknown)"
+    assert ended.code == 1, ended.err
+    assert f"pv-no-collateral: {found}" in ended.err
+    assert "verify: waits for " in ended.out
+    assert world.posts == []
 
 
 def test_with_json_a_node_that_does_not_conform_is_one_object(obscale, write, member):

@@ -1,17 +1,24 @@
 """Does `obscale evidence` export a run whole, and say clearly where there is nothing to export?"""
 
 import asyncio
+import getpass
 import json
+import socket
 
 import pytest
 from prefect import get_client
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.flow_engine import run_flow
+from prefect.states import AwaitingRetry
 from typer.testing import CliRunner
 
+from flows.scale_out import scale_out
 from obscale.cli import app
 from obscale.errors import SpecError
 from obscale.sandbox import Fault
 from obscale.settings import Patience
+from tasks.notes import listening
+from tasks.person import asking
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -96,3 +103,84 @@ async def test_a_file_that_cannot_be_written_is_named(stage, tmp_path):
     assert told.exit_code == 2
     assert "where.md" in told.stderr
     assert not isinstance(told.exception, SpecError)
+
+
+SOON = PATIENCE.model_copy(update={"against_seconds": 1.0})
+
+
+def member(scene, number=2):
+    """Give `ip:port` of a member's agent."""
+    agent = scene.ready["clusters"][0]["agents"][number]
+    return f"{agent['ip']}:{agent['port']}"
+
+
+async def try_again(run):
+    """Retry a flow run as Prefect's UI does, in this process; give the new state."""
+    async with get_client() as client:
+        await client.set_flow_run_state(run.id, AwaitingRetry(), force=True)
+        again = await client.read_flow_run(run.id)
+    return await run_flow(scale_out, flow_run=again, return_type="state")
+
+
+async def test_a_red_attempt_stays_in_the_evidence_of_the_green_one(stage, refused):
+    """The same run is tried again and is green: what the first attempt sent and found stays."""
+    scene = await stage()
+    scene.world.play(Fault.observer_down(member(scene), stage=9))
+    await refused(scene.scale_out(patience=SOON))
+    red, run = scene.report, await newest()
+    scene.world.play(Fault.observer_up(member(scene)))
+
+    with listening(scene.happenings.append):
+        state = await try_again(run)
+    told = await evidence(run.id, "--json")
+    page = await evidence(run.id)
+
+    exported = json.loads(told.stdout)
+    green = exported["report"]
+    assert state.is_completed()
+    assert (green["outcome"], green["attempt"], exported["run"]["attempts"]) == ("verified", 2, 2)
+    assert (green["posted"]["attempt"], green["posted"]["run_id"]) == (1, str(run.id))
+    [end] = green["earlier"]
+    assert (end["outcome"], end["attempt"], end["dag_id"]) == ("failed", 1, "11")
+    assert end["error"] == red.error
+    [earlier] = exported["earlier"]
+    texts = [moment["text"] for moment in earlier["report"]["timeline"]]
+    assert any(text.startswith("submit.posted dag=11") for text in texts)
+    assert earlier["report"]["proofs"] == json.loads(red.model_dump_json())["proofs"]
+    assert f"Follows a red end: {end['at'][:10]}" in page.stdout
+    assert f"## Earlier: attempt 1 of run {run.name}" in page.stdout
+    assert "POST sent " in page.stdout
+
+
+async def test_earlier_runs_of_the_same_dag_stay_in_the_evidence(stage, refused):
+    """Another run proves what an earlier one found red; those of other DAGs are no part of it."""
+    scene = await stage()
+    scene.world.play(Fault.observer_down(member(scene), stage=9))
+    await refused(scene.scale_out(patience=SOON))
+    first = await newest()
+    scene.world.play(Fault.observer_up(member(scene)))
+
+    report = await scene.scale_out(patience=SOON)
+    told = json.loads((await evidence(report.target, "--json")).stdout)
+    before = json.loads((await evidence(first.id, "--json")).stdout)
+
+    assert (report.outcome, report.attempt) == ("verified", 1)
+    assert f"run {first.name}, attempt 1: failed" in report.follows
+    assert report.posted.run_id == str(first.id)
+    assert [each["report"]["run_id"] for each in told["earlier"]] == [str(first.id)]
+    assert before["earlier"] == [], "what came later is no earlier attempt"
+
+
+async def test_whoever_asks_at_a_command_line_stands_in_report_and_evidence(stage):
+    """As user@host, kept with the run, so that a later attempt tells it too."""
+    scene = await stage()
+    person = f"{getpass.getuser()}@{socket.gethostname()}"
+
+    with asking():
+        report = await scene.scale_out()
+    told = json.loads((await evidence(report.target, "--json")).stdout)
+
+    assert report.asked_by == person
+    assert report.posted.asked_by == person
+    assert told["run"]["asked_by"] == person
+    assert f"asked-by:{person}" in told["run"]["tags"]

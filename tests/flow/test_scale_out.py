@@ -72,7 +72,8 @@ async def test_a_run_is_four_named_task_runs_with_artifacts(stage):
     assert [task.name.split()[0] for task in tasks] == ["preflight", "submit", "poll", "verify"]
     assert run.name == f"scale-out {report.target.split(':')[0]} to zone2 of obcluster"
     shown = await artifacts_of(run.id)
-    assert set(shown) == {*("findings", "dag", "progress", "verification", "report", "evidence")}
+    kinds = ("findings", "baseline", "dag", "progress", "verification", "report", "evidence")
+    assert set(shown) == {*kinds}
     assert shown["progress"].data == 100
     assert report.dag_id in shown["dag"].data
     assert "CONFORMING" in shown["report"].data
@@ -93,7 +94,7 @@ async def test_the_log_of_a_run_that_goes_well_is_a_story_of_some_twenty_lines(s
         if record.levelno >= logging.INFO
         and record.getMessage() in {m.text for m in report.timeline}
     ]
-    assert len(said) <= 22, said
+    assert len(said) <= 24, said
     assert sum(line.startswith("dag.node_ended") for line in said) == len(report.stages)
     assert any(moment.text.startswith("dag.node_started") for moment in report.timeline)
 
