@@ -25,10 +25,11 @@ from obscale.errors import (
 )
 from obscale.follow import Saw, Say, follow
 from obscale.link import Link
-from obscale.rules.adoption import holds_lock, is_part_of
+from obscale.rules.adoption import is_part_of
 from obscale.rules.asked import ClusterSpec
 from obscale.rules.consequences import Remedy
 from obscale.rules.diagnosis import Diagnosis
+from obscale.rules.lock import holds_lock
 from obscale.rules.progress import failure_of
 from obscale.rules.recovery import MOST_ATTEMPTS, refusal_of
 from obscale.settings import Patience

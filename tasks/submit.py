@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -78,10 +78,11 @@ LOOK_AGAIN_SECONDS: Final = 2.0
 """Pause between two looks, while a lock or a lost answer is waited for."""
 MOST_ROUNDS: Final = 5
 """Looks that end in a POST refused because the cluster changed in between; more is not chance."""
+LONGEST_PAUSE_SECONDS: Final = 60.0
+"""Between two POSTs refused by a lock nobody can see; the first comes after a look at once."""
 
 
 LOOKED_AT_AGAIN: Final = (
-    UnderMaintenanceError,
     IdentityMismatchError,
     DatabaseDownError,
     NotAuthorizedError,
@@ -145,6 +146,22 @@ class Submitted(BaseModel):
     def before(self) -> Before:
         """What was seen before anything was done."""
         return self.baseline.before if self.baseline else Before()
+
+
+@dataclass
+class Rounds:
+    """POSTs of one submit that were refused, so that nothing was created, and what bounds them.
+
+    Args:
+        give_up: When a lock is no longer waited for.
+    """
+
+    give_up: datetime
+    sent: int = 0
+    held: int = 0
+    """Those that were refused by a lock."""
+    unfinished: tuple[Dag, ...] = ()
+    """What the last look has shown."""
 
 
 @task(
@@ -272,12 +289,13 @@ async def begin_once(
     """
     give_up = _now() + timedelta(seconds=order.patience.lock_wait_seconds)
     begun = _now()
-    rounds = 0
+    rounds = Rounds(give_up)
     kept: Keeping | None = None
     waits = Seldom()
     while True:
         async with gate:
             sighting = await look_for_dag(link)
+        rounds.unfinished = sighting.unfinished
         cluster = identity_of(sighting.members)
         if kept is None or kept.cluster != cluster:
             kept = records(cluster, order.target)
@@ -299,7 +317,6 @@ async def begin_once(
                 # Where writing took a while, the look is not the last thing before the POST.
                 if time.monotonic() - began > WRITTEN_WITHIN_SECONDS:
                     continue
-                rounds += 1
                 if submitted := await _post(link, order, record, kept, rounds):
                     return submitted
             case WaitForLock(owner=owner, dag_id=dag_id, undecided=undecided):
@@ -429,9 +446,14 @@ async def _judge_again(link: Link, order: Order, earlier: Preflight) -> Prefligh
 
 
 async def _post(
-    link: Link, order: Order, record: Baseline, kept: Keeping, rounds: int
+    link: Link, order: Order, record: Baseline, kept: Keeping, rounds: Rounds
 ) -> Submitted | None:
-    """Post once. None asks the caller to look again: the cluster, or its agent, has changed."""
+    """Post once. None asks the caller to look again: the cluster, or its agent, has changed.
+
+    Raises:
+        ForeignDagError: Refused by a lock nobody can see for longer than a lock is waited for.
+    """
+    rounds.sent += 1
     password = link.target_password.get_secret_value() if link.target_password else None
     words = f"submit.posting baseline={record.newest_dag} agent={link.cluster.current.address}"
     tell("submit", words, posting=True)
@@ -440,10 +462,13 @@ async def _post(
         dag = await link.cluster.send(lambda agent: agent.submit_scale_out(body))
     except OutcomeUnknownError as lost:
         return await _find_lost(link, order, record, kept, lost)
+    except UnderMaintenanceError as refused:
+        await _wait_unseen(refused, rounds)
+        return None
     except LOOKED_AT_AGAIN as refused:
         # Refused, so nothing was created; the look also finds an agent whose database is there, or
         # which knows the password, and reads its clock anew. Where all refuse, the look says so.
-        if rounds >= MOST_ROUNDS:
+        if rounds.sent - rounds.held >= MOST_ROUNDS:
             raise
         tell("submit", f"submit.refused code={refused.code!r} next='look again'")
         return None
@@ -514,6 +539,30 @@ async def _wait_for(what: str, give_up: datetime, waits: Seldom) -> None:
         words = f"submit.waiting why={what!r} seconds={waited:.0f}"
         tell("submit", words, waits=what, seconds=waited)
     await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def _wait_unseen(refused: UnderMaintenanceError, rounds: Rounds) -> None:
+    """Wait where a POST was refused by a lock of which the look before it showed no holder.
+
+    Nothing was created. Somebody may have taken the lock in between, so the first refusal is
+    followed by a look at once; after that obshell's refusal is all that tells, and each POST comes
+    later than the one before.
+
+    Raises:
+        ForeignDagError: The time to wait for the lock is over.
+    """
+    rounds.held += 1
+    if rounds.held > 1 and _now() >= rounds.give_up:
+        seen = ", ".join(f"{dag.name} {dag.id} {dag.state.value}" for dag in rounds.unfinished)
+        raise ForeignDagError(
+            f"not submitted: {refused.message} (unfinished: {seen or 'none'})",
+            "wait for its end, or have its owner retry or roll it back",
+        )
+    words = f"submit.refused code={refused.code!r} next='look again' why={refused.message!r}"
+    tell("submit", words)
+    if rounds.held > 1:
+        pause = LOOK_AGAIN_SECONDS * (rounds.held - 1)
+        await asyncio.sleep(min(pause, LONGEST_PAUSE_SECONDS))
 
 
 async def _wait_for_window(window: Window) -> None:

@@ -317,7 +317,7 @@ class AgentClient:
     async def read_unfinished_dags(self, *, show_details: bool = True) -> tuple[Dag, ...]:
         """Read the unfinished DAGs of the cluster and of all agents that could be reached.
 
-        A FAILED DAG that keeps its lock counts as unfinished.
+        A FAILED DAG counts as unfinished, whether it keeps the lock or not.
 
         Source: obshell `GET /task/dag/unfinish`, ob/agent/executor/task/dag.go
         """

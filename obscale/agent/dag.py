@@ -112,7 +112,7 @@ class Dag(SnakeWire):
 
     @property
     def is_failed(self) -> bool:
-        """Whether it stands still and keeps its lock until somebody acts."""
+        """Whether it stands still until somebody acts; it may keep the lock (rules/lock.py)."""
         return self.state is State.FAILED
 
     @property

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import joined_address
 from obscale.rules.adoption import is_scale_out_of
+from obscale.rules.lock import Lock, lock_held_by
 from obscale.rules.preflight.facts import Facts, Standing, Unread, server_address
 
 
@@ -48,7 +49,8 @@ class Standpoint(BaseModel):
     servers: Mapping[str, ServerStanding] | None
     """By `ip:rpc_port`."""
     unfinished: Mapping[str, str] | None
-    """Name by id of each unfinished DAG; of a target's own scale-out, its `ip:port`."""
+    """Name by id of each unfinished DAG that may hold the lock; of a target's own scale-out, its
+    `ip:port`."""
     targets: Mapping[str, TargetStanding]
     """By `ip:port`."""
 
@@ -180,6 +182,8 @@ def _unfinished(rows: Sequence[Facts]) -> dict[str, str] | None:
         return None
     found: dict[str, str] = {}
     for dag in dags:
+        if lock_held_by(dag) is Lock.FREE:
+            continue
         found[dag.id] = dag.name
         for facts in rows:
             local = facts.target.last_dag

@@ -6,19 +6,17 @@ Sources: ob/agent/executor/ob/scale_out.go, ob/agent/engine/task/task_dto.go, ob
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Literal
 
-from obscale.agent.models import AgentInfo, Dag, Identity, ObInfo, State, joined_address
+from obscale.agent.models import AgentInfo, Dag, Identity, ObInfo, joined_address
 from obscale.rules.asked import NodeSpec
 from obscale.rules.cleaning import clean_by_hand
+from obscale.rules.lock import lock_of
 
 SCALE_OUT: Final = "Cluster scale out"
 LOCAL_SCALE_OUT: Final = "Local scale out"
-LOCKING_MAINTENANCE: Final = frozenset({2, 3})
-"""`maintenance_type` of the DAGs that take the cluster's lock: global and tenant."""
 _STAGE_THAT_NAMES_THE_TARGET: Final = 2
 
 _PORT_DIGITS: Final = 5
@@ -147,7 +145,7 @@ class AlreadyMember:
 
 @dataclass(frozen=True)
 class WaitForLock:
-    """Another DAG is in the way.
+    """Another DAG is known to be in the way.
 
     Args:
         owner: Its name, with the agent where it is a local one.
@@ -184,6 +182,9 @@ Submission = Post | Adopt | AlreadyMember | WaitForLock | Refuse
 
 def decide_submission(sighting: Sighting, node: NodeSpec) -> Submission:  # noqa: PLR0911 - one return for each answer
     """Decide what is to be done for a node, from one sighting.
+
+    A DAG of which nobody can tell whether it holds the lock is no reason to wait: obshell refuses
+    the POST where it does, and creates nothing.
 
     Args:
         sighting: As complete as it could be read.
@@ -268,20 +269,6 @@ def decide_after_lost_answer(
     if any(is_undecided(dag) for dag in newer):
         return KeepLooking()
     return PostAgain() if expired else KeepLooking()
-
-
-def holds_lock(dag: Dag) -> bool:
-    """Whether an unfinished cluster DAG holds the cluster's maintenance lock; a FAILED one does.
-
-    Below 4.3.1.0 DAGs do not tell their maintenance type; there any unfinished one counts.
-    """
-    locks = dag.maintenance_type is None or dag.maintenance_type in LOCKING_MAINTENANCE
-    return locks and dag.state is not State.SUCCEED
-
-
-def lock_of(unfinished: Sequence[Dag]) -> Dag | None:
-    """Give the newest DAG that holds the cluster's maintenance lock."""
-    return max(filter(holds_lock, unfinished), key=lambda dag: dag.dag_id, default=None)
 
 
 def is_undecided(dag: Dag) -> bool:

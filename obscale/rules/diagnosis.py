@@ -1,15 +1,22 @@
 """Why did the scale-out not end well, where, how is that known, and what may be done about it?"""
 
 from collections.abc import Iterator
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Dag
-from obscale.rules.adoption import holds_lock
 from obscale.rules.case import ADD_SERVER, Case
 from obscale.rules.causes import CAUSES, Cause
 from obscale.rules.cleaning import CLEAN_BY_HAND, NOT_WHILE_LISTED, clean_by_hand
 from obscale.rules.consequences import Choice, Remedy, weigh_retry, weigh_rollback
+from obscale.rules.lock import Lock, lock_held_by
+
+_LOCK: Final = {
+    Lock.HOLDS: " and holds the lock",
+    Lock.UNKNOWN: " and may hold the lock",
+    Lock.FREE: "",
+}
 
 
 class Place(BaseModel):
@@ -134,8 +141,7 @@ def _evidence(case: Case) -> Iterator[str]:
         )
     for dag in case.unfinished or ():
         if dag.id != case.dag.id:
-            lock = " and holds the lock" if holds_lock(dag) else ""
-            yield f"unfinished besides: {_stands(dag)}{lock}"
+            yield f"unfinished besides: {_stands(dag)}{_LOCK[lock_held_by(dag)]}"
 
 
 def _last_words(case: Case) -> str:

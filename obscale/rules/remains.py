@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Dag
+from obscale.rules.lock import holds_lock
 from obscale.rules.progress import progress_of
 
 
@@ -50,7 +51,7 @@ def remains_of(
         stands=progress_of(dag).text,
         is_moving=not dag.is_terminal,
         is_done=dag.is_done,
-        is_failed=dag.is_failed,
+        is_failed=dag.is_failed and holds_lock(dag),
     )
 
 

@@ -113,6 +113,39 @@ def _hold_lock(world: "World", fault: Fault, cluster: Cluster) -> None:
     dag.facts["maintenance_key"] = "app"
 
 
+def _fail_tenant_task(world: "World", _fault: Fault, cluster: Cluster) -> None:
+    """Source: ob/agent/executor/tenant/scale_in_replicas.go; recorded from 4.5.0.0."""
+    said = "[MySQL.Error]: MySQL error: Get in progress tenant job failed: Error 4016"
+    names = ("Alter tenant locality", "Split resource pool", "Drop resource pools")
+    dag = world.create_dag(
+        "Scale in tenant replicas",
+        [_refused(name, said) for name in names],
+        executor=cluster.agents[0],
+        maintenance_type=TENANT_MAINTENANCE,
+        cluster=cluster,
+    )
+    dag.facts["maintenance_key"] = "app"
+
+
+def _fail_scale_in(world: "World", _fault: Fault, cluster: Cluster) -> None:
+    """Source: ob/agent/executor/ob/scale_in.go; recorded from 4.5.0.0."""
+    said = "[MySQL.Error]: MySQL error: delete observer failed: Error 4016 (HY000): Internal error"
+    names = (
+        "Delete observer",
+        "Set agent to 'SCALING IN'",
+        "Wait delete observer success",
+        "Delete agent",
+        "Try to inform to kill observer",
+    )
+    world.create_dag(
+        "Cluster scale in",
+        [_refused(name, said) for name in names],
+        executor=cluster.agents[0],
+        maintenance_type=GLOBAL_MAINTENANCE,
+        cluster=cluster,
+    )
+
+
 def _hold_local_lock(world: "World", fault: Fault, agent: Agent) -> None:
     world.create_dag(
         "Upgrade agent",
@@ -129,6 +162,20 @@ def _busy(name: str, seconds: float | None) -> Step:
         yield seconds or 0.0
 
     return Step(name, work, work)
+
+
+def _refused(name: str, said: str) -> Step:
+    """A step the database refuses at once; its DAG gives the lock up."""
+
+    def run(scene: Scene) -> Work:
+        yield 0.0
+        code, _, message = said.removeprefix("[").partition("]: ")
+        raise scene.failure(code, message)
+
+    def rollback(_scene: Scene) -> Work:
+        yield 0.0
+
+    return Step(name, run, rollback, frees_lock=True)
 
 
 def _operate(_world: "World", fault: Fault, cluster: Cluster) -> None:
@@ -170,6 +217,8 @@ ACTS: Final[dict[FaultCard, Act]] = {
     "join_elsewhere": _on_agent(_join_elsewhere),
     "change_root_password": _on_cluster(_change_root_password),
     "tenant_task": _on_cluster(_hold_lock),
+    "tenant_task_fails": _on_cluster(_fail_tenant_task),
+    "scale_in_fails": _on_cluster(_fail_scale_in),
     "operate_dag": _on_cluster(_operate),
     "add_zone": _on_cluster(_add_zone),
     "delete_zone": _on_cluster(_delete_zone),

@@ -39,6 +39,8 @@ FaultCard = Literal[
     "change_agent_password",
     "stale_password",
     "tenant_task",
+    "tenant_task_fails",
+    "scale_in_fails",
     "local_task",
     "operate_dag",
     "fill_directory",
@@ -252,6 +254,14 @@ CARDS: Final[dict[FaultCard, Card]] = {
         Kind.STATE,
         "A tenant operation holds the maintenance lock for that many virtual seconds.",
         ("seconds",),
+    ),
+    "tenant_task_fails": Card(
+        Kind.STATE,
+        "A tenant operation fails: it gives the maintenance lock up and stays listed, FAILED.",
+    ),
+    "scale_in_fails": Card(
+        Kind.STATE,
+        "A scale-in is refused at its first stage: it stays listed, FAILED, without the lock.",
     ),
     "operate_dag": Card(
         Kind.STATE,

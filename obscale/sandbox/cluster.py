@@ -98,8 +98,8 @@ class Cluster:
 
     @property
     def lock_holder(self) -> Dag | None:
-        """The unfinished DAG that owns the cluster-wide maintenance lock."""
-        return next((dag for dag in reversed(self.dags) if dag.is_unfinished), None)
+        """The DAG that owns the cluster-wide maintenance lock."""
+        return next((dag for dag in reversed(self.dags) if dag.holds_lock), None)
 
     def zone(self, name: str) -> Zone | None:
         """The zone of that exact name."""

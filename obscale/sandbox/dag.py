@@ -30,11 +30,16 @@ class StepFailed(Exception):  # noqa: N818 - an event of the simulated world, no
 
 @dataclass(frozen=True)
 class Step:
-    """What one node does: name, work forward, work backward. None can be cancelled or passed."""
+    """What one node does: name, work forward, work backward. None can be cancelled or passed.
+
+    Attributes:
+        frees_lock: Its DAG gives the lock up where it fails; RETRY and ROLLBACK take it again.
+    """
 
     name: str
     run: Callable[["Scene"], Work]
     rollback: Callable[["Scene"], Work]
+    frees_lock: bool = False
 
 
 @dataclass
@@ -85,7 +90,6 @@ class Dag:
     Attributes:
         owner: The agent whose own DAG this is; `None` for DAGs of the cluster.
         facts: What the steps remember between executions; never printed.
-        holds_lock: Whether it owns the maintenance lock of its store.
     """
 
     number: int
@@ -100,7 +104,6 @@ class Dag:
     end_at: float = EPOCH_SECONDS
     additional_data: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
-    holds_lock: bool = True
 
     @property
     def current(self) -> Node:
@@ -119,8 +122,13 @@ class Dag:
 
     @property
     def is_unfinished(self) -> bool:
-        """Active, or FAILED while it still holds a lock."""
-        return self.is_active or (self.state == "FAILED" and self.holds_lock)
+        """Active or FAILED, whether it still holds the lock or not."""
+        return self.is_active or self.state == "FAILED"
+
+    @property
+    def holds_lock(self) -> bool:
+        """Whether it owns the maintenance lock of its store."""
+        return self.is_active or (self.state == "FAILED" and not self.current.step.frees_lock)
 
     @property
     def undone(self) -> bool:

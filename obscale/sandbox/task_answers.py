@@ -44,6 +44,8 @@ def operate_dag(call: Call) -> Any:
             raise Refusal(400, f"{prefix}FinishedDag", f"Dag {found.generic_id()} is finished")
     elif found.state != "FAILED":
         raise Refusal(400, f"{prefix}NotFailedDag", f"Dag {found.generic_id()} is not failed")
+    else:
+        _take_lock_again(call.agent, found)
     match operator:
         case "ROLLBACK":
             order_rollback(found)
@@ -57,6 +59,18 @@ def operate_dag(call: Call) -> Any:
                 f"Dag {found.generic_id()} contains a node that cannot {operator.lower()}",
             )
     return NO_DATA
+
+
+def _take_lock_again(agent: Agent, dag: Dag) -> None:
+    """A DAG that gave the lock up when it failed needs it anew, to go on as well as to go back."""
+    holder = agent.cluster.lock_holder if agent.cluster and dag.owner is None else None
+    if holder is not None and not dag.holds_lock:
+        raise Refusal(
+            500,
+            "OB.Cluster.UnderMaintenanceWithDag",
+            f"Operate dag failed: OceanBase cluster is under maintenance by DAG: {holder.name}, "
+            "please try again later",
+        )
 
 
 def node(call: Call) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from tests.chaos.matrix_operators import DEAD_ENDS, OPERATORS
 
 ANSWER_SPEED = 15.0
 """Slow enough for the run to ask something in each stage."""
+FAILS_BESIDE = HEALS | {"preflight": "healed|blocked|foreign-dag", "submit": "healed|foreign-dag"}
+"""It holds the lock for two seconds, and nothing afterwards."""
 ONE_REQUEST = "it is about the one request that submits"
 
 
@@ -215,6 +217,8 @@ CLUSTERS = (
         lambda p: [Fault.tenant_task(30, **p.when)],
         HEALS | {"preflight": "healed|blocked|foreign-dag", "submit": "foreign-dag"},
     ),
+    Row("tenant task fails", lambda p: [Fault.tenant_task_fails(**p.when)], FAILS_BESIDE),
+    Row("scale-in fails", lambda p: [Fault.scale_in_fails(**p.when)], FAILS_BESIDE),
     Row(
         "zone deleted",
         lambda p: [Fault.add_zone("zone8"), Fault.delete_zone("zone8", **p.when)],

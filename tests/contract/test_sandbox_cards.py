@@ -349,6 +349,43 @@ class TestStates:
         status = (await ask.raw("GET", "/api/v1/status", agent=TARGET)).json()["data"]
         assert status["underMaintenance"] is True
 
+    @pytest.mark.parametrize(
+        ("card", "name", "kind", "stages"),
+        [
+            ("tenant_task_fails", "Scale in tenant replicas", 3, 3),
+            ("scale_in_fails", "Cluster scale in", 2, 5),
+        ],
+    )
+    async def test_a_dag_that_fails_without_the_lock_stays_listed(
+        self, world, ask, card, name, kind, stages
+    ):
+        """As recorded: FAILED at stage 1 among the unfinished, and a scale-out runs beside it."""
+        world.play(Fault(card=card))
+        held = await ask.scale_out()
+        world.advance(5)
+        (listed,) = (await ask.data("/api/v1/task/dag/ob/unfinish"))["contents"]
+        newest = await ask.data("/api/v1/task/dag/maintain/ob")
+
+        begun = await ask.scale_out()
+        refused = await ask.operate(listed["id"], "RETRY")
+        world.advance(60)
+        dag = await shown(ask, begun.json()["data"]["id"])
+        undone = await ask.operate(listed["id"], "ROLLBACK")
+        world.advance(5)
+
+        assert held.json()["error"]["errCode"] == "OB.Cluster.UnderMaintenanceWithDag"
+        assert (listed["name"], listed["maintenance_type"], listed["state"]) == (
+            *(name, kind),
+            "FAILED",
+        )
+        assert (listed["stage"], listed["max_stage"]) == (1, stages)
+        assert last_words(listed).startswith("ERROR: [MySQL.Error]: ")
+        assert newest["id"] == listed["id"]
+        assert (begun.status_code, dag["state"], dag["operator"]) == (200, "SUCCEED", "RUN")
+        assert refused.json()["error"]["errCode"] == "OB.Cluster.UnderMaintenanceWithDag"
+        assert undone.status_code == 200
+        assert (await ask.data("/api/v1/task/dag/ob/unfinish"))["contents"] == []
+
     async def test_somebodys_data_stops_stage_4(self, world, run):
         """DirNotEmpty, and nothing is deleted yet."""
         dag = await run(Fault.fill_directory(TARGET, stage=3))

@@ -39,6 +39,15 @@ async def last_run(task_runs):
         return runs[0], sorted(tasks, key=lambda run: run.expected_start_time)
 
 
+async def until(is_so):
+    """Wait for a condition, bounded."""
+    for _ in range(600):
+        if is_so():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never came to be")
+
+
 async def artifacts_of(flow_run_id: UUID):
     async with get_client() as client:
         found = await client.read_artifacts(
@@ -178,6 +187,23 @@ async def test_somebody_elses_lock_is_reported_with_its_owner(stage, refused):
     assert isinstance(error, PreflightError | ForeignDagError)
     assert "Cluster scale out" in str(error)
     assert scene.posts() == 1
+
+
+@pytest.mark.parametrize("card", ["tenant_task_fails", "scale_in_fails"])
+async def test_beside_a_failed_dag_without_the_lock_a_node_is_added(stage, card):
+    """It is listed as unfinished for good; preflight, submit and verify all go on beside it."""
+    scene = await stage()
+    scene.world.play(Fault(card=card))
+    await until(lambda: scene.world.clusters[0].dags[-1].state == "FAILED")
+
+    report = await scene.scale_out()
+
+    (left, _) = scene.world.clusters[0].dags
+    proofs = {proof.id: proof for proof in report.proofs}
+    assert (report.outcome, report.rung) == ("verified", "CONFORMING")
+    assert scene.posts() == 1
+    assert proofs["pv-lock-released"].answer == "pass"
+    assert (left.state, left.is_unfinished, left.holds_lock) == ("FAILED", True, False)
 
 
 async def test_an_unreachable_cluster_is_said_after_retries(stage, refused):

@@ -72,8 +72,8 @@ CATALOGUE = {
     # The cluster
     "cluster-agent-identity": ({BLOCK}, NEVER),
     "cluster-identity-pinned": ({IN_PROD, WARN}, NEVER),
-    "cluster-maintenance": ({BLOCK}, NEVER),
-    "cluster-unfinished-dag": ({BLOCK}, NEVER),
+    "cluster-maintenance": ({BLOCK, LOUD}, WARNINGS),
+    "cluster-unfinished-dag": ({BLOCK, WARN}, WARNINGS),
     "tenant-dag-running": ({BLOCK}, NEVER),
     "cluster-view-degraded": ({IN_PROD}, YES),
     "cluster-facts-missing": ({WARN}, YES),

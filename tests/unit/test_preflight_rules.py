@@ -32,6 +32,18 @@ def container(world, **configs):
     return world.change("host", basic=basic).ask(**configs)
 
 
+def left(kind, name="Scale in tenant replicas", stage=1):
+    return Dag(
+        id="15",
+        dag_id=5,
+        name=name,
+        maintenance_type=kind,
+        state="FAILED",
+        stage=stage,
+        max_stage=5,
+    )
+
+
 def limits(world, **values):
     return world.change("host", ulimit=world.host.ulimit.model_copy(update=values))
 
@@ -215,10 +227,16 @@ FIRES = {
     "cluster-maintenance": [
         (lambda w, d: w.set(unfinished=(Dag(id="15", dag_id=5, maintenance_type=3),)),
          "block", "block"),
+        (lambda w, d: w.set(unfinished=(left(2, "Restore tenant app"),)), "warn", "warn"),
+        (lambda w, d: w.set(unfinished=(left(None),)), "warn", "warn"),
     ],
     "cluster-unfinished-dag": [
+        (lambda w, d: w.set(unfinished=(left(2, "Cluster scale in", stage=3),)), "block", "block"),
         (lambda w, d: w.set(unfinished=(Dag(id="15", dag_id=5, maintenance_type=1),)),
-         "block", "block"),
+         "warn", "info"),
+        (lambda w, d: w.set(unfinished=(left(3),)), "warn", "info"),
+        (lambda w, d: w.set(unfinished=(left(2, "Cluster scale in"),)), "warn", "info"),
+        (lambda w, d: w.set(unfinished=(left(None),)), "warn", "info"),
     ],
     "cluster-view-degraded": [
         (lambda w, d: w.change("cluster_info", ob_version=""), "block", "warn"),

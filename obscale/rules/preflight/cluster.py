@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from obscale.agent.models import ClusterInfo, Dag, Identity, Server, Zone
-from obscale.rules.adoption import SCALE_OUT, holds_lock, target_of
+from obscale.rules.adoption import SCALE_OUT, target_of
+from obscale.rules.lock import Lock, lock_held_by
 from obscale.rules.preflight.facts import (
     CLUSTER_FACTS_MISSING,
     Facts,
@@ -25,6 +26,7 @@ from obscale.rules.preflight.finding import (
     passes,
     unknown,
     warns,
+    warns_always,
 )
 from obscale.rules.preflight.rule import BLOCK, INFO, WARN, rule
 
@@ -108,21 +110,33 @@ def _expected(facts: Facts) -> str:
     otherwise="POST",
     ground="A",
     only_new=False,
+    softens=True,
     source="ob/agent/service/task/status_maintainer.go, 4.5.0.0",
 )
 def cluster_maintenance(facts: Facts) -> Verdict:
-    """A FAILED one keeps it; `underMaintenance` of an agent says nothing of it."""
+    """Told by kind, stage and state of each DAG; `underMaintenance` of an agent says nothing of it.
+
+    Where that does not tell, a warning: obshell refuses the POST where the lock is held, and
+    creates nothing.
+    """
     dags = facts.cluster.unfinished
     if isinstance(dags, Unread):
         return unknown(dags, "no holder")
     own = facts.own_dag()
-    holders = [dag for dag in dags if holds_lock(dag)]
-    if not holders:
-        return passes("free", "no holder")
+    holders = [dag for dag in dags if lock_held_by(dag) is Lock.HOLDS]
     measured = ", ".join(named(dag) for dag in holders)
     if own is not None and holders == [own]:
         return notes(measured, "no holder", "it is this target's own and will be adopted")
-    return blocks(measured, "no holder", _release(holders))
+    if holders:
+        return blocks(measured, "no holder", _release(holders))
+    if doubtful := [dag for dag in dags if lock_held_by(dag) is Lock.UNKNOWN]:
+        return warns_always(
+            f"{', '.join(map(named, doubtful))}: whether it holds the lock cannot be told",
+            "no holder",
+            "go on: where it does, obshell refuses the request and creates nothing; or have "
+            f"DAG {', '.join(dag.id for dag in doubtful)} retried or rolled back by its owner",
+        )
+    return passes("free", "no holder")
 
 
 @rule(
@@ -133,10 +147,11 @@ def cluster_maintenance(facts: Facts) -> Verdict:
     otherwise="POST or stage 2",
     ground="A",
     only_new=False,
+    softens=True,
     source="obshell GET /task/dag/ob/unfinish",
 )
 def cluster_unfinished_dag(facts: Facts) -> Verdict:
-    """A FAILED DAG counts; a scale-out of this very target is taken up instead."""
+    """One that holds the lock blocks, any other is told; this target's own is taken up instead."""
     dags = facts.cluster.unfinished
     if isinstance(dags, Unread):
         return unknown(dags, "none")
@@ -144,9 +159,17 @@ def cluster_unfinished_dag(facts: Facts) -> Verdict:
         return passes("none", "none")
     own = facts.own_dag()
     measured = ", ".join(named(dag) for dag in dags)
-    if own is not None and list(dags) == [own]:
+    others = [dag for dag in dags if dag is not own]
+    if not others:
         return notes(measured, "none", "it is this target's own and will be adopted")
-    return blocks(measured, "none", _release(dag for dag in dags if dag is not own))
+    if holders := [dag for dag in others if lock_held_by(dag) is Lock.HOLDS]:
+        return blocks(measured, "none", _release(holders))
+    free = all(lock_held_by(dag) is Lock.FREE for dag in others)
+    return warns(
+        f"{', '.join(map(named, others))}{': it holds no lock' if free else ''}",
+        "none",
+        "a node can be added beside it; its owner may retry or roll it back at any time",
+    )
 
 
 def named(dag: Dag) -> str:

@@ -8,6 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from obscale.rules.lock import TENANT_MAINTENANCE, holds_lock
 from obscale.rules.preflight.cluster import named
 from obscale.rules.preflight.facts import CLUSTER_FACTS_MISSING, Facts, Unread
 from obscale.rules.preflight.finding import (
@@ -25,8 +26,6 @@ from obscale.rules.preflight.memory import FLOOR
 from obscale.rules.preflight.rule import BLOCK, INFO, WARN, rule
 from obscale.sizes import GIB, render_bytes
 
-TENANT_MAINTENANCE: Final = 3
-"""`maintenance_type` of a DAG that works on a tenant (4.3.1.0+)."""
 DUTY_MINUTES: Final = 60
 """So close to the daily merge is too close, before and after."""
 SYS_TENANT_ID: Final = 1
@@ -50,15 +49,20 @@ def covered(gap: Unread) -> Unread:
     source="ob/agent/service/task/status_maintainer.go, 4.3.1.0",
 )
 def tenant_dag_running(facts: Facts) -> Verdict:
-    """It excludes every DAG of the cluster, and is usually short."""
+    """It excludes every DAG of the cluster while it works, and is usually short.
+
+    One that failed has given the lock up as a rule, and is told by `cluster-unfinished-dag`.
+    """
     dags = facts.cluster.unfinished
     if isinstance(dags, Unread):
         return unknown(dags, "none")
     if any(dag.maintenance_type is None for dag in dags):
         return not_applicable("before 4.3.1.0 a DAG does not tell: see cluster-maintenance")
-    found = [dag for dag in dags if dag.maintenance_type == TENANT_MAINTENANCE]
+    found = [dag for dag in dags if dag.maintenance_type == TENANT_MAINTENANCE and holds_lock(dag)]
     if found:
-        return blocks(", ".join(map(named, found)), "none", "wait for its end")
+        return blocks(
+            ", ".join(map(named, found)), "none", "wait for its end, or have its owner end it"
+        )
     return passes("none", "none")
 
 

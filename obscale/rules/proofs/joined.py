@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from obscale.agent.models import Identity, joined_address
-from obscale.rules.adoption import LOCAL_SCALE_OUT, holds_lock
+from obscale.agent.models import Dag, Identity, joined_address
+from obscale.rules.adoption import LOCAL_SCALE_OUT
 from obscale.rules.aftermath import (
     UNREAD_TOPOLOGY,
     Evidence,
@@ -13,6 +13,7 @@ from obscale.rules.aftermath import (
     Verdict,
     pass_if,
 )
+from obscale.rules.lock import Lock, lock_held_by
 from obscale.rules.signs import is_hollow
 
 
@@ -80,12 +81,17 @@ def _lock_released(e: Evidence) -> Verdict:
     expected = "no DAG holds the cluster's lock"
     if e.after.unfinished is None:
         return ProofAnswer.UNKNOWN, expected, "the DAGs could not be read"
-    holders = [dag for dag in e.after.unfinished if holds_lock(dag)]
-    found = ", ".join(f"{dag.name} {dag.id} {dag.state}" for dag in holders) or "none"
+    holders = [dag for dag in e.after.unfinished if lock_held_by(dag) is not Lock.FREE]
+    found = ", ".join(map(_holding, holders)) or "none"
     # A new DAG of somebody else's is no fault of this node.
     foreign = holders and all(e.dag is None or dag.id != e.dag.id for dag in holders)
     answer = ProofAnswer.INFO if foreign else pass_if(not holders, ProofAnswer.WAITING)
     return answer, expected, found
+
+
+def _holding(dag: Dag) -> str:
+    doubt = " (perhaps)" if lock_held_by(dag) is Lock.UNKNOWN else ""
+    return f"{dag.name} {dag.id} {dag.state}{doubt}"
 
 
 def _local_dag(e: Evidence) -> Verdict:
