@@ -11,6 +11,7 @@ from obscale.form import (
     StartOptions,
     Strictness,
     TargetPassword,
+    Unknowns,
     Zone,
 )
 from obscale.order import Order
@@ -46,6 +47,7 @@ async def plan(
     targetAgentPassword: TargetPassword = None,
     profile: Strictness = "prod",
     allow_new_zone: NewZone = False,
+    allow_unknown: Unknowns = False,
     overrides: Overrides = (),
 ) -> str:
     """Judge one scale-out by every rule of preflight; write nothing to cluster or target.
@@ -61,6 +63,7 @@ async def plan(
         targetAgentPassword: Where the password of the target agent is kept; only if it has one.
         profile: How strictly findings are weighed; lab takes for a note what prod blocks.
         allow_new_zone: Whether the zone may be created if the cluster has none of this name.
+        allow_unknown: Whether it may begin where rules that could block could not be judged.
         overrides: Findings that are accepted, each for a reason and until a day.
     """
     check_worker()
@@ -76,6 +79,7 @@ async def plan(
         batch=(node,),
         profile=profile,
         allow_new_zone=allow_new_zone,
+        allow_unknown=allow_unknown,
         overrides=checked_overrides(overrides),
     )
     with heeding_sigterm():

@@ -13,6 +13,7 @@ from obscale.form import (
     StartOptions,
     Strictness,
     TargetPassword,
+    Unknowns,
     Zone,
     titled,
 )
@@ -60,6 +61,7 @@ async def scale_out(
     targetAgentPassword: TargetPassword = None,
     profile: Strictness = "prod",
     allow_new_zone: NewZone = False,
+    allow_unknown: Unknowns = False,
     overrides: Overrides = (),
     approval: Annotated[Approval, titled("Approval")] = "none",
     window: Annotated[Window | None, titled("Maintenance window")] = None,
@@ -82,6 +84,8 @@ async def scale_out(
         targetAgentPassword: Where the password of the target agent is kept; only if it has one.
         profile: How strictly findings are weighed; lab takes for a note what prod blocks.
         allow_new_zone: Create the zone if the cluster has none of this name.
+        allow_unknown: In production, begin also where rules that could block could not be judged,
+            say because the host tells nothing of itself. Whoever approves accepts that too.
         overrides: Findings that are accepted, each for a reason and until a day.
         approval: ask: pause after preflight and show the findings; nothing is submitted until
             somebody approves. none: submit at once.
@@ -105,6 +109,7 @@ async def scale_out(
         batch=(node,),
         profile=profile,
         allow_new_zone=allow_new_zone,
+        allow_unknown=allow_unknown,
         overrides=checked_overrides(overrides),
         window=window,
         patience=patience,
@@ -116,7 +121,7 @@ async def scale_out(
             await aside(tag_run(order))
             submitted = await earlier_attempt(order)
             if submitted is None:
-                seen = await preflight(order)
+                seen = await preflight(order, will_be_asked=approval == "ask")
                 if approval == "ask":
                     await ask_approval(order, seen)
                 submitted = await submit(order, seen)

@@ -34,6 +34,7 @@ Zone = Annotated[str, Field(examples=["zone2"]), titled("Zone")]
 TargetPassword = Annotated[SecretName | None, titled("Password of that agent")]
 Strictness = Annotated[Profile, titled("Profile")]
 NewZone = Annotated[bool, titled("Allow a new zone")]
+Unknowns = Annotated[bool, titled("Allow unknowns")]
 Overrides = Annotated[tuple[OverrideSpec, ...], titled("Overrides")]
 
 

@@ -20,6 +20,8 @@ class Order(BaseModel):
     """All rows of the same request, this one included: some rules judge the final topology."""
     profile: Profile = "prod"
     allow_new_zone: bool = False
+    allow_unknown: bool = False
+    """Whether it may begin where rules that could block it could not be judged."""
     overrides: tuple[OverrideSpec, ...] = ()
     """Blocks and warnings that are accepted."""
     window: Window | None = None
@@ -52,6 +54,7 @@ def orders_of(
             batch=spec.nodes,
             profile=profile or spec.profile,
             allow_new_zone=spec.allow_new_zone,
+            allow_unknown=spec.allow_unknown,
             overrides=spec.overrides,
             patience=patience or Patience(),
         )

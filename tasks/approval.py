@@ -120,6 +120,7 @@ def render_question(order: Order, before: Preflight) -> str:
         f"## Add {order.target} to {node.zone} of {order.cluster_name}?",
         f"Preflight at {before.at:%Y-%m-%d %H:%M} UTC: **{before.findings.verdict}**.",
         *([f"Begins in the window {order.window}."] if order.window else []),
+        *_unknown(before),
         "### Findings",
         _listed(_findings(before.findings.by_weight())) or "Nothing to consider.",
         "### Asked",
@@ -129,6 +130,11 @@ def render_question(order: Order, before: Preflight) -> str:
         _listed(_zones(order, before)),
     ]
     return "\n\n".join(lines)
+
+
+def _unknown(before: Preflight) -> Iterator[str]:
+    if rules := before.findings.unknown:
+        yield f"Could block, and could not be judged: {', '.join(rules)}. Approving accepts that."
 
 
 def _findings(findings: tuple[Finding, ...]) -> Iterator[str]:

@@ -12,11 +12,10 @@ from obscale.batch.look import ClusterLook, check_names, judge_all, look_at_clus
 from obscale.link import Link
 from obscale.order import Order
 from obscale.rules.preflight.conclusion import Preflight, conclude
-from obscale.rules.preflight.overrides import judge_accepting
 from obscale.rules.waves import RowState
 from tasks.connection import PrefectVault
 from tasks.notes import tell
-from tasks.preflight import concluded, read_facts
+from tasks.preflight import concluded, judged, read_facts
 from tasks.retrying import if_transient
 
 TIME_LIMIT_SECONDS: Final = 3600
@@ -72,7 +71,7 @@ async def look(part: Part) -> ClusterLook:
         AgentError: No entry agent could be asked.
     """
     orders = [entry.order for entry in part.entries]
-    found, part.first = await look_at_cluster(orders, PrefectVault())
+    found, part.first = await look_at_cluster(orders, PrefectVault(), will_be_asked=False)
     for entry, row in zip(part.entries, found.rows, strict=True):
         words = f" blocked={row.blocked!r}" if row.blocked else ""
         tell("preflight", f"preflight.row node={entry.target} verdict={row.verdict!r}{words}")
@@ -93,5 +92,4 @@ async def judge_now(link: Link, order: Order, kept: Kept) -> Preflight:
     """
     facts = await read_facts(link, order, kept.lasting)
     kept.lasting = facts.cluster.lasting()
-    findings = judge_accepting(facts, order.profile, order.overrides)
-    return concluded(conclude(facts, findings))
+    return concluded(conclude(facts, judged(order, facts)))

@@ -11,8 +11,9 @@ from obscale.link import Link
 from obscale.order import Order
 from obscale.rules.preflight.conclusion import Preflight, conclude
 from obscale.rules.preflight.facts import ClusterFacts, Facts
-from obscale.rules.preflight.finding import Answer, Finding
+from obscale.rules.preflight.finding import Answer, Finding, Findings
 from obscale.rules.preflight.overrides import judge_accepting
+from obscale.rules.preflight.unjudged import held_back
 from obscale.settled import settled
 from obscale.survey import survey
 from tasks.connection import linked
@@ -34,16 +35,21 @@ _LEVELS: Final = {Answer.BLOCK: logging.ERROR, Answer.WARN: logging.WARNING}
     timeout_seconds=TIME_LIMIT_SECONDS,
     cache_policy=NO_CACHE,
 )
-async def preflight(order: Order) -> Preflight:
+async def preflight(order: Order, *, will_be_asked: bool = False) -> Preflight:
     """Read cluster and target, judge every rule, show the findings. Writes nothing to either.
 
+    Args:
+        order: What is asked for.
+        will_be_asked: Whether a person is shown the findings before anything is begun.
+
     Raises:
-        PreflightError: A rule blocks; its findings are in the table artifact.
+        PreflightError: A rule blocks, or one that could cannot be judged and nobody has
+            acknowledged that; the findings are in the table artifact.
         AgentError: No entry agent could be asked.
     """
     async with linked(order) as link:
         facts = await read_facts(link, order)
-    findings = judge_accepting(facts, order.profile, order.overrides)
+    findings = judged(order, facts, will_be_asked=will_be_asked)
     await aside(
         note_table(
             artifact_key("findings", order.cluster_name, order.target),
@@ -53,10 +59,18 @@ async def preflight(order: Order) -> Preflight:
     )
     for finding in findings.by_weight():
         level = _LEVELS.get(finding.answer, logging.DEBUG)
-        if finding.overridden_by:
+        if finding.overridden_by or finding.unjudged:
             level = logging.WARNING
         tell("preflight", f"preflight.{finding.answer} {line_of(finding)}", level=level)
     return concluded(conclude(facts, findings))
+
+
+def judged(order: Order, facts: Facts, *, will_be_asked: bool = False) -> Findings:
+    """Judge facts as an order asks; what nobody is asked about is held back where it is unknown."""
+    findings = judge_accepting(facts, order.profile, order.overrides)
+    if will_be_asked:
+        return findings
+    return held_back(findings, allow_unknown=order.allow_unknown)
 
 
 async def read_facts(link: Link, order: Order, lasting: ClusterFacts | None = None) -> Facts:

@@ -59,6 +59,7 @@ from obscale.rules.baseline import (
 from obscale.rules.policies import Window
 from obscale.rules.preflight.ageing import is_stale, judge_ageing
 from obscale.rules.preflight.conclusion import Preflight, conclude
+from obscale.rules.preflight.unjudged import held_back, newly_unknown
 from obscale.seldom import Seldom
 from obscale.sight import look_for_dag, look_for_passed
 from obscale.spec import request_body
@@ -424,8 +425,12 @@ async def _judge_again(link: Link, order: Order, earlier: Preflight) -> Prefligh
     Raises:
         PreflightError: One of these rules blocks now.
     """
-    facts = await survey(link, order, earlier=earlier.look())
-    findings = judge_ageing(facts, order.profile, order.overrides)
+    look = earlier.look()
+    facts = await survey(link, order, earlier=look)
+    findings = held_back(
+        newly_unknown(judge_ageing(facts, order.profile, order.overrides), look.unjudged),
+        allow_unknown=order.allow_unknown,
+    )
     tell("submit", f"submit.judged_again rules={len(findings)} verdict={findings.verdict!r}")
     for finding in findings.warnings:
         told = f"submit.{finding.answer} {finding.rule}: {finding.measured}"
@@ -442,6 +447,7 @@ async def _judge_again(link: Link, order: Order, earlier: Preflight) -> Prefligh
         zones=now.zones or earlier.zones,
         totals=now.totals or earlier.totals,
         host=now.host or earlier.host,
+        gone_on_with=look.unjudged,
     )
 
 

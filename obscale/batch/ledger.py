@@ -60,6 +60,8 @@ class Entry:
     how: str = ""
     rung: str = ""
     verdict: str = ""
+    unknown: tuple[str, ...] = ()
+    """Rules that could block it and that preflight could not judge."""
     cause: str = ""
     """Of its DAG's failure, as diagnosed."""
     error_kind: str = ""
@@ -265,6 +267,7 @@ def ledger_of(spec: BatchSpec, patience: Patience = DEFAULT_PATIENCE) -> Ledger:
             batch=asked.nodes,
             profile=asked.profile,
             allow_new_zone=asked.allow_new_zone,
+            allow_unknown=asked.allow_unknown,
             overrides=asked.overrides,
             patience=patience,
             on_failure=spec.policies.on_failure,

@@ -5,7 +5,7 @@ Facts are judged and dropped: what is kept of a node is a few lines, however man
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from obscale.agent.models import Identity, State
@@ -19,6 +19,7 @@ from obscale.rules.preflight.conclusion import conclude
 from obscale.rules.preflight.facts import ClusterFacts, Facts, Standing, Unread, asked_port
 from obscale.rules.preflight.finding import Findings
 from obscale.rules.preflight.overrides import judge_accepting
+from obscale.rules.preflight.unjudged import held_back
 from obscale.rules.waves import Row, next_of
 from obscale.spec.batch import MAX_PROBLEMS
 from obscale.spec.problems import refused
@@ -53,10 +54,12 @@ class RowLook:
     """Ids of the rules that forbid it."""
     stands_failed: bool = False
     """Its DAG is FAILED."""
+    unknown: tuple[str, ...] = ()
+    """Ids of the rules that could forbid it and could not be judged."""
 
     def cleared(self) -> "RowLook":
         """Give it without what forbids it."""
-        return RowLook(self.standing, self.verdict, stands_failed=self.stands_failed)
+        return replace(self, blocked="", remedy="", blockers=frozenset())
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,15 @@ class ClusterLook:
 
 
 async def look_at_cluster(
-    orders: Sequence[Order], vault: Vault
+    orders: Sequence[Order], vault: Vault, *, will_be_asked: bool
 ) -> tuple[ClusterLook, FirstRow | None]:
     """Read a cluster and all the targets that are to join it, and judge every rule.
 
     Args:
         orders: Of one cluster, at least one.
         vault: Where their names resolve.
+        will_be_asked: Whether a person is shown what was found before anything is begun; else what
+            could not be judged, and nobody has acknowledged, forbids a row.
 
     Returns:
         The look, and what was seen of the node that would go first; None where none may.
@@ -94,7 +99,7 @@ async def look_at_cluster(
         some = orders[first : first + ROWS_AT_ONCE]
         facts = list(await survey_all(some, vault))
         judged = [
-            judge_accepting(each, order.profile, order.overrides)
+            _judged(order, each, will_be_asked=will_be_asked)
             for order, each in zip(some, facts, strict=True)
         ]
         rows += [
@@ -118,6 +123,13 @@ async def look_at_cluster(
         return look, None
     first_facts = facts[at]
     return look, FirstRow(at, conclude(first_facts, judged[at]), first_facts.cluster.lasting())
+
+
+def _judged(order: Order, facts: Facts, *, will_be_asked: bool) -> Findings:
+    findings = judge_accepting(facts, order.profile, order.overrides)
+    if will_be_asked:
+        return findings
+    return held_back(findings, allow_unknown=order.allow_unknown)
 
 
 def _first_of(orders: Sequence[Order], look: ClusterLook) -> int | None:
@@ -158,7 +170,12 @@ def row_look(findings: Findings, *, stands_failed: bool = False) -> RowLook:
         stands_failed: Its DAG is FAILED.
     """
     if not findings.blockers or findings.standing is Standing.MEMBER:
-        return RowLook(findings.standing, findings.verdict, stands_failed=stands_failed)
+        return RowLook(
+            findings.standing,
+            findings.verdict,
+            stands_failed=stands_failed,
+            unknown=findings.unknown,
+        )
     reasons = "; ".join(
         f"{f.rule}: {f.measured}" + (f"; needed {f.needed}" if f.needed else "")
         for f in findings.blockers
@@ -200,7 +217,7 @@ async def judge_all(ledger: Ledger, looking: Looking) -> None:
         ledger.sizes[name] = found.sizes
         for entry, row in zip(entries, found.rows, strict=True):
             entry.standing, entry.verdict = row.standing, row.verdict
-            entry.stands_failed = row.stands_failed
+            entry.stands_failed, entry.unknown = row.stands_failed, row.unknown
             if row.blocked:
                 entry.refuse(PreflightError(row.blocked, row.remedy))
 

@@ -104,6 +104,7 @@ def _asked(name: str, entry: Entry) -> dict[str, Any]:
         nodes=order.batch,
         profile=order.profile,
         allow_new_zone=order.allow_new_zone,
+        allow_unknown=order.allow_unknown,
         overrides=order.overrides,
     )
     return compact(spec)

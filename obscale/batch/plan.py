@@ -42,6 +42,9 @@ class PlannedRow(BaseModel):
     next: str
     error_kind: str
     """Of what blocks it; empty: nothing does."""
+    unknown: tuple[str, ...]
+    """Rules that could block it and could not be judged; a run without a person is held back by
+    them, unless its request accepts them."""
 
     @property
     def is_member(self) -> bool:
@@ -117,6 +120,8 @@ def _summary(ledger: Ledger, stopped: Stopped) -> str:
     said += f", {n} under way already" if (n := standings[Standing.UNDER_WAY]) else ""
     members = standings[Standing.MEMBER]
     said += f", {members} member{'s' if members > 1 else ''} already" if members else ""
+    unknown = sum(bool(entry.unknown) for entry in waiting)
+    said += f", {unknown} with unknowns" if unknown else ""
     return said
 
 
@@ -174,4 +179,5 @@ def _row(entry: Entry, turns: dict[int, int], stopped: Stopped) -> PlannedRow:
         why=entry.note or stopped.get(entry.number, ""),
         next=entry.hint,
         error_kind=entry.error_kind,
+        unknown=entry.unknown,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from obscale.cli.apply_batch import apply_batch, is_batch_file
+from obscale.cli.apply_batch import although_unknown, apply_batch, is_batch_file
 from obscale.cli.ending import Exit, end_early, end_with, error_object, exit_code_of
 from obscale.cli.plan import (
     AsJson,
@@ -30,7 +30,8 @@ from obscale.plan import Plan
 from obscale.report import ScaleOutReport
 from obscale.rules.asked import ScaleOutSpec
 from obscale.rules.preflight.facts import Standing
-from obscale.rules.preflight.finding import Answer
+from obscale.rules.preflight.finding import Answer, Findings
+from obscale.rules.preflight.unjudged import held_back
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submitting.")]
 
@@ -60,7 +61,7 @@ def apply(
             apply_batch(spec, yes=yes, as_json=as_json, profile=checked_profile(profile))
         asked = read_request(spec, profile)
         if not yes:
-            _ask(asked, str(spec), Console(stderr=as_json))
+            asked = _ask(asked, str(spec), Console(stderr=as_json))
         elif len(asked.nodes) > 1:
             _refuse_unless_all_ready(asked, str(spec))
         endings = _run(spec, orders_of(asked), as_json=as_json)
@@ -161,6 +162,7 @@ async def run_one(
                     targetAgentPassword=order.node.targetAgentPassword,
                     profile=order.profile,
                     allow_new_zone=order.allow_new_zone,
+                    allow_unknown=order.allow_unknown,
                     overrides=order.overrides,
                     on_failure=order.on_failure,
                     patience=order.patience,
@@ -173,13 +175,20 @@ async def run_one(
     return report, error
 
 
-def _ask(spec: ScaleOutSpec, source: str, console: Console) -> None:
-    """Show the plan and ask; ends the program on no, and on a blocked plan."""
+def _ask(spec: ScaleOutSpec, source: str, console: Console) -> ScaleOutSpec:
+    """Show the plan and ask; ends the program on no, and on a blocked plan.
+
+    Returns:
+        The request as it was answered: who says yes accepts what was shown as unknown.
+    """
     made = plan_now(spec, source=source)
     show_plan(console, made)
     if not _may_begin(made):
         raise typer.Exit(Exit.REFUSED)
-    typer.confirm(f"Add {len(spec.nodes)} node(s) as planned?", abort=True, err=console.stderr)
+    beside = although_unknown(made.unknown)
+    question = f"Add {len(spec.nodes)} node(s) as planned{beside}?"
+    typer.confirm(question, abort=True, err=console.stderr)
+    return spec.model_copy(update={"allow_unknown": True}) if made.unknown else spec
 
 
 def _may_begin(made: Plan) -> bool:
@@ -199,6 +208,7 @@ def _refuse_unless_all_ready(spec: ScaleOutSpec, source: str) -> None:
     """
     made = plan_now(spec, source=source)
     if _may_begin(made):
+        _refuse_unknown(spec, made)
         return
     reasons = [
         f"{row.target}: {finding.rule}: {finding.measured}; needed {finding.needed}"
@@ -208,6 +218,24 @@ def _refuse_unless_all_ready(spec: ScaleOutSpec, source: str) -> None:
         if finding.weight is Answer.BLOCK
     ]
     raise PreflightError(f"none was begun, blocked by preflight: {'; '.join(reasons)}", made.next)
+
+
+def _refuse_unknown(spec: ScaleOutSpec, made: Plan) -> None:
+    """Hold several nodes back before the first is begun, as the flow of each would be.
+
+    Raises:
+        PreflightError: Something is unknown that nobody has accepted.
+    """
+    held = [
+        f"{row.target}: {finding.rule}: {finding.measured}"
+        for row in made.rows
+        for finding in held_back(
+            Findings(row.findings, spec.profile, row.standing), allow_unknown=spec.allow_unknown
+        ).blockers
+        if finding.unjudged
+    ]
+    if held:
+        raise PreflightError(f"none was begun, blocked by preflight: {'; '.join(held)}", made.next)
 
 
 def endings_as_json(endings: list[Ending]) -> str:

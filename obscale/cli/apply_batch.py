@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -24,7 +24,15 @@ from obscale.link import Vault
 from obscale.rules.asked import Profile
 from obscale.rules.preflight.facts import Standing
 from obscale.rules.waves import FAILURES, RowState
-from obscale.spec.batch import MAX_ROWS_BYTES, BatchSpec, compact, is_batch, is_table, read_batch
+from obscale.spec.batch import (
+    MAX_ROWS_BYTES,
+    BatchSpec,
+    compact,
+    is_batch,
+    is_table,
+    label_of,
+    read_batch,
+)
 
 _TOP_KEY: Final = re.compile(rb"^(clusters|rows|connections|policies) *:", re.MULTILINE)
 UNREACHED_KINDS: Final = frozenset(error.kind for error in OUT_OF_REACH)
@@ -63,7 +71,7 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
     parameters = _parameters(spec)
     console = Console(stderr=as_json)
     if not yes:
-        _ask(spec, console)
+        parameters = _parameters(_ask(spec, console))
     report, error = _run(path, parameters, console, as_json=as_json)
     if not as_json:
         show_ending(console, report)
@@ -131,8 +139,13 @@ def _parameters(spec: BatchSpec) -> dict[str, Any]:
     return told
 
 
-def _ask(spec: BatchSpec, console: Console) -> None:
-    """Show what preflight finds and ask; ends the program on no, and where no node is ready."""
+def _ask(spec: BatchSpec, console: Console) -> BatchSpec:
+    """Show what preflight finds and ask; ends the program on no, and where no node is ready.
+
+    Returns:
+        The batch as it was answered: who says yes accepts what was shown as unknown, in the
+        clusters that have it.
+    """
     from tasks.connection import PrefectVault  # noqa: PLC0415 - after the settings
 
     ledger = ledger_of(spec)
@@ -143,6 +156,12 @@ def _ask(spec: BatchSpec, console: Console) -> None:
     if not ready:
         raise typer.Exit(Exit.REFUSED)
     typer.confirm(_question(ready), abort=True, err=console.stderr)
+    unknown = {row.cluster for row in ready if row.unknown}
+    clusters = tuple(
+        each.model_copy(update={"allow_unknown": True}) if label_of(each) in unknown else each
+        for each in spec.clusters
+    )
+    return spec.model_copy(update={"clusters": clusters})
 
 
 def _question(ready: Sequence[PlannedRow]) -> str:
@@ -152,7 +171,15 @@ def _question(ready: Sequence[PlannedRow]) -> str:
     if not add:
         return f"Nothing is to be added; take up and prove what is there ({there})?"
     beside = f", and take up and prove what is there ({there})" if there else ""
+    beside += although_unknown({rule for row in ready for rule in row.unknown})
     return f"Add {add} node{'s' if add > 1 else ''} as planned{beside}?"
+
+
+def although_unknown(rules: Collection[str]) -> str:
+    """Say in a question what a yes accepts beside; empty where nothing is unknown."""
+    if not rules:
+        return ""
+    return f", although {len(rules)} rule{'s' if len(rules) > 1 else ''} could not be judged"
 
 
 async def look_at_all(ledger: Ledger, vault: Vault) -> None:
@@ -165,7 +192,7 @@ async def look_at_all(ledger: Ledger, vault: Vault) -> None:
     def looking(
         _name: str, entries: Sequence[Entry]
     ) -> Awaitable[tuple[ClusterLook, FirstRow | None]]:
-        return look_at_cluster([entry.order for entry in entries], vault)
+        return look_at_cluster([entry.order for entry in entries], vault, will_be_asked=True)
 
     await check_names(ledger, vault)
     await judge_all(ledger, looking)

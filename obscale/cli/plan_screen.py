@@ -76,6 +76,9 @@ def show_plan(console: Console, plan: Plan) -> None:
 def _show_rest(console: Console, plan: Plan) -> None:
     _show_asking(console, plan.rows)
     _show_told(console, merged(plan.rows), len(plan.rows))
+    if plan.unknown:
+        words = f"  could block, and could not be judged: {', '.join(plan.unknown)}"
+        console.print(_text(words, style="magenta"))
     for rule in plan.overrides_not_needed:
         console.print(_text(f"  the override of {rule} is not needed; take it out", style=DIM))
     if plan.outlook is None:

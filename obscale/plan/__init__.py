@@ -21,6 +21,7 @@ from obscale.rules.asked import DefaultsSpec, Profile
 from obscale.rules.preflight.facts import Earlier, Facts, Standing, Unread
 from obscale.rules.preflight.finding import Finding, Findings
 from obscale.rules.preflight.overrides import judge_accepting, unneeded
+from obscale.rules.preflight.unjudged import ALLOW, held_back
 from obscale.rules.preflight.unseen import CHECKLIST
 from obscale.settled import settled
 from obscale.survey import survey, survey_joining
@@ -49,6 +50,8 @@ class RowPlan(BaseModel):
     standing: Standing
     verdict: str
     ready: bool
+    unknown: tuple[str, ...]
+    """Ids of the rules that could block and could not be judged, and that no override accepts."""
     findings: tuple[Finding, ...]
     topology: tuple[ServerRow, ...]
 
@@ -77,6 +80,8 @@ class Plan(BaseModel):
     next: str
     """The one thing to do now: a command, or the first blocker's remedy."""
     rows: tuple[RowPlan, ...]
+    unknown: tuple[str, ...]
+    """Of all rows. In production a run without a person is held back by them, see `held_back`."""
     outlook: Outlook | None
     """None where the topology could not be read."""
     overrides_not_needed: tuple[str, ...]
@@ -169,6 +174,10 @@ def plan_of(
         for order, each, findings in zip(orders, facts, judged, strict=True)
     )
     standpoint = standpoint_of(facts)
+    is_held = any(
+        held_back(findings, allow_unknown=order.allow_unknown) is not findings
+        for order, findings in zip(orders, judged, strict=True)
+    )
     every = [finding for findings in judged for finding in findings]
     return Plan(
         made_at=datetime.now(UTC),
@@ -176,8 +185,9 @@ def plan_of(
         profile=orders[0].profile,
         verdict=_verdict(rows, judged),
         ready=all(row.ready for row in rows),
-        next=_next(rows, source),
+        next=_next(rows, source, is_held=is_held),
         rows=rows,
+        unknown=tuple(dict.fromkeys(rule for row in rows for rule in row.unknown)),
         outlook=outlook_of(facts),
         overrides_not_needed=unneeded(every, orders[0].overrides),
         checklist=_checklist(facts),
@@ -202,6 +212,7 @@ def _row(order: Order, facts: Facts, findings: Findings, defaults: DefaultsSpec)
         verdict=findings.verdict,
         # The flow goes on to verify a member, whatever would forbid adding it again.
         ready=findings.already_member or not findings.blockers,
+        unknown=findings.unknown,
         findings=findings.by_weight(),
         topology=server_rows(facts.cluster.zones()),
     )
@@ -217,19 +228,24 @@ def _verdict(rows: Sequence[RowPlan], judged: Sequence[Findings]) -> str:
     if len(rows) == 1 and rows[0].standing is Standing.UNDER_WAY:
         return "under way"
     shared = {
-        (f.rule, f.measured, f.subject if f.overridden_by else ""): f for j in judged for f in j
+        (f.rule, f.measured, f.subject if f.overridden_by else ""): f
+        if j.standing is Standing.NEW
+        else f.model_copy(update={"unjudged": ()})
+        for j in judged
+        for f in j
     }
     return Findings(tuple(shared.values()), judged[0].profile).verdict
 
 
-def _next(rows: Sequence[RowPlan], source: str) -> str:
+def _next(rows: Sequence[RowPlan], source: str, *, is_held: bool) -> str:
     for row in rows:
         if not row.ready:
             first = row.findings[0]
             where = f" ({row.target})" if len(rows) > 1 else ""
             cure = first.remedy or f"mend {first.rule}: needed {first.needed}"
             return f"{cure}{where}, then plan again"
-    return f"obscale apply {shlex.quote(source)}"
+    asks = f", which asks about the unknown; with --yes, or deployed, only by {ALLOW} or overrides"
+    return f"obscale apply {shlex.quote(source)}{asks if is_held else ''}"
 
 
 def _checklist(facts: Sequence[Facts]) -> tuple[Check, ...]:

@@ -34,7 +34,7 @@ MAX_FILE_BYTES: Final = 16 << 20
 MOST_CHANGES_TOLD: Final = 5
 """In the one line of the error; the error itself carries all."""
 MARK: Final = "obscale_plan"
-SHAPE: Final = 1
+SHAPE: Final = 2
 """Raised when a plan file of before can no longer be read."""
 CLOCK_STEP: Final = timedelta(minutes=1)
 """A plan made so long after now is no plan of this machine's clock."""
@@ -49,7 +49,7 @@ class PlanFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    obscale_plan: Literal[1] = 1
+    obscale_plan: Literal[2] = 2
     """Version of this shape; its presence makes a file a plan."""
     created: AwareDatetime
     expires: AwareDatetime

@@ -250,6 +250,8 @@ class ScaleOutSpec(Asked):
     defaults: DefaultsSpec = DefaultsSpec()
     nodes: tuple[NodeSpec, ...] = Field(min_length=1)
     allow_new_zone: bool = False
+    allow_unknown: bool = False
+    """Whether a run without a person goes on where rules that could block could not be judged."""
     profile: Profile = "prod"
     overrides: tuple[OverrideSpec, ...] = ()
     """Findings that are accepted, each for a reason and a time."""

@@ -37,7 +37,7 @@ MAX_PROBLEMS: Final = 500
 TABLES: Final = (".csv", ".tsv")
 _LINE: Final = re.compile(r":(\d{1,9}): ")
 _BATCH_KEYS: Final = frozenset({"clusters", "rows", "connections", "policies"})
-_INHERITED: Final = ("profile", "allow_new_zone", "overrides")
+_INHERITED: Final = ("profile", "allow_new_zone", "allow_unknown", "overrides")
 
 
 class BatchSpec(Asked):
@@ -57,6 +57,7 @@ class BatchHead(Asked):
     defaults: DefaultsSpec = DefaultsSpec()
     profile: Profile = "prod"
     allow_new_zone: bool = False
+    allow_unknown: bool = False
     overrides: tuple[OverrideSpec, ...] = ()
     cluster: str | None = Field(default=None, min_length=1)
     """Of rows that name none."""
@@ -266,6 +267,7 @@ class _Gathered:
                     nodes=tuple(mine),
                     profile=head.profile,
                     allow_new_zone=head.allow_new_zone,
+                    allow_unknown=head.allow_unknown,
                     overrides=head.overrides,
                 )
             )

@@ -92,6 +92,25 @@ def test_a_batch_is_planned_without_prefect_and_nothing_is_written(
     assert not any(secret in told.out + shown.out for secret in canaries)
 
 
+def test_the_unknowns_of_a_batch_are_planned_and_hold_back_who_is_not_asked(
+    open_world, batch_file, obscale, run_program, server_url
+):
+    """Each row tells its own; with --yes none of these is begun."""
+    world = open_world(Fault.panic(to="host-info", times=0))
+    path = batch_file(world)
+
+    told = obscale("plan", path, "--json")
+    ended = run_program("apply", path, "--yes", PREFECT_API_URL=server_url)
+
+    (row,) = json.loads(told.out)["rows"]
+    assert (told.code, row["ready"]) == (0, True)
+    assert "mem-fits-total" in row["unknown"]
+    assert json.loads(told.out)["summary"] == "1 of 1 node ready, 1 with unknowns"
+    assert ended.code == 1
+    assert "allow_unknown: true" in " ".join(ended.out.split())
+    assert world.posts == []
+
+
 def test_a_planned_batch_with_a_blocked_row_ends_with_1(open_world, batch_file, obscale):
     """It says which, why, what to do, and who is not begun because of it."""
     world = open_world()

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -78,9 +80,9 @@ class Desk:
         text = (self.folder / self.write(**changes)).read_text(encoding="utf-8")
         return orders_of(parse_spec(text, "request.yaml"))
 
-    async def run(self, *words):
-        """Type a command, in this process but off the world's loop."""
-        return await asyncio.to_thread(CliRunner().invoke, app, list(words))
+    async def run(self, *words, typed=None):
+        """Type a command, in this process but off the world's loop, and answer what it asks."""
+        return await asyncio.to_thread(CliRunner().invoke, app, list(words), input=typed)
 
     def files(self):
         """Names of all that lies in the folder."""
@@ -426,3 +428,88 @@ async def test_log_line_and_table_carry_the_reason_of_an_override(desk):
 
     assert line_of(finding).endswith(f"overridden until {until}: 'two more follow'")
     assert row_of(finding)["overridden"] == f"until {until}: two more follow"
+
+
+SILENT_HOST = Fault.panic(to="host-info", times=0)
+
+
+async def test_the_verdict_counts_what_could_block_and_is_not_known(desk):
+    """Ready all the same, for somebody who is asked; what is not known is listed by its rules."""
+    desk.world.play(SILENT_HOST)
+    name = desk.write()
+
+    shown = await desk.run("plan", name)
+    told = json.loads((await desk.run("plan", name, "--json")).stdout)
+
+    page = " ".join(shown.output.split())
+    count = len(told["unknown"])
+    assert shown.exit_code == 0
+    assert page.startswith("READY WITH")
+    assert f", {count} UNKNOWN (prod) next: obscale apply request.yaml, which asks" in page
+    assert "allow_unknown: true" in page
+    assert "could block, and could not be judged: mem-fits-total, " in page
+    assert told["ready"] is True
+    assert {"mem-fits-total", "disk-fits"} <= set(told["unknown"])
+    assert told["rows"][0]["unknown"] == told["unknown"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"allow_unknown": True},
+        {"profile": "lab"},
+        {
+            "overrides": [
+                {"rule": "host-facts-missing", "reason": "seen there", "until": "2999-01-01"}
+            ]
+        },
+    ],
+    ids=["allowed", "lab", "overridden"],
+)
+async def test_several_nodes_go_on_unasked_where_the_unknown_is_accepted(desk, applied, changes):
+    """By the policy, by the profile, or by an override of the rule that reports it."""
+    desk.world.play(SILENT_HOST)
+    name = desk.write(nodes=two_nodes(desk), **changes)
+
+    done = await desk.run("apply", name, "--yes")
+
+    assert done.exit_code == 0, done.output
+    assert [order.allow_unknown for order in applied] == ["allow_unknown" in changes] * 2
+
+
+async def test_several_nodes_are_not_begun_unasked_where_something_is_unknown(desk, applied):
+    """None of them, and the line names the rules and what to write."""
+    desk.world.play(SILENT_HOST)
+
+    done = await desk.run("apply", desk.write(nodes=two_nodes(desk)), "--yes")
+
+    assert done.exit_code == 1
+    assert "none was begun, blocked by preflight: " in done.output
+    assert "host-facts-missing: unknown, and mem-fits-total, " in done.output
+    assert "allow_unknown: true" in done.output
+    assert applied == []
+
+
+async def test_whoever_is_asked_accepts_what_is_unknown_with_a_yes(desk, applied, monkeypatch):
+    """The question counts it, and the run goes on with it; else the yes was for what was known."""
+    terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(apply_command, "sys", terminal)
+    known = await desk.run("apply", desk.write(), typed="y\n")
+    desk.world.play(SILENT_HOST)
+    unknown = await desk.run("apply", desk.write(), typed="y\n")
+
+    assert "Add 1 node(s) as planned? [y/N]" in known.output
+    assert re.search(r"as planned, although \d+ rules could not be judged\?", unknown.output)
+    assert [order.allow_unknown for order in applied] == [False, True]
+
+
+def two_nodes(desk):
+    """The sample request for two spares."""
+    return [
+        {
+            "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
+            "zone": f"zone{at}",
+            "obConfigs": CONFIGS,
+        }
+        for at, spare in enumerate(desk.ready["spares"][:2], start=1)
+    ]

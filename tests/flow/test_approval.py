@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import StateType
 
 from obscale.errors import NotApprovedError, PreflightError, RejectedError
 from obscale.rules.policies import Window
+from obscale.sandbox import Fault
 from obscale.settings import Patience
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -51,6 +52,21 @@ async def test_an_approved_run_goes_on_and_reports_who_approved_it_and_why(stage
     [decided] = report.decisions
     assert (decided.choice, decided.who, decided.why) == ("approve", "Ana Ruiz", "CHG-4711")
     assert any("by='Ana Ruiz' reason='CHG-4711'" in moment.text for moment in report.timeline)
+
+
+async def test_whoever_approves_accepts_what_is_unknown(stage, asked):
+    """The question names the rules that could block and could not be judged; a yes is enough."""
+    scene = await stage()
+    scene.world.play(Fault.panic(to="host-info"))
+    run = asyncio.create_task(scene.scale_out(approval="ask", patience=PATIENCE))
+
+    paused, _, page = await asked(run)
+    await answer(paused, decision="approve", name="Ana", reason="seen on the host")
+    report = await run
+
+    assert "Could block, and could not be judged: mem-fits-total, " in page
+    assert "Approving accepts that." in page
+    assert report.outcome == "verified"
 
 
 async def test_a_rejected_run_touches_nothing_and_says_who_and_why(stage, asked):

@@ -150,6 +150,25 @@ async def test_every_node_of_every_cluster_is_verified(fleet):
     assert report.clusters[0].zones_after == {"zone1": 2, "zone2": 2, "zone3": 2}
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_a_row_with_unknowns_is_begun_only_where_they_are_accepted(fleet, allowed):
+    """Row by row: the cluster whose agents tell everything is not held up by the other."""
+    fleet = await fleet(clusters=2, nodes=1)
+    silent = fleet.asked[0].nodes[0].address
+    fleet.stage.world.play(Fault.panic(to="host-info", target=silent))
+    fleet.asked[0] = fleet.asked[0].model_copy(update={"allow_unknown": allowed})
+
+    report = await fleet.run()
+
+    first, second = report.rows
+    assert second.state is RowState.VERIFIED, render_batch(report)
+    assert first.state is (RowState.VERIFIED if allowed else RowState.BLOCKED)
+    assert ("mem-fits-total" in first.why, "allow_unknown: true" in first.next) == (
+        *(not allowed, not allowed),
+    )
+    assert fleet.posts == 1 + allowed
+
+
 async def test_no_agent_refuses_a_question_of_a_batch(fleet):
     """A node that has joined wants the cluster's password: each refusal is a failed login there."""
     fleet = await fleet(clusters=1, nodes=2)

@@ -17,6 +17,7 @@ from obscale.errors import (
     PreflightError,
 )
 from obscale.sandbox import Fault
+from tasks.notes import listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -204,6 +205,50 @@ async def test_beside_a_failed_dag_without_the_lock_a_node_is_added(stage, card)
     assert scene.posts() == 1
     assert proofs["pv-lock-released"].answer == "pass"
     assert (left.state, left.is_unfinished, left.holds_lock) == ("FAILED", True, False)
+
+
+async def test_what_could_block_and_is_unknown_holds_a_run_nobody_watches(stage, refused):
+    """Blocked before anything is touched; the error names the rules and what to write instead."""
+    scene = await stage()
+    scene.world.play(Fault.panic(to="host-info", times=0))
+
+    error = await refused(scene.scale_out())
+
+    assert isinstance(error, PreflightError)
+    for words in ("host-facts-missing", "mem-fits-total", "disk-fits", "allow_unknown: true"):
+        assert words in str(error)
+    assert scene.report.outcome == "blocked"
+    assert scene.posts() == 0
+
+
+async def test_what_is_unknown_and_allowed_is_told_and_goes_on(stage):
+    """The policy accepts it; the verdict still counts it. Verification reads the host anew."""
+    scene = await stage()
+    scene.world.play(Fault.panic(to="host-info"))
+
+    report = await scene.scale_out(allow_unknown=True)
+
+    judged = next(m.text for m in report.timeline if m.text.startswith("preflight.judged"))
+    assert report.outcome == "verified"
+    assert " unknown'" in judged
+
+
+async def test_what_goes_dark_while_a_run_waits_holds_it_back(stage, refused, monkeypatch):
+    """Known at preflight, unknown when it is judged again right before the POST."""
+    monkeypatch.setattr("tasks.submit.is_stale", lambda *_: True)
+    scene = await stage()
+
+    def hear(happening):
+        if happening.text.startswith("preflight.judged"):
+            scene.world.play(Fault.panic(to="host-info", times=0))
+
+    with listening(hear):
+        error = await refused(scene.scale_out())
+
+    assert isinstance(error, PreflightError)
+    assert "no longer as at preflight" in str(error)
+    assert "unknown, and disk-fits could block" in str(error)
+    assert scene.posts() == 0
 
 
 async def test_an_unreachable_cluster_is_said_after_retries(stage, refused):

@@ -188,6 +188,15 @@ def test_the_one_rule_without_a_case_is_held_by_the_reader_of_requests():
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_a_rule_says_itself_whether_it_could_block(rule):
+    """Else what it cannot judge would be waved through, or would hold back for nothing."""
+    severities = CATALOGUE[rule.id][0]
+
+    assert rule.could_block("prod") is any(prod == "block" for prod, _ in severities)
+    assert rule.could_block("lab") is any(lab == "block" for _, lab in severities)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_a_rule_may_be_overridden_as_specified(rule):
     """Never what obshell or the observer is sure to refuse: identity, version, syntax, lock."""
     _, openness = CATALOGUE[rule.id]

@@ -57,6 +57,20 @@ Rules with *no* in the column "override" cannot be accepted: obshell or the obse
 the request anyway, only later; of those with *its warnings* a block cannot. The same holds for
 single findings of other rules where refusal is certain, such as a clock beyond the life of a
 signature.
+
+## Accepting what is unknown
+
+A verdict counts the rules that could block and could not be judged: `READY, 4 UNKNOWN`; the plan
+names them. What a version of obshell never tells is not counted. Who is shown the plan and says yes
+to `obscale apply`, or approves a paused run, accepts them. A run nobody is asked about (`--yes`, a
+batch, a deployment) is held back by them in production, and says so, unless the request accepts
+them: by an override of the rule that reports the gap, as above, or whatever they are:
+
+```yaml
+allow_unknown: true
+```
+
+In the lab they are told, and hold nothing back.
 """
 _HEAD: Final = (
     "| rule | asks whether | prod | lab | otherwise fails at | override | rests on |\n"

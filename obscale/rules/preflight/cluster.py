@@ -300,6 +300,7 @@ def cluster_rootservice_present(facts: Facts) -> Verdict:
     "the servers the cluster has are well",
     prod=WARN,
     lab=WARN,
+    worst=(BLOCK, WARN),
     otherwise="stage 7 may still succeed",
     ground="B",
     source="obshell GET /obcluster/info",

@@ -20,12 +20,15 @@ class Preflight:
     """What the cluster offered; None where this version does not tell, or it could not be read."""
     host: HostInfo | None = None
     """The target's machine; None likewise."""
+    gone_on_with: frozenset[str] = frozenset()
+    """Ids of the rules an earlier look could not judge, when the run went on all the same."""
     versions: dict[str, str] = field(default_factory=dict)
     """obshell's and OceanBase's, of each agent that was asked who it is, by `ip:port`."""
 
     def look(self) -> Earlier:
         """Give what a later look is compared with."""
-        return Earlier(self.at, self.host)
+        unjudged = self.gone_on_with | set(self.findings.unjudged)
+        return Earlier(self.at, self.host, unjudged)
 
 
 def conclude(facts: Facts, findings: Findings) -> Preflight:

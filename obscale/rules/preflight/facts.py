@@ -86,10 +86,12 @@ class Earlier:
     Args:
         at: When its facts were complete, aware.
         host: The target's machine as it was then; None: it was not read, or not kept.
+        unjudged: Ids of the rules that could not be judged then, and were gone on with.
     """
 
     at: datetime
     host: HostInfo | None = None
+    unjudged: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What does a rule answer, and how does that answer stand in a plan?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
@@ -76,6 +76,9 @@ class Finding(BaseModel):
     title: str
     overridden_by: Overridden | None = None
     """Set where the request accepts this block or warning; its weight is then `info`."""
+    unjudged: tuple[str, ...] = ()
+    """Ids of the rules that could block in this profile and could not be judged: its own, and those
+    whose gap it reports. Without what this version of obshell never tells."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,19 @@ class Findings(Sequence[Finding]):
         return self._of_weight(Answer.WARN)
 
     @property
+    def unjudged(self) -> tuple[str, ...]:
+        """Ids of the rules that could forbid the submit and could not be judged, each once.
+
+        None where nothing would be submitted.
+        """
+        return self._unjudged(self.items)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Those of them that no override acknowledges."""
+        return self._unjudged(f for f in self.items if f.overridden_by is None)
+
+    @property
     def overridden(self) -> tuple[Finding, ...]:
         """What would block or warn, and is accepted by the request."""
         return tuple(finding for finding in self.items if finding.overridden_by is not None)
@@ -217,12 +233,14 @@ class Findings(Sequence[Finding]):
 
     @property
     def verdict(self) -> str:
-        """`ready`, `ready with 2 warnings and 1 override`, or `blocked`."""
+        """`ready`, `ready with 2 warnings and 1 override`, `ready, 4 unknown`, or `blocked`."""
         if self.blockers:
             return "blocked"
-        counts = {"warning": len(self.warnings), "override": len(self.overridden)}
+        warnings = [f for f in self.warnings if not (f.answer is Answer.UNKNOWN and f.unjudged)]
+        counts = {"warning": len(warnings), "override": len(self.overridden)}
         told = [f"{n} {word}{'s' if n > 1 else ''}" for word, n in counts.items() if n]
-        return f"ready with {' and '.join(told)}" if told else "ready"
+        verdict = f"ready with {' and '.join(told)}" if told else "ready"
+        return f"{verdict}, {len(self.unknown)} unknown" if self.unknown else verdict
 
     def count(self, answer: object) -> int:
         """How many findings have this answer."""
@@ -235,6 +253,11 @@ class Findings(Sequence[Finding]):
     def by_weight(self) -> tuple[Finding, ...]:
         """All findings, the gravest first."""
         return tuple(sorted(self.items, key=lambda f: (_ORDER[f.weight], _ORDER[f.answer])))
+
+    def _unjudged(self, items: Iterable[Finding]) -> tuple[str, ...]:
+        if self.standing is not Standing.NEW:
+            return ()
+        return tuple(dict.fromkeys(rule for finding in items for rule in finding.unjudged))
 
     def _of_weight(self, weight: Answer) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.items if finding.weight is weight)

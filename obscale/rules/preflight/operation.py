@@ -93,6 +93,7 @@ def upgrade_mode(facts: Facts) -> Verdict:
     "target and cluster store their data in one way",
     prod=WARN,
     lab=INFO,
+    worst=(BLOCK, BLOCK),
     otherwise="stage 7, with the observer running",
     source="src/rootserver/ob_server_zone_op_service.cpp, 4.3.5: a zone without storage is refused",
 )

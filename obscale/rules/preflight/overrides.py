@@ -104,7 +104,7 @@ def unneeded(findings: Sequence[Finding], overrides: Sequence[OverrideSpec]) -> 
 
 
 def _marked(finding: Finding, override: OverrideSpec | None) -> Finding:
-    if override is None or finding.weight not in _WEIGHTY:
+    if override is None or not (finding.weight in _WEIGHTY or finding.unjudged):
         return finding
     if not finding.overridable:
         remedy = f"{finding.remedy}; its override does not help, the refusal is certain"

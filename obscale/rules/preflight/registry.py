@@ -29,7 +29,7 @@ from obscale.rules.preflight import (
     zones,
 )
 from obscale.rules.preflight.facts import Facts
-from obscale.rules.preflight.finding import Finding, Findings, Verdict
+from obscale.rules.preflight.finding import Answer, Finding, Findings, Verdict
 from obscale.rules.preflight.rule import Rule
 
 __all__ = ["RULES", "Findings", "judge", "judge_request"]
@@ -76,15 +76,19 @@ def judge(facts: Facts, profile: Profile, *, rules: Iterable[Rule] = RULES) -> F
     judged = [(rule, verdict) for rule in rules for verdict in rule.verdicts(facts, standing)]
     reporting = {rule.id for rule, verdict in judged if verdict.kind in {"fires", "unknown"}}
     silent: dict[str, list[str]] = {}
+    unjudged: dict[str, list[str]] = {}
     told: list[tuple[Rule, Verdict]] = []
     for rule, verdict in judged:
         cover = verdict.gap.covered_by if verdict.gap else ""
-        if cover and cover != rule.id and cover in reporting:
+        is_covered = bool(cover) and cover != rule.id and cover in reporting
+        if is_covered:
             silent.setdefault(cover, []).append(rule.id)
         else:
             told.append((rule, verdict))
-    findings = [_finding(rule, verdict, facts, profile, silent) for rule, verdict in told]
-    return Findings(tuple(findings), profile, standing)
+        if rule.leaves_open(verdict, profile):
+            unjudged.setdefault(cover if is_covered else rule.id, []).append(rule.id)
+    findings = tuple(_finding(rule, verdict, facts, profile, silent) for rule, verdict in told)
+    return Findings(_marked(findings, unjudged), profile, standing)
 
 
 def judge_request(facts: Facts) -> Findings:
@@ -93,6 +97,20 @@ def judge_request(facts: Facts) -> Findings:
     What blocks here blocks in every profile.
     """
     return judge(facts, "lab", rules=[rule for rule in RULES if rule.is_static])
+
+
+def _marked(findings: tuple[Finding, ...], unjudged: dict[str, list[str]]) -> tuple[Finding, ...]:
+    """Say of each finding which rules it leaves open; of several findings of one rule, the first.
+
+    What blocks anyway leaves nothing open.
+    """
+    left = {rule: tuple(dict.fromkeys(rules)) for rule, rules in unjudged.items()}
+    return tuple(
+        finding.model_copy(update={"unjudged": left.pop(finding.rule)})
+        if finding.weight is not Answer.BLOCK and finding.rule in left
+        else finding
+        for finding in findings
+    )
 
 
 def _finding(

@@ -39,6 +39,8 @@ class Rule:
         only_new: It asks whether a scale-out could begin, so it is moot once one has begun.
         is_static: It needs nothing but the request.
         softens: It has milder answers than a block of ground A, and those may be accepted.
+        worst: The gravest severities of any of its answers, in production and in the lab, where
+            they are graver than `prod` and `lab`.
     """
 
     id: str
@@ -52,6 +54,21 @@ class Rule:
     only_new: bool
     is_static: bool
     softens: bool
+    worst: tuple[Severity, Severity] | None = None
+
+    def could_block(self, profile: Profile) -> bool:
+        """Whether some answer of this rule would forbid the submit in this profile."""
+        severities = self.worst or (self.prod, self.lab)
+        return severities[profile == "lab"] is Answer.BLOCK
+
+    def leaves_open(self, verdict: Verdict, profile: Profile) -> bool:
+        """Whether a verdict leaves open what could forbid the submit in this profile.
+
+        What a version of obshell never tells is not open, but as known as it will ever be: people
+        who have to wave it through each time learn to wave everything through.
+        """
+        gap = verdict.gap
+        return gap is not None and gap.supported and self.could_block(profile)
 
     def verdicts(self, facts: Facts, standing: Standing) -> list[Verdict]:
         """Judge the facts; a rule that crashes is a bug and crashes the plan."""
@@ -113,12 +130,15 @@ def rule(
     only_new: bool = True,
     is_static: bool = False,
     softens: bool = False,
+    worst: tuple[Severity, Severity] | None = None,
 ) -> Callable[[Judge], Rule]:
     """Make a rule of a function; see `Rule` for the arguments."""
 
     def declare(judge: Judge) -> Rule:
         return Rule(
-            id, title, prod, lab, otherwise, ground, source, judge, only_new, is_static, softens
+            *(id, title, prod, lab, otherwise, ground, source, judge, only_new, is_static),
+            softens,
+            worst,
         )
 
     return declare

@@ -67,6 +67,7 @@ def agent_reachable(facts: Facts) -> Verdict:
     "target and cluster speak one scheme",
     prod=WARN,
     lab=INFO,
+    worst=(BLOCK, BLOCK),
     otherwise="POST, or stage 2 before 4.4.2.0",
     ground="A",
     softens=True,

@@ -108,8 +108,9 @@ def ob_version_equal(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for
     if not info.ob_version:
         agent = parse_agent_version(info.version)
         if agent is None or agent < TELLS_OB_VERSION:
+            words = f"obshell {info.version or '?'} does not tell the observer's version"
             return unknown(
-                f"obshell {info.version or '?'} does not tell the observer's version",
+                Unread(words, supported=False),
                 str(theirs or "the cluster's build"),
                 "upgrade the target's obshell to 4.2.4.0 or newer, which tells it; bin/observer -V "
                 "there says it at once",

@@ -38,6 +38,7 @@ _DIGITS = re.compile(r"\d+")
     "the zone's name survives its way through SQL",
     prod=BLOCK,
     lab=WARN,
+    worst=(BLOCK, BLOCK),
     otherwise="stage 7, or a rollback that cannot end",
     ground="B",
     is_static=True,
@@ -147,7 +148,8 @@ def zone_exists_active(facts: Facts) -> Verdict:
     if zone is None:
         return not_applicable("the zone does not exist yet")
     if not zone.inner_status:
-        return unknown("this version does not tell the zone's state", "ACTIVE")
+        gap = Unread("this version does not tell the zone's state", supported=False)
+        return unknown(gap, "ACTIVE")
     if zone.inner_status != "ACTIVE":
         return blocks(f"{zone.name} is {zone.inner_status}", "ACTIVE", "start the zone first")
     return passes("ACTIVE", "ACTIVE")
