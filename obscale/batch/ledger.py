@@ -62,6 +62,9 @@ class Entry:
     verdict: str = ""
     unknown: tuple[str, ...] = ()
     """Rules that could block it and that preflight could not judge."""
+    differs: str = ""
+    """Values in which a member is not as asked."""
+    differs_remedy: str = ""
     cause: str = ""
     """Of its DAG's failure, as diagnosed."""
     error_kind: str = ""

@@ -17,7 +17,7 @@ from obscale.plan import survey_all
 from obscale.rules.asked import SecretName
 from obscale.rules.preflight.conclusion import conclude
 from obscale.rules.preflight.facts import ClusterFacts, Facts, Standing, Unread, asked_port
-from obscale.rules.preflight.finding import Findings
+from obscale.rules.preflight.finding import Answer, Findings
 from obscale.rules.preflight.overrides import judge_accepting
 from obscale.rules.preflight.unjudged import held_back
 from obscale.rules.waves import Row, next_of
@@ -56,6 +56,9 @@ class RowLook:
     """Its DAG is FAILED."""
     unknown: tuple[str, ...] = ()
     """Ids of the rules that could forbid it and could not be judged."""
+    differs: str = ""
+    """Values in which a member is not as asked, so that its verification would fail."""
+    differs_remedy: str = ""
 
     def cleared(self) -> "RowLook":
         """Give it without what forbids it."""
@@ -169,12 +172,15 @@ def row_look(findings: Findings, *, stands_failed: bool = False) -> RowLook:
         findings: Of the node.
         stands_failed: Its DAG is FAILED.
     """
+    unlike = [finding for finding in findings.differing if finding.answer is Answer.WARN]
     if not findings.blockers or findings.standing is Standing.MEMBER:
         return RowLook(
             findings.standing,
             findings.verdict,
             stands_failed=stands_failed,
             unknown=findings.unknown,
+            differs="; ".join(finding.measured for finding in unlike),
+            differs_remedy=unlike[0].remedy if unlike else "",
         )
     reasons = "; ".join(
         f"{f.rule}: {f.measured}" + (f"; needed {f.needed}" if f.needed else "")
@@ -218,6 +224,7 @@ async def judge_all(ledger: Ledger, looking: Looking) -> None:
         for entry, row in zip(entries, found.rows, strict=True):
             entry.standing, entry.verdict = row.standing, row.verdict
             entry.stands_failed, entry.unknown = row.stands_failed, row.unknown
+            entry.differs, entry.differs_remedy = row.differs, row.differs_remedy
             if row.blocked:
                 entry.refuse(PreflightError(row.blocked, row.remedy))
 

@@ -42,6 +42,8 @@ class PlannedRow(BaseModel):
     next: str
     error_kind: str
     """Of what blocks it; empty: nothing does."""
+    differs: str
+    """Values in which a member is not as it is asked for; its verification would fail."""
     unknown: tuple[str, ...]
     """Rules that could block it and could not be judged; a run without a person is held back by
     them, unless its request accepts them."""
@@ -76,7 +78,7 @@ class BatchPlan(BaseModel):
     schema_version: int = SCHEMA_VERSION
     key: str
     ready: bool
-    """Whether no row is blocked."""
+    """Whether no row is blocked, and every member as it is asked for."""
     summary: str
     policies: tuple[str, ...]
     opens_at: datetime | None
@@ -97,7 +99,7 @@ def plan_of(ledger: Ledger, now: datetime) -> BatchPlan:
     window = ledger.policies.window
     return BatchPlan(
         key=ledger.key,
-        ready=not any(entry.state in FAILURES for entry in ledger.entries),
+        ready=not any(entry.state in FAILURES or entry.differs for entry in ledger.entries),
         summary=_summary(ledger, stopped),
         policies=tuple(told_policies(ledger.policies)),
         opens_at=window.opens(now) if window and not window.is_open(now) else None,
@@ -114,12 +116,15 @@ def _summary(ledger: Ledger, stopped: Stopped) -> str:
     total = len(ledger.entries)
     waiting = [entry for entry in ledger.entries if entry.state is RowState.WAITING]
     standings = Counter(entry.standing for entry in waiting)
-    said = f"{len(waiting) - len(stopped)} of {total} node{'s' if total > 1 else ''} ready"
+    ready = sum(entry.number not in stopped and not entry.differs for entry in waiting)
+    said = f"{ready} of {total} node{'s' if total > 1 else ''} ready"
     said += f", {total - len(waiting)} blocked" if total > len(waiting) else ""
     said += f", {len(stopped)} not begun because of that" if stopped else ""
     said += f", {n} under way already" if (n := standings[Standing.UNDER_WAY]) else ""
     members = standings[Standing.MEMBER]
     said += f", {members} member{'s' if members > 1 else ''} already" if members else ""
+    unlike = sum(bool(entry.differs) for entry in waiting)
+    said += f", {unlike} of them not as asked" if unlike else ""
     unknown = sum(bool(entry.unknown) for entry in waiting)
     said += f", {unknown} with unknowns" if unknown else ""
     return said
@@ -175,9 +180,10 @@ def _row(entry: Entry, turns: dict[int, int], stopped: Stopped) -> PlannedRow:
         turn=turns[entry.number],
         standing=entry.standing,
         verdict=entry.verdict,
-        ready=entry.state is RowState.WAITING and entry.number not in stopped,
-        why=entry.note or stopped.get(entry.number, ""),
-        next=entry.hint,
+        ready=entry.state is RowState.WAITING and entry.number not in stopped and not entry.differs,
+        why=entry.note or stopped.get(entry.number, "") or entry.differs,
+        next=entry.hint or entry.differs_remedy,
+        differs=entry.differs,
         error_kind=entry.error_kind,
         unknown=entry.unknown,
     )

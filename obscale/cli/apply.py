@@ -30,7 +30,7 @@ from obscale.plan import Plan
 from obscale.report import ScaleOutReport
 from obscale.rules.asked import ScaleOutSpec
 from obscale.rules.preflight.facts import Standing
-from obscale.rules.preflight.finding import Answer, Findings
+from obscale.rules.preflight.finding import AS_ASKED, Answer, Findings
 from obscale.rules.preflight.unjudged import held_back
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submitting.")]
@@ -215,7 +215,7 @@ def _refuse_unless_all_ready(spec: ScaleOutSpec, source: str) -> None:
         for row in made.rows
         if not row.ready
         for finding in row.findings
-        if finding.weight is Answer.BLOCK
+        if finding.weight is Answer.BLOCK or (finding.rule == AS_ASKED and row.differences)
     ]
     raise PreflightError(f"none was begun, blocked by preflight: {'; '.join(reasons)}", made.next)
 

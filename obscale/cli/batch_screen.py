@@ -62,7 +62,14 @@ def show_batch_plan(console: Console, made: BatchPlan) -> None:
     _let_last_give_way(console, table)
     console.print(table)
     _show_reasons(console, RowState.BLOCKED, [row for row in made.rows if row.error_kind])
-    stopped = Counter((r.cluster, r.why) for r in made.rows if not (r.ready or r.error_kind))
+    for row in made.rows:
+        if row.differs:
+            words = f"{row.target} of {row.cluster} is a member already; {row.differs}"
+            console.print(Text("not as asked: ", style="yellow"), Text(words), sep="")
+            console.print(Text(f"  → {row.next}", style="bold"))
+    stopped = Counter(
+        (r.cluster, r.why) for r in made.rows if not (r.ready or r.error_kind or r.differs)
+    )
     for (name, why), count in stopped.items():
         console.print(
             Text("not begun: ", style="yellow"),

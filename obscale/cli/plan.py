@@ -218,7 +218,8 @@ def read_request(path: Path, profile: str | None = None) -> ScaleOutSpec:
     refuse_if_changed(path, kept, made)
     if not made.ready:
         reasons = [f.rule for row in made.rows for f in row.findings if f.weight is Answer.BLOCK]
-        raise PreflightError(f"{path}: this plan is blocked by {', '.join(reasons)}", made.next)
+        why = f"blocked by {', '.join(reasons)}" if reasons else f"not ready: {made.verdict}"
+        raise PreflightError(f"{path}: this plan is {why}", made.next)
     for said in dict.fromkeys(f.measured for row in made.rows for f in row.findings if is_old(f)):
         typer.echo(f"obscale: {path}: {said}; nothing it was made for has changed", err=True)
     return spec

@@ -18,8 +18,15 @@ from obscale.plan.outlook import Outlook, outlook_of
 from obscale.plan.standpoint import Standpoint, standpoint_of, topology_hash
 from obscale.report import ServerRow, server_rows
 from obscale.rules.asked import DefaultsSpec, Profile
+from obscale.rules.difference import Difference, differences_of
 from obscale.rules.preflight.facts import Earlier, Facts, Standing, Unread
-from obscale.rules.preflight.finding import Finding, Findings
+from obscale.rules.preflight.finding import (
+    AS_ASKED,
+    Answer,
+    Finding,
+    Findings,
+    verdict_of_members,
+)
 from obscale.rules.preflight.overrides import judge_accepting, unneeded
 from obscale.rules.preflight.unjudged import ALLOW, held_back
 from obscale.rules.preflight.unseen import CHECKLIST
@@ -52,6 +59,8 @@ class RowPlan(BaseModel):
     ready: bool
     unknown: tuple[str, ...]
     """Ids of the rules that could block and could not be judged, and that no override accepts."""
+    differences: tuple[Difference, ...]
+    """Values in which a member is not as it is asked for."""
     findings: tuple[Finding, ...]
     topology: tuple[ServerRow, ...]
 
@@ -202,6 +211,7 @@ def plan_of(
 
 
 def _row(order: Order, facts: Facts, findings: Findings, defaults: DefaultsSpec) -> RowPlan:
+    differences = differences_of(facts)
     return RowPlan(
         cluster=order.cluster_name,
         target=order.target,
@@ -211,8 +221,11 @@ def _row(order: Order, facts: Facts, findings: Findings, defaults: DefaultsSpec)
         standing=findings.standing,
         verdict=findings.verdict,
         # The flow goes on to verify a member, whatever would forbid adding it again.
-        ready=findings.already_member or not findings.blockers,
+        ready=not any(each.hinders for each in differences)
+        if findings.already_member
+        else not findings.blockers,
         unknown=findings.unknown,
+        differences=differences,
         findings=findings.by_weight(),
         topology=server_rows(facts.cluster.zones()),
     )
@@ -220,11 +233,11 @@ def _row(order: Order, facts: Facts, findings: Findings, defaults: DefaultsSpec)
 
 def _verdict(rows: Sequence[RowPlan], judged: Sequence[Findings]) -> str:
     """Say the verdict of all nodes in the words of one; a finding they share counts once."""
+    if all(row.standing is Standing.MEMBER for row in rows):
+        return verdict_of_members(sum(len(row.differences) for row in rows))
     blocked = [row for row in rows if not row.ready]
     if blocked:
         return "blocked" if len(rows) == 1 else f"blocked: {len(blocked)} of {len(rows)} nodes"
-    if all(row.standing is Standing.MEMBER for row in rows):
-        return "already a member"
     if len(rows) == 1 and rows[0].standing is Standing.UNDER_WAY:
         return "under way"
     shared = {
@@ -240,12 +253,16 @@ def _verdict(rows: Sequence[RowPlan], judged: Sequence[Findings]) -> str:
 def _next(rows: Sequence[RowPlan], source: str, *, is_held: bool) -> str:
     for row in rows:
         if not row.ready:
-            first = row.findings[0]
+            first = next(filter(_is_difference, row.findings), row.findings[0])
             where = f" ({row.target})" if len(rows) > 1 else ""
             cure = first.remedy or f"mend {first.rule}: needed {first.needed}"
             return f"{cure}{where}, then plan again"
     asks = f", which asks about the unknown; with --yes, or deployed, only by {ALLOW} or overrides"
     return f"obscale apply {shlex.quote(source)}{asks if is_held else ''}"
+
+
+def _is_difference(finding: Finding) -> bool:
+    return finding.rule == AS_ASKED and finding.answer is Answer.WARN
 
 
 def _checklist(facts: Sequence[Facts]) -> tuple[Check, ...]:

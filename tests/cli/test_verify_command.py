@@ -108,6 +108,46 @@ def test_with_json_a_node_that_does_not_conform_is_one_object(obscale, write, me
     assert report["error"].startswith(f"{report['target']} reached JOINED, not CONFORMING")
 
 
+def test_a_plan_for_a_member_says_what_verification_will_refuse(obscale, write, member):
+    """What is asked and what is there, with the next step; a plan and its verification agree."""
+    other = write(member(memory_limit="80G", system_memory="9G"), "other.json")
+    same = write(member(), "same.json")
+
+    shown = obscale("plan", other)
+    told = json.loads(obscale("plan", other, "--json").out)
+    (verified,) = json.loads(obscale("verify", other, "--json").out)["runs"]
+    proofs = {proof["id"]: proof for proof in verified["report"]["proofs"]}
+    alike = obscale("plan", same)
+
+    page = " ".join(shown.out.split())
+    assert shown.code == 1
+    assert page.startswith("ALREADY A MEMBER, 2 VALUES DIFFER (prod) next: ask for what is there")
+    assert "member-as-asked memory_limit: 80G asked, 16G there" in page
+    assert "ALTER SYSTEM SET memory_limit='80G' SERVER=" in page
+    found = {d["key"]: (d["asked"], d["there"]) for d in told["rows"][0]["differences"]}
+    assert found == {"memory_limit": ("80G", "16G"), "system_memory": ("9G", "8G")}
+    for key, (asked, there) in found.items():
+        proof = proofs[f"pv-params-effective:{key}"]
+        assert (proof["answer"], proof["expected"], proof["found"]) == ("fail", asked, there)
+    assert alike.code == 0
+    assert alike.out.startswith("ALREADY A MEMBER (prod)")
+
+
+def test_a_batch_says_which_member_is_not_as_asked(obscale, write, member):
+    """Exit 1, as its apply would end; the row says the values and the next step."""
+    path = write({"clusters": [member(memory_limit="80G")]}, "batch.json")
+
+    shown = obscale("plan", path)
+    (row,) = json.loads(obscale("plan", path, "--json").out)["rows"]
+
+    assert shown.code == 1
+    assert "0 of 1 node ready, 1 member already, 1 of them not as asked" in shown.out
+    assert "memory_limit: 80G asked, 16G there" in " ".join(shown.out.split())
+    assert (row["ready"], row["differs"]) == (False, "memory_limit: 80G asked, 16G there")
+    assert row["verdict"] == "already a member, 1 value differs"
+    assert row["next"].startswith("ask for what is there: memory_limit: 16G")
+
+
 def test_bad_input_is_told_before_anybody_is_asked(obscale, write, quiet_world, tmp_path):
     """Exit 2, one line, no request."""
     plan = tmp_path / "plan.json"

@@ -54,6 +54,7 @@ CATALOGUE = {
     "target-home-clean": ({BLOCK, INFO}, NEVER),
     "agent-already-in-cluster": ({BLOCK}, NEVER),
     "server-already-registered": ({BLOCK}, NEVER),
+    "member-as-asked": ({LOUD}, YES),
     "same-ip-port-reuse": ({BLOCK}, NEVER),
     "duplicate-host": ({IN_PROD, WARN}, YES),
     "ip-family": ({BLOCK}, NEVER),
@@ -160,7 +161,7 @@ def test_the_rules_are_exactly_those_specified():
     ids = [rule.id for rule in RULES]
 
     assert sorted(ids) == sorted(CATALOGUE)
-    assert len(ids) == 114
+    assert len(ids) == 115
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)

@@ -9,6 +9,7 @@ from obscale.agent.resources import License
 from obscale.rules.asked import AgentInfoSpec, NodeSpec
 from obscale.rules.preflight.facts import PortState
 from obscale.rules.preflight.registry import RULES
+from tests.unit.test_preflight_standing import serve_with
 
 GIB = 1 << 30
 SIZES = {"memory_limit": "16G", "system_memory": "8G"}
@@ -61,6 +62,7 @@ PASSES = {
         others=[other(0, "zone2", "10.0.0.4", 3886, mysql_port="3881", rpc_port="3882")]
     ),
     "agent-reachable-from-cluster": lambda w, d: on_loopback(w),
+    "member-as-asked": lambda w, d: serve_with(w),
     "port-free-probe": lambda w, d: w.set(ports={2881: PortState.FREE, 2882: PortState.FREE}),
     "agent-binary-arch": lambda w, d: w.change("info", version="4.4.2.0-1"),
     "startup-mode-match": lambda w, d: w.change(

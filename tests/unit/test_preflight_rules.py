@@ -12,6 +12,7 @@ from obscale.rules.preflight.facts import (
     Unread,
 )
 from obscale.rules.preflight.registry import RULES, judge_request
+from tests.unit.test_preflight_standing import serve_with
 
 GAP = Unread("it did not answer")
 HOST_GAP = Unread("no host-info", covered_by=HOST_FACTS_MISSING)
@@ -185,6 +186,9 @@ FIRES = {
         (lambda w, d: w.change_server(2, ip="10.0.0.4"), "block", "block"),
         (lambda w, d: w.change_server(2, ip="10.0.0.4", inner_status="DELETING"),
          "block", "block"),
+    ],
+    "member-as-asked": [
+        (lambda w, d: serve_with(w.ask(memory_limit="80G")), "warn", "warn"),
     ],
     "same-ip-port-reuse": [
         (lambda w, d: without(w, ports="2881 3882"), "block", "block"),
@@ -443,6 +447,7 @@ UNKNOWN = {
     "host-facts-missing": lambda w: w.set(host=HOST_GAP),
     "agent-already-in-cluster": lambda w: w.set(ob_info=GAP),
     "server-already-registered": lambda w: w.set(zones=GAP),
+    "member-as-asked": lambda w: serve_with(w).set(parameters=GAP),
     "same-ip-port-reuse": lambda w: w.set(zones=GAP),
     "duplicate-host": lambda w: w.set(zones=GAP),
     "ip-family": lambda w: w.set(zones=GAP, ob_info=GAP),

@@ -2,8 +2,10 @@
 
 import pytest
 
-from obscale.agent.models import Identity, ListedAgent
+from obscale.agent.models import Identity, ListedAgent, ServerParameter
+from obscale.rules.difference import differences_of
 from obscale.rules.preflight.facts import AGENT_REACHABLE, Standing, Unread
+from obscale.rules.preflight.registry import judge
 
 OURS = "create local scale out dag success, genericID:20167772164028863"
 THEIRS = "create local scale out dag success, genericID:20167772165028863"
@@ -23,6 +25,115 @@ def join(world, *, zone="zone2", inner_status="ACTIVE"):
         more = (*known.servers, server) if known.name == zone else known.servers
         grown.append(known.model_copy(update={"servers": more}))
     return world.set(zones=tuple(grown))
+
+
+def serve_with(world, **values):
+    """Let the target be a member whose parameters are the sample's, but for these values."""
+    there = {"memory_limit": "16G", "system_memory": "8G", "datafile_size": "24G"} | values
+    rows = tuple(
+        row.model_copy(
+            update={
+                "ob_parameters": (
+                    *row.ob_parameters,
+                    ServerParameter("10.0.0.4", 2882, "zone2", there[row.name]),
+                )
+            }
+        )
+        if row.name in there
+        else row
+        for row in world.parameters
+    )
+    return join(world).set(parameters=rows)
+
+
+def test_a_member_that_is_as_asked_differs_in_nothing(world):
+    """Capacities are compared by bytes: 16384M is 16G."""
+    findings = serve_with(world.ask(memory_limit="16384M")).judge()
+
+    assert findings.verdict == "already a member"
+    assert findings.of_rule("member-as-asked")[0].answer == "pass"
+
+
+def test_a_member_that_differs_says_each_value_asked_and_there(world):
+    """A member alone is no answer to a request for 80G; what would set it is told."""
+    facts = serve_with(
+        world.ask(memory_limit="80G", system_memory="10G", mysql_port="3881")
+    ).facts()
+
+    found = {d.key: (d.asked, d.there, d.hinders) for d in differences_of(facts)}
+    findings = judge(facts, "prod")
+
+    assert found == {
+        "memory_limit": ("80G", "16G", True),
+        "mysql_port": ("3881", "2881", True),
+        "system_memory": ("10G", "8G", True),
+    }
+    assert findings.verdict == "already a member, 3 values differ"
+    first = findings.of_rule("member-as-asked")[0]
+    assert (first.answer, first.weight) == ("warn", "warn")
+    assert first.measured == "memory_limit: 80G asked, 16G there"
+    assert first.remedy == (
+        "ask for what is there: memory_limit: 16G, or run as root@sys: "
+        "ALTER SYSTEM SET memory_limit='80G' SERVER='10.0.0.4:2882';"
+    )
+    assert findings.of_rule("member-as-asked")[1].remedy.endswith("it cannot be set")
+
+
+def test_one_value_is_one_and_a_directory_is_for_a_person_to_see(world):
+    """A path may be a link: told, counted, and refused by nobody."""
+    world.ask(data_dir="/data/2", redo_dir="/data/1").change_server(2, data_dir="/data/1")
+    world.change_server(2, redo_dir="/data/1/clog")
+    facts = serve_with(world).facts()
+
+    (found,) = differences_of(facts)
+    findings = judge(facts, "prod")
+
+    assert (found.key, found.asked, found.there, found.hinders) == (
+        *("data_dir", "/data/2", "/data/1"),
+        False,
+    )
+    assert findings.verdict == "already a member, 1 value differs"
+    assert findings.differing[0].answer == "info"
+
+
+@pytest.mark.parametrize(
+    ("key", "there"),
+    [("nonsense", "knows no such parameter"), ("_hidden", ""), ("undo_retention", "of tenants")],
+)
+def test_what_no_server_has_is_a_difference_too(world, key, there):
+    """Verification refuses it; of hidden ones obshell tells nothing."""
+    rows = serve_with(world.ask(**{key: "1"})).parameters
+    tenants = rows[0].model_copy(update={"name": "undo_retention", "scope": "TENANT"})
+
+    found = differences_of(world.set(parameters=(*rows, tenants)).facts())
+
+    assert [there in difference.there for difference in found] == ([True] if there else [])
+
+
+def test_what_is_no_member_differs_in_nothing(world):
+    """And of what could not be read nothing is claimed."""
+    assert differences_of(world.ask(memory_limit="80G").facts()) == ()
+    assert differences_of(serve_with(world).set(parameters=Unread("late")).facts()) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda w: join(w, zone="zone1"), ("zone: zone2 asked, zone1 there", "zone zone1")),
+        (
+            lambda w: join(w).ask(rpc_port="3882"),
+            ("rpc_port: 3882 asked, 2882 there", "rpc_port 2882"),
+        ),
+    ],
+    ids=["zone", "rpc_port"],
+)
+def test_a_member_at_another_place_says_what_is_asked_and_what_is_there(world, change, told):
+    """It blocks, since nothing of the kind can be added; asking for what is there verifies it."""
+    finding = change(world).finding("agent-already-in-cluster")
+
+    assert finding.answer == "block"
+    assert told[0] in finding.measured
+    assert f"ask for what is there, {told[1]}, or choose another agent" in finding.remedy
 
 
 def test_a_member_of_the_zone_is_told_as_such_and_nothing_forbids(world):

@@ -23,6 +23,9 @@ class Answer(StrEnum):
     NOT_APPLICABLE = "n-a"
 
 
+AS_ASKED: Final = "member-as-asked"
+"""The rule that says in which values a member differs from what is asked."""
+_QUIET: Final = frozenset({Answer.PASS, Answer.NOT_APPLICABLE, Answer.UNKNOWN})
 _STAGES: Final = ("stage", "POST", "the last stage")
 _PLACES: Final = {
     "SILENT": "otherwise nothing reports it",
@@ -170,6 +173,13 @@ def not_applicable(reason: str) -> Verdict:
     return Verdict("n-a", reason)
 
 
+def verdict_of_members(differing: int) -> str:
+    """Say the verdict of nodes that are members, by how many values are not as asked."""
+    if not differing:
+        return "already a member"
+    return f"already a member, {differing} value{'s differ' if differing > 1 else ' differs'}"
+
+
 @dataclass(frozen=True)
 class Findings(Sequence[Finding]):
     """All findings about one node, in the order of the rules.
@@ -227,13 +237,23 @@ class Findings(Sequence[Finding]):
         return self.standing is Standing.MEMBER
 
     @property
+    def differing(self) -> tuple[Finding, ...]:
+        """One for each value in which a member is not as it is asked for."""
+        return tuple(f for f in self.of_rule(AS_ASKED) if f.answer not in _QUIET)
+
+    @property
     def will_be_adopted(self) -> bool:
         """Whether an unfinished scale-out of this target is there to be taken up."""
         return self.standing is Standing.UNDER_WAY
 
     @property
     def verdict(self) -> str:
-        """`ready`, `ready with 2 warnings and 1 override`, `ready, 4 unknown`, or `blocked`."""
+        """`ready`, `ready with 2 warnings and 1 override`, `ready, 4 unknown`, or `blocked`.
+
+        Of a member: `already a member`, or `already a member, 2 values differ`.
+        """
+        if self.already_member:
+            return verdict_of_members(len(self.differing))
         if self.blockers:
             return "blocked"
         warnings = [f for f in self.warnings if not (f.answer is Answer.UNKNOWN and f.unjudged)]

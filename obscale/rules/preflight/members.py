@@ -3,12 +3,16 @@
 Sources: obshell ob/agent/executor/ob/scale_out.go, 4.2.5.0 to 4.5.0.0.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final
 
 from obscale.agent.models import Server, Zone
+from obscale.rules.difference import differences_of
 from obscale.rules.preflight.facts import Facts, Standing, Unread, server_address
 from obscale.rules.preflight.finding import (
+    AS_ASKED,
     Verdict,
     blocks,
     fires,
@@ -17,6 +21,7 @@ from obscale.rules.preflight.finding import (
     passes,
     unknown,
     warns,
+    warns_always,
 )
 from obscale.rules.preflight.rule import BLOCK, WARN, rule
 from obscale.sizes import quoted
@@ -47,9 +52,31 @@ def agent_already_in_cluster(facts: Facts) -> Verdict:
         case Standing.UNDER_WAY:
             return notes(measured, "not listed", "its scale-out will be adopted")
         case Standing.NEW:
+            unlike = _unlike(facts, row.zone)
+            told = "".join(f"; {key}: {asked} asked, {there} there" for key, asked, there in unlike)
+            there = ", ".join(f"{key} {there}" for key, _, there in unlike)
             return blocks(
-                measured, "not listed", "ask for the zone it is in, or choose another agent"
+                f"{measured}{told}",
+                "not listed",
+                f"ask for what is there, {there}, or choose another agent"
+                if unlike
+                else "ask for the zone it is in, or choose another agent",
             )
+
+
+def _unlike(facts: Facts, zone: str) -> list[tuple[str, str, str]]:
+    """Say what of an agent's place in the cluster is not as asked: key, asked, there."""
+    found = [("zone", facts.node.zone, zone)] if zone != facts.node.zone else []
+    mine = [
+        server
+        for _, server in facts.cluster.servers()
+        if server.ip == facts.node.agentInfo.ip
+        and server.obshell_port in {0, facts.node.agentInfo.port}
+    ]
+    # Several observers of one IP, of which older versions do not tell the agent.
+    if len(mine) == 1 and facts.rpc_port not in {None, mine[0].svr_port}:
+        found.append(("rpc_port", str(facts.rpc_port), str(mine[0].svr_port)))
+    return found
 
 
 @rule(
@@ -84,6 +111,41 @@ def server_already_registered(facts: Facts) -> Verdict:  # noqa: PLR0911 - one r
         case Standing.NEW:
             remedy = "have the cluster delete that server first, if it is gone for good"
             return blocks(measured, "not registered", remedy)
+
+
+@rule(
+    AS_ASKED,
+    "a node that is a member already is as it is asked for",
+    prod=WARN,
+    lab=WARN,
+    otherwise="the verification, which fails",
+    only_new=False,
+    source="obshell GET /obcluster/parameters and /obcluster/topology/info",
+)
+def member_as_asked(facts: Facts) -> Iterator[Verdict]:
+    """Nothing is submitted for a member, so that nothing would make it so."""
+    if facts.standing() is not Standing.MEMBER:
+        yield not_applicable("no member yet")
+        return
+    found = differences_of(facts)
+    for difference in found:
+        ask = f"ask for what is there: {difference.key}: {difference.there}"
+        if not difference.hinders:
+            yield notes(f"{difference}", "one and the same, or a link", ask)
+        elif difference.statement:
+            # Accepted or not, verification refuses it.
+            remedy = f"{ask}, or run as root@sys: {difference.statement}"
+            yield replace(warns_always(f"{difference}", "as asked", remedy), is_certain=True)
+        else:
+            remedy = f"{ask}; on a member it cannot be set"
+            yield replace(warns_always(f"{difference}", "as asked", remedy), is_certain=True)
+    if found:
+        return
+    gap = facts.cluster.parameters
+    if isinstance(gap, Unread):
+        yield unknown(gap, "as asked")
+    else:
+        yield passes("as asked", "as asked")
 
 
 def _same_server(facts: Facts) -> tuple[Zone, Server] | None:
@@ -213,6 +275,7 @@ def _version_of(text: str) -> int | None:
 RULES: Final = (
     agent_already_in_cluster,
     server_already_registered,
+    member_as_asked,
     same_ip_port_reuse,
     duplicate_host,
     ip_family,

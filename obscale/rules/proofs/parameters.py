@@ -7,7 +7,7 @@ obshell GET /obcluster/parameters, 4.3.0.0.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from obscale.agent.models import Parameter, joined_address
@@ -44,6 +44,8 @@ RESOURCES: Final = frozenset(
 """Sizes, which servers may differ in; preflight compares them before."""
 UNREAD: Final = "the parameters could not be read"
 UNTOLD: Final = "this version does not show parameters"
+NO_PARAMETER: Final = "the cluster knows no such parameter: it was ignored"
+TENANTS_PARAMETER: Final = "a parameter of tenants: as a start option it has no effect"
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _READ_ONLY: Final = "READONLY"
 _OF_TENANTS: Final = "TENANT"
@@ -91,6 +93,38 @@ def fits(node: NodeSpec, after: Aftermath) -> bool | None:
     return all(told) if told or not known else None
 
 
+def values_unlike(node: NodeSpec, parameters: Sequence[Parameter]) -> Iterator[tuple[str, str]]:
+    """Give each requested key whose value on the node's server is not as asked, with that value.
+
+    Hidden parameters are not shown, and a server may have no value yet: neither is a difference.
+    """
+    rows = {row.name: row for row in parameters}
+    for key in asked_keys(node):
+        if key.startswith("_"):
+            continue
+        if (row := rows.get(key)) is None:
+            yield key, NO_PARAMETER
+        elif row.scope.upper() == _OF_TENANTS:
+            yield key, TENANTS_PARAMETER
+        elif (value := _value_on(row, node)) is not None and not same_value(
+            node.obConfigs[key], value
+        ):
+            yield key, value
+
+
+def setting_statement(node: NodeSpec, parameters: Sequence[Parameter], key: str) -> str:
+    """Give what root@sys may run to set a requested value on this one server.
+
+    Returns:
+        Empty: it is no parameter that can be set so.
+    """
+    row = next((row for row in parameters if row.name == key), None)
+    if row is None or not _is_of_servers(row) or not _PLAIN_NAME.fullmatch(key):
+        return ""
+    where = joined_address(node.agentInfo.ip, _rpc_port(node))
+    return f"ALTER SYSTEM SET {key}={_quoted(node.obConfigs[key])} SERVER={_quoted(where)};"
+
+
 def parameter_lines(e: Evidence) -> Iterator[ProofLine]:
     """Give one line per requested key, so that a difference names its key."""
     for key in asked_keys(e.node):
@@ -116,9 +150,9 @@ def _in_force(  # noqa: PLR0911 - one return for each answer
         return ProofAnswer.UNKNOWN, UNREAD
     row = next((p for p in e.after.parameters if p.name == key), None)
     if row is None:
-        return ProofAnswer.FAIL, "the cluster knows no such parameter: it was ignored"
+        return ProofAnswer.FAIL, NO_PARAMETER
     if row.scope.upper() == _OF_TENANTS:
-        return ProofAnswer.FAIL, "a parameter of tenants: as a start option it has no effect"
+        return ProofAnswer.FAIL, TENANTS_PARAMETER
     value = _value_on(row, e.node)
     if value is None:
         return _no_value(e)
@@ -168,11 +202,8 @@ def pins_of(e: Evidence) -> tuple[str, ...]:
 
     A person runs them as root@sys; values are quoted for OceanBase's MySQL mode.
     """
-    where = _quoted(joined_address(e.node.agentInfo.ip, e.rpc_port))
-    return tuple(
-        f"ALTER SYSTEM SET {row.name}={_quoted(e.node.obConfigs[row.name])} SERVER={where};"
-        for row in _start_option_only(e)
-    )
+    rows = e.after.parameters or ()
+    return tuple(setting_statement(e.node, rows, row.name) for row in _start_option_only(e))
 
 
 def _start_option_only(e: Evidence) -> Iterator[Parameter]:
