@@ -18,7 +18,8 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from prefect.states import Crashed
 
-from tasks.notes import run_logger, tell
+from tasks.notes import tell
+from tasks.run_log import run_logger
 
 UNSETTLED = [StateType.PENDING, StateType.RUNNING]
 

@@ -26,8 +26,9 @@ from pydantic import BaseModel, ValidationError
 
 from obscale.errors import RecordError
 from obscale.rules.baseline import Baseline
-from tasks.notes import artifact_key, run_logger, tell
+from tasks.notes import artifact_key, tell
 from tasks.person import asked_by
+from tasks.run_log import run_logger
 
 R = TypeVar("R")
 M = TypeVar("M", bound=BaseModel)

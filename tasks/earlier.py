@@ -9,7 +9,8 @@ from prefect.client.schemas.sorting import ArtifactSort
 from obscale.evidence import KeptReport, earlier_of
 from obscale.report import ScaleOutReport
 from tasks.baselines import AWAY, bounded, read_page, told
-from tasks.notes import artifact_key, run_logger
+from tasks.notes import artifact_key
+from tasks.run_log import run_logger
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

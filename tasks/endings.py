@@ -16,8 +16,8 @@ from prefect.exceptions import PrefectException
 
 from obscale.errors import ObscaleError
 from obscale.order import Order
-from tasks.notes import run_logger
 from tasks.person import own_tags
+from tasks.run_log import run_logger
 
 RERUN_TAG: Final = "rerun-when-crashed"
 """Runs so tagged are run again by `deployments/automations.py`, which cannot count."""

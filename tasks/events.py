@@ -27,7 +27,8 @@ from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.ladder import Ladder
 from obscale.rules.preflight.finding import Finding, Findings
 from obscale.rules.progress import Progress
-from tasks.notes import Happening, listening, run_logger
+from tasks.notes import Happening, listening
+from tasks.run_log import run_logger
 
 PREFIX: Final = "obscale.scale-out."
 ENDS: Final = {

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
@@ -25,15 +25,9 @@ from prefect.artifacts import (
 )
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
-from prefect.exceptions import (
-    MissingContextError,
-    PrefectException,
-    SignatureMismatchError,
-)
-from prefect.logging import get_run_logger
+from prefect.exceptions import PrefectException
 
-from obscale import __version__
-from obscale.errors import ObscaleError
+from tasks.run_log import run_logger
 
 R = TypeVar("R")
 
@@ -65,14 +59,6 @@ def listening(listener: Listener) -> Iterator[None]:
         _LISTENERS.reset(token)
 
 
-def run_logger() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
-    """Give the run's logger, or this module's where no run is under way (a unit test)."""
-    try:
-        return get_run_logger()
-    except MissingContextError:
-        return logging.getLogger(__name__)
-
-
 def tell(step: str, text: str, *, level: int = logging.INFO, **facts: Any) -> None:
     """Say one happening in the run's log and to the listener.
 
@@ -85,34 +71,6 @@ def tell(step: str, text: str, *, level: int = logging.INFO, **facts: Any) -> No
     run_logger().log(level, text)
     for listener in _LISTENERS.get():
         listener(Happening(step, text, facts))
-
-
-_UNKNOWN: Final = (
-    "not begun, nothing was touched: in the obscale %s of this worker the flow does not take these "
-    "parameters. %s. Next: correct the name; or, where a newer obscale has made the deployment, "
-    "install that on the worker"
-)
-
-
-class OneLineForOurErrors(logging.Filter):
-    """Lets an error of obscale's stand in the run's log as its one clear line, without a traceback.
-
-    So does a parameter the flow here does not have, which ends the run before the flow begins.
-    Every other exception keeps its traceback: it is a bug.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record where it carries such an error; never drop one."""
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, ObscaleError):
-            record.msg, record.args, record.exc_info = str(error), (), None
-        elif isinstance(error, SignatureMismatchError):
-            record.msg, record.args, record.exc_info = _UNKNOWN, (__version__, error), None
-        return True
-
-
-for _runs in ("prefect.task_runs", "prefect.flow_runs"):
-    logging.getLogger(_runs).addFilter(OneLineForOurErrors())
 
 
 def artifact_key(*parts: str) -> str:

@@ -34,7 +34,8 @@ from obscale.rules.waves import RowState
 from tasks.batch import ends_the_process, error_of_row, give_up, say_row
 from tasks.batch_row import RowRun, add_row
 from tasks.connection import PrefectVault
-from tasks.notes import artifact_key, run_logger, tell
+from tasks.notes import artifact_key, tell
+from tasks.run_log import run_logger
 
 TABLE: Final = "batch-part"
 """What the key of a run's table begins with."""

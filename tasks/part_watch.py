@@ -22,8 +22,8 @@ from prefect.exceptions import PrefectException
 
 from obscale.errors import DispatchError
 from obscale.rules.parts import ON_A_WORKER, PartSeen, RowTold, RunState, Signs, read_told
-from tasks.notes import run_logger
 from tasks.part import TABLE
+from tasks.run_log import run_logger
 
 LOOK_SECONDS: Final = 1.0
 RUNS_A_QUESTION: Final = 100

@@ -1,0 +1,46 @@
+"""Give the log of the current run, in which an error of obscale's is one line."""
+
+import logging
+from typing import Final
+
+from prefect.exceptions import MissingContextError, SignatureMismatchError
+from prefect.logging import get_run_logger
+
+from obscale import __version__
+from obscale.errors import ObscaleError
+
+
+def run_logger() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
+    """Give the run's logger, or this module's where no run is under way (a unit test)."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger(__name__)
+
+
+_UNKNOWN: Final = (
+    "not begun, nothing was touched: in the obscale %s of this worker the flow does not take these "
+    "parameters. %s. Next: correct the name; or, where a newer obscale has made the deployment, "
+    "install that on the worker"
+)
+
+
+class OneLineForOurErrors(logging.Filter):
+    """Lets an error of obscale's stand in the run's log as its one clear line, without a traceback.
+
+    So does a parameter the flow here does not have, which ends the run before the flow begins.
+    Every other exception keeps its traceback: it is a bug.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record where it carries such an error; never drop one."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, ObscaleError):
+            record.msg, record.args, record.exc_info = str(error), (), None
+        elif isinstance(error, SignatureMismatchError):
+            record.msg, record.args, record.exc_info = _UNKNOWN, (__version__, error), None
+        return True
+
+
+for _runs in ("prefect.task_runs", "prefect.flow_runs"):
+    logging.getLogger(_runs).addFilter(OneLineForOurErrors())
