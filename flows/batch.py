@@ -18,6 +18,7 @@ from tasks.batch import carry_out, shown
 from tasks.batch_preflight import preflight_all
 from tasks.dispatch import dispatching
 from tasks.endings import name_the_ending
+from tasks.prefect_watch import prefect_watched
 from tasks.termination import heeding_sigterm
 from tasks.versions import check_worker
 
@@ -72,7 +73,7 @@ async def batch(
     spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
     ledger = ledger_of(checked_batch(spec), patience)
     with heeding_sigterm(), spared_collections():
-        async with shown(ledger), dispatching(ledger) as hands:
+        async with prefect_watched(), shown(ledger), dispatching(ledger) as hands:
             await preflight_all(ledger)
             await carry_out(ledger, hands)
     report = report_of(ledger)

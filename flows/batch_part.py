@@ -15,6 +15,7 @@ from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec.batch import BatchSpec, checked_batch
 from tasks.endings import name_the_ending
 from tasks.part import carry_part, is_incomplete, told
+from tasks.prefect_watch import prefect_watched
 from tasks.termination import heeding_sigterm
 from tasks.versions import check_worker
 
@@ -70,7 +71,7 @@ async def batch_part(
     )
     ledger = ledger_of(checked_batch(spec), patience)
     with heeding_sigterm():
-        async with told(ledger, batch) as table:
+        async with prefect_watched(), told(ledger, batch) as table:
             await carry_part(ledger, table)
     if is_incomplete(ledger) and (incomplete := error_of_batch(report_of(ledger))):
         raise incomplete

@@ -28,6 +28,7 @@ from tasks.approval import Approval, ask_approval
 from tasks.endings import check_this_run, name_the_ending, tag_run
 from tasks.events import announced
 from tasks.notes import aside
+from tasks.prefect_watch import prefect_watched
 from tasks.preflight import preflight
 from tasks.recover import carry_through
 from tasks.story import reported
@@ -117,7 +118,7 @@ async def scale_out(
     )
     check_this_run()
     with heeding_sigterm(), announced(order):
-        async with reported(order) as story:
+        async with prefect_watched(), reported(order) as story:
             await aside(tag_run(order))
             submitted = await earlier_attempt(order)
             if submitted is None:

@@ -4,7 +4,6 @@ Prefect keeps the task runs of a process that was killed in the state they had, 
 When the same flow run is tried again, whatever an earlier attempt left so is no longer true.
 """
 
-import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -15,11 +14,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
-from prefect.exceptions import PrefectException
 from prefect.states import Crashed
 
 from tasks.notes import tell
-from tasks.run_log import run_logger
+from tasks.writing import ANSWER_SECONDS, written
 
 UNSETTLED = [StateType.PENDING, StateType.RUNNING]
 
@@ -36,7 +34,8 @@ async def settle_earlier_attempts() -> None:
     ended: State[None] = Crashed(
         message="The process of this attempt was killed; a later attempt took over."
     )
-    try:
+
+    async def settle() -> int:
         async with get_client() as client:
             left = await client.read_task_runs(
                 flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
@@ -44,7 +43,9 @@ async def settle_earlier_attempts() -> None:
             )
             for task_run in left:
                 await client.set_task_run_state(task_run.id, ended, force=True)
-    except (PrefectException, httpx.HTTPError) as error:
-        run_logger().warning("attempt.not_settled reason=%r", str(error))
-        return
-    tell("report", f"attempt.begun number={run.run_count} left_running={len(left)}")
+        return len(left)
+
+    # Before anything of this attempt begins, which would be taken for an earlier one's.
+    found = await written("earlier attempts", settle, seconds=ANSWER_SECONDS)
+    if found is not None:
+        tell("report", f"attempt.begun number={run.run_count} left_running={found}")

@@ -16,7 +16,14 @@ from obscale.errors import DispatchError, ObscaleError
 from obscale.rules.waves import FAILURES, RowState, decide_wave, is_called_off
 from tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
 from tasks.connection import PrefectVault
-from tasks.notes import TableNote, artifact_key, note_page, tell
+from tasks.notes import (
+    TableNote,
+    artifact_key,
+    aside,
+    note_page,
+    tell,
+    written_by_its_end,
+)
 from tasks.submit import CalledOff
 
 SHOW_EVERY_SECONDS: Final = 2.0
@@ -180,14 +187,22 @@ async def give_up(running: Collection[asyncio.Task[None]]) -> None:
 @asynccontextmanager
 async def shown(ledger: Ledger) -> AsyncIterator[None]:
     """Keep the batch's table up to date in this block, and tell the report however it ends."""
+    async with written_by_its_end(), _shown(ledger):
+        yield
+
+
+@asynccontextmanager
+async def _shown(ledger: Ledger) -> AsyncIterator[None]:
     note = TableNote(artifact_key("batch", ledger.key))
     await note.show(board_rows(ledger), summary_of(ledger))
     tell("batch", f"batch.begun key={ledger.key} nodes={len(ledger.entries)}", ledger=ledger)
     _make_room(ledger)
     keeper = asyncio.create_task(_keep_shown(ledger, note))
+    ended_by: BaseException | None = None
     try:
         yield
     except BaseException as stop:
+        ended_by = stop
         ledger.stop(_why_ended(stop))
         raise
     finally:
@@ -196,11 +211,11 @@ async def shown(ledger: Ledger) -> AsyncIterator[None]:
             await keeper
         ledger.ended, ledger.phase = _now(), "ended"
         report = report_of(ledger)
-        await note.show(board_rows(ledger), report.summary)
-        await note_page(
-            artifact_key("batch-report", ledger.key), render_batch(report), report.summary
-        )
-        tell("batch", f"batch.ended {report.summary}", batch_report=report, ledger=ledger)
+        await aside(note.show(board_rows(ledger), report.summary))
+        page = render_batch(report)
+        await aside(note_page(artifact_key("batch-report", ledger.key), page, report.summary))
+        told = f"batch.ended {report.summary}"
+        tell("batch", told, batch_report=report, ledger=ledger, ended_by=ended_by)
 
 
 def _make_room(ledger: Ledger) -> None:

@@ -39,7 +39,7 @@ from obscale.rules.preflight.facts import Standing
 from obscale.rules.progress import Change, progress_of
 from tasks.baselines import Records
 from tasks.batch_preflight import judge_now
-from tasks.notes import Happening, artifact_key, listening, note_page, tell
+from tasks.notes import Happening, artifact_key, aside, listening, note_page, tell
 from tasks.poll import diagnosed, level_of, say
 from tasks.preflight import concluded
 from tasks.recover import carry_through
@@ -213,8 +213,9 @@ async def _keep_report(story: Story, error: ObscaleError) -> None:
     report = story.report(error)
     level = logging.WARNING if isinstance(error, PreflightError) else logging.ERROR
     tell("report", f"report.written outcome={report.outcome}", level=level)
-    await note_page(
+    page = note_page(
         artifact_key("report", report.cluster, report.target),
         render_markdown(report),
         f"{report.target} into {report.zone} of {report.cluster}: {report.outcome}",
     )
+    await aside(page)

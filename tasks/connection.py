@@ -18,6 +18,7 @@ from obscale.errors import SpecError
 from obscale.link import KnownCluster, Link, connected
 from obscale.order import Order
 from obscale.rules.asked import ClusterSpec, TlsSpec
+from tasks.writing import ANSWER_SECONDS, last_known, recording, written
 
 KeyTrust = Literal["any", "first-use", "pinned"]
 """How agents' keys are trusted: all, held to the first one seen, only those listed."""
@@ -152,8 +153,15 @@ async def stored_cluster(name: str) -> ObshellCluster | None:
         raise
 
 
+async def _secret(name: str) -> object:
+    return await Secret.aload(name)
+
+
 class PrefectVault:
-    """Reads named secrets and stored connections from Prefect's blocks."""
+    """Reads named secrets and stored connections from Prefect's blocks.
+
+    Inside a run, while Prefect does not answer, as the run has read them before.
+    """
 
     async def read_block(self, name: str, field: str) -> SecretStr:
         """Give the text of Prefect's `secret` block of this name.
@@ -162,7 +170,7 @@ class PrefectVault:
             SpecError: No such block is stored, or it holds no text.
         """
         try:
-            block = cast("Secret[Any]", await Secret.aload(name))
+            block = cast("Secret[Any]", await last_known("secret", name, lambda: _secret(name)))
         except ValueError as error:
             raise SpecError(
                 f"{field}: no Prefect secret block is named {name!r}",
@@ -183,7 +191,7 @@ class PrefectVault:
         Raises:
             SpecError: No such block is stored, or this version cannot read it.
         """
-        block = await stored_cluster(name)
+        block = await last_known("cluster", name, lambda: stored_cluster(name))
         if block is None:
             raise SpecError(
                 f"cluster: no connection is stored under the name {name!r}",
@@ -192,15 +200,25 @@ class PrefectVault:
         return block.known()
 
     async def keep_keys(self, name: str, learned: Mapping[str, str]) -> None:
-        """Add keys seen for the first time to the stored connection; known ones stay."""
-        # Read again: meanwhile somebody may have announced keys, or another run learned some.
-        block = await stored_cluster(name)
-        if block is None or block.key_trust != "first-use":
-            return
-        new = {agent: key for agent, key in learned.items() if agent not in block.pinned_keys}
-        if new:
-            block.pinned_keys |= new
-            await block.asave(name, overwrite=True)
+        """Add keys seen for the first time to the stored connection; known ones stay.
+
+        Where Prefect does not take them within seconds, the next step or run learns them again.
+        """
+        mine = recording()
+        if mine and (read := mine.read.get(("cluster", name))) and read.key_trust == "first-use":
+            read.pinned_keys = dict(learned) | read.pinned_keys
+
+        async def keep() -> None:
+            # Read again: meanwhile somebody may have announced keys, or another run learned some.
+            block = await stored_cluster(name)
+            if block is None or block.key_trust != "first-use":
+                return
+            new = {agent: key for agent, key in learned.items() if agent not in block.pinned_keys}
+            if new:
+                block.pinned_keys |= new
+                await block.asave(name, overwrite=True)
+
+        await written(f"keys of {name}", keep, seconds=ANSWER_SECONDS)
 
 
 @asynccontextmanager

@@ -6,18 +6,17 @@ Prefect does not raise a Failed state that is returned; so the name is set after
 """
 
 from typing import Any, Final
+from uuid import UUID
 
-import httpx
 from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
-from prefect.exceptions import PrefectException
 
 from obscale.errors import ObscaleError
 from obscale.order import Order
 from tasks.person import own_tags
-from tasks.run_log import run_logger
+from tasks.writing import ANSWER_SECONDS, written
 
 RERUN_TAG: Final = "rerun-when-crashed"
 """Runs so tagged are run again by `deployments/automations.py`, which cannot count."""
@@ -73,15 +72,22 @@ async def name_the_ending(flow: Flow[..., Any], flow_run: FlowRun, state: State[
     if name is None:
         return
     named = state.model_copy(update={"name": name})
-    try:
-        async with get_client() as client:
-            # Forced: from one final state to another there is no ordinary way.
-            await client.set_flow_run_state(flow_run.id, named, force=True)
-    except (PrefectException, httpx.HTTPError) as error:
-        run_logger().warning("state.not_named name=%s reason=%r", name, str(error))
+    # Forced: from one final state to another there is no ordinary way.
+    if not await set_state(flow_run.id, named):
         return
     # The same object the engine hands to whoever called the flow in this process.
     flow_run.state, flow_run.state_name = named, name
+
+
+async def set_state(run_id: UUID, state: State[Any]) -> bool:
+    """Force a run into a state; False where Prefect does not take it within seconds."""
+
+    async def write() -> bool:
+        async with get_client() as client:
+            await client.set_flow_run_state(run_id, state, force=True)
+        return True
+
+    return bool(await written(f"state {state.name}", write, seconds=ANSWER_SECONDS))
 
 
 def tags_of(order: Order) -> frozenset[str]:
@@ -116,12 +122,14 @@ async def tag_run(order: Order) -> None:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
-    try:
+    run_id = context.flow_run.id
+
+    async def write() -> None:
         async with get_client() as client:
             # Read again: somebody may have tagged the run since it was started.
-            has = set((await client.read_flow_run(context.flow_run.id)).tags)
+            has = set((await client.read_flow_run(run_id)).tags)
             wanted = tags_of(order) | own_tags()
             if not wanted <= has:
-                await client.update_flow_run(context.flow_run.id, tags=has | wanted)
-    except (PrefectException, httpx.HTTPError) as error:
-        run_logger().warning("run.not_tagged reason=%r", str(error))
+                await client.update_flow_run(run_id, tags=has | wanted)
+
+    await written("tags", write)

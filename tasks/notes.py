@@ -1,7 +1,7 @@
 """How does a run tell its story: log lines, artifacts, and a listener in the same process?
 
 Every happening is told once, to the run's log and to whoever listens: the command line draws its
-progress bar from it. Artifacts are conveniences of the UI: when Prefect's API does not take one,
+progress bar from it. Artifacts are conveniences of the UI: where Prefect does not take one in time,
 the run goes on and says so.
 """
 
@@ -9,14 +9,13 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect.artifacts import (
     acreate_markdown_artifact,
     acreate_progress_artifact,
@@ -25,11 +24,9 @@ from prefect.artifacts import (
 )
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
-from prefect.exceptions import PrefectException
 
 from tasks.run_log import run_logger
-
-R = TypeVar("R")
+from tasks.writing import ended, written
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,8 @@ def artifact_key(*parts: str) -> str:
 async def written_by_its_end() -> AsyncIterator[None]:
     """Let what is written `aside` inside this block go on beside the work, and be there at its end.
 
-    However the block ends: what was found is shown also of a run that failed.
+    However the block ends: what was found is shown also of a run that failed. While Prefect is
+    away, its end waits for seconds only.
     """
     writing: set[asyncio.Task[None]] = set()
     token = _ASIDE.set(writing)
@@ -94,14 +92,14 @@ async def written_by_its_end() -> AsyncIterator[None]:
         yield
     finally:
         _ASIDE.reset(token)
-        await asyncio.gather(*writing)
+        await ended(writing)
 
 
 async def aside(writing: Coroutine[None, None, None]) -> None:
     """Write without keeping the work waiting, for what no later step depends on.
 
-    Each artifact costs Prefect's server tens of milliseconds. Outside of `written_by_its_end` it
-    is waited for.
+    Each artifact costs Prefect's server tens of milliseconds, and more where it is busy or away.
+    Outside of `written_by_its_end` it is waited for.
     """
     beside = _ASIDE.get()
     if beside is None:
@@ -112,35 +110,68 @@ async def aside(writing: Coroutine[None, None, None]) -> None:
 
 async def note_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
     """Show rows as a table artifact."""
-    await _kept(acreate_table_artifact(table=rows, key=key, description=description))
+    await written(
+        _kind_of(key),
+        lambda: acreate_table_artifact(table=rows, key=key, description=description),
+        key=key,
+    )
 
 
 async def note_page(key: str, markdown: str, description: str) -> None:
     """Show a Markdown page as an artifact."""
-    await _kept(acreate_markdown_artifact(markdown=markdown, key=key, description=description))
+    await written(
+        _kind_of(key),
+        lambda: acreate_markdown_artifact(markdown=markdown, key=key, description=description),
+        key=key,
+    )
 
 
 class ProgressNote:
-    """One progress artifact that moves with the DAG; asks Prefect only when something changed."""
+    """One progress artifact that moves with the DAG; asks Prefect only when something changed.
+
+    It is written aside: where Prefect is slow, it shows the newest place once it can.
+    """
 
     def __init__(self, key: str) -> None:
         self._key = key
         self._id: UUID | None = None
-        self._shown: tuple[float, str] | None = None
+        self._wanted: tuple[float, str] | None = None
+        self._is_moving = False
 
     async def show(self, percent: float, words: str) -> None:
         """Move the bar to `percent` and say `words` below it."""
         wanted = (percent, words)
-        if wanted == self._shown:
+        if wanted == self._wanted:
             return
-        self._shown = wanted
-        if self._id is None:
-            self._id = await _kept(
-                acreate_progress_artifact(progress=percent, key=self._key, description=words)
+        self._wanted = wanted
+        if not self._is_moving:
+            self._is_moving = True
+            await aside(self._move())
+
+    async def _move(self) -> None:
+        shown = None
+        try:
+            while shown != self._wanted and self._wanted is not None:
+                shown = self._wanted
+                await self._write(*shown)
+        finally:
+            self._is_moving = False
+
+    async def _write(self, percent: float, words: str) -> None:
+        known = self._id
+        if known is None:
+            self._id = await written(
+                "progress",
+                lambda: acreate_progress_artifact(
+                    progress=percent, key=self._key, description=words
+                ),
             )
         else:
-            await _kept(
-                aupdate_progress_artifact(artifact_id=self._id, progress=percent, description=words)
+            await written(
+                "progress",
+                lambda: aupdate_progress_artifact(
+                    artifact_id=known, progress=percent, description=words
+                ),
             )
 
 
@@ -153,19 +184,22 @@ class TableNote:
 
     async def show(self, rows: list[dict[str, str]], description: str) -> None:
         """Show these rows, and say `description` above them."""
-        if self._id is None:
-            self._id = await _kept(
-                acreate_table_artifact(table=rows, key=self._key, description=description)
+        known = self._id
+        if known is None:
+            self._id = await written(
+                "table",
+                lambda: acreate_table_artifact(table=rows, key=self._key, description=description),
             )
             return
         changed = ArtifactUpdate(data=json.dumps(rows), description=description)
-        async with get_client() as client:
-            await _kept(client.update_artifact(self._id, changed))
+
+        async def replace() -> None:
+            async with get_client() as client:
+                await client.update_artifact(known, changed)
+
+        await written("table", replace)
 
 
-async def _kept(writing: Awaitable[R]) -> R | None:
-    try:
-        return await writing
-    except (PrefectException, httpx.HTTPError, RuntimeError) as error:
-        run_logger().warning("artifact.not_written reason=%r", str(error))
-        return None
+def _kind_of(key: str) -> str:
+    """Name an artifact for people: the first word of its key, e.g. `report`."""
+    return key.partition("-")[0]

@@ -17,7 +17,7 @@ from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.progress import Change, progress_of
 from obscale.rules.signs import is_hollow
 from tasks.connection import linked
-from tasks.notes import ProgressNote, artifact_key, aside, tell
+from tasks.notes import ProgressNote, artifact_key, tell
 from tasks.retrying import if_transient
 from tasks.submit import Submitted
 
@@ -91,9 +91,7 @@ async def watch_dag(link: Link, order: Order, dag_id: str) -> Dag:
         progress = progress_of(dag)
         for change in changes:
             tell("poll", change.text, level=level_of(change), progress=progress, dag=dag)
-        moving = note.show(progress.percent, progress.text)
-        # Nobody waits for the last one: proving the node can begin.
-        await (aside(moving) if dag.is_terminal else moving)
+        await note.show(progress.percent, progress.text)
 
     return await follow(link.cluster, dag_id, order.patience, saw=saw, say=say)
 

@@ -47,6 +47,7 @@ from tasks.earlier import reports_before
 from tasks.notes import (
     Happening,
     artifact_key,
+    aside,
     listening,
     note_page,
     tell,
@@ -239,7 +240,7 @@ async def reported(order: Order) -> AsyncIterator[Story]:
                     tell("report", f"report.remains {words_of(remains)}")
                     await _leave_progress(order, story.progress, words_of(remains))
                 await story.learn_of_earlier()
-                await _show(story.report(error, remains), story.versions)
+                await _show(story.report(error, remains), story.versions, error)
                 raise
             await story.learn_of_earlier()
             await _show(story.report(), story.versions)
@@ -251,21 +252,27 @@ async def _leave_progress(order: Order, seen: Progress | None, words: str) -> No
         await progress_note(order).show(seen.percent, f"not followed any more: {words}")
 
 
-async def _show(report: ScaleOutReport, versions: dict[str, str]) -> None:
+async def _show(
+    report: ScaleOutReport, versions: dict[str, str], error: BaseException | None = None
+) -> None:
     kept = page_of(KeptReport(report=report, versions=versions))
-    await asyncio.gather(
+    await aside(
         note_page(
             artifact_key("report", report.cluster, report.target),
             render_markdown(report),
             f"{report.target} into {report.zone} of {report.cluster}: {report.outcome}",
-        ),
+        )
+    )
+    await aside(
         note_page(
             artifact_key("evidence", report.cluster, report.target),
             kept,
             f"For `obscale evidence`: all of {report.target} into {report.zone} of "
             f"{report.cluster}",
-        ),
+        )
     )
-    tell("report", f"report.written outcome={report.outcome}", report=report)
+    # Whoever runs the flow ends by these, whatever Prefect makes of the run from now on.
+    told = f"report.written outcome={report.outcome}"
+    tell("report", told, report=report, ended_by=error)
     if report.follows:
         tell("report", f"report.follows {report.follows}", level=logging.WARNING)

@@ -66,7 +66,7 @@ from obscale.spec import request_body
 from obscale.survey import survey
 from tasks.baselines import Records, keep_page, page_of, submitted_earlier
 from tasks.connection import linked
-from tasks.notes import artifact_key, tell
+from tasks.notes import artifact_key, aside, tell
 from tasks.retrying import if_transient
 
 TIME_LIMIT_SECONDS: Final = 1_500_000
@@ -188,7 +188,7 @@ async def submit(order: Order, seen: Preflight) -> Submitted:
     """
     async with linked(order, proven=True) as link:
         submitted = await begin_once(link, order, seen, records=Records)
-    await keep_submitted(order, submitted)
+    await aside(keep_submitted(order, submitted))
     return submitted
 
 

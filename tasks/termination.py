@@ -1,4 +1,4 @@
-"""How does SIGTERM, by which a run is cancelled, end the run for certain?
+"""End a run that is cancelled for certain: by SIGTERM, or in Prefect where no worker hears of it.
 
 Prefect's handler raises an exception in whatever runs at that moment. Where that is no code of the
 run, the run may never hear of it: asyncio takes it for a bug of one connection and goes on, and a
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-from prefect.exceptions import TerminationSignal
+from prefect.exceptions import Abort, TerminationSignal
 from prefect.utilities import engine
 
 PREFECTS_HANDLER: Final = "_prefect_sigterm_handler"
@@ -22,12 +22,20 @@ PREFECTS_HANDLER: Final = "_prefect_sigterm_handler"
 it, a run that is cancelled ends as Cancelled and not as Crashed."""
 
 
+class CancelledInPrefect(Abort):
+    """Somebody has cancelled this run in Prefect, and no worker is there to end it.
+
+    Prefect's engine writes no state for an `Abort`: whoever runs the flow says Cancelled.
+    """
+
+
 class _Block:
     """What a signal ends."""
 
     def __init__(self, run: "asyncio.Task[Any]") -> None:
         self.run, self.loop = run, run.get_loop()
-        self.is_struck = self.is_over = False
+        self.ending: BaseException | None = None
+        self.is_over = False
         self.cancelled = 0
 
     def cancel(self) -> None:
@@ -47,8 +55,19 @@ def heed(number: int, _frame: FrameType | None) -> None:
     if not _BLOCKS:
         raise TerminationSignal(number)
     for block in {block.run: block for block in _BLOCKS}.values():
-        block.is_struck = True
+        block.ending = TerminationSignal(number)
         block.loop.call_soon_threadsafe(block.cancel)
+
+
+def cancel_run(run: "asyncio.Task[Any]") -> None:
+    """End the innermost block of a run as SIGTERM does, by `CancelledInPrefect`; from its loop.
+
+    Args:
+        run: The task the run's flow runs in.
+    """
+    if blocks := [block for block in _BLOCKS if block.run is run]:
+        blocks[-1].ending = CancelledInPrefect("cancelled in Prefect")
+        blocks[-1].cancel()
 
 
 def handle_sigterm() -> None:
@@ -71,6 +90,7 @@ def heeding_sigterm() -> Iterator[None]:
 
     Raises:
         TerminationSignal: The signal came, whatever the block has made of it.
+        CancelledInPrefect: So did `cancel_run`.
     """
     run = asyncio.current_task()
     # As for `handle_sigterm`.
@@ -86,5 +106,5 @@ def heeding_sigterm() -> Iterator[None]:
         block.is_over = True
         for _ in range(block.cancelled):
             run.uncancel()
-        if block.is_struck:
-            raise TerminationSignal(signal.SIGTERM)
+        if block.ending:
+            raise block.ending

@@ -19,7 +19,7 @@ from obscale.cli import (
     verify,
     watch,
 )
-from obscale.cli.ending import Exit, end_early, end_with
+from obscale.cli.ending import Exit, end_early, end_with, leave
 from obscale.errors import ObscaleError
 
 TRACEBACK_VARIABLE: Final = "OBSCALE_TRACEBACK"
@@ -68,6 +68,13 @@ def main() -> NoReturn:
 
     A traceback is only shown where the environment variable OBSCALE_TRACEBACK is set to 1.
     """
+    try:
+        _main()
+    except SystemExit as ended:
+        leave(ended)
+
+
+def _main() -> NoReturn:
     as_json = "--json" in sys.argv[1:]
     try:
         code = app(standalone_mode=False)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from obscale.cli.apply_batch import although_unknown, apply_batch, is_batch_file
-from obscale.cli.ending import Exit, end_early, end_with, error_object, exit_code_of
+from obscale.cli.ending import Exit, end_stopped, end_with, error_object, exit_code_of
 from obscale.cli.plan import (
     AsJson,
     WantedProfile,
@@ -108,10 +108,8 @@ async def _resolve_names(orders: tuple[Order, ...], vault: Vault) -> None:
 
 
 def _end_stopped(stop: BaseException, where: Whereabouts, *, as_json: bool) -> NoReturn:
-    by_hand = isinstance(stop, KeyboardInterrupt)
-    kind, code = ("interrupted", Exit.INTERRUPTED) if by_hand else ("terminated", Exit.TERMINATED)
     stands, hint = where.words()
-    end_early(kind, f"{kind}; {stands}", hint, code, as_json=as_json)
+    end_stopped(stop, stands, hint, as_json=as_json)
 
 
 async def run_all(
@@ -137,36 +135,39 @@ async def run_one(
     """Run the scale-out flow in this process and draw it on the console."""
     from flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import
     from tasks.notes import listening  # noqa: PLC0415
+    from tasks.own_process import Told, run_here  # noqa: PLC0415
     from tasks.person import asking  # noqa: PLC0415
-    from tasks.termination import heeding_sigterm  # noqa: PLC0415
 
     where = where or Whereabouts("SPEC")
     where.begin(order.target)
     reports: list[ScaleOutReport] = []
+    told = Told()
 
     def keep(happening: Any) -> None:
         where.hear(happening.text, happening.facts)
         if report := happening.facts.get("report"):
             reports.append(report)
+            told.end(happening.facts.get("ended_by"))
 
     title = f"{order.target} → {order.node.zone}"
     error: ObscaleError | None = None
     with LiveRun(console, title) as live, listening(live.hear), listening(keep):
+        running = scale_out(
+            cluster=order.cluster,
+            agentInfo=order.node.agentInfo,
+            zone=order.node.zone,
+            obConfigs=ObConfigs.model_validate(order.node.obConfigs),
+            targetAgentPassword=order.node.targetAgentPassword,
+            profile=order.profile,
+            allow_new_zone=order.allow_new_zone,
+            allow_unknown=order.allow_unknown,
+            overrides=order.overrides,
+            on_failure=order.on_failure,
+            patience=order.patience,
+        )
         try:
-            with heeding_sigterm(), asking():
-                await scale_out(
-                    cluster=order.cluster,
-                    agentInfo=order.node.agentInfo,
-                    zone=order.node.zone,
-                    obConfigs=ObConfigs.model_validate(order.node.obConfigs),
-                    targetAgentPassword=order.node.targetAgentPassword,
-                    profile=order.profile,
-                    allow_new_zone=order.allow_new_zone,
-                    allow_unknown=order.allow_unknown,
-                    overrides=order.overrides,
-                    on_failure=order.on_failure,
-                    patience=order.patience,
-                )
+            with asking():
+                await run_here(running, told)
         except ObscaleError as failed:
             error = failed
     report = reports[-1] if reports else None

@@ -15,9 +15,9 @@ from rich.console import Console
 from obscale.batch.ledger import Entry, FirstRow, Ledger, ledger_of
 from obscale.batch.look import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.batch.plan import PlannedRow, plan_of
-from obscale.batch.report import BatchIncompleteError, BatchReport
+from obscale.batch.report import BatchIncompleteError, BatchReport, error_of_batch
 from obscale.cli.batch_screen import LiveBatch, show_batch_plan, show_ending
-from obscale.cli.ending import OUT_OF_REACH, Exit, end_early, error_object
+from obscale.cli.ending import OUT_OF_REACH, Exit, end_stopped, error_object
 from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.errors import SpecError
 from obscale.link import Vault
@@ -221,17 +221,20 @@ def _run(
 async def _flow(parameters: dict[str, Any], console: Console, reports: list[BatchReport]) -> None:
     from flows.batch import batch  # noqa: PLC0415 - Prefect reads its settings at import
     from tasks.notes import listening  # noqa: PLC0415
+    from tasks.own_process import Told, run_here  # noqa: PLC0415
     from tasks.person import asking  # noqa: PLC0415
-    from tasks.termination import heeding_sigterm  # noqa: PLC0415
+
+    told = Told()
 
     def keep(happening: Any) -> None:
         if report := happening.facts.get("batch_report"):
             reports.append(report)
+            told.end(happening.facts["ended_by"] or error_of_batch(report))
 
     with LiveBatch(console) as live, listening(live.hear), listening(keep):
         running: Any = batch(**parameters)  # which overload it is, no type checker can see
-        with heeding_sigterm(), asking():
-            await running
+        with asking():
+            await run_here(running, told)
 
 
 def _end_stopped(
@@ -242,12 +245,10 @@ def _end_stopped(
     *,
     as_json: bool,
 ) -> NoReturn:
-    by_hand = isinstance(stop, KeyboardInterrupt)
-    kind, code = ("interrupted", Exit.INTERRUPTED) if by_hand else ("terminated", Exit.TERMINATED)
     if reports:
         show_ending(Console(stderr=True) if as_json else console, reports[-1])
     stands = reports[-1].summary if reports else "nothing was sent"
     hint = f"obscale apply {path} takes up what runs and adds what is missing" if reports else ""
     # What Prefect would still do at exit waits for a server that may be ending too.
     sys.stdout.flush()
-    end_early(kind, f"{kind}; {stands}", hint, code, as_json=as_json)
+    end_stopped(stop, stands, hint, as_json=as_json)

@@ -132,6 +132,8 @@ class LiveBatch:
 
     def hear(self, happening: "Happening") -> None:
         """Take one happening of the run onto the screen."""
+        if said := happening.facts.get("about_prefect"):
+            self._console.print(Text(said), soft_wrap=True)
         if happening.step != "batch":
             return
         self._ledger = happening.facts.get("ledger", self._ledger)

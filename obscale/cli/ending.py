@@ -1,6 +1,7 @@
 """With which exit code, and which words, does a command end?"""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from enum import IntEnum
@@ -35,7 +36,7 @@ class Exit(IntEnum):
     OUT_OF_REACH = 3
     """No agent could be asked."""
     INTERRUPTED = 130
-    """Ended by Ctrl-C; shells expect this number."""
+    """Ended by Ctrl-C, for which shells expect this number, or cancelled in Prefect."""
     TERMINATED = 143
     """Ended by SIGTERM; shells expect this number."""
 
@@ -81,6 +82,37 @@ def end_early(kind: str, message: str, hint: str, code: Exit, *, as_json: bool =
     """
     said = f"{message}. Next: {hint}" if hint else message
     _end({"kind": kind, "message": said, "hint": hint, "exit_code": int(code)}, as_json=as_json)
+
+
+def end_stopped(stop: BaseException, stands: str, hint: str, *, as_json: bool) -> NoReturn:
+    """Say in one line that somebody ended the command, and what goes on without it, and exit.
+
+    Args:
+        stop: Ctrl-C, or how SIGTERM or a cancelling in Prefect has ended the run.
+        stands: What stands now.
+        hint: The next step, may be empty.
+        as_json: As for `end_early`.
+    """
+    from tasks.termination import CancelledInPrefect  # noqa: PLC0415 - Prefect takes a second
+
+    match stop:
+        case KeyboardInterrupt():
+            kind, words, code = "interrupted", "interrupted", Exit.INTERRUPTED
+        case CancelledInPrefect():
+            kind, words, code = "cancelled", "cancelled in Prefect", Exit.INTERRUPTED
+        case _:
+            kind, words, code = "terminated", "terminated", Exit.TERMINATED
+    end_early(kind, f"{words}; {stands}", hint, code, as_json=as_json)
+
+
+def leave(ended: SystemExit) -> NoReturn:
+    """End the program; at once where Prefect is away, for which its threads would wait at exit."""
+    run = sys.modules.get("tasks.own_process")
+    if run and run.is_prefect_away():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else Exit.REFUSED)
+    raise ended
 
 
 def _end(told: Mapping[str, object], *, as_json: bool) -> NoReturn:

@@ -124,6 +124,8 @@ class LiveRun:
         if findings := facts.get("findings"):
             show_findings(self._console, tuple(findings.by_weight()))
             self._say(f"preflight: {findings.verdict}")
+        if said := facts.get("about_prefect"):
+            self._console.print(Text(said), soft_wrap=True)
         if how := facts.get("how"):
             dag_id = facts.get("dag_id")
             self._say(f"submit: {how}, DAG {dag_id}" if dag_id else f"submit: {how}")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOORS = {
-    ("obscale/cli/__init__.py", "main"): "a bug leaves the command line as one line, not a page",
+    ("obscale/cli/__init__.py", "_main"): "a bug leaves the command line as one line, not a page",
     ("obscale/cli/apply.py", "_run"): "whoever ends the program is told what goes on without it",
     ("obscale/cli/apply_batch.py", "_run"): "as above; bugs go on to the door of the program",
     ("tasks/story.py", "reported"): "the report is written however a run ends; the end goes on",
-    ("tasks/batch.py", "shown"): "the ledger is written however a batch ends; the end goes on",
+    ("tasks/batch.py", "_shown"): "the ledger is written however a batch ends; the end goes on",
     ("tasks/part.py", "told"): "the table is written however a part ends; the end goes on",
     ("tasks/dispatch.py", "dispatching"): "runs are told to stop however a batch ends; it goes on",
     (
