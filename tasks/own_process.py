@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 from prefect.exceptions import ObjectNotFound, PrefectSignal
 from prefect.states import Cancelled
 
+from obscale.errors import ObscaleError
 from tasks.endings import set_state
 from tasks.prefect_watch import WATCH, PrefectWatch
 from tasks.quiet import quiet_process, quiet_threads
@@ -61,6 +62,7 @@ async def run_here(flow_run: Awaitable[Any], told: Told) -> None:
     Raises:
         TerminationSignal: SIGTERM came.
         CancelledInPrefect: Somebody cancelled it there; Prefect has its state, if it answers.
+        ObscaleError: Prefect has not let it begin.
         BaseException: Whatever the flow's own code raises; of Prefect only where the flow has not
             come to its report.
     """
@@ -79,7 +81,10 @@ async def run_here(flow_run: Awaitable[Any], told: Told) -> None:
                 await set_state(watch.run_id, Cancelled(message="Cancelled in Prefect."))
             raise
         except (*PREFECT_TROUBLE, PrefectSignal, asyncio.CancelledError) as error:
-            if not told.is_out.is_set() or error is told.ended_by or not end.is_prefects(error):
+            is_told, is_begun = told.is_out.is_set(), watch.run_id is not None
+            if not (is_told or is_begun) and isinstance(error, PREFECT_TROUBLE):
+                raise _not_begun(error) from error
+            if not is_told or error is told.ended_by or not end.is_prefects(error):
                 raise
             known.unrecorded[THE_END] = THE_END
             if isinstance(error, ObjectNotFound):
@@ -91,6 +96,14 @@ async def run_here(flow_run: Awaitable[Any], told: Told) -> None:
             WATCH.reset(token)
             await watch.end()
             _LEFT.is_away = known.is_away or THE_END in known.unrecorded
+
+
+def _not_begun(error: Exception) -> ObscaleError:
+    said = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".") or type(error).__name__
+    return ObscaleError(
+        f"not begun, nothing was sent: Prefect does not answer as it should ({said})",
+        "see that its server answers, then run the same request again",
+    )
 
 
 class _End:

@@ -7,6 +7,9 @@ event and line they cannot send.
 import logging
 from typing import Final
 
+import httpx
+from prefect.exceptions import PrefectException
+
 from tasks.writing import Recording
 
 LOUD: Final = (
@@ -30,7 +33,19 @@ class _Hush(logging.Filter):
         return False
 
 
+class _OneLine(logging.Filter):
+    """Lets the engine's failing to record a run be one line: its traceback says nothing more."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, httpx.HTTPError | PrefectException):
+            what, why = record.getMessage().partition(":")[0], str(error) or type(error).__name__
+            record.msg, record.args, record.exc_info = "%s: Prefect: %s", (what, why), None
+        return True
+
+
 _HUSH: Final = _Hush()
+_ONE_LINE: Final = _OneLine()
 
 
 def quiet_threads(known: Recording) -> None:
@@ -43,6 +58,7 @@ def quiet_threads(known: Recording) -> None:
     for name in LOUD:
         # A filter, because Prefect sets the levels anew where a run begins.
         logging.getLogger(name).addFilter(_HUSH)
+    logging.getLogger("prefect.flow_runs").addFilter(_ONE_LINE)
 
 
 def quiet_process() -> None:

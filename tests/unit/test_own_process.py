@@ -7,7 +7,7 @@ import httpx
 import pytest
 from prefect.exceptions import Abort, ObjectNotFound
 
-from obscale.errors import VerifyError
+from obscale.errors import ObscaleError, VerifyError
 from tasks import own_process
 from tasks.notes import listening
 from tasks.own_process import Told, run_here
@@ -87,13 +87,13 @@ async def test_an_error_of_the_run_that_looks_like_prefects_is_its_own(said):
     assert not said
 
 
-async def test_before_its_report_nothing_is_known_of_a_run(said):
-    """Prefect failing there ends it."""
+async def test_a_run_prefect_does_not_let_begin_has_sent_nothing(said):
+    """Before the flow's own code; it says so, and how on."""
 
     async def begin():
-        raise httpx.ConnectError("gone")
+        raise RuntimeError("Failed to reach API at http://127.0.0.1:4200/api/")
 
-    with pytest.raises(httpx.ConnectError):
+    with pytest.raises(ObscaleError, match=r"not begun, nothing was sent: .* \(Failed to reach"):
         await run_here(begin(), Told())
 
     assert not said
