@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from benchmarks import batches, expanding, holding, running, signing
+from benchmarks import batches, expanding, holding, hostile, running, signing
 from benchmarks.figures import Row, render
 from benchmarks.machine import machine_lines
 from benchmarks.scale import SMALLEST, Scale
@@ -25,6 +25,7 @@ PARTS: Final[dict[str, Measure]] = {
     "d": expanding.measure,
     "e": batches.measure,
     "f": holding.measure,
+    "g": hostile.measure,
 }
 """By letter; b and d come out of the same expansions."""
 

@@ -28,6 +28,7 @@ class Scale:
         batches: Of part e: how many nodes each batch has.
         clusters: Of part e: how many the nodes are dealt out to.
         most_on_sqlite: Of part e: the largest batch that is run on SQLite as well.
+        hostile: Of part g: how many of the ways to be hostile are met; None meets all.
     """
 
     speed: float = 1.0
@@ -44,6 +45,7 @@ class Scale:
     batches: tuple[int, ...] = (10, 100, 1000)
     clusters: int = 200
     most_on_sqlite: int = 100
+    hostile: int | None = None
 
 
 SMALLEST: Final = Scale(
@@ -59,6 +61,7 @@ SMALLEST: Final = Scale(
     batches=(1, 2),
     clusters=2,
     most_on_sqlite=1,
+    hostile=2,
 )
 """As little as there is: proves that everything runs, its figures mean nothing."""
 

@@ -6,8 +6,9 @@ Source: ob/agent/engine/task/task_dto.go, obshell 4.5.0.0.
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from obscale.agent.limits import tail_of
 from obscale.agent.wire import LISTED, MAPPED, AgentEndpoint, SnakeWire, Word
 
 
@@ -43,7 +44,8 @@ class SubTask(SnakeWire):
     end_time: datetime | None = None
     execute_times: int = 0
     execute_agent: AgentEndpoint | None = None
-    task_logs: Annotated[tuple[str, ...], LISTED] = ()
+    task_logs: Annotated[tuple[str, ...], LISTED, AfterValidator(tail_of)] = ()
+    """The last lines of what the agent holds, see `obscale.agent.limits`."""
 
 
 class Node(SnakeWire):

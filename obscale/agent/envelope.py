@@ -4,20 +4,26 @@ Envelope and both error shapes: ob/agent/lib/http/response.go, 4.5.0.0 (errCode 
 4.2.6.0.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from pydantic_core import from_json
+
 from obscale.agent.codes import NO_SUCH_ROUTE, NOT_FOUND_STATUS, classify
+from obscale.agent.limits import MOST_LEVELS, is_too_deep
 from obscale.errors import AgentError, AgentProtocolError, NotSupportedError
 
 EXCERPT_LENGTH: Final = 200
 """Characters of an unreadable answer that an error repeats."""
 EXCERPT_SOURCE_BYTES: Final = 65536
 """Bytes of an unreadable answer that are looked at for the excerpt."""
+LONGEST_MESSAGE: Final = 4000
+"""Characters of a refusal's words that are kept."""
+LONGEST_WORD: Final = 128
+"""Characters of a code, or of a trace id, that are kept."""
 OK_STATUS: Final = 200
 NO_CONTENT_STATUS: Final = 204
 FIRST_REDIRECT_STATUS: Final = 300
@@ -100,6 +106,15 @@ def open_envelope(
     if status == NO_CONTENT_STATUS:
         return Envelope(status)
     parsed = _parse(body)
+    if is_too_deep(parsed):
+        raise AgentProtocolError(
+            f"its answer is nested more than {MOST_LEVELS} levels deep",
+            agent,
+            step,
+            _hint(status, body),
+            trace_id,
+            status,
+        )
     if isinstance(parsed, dict) and "successful" in parsed:
         error = parsed.get("error")
         return Envelope(
@@ -107,7 +122,7 @@ def open_envelope(
             data=parsed.get("data"),
             error=error if isinstance(error, dict) else None,
             timestamp=parse_timestamp(parsed.get("timestamp")),
-            trace_id=str(parsed.get("traceId") or ""),
+            trace_id=str(parsed.get("traceId") or "")[:LONGEST_WORD],
         )
     kind = _header(headers, "content-type")
     if (
@@ -148,8 +163,8 @@ def judge(envelope: Envelope, *, agent: str = "", step: str = "", trace_id: str 
     if envelope.is_readable_success:
         return envelope.data
     error = envelope.error or {}
-    message = tidy(str(error.get("message") or "no reason given"))
-    code = str(error.get("errCode") or error.get("code") or envelope.status)
+    message = tidy(str(error.get("message") or "no reason given")[:LONGEST_MESSAGE])
+    code = str(error.get("errCode") or error.get("code") or envelope.status)[:LONGEST_WORD]
     trace = envelope.trace_id or trace_id
     if envelope.status == NOT_FOUND_STATUS and code in NO_SUCH_ROUTE:
         refusal: AgentError = NotSupportedError(
@@ -237,9 +252,11 @@ def tidy(text: str) -> str:
 
 
 def _parse(body: bytes) -> Any:
+    # pydantic's parser: it refuses what is nested deeper than 200 levels instead of ending the
+    # program, and texts that no terminal, file or database could take (half a surrogate pair).
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return from_json(body)
+    except ValueError:
         return None
 
 

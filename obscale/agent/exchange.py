@@ -7,23 +7,36 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import httpx
 
 from obscale import __version__
 from obscale.agent.address import AgentAddress
+from obscale.agent.limits import Limit, limit_of
 from obscale.errors import AgentProtocolError, AgentUnreachableError, ObscaleError, SpecError
 
 MOST_CONTEXTS: Final = 32
 """Clusters with TLS files of their own whose files stay loaded."""
 NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """With these no byte of the request has left: even a write has certainly not been done."""
-HEADERS: Final = httpx.Headers({"User-Agent": f"obscale/{__version__}", "Accept-Language": "en"})
+HEADERS: Final = httpx.Headers(
+    {
+        "User-Agent": f"obscale/{__version__}",
+        "Accept-Language": "en",
+        # obshell compresses nothing; three megabytes of gzip may unfold to thousands.
+        "Accept-Encoding": "identity",
+    }
+)
 KEPT: Final = httpx.Limits(max_keepalive_connections=4, keepalive_expiry=90.0)
 """An idle connection outlives the longest pause between two looks at a DAG, 60 s; agents keep it
 for an hour (ob/agent/api/web/server.go). httpx's own 5 s meant a new connection for each look. Few
 are kept: every request looks at each idle one."""
+MOST_OF_A_HEADER: Final = 40
+"""Characters of an agent's header that an error repeats."""
+MOST_OF_A_REASON: Final = 200
+"""Characters of what a library says of a broken connection."""
+HEAD_TOO_LARGE_STATUS: Final = 431
 PLAIN_HTTP_REASONS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE"}
 )
@@ -91,13 +104,23 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, and when; times are Unix seconds on our clock."""
+    """What came back, and when.
+
+    Args:
+        status: HTTP status; 0 where not even that could be read.
+        headers: Of the answer.
+        body: As it came over the wire; empty where it is unreadable.
+        sent_seconds: Unix seconds on our clock.
+        received_seconds: The same.
+        unreadable: Why it was not read to its end, in words; empty where it was.
+    """
 
     status: int
     headers: httpx.Headers
     body: bytes
     sent_seconds: float
     received_seconds: float
+    unreadable: str = ""
 
 
 class LostAnswerError(Exception):
@@ -165,7 +188,8 @@ class Exchange:
             seconds: How long the whole of it may take, beside connecting.
 
         Returns:
-            The answer, whatever its status.
+            The answer, whatever its status; read to its end where it keeps to what answers of its
+            kind may hold (`obscale.agent.limits`).
 
         Raises:
             AgentUnreachableError: Nothing was sent.
@@ -176,11 +200,7 @@ class Exchange:
         sent_seconds, started = time.time(), time.monotonic()
         try:
             async with asyncio.timeout(limit):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    body = await response.aread()
-                finally:
-                    await response.aclose()
+                status, headers, body, unreadable = await self._exchange(request)
         except NEVER_SENT as error:
             raise self._explain(error, step, trace_id) from error
         except TimeoutError as error:
@@ -192,13 +212,23 @@ class Exchange:
                 raise self._explain(error, step, trace_id) from error
             raise LostAnswerError(f"the connection broke ({_reason(error)})") from error
         elapsed = time.monotonic() - started
-        return Answer(
-            response.status_code,
-            response.headers,
-            body,
-            sent_seconds,
-            sent_seconds + elapsed,
-        )
+        return Answer(status, headers, body, sent_seconds, sent_seconds + elapsed, unreadable)
+
+    async def _exchange(self, request: httpx.Request) -> tuple[int, httpx.Headers, bytes, str]:
+        """Give status, headers and body, or why the body was not read; then the connection ends."""
+        status, headers = 0, httpx.Headers()
+        try:
+            response = await self._transport.handle_async_request(request)
+            status, headers = response.status_code, response.headers
+            try:
+                body, unreadable = await _read(response, limit_of(request.url.raw_path.decode()))
+            finally:
+                await response.aclose()
+        except httpx.RemoteProtocolError as error:
+            if not _is_endless(error):
+                raise
+            return status, headers, b"", "its answer's head, or the frame of its body, does not end"
+        return status, headers, body, unreadable
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -248,6 +278,22 @@ class Exchange:
         )
 
 
+async def _read(response: httpx.Response, limit: Limit) -> tuple[bytes, str]:
+    """Read a body as it is on the wire, unless it holds more than it may; then give the reason."""
+    if (coding := response.headers.get("content-encoding", "identity").lower()) != "identity":
+        return b"", f"it compresses its answer ({coding[:MOST_OF_A_HEADER]!r}), unasked"
+    announced = response.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:MOST_OF_A_HEADER]) > limit.size_bytes:
+        return b"", limit.says_too_large(f"{announced[:MOST_OF_A_HEADER]} bytes are announced")
+    body = bytearray()
+    async for chunk in cast(httpx.AsyncByteStream, response.stream):
+        body += chunk
+        if len(body) > limit.size_bytes:
+            return b"", limit.says_too_large(f"{len(body):,} bytes came, and more follow")
+    whole = bytes(body)
+    return (b"", excess) if (excess := limit.excess(whole)) else (whole, "")
+
+
 class _Borrowed(httpx.AsyncBaseTransport):
     """Somebody else's transport: used, never closed, because others may use it too."""
 
@@ -294,5 +340,17 @@ def _is_certificate_wanted(error: httpx.RequestError) -> bool:
     return cause is not None and "CERTIFICATE_REQUIRED" in (cause.reason or "")
 
 
+def _is_endless(error: httpx.RequestError) -> bool:
+    # h11 gives up on a status line, headers or chunk size of 100 KiB, in the words of this status.
+    seen: BaseException | None = error
+    while seen is not None:
+        if getattr(seen, "error_status_hint", None) == HEAD_TOO_LARGE_STATUS:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
 def _reason(error: httpx.RequestError) -> str:
-    return str(error) or type(error).__name__
+    # h11 repeats what it could not read.
+    said = "".join(filter(str.isprintable, str(error)[:MOST_OF_A_REASON]))
+    return said or type(error).__name__

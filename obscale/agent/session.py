@@ -297,6 +297,9 @@ class Session:
 
     def _read(self, question: Question[T], answer: Answer, trace_id: str) -> T:
         names = {"agent": self._agent, "step": question.step, "trace_id": trace_id}
+        if answer.unreadable:
+            hint = "check that obshell alone answers there"
+            raise AgentProtocolError(answer.unreadable, **names, hint=hint, status=answer.status)
         envelope = open_envelope(
             answer.status,
             answer.headers,

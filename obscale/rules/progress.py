@@ -207,11 +207,12 @@ def _node_changes(old: Node | None, node: Node, number: int, dag: Dag) -> tuple[
                 pass
             case _:
                 changes.append(Change("dag.node_state", f"dag.node_state {place} {node.state}"))
-    if node.state is State.RUNNING and old and _log_count(old) < _log_count(node):
+    if node.state is State.RUNNING and old and any(_logs(node)) and _logs(old) != _logs(node):
         last = last_words_of(dag, node)
         changes.append(Change("dag.node_spoke", f"dag.node_spoke {place} log={last!r}"))
     return tuple(changes)
 
 
-def _log_count(node: Node) -> int:
-    return sum(len(sub_task.task_logs) for sub_task in node.sub_tasks)
+def _logs(node: Node) -> list[tuple[str, ...]]:
+    # Not how many lines: of long logs only the tail is kept.
+    return [sub_task.task_logs for sub_task in node.sub_tasks]

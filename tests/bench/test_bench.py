@@ -23,8 +23,13 @@ def table_of(page):
 
 @pytest.mark.parametrize(
     ("parts", "letters"),
-    [(["a", "b", "f"], {"a", "b", "d", "f"}), (["c"], {"c", "d"}), (["e"], {"e", "f"})],
-    ids=["without Prefect", "with Prefect", "batches"],
+    [
+        (["a", "b", "f"], {"a", "b", "d", "f"}),
+        (["c"], {"c", "d"}),
+        (["e"], {"e", "f"}),
+        (["g"], {"g"}),
+    ],
+    ids=["without Prefect", "with Prefect", "batches", "hostile agents"],
 )
 def test_the_smallest_run_prints_the_whole_table(parts, letters, tmp_path):
     """Each part gives its rows; machine, versions and pace stand above; the file says the same."""
