@@ -27,7 +27,15 @@ from obscale.rules.policies import BatchPolicies
 from obscale.rules.preflight.overrides import override_problems
 from obscale.spec.clashes import Placed, node_problems
 from obscale.spec.problems import finding_problem, refused, shape_problems
-from obscale.spec.source import MAX_FILE_BYTES, Path_, Source, read_source, read_text
+from obscale.spec.source import (
+    MAX_FILE_BYTES,
+    SPREADSHEETS,
+    Path_,
+    Source,
+    read_source,
+    read_table_text,
+    read_text,
+)
 from obscale.spec.table import COLUMNS, read_table
 
 MAX_ROWS_BYTES: Final = 16 << 20
@@ -163,10 +171,24 @@ def _of_many(read: Source, folder: Path) -> BatchSpec:
         gathered.take_item(item, source)
     if head.rows is not None:
         try:
-            gathered.take_table(folder / head.rows, head, read.data.get("defaults") or {})
+            table = _table_beside(folder, head.rows)
+            gathered.take_table(table, head, read.data.get("defaults") or {})
         except SpecError as error:
             raise SpecError(f"{read.where(('rows',))}rows: {error}") from None
     return gathered.checked(head)
+
+
+def _table_beside(folder: Path, name: str) -> Path:
+    """Give the table a batch names.
+
+    Raises:
+        SpecError: It is none by its name. What it is then is not looked at: who writes a batch may
+            not be who may read that file.
+    """
+    path = folder / name
+    if not is_table(path) and path.suffix.lower() not in SPREADSHEETS:
+        raise SpecError(f"{name}: is no table by its name; a table ends in .csv or .tsv")
+    return path
 
 
 def _headed(read: Source, data: Mapping[str, Any]) -> BatchHead:
@@ -240,7 +262,7 @@ class _Gathered:
     def take_table(self, path: Path, head: BatchHead, defaults: Mapping[str, Any]) -> None:
         """Take the rows of a table, cluster by cluster in the order they first appear in."""
         table = read_table(
-            read_text(path, MAX_ROWS_BYTES),
+            read_table_text(path, MAX_ROWS_BYTES),
             str(path),
             cluster=head.cluster or "",
             defaults=defaults,

@@ -16,6 +16,11 @@ from obscale.errors import SpecError
 
 MAX_FILE_BYTES: Final = 256 << 10
 """A thousand nodes written out; the parser takes seconds for as much."""
+SPREADSHEETS: Final = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".et", ".numbers")
+"""Endings of files that only a spreadsheet can read."""
+_SPREADSHEET_STARTS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""Of .xlsx, .ods and others, which are zip archives; of .xls."""
+_UTF_16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 MAX_DEPTH: Final = 20
 """A request is six levels deep."""
 MAX_VALUES: Final = 20_000
@@ -75,6 +80,42 @@ def read_text(path: Path, most_bytes: int = MAX_FILE_BYTES) -> str:
     Raises:
         SpecError: It cannot be read, is too large, or is no text.
     """
+    content = _read_bytes(path, most_bytes)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"{path}: is no text in UTF-8 (byte {error.start}); save it as UTF-8"
+        ) from None
+
+
+def read_table_text(path: Path, most_bytes: int) -> str:
+    """Read a table as spreadsheets save one: in UTF-8, or in UTF-16 that says so by its mark.
+
+    Args:
+        path: Of the file.
+        most_bytes: Its largest sensible size.
+
+    Raises:
+        SpecError: It cannot be read, is too large, or is no such text.
+    """
+    content = _read_bytes(path, most_bytes)
+    try:
+        if content.startswith(_UTF_16_MARKS):
+            return content.decode("utf-16")
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"{path}: is no text in UTF-8 (byte {error.start}); save it as UTF-8 "
+            "(in a spreadsheet: CSV UTF-8)"
+        ) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise SpecError(f"{path}:{line}: holds a zero byte; save it as UTF-8, not UTF-16")
+    return text
+
+
+def _read_bytes(path: Path, most_bytes: int) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(most_bytes + 1)
@@ -82,14 +123,11 @@ def read_text(path: Path, most_bytes: int = MAX_FILE_BYTES) -> str:
         raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError:
         raise SpecError(f"{str(path)!r}: is not a path") from None
+    if path.suffix.lower() in SPREADSHEETS or content.startswith(_SPREADSHEET_STARTS):
+        raise SpecError(f"{path}: is a spreadsheet's own file; save it as CSV UTF-8 and name that")
     if len(content) > most_bytes:
         raise SpecError(f"{path}: is larger than {most_bytes >> 10} KiB; is it a request?")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SpecError(
-            f"{path}: is no text in UTF-8 (byte {error.start}); save it as UTF-8"
-        ) from None
+    return content
 
 
 def read_source(text: str, name: str) -> Source:

@@ -90,7 +90,8 @@ def read_table(
     records = _records(text, table)
     line, header = next(records, (1, []))
     if not header:
-        table.problems.append(f"{name}: is empty; the first row names the columns: {_known()}")
+        if not table.problems:
+            table.problems.append(f"{name}: is empty; the first row names the columns: {_known()}")
         return table
     columns = _columns(header, f"{name}:{line}: ", table.problems)
     if not table.problems and "cluster" not in columns and not cluster:
@@ -144,6 +145,10 @@ def _records(text: str, table: Table) -> Iterator[tuple[int, list[str]]]:
 def _columns(header: list[str], where: str, problems: list[str]) -> list[str]:
     """Give the column of each cell; empty where the heading is."""
     columns: list[str] = []
+    if not any(_column(title) or _guess(title) for title in header):
+        # Not even nearly a table of nodes. Another file's lines are nobody's to tell.
+        problems.append(f"{where}names no column of a node; known are {_known()}")
+        return columns
     for number, title in enumerate(header, start=1):
         column = _column(title)
         if title and column is None:
@@ -170,11 +175,16 @@ def _column(title: str) -> str | None:
 def _advice(title: str) -> str:
     if looks_secret(title):
         return "a secret has no place in a table; name it: agent_password_env or _block"
-    name = title.lower().replace(" ", "_").replace("-", "_")
-    guess = get_close_matches(name, [*_PLACES, *START_OPTIONS], n=1, cutoff=_ALIKE)
-    if guess:
-        return f"unknown; did you mean {guess[0]}?"
+    if guess := _guess(title):
+        return f"unknown; did you mean {guess}?"
     return f"unknown; known are {_known()}; any start option may be written {PREFIX}NAME"
+
+
+def _guess(title: str) -> str:
+    """Give the known column a heading is nearly called; empty where there is none."""
+    name = title.lower().replace(" ", "_").replace("-", "_")
+    found = get_close_matches(name, [*_PLACES, *START_OPTIONS], n=1, cutoff=_ALIKE)
+    return found[0] if found else ""
 
 
 def _known() -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from obscale.errors import SpecError
 from obscale.rules.asked import ScaleOutSpec
 from obscale.rules.waves import Row, order_of
+from obscale.spec import read_spec
 from obscale.spec.batch import BatchSpec, compact, parse_batch, read_batch
 from obscale.spec.table import read_table
 
@@ -261,8 +262,14 @@ def test_two_nodes_on_one_host_do_not_share_a_directory(faults):
         ),
         ('cluster,ip,zone\neast,"10.0.0.4,zone1\n', "nodes.csv:2: is no table: a quote is opened"),
         ("cluster;ip;zone\neast,10.0.0.4,zone1\n", "nodes.csv:2: column ip: is empty"),
-        ("cluster,ip,zone\n".encode("utf-16"), "nodes.csv: is no text in UTF-8"),
+        (
+            "cluster,ip,zone\n北京,10.0.0.4,zone1\n".encode("gb18030"),
+            "nodes.csv: is no text in UTF-8 (byte 16); save it as UTF-8 (in a spreadsheet: CSV",
+        ),
         (b"cluster,ip,zone\nM\xfcnchen,10.0.0.4,zone1\n", "nodes.csv: is no text in UTF-8"),
+        ("cluster,ip,zone\n".encode("utf-16-le"), "nodes.csv:1: holds a zero byte; save it as"),
+        (b"PK\x03\x04\x14\0", "nodes.csv: is a spreadsheet's own file; save it as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1", "nodes.csv: is a spreadsheet's own file; save it as CSV UTF-8"),
         ("x" * (17 << 20), "nodes.csv: is larger than 16384 KiB"),
         ("cluster,ip,zone\neast,\0,zone1\n", "nodes.csv:2: "),
     ],
@@ -270,6 +277,76 @@ def test_two_nodes_on_one_host_do_not_share_a_directory(faults):
 def test_what_is_no_table_of_nodes_is_refused_in_one_line(faults, content, said):
     """Never a traceback, whatever was exported."""
     assert faults(content)[0].startswith(said)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_table_is_read_as_a_spreadsheet_saves_it(table, encoding, separator, line_end):
+    """Any of its encodings that says which it is, any of its separators and line ends."""
+    mark = "" if encoding in {"utf-8", "utf-8-sig", "utf-16"} else "\ufeff"
+    rows = [["cluster", "ip", "zone"], ["北京", "10.0.0.4", "zone1"]]
+    text = mark + line_end.join(separator.join(row) for row in rows) + line_end
+
+    spec = table(text.encode(encoding))
+
+    assert nodes_of(spec) == [("北京", "10.0.0.4:2886", "zone1", "")]
+
+
+@pytest.mark.parametrize("name", ["n.xlsx", "n.XLS", "n.xlsm", "n.ods", "n.et"])
+@pytest.mark.parametrize("content", [b"PK\x03\x04\xff", b"<html><table></table></html>"])
+def test_a_spreadsheets_own_file_is_named_with_its_cure(tmp_path, name, content):
+    """Said what it is and what to do, read alone or as rows; by its name, whatever it holds."""
+    (tmp_path / name).write_bytes(content)
+    said = "is a spreadsheet's own file; save it as CSV UTF-8 and name that"
+
+    with pytest.raises(SpecError, match=said):
+        read_batch(tmp_path / name)
+    with pytest.raises(SpecError, match=said):
+        read_spec(tmp_path / name)
+    with pytest.raises(SpecError, match=said):
+        parse_batch(f"rows: {name}\n", "batch.yaml", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["shadow", "shadow.yaml", ".ssh/id_rsa", "/etc/passwd"])
+def test_rows_that_are_no_table_by_their_name_are_not_opened(tmp_path, name):
+    """A batch somebody else wrote cannot have another file's lines told."""
+    for folder in ("", ".ssh"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    if not name.startswith("/"):
+        (tmp_path / name).write_text(f"{CANARY}:x:0\n")
+
+    with pytest.raises(
+        SpecError, match=r"no table by its name; a table ends in \.csv or \.tsv"
+    ) as e:
+        parse_batch(f"rows: {name}\ncluster: east\n", "batch.yaml", tmp_path)
+
+    assert len(told(e.value)) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"root:{CANARY}:19000:0:99999:7:::\ndaemon:*:1::::::\n",
+        f"-----BEGIN {CANARY}-----\nabc\n",
+        f"{CANARY},{CANARY}\n1,2\n",
+        f'{{"token": "{CANARY}"}}',
+        f'"{CANARY}\n',
+        f"export TOKEN={CANARY}; export X=1\n",
+    ],
+)
+def test_lines_of_a_file_that_is_no_table_are_never_repeated(tmp_path, content):
+    """Also where its name is a table's: a link of that name may lead anywhere."""
+    (tmp_path / "secret").write_text(content)
+    (tmp_path / "nodes.csv").symlink_to(tmp_path / "secret")
+
+    with pytest.raises(SpecError) as alone:
+        read_batch(tmp_path / "nodes.csv")
+    with pytest.raises(SpecError) as beside:
+        parse_batch("rows: nodes.csv\ncluster: east\n", "batch.yaml", tmp_path)
+
+    assert "nodes.csv:1: " in told(alone.value)[0]
+    assert "nodes.csv:1: " in told(beside.value)[0]
 
 
 @given(st.text(max_size=200))
