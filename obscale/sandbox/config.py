@@ -22,6 +22,7 @@ from pydantic import (
 
 from obscale.sandbox.capacity import GIB, KIB, read_capacity
 from obscale.sandbox.faults import Fault
+from obscale.sandbox.plain_yaml import load_plain
 
 DEFAULT_PORT: Final = 2886
 DEFAULT_OBSHELL_VERSION: Final = "4.5.0.0-12026050815"
@@ -233,8 +234,8 @@ def load_config(path: Path | str) -> WorldConfig:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
+        content = load_plain(text)
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise ConfigError(f"{path}: cannot be read: {reason}") from error

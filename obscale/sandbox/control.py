@@ -2,7 +2,8 @@
 
 A small HTTP door of its own, on loopback and a port of the operating system's choice. It carries no
 secret and no password of the world, but it can break everything in it: a request that names another
-host than loopback, as a web page's would after DNS rebinding, is refused.
+host than loopback, as a web page's would after DNS rebinding, is refused, and so is a page of
+another origin.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import uvicorn
 import yaml
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -29,6 +31,7 @@ from uvicorn.server import ServerState
 from obscale.sandbox.config import ConfigError
 from obscale.sandbox.faults import Fault
 from obscale.sandbox.hand import PlayedFault
+from obscale.sandbox.plain_yaml import load_plain
 
 if TYPE_CHECKING:
     from obscale.sandbox.world import World
@@ -98,20 +101,25 @@ def control(world: "World") -> ASGIApp:
 
 
 class _LoopbackOnly:
-    """Refuses whoever calls this door by another name than loopback's."""
+    """Refuses whoever calls this door by another name than loopback's, and pages of other doors.
+
+    A browser sends a page's origin along, with a plain text even without asking first.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        host = Request(scope).headers.get("host", "") if scope["type"] == "http" else ""
-        if _without_port(host) in LOOPBACK_NAMES:
-            await self._app(scope, receive, send)
-            return
-        refusal = _refusal(
-            FORBIDDEN, "Host", f"'{host}' is not loopback", f"http://{LOOPBACK}:PORT"
-        )
-        await refusal(scope, receive, send)
+        headers = Request(scope).headers if scope["type"] == "http" else Headers()
+        host, own = headers.get("host", ""), f"http://{LOOPBACK}:PORT"
+        origin = headers.get("origin")
+        if _without_port(host) not in LOOPBACK_NAMES:
+            answer: ASGIApp = _refusal(FORBIDDEN, "Host", f"{host!r:.60} is not loopback", own)
+        elif origin is not None and origin.lower() != f"http://{host}".lower():
+            answer = _refusal(FORBIDDEN, "Origin", f"{origin!r:.60} is another page's", own)
+        else:
+            answer = self._app
+        await answer(scope, receive, send)
 
 
 class _Desk:
@@ -184,7 +192,7 @@ def _cards(body: bytes, world: "World") -> list[Fault]:
     """
     sample = "one card, e.g. {card: fail_stage, stage: 5}, or a list of cards"
     try:
-        content: Any = yaml.safe_load(body.decode())
+        content = load_plain(body.decode(), is_foreign=True)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = getattr(error, "problem", None) or "it is no UTF-8 text"
         raise BadCardError("body", f"neither JSON nor YAML: {reason}", sample) from error

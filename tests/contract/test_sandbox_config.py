@@ -173,3 +173,20 @@ def test_only_a_manual_clock_can_be_advanced():
 
     with pytest.raises(TypeError, match="ManualClock"):
         world.advance(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("clusters: " + "[" * 50_000, "line 1: it is nested too deeply"),
+        ("clusters: [{name: 2001-99-99}]", "a date or number that is none"),
+    ],
+    ids=["deep", "no day"],
+)
+def test_a_description_nobody_can_read_is_one_line(tmp_path, text, said):
+    """At once, and never a traceback."""
+    path = tmp_path / "world.yaml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError, match=said):
+        load_config(path)

@@ -131,6 +131,58 @@ async def test_another_host_than_loopback_is_refused(desk, host, method):
     assert len(desk.world.hand.played) == 1
 
 
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "null", "http://127.0.0.1:1", "https://{host}", "http://localhost", ""],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_a_page_of_another_origin_is_refused(desk, origin, method):
+    """403 for what a browser sends for a page that is not this door's own; nothing is played."""
+    await desk.post("/faults", json={"card": "observer_dies"})
+    host = httpx.URL(desk.door.ready["control"]).netloc.decode()
+
+    answer = await desk.request(
+        method,
+        "/faults",
+        headers={"Origin": origin.format(host=host), "Content-Type": "text/plain"},
+        content='{"card": "observer_dies"}',
+    )
+
+    assert (answer.status_code, answer.json()["field"]) == (403, "Origin")
+    assert len(desk.world.hand.played) == 1
+
+
+async def test_its_own_origin_is_served(desk):
+    """As a browser sends it for this door's own address."""
+    own = desk.door.ready["control"]
+
+    assert (await desk.get("/dags", headers={"Origin": own})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("[" * 1_000_000, "nested too deeply"),
+        ('{"a":' * 150_000, "nested too deeply"),
+        ("- " * 400_000, "nested too deeply"),
+        ("a: &a [x]\nb: [*a, *a]", "aliases"),
+        ("{card: panic, seconds: " + "9" * 5000 + "}", "neither JSON nor YAML"),
+        ("{card: 2001-99-99}", "neither JSON nor YAML"),
+        ("{card: !!python/object:os.system x}", "neither JSON nor YAML"),
+        ("{[a]: b}", "neither JSON nor YAML"),
+    ],
+    ids=["brackets", "mappings", "dashes", "aliases", "long number", "no day", "tag", "key"],
+)
+async def test_what_no_card_needs_is_refused_at_once(desk, body, said):
+    """400, not minutes of parsing or a traceback, while the agents go on answering."""
+    async with asyncio.timeout(LONGEST_SECONDS):
+        answer = await desk.post("/faults", content=body)
+
+    assert answer.status_code == 400, answer.text
+    assert said in answer.json()["wrong"]
+    assert len(answer.text) < 1000
+
+
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:80"])
 async def test_loopback_by_any_name_is_served(desk, host):
     """Names that mean this machine, with a port or without."""
