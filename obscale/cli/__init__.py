@@ -20,6 +20,7 @@ from obscale.cli import (
     watch,
 )
 from obscale.cli.ending import Exit, end_early, end_with, leave
+from obscale.cli.output import sure_output
 from obscale.errors import ObscaleError
 
 TRACEBACK_VARIABLE: Final = "OBSCALE_TRACEBACK"
@@ -68,14 +69,15 @@ def main() -> NoReturn:
 
     A traceback is only shown where the environment variable OBSCALE_TRACEBACK is set to 1.
     """
-    try:
-        _main()
-    except SystemExit as ended:
-        leave(ended)
-
-
-def _main() -> NoReturn:
     as_json = "--json" in sys.argv[1:]
+    with sure_output(as_json=as_json):
+        try:
+            _main(as_json=as_json)
+        except SystemExit as ended:
+            leave(ended)
+
+
+def _main(*, as_json: bool) -> NoReturn:
     try:
         code = app(standalone_mode=False)
     except ObscaleError as error:
