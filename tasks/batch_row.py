@@ -33,18 +33,17 @@ from obscale.errors import (
 from obscale.follow import follow, learn_members
 from obscale.link import Link
 from obscale.order import Order
-from obscale.report import render_markdown
 from obscale.rules.ladder import shortfall
 from obscale.rules.preflight.facts import Standing
 from obscale.rules.progress import Change, progress_of
 from tasks.baselines import Records
 from tasks.batch_preflight import judge_now
-from tasks.notes import Happening, artifact_key, aside, listening, note_page, tell
+from tasks.notes import Happening, listening, tell
 from tasks.poll import diagnosed, level_of, say
 from tasks.preflight import concluded
 from tasks.recover import carry_through
 from tasks.retrying import if_transient
-from tasks.story import Story
+from tasks.story import Story, keep_report
 from tasks.submit import CalledOff, CalledOffError, Submitted, begin_once
 from tasks.verify import notices, reached, waits
 
@@ -132,6 +131,7 @@ async def add_row(run: RowRun) -> None:
     with listening(hear):
         try:
             await carry(order, run)
+            await _learn_what_it_follows(story, entry)
         except CalledOffError:
             tell("submit", f"submit.called_off node={order.target}")
             entry.put_back()
@@ -213,9 +213,14 @@ async def _keep_report(story: Story, error: ObscaleError) -> None:
     report = story.report(error)
     level = logging.WARNING if isinstance(error, PreflightError) else logging.ERROR
     tell("report", f"report.written outcome={report.outcome}", level=level)
-    page = note_page(
-        artifact_key("report", report.cluster, report.target),
-        render_markdown(report),
-        f"{report.target} into {report.zone} of {report.cluster}: {report.outcome}",
-    )
-    await aside(page)
+    await keep_report(report, story.versions)
+
+
+async def _learn_what_it_follows(story: Story, entry: Entry) -> None:
+    """Learn whether a row that is green now was red before; one this run has begun was not."""
+    if entry.how == "posted":
+        return
+    await story.learn_of_earlier()
+    entry.follows = story.report().follows
+    if entry.follows:
+        tell("report", f"report.follows {entry.follows}", level=logging.WARNING)

@@ -255,6 +255,16 @@ async def _leave_progress(order: Order, seen: Progress | None, words: str) -> No
 async def _show(
     report: ScaleOutReport, versions: dict[str, str], error: BaseException | None = None
 ) -> None:
+    await keep_report(report, versions)
+    # Whoever runs the flow ends by these, whatever Prefect makes of the run from now on.
+    told = f"report.written outcome={report.outcome}"
+    tell("report", told, report=report, ended_by=error)
+    if report.follows:
+        tell("report", f"report.follows {report.follows}", level=logging.WARNING)
+
+
+async def keep_report(report: ScaleOutReport, versions: dict[str, str]) -> None:
+    """Keep a report in Prefect, as a page for people and for `obscale evidence`."""
     kept = page_of(KeptReport(report=report, versions=versions))
     await aside(
         note_page(
@@ -271,8 +281,3 @@ async def _show(
             f"{report.cluster}",
         )
     )
-    # Whoever runs the flow ends by these, whatever Prefect makes of the run from now on.
-    told = f"report.written outcome={report.outcome}"
-    tell("report", told, report=report, ended_by=error)
-    if report.follows:
-        tell("report", f"report.follows {report.follows}", level=logging.WARNING)

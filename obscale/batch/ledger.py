@@ -58,6 +58,10 @@ class Entry:
     dag_id: str | None = None
     dag_is_done: bool = False
     how: str = ""
+    exceptions: tuple[str, ...] = ()
+    """Members that do not serve, and did not before it was begun either."""
+    follows: str = ""
+    """The red end, of an earlier time, that its green one follows."""
     rung: str = ""
     verdict: str = ""
     unknown: tuple[str, ...] = ()
@@ -116,7 +120,7 @@ class Entry:
         if diagnosis := facts.get("diagnosis"):
             self.cause = f"{diagnosis.title} [{diagnosis.cause}]"
         if ladder := facts.get("ladder"):
-            self.rung = ladder.rung.name
+            self.rung, self.exceptions = ladder.rung.name, ladder.exceptions
 
     def begin(self) -> None:
         """It is started now."""
@@ -131,7 +135,10 @@ class Entry:
         self.ended = datetime.now(UTC)
         if error is None:
             self.state = RowState.VERIFIED
-            self.note = "was a member already" if self.how == "already a member" else ""
+            there = "was a member already" if self.how == "already a member" else ""
+            follows = f"follows a red end: {self.follows}" if self.follows else ""
+            excepted = f"except {', '.join(self.exceptions)}" if self.exceptions else ""
+            self.note = in_brief("; ".join(filter(None, (there, excepted, follows))))
             return
         is_blocked = isinstance(error, PreflightError) and self.dag_id is None
         self.refuse(error, RowState.BLOCKED if is_blocked else RowState.FAILED)

@@ -20,7 +20,8 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag
 from obscale.cli.plan import vault_for
-from obscale.cli.screen import LiveRun, show_ladder
+from obscale.cli.screen import LiveRun, show_ladder, waiting
+from obscale.cli.verify import baseline_known
 from obscale.climb import climb
 from obscale.doctor import consequence_lines, error_of, examine
 from obscale.errors import SpecError, VerifyError
@@ -218,7 +219,7 @@ async def see_off(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRepor
         show_diagnosis(console, diagnosis)
     if failed := error_of(dag, diagnosis, bedside.named, told=True):
         raise failed
-    report = await _verified(bedside, dag)
+    report = await _verified(bedside, dag, console)
     show_ladder(console, report)
     if report.outcome != "verified":
         raise VerifyError(
@@ -310,13 +311,25 @@ def _node(target: str, zone: str, **configs: str) -> NodeSpec:
     return NodeSpec(agentInfo=info, zone=zone, obConfigs=configs)
 
 
-async def _verified(bedside: Bedside, dag: Dag) -> ScaleOutReport:
+async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutReport:
     """Climb the ladder; without a request, with the zone and ports the cluster shows."""
     order = bedside.order
     after = await look_after(bedside.link)
     if not bedside.is_asked:
         order = order.model_copy(update={"node": _node_found(order.target, after)})
-    climbed = await climb(bedside.link, order, dag, Before(), reached=lambda _ladder, _after: None)
+
+    def waits(words: str, seconds: float) -> None:
+        console.print(Text(waiting("verify", words, seconds), style="dim"))
+
+    baseline = await baseline_known(bedside.link, order)
+    climbed = await climb(
+        bedside.link,
+        order,
+        dag,
+        baseline.before if baseline else Before(),
+        reached=lambda _ladder, _after: None,
+        waits=waits,
+    )
     ladder, after = climbed.ladder, climbed.after
     return ScaleOutReport(
         outcome="verified" if ladder.is_verified else "failed",
@@ -328,6 +341,9 @@ async def _verified(bedside: Bedside, dag: Dag) -> ScaleOutReport:
         submitted_how="watched",
         stages=stage_rows(dag),
         rung=ladder.rung.name,
+        exceptions=ladder.exceptions,
+        before=server_rows(baseline.zones) if baseline else (),
+        before_at=baseline.at if baseline else None,
         proofs=ladder.lines,
         pins=ladder.pins,
         after=server_rows(after.zones or ()),

@@ -92,7 +92,7 @@ async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutRepor
         await link.cluster.ask(lambda agent: agent.read_ob_info())
         steady = order.patience.steady_seconds
         console.print(Text(f"{order.target}: has to hold for {steady:g} s", style="dim"))
-        baseline = await _baseline(link, order)
+        baseline = await baseline_known(link, order)
         climbed = await climb(
             link,
             order,
@@ -105,7 +105,7 @@ async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutRepor
     return _report(order, climbed, baseline)
 
 
-async def _baseline(link: Link, order: Order) -> Baseline | None:
+async def baseline_known(link: Link, order: Order) -> Baseline | None:
     """Read how things stood before the POST; only where the request needs Prefect anyway."""
     if not isinstance(order.cluster, str):
         return None

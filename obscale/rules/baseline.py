@@ -112,11 +112,12 @@ def baseline_of(
     """
     own = [row for row in of_node(records, cluster=cluster, node=node) if is_older(row, dag)]
     named = [row for row in own if row.dag_id == dag.id]
-    if named:
-        return named[-1]
     # An older one than the newest belongs to a POST before the newest one's, so to another DAG.
-    newest = own[-1] if own else None
-    return newest if newest is not None and newest.dag_id is None and _may_be(newest, dag) else None
+    nameless = [row for row in own[-1:] if row.dag_id is None and _may_be(row, dag)]
+    # Of a cluster that was founded anew under its old name, numbers begin anew; and a DAG that was
+    # retried long after tells a later time than that of its POST.
+    by_time = [row for row in named if _may_be(row, dag)]
+    return next(iter(by_time[-1:] or nameless or named[-1:]), None)
 
 
 def of_node(records: Iterable[Baseline], *, cluster: str, node: NodeSpec) -> list[Baseline]:

@@ -211,6 +211,10 @@ async def test_a_batchs_row_is_compared_with_before_its_post_too(stage):
         assert f"pv-no-collateral: {observer_of(scene, 2)} INACTIVE" in str(caught.value)
         assert "unknown" not in str(caught.value)
 
+    scene.world.play(Fault.observer_up(address_of(scene, 2)))
+    report = await batch(clusters=[spec], patience=SOON)
+
+    assert "was a member already; follows a red end: " in report.rows[0].why
     assert scene.posts() == 1
 
 

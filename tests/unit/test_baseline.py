@@ -69,6 +69,10 @@ def test_the_look_whose_post_began_the_dag_counts_before_every_other():
     posted, refused = record(10, -2, dag_id="111"), record(10, -1)
 
     assert chosen(refused, posted) == posted
+    # Retried a week later, the DAG tells that time; founded anew, a cluster has its numbers again.
+    long_ago = record(10, -60 * 24 * 7, dag_id="111")
+    assert chosen(long_ago) == long_ago
+    assert chosen(long_ago, refused) == refused
 
 
 @pytest.mark.parametrize(
