@@ -2,7 +2,9 @@
 
 from typing import Any, cast
 
-from obscale.cli.prefect_at_home import settle
+from obscale.cli.ending import end_with
+from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.errors import PrefectUnreachableError
 
 settle(quiet=False)
 
@@ -34,7 +36,11 @@ def offered(flow: Flow[..., Any], description: str, *more_tags: str) -> RunnerDe
 
 
 def main() -> None:
-    """Serve the flows, each as `obscale`, until Ctrl-C. Needs a running Prefect server."""
+    """Serve the flows, each as `obscale`, until Ctrl-C. Exit 3: Prefect does not answer."""
+    try:
+        reach_prefect()
+    except PrefectUnreachableError as error:
+        end_with(error)
     serve(
         offered(scale_out, "Add one observer to an OceanBase cluster, and prove that it joined."),
         offered(batch, "Add many nodes to many clusters; again does what is missing.", "batch"),

@@ -4,7 +4,7 @@ An example to copy: it needs httpx and nothing of obscale. Further arguments are
 a ticket. The idempotency key is made of request and ticket, so that the same one sent twice, by a
 portal that retries for instance, is one run; another ticket makes another run.
 
-Exit: 0 completed, 1 ended otherwise, 2 not accepted, 3 no answer.
+Exit: 0 completed, 1 ended otherwise, 2 not accepted, 3 no answer, or the password is refused.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ FURTHER: Final = ("scale-out/workers", "")
 LOOK_AGAIN_SECONDS: Final = 2.0
 BUSY_LOOKS: Final = 10
 LONGEST_SECONDS: Final = 4 * 3600
+REFUSES: Final = {401, 403}
 ENDED: Final = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 
 
@@ -47,6 +48,9 @@ def main() -> None:
     except httpx.TransportError as error:
         _end(3, f"Prefect's API does not answer: {error}")
     except httpx.HTTPStatusError as error:
+        if error.response.status_code in REFUSES:
+            told = f"refuses these credentials (status {error.response.status_code})"
+            _end(3, f"Prefect's API {told}: set PREFECT_API_AUTH_STRING to the server's own")
         _end(2, f"status {error.response.status_code}: {error.response.text}")
     print(f"{ended['name']}: {ended.get('message') or ''}")  # noqa: T201
     sys.exit(0 if ended["type"] == "COMPLETED" else 1)

@@ -2,7 +2,7 @@
 # Start a run over Prefect's API with curl and jq, and wait for its end.
 #   trigger.sh REQUEST.json [FLOW/DEPLOYMENT [TICKET]]
 # REQUEST.json holds the flow's parameters. The same request with the same ticket is one run.
-# Exit: 0 completed, 1 ended otherwise, 2 not accepted or no answer.
+# Exit: 0 completed, 1 ended otherwise, 2 not accepted, 3 no answer, or the password is refused.
 set -eu
 request=$1
 deployment=${2:-scale-out/workers}
@@ -25,20 +25,29 @@ CONFIG
   return $code
 }
 
+# What cannot be asked is not to be mistaken for a request that was not accepted.
+refused() {
+  echo "$1" >&2
+  # curl's own number for a status of 400 and more; others mean that nobody answered.
+  [ "$2" = 22 ] || exit 3
+  case $1 in *Unauthorized*) exit 3 ;; esac
+  exit 2
+}
+
 key=$(printf '%s ' "$deployment" "${3:-}" | cat - "$request" | sha256sum | cut -c 1-64)
-found=$(call "$api/deployments/name/$deployment") || { echo "$found" >&2; exit 2; }
+found=$(call "$api/deployments/name/$deployment") || refused "$found" $?
 id=$(printf '%s' "$found" | jq --raw-output .id)
 # Prefect itself lets unknown keys pass, and the run then crashes without a word on them.
 unknown=$(printf '%s' "$found" | jq --raw-output --slurpfile asked "$request" \
   '($asked[0] | keys) - (.parameter_openapi_schema.properties | keys) | join(", ")') || exit 2
 [ -z "$unknown" ] || { echo "trigger: $deployment takes no parameter $unknown" >&2; exit 2; }
 body=$(jq --compact-output --arg key "$key" '{parameters: ., idempotency_key: $key}' "$request")
-made=$(call "$api/deployments/$id/create_flow_run" --data "$body") || { echo "$made" >&2; exit 2; }
+made=$(call "$api/deployments/$id/create_flow_run" --data "$body") || refused "$made" $?
 run=$(printf '%s' "$made" | jq --raw-output .id)
 echo "run ${api%/api}/runs/flow-run/$run"
 
 while :; do
-  seen=$(call "$api/flow_runs/$run") || { echo "$seen" >&2; exit 2; }
+  seen=$(call "$api/flow_runs/$run") || refused "$seen" $?
   state=$(printf '%s' "$seen" | jq --raw-output '.state.type + " " + (.state.message // "")')
   case $state in
     COMPLETED*) echo "$state"; exit 0 ;;

@@ -6,6 +6,7 @@ ObscaleError                   what a caller may catch; carries `hint`, the next
 ├── RejectedError              a person said no                    → read why, change the request
 ├── NotApprovedError           nobody answered in time             → ask when somebody is there
 ├── PlanChangedError           the cluster is not as it was planned → plan again
+├── PrefectUnreachableError    Prefect does not answer, or not us   → start it, mend its credentials
 ├── AgentError                 has to do with one agent; carries `agent`, `step`, `trace_id`
 │   ├── AgentUnreachableError  no answer to a read                  → ask again (transient)
 │   ├── OutcomeUnknownError    no answer to a write                 → look for the DAG, never resend
@@ -106,6 +107,12 @@ class PlanChangedError(ObscaleError):
         super().__init__(message, hint)
         self.args = (message, hint, changes)
         self.changes = changes
+
+
+class PrefectUnreachableError(ObscaleError):
+    """Prefect is needed and does not answer, or refuses our credentials; nothing was sent."""
+
+    kind = "prefect"
 
 
 class AgentError(ObscaleError):

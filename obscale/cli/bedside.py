@@ -254,9 +254,10 @@ def _named(cluster: str) -> tuple[str | ClusterSpec, tuple[Order, ...], Vault]:
         spec = request_of(path, kept, kept.created) if kept else read_spec(path)
         orders = orders_of(spec)
         return spec.cluster, orders, vault_for(orders)
-    from obscale.cli.prefect_at_home import settle  # noqa: PLC0415 - Prefect takes a second
+    from obscale.cli.prefect_at_home import reach_prefect, settle  # noqa: PLC0415 - takes a second
 
     settle()
+    reach_prefect()
     from tasks.connection import PrefectVault  # noqa: PLC0415 - after the settings
 
     return cluster, (), PrefectVault()

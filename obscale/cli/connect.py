@@ -12,7 +12,7 @@ import typer
 from pydantic import SecretStr, ValidationError
 
 from obscale.agent.address import AgentAddress
-from obscale.cli.ending import Exit, end_early, end_with
+from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan import AsJson
 from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.cli.proving import Proved, prove_stored, store_proved
@@ -91,7 +91,7 @@ def connect(
         if endpoint:
             tls = TlsFiles(ca_file, client_cert, client_key, verify=not no_verify_tls)
             spec = _spec(endpoint, cluster_name, cluster_id, tls)
-            _reach_prefect(as_json=as_json)
+            _reach_prefect()
             known = KnownCluster(
                 spec,
                 _root_password(password_env),
@@ -105,7 +105,7 @@ def connect(
                     f"connect: {', '.join(given)} only with --endpoint",
                     f"obscale connect {name} --endpoint …, or leave it out to prove what is stored",
                 )
-            _reach_prefect(as_json=as_json)
+            _reach_prefect()
             proved = asyncio.run(prove_stored(name, pin=pin))
     except ObscaleError as error:
         end_with(error, as_json=as_json)
@@ -164,12 +164,9 @@ def _spec(
     return spec
 
 
-def _reach_prefect(*, as_json: bool) -> None:
+def _reach_prefect() -> None:
     settle()
-    try:
-        reach_prefect()
-    except ObscaleError as error:
-        end_early("prefect", error.message, error.hint, Exit.OUT_OF_REACH, as_json=as_json)
+    reach_prefect()
 
 
 def _root_password(variable: str | None) -> SecretStr:

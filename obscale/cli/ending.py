@@ -18,6 +18,7 @@ from obscale.errors import (
     NotSupportedError,
     ObscaleError,
     PlanChangedError,
+    PrefectUnreachableError,
     RecordError,
     SpecError,
     UntrustedKeyError,
@@ -34,7 +35,7 @@ class Exit(IntEnum):
     BAD_INPUT = 2
     """The request is wrong; nothing was sent."""
     OUT_OF_REACH = 3
-    """No agent could be asked."""
+    """No agent could be asked, or Prefect is needed and does not answer; nothing was sent."""
     INTERRUPTED = 130
     """Ended by Ctrl-C, for which shells expect this number, or cancelled in Prefect."""
     TERMINATED = 143
@@ -49,6 +50,7 @@ OUT_OF_REACH: Final = (
     NotSupportedError,
     UntrustedKeyError,
     RecordError,
+    PrefectUnreachableError,
 )
 
 

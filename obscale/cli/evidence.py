@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
+import httpx
 import typer
 
 from obscale.cli.ending import end_with
 from obscale.cli.plan import AsJson
-from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.cli.prefect_at_home import out_of_reach, reach_prefect, settle
 from obscale.errors import ObscaleError, SpecError
 from obscale.evidence import Evidence, KeptReport, RunFacts, earlier_of, render_evidence
 
@@ -31,12 +32,15 @@ def evidence(run: Run, as_json: AsJson = False, out: Out = None) -> None:
 
     Reads Prefect only; no agent is asked. Holds no secret.
 
-    Exit: 0 exported, 1 Prefect does not answer, 2 no such run, or it has kept no report.
+    Exit: 0 exported, 2 no such run, or it has kept no report, 3 Prefect does not answer.
     """
     try:
         settle()
         reach_prefect()
-        found = asyncio.run(_collect(run))
+        try:
+            found = asyncio.run(_collect(run))
+        except httpx.HTTPError as error:
+            raise out_of_reach(error) from error
         text = found.model_dump_json(indent=2) + "\n" if as_json else render_evidence(found)
         if out is None:
             typer.echo(text, nl=False)

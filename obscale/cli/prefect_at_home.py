@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from obscale.errors import ObscaleError
+from obscale.errors import PrefectUnreachableError
 
 SERVER_SETTINGS: Final = {
     # Recorder and events in batches: with the defaults task history is lost under load.
@@ -70,13 +70,22 @@ def reach_prefect() -> None:
     Call it outside of any event loop, after `settle`. Asking again costs little.
 
     Raises:
-        ObscaleError: It does not answer, or its server does not start; the line says which.
+        PrefectUnreachableError: It does not answer, refuses our credentials, or its server does not
+            start; the line says which.
     """
     starter = ThreadPoolExecutor(max_workers=1)
     error = starter.submit(_greet_prefect).exception()
     starter.shutdown(wait=False)
-    if error is None:
-        return
+    if error is not None:
+        raise out_of_reach(error) from error
+
+
+def out_of_reach(error: BaseException) -> PrefectUnreachableError:
+    """Say in one line why Prefect cannot be asked, and what to do.
+
+    Args:
+        error: What Prefect's client raised.
+    """
     if _status(error) in {401, 403}:
         what = f"Prefect's server refuses these credentials ({_told(error)})"
         hint = "set PREFECT_API_AUTH_STRING to the server's own"
@@ -86,7 +95,7 @@ def reach_prefect() -> None:
     else:
         what = f"Prefect does not start ({_told(error)})"
         hint = "see where PREFECT_HOME points, and what `prefect server start` says"
-    raise ObscaleError(f"{what}; nothing was sent", hint) from error
+    return PrefectUnreachableError(f"{what}; nothing was sent", hint)
 
 
 def _greet_prefect() -> None:

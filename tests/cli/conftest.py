@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ PREFECT = [sys.executable, "-m", "prefect"]
 LONGEST_SECONDS = 300
 ROOT_CANARY = "canary-root-5e1f"
 AGENT_CANARY = "canary-agent-77c2"
+SERVER_AUTH = "operator:canary-server-2c90"
 CONFIGS = {
     "mysql_port": "2881",
     "rpc_port": "2882",
@@ -202,16 +203,16 @@ def server_home(new_home) -> Path:
     return new_home()
 
 
-@pytest.fixture(scope="session")
-def server_url(server_home) -> Iterator[str]:
-    """Where the Prefect server of a team answers."""
+@contextmanager
+def prefect_server(home: Path, **extra: str) -> Iterator[str]:
+    """Start a Prefect server in a home of its own; give the address of its API once it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     url = f"http://127.0.0.1:{port}/api"
     server = subprocess.Popen(
         [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port],
-        env=os_environment() | SERVER_SETTINGS | {"PREFECT_HOME": str(server_home)},
+        env=os_environment() | SERVER_SETTINGS | {"PREFECT_HOME": str(home)} | extra,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -226,6 +227,20 @@ def server_url(server_home) -> Iterator[str]:
     yield url
     server.terminate()
     server.wait(60)
+
+
+@pytest.fixture(scope="session")
+def server_url(server_home) -> Iterator[str]:
+    """Where the Prefect server of a team answers."""
+    with prefect_server(server_home) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def closed_server_url(new_home) -> Iterator[str]:
+    """Where a Prefect server answers that asks for `SERVER_AUTH`."""
+    with prefect_server(new_home(), PREFECT_SERVER_API_AUTH_STRING=SERVER_AUTH) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -177,12 +177,12 @@ def test_nobody_to_ask_is_bad_input(obscale, quiet_world, written):
     ids=["refused", "no home", "no server"],
 )
 def test_prefect_out_of_order_is_one_line(quiet_world, written, run_program, setting, value, said):
-    """Exit 1, what is wrong with Prefect, no traceback, nothing sent to any agent."""
+    """Exit 3, what is wrong with Prefect, no traceback, nothing sent to any agent."""
     seen = len(quiet_world.world.requests)
 
     ended = run_program("apply", written(quiet_world.request()), "--yes", **{setting: value})
 
-    assert (ended.code, ended.out) == (1, "")
+    assert (ended.code, ended.out) == (3, "")
     assert len(ended.lines) == 1, ended.err
     assert ended.err.startswith("obscale: Prefect")
     assert said in ended.err

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -336,7 +337,7 @@ def test_a_worker_older_than_the_deployment_refuses_the_run(
 def test_a_portal_with_a_wrong_password_is_told_so(
     workers, trigger, write, clusters, client_environment, tmp_path
 ):
-    """Status 401 is exit 2 for both examples; the password is not repeated."""
+    """Status 401 is exit 3 for both examples; the password is not repeated."""
     wrong = client_environment | {"PREFECT_API_AUTH_STRING": "operator:canary-wrong"}
     request = write(clusters.request())
     folder = run_in(tmp_path, [workers / "python", "-m", "deployments.where"], {}).stdout.strip()
@@ -345,13 +346,24 @@ def test_a_portal_with_a_wrong_password_is_told_so(
     shell = run_in(tmp_path, ["sh", f"{folder}/trigger.sh", request], wrong)
 
     for done in (python, shell):
-        assert done.returncode == 2
+        assert done.returncode == 3
         assert "401" in done.stderr
         assert "canary-wrong" not in done.stdout + done.stderr
 
 
+def test_serve_without_a_server_is_told_so(client_environment, tmp_path):
+    """One line and exit 3, as by every command."""
+    nobody = client_environment | {"PREFECT_API_URL": "http://127.0.0.1:1/api"}
+
+    done = run_in(tmp_path, [sys.executable, "-m", "deployments.serve"], nobody)
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("obscale: Prefect's API does not answer")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_portal_without_a_server_is_told_so(workers, write, clusters, tmp_path):
-    """A server that is down is exit 3, or curl's own words and exit 2."""
+    """A server that is down is exit 3, in the example's words or in curl's own."""
     nobody = {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PATH": "/usr/bin:/bin"}
     request = write(clusters.request())
     folder = run_in(tmp_path, [workers / "python", "-m", "deployments.where"], {}).stdout.strip()
@@ -360,7 +372,7 @@ def test_a_portal_without_a_server_is_told_so(workers, write, clusters, tmp_path
     shell = run_in(tmp_path, ["sh", f"{folder}/trigger.sh", request], nobody)
 
     assert (python.returncode, "does not answer" in python.stderr) == (3, True)
-    assert (shell.returncode, "127.0.0.1" in shell.stderr) == (2, True)
+    assert (shell.returncode, "127.0.0.1" in shell.stderr) == (3, True)
 
 
 def test_deployments_say_what_they_are(workers, api):

@@ -64,7 +64,8 @@ PLAYED = {
     "cancelled-in-prefect": CLI + "server_gone.py::test_a_run_cancelled_in_prefect_stops",
     "prefect-away": CLI + "server_gone.py::test_a_run_whose_server_is_killed_ends_by_its_proof",
     "run-deleted": CLI + "server_gone.py::test_a_run_deleted_in_prefect",
-    "server-down": CLI + "apply_command.py::test_prefect_out_of_order_is_one_line",
+    "server-down": CLI + "prefect_out_of_reach.py::test_a_server_that_is_down_is_exit_3",
+    "server-closed": CLI + "prefect_out_of_reach.py::test_a_server_that_refuses_the_password",
     "unknown-parameter": WAYS + "an_unknown_parameter_ends_the_run",
     "older-worker": WAYS + "a_worker_older_than_the_deployment",
     "waits-in-queue": WAYS + "a_batch_begun_meanwhile_waits",
@@ -91,6 +92,7 @@ ELSEWHERE = {
     "agent-trouble": "no-answer",
     "dag-not-found": "no-answer",
     "not-approved": "rejected",
+    "prefect": "server-down, server-closed",
 }
 """Error kinds without a row of their own: which row covers them, or why none is needed."""
 

@@ -44,7 +44,7 @@ def test_apply_without_the_password_says_so_and_sends_nothing(server, clusters, 
         check=False,
     )
 
-    assert ended.returncode == 1
+    assert ended.returncode == 3
     assert "PREFECT_API_AUTH_STRING" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert [r.target for r in opened.world.requests if r.method == "POST"] == []
