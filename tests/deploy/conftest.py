@@ -81,7 +81,9 @@ class Compose:
         """How a service is started, with the programs of one environment."""
         words = [replaced.get(word, word) for word in self.services[service]["command"]]
         if words[0] == "prefect":
-            words[:1] = [str(bin_folder / "python"), "-m", "prefect"]
+            words[:1] = ["python", "-m", "prefect"]
+        if words[0] == "python":
+            words[0] = str(bin_folder / "python")
         return [word.replace("$$", "$") for word in words]
 
 
@@ -147,6 +149,8 @@ def api_url(compose, start, tmp_path_factory) -> str:
     home = str(tmp_path_factory.mktemp("server"))
     environment = plain_environment() | compose.environment("server", PREFECT_HOME=home)
     bin_folder = Path(sys.executable).parent
+    chosen = plain_environment() | compose.services["passwords"]["environment"]
+    done(compose.command("passwords", bin_folder), env=chosen)
     done(compose.command("database", bin_folder), env=environment)
     server = start(
         compose.command("server", bin_folder, **{"4200": port, "0.0.0.0": "127.0.0.1"}), environment

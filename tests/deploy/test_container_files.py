@@ -5,6 +5,8 @@ What runs in the containers is run by test_ways.py, which takes its commands fro
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,14 +53,77 @@ def test_the_server_has_the_settings_every_server_of_ours_has(compose):
 
 def test_every_secret_is_asked_for_and_none_is_written(compose):
     """Each secret comes from .env, which example.env lists; compose refuses to start without."""
-    listed = dict(
-        line.split("=", 1)
-        for line in (FOLDER / "example.env").read_text().splitlines()
-        if line and not line.startswith("#")
-    )
+    listed = listed_in_example()
 
     assert set(listed) == compose.needs
     assert {value.rpartition(":")[2] for value in listed.values()} <= {"", "change-me"}
+
+
+def listed_in_example() -> dict[str, str]:
+    """The variables of example.env, as somebody copies it."""
+    lines = (FOLDER / "example.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+EXAMPLE = "as in example.env"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        *(("POSTGRES_PASSWORD", value) for value in (EXAMPLE, "change-me ", "", " ")),
+        *(("ENCRYPTION_KEY", value) for value in (EXAMPLE, "change-me")),
+        *(("AUTH_STRING", value) for value in (EXAMPLE, "me:change-me", "me:", "change-me", "")),
+    ],
+)
+def test_a_password_nobody_has_chosen_is_refused(compose, variable, value):
+    """One line names the variable, and no other; the value of none is repeated."""
+    own = compose.services["passwords"]["environment"]
+    given = listed_in_example()[variable] if value == EXAMPLE else value
+
+    ended = subprocess.run(
+        compose.command("passwords", Path(sys.executable).parent),
+        env=own | {variable: given},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    [line] = ended.stderr.splitlines()
+    assert line.startswith(f"passwords: {variable} ")
+    assert line.endswith("in .env, beside compose.yaml")
+    assert not any(secret in line for secret in own.values())
+
+
+def test_chosen_passwords_are_let_through(compose):
+    """Those of the tests' own, among them one with a colon in it, are."""
+    own = compose.services["passwords"]["environment"]
+
+    ended = subprocess.run(
+        compose.command("passwords", Path(sys.executable).parent),
+        env=own | {"AUTH_STRING": "operator:a:b", "POSTGRES_PASSWORD": "c:"},
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    assert set(own) == compose.needs
+
+
+def test_nothing_starts_before_the_passwords_were_looked_at(compose):
+    """Each service waits for that, itself or behind another one, and not just for its start."""
+    finished = {"condition": "service_completed_successfully"}
+
+    def waits(service: str) -> bool:
+        others = compose.services[service].get("depends_on", {})
+        return others.get("passwords") == finished or any(map(waits, others))
+
+    assert [name for name in compose.services if not waits(name)] == ["passwords"]
 
 
 def test_only_loopback_is_published(compose):

@@ -137,16 +137,18 @@ def server(compose, database, redis_port, tmp_path_factory, logs) -> Iterator[Se
         "PREFECT_SERVER_UI_API_URL": url,
         "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect-server")),
     }
-    made = subprocess.run(
-        compose.command("database", programs),
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LONGEST_SECONDS,
-        check=False,
-    )
-    assert made.returncode == 0, made.stdout + made.stderr
+    chosen = plain_environment() | compose.services["passwords"]["environment"]
+    for name, found in {"passwords": chosen, "database": environment}.items():
+        made = subprocess.run(
+            compose.command(name, programs),
+            env=found,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+        assert made.returncode == 0, made.stdout + made.stderr
     commands = {
         "server": compose.command(
             "server", programs, **{"4200": str(port), "0.0.0.0": "127.0.0.1"}
