@@ -14,7 +14,7 @@ from pydantic import SecretStr, ValidationError
 from obscale.agent.address import AgentAddress
 from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan import AsJson
-from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.cli.prefect_at_home import reach_prefect, settle, warn_if_open
 from obscale.cli.proving import Proved, prove_stored, store_proved
 from obscale.errors import ObscaleError, SpecError
 from obscale.link import KnownCluster
@@ -98,6 +98,7 @@ def connect(
                 _from_environment("--agent-password-env", agent_password_env),
             )
             trust: KeyTrust = "pinned" if pin else "first-use" if trust_first_use else "any"
+            warnings = _warn_if_open()
             proved = asyncio.run(store_proved(name, known, trust))
         else:
             if given := [option for option, value in told.items() if value]:
@@ -106,10 +107,11 @@ def connect(
                     f"obscale connect {name} --endpoint …, or leave it out to prove what is stored",
                 )
             _reach_prefect()
+            warnings = _warn_if_open()
             proved = asyncio.run(prove_stored(name, pin=pin))
     except ObscaleError as error:
         end_with(error, as_json=as_json)
-    _show(proved, as_json=as_json)
+    _show(proved, warnings, as_json=as_json)
     raise typer.Exit(Exit.DONE)
 
 
@@ -169,6 +171,14 @@ def _reach_prefect() -> None:
     reach_prefect()
 
 
+def _warn_if_open() -> tuple[str, ...]:
+    """Say to whom what is stored would be open, before any agent is asked."""
+    warnings = warn_if_open()
+    for warning in warnings:
+        typer.echo(f"obscale: warning: {warning}", err=True)
+    return warnings
+
+
 def _root_password(variable: str | None) -> SecretStr:
     given = _from_environment("--password-env", variable)
     if given is not None:
@@ -200,7 +210,7 @@ def _from_environment(option: str, variable: str | None) -> SecretStr | None:
     return SecretStr(value)
 
 
-def _show(proved: Proved, *, as_json: bool) -> None:
+def _show(proved: Proved, warnings: tuple[str, ...], *, as_json: bool) -> None:
     rows = [
         {
             "agent": row.agent,
@@ -218,7 +228,7 @@ def _show(proved: Proved, *, as_json: bool) -> None:
             "outcome": proved.stored,
             "cluster": proved.cluster,
             "agents": rows,
-            "warnings": [*proved.warnings, *proved.remarks],
+            "warnings": [*warnings, *proved.warnings, *proved.remarks],
         }
         typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
         return

@@ -1,10 +1,11 @@
-"""Which settings does Prefect get when obscale starts it by itself, and does it answer?
+"""Gives a Prefect that obscale starts its settings and password, and tells whether one answers.
 
 Must run before Prefect is imported, because Prefect reads its settings at import.
 """
 
 import os
 import re
+import secrets
 import signal
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+import httpx
 
 from obscale.errors import PrefectUnreachableError
 
@@ -35,6 +38,10 @@ QUIET_SETTINGS: Final = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "obscale",
 }
+AUTH_VARIABLES: Final = ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING")
+"""What a client shows, and what a server asks for: `user:password`."""
+OPEN_SECONDS: Final = 10.0
+"""Longest wait for the answer to a request without credentials."""
 _USER_IN_URL = re.compile(r"//[^/@\s]*@")
 
 
@@ -49,8 +56,8 @@ def settle(*, quiet: bool = True, own_home: bool = False) -> None:
     for name, value in (SERVER_SETTINGS | (QUIET_SETTINGS if quiet else {})).items():
         os.environ.setdefault(name, value)
     if own_home:
-        os.environ.pop("PREFECT_API_URL", None)
-        os.environ.pop("PREFECT_API_AUTH_STRING", None)
+        for name in ("PREFECT_API_URL", *AUTH_VARIABLES):
+            os.environ.pop(name, None)
         os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
         home = demo_home()
         # Prefect's server does not make the folder of its database.
@@ -98,6 +105,35 @@ def out_of_reach(error: BaseException) -> PrefectUnreachableError:
     return PrefectUnreachableError(f"{what}; nothing was sent", hint)
 
 
+def warn_if_open() -> tuple[str, ...]:
+    """Give a warning where the API of a configured server answers who shows no credentials.
+
+    Such a server gives every stored password to whoever asks: one of this machine's own, to each of
+    its users. Asks for no secret and shows none. Call it after `reach_prefect`.
+    """
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - reads settings
+
+    if not (configured := get_current_settings().api.url):
+        return ()  # our own server asks for a password, see `_close_own_server`
+    url = httpx.URL(configured).copy_with(userinfo=b"")
+    try:
+        # Whoever wants the passwords does not mind the certificate either.
+        with httpx.Client(verify=False, timeout=OPEN_SECONDS) as stranger:  # noqa: S501
+            answer = stranger.post(f"{url}/block_documents/filter", json={"limit": 0})
+            is_open = answer.status_code == httpx.codes.OK and answer.json() == []
+    except (httpx.HTTPError, ValueError):
+        return ()
+    if not is_open:
+        return ()
+    warning = (
+        f"the Prefect API at {url} answers without credentials, so that whoever reaches it, every "
+        "user of that machine at least, can read the passwords stored there; start its server with "
+        "PREFECT_SERVER_API_AUTH_STRING=USER:PASSWORD, and set PREFECT_API_AUTH_STRING to the same "
+        "here and for everything that asks it"
+    )
+    return (warning,)
+
+
 def _greet_prefect() -> None:
     # Ctrl-C goes to every process of a terminal. What is started here inherits the mask and lives
     # on until the run has told it how it ended.
@@ -106,10 +142,36 @@ def _greet_prefect() -> None:
         from prefect.client.orchestration import get_client  # noqa: PLC0415 - reads settings
         from prefect.settings import get_current_settings  # noqa: PLC0415
 
+        settings = get_current_settings()
         # Prefect's server does not make the folder of its database, and is waited for in vain.
-        get_current_settings().home.mkdir(parents=True, exist_ok=True)
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not settings.api.url:
+            theirs = settings.api.auth_string or settings.server.api.auth_string
+            _close_own_server(theirs.get_secret_value() if theirs else _new_auth_string())
         with get_client(sync_client=True) as client:
             client.api_version()
+
+
+def _close_own_server(auth_string: str) -> None:
+    """Have the server that Prefect is about to start, and our client, use this password.
+
+    Else every user of this machine could read the secrets stored in it while it runs. It is written
+    nowhere, and ends with this program.
+    """
+    from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - reads settings
+
+    ours = {name: auth_string for name in AUTH_VARIABLES if not os.environ.get(name)}
+    os.environ.update(ours)
+    try:
+        refresh_global_settings_context()
+    finally:
+        # Prefect hands its server the settings; no other child of this program needs to know it.
+        for name in ours:
+            del os.environ[name]
+
+
+def _new_auth_string() -> str:
+    return f"obscale:{secrets.token_urlsafe()}"
 
 
 @contextmanager

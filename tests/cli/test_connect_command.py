@@ -11,6 +11,7 @@ import time
 import pytest
 
 from obscale.sandbox import default_config
+from tests.cli.conftest import SERVER_AUTH
 
 LONGEST_SECONDS = 300
 
@@ -27,7 +28,7 @@ def connect(run_program, server_url):
     """Give the command with a team's server behind it and the root password in the environment."""
 
     def run(*words: object, **extra: str):
-        return run_program("connect", *map(str, words), PREFECT_API_URL=server_url, **extra)
+        return run_program("connect", *map(str, words), **{"PREFECT_API_URL": server_url} | extra)
 
     return run
 
@@ -169,6 +170,28 @@ def test_a_changed_key_is_refused_until_it_is_announced(connect, open_world):
     assert announced.code == 0
     assert f"{agent}: {keys[agent]} gives way to" in announced.err
     assert after.code == 0
+
+
+def test_a_prefect_api_that_answers_anybody_is_warned_of(
+    connect, closed_server_url, quiet_world, canaries
+):
+    """Said before anything is stored and in --json, with the remedy; a closed one gets no word."""
+    words = ("open", *endpoints(quiet_world), "--password-env", "OBSCALE_TEST_ROOT")
+
+    first, again = connect(*words), connect("open", "--json")
+    closed = connect(
+        *words, "--json", PREFECT_API_URL=closed_server_url, PREFECT_API_AUTH_STRING=SERVER_AUTH
+    )
+
+    assert (first.code, again.code, closed.code) == (0, 0, 0), first.err + again.err + closed.err
+    [warning] = json.loads(again.out)["warnings"]
+    assert "answers without credentials" in warning
+    assert "start its server with PREFECT_SERVER_API_AUTH_STRING" in warning
+    assert f"obscale: warning: {warning}" in first.lines
+    assert "warning" not in closed.err
+    assert json.loads(closed.out)["warnings"] == []
+    for text in (first.out, first.err, again.out, closed.out):
+        assert not any(secret in text for secret in (*canaries, SERVER_AUTH))
 
 
 def test_plain_http_beyond_this_machine_is_warned_of(connect):

@@ -1,0 +1,104 @@
+"""The Prefect server that obscale starts for a run answers to this run alone."""
+
+import base64
+import json
+import re
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.conftest import LONGEST_SECONDS
+
+SECRETS = {"include_secrets": True}
+
+
+def words_of(process: int) -> list[str]:
+    """The command line of a process, as `ps` shows it to everybody."""
+    return Path(f"/proc/{process}/cmdline").read_text().split("\0")
+
+
+def children_of(parent: int) -> list[int]:
+    """Processes a process has started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            after_name = stat.read_text().rpartition(")")[2].split()
+            if int(after_name[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
+
+
+def own_server_of(parent: int) -> tuple[int, str]:
+    """The Prefect server a program has started: its process, and the address of its API."""
+    for child in children_of(parent):
+        words = words_of(child)
+        if "prefect.server.api.server:create_app" in words:
+            return child, f"http://127.0.0.1:{words[words.index('--port') + 1]}/api"
+    raise AssertionError("no server was started")
+
+
+def variables_of(process: int) -> dict[str, str]:
+    """What a process found in its environment; only its own user may see it."""
+    pairs = Path(f"/proc/{process}/environ").read_text().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+@pytest.fixture
+def under_way(open_world, write, start_program, new_home):
+    """Give a function that starts `apply` with a server of its own and waits for its DAG."""
+
+    def start(**extra: str):
+        world, home = open_world(speed=4), new_home()
+        run = start_program(
+            "apply", write(world.request()), "--yes", "--json", PREFECT_HOME=str(home), **extra
+        )
+        pause = threading.Event()
+        for _ in range(LONGEST_SECONDS * 10):
+            assert run.poll() is None, run.communicate()
+            if any(re.search(r"/task/dag/\d", r.target) for r in list(world.world.requests)):
+                return run, home
+            pause.wait(0.1)
+        raise AssertionError("no DAG")
+
+    return start
+
+
+def test_nobody_else_reads_secrets_from_the_server_of_a_run(under_way):
+    """Without the password of this run 401; the password is on no command line, in no file."""
+    run, home = under_way()
+    server, url = own_server_of(run.pid)
+
+    with httpx.Client(trust_env=False) as stranger:
+        answer = stranger.post(f"{url}/block_documents/filter", json=SECRETS)
+        health = stranger.get(f"{url}/health")
+    auth = variables_of(server)["PREFECT_SERVER_API_AUTH_STRING"]
+    told = [" ".join(words_of(process)) for process in (run.pid, *children_of(run.pid))]
+    with httpx.Client(auth=tuple(auth.split(":")), trust_env=False) as run_itself:
+        opened = run_itself.post(f"{url}/block_documents/filter", json=SECRETS)
+    out, err = run.communicate(timeout=LONGEST_SECONDS)
+
+    assert (answer.status_code, health.status_code, opened.status_code) == (401, 200, 200)
+    assert run.returncode == 0, err
+    assert json.loads(out)["runs"][0]["report"]["outcome"] == "verified"
+    secret = auth.split(":")[1]
+    assert len(secret) > 40
+    kept = [path.read_bytes() for path in home.rglob("*") if path.is_file()]
+    assert kept
+    for hidden in (secret, base64.b64encode(auth.encode()).decode()):
+        assert not any(hidden in text for text in (out, err, *told))
+        assert not any(hidden.encode() in content for content in kept)
+
+
+@pytest.mark.parametrize("setting", ["PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"])
+def test_a_password_that_was_configured_is_kept(run_program, new_home, setting):
+    """Whoever set one of the two, without a server, gets a server with just this password."""
+    ended = run_program(
+        "evidence", "no-such", PREFECT_HOME=str(new_home()), **{setting: "me:canary-own"}
+    )
+
+    assert ended.code == 2, ended.err
+    assert "no run of this Prefect server" in ended.err
+    assert "canary-own" not in ended.err
