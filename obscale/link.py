@@ -16,6 +16,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient, Timeouts, Tls
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.keys import KnownKeys
+from obscale.agent.passwords import NamedSecret
 from obscale.errors import SpecError
 from obscale.order import Order
 from obscale.rules.asked import ClusterSpec, SecretName
@@ -117,7 +118,7 @@ async def resolve_secret(name: SecretName | None, vault: Vault, field: str) -> S
         raise SpecError(
             f"{field}: environment variable {name.env} is not set", f"export {name.env}=…"
         )
-    return SecretStr(value)
+    return NamedSecret(value, f"env {name.env}")
 
 
 async def known_cluster(cluster: str | ClusterSpec, vault: Vault) -> KnownCluster:

@@ -372,7 +372,8 @@ async def _unfinished(
     try:
         return await target.read_unfinished_agent_dags(), "ok"
     except NotAuthorizedError as error:
-        return Unread(str(error), covered_by=AGENT_AUTH), f"refused: {error.message}"
+        said = "; ".join(filter(None, (error.message, error.hint)))
+        return Unread(str(error), covered_by=AGENT_AUTH), f"refused: {said}"
     except AgentRefusedError as error:
         return Unread(str(error)), "ok"
     except AgentError as error:

@@ -14,6 +14,7 @@ from prefect.blocks.system import Secret
 from pydantic import Field, SecretStr, ValidationError
 
 from obscale.agent.keys import KnownKeys, Unlisted
+from obscale.agent.passwords import NamedSecret
 from obscale.errors import SpecError
 from obscale.link import KnownCluster, Link, connected
 from obscale.order import Order
@@ -117,7 +118,11 @@ class ObshellCluster(Block):
         unlisted = _UNLISTED.get(self.key_trust)
         announce = f"announce it: obscale connect {name} --pin"
         keys = KnownKeys(self.pinned_keys, unlisted, announce) if unlisted else None
-        return KnownCluster(spec, self.root_password, self.agent_password, keys)
+        source = f"connection {name}"
+        root = NamedSecret(self.root_password.get_secret_value(), source)
+        own = self.agent_password
+        agent = None if own is None else NamedSecret(own.get_secret_value(), source)
+        return KnownCluster(spec, root, agent, keys)
 
 
 def _says_something(key: str, value: object) -> bool:
@@ -183,7 +188,7 @@ class PrefectVault:
                 f"{type(text).__name__}",
                 "store the password as plain text, in quotes if it looks like a number",
             )
-        return SecretStr(text)
+        return NamedSecret(text, f"block {name}")
 
     async def read_cluster(self, name: str) -> KnownCluster:
         """Give the connection stored as `obshell-cluster` block of this name.

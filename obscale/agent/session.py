@@ -31,6 +31,7 @@ from obscale.agent.envelope import (
 from obscale.agent.exchange import Answer, Exchange, LostAnswerError
 from obscale.agent.keys import KnownKeys
 from obscale.agent.models import AgentInfo, AgentSecret
+from obscale.agent.passwords import hinted
 from obscale.agent.questions import Question, Questions
 from obscale.agent.sealing import (
     new_body_keys,
@@ -249,6 +250,8 @@ class Session:
         )
         try:
             return self._read(question, answer, trace_id), answer
+        except NotAuthorizedError as refusal:
+            raise (hinted(refusal, seal.choice.password) if seal else refusal) from None
         except AgentProtocolError as error:
             refused = FIRST_REDIRECT_STATUS <= error.status < SERVER_ERRORS_FROM
             if question.kind == "write" and not refused:

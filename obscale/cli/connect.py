@@ -12,6 +12,7 @@ import typer
 from pydantic import SecretStr, ValidationError
 
 from obscale.agent.address import AgentAddress
+from obscale.agent.passwords import NamedSecret
 from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan import AsJson
 from obscale.cli.prefect_at_home import reach_prefect, settle, warn_if_open
@@ -207,7 +208,7 @@ def _from_environment(option: str, variable: str | None) -> SecretStr | None:
             f"connect: {option}: no environment variable of that name is set",
             "name the variable, not the password, and export it first",
         )
-    return SecretStr(value)
+    return NamedSecret(value, f"env {variable}")
 
 
 def _show(proved: Proved, warnings: tuple[str, ...], *, as_json: bool) -> None:

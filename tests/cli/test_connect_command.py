@@ -117,12 +117,12 @@ def test_a_silent_agent_and_a_wrong_password_end_with_exit_3(connect, quiet_worl
     silent = connect(
         "away", *agents, "--endpoint", "127.0.0.1:1", "--password-env", "OBSCALE_TEST_ROOT"
     )
-    refused = connect("away", *agents, "--password-env", "WRONG", WRONG="canary-wrong")
+    refused = connect("away", *agents, "--password-env", "WRONG", WRONG="canary-wrong\n")
     after = connect("away")
 
     assert (silent.code, refused.code, after.code) == (3, 3, 2)
     assert "127.0.0.1:1: " in silent.err
-    assert "password" in refused.err
+    assert "the password from env WRONG ends in a line break" in refused.err
     assert "canary-wrong" not in refused.err
 
 

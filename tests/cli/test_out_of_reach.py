@@ -152,6 +152,34 @@ def test_a_wrong_root_password_is_told_and_not_shown(
     assert not any(secret in ended.err for secret in (*canaries, "canary-wrong"))
 
 
+def test_a_refused_password_that_ends_in_a_line_break_is_hinted_at(
+    obscale, write, quiet_world, monkeypatch, canaries
+):
+    """The line names the variable and the likely way it came there, never the password."""
+    monkeypatch.setenv("OBSCALE_TEST_ROOT", f"{canaries[0]}\n")
+
+    ended = obscale("plan", write(quiet_world.request()))
+
+    says(ended, entry_of(quiet_world), "the password from env OBSCALE_TEST_ROOT ends in a line")
+    assert "was it written with echo? printf '%s' adds none" in ended.err
+    assert not any(secret in ended.err for secret in canaries)
+
+
+def test_a_refused_password_of_the_target_is_hinted_at_in_the_plan(
+    obscale, write, quiet_world, monkeypatch, canaries
+):
+    """The finding that blocks says it, before a DAG keeps the password it was made with."""
+    monkeypatch.setenv("OBSCALE_TEST_AGENT", f"{canaries[1]} ")
+
+    ended = obscale("plan", write(quiet_world.request()), "--json")
+
+    assert ended.code == 1
+    [row] = json.loads(ended.out)["rows"]
+    [finding] = [each for each in row["findings"] if each["rule"] == "agent-auth"]
+    assert "the password from env OBSCALE_TEST_AGENT ends in a blank" in finding["measured"]
+    assert not any(secret in ended.out for secret in canaries)
+
+
 def test_with_json_trouble_is_one_object_and_nothing_else(obscale, write, quiet_world, closed_port):
     """A script finds agent, cause and code."""
     ended = obscale("plan", "--json", write(asked_at(quiet_world, closed_port)))

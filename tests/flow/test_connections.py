@@ -6,6 +6,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import BlockDocumentUpdate
 from pydantic import SecretStr
 
+from obscale.agent.passwords import odd_ends
 from obscale.errors import SpecError, UntrustedKeyError
 from obscale.rules.asked import SecretName
 from obscale.sandbox import WorldConfig, default_config
@@ -64,6 +65,21 @@ async def test_a_flow_is_given_the_name_of_a_connection(stage):
 
     assert report.outcome == "verified"
     assert report.cluster == "by-name"
+
+
+async def test_a_stored_password_that_ends_in_a_blank_is_hinted_at_once_refused(stage, refused):
+    """Of a connection and of a secret block: the error names it and the blank, not the password."""
+    scene = await stage()
+    await block_for(scene, root_password=SecretStr(f"{ROOT} ")).asave("blank", overwrite=True)
+    await Secret(value=f"{ROOT}\n").asave("with-line-break", overwrite=True)
+
+    stored = await refused(scene.scale_out(cluster="blank"))
+    named = await PrefectVault().read_block("with-line-break", "cluster.password")
+
+    assert "the password from connection blank ends in a blank" in stored.hint
+    assert ROOT not in str(stored)
+    assert odd_ends(named).startswith("the password from block with-line-break ends in a line")
+    assert named.get_secret_value() == f"{ROOT}\n"
 
 
 async def test_a_name_nobody_stored_is_one_clear_refusal(stage, refused):

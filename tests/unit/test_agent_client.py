@@ -314,6 +314,25 @@ async def test_agent_that_wants_its_own_password_gets_it_once(agent):
     assert sealed == [("x-ocs-header", "Root#Pass1"), ("x-ocs-agent-header", "Agent#Pass1")]
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_refused_password_that_ends_in_a_line_break_is_hinted_at(agent, method):
+    """Sent as it is, and, refused, told by its end alone; of a read as of a write."""
+    agent.script = lambda agent, seen: (
+        agent.refusal(401, "Security.Authentication.IncorrectOceanbasePassword", "no", seen)
+        if seen.header
+        else None
+    )
+
+    async with agent.client(root="Root#Pass1\n") as client:
+        with pytest.raises(NotAuthorizedError) as caught:
+            await (client.read_dag("17") if method == "GET" else client.submit_scale_out(REQUEST))
+
+    assert "the password ends in a line break: was it written with echo?" in caught.value.hint
+    assert "Root#Pass1" not in str(caught.value)
+    sealed = [seen.header["auth"] for seen in agent.seen if seen.header]
+    assert set(sealed) == {"Root#Pass1\n"}
+
+
 async def test_refused_write_lets_the_next_one_choose_anew(agent):
     """After a refused write the agent's part is read again before the next request."""
     agent.security = True
