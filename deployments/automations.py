@@ -20,6 +20,9 @@ from prefect.events.actions import ActionTypes, CallWebhook, ChangeFlowRunState,
 from prefect.exceptions import ObjectNotFound, PrefectException
 from pydantic import SecretStr
 
+from obscale.cli.ending import end_with
+from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.errors import PrefectUnreachableError
 from tasks.endings import RERUN_TAG
 from tasks.events import PREFIX
 
@@ -156,8 +159,12 @@ def main() -> None:
     parser.add_argument("--webhook", help="address to POST to; kept in a block, needed once")
     parser.add_argument("--plan", default="plan/workers", help="deployment of the flow plan")
     given = parser.parse_args()
+    settle(quiet=False)
     try:
+        reach_prefect()
         lines = asyncio.run(apply(given.webhook, given.plan))
+    except PrefectUnreachableError as error:
+        end_with(error)
     except (PrefectException, httpx.HTTPError, RuntimeError) as error:
         # The address may hold a token, so only the first line, which names Prefect's own.
         said = str(error).split("\n", maxsplit=1)[0]

@@ -351,11 +351,12 @@ def test_a_portal_with_a_wrong_password_is_told_so(
         assert "canary-wrong" not in done.stdout + done.stderr
 
 
-def test_serve_without_a_server_is_told_so(client_environment, tmp_path):
+@pytest.mark.parametrize("module", ["serve", "automations"])
+def test_without_a_server_it_is_told_so(client_environment, tmp_path, module):
     """One line and exit 3, as by every command."""
     nobody = client_environment | {"PREFECT_API_URL": "http://127.0.0.1:1/api"}
 
-    done = run_in(tmp_path, [sys.executable, "-m", "deployments.serve"], nobody)
+    done = run_in(tmp_path, [sys.executable, "-m", f"deployments.{module}"], nobody)
 
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("obscale: Prefect's API does not answer")
