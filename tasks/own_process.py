@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from prefect.exceptions import ObjectNotFound, PrefectSignal
 from prefect.states import Cancelled
 
-from obscale.errors import ObscaleError
+from obscale.errors import PrefectUnreachableError
 from tasks.endings import set_state
 from tasks.prefect_watch import WATCH, PrefectWatch
 from tasks.quiet import quiet_process, quiet_threads
@@ -62,7 +62,7 @@ async def run_here(flow_run: Awaitable[Any], told: Told) -> None:
     Raises:
         TerminationSignal: SIGTERM came.
         CancelledInPrefect: Somebody cancelled it there; Prefect has its state, if it answers.
-        ObscaleError: Prefect has not let it begin.
+        PrefectUnreachableError: Prefect has not let it begin.
         BaseException: Whatever the flow's own code raises; of Prefect only where the flow has not
             come to its report.
     """
@@ -98,9 +98,9 @@ async def run_here(flow_run: Awaitable[Any], told: Told) -> None:
             _LEFT.is_away = known.is_away or THE_END in known.unrecorded
 
 
-def _not_begun(error: Exception) -> ObscaleError:
+def _not_begun(error: Exception) -> PrefectUnreachableError:
     said = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".") or type(error).__name__
-    return ObscaleError(
+    return PrefectUnreachableError(
         f"not begun, nothing was sent: Prefect does not answer as it should ({said})",
         "see that its server answers, then run the same request again",
     )

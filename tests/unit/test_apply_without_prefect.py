@@ -8,6 +8,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
 from obscale.cli.apply import run_all
+from obscale.cli.ending import Exit
 from obscale.order import Order
 from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 
@@ -40,8 +41,9 @@ async def test_a_server_that_went_away_between_two_orders_begins_nothing(capsys)
     """One line for the order, one for each after it; no error nobody foresaw."""
     endings = await run_all((order(4), order(5)), Console(quiet=True))
 
-    (report, _, error), *others = endings
+    (report, code, error), *others = endings
     assert not others
     assert report is None
+    assert code == Exit.OUT_OF_REACH
     assert "not begun, nothing was sent: Prefect does not answer" in str(error)
     assert "not started: 10.0.0.5:2886" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from prefect.exceptions import Abort, ObjectNotFound
 
-from obscale.errors import ObscaleError, VerifyError
+from obscale.errors import PrefectUnreachableError, VerifyError
 from tasks import own_process
 from tasks.notes import listening
 from tasks.own_process import Told, run_here
@@ -93,7 +93,8 @@ async def test_a_run_prefect_does_not_let_begin_has_sent_nothing(said):
     async def begin():
         raise RuntimeError("Failed to reach API at http://127.0.0.1:4200/api/")
 
-    with pytest.raises(ObscaleError, match=r"not begun, nothing was sent: .* \(Failed to reach"):
+    words = r"not begun, nothing was sent: .* \(Failed to reach"
+    with pytest.raises(PrefectUnreachableError, match=words):
         await run_here(begin(), Told())
 
     assert not said
