@@ -26,7 +26,7 @@ from obscale.sandbox.config import AgentConfig, ClusterConfig, ZoneConfig
 from obscale.settings import Patience
 from obscale.spec.batch import read_batch
 from tasks import batch_row
-from tasks.notes import listening
+from tasks.notes import artifact_key, listening
 from tests.flow.conftest import ENDS_RUNS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), ENDS_RUNS]
@@ -536,10 +536,13 @@ async def test_a_row_is_one_task_run_and_a_batch_one_table_and_one_report(fleet)
         [f"{row.target} → {row.zone} of {row.cluster}" for row in report.rows]
         + ["preflight 2 nodes for c1", "preflight 2 nodes for c2"]
     )
-    assert {artifact.key for artifact in shown} == {
-        f"batch-{report.key}",
-        f"batch-report-{report.key}",
-    }
+    before = [
+        artifact_key("baseline", f"{row.cluster}/{row.cluster[1:]}", row.target)
+        for row in report.rows
+    ]
+    assert sorted(artifact.key for artifact in shown) == sorted(
+        (f"batch-{report.key}", f"batch-report-{report.key}", *before)
+    )
     table = next(json.loads(a.data) for a in shown if a.key == f"batch-{report.key}")
     assert [row["state"] for row in table] == ["verified"] * 4
 
