@@ -5,6 +5,7 @@ again by a process with another Prefect home. Meanwhile a member has died, so th
 its own look for the one from before would be green.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,7 +130,7 @@ CASES: dict[str, tuple[Callable[[Scene, Run], bool], tuple[str, ...], tuple[str,
     ),
     "submit": (
         lambda scene, _run: scene.asked(POST_PATH) > 0,
-        ("preflight.judged", "submit.adopted dag=11", "submit.before_known"),
+        ("preflight.judged", "submit.(adopted|already_member) dag=11", "submit.before_known"),
         ("submit.posted",),
     ),
     "poll": (
@@ -143,7 +144,10 @@ CASES: dict[str, tuple[Callable[[Scene, Run], bool], tuple[str, ...], tuple[str,
         ("preflight.judged", "submit.posted"),
     ),
 }
-"""By the task that is killed: its moment, what the second attempt says, and what it must not."""
+"""By the task that is killed: its moment, what the second attempt says, and what it must not.
+
+Where the POST was never answered, the DAG may have ended before the second attempt looks.
+"""
 
 
 @pytest.mark.parametrize("task", CASES)
@@ -172,7 +176,7 @@ async def test_a_retry_on_another_worker_does_only_what_is_missing(workers, task
 
     words, ended = second.words(), second.ended()
     for each in tells:
-        assert each in words, words[-3000:]
+        assert re.search(each, words), words[-3000:]
     for each in tells_not:
         assert each not in words
     assert ended["state"] == "NotVerified"
