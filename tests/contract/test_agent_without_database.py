@@ -1,6 +1,7 @@
 """Is the next cluster agent taken where the first has lost its database, and nothing done twice?"""
 
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 from pydantic import SecretStr
@@ -20,6 +21,7 @@ from obscale.rules.preflight.registry import judge
 from obscale.sandbox import Fault, in_process
 from obscale.survey import survey
 from tasks.submit import begin_once
+from tests.contract.kept_here import KeptHere, seen_at
 
 MEMBERS = ("127.0.1.1:2886", "127.0.1.2:2886", "127.0.1.3:2886")
 TARGET = "127.0.1.4:2886"
@@ -140,7 +142,9 @@ async def test_the_post_goes_to_an_agent_with_a_database_after_another_look(worl
         return False
 
     async with link_to(world) as link:
-        submitted = await begin_once(link, ORDER, called_off=lost_right_before)
+        submitted = await begin_once(
+            link, ORDER, seen_at(datetime.now(UTC)), lost_right_before, records=KeptHere
+        )
 
     assert submitted.how == "posted"
     assert posted(world, "/api/v1/ob/scale_out") == [(MEMBERS[0], 500), (MEMBERS[1], 200)]
@@ -156,7 +160,7 @@ async def test_the_post_never_goes_to_an_agent_that_only_reads_in_the_name_of_ot
     world.play(Fault.observer_down(MEMBERS[0]))
 
     async with link_to(world) as link:
-        await begin_once(link, ORDER)
+        await begin_once(link, ORDER, seen_at(datetime.now(UTC)), records=KeptHere)
 
     assert posted(world, "/api/v1/ob/scale_out") == [(MEMBERS[1], 200)]
 
