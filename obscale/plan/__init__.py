@@ -258,7 +258,9 @@ def _next(rows: Sequence[RowPlan], source: str, *, is_held: bool) -> str:
             cure = first.remedy or f"mend {first.rule}: needed {first.needed}"
             return f"{cure}{where}, then plan again"
     asks = f", which asks about the unknown; with --yes, or deployed, only by {ALLOW} or overrides"
-    return f"obscale apply {shlex.quote(source)}{asks if is_held else ''}"
+    # A file's name may hold bytes of another encoding, and no report may hold half a character.
+    shown = source.encode(errors="backslashreplace").decode()
+    return f"obscale apply {shlex.quote(shown)}{asks if is_held else ''}"
 
 
 def _is_difference(finding: Finding) -> bool:

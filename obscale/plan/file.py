@@ -94,7 +94,7 @@ def plan_file(
     return PlanFile(
         created=made.made_at,
         expires=made.made_at + timedelta(minutes=valid_minutes),
-        command=command,
+        command=command.encode(errors="backslashreplace").decode(),
         request=spec.model_dump(mode="json", exclude_none=True),
         verdict=made.verdict,
         ready=made.ready,
@@ -110,7 +110,7 @@ def plan_file(
 
 
 def write_plan_file(path: Path, content: PlanFile) -> None:
-    """Write a plan, whole or not at all.
+    """Write a plan, whole or not at all; what is no file, `/dev/stdout` say, is written into.
 
     Raises:
         SpecError: The place cannot be written to.
@@ -118,6 +118,9 @@ def write_plan_file(path: Path, content: PlanFile) -> None:
     text = content.model_dump_json(indent=2) + "\n"
     part = ""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            path.write_text(text, encoding="utf-8")
+            return
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:

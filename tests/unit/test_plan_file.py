@@ -1,6 +1,7 @@
 """Is a kept plan whole, true for a time and a state, and free of secrets?"""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from obscale.errors import PlanChangedError, SpecError
 from obscale.order import orders_of
 from obscale.plan import plan_of
 from obscale.plan.file import (
+    MARK,
     earlier_looks,
     plan_file,
     read_plan_file,
@@ -193,6 +195,30 @@ def test_a_place_that_cannot_be_written_is_bad_input(keep, spec, world, tmp_path
         write_plan_file(tmp_path, content)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_is_written_into_and_stays(spec, world, tmp_path):
+    """A pipe or device keeps its place: a file moved there would end it for everybody."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    write_plan_file(pipe, plan_file(spec, made_of(spec, world), COMMAND))
+
+    assert pipe.is_fifo()
+    assert MARK.encode() in os.read(reader, 1 << 16)
+    os.close(reader)
+
+
+def test_a_file_name_of_another_encoding_is_escaped(spec, world):
+    """Neither plan nor page may hold half a character."""
+    made = plan_of(orders_of(spec), [world.facts()], source="n\udcff.json")
+
+    assert r"n\udcff.json" in made.next
+    assert made.model_dump_json()
+    kept = plan_file(spec, made, "obscale plan n\udcff.json")
+    assert kept.command == r"obscale plan n\udcff.json"
+    assert kept.model_dump_json()
 
 
 def test_the_same_state_is_not_refused(keep, spec, world):
