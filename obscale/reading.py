@@ -1,17 +1,45 @@
-"""How does one reading become a fact, or the gap where one should stand?"""
+"""How one reading becomes a fact, or the gap where one should stand; and many of them at a time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from obscale.errors import AgentError, NotAuthorizedError, NotSupportedError
+from obscale.errors import AgentError, NotAuthorizedError, NotSupportedError, ObscaleError
 from obscale.rules.preflight.facts import CLUSTER_FACTS_MISSING, Unread
 
 T = TypeVar("T")
 
 PEER_SECONDS: Final = 5.0
 """What one silent member may cost: all are asked at the same time, each for so long at most."""
+
+
+@asynccontextmanager
+async def side_by_side() -> AsyncIterator[asyncio.TaskGroup]:
+    """Do several things at the same time; the first error ends the others and is raised as itself.
+
+    A bare `asyncio.TaskGroup` raises a group, which nobody up there catches: it would be a
+    traceback instead of one line.
+
+    Raises:
+        BaseException: The first `ObscaleError` of the things done, else their first error.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as failed:
+        errors = list(_single(failed))
+        foreseen = [error for error in errors if isinstance(error, ObscaleError)]
+        raise (foreseen or errors)[0] from None
+
+
+def _single(failed: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in failed.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _single(error)
+        else:
+            yield error
 
 
 async def fact(
