@@ -22,9 +22,11 @@ from obscale.errors import (
     DagFailedError,
     DagStalledError,
     OutcomeUnknownError,
+    PasswordWithheldError,
 )
 from obscale.follow import Saw, Say, follow
 from obscale.link import Link
+from obscale.local_dag import read_local_dag
 from obscale.rules.adoption import is_part_of
 from obscale.rules.asked import ClusterSpec
 from obscale.rules.consequences import Remedy
@@ -41,6 +43,9 @@ MOST_SENDINGS: Final = 5
 
 CHANGED_MEANWHILE: Final = "Gorm.NoRowAffected"
 """Somebody wrote the DAG's row in the same instant. Source: ob/agent/service/task/dag.go."""
+
+BY_HAND: Final = frozenset({"target-stuck", "undone-member", "orphan-out-of-reach"})
+"""Causes of a target left behind that nothing which can be sent puts right."""
 
 ReadDag = Callable[[], Awaitable[Dag]]
 
@@ -188,17 +193,17 @@ async def _settle_target(
         if standing != words:
             say(standing)
             words = standing
-        if found.cause in {"target-stuck", "undone-member"}:
+        if found.cause in BY_HAND:
             raise DagFailedError(
                 f"the cluster's DAG {dag.id} is rolled back, but {found.target} is not: "
                 f"{found.title}",
                 found.advice,
             )
         if not orphan and not refusal_of(found, Remedy.ROLLBACK, acknowledged=acknowledged):
-            local = await link.target.read_last_agent_dag()
+            local = await read_local_dag(link, _mains(link, dag.id))
             if local is not None and local.is_failed and is_part_of(local, dag.id):
                 say(f"recover.orphan dag={local.id} next='roll it back on the target'")
-                await _order_local(link.target, local, say)
+                await _order_local(link, local, say)
                 orphan = local.id
         if time.monotonic() > give_up:
             raise DagStalledError(
@@ -238,14 +243,35 @@ async def _order(cluster: ClusterClient, dag: Dag, operator: Operator, say: Say)
     )
 
 
-async def _order_local(target: AgentClient, local: Dag, say: Say) -> None:
-    await _send(
-        lambda: target.operate_dag(local.id, Operator.ROLLBACK),
-        lambda: target.read_dag(local.id),
-        local,
-        Operator.ROLLBACK,
-        say,
-    )
+async def _order_local(link: Link, local: Dag, say: Say) -> None:
+    """Have the target's own DAG rolled back: by the target, or through its cluster.
+
+    A target that is no member yet takes it only with the cluster's password, which it does not get;
+    an agent of the cluster passes it on with its own.
+
+    Source: ob/agent/executor/task/dag.go, 4.5.0.0
+    """
+
+    async def operate() -> None:
+        try:
+            await link.target.operate_dag(local.id, Operator.ROLLBACK)
+        except PasswordWithheldError:
+            await link.cluster.operate(lambda agent: agent.operate_dag(local.id, Operator.ROLLBACK))
+
+    async def read() -> Dag:
+        try:
+            return await link.target.read_dag(local.id)
+        except PasswordWithheldError:
+            return await link.cluster.ask(lambda agent: agent.read_dag(local.id))
+
+    await _send(operate, read, local, Operator.ROLLBACK, say)
+
+
+def _mains(link: Link, dag_id: str) -> Callable[[], Awaitable[tuple[Dag, ...]]]:
+    async def read() -> tuple[Dag, ...]:
+        return (await _cluster_dag(link.cluster, dag_id)(),)
+
+    return read
 
 
 def _cluster_dag(cluster: ClusterClient, dag_id: str) -> ReadDag:

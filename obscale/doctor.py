@@ -1,14 +1,14 @@
-"""What is the matter with a scale-out right now: all facts read, then diagnosed? Reads only."""
+"""What is the matter with a scale-out right now: all facts read, then diagnosed. Reads only."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-from obscale.agent.client import AgentClient
-from obscale.agent.models import Dag
+from obscale.agent.models import Dag, HostInfo
 from obscale.errors import AgentError, DagFailedError, DagRolledBackError, ObscaleError
 from obscale.link import Link
+from obscale.local_dag import read_local_dag
+from obscale.reading import side_by_side
 from obscale.rules.asked import ClusterSpec
 from obscale.rules.case import Case
 from obscale.rules.consequences import Remedy
@@ -35,28 +35,39 @@ async def read_case(link: Link, dag_id: str) -> Case:
         AgentError: The DAG itself could not be read.
     """
     ask, target = link.cluster.ask, link.target
-    # The target's side first: both DAGs move, and the cluster's decides what may be done.
-    async with asyncio.TaskGroup() as reads:
+
+    async def dags() -> tuple[Dag, ...]:
+        return (await ask(lambda agent: agent.read_dag(dag_id)),)
+
+    async with side_by_side() as reads:
         info = reads.create_task(_or_words(target.read_info))
         status = reads.create_task(_or_none(target.read_status))
-        local = reads.create_task(_or_words(target.read_last_agent_dag))
-        host = reads.create_task(_or_none(target.read_host_info))
         unfinished = reads.create_task(
             _or_none(
                 lambda: ask(lambda agent: agent.read_unfinished_cluster_dags(show_details=False))
             )
         )
         zones = reads.create_task(_or_none(partial(read_zones, link)))
-        members = reads.create_task(_or_none(partial(ask, AgentClient.read_ob_info)))
+        members = reads.create_task(_or_none(link.read_members))
+    # Now it is known whether the target may be asked as a member. Its side comes before the
+    # cluster's: both DAGs move, and the cluster's decides what may be done.
+    who = info.result()
+    local: Dag | str | None = str(who)
+    host: HostInfo | None = None
+    if not isinstance(who, str):
+        async with side_by_side() as reads:
+            own = reads.create_task(_or_words(partial(read_local_dag, link, dags)))
+            machine = reads.create_task(_or_none(target.read_host_info))
+        local, host = own.result(), machine.result()
     dag = await ask(lambda agent: agent.read_dag(dag_id))
     listed = members.result()
     return Case(
         dag=dag,
         target=str(target.address),
-        info=info.result(),
+        info=who,
         status=status.result(),
-        local=local.result(),
-        host=host.result(),
+        local=local,
+        host=host,
         unfinished=unfinished.result(),
         zones=seen[0] if (seen := zones.result()) else None,
         members=listed.agent_info if listed else None,

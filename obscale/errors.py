@@ -12,6 +12,7 @@ ObscaleError                   what a caller may catch; carries `hint`, the next
 │   ├── OutcomeUnknownError    no answer to a write                 → look for the DAG, never resend
 │   ├── AgentProtocolError     an answer nobody can read            → wrong port? version?
 │   ├── UntrustedKeyError      its key changed unannounced          → was it installed anew? pin it
+│   ├── PasswordWithheldError  it wants a password it may not have  → is it the host that is meant?
 │   ├── NotSupportedError      this agent has no such endpoint      → an absent fact, not a failure
 │   └── AgentRefusedError      it said no, with `code`
 │       ├── NotAuthorizedError       password, header or clock      → mend the credentials
@@ -217,6 +218,12 @@ class UntrustedKeyError(AgentError):
     """The agent serves another key than the one it is known by; nothing was sealed with it."""
 
     kind = "untrusted-key"
+
+
+class PasswordWithheldError(AgentError):
+    """It wants the password of root@sys and is not proved to be a member; nothing was sent."""
+
+    kind = "password-withheld"
 
 
 class NotSupportedError(AgentError):

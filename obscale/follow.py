@@ -9,6 +9,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag, Identity
 from obscale.errors import AgentError, AgentProtocolError, DagStalledError, NotAuthorizedError
+from obscale.link import Link
 from obscale.rules.progress import Change, describe_progress, next_poll_seconds
 from obscale.settings import Patience
 
@@ -76,23 +77,31 @@ async def follow(
         await asyncio.sleep(patience.poll_seconds if is_refused else pause)
 
 
-async def learn_members(cluster: ClusterClient, but: AgentAddress, say: Say) -> None:
+async def learn_members(link: Link, say: Say) -> None:
     """Learn the cluster's other agents, so that a look can move when its agent goes away.
 
+    They are asked with the cluster's credentials, so only an entry agent's list of the cluster that
+    was asked for counts.
+
     Args:
-        cluster: Gets the agents added.
-        but: The target agent: it is never asked for the cluster's DAG. Its scheme is the cluster's.
+        link: Its cluster gets the agents added; its target is never asked for the cluster's DAG.
         say: Told where nobody names the members.
     """
     try:
-        known = await cluster.ask(lambda agent: agent.read_ob_info())
+        told_by, known = await link.read_told_members()
     except AgentError as error:
         say(f"poll.members_unknown reason={str(error)!r}")
         return
+    if not link.is_vouched_for(told_by, known):
+        told = known.obcluster_info
+        say(f"poll.members_unknown reason='{told_by.address} tells of {told.name}/{told.id}'")
+        return
+    target = link.target.address
     for row in known.agent_info:
-        address = AgentAddress(row.ip, row.port, but.scheme)
-        if row.identity is Identity.CLUSTER_AGENT and address != but:
-            cluster.add(address)
+        # Agents call each other with their own scheme, so the target's is the cluster's.
+        address = AgentAddress(row.ip, row.port, target.scheme)
+        if row.identity is Identity.CLUSTER_AGENT and address != target:
+            link.cluster.add(address)
 
 
 def is_passing(error: AgentError) -> bool:

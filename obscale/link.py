@@ -1,11 +1,14 @@
-"""How does an order become open connections: names resolved, secrets fetched, clients made?
+"""The open connections of an order: names resolved, secrets fetched, clients made.
 
 Secrets come from a `Vault`: environment variables here, Prefect blocks where Prefect is at hand
-(tasks/connection.py). They live inside the clients and nowhere else.
+(tasks/connection.py). They live inside the clients and the link, and nowhere else.
+
+The target gets the password of root@sys only while the cluster itself lists it as a member: `Link`
+reads the list and gives the password, or takes it back. Nobody else does.
 """
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -16,10 +19,12 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient, Timeouts, Tls
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.keys import KnownKeys
+from obscale.agent.models import ObInfo
 from obscale.agent.passwords import NamedSecret
-from obscale.errors import SpecError
+from obscale.errors import AgentError, DatabaseDownError, SpecError
 from obscale.order import Order
 from obscale.rules.asked import ClusterSpec, SecretName
+from obscale.rules.membership import is_cluster, is_untold, shows_member
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,16 @@ class Vault(Protocol):
         """
         ...
 
-    async def keep_keys(self, name: str, learned: Mapping[str, str]) -> None:
-        """Keep the keys that agents of the stored connection `name` showed for the first time."""
+    async def keep_keys(
+        self, name: str, learned: Mapping[str, str], joined: Collection[str] = ()
+    ) -> None:
+        """Keep the keys that agents of the stored connection `name` showed for the first time.
+
+        Args:
+            name: Of the connection.
+            learned: `ip:port` to fingerprint.
+            joined: Those among them that the cluster has listed as members.
+        """
         ...
 
 
@@ -81,18 +94,102 @@ class EnvironmentVault:
             f"cluster: no stored connection is named {name!r}", "write the cluster out in the spec"
         )
 
-    async def keep_keys(self, name: str, learned: Mapping[str, str]) -> None:
+    async def keep_keys(
+        self, name: str, learned: Mapping[str, str], joined: Collection[str] = ()
+    ) -> None:
         """Keep nothing: no store is at hand, so no connection comes from it."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """Open connections of one order: the cluster's entry agents and the target agent."""
+    """Open connections of one order: the cluster's entry agents and the target agent.
+
+    Args:
+        cluster: Knows the entry agents, and members that an entry agent has listed.
+        target: Made without the root password.
+        spec: Who the cluster must be, and the entry agents as the person wrote them down.
+        target_password: The target's own.
+        root_password: What the target gets once the cluster lists it; None: nothing.
+        keys: What the members' keys are held against; None trusts any.
+    """
 
     cluster: ClusterClient
     target: AgentClient
     spec: ClusterSpec
     target_password: SecretStr | None
+    root_password: SecretStr | None = None
+    keys: KnownKeys | None = None
+
+    async def read_members(self) -> ObInfo:
+        """Read the cluster's list of its members, and let the target have what that entitles it to.
+
+        Raises:
+            AgentError: No agent of the cluster told.
+        """
+        return (await self.read_told_members())[1]
+
+    async def read_told_members(self) -> tuple[AgentClient, ObInfo]:
+        """As `read_members`, with the agent that told.
+
+        One whose database is away may not say of which cluster it is; then the others are asked.
+        """
+        untold: list[tuple[AgentClient, ObInfo]] = []
+
+        async def tell(agent: AgentClient) -> tuple[AgentClient, ObInfo]:
+            members = await agent.read_ob_info()
+            if is_untold(members.obcluster_info, self.spec.name, self.spec.id):
+                untold.append((agent, members))
+                raise DatabaseDownError(
+                    "it does not say of which cluster it is", str(agent.address), "read ob/info"
+                )
+            return agent, members
+
+        try:
+            told = await self.cluster.ask(tell)
+        except AgentError:
+            if not untold:
+                raise
+            told = untold[0]
+        self.admit(*told)
+        return told
+
+    def admit(self, told_by: AgentClient, members: ObInfo) -> None:
+        """Give the target the root password where the cluster lists it; else take it back.
+
+        Args:
+            told_by: An agent of `cluster`; the target itself proves nothing.
+            members: Its list.
+        """
+        if self.root_password is None:
+            return
+        told, has_it = members.obcluster_info, self.target.has_root_password
+        is_ours = is_cluster(told, self.spec.name, self.spec.id) or (
+            # It was proved before, and nobody says otherwise.
+            has_it and is_untold(told, self.spec.name, self.spec.id)
+        )
+        address = str(self.target.address)
+        proved = (
+            is_ours
+            and told_by in self.cluster.clients
+            and str(told_by.address) != address
+            and shows_member(members, address)
+        )
+        if proved and not has_it:
+            if self.keys:
+                self.keys.admit(address)
+            self.target.give_root_password(self.root_password, self.keys)
+        elif has_it and not proved:
+            self.target.take_root_password(self.keys.for_newcomer() if self.keys else None)
+
+    def is_vouched_for(self, told_by: AgentClient, members: ObInfo) -> bool:
+        """Whether a list is the asked cluster's, told by an agent that the person wrote down.
+
+        Only then its members may be asked with the cluster's credentials.
+        """
+        written = {str(AgentAddress.parse(endpoint)) for endpoint in self.spec.endpoints}
+        return str(told_by.address) in written and is_cluster(
+            members.obcluster_info, self.spec.name, self.spec.id
+        )
 
 
 @dataclass(frozen=True)
@@ -164,15 +261,15 @@ async def target_connected(order: Order, cluster: OpenCluster, vault: Vault) -> 
     where = order.node.agentInfo
     # Agents call each other with their own scheme, so the target must speak the cluster's.
     scheme = cluster.client.clients[0].address.scheme
+    # Without the root password: who the target is, only the cluster can say; see `Link.admit`.
     async with AgentClient(
         AgentAddress(where.ip, where.port, scheme),
-        root_password=known.root_password,
         agent_password=password,
         tls=_tls(known),
         keys=known.keys.for_newcomer() if known.keys else None,
         timeouts=Timeouts(),
     ) as target:
-        yield Link(cluster.client, target, known.spec, password)
+        yield Link(cluster.client, target, known.spec, password, known.root_password, known.keys)
 
 
 @asynccontextmanager
@@ -198,7 +295,7 @@ async def _keeping(
         yield
     finally:
         if isinstance(cluster, str) and known.keys and known.keys.learned:
-            await vault.keep_keys(cluster, known.keys.learned)
+            await vault.keep_keys(cluster, known.keys.learned, known.keys.joined)
 
 
 def entries(known: KnownCluster) -> list[AgentClient]:

@@ -1,19 +1,21 @@
-"""What can be seen of one target and its cluster right now: for submit before, for verify after?
+"""What can be seen of one target and its cluster right now: for submit before, for verify after.
 
-Reads only. What cannot be read becomes None; only a cluster that answers nobody is an error.
+Reads only. What cannot be read becomes None; only a cluster that answers nobody, and a member whose
+key is not the one it is known by, are errors. The members are read first: whether the target is one
+of them decides what it may be asked.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
 from obscale.agent.client import AgentClient
-from obscale.agent.models import AgentInfo, Dag, ListedAgent, Zone
+from obscale.agent.models import Dag, ListedAgent, Zone
 from obscale.clocks import clocks_of
-from obscale.errors import AgentError, NotSupportedError
+from obscale.errors import AgentError, NotSupportedError, UntrustedKeyError
 from obscale.link import Link
-from obscale.reading import PEER_SECONDS, fact
+from obscale.local_dag import read_local_dag
+from obscale.reading import PEER_SECONDS, fact, side_by_side
 from obscale.rules.adoption import SCALE_OUT, Sighting
 from obscale.rules.aftermath import Aftermath, Surroundings
 from obscale.rules.preflight.facts import Unread
@@ -29,18 +31,22 @@ async def look_for_dag(link: Link) -> Sighting:
         AgentError: No cluster agent told its DAGs or members; deciding without would be guessing.
     """
     ask = link.cluster.ask
-    try:
-        async with asyncio.TaskGroup() as reads:
-            target = reads.create_task(_or_words(link.target.read_info))
-            local = reads.create_task(_or_none(link.target.read_last_agent_dag))
-            last = reads.create_task(ask(lambda agent: agent.read_last_cluster_dag()))
-            unfinished = reads.create_task(ask(lambda agent: agent.read_unfinished_cluster_dags()))
-            members = reads.create_task(ask(lambda agent: agent.read_ob_info()))
-    except* AgentError as failed:
-        raise failed.exceptions[0] from None
+    async with side_by_side() as reads:
+        target = reads.create_task(_or_words(link.target.read_info))
+        last = reads.create_task(ask(lambda agent: agent.read_last_cluster_dag()))
+        unfinished = reads.create_task(ask(lambda agent: agent.read_unfinished_cluster_dags()))
+        members = reads.create_task(link.read_members())
+
+    async def dags() -> Sequence[Dag]:
+        newest = last.result()
+        return (*unfinished.result(), *((newest,) if newest else ()))
+
+    seen, local = target.result(), None
+    if not isinstance(seen, str):
+        local = await _or_none(partial(read_local_dag, link, dags))
     return Sighting(
-        target=target.result(),
-        target_dag=local.result(),
+        target=seen,
+        target_dag=local,
         last_dag=last.result(),
         unfinished=unfinished.result(),
         members=members.result(),
@@ -68,41 +74,36 @@ async def look_for_passed(link: Link, baseline: int) -> tuple[Dag, ...]:
     return tuple([await _read_dag(link, dag.id) for dag in newer])
 
 
-async def _own_dags(target: AgentClient, info: asyncio.Task[AgentInfo | None]) -> tuple[Dag, ...]:
-    """Read a target's unfinished DAGs once it has said who it is.
-
-    One that has joined wants the cluster's password: signed with its own of before, the question
-    would be refused, and asked again.
-    """
-    await asyncio.wait({info})
-    return await target.read_unfinished_agent_dags()
-
-
 async def _read_dag(link: Link, dag_id: str) -> Dag:
     """Read one of the cluster's DAGs, with details."""
     return await link.cluster.ask(lambda agent: agent.read_dag(dag_id))
 
 
 async def look_after(link: Link) -> Aftermath:
-    """Look at the node and the cluster once the DAG has ended. Never raises an AgentError."""
+    """Look at the node and the cluster once the DAG has ended.
+
+    Raises:
+        UntrustedKeyError: A member, the target among them, serves another key than it is known by.
+    """
     ask = link.cluster.ask
-    async with asyncio.TaskGroup() as reads:
+    async with side_by_side() as reads:
         info = reads.create_task(_or_none(link.target.read_info))
         status = reads.create_task(_or_none(link.target.read_status))
-        own = reads.create_task(_or_none(partial(_own_dags, link.target, info)))
-        members = reads.create_task(_or_none(partial(ask, AgentClient.read_ob_info)))
+        members = reads.create_task(_or_none(link.read_members))
         zones = reads.create_task(_or_none(partial(read_zones, link)))
         parameters = reads.create_task(_supported(partial(ask, AgentClient.read_parameters)))
         unfinished = reads.create_task(
             _or_none(partial(ask, AgentClient.read_unfinished_cluster_dags))
         )
+    # Last: only now it is known whether the target may be asked as a member.
+    own = await _or_none(link.target.read_unfinished_agent_dags) if info.result() else None
     ob_info, (values, supported) = members.result(), parameters.result()
     known, detailed = zones.result() or (None, True)
     return Aftermath(
         target=str(link.target.address),
         target_info=info.result(),
         target_status=status.result(),
-        target_unfinished=own.result(),
+        target_unfinished=own,
         members=ob_info.agent_info if ob_info else None,
         ob_version=ob_info.obcluster_info.version if ob_info else "",
         zones=known,
@@ -121,11 +122,11 @@ async def look_around(link: Link, members: tuple[ListedAgent, ...]) -> Surroundi
         members: The cluster's agents, whose clocks are compared with the target's.
     """
     cluster, target = link.cluster, link.target
-    async with asyncio.TaskGroup() as reads:
+    async with side_by_side() as reads:
         info = reads.create_task(fact(partial(cluster.ask, AgentClient.read_cluster_info)))
         host = reads.create_task(fact(target.read_host_info))
     # By themselves: a clock's answer that waits its turn behind others is asked for again.
-    async with asyncio.TaskGroup() as reads:
+    async with side_by_side() as reads:
         clock = reads.create_task(fact(target.read_clock))
         clocks = reads.create_task(
             clocks_of(cluster, members, target.address, PEER_SECONDS, silent={})
@@ -164,6 +165,8 @@ async def read_zones(link: Link) -> tuple[tuple[Zone, ...] | None, bool]:
 async def _or_none(read: Callable[[], Awaitable[T]]) -> T | None:
     try:
         return await read()
+    except UntrustedKeyError:
+        raise
     except AgentError:
         return None
 

@@ -1,7 +1,8 @@
-"""What can be read of cluster and target before anything is touched, for the rules to judge?
+"""What can be read of cluster and target before anything is touched, for the rules to judge.
 
 Cluster and target are read at the same time and each endpoint once (`/time` where no other answer
-tells the clock well enough, five times at most). A fact that cannot be read becomes `Unread`; only
+tells the clock well enough, five times at most; the list of members, and the cluster's unfinished
+DAGs, once more for a target that is not SINGLE). A fact that cannot be read becomes `Unread`; only
 a cluster of which nobody answers is an error. What depends on other members than the one that is
 asked has `PEER_SECONDS` of its own.
 """
@@ -32,16 +33,19 @@ from obscale.clocks import clocks_of
 from obscale.entry_agents import Entry, odd_one_out, who_accepts
 from obscale.errors import (
     AgentError,
+    AgentProtocolError,
     AgentRefusedError,
     AgentUnreachableError,
     DatabaseDownError,
     NotAuthorizedError,
-    SpecError,
+    PasswordWithheldError,
+    UntrustedKeyError,
 )
 from obscale.knocking import ports_seen
 from obscale.link import Link
+from obscale.local_dag import read_local_dag
 from obscale.order import Order
-from obscale.reading import PEER_SECONDS, cluster_fact, fact, within
+from obscale.reading import PEER_SECONDS, cluster_fact, fact, side_by_side, within
 from obscale.rules.preflight.facts import (
     AGENT_AUTH,
     AGENT_REACHABLE,
@@ -85,17 +89,11 @@ async def survey(
         AgentError: No entry agent could be asked: unreachable, not obshell, or not authorised.
         SpecError: The entry agents are of several clusters.
     """
-    try:
-        async with asyncio.TaskGroup() as reads:
-            cluster = reads.create_task(
-                survey_cluster(
-                    link.cluster, link.target, peer_seconds=peer_seconds, lasting=lasting
-                )
-            )
-            target = reads.create_task(survey_joining(link, order, earlier, knocking=knocking))
-    except* (AgentError, SpecError) as failed:
-        # Only the cluster's survey raises; the group has ended the target's reads before.
-        raise failed.exceptions[0] from None
+    async with side_by_side() as reads:
+        cluster = reads.create_task(
+            survey_cluster(link, peer_seconds=peer_seconds, lasting=lasting)
+        )
+        target = reads.create_task(survey_joining(link, order, earlier, knocking=knocking))
     return Facts(
         node=order.node,
         batch=order.batch or (order.node,),
@@ -121,9 +119,7 @@ async def survey_joining(
         earlier: As for `survey`.
         knocking: As for `survey`.
     """
-    target, ports = await asyncio.gather(
-        survey_target(link.target), ports_seen(order, knocking=knocking)
-    )
+    target, ports = await asyncio.gather(survey_target(link), ports_seen(order, knocking=knocking))
     return replace(target, ports=ports, host_before=_machine_of(earlier))
 
 
@@ -135,8 +131,7 @@ def _machine_of(earlier: Earlier | None) -> HostInfo | None:
 
 
 async def survey_cluster(
-    cluster: ClusterClient,
-    target: AgentClient,
+    link: Link,
     *,
     peer_seconds: float = PEER_SECONDS,
     lasting: ClusterFacts | None = None,
@@ -144,8 +139,7 @@ async def survey_cluster(
     """Read what the cluster's agents know.
 
     Args:
-        cluster: Agents to ask.
-        target: The joining agent; it is no member whose clock counts.
+        link: Agents to ask, and the joining one: it is no member whose clock counts.
         peer_seconds: As for `survey`.
         lasting: As for `survey`; then the other entry agents are not compared again either.
 
@@ -153,6 +147,7 @@ async def survey_cluster(
         AgentError: No entry agent could be asked, or one refuses what another accepts.
         SpecError: The entry agents are of several clusters.
     """
+    cluster, target = link.cluster, link.target
     # The first signed read settles who answers with these credentials; all else may fail.
     silent: dict[AgentAddress, Unread] = {}
     # Where there is nobody else to ask, the only agent gets all the time a read may take.
@@ -171,7 +166,7 @@ async def survey_cluster(
         if agent is not entry and agent.address not in silent and agent.address != target.address
     ]
     first = Entry(str(entry.address), info, ob_info)
-    async with asyncio.TaskGroup() as reads:
+    async with side_by_side() as reads:
         odd = reads.create_task(odd_one_out(first, () if lasting else others, peer_seconds))
         lasts = reads.create_task(_what_lasts(entry, peer_seconds, lasting))
         status = reads.create_task(fact(entry.read_status))
@@ -244,7 +239,7 @@ async def _what_lasts(
     """Read what `ClusterFacts.lasting` keeps, clocks aside, where it is not known; nothing else."""
     if known is not None:
         return known
-    async with asyncio.TaskGroup() as reads:
+    async with side_by_side() as reads:
         parameters = reads.create_task(cluster_fact(partial(_parameters, entry)))
         limit = reads.create_task(cluster_fact(entry.read_unit_config_limit))
         unit_configs = reads.create_task(cluster_fact(entry.read_unit_configs))
@@ -288,8 +283,9 @@ async def _introduce(
     return info, await agent.read_ob_info()
 
 
-async def survey_target(target: AgentClient) -> TargetFacts:
+async def survey_target(link: Link) -> TargetFacts:
     """Read what the joining agent knows; never raises an AgentError."""
+    target = link.target
     address = target.address
     try:
         async with asyncio.timeout(TARGET_SECONDS):
@@ -310,11 +306,14 @@ async def survey_target(target: AgentClient) -> TargetFacts:
             ob_info=gap,
             utc_offset_seconds=gap,
         )
+    if info.identity is not Identity.SINGLE:
+        # What it says of itself proves nothing: is it a member, as the cluster sees it?
+        await fact(link.read_members)
     status, host, (unfinished, signed), last, ob_info = await asyncio.gather(
         fact(target.read_status),
         fact(target.read_host_info, covered_by=HOST_FACTS_MISSING, refused=AGENT_AUTH),
-        _unfinished(target),
-        fact(target.read_last_agent_dag, refused=AGENT_AUTH),
+        _unfinished(target, info.identity),
+        fact(partial(read_local_dag, link, partial(_mains, link)), refused=AGENT_AUTH),
         fact(target.read_ob_info, refused=AGENT_AUTH),
     )
     # Last, as in `survey_cluster`.
@@ -361,19 +360,30 @@ def _server(row: ListedServer) -> Server:
     )
 
 
+async def _mains(link: Link) -> tuple[Dag, ...]:
+    return await link.cluster.ask(lambda agent: agent.read_unfinished_cluster_dags())
+
+
 async def _unfinished(
-    target: AgentClient,
+    target: AgentClient, identity: Identity
 ) -> tuple[tuple[Dag, ...] | Unread, str | Unread]:
     """Read the local DAGs, which proves the credentials too: a refusal is an answer, silence not.
 
     Returns:
-        The DAGs, and `ok`, `refused: …` or why it is not known.
+        The DAGs, and `ok`, `refused: …`, `unusable: …`, `withheld: …` of one that calls itself
+        SINGLE, or why it is not known.
     """
     try:
         return await target.read_unfinished_agent_dags(), "ok"
     except NotAuthorizedError as error:
         said = "; ".join(filter(None, (error.message, error.hint)))
         return Unread(str(error), covered_by=AGENT_AUTH), f"refused: {said}"
+    except (UntrustedKeyError, AgentProtocolError) as error:
+        gap = Unread(str(error), covered_by=AGENT_AUTH)
+        return gap, gap if error.transient else f"unusable: {error.message}"
+    except PasswordWithheldError as error:
+        gap = Unread(str(error), covered_by=AGENT_AUTH)
+        return gap, f"withheld: {error.message}" if identity is Identity.SINGLE else gap
     except AgentRefusedError as error:
         return Unread(str(error)), "ok"
     except AgentError as error:

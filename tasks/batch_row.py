@@ -191,7 +191,7 @@ async def _followed(link: Link, order: Order, submitted: Submitted) -> Dag | Non
         for change in changes:
             tell("poll", change.text, level=level_of(change), progress=progress, dag=dag)
 
-    await learn_members(link.cluster, link.target.address, say)
+    await learn_members(link, say)
     dag = await follow(link.cluster, dag_id, order.patience, saw=saw, say=say)
     if dag.is_done:
         return dag

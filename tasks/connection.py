@@ -5,7 +5,7 @@ a target agent's for instance: it holds one text and nothing has to be known bes
 in this importable module because a block defined beside a served flow does not validate.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, cast
 
@@ -204,26 +204,39 @@ class PrefectVault:
             )
         return block.known()
 
-    async def keep_keys(self, name: str, learned: Mapping[str, str]) -> None:
+    async def keep_keys(
+        self, name: str, learned: Mapping[str, str], joined: Collection[str] = ()
+    ) -> None:
         """Add keys seen for the first time to the stored connection; known ones stay.
 
-        Where Prefect does not take them within seconds, the next step or run learns them again.
+        Where only pinned keys count, none but those of agents that have joined are added. Where
+        Prefect does not take them within seconds, the next step or run learns them again.
         """
         mine = recording()
-        if mine and (read := mine.read.get(("cluster", name))) and read.key_trust == "first-use":
-            read.pinned_keys = dict(learned) | read.pinned_keys
+        if mine and (read := mine.read.get(("cluster", name))):
+            read.pinned_keys = read.pinned_keys | _new_keys(read, learned, joined)
 
         async def keep() -> None:
             # Read again: meanwhile somebody may have announced keys, or another run learned some.
             block = await stored_cluster(name)
-            if block is None or block.key_trust != "first-use":
-                return
-            new = {agent: key for agent, key in learned.items() if agent not in block.pinned_keys}
-            if new:
+            if block is not None and (new := _new_keys(block, learned, joined)):
                 block.pinned_keys |= new
                 await block.asave(name, overwrite=True)
 
         await written(f"keys of {name}", keep, seconds=ANSWER_SECONDS)
+
+
+def _new_keys(
+    block: ObshellCluster, learned: Mapping[str, str], joined: Collection[str]
+) -> dict[str, str]:
+    """Give what a connection learns: at first use anybody's key, pinned only those who joined."""
+    if block.key_trust == "any":
+        return {}
+    return {
+        agent: key
+        for agent, key in learned.items()
+        if agent not in block.pinned_keys and (block.key_trust == "first-use" or agent in joined)
+    }
 
 
 @asynccontextmanager

@@ -64,7 +64,7 @@ async def poll(order: Order, submitted: Submitted) -> Dag | None:
         await progress_note(order).show(ALL_DONE, "the node is a member already")
         return None
     async with linked(order, proven=True) as link:
-        await learn_members(link.cluster, link.target.address, say)
+        await learn_members(link, say)
         dag = await watch_dag(link, order, submitted.dag_id)
         well = dag.is_done and not is_hollow(dag)
         diagnosis = None if well else await diagnosed(link, dag.id)

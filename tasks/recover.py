@@ -179,7 +179,7 @@ async def recover(order: Order, dag_id: str, remedy: Remedy) -> None:
         AgentError: No agent took the operation.
     """
     async with linked(order, proven=True) as link:
-        await learn_members(link.cluster, link.target.address, say)
+        await learn_members(link, say)
         diagnosis = await examine(link, dag_id)
         if diagnosis.cause in NEEDS_NOTHING:
             say(f"recover.not_needed cause={diagnosis.cause}")

@@ -24,11 +24,13 @@ V1: Final = "v1"
 V2: Final = "v2"
 
 _NO_PASSWORD: Final = SecretStr("")
+_ON_ITS_WAY: Final = frozenset({Identity.SINGLE, Identity.SCALING_OUT, Identity.CLUSTER_AGENT})
+"""What an agent is before, while and after it joins: for these its own password was named."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """The passwords one client was given; None where there is none."""
+    """The passwords one client was given; None where there is none, or where it is kept back."""
 
     root_password: SecretStr | None = None
     agent_password: SecretStr | None = None
@@ -47,11 +49,14 @@ class AuthChoice:
         return self.header == V1_HEADER
 
 
-def choose_auth(info: AgentInfo, credentials: Credentials, refused_code: str = "") -> AuthChoice:
+def choose_auth(
+    info: AgentInfo, credentials: Credentials, refused_code: str = ""
+) -> AuthChoice | None:
     """Choose header and password for one agent.
 
     The agent's own password is taken only where the agent has one and is SINGLE, or where no root
     password was given. A SINGLE agent without own password accepts anything, so it is told nothing.
+    What the agent says of itself never makes more of the credentials than they hold.
 
     Args:
         info: `/info` of the agent.
@@ -60,25 +65,28 @@ def choose_auth(info: AgentInfo, credentials: Credentials, refused_code: str = "
             password it wants is believed.
 
     Returns:
-        The choice.
+        The choice; None: it wants the root password, and none was given.
 
     Raises:
         ValueError: The agent knows neither v1 nor v2.
     """
-    root = credentials.root_password or _NO_PASSWORD
-    agent = credentials.agent_password
+    root, agent = credentials.root_password, credentials.agent_password
+    is_single = info.identity is Identity.SINGLE
+    if root is None and info.identity not in _ON_ITS_WAY:
+        return None
     if read_auth_mode(info) == V1:
-        return AuthChoice(V1_HEADER, root)
+        return _header(V1_HEADER, _NO_PASSWORD if is_single else root)
     if refused_code == WITH_AGENT_PASSWORD and agent is not None:
         return AuthChoice(AGENT_HEADER, agent)
     if refused_code == WITH_ROOT_PASSWORD:
-        return AuthChoice(HEADER, root)
-    is_single = info.identity is Identity.SINGLE
-    if info.security and agent is not None and (is_single or credentials.root_password is None):
+        return _header(HEADER, root)
+    if info.security and agent is not None and (is_single or root is None):
         return AuthChoice(AGENT_HEADER, agent)
-    if is_single:
-        return AuthChoice(HEADER, _NO_PASSWORD)
-    return AuthChoice(HEADER, root)
+    return _header(HEADER, _NO_PASSWORD if is_single else root)
+
+
+def _header(name: str, password: SecretStr | None) -> AuthChoice | None:
+    return None if password is None else AuthChoice(name, password)
 
 
 def read_auth_mode(info: AgentInfo) -> str:

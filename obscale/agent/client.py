@@ -52,13 +52,15 @@ class AgentClient:
     - `AgentProtocolError`: an answer that is not obshell's, or no agreement on TLS.
     - `AgentRefusedError` or the subclass that names the refusal, e.g. `NotAuthorizedError`.
     - `UntrustedKeyError`: its key is not the one it is known by.
+    - `PasswordWithheldError`: it wants a root password, and the client has none to give.
     - `SpecError`: the TLS files or the password cannot be used; nothing was sent.
 
     and those that older agents do not know raise `NotSupportedError`.
 
     Args:
         address: The agent.
-        root_password: Of root@sys of the agent's cluster.
+        root_password: Of root@sys of the agent's cluster; None keeps it back: what cannot be asked
+            without it is not asked.
         agent_password: The agent's own, where it has one.
         tls: For https.
         keys: What the agent's key is held against; None trusts any.
@@ -102,6 +104,33 @@ class AgentClient:
             header_lifetime_seconds=self._questions.lifetime_seconds,
             transport=self._transport,
         )
+
+    def stranger(self, address: AgentAddress) -> "AgentClient":
+        """A client of another agent with the same settings, which is told no password and no key.
+
+        For what is said to anybody.
+        """
+        return AgentClient(
+            address, tls=self._tls, timeouts=self._timeouts, transport=self._transport
+        )
+
+    @property
+    def has_root_password(self) -> bool:
+        """Whether the agent may have the password of root@sys."""
+        return self._session.has_root_password
+
+    def give_root_password(self, password: SecretStr, keys: KnownKeys | None) -> None:
+        """Let the agent have the password of root@sys: somebody has proved that it is a member.
+
+        Args:
+            password: Of root@sys.
+            keys: What its key is held against from now on; None trusts any.
+        """
+        self._session.trust(password, keys)
+
+    def take_root_password(self, keys: KnownKeys | None) -> None:
+        """Keep the password of root@sys back from now on: the agent is no member (any more)."""
+        self._session.trust(None, keys)
 
     async def __aenter__(self) -> Self:
         await self._exchange.__aenter__()

@@ -43,7 +43,17 @@ class KnownKeys:
         self.unlisted = unlisted
         self._announce = announce
         self.learned: dict[str, str] = {}
-        """What `remember` has added."""
+        """What was added: first keys where the unlisted are remembered, and those of who joined."""
+        self.joined: set[str] = set()
+        """Agents the cluster lists as members, whose first key counts."""
+
+    def admit(self, agent: str) -> None:
+        """Hold an agent to the first key it shows from now on: the cluster lists it as a member.
+
+        Args:
+            agent: `ip:port`; one whose key is known stays held to that.
+        """
+        self.joined.add(agent)
 
     def for_newcomer(self) -> "KnownKeys":
         """The same for an agent that is yet to join: a host installed anew has a new key."""
@@ -72,12 +82,12 @@ class KnownKeys:
                 "find out whether it was installed anew or upgraded; if so "
                 f"{self._announce or 'announce the new key'}, if not somebody stands between",
             )
-        if self.unlisted == "refuse":
+        if self.unlisted == "refuse" and agent not in self.joined:
             raise AgentProtocolError(
                 f"its key {served} is not among the pinned ones",
                 agent,
                 STEP,
                 self._announce or "pin it",
             )
-        if self.unlisted == "remember":
+        if self.unlisted == "remember" or agent in self.joined:
             self.learned[agent] = served

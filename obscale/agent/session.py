@@ -11,13 +11,13 @@ import asyncio
 import logging
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from obscale.agent.auth import AuthChoice, Credentials, choose_auth
 from obscale.agent.clock import RECENT_SECONDS, ClockReading, compare_clocks
@@ -46,6 +46,7 @@ from obscale.errors import (
     AgentUnreachableError,
     NotAuthorizedError,
     OutcomeUnknownError,
+    PasswordWithheldError,
     SpecError,
     StaleKeyError,
 )
@@ -120,6 +121,8 @@ class Session:
             NotSupportedError: The agent has no such endpoint.
             AgentRefusedError: Or a subclass: it said no.
             UntrustedKeyError: Its key changed unannounced; nothing was sealed with it.
+            PasswordWithheldError: It wants the root password, which it was not given; nothing was
+                sent.
             SpecError: The password cannot be sent to this agent; nothing was sent.
         """
         return (await self.ask_timed(question))[0]
@@ -158,9 +161,34 @@ class Session:
         """Read `/secret`, without using it."""
         return await self.ask(self._questions.open("secret", AgentSecret.model_validate))
 
+    @property
+    def has_root_password(self) -> bool:
+        """Whether the agent may have the root password."""
+        return self._credentials.root_password is not None
+
+    def trust(self, root_password: SecretStr | None, keys: KnownKeys | None) -> None:
+        """Have the agent asked with this root password from now on, or with None without one.
+
+        Its key is fetched again and held against `keys` before anything is sealed with it: what it
+        served while nobody vouched for it counts for nothing.
+        """
+        self._credentials = replace(self._credentials, root_password=root_password)
+        self._keys = keys
+        self._key = self._choice = None
+
     async def _read_key(self) -> RSAPublicKey:
         def parse(data: Any) -> RSAPublicKey:
-            return parse_public_key(AgentSecret.model_validate(data).public_key)
+            try:
+                return parse_public_key(AgentSecret.model_validate(data).public_key)
+            except ValidationError:
+                raise
+            except ValueError as error:
+                raise AgentProtocolError(
+                    f"the public key it serves cannot be used: {error}",
+                    self._agent,
+                    "read secret",
+                    "is it obshell? If so, see why it serves such a key, or ask another agent",
+                ) from error
 
         key = await self.ask(self._questions.open("secret", parse))
         if self._keys is not None:
@@ -172,11 +200,16 @@ class Session:
         async with self._lock:
             if self._info is None:
                 await self.read_info()
-            if self._key is None:
-                self._key = await self._read_key()
-            if self._choice is None:
-                self._choice = self._choose()
-            return Seal(self._key, self._choice, self._offset_seconds)
+            return await self._remembered()
+
+    async def _remembered(self) -> Seal:
+        """Give what is remembered, and learn what is not; whoever calls holds the lock."""
+        if self._key is None:
+            # Whom it is held against is asked after the answer: it may have changed meanwhile.
+            self._key = await self._read_key()
+        if self._choice is None:
+            self._choice = self._choose()
+        return Seal(self._key, self._choice, self._offset_seconds)
 
     async def _renew(
         self, refusal: NotAuthorizedError, used: Seal, *, is_write: bool
@@ -191,8 +224,8 @@ class Session:
                     _log.info("agent.key_changed agent=%s", self._agent)
                     # A new key means a new or upgraded agent: the rest may be outdated as well.
                     await self.read_info()
-                    self._choice = self._choose()
-                    return Seal(self._key, self._choice, self._offset_seconds)
+                    self._choice = None
+                    return await self._remembered()
             if is_write:
                 self._info = self._choice = None
                 return None
@@ -205,7 +238,7 @@ class Session:
                 may_have_expired and moved_seconds > GOOD_CLOCK_ERROR_SECONDS
             ):
                 return None
-            return Seal(self._key or used.key, self._choice, self._offset_seconds)
+            return await self._remembered()
 
     @property
     def _offset_seconds(self) -> float:
@@ -215,11 +248,20 @@ class Session:
         if self._info is None:  # pragma: no cover - both callers have just read it
             raise AssertionError("chosen before /info was read")
         try:
-            return choose_auth(self._info, self._credentials, refused_code)
+            choice = choose_auth(self._info, self._credentials, refused_code)
         except ValueError as error:
             raise AgentProtocolError(
                 f"it {error}", self._agent, "choose authentication", "a newer obscale may know it"
             ) from error
+        if choice is None:
+            raise PasswordWithheldError(
+                "the password of root@sys goes only to members the cluster lists; it does not list "
+                f"this agent, which says it is {self._info.identity.value}",
+                self._agent,
+                "choose authentication",
+                "see whether it is the host that is meant",
+            )
+        return choice
 
     async def _send(self, question: Question[T], seal: Seal | None) -> tuple[T, Answer]:
         # Waited for before the request is sealed: its time limits and its header's begin after.

@@ -194,7 +194,7 @@ async def watch_live(bedside: Bedside, console: Console) -> Dag:
     def say(text: str) -> None:
         console.print(Text(text, style="dim"))
 
-    await learn_members(link.cluster, link.target.address, say)
+    await learn_members(link, say)
     title = f"{order.target} → {order.cluster_name}"
     with LiveRun(console, title, attached=True) as live:
 

@@ -134,7 +134,7 @@ async def _recover(wish: Wish, console: Console, shown: list[Diagnosis]) -> Scal
             remedy, diagnosis = await _decide(
                 lambda: examine(link, bedside.dag.id), bedside.words, wish, console, shown
             )
-            await learn_members(link.cluster, link.target.address, lambda text: _say(console, text))
+            await learn_members(link, lambda text: _say(console, text))
             if remedy is Remedy.RETRY:
                 await retry(link, diagnosis, lambda text: _say(console, text))
                 return await see_off(bedside, await watch_live(bedside, console), console)

@@ -20,6 +20,7 @@ from obscale.errors import ObscaleError, SpecError
 from obscale.link import Link, Vault, connected
 from obscale.order import Order, orders_of
 from obscale.plan.file import read_plan_file
+from obscale.reading import side_by_side
 from obscale.report import ScaleOutReport, server_rows
 from obscale.rules.aftermath import Aftermath, Before
 from obscale.rules.baseline import Baseline
@@ -69,11 +70,8 @@ async def _verify_all(
         SpecError: A name resolves to nothing.
         AgentError: No agent of the cluster could be asked.
     """
-    try:
-        async with asyncio.TaskGroup() as climbs:
-            running = [climbs.create_task(_verify(order, vault, console)) for order in orders]
-    except* ObscaleError as failed:
-        raise failed.exceptions[0] from None
+    async with side_by_side() as climbs:
+        running = [climbs.create_task(_verify(order, vault, console)) for order in orders]
     return [climb.result() for climb in running]
 
 
@@ -89,7 +87,7 @@ async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutRepor
 
     async with connected(order, vault) as link:
         # Whether anybody answers with these credentials is an error of its own, not a missing row.
-        await link.cluster.ask(lambda agent: agent.read_ob_info())
+        await link.read_members()
         steady = order.patience.steady_seconds
         console.print(Text(f"{order.target}: has to hold for {steady:g} s", style="dim"))
         baseline = await baseline_known(link, order)

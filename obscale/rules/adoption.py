@@ -67,8 +67,27 @@ def target_of(dag: Dag) -> str | None:
     Returns:
         None: not a scale-out, or its second node has not spoken yet.
     """
+    return next((target for target, _ in _local_dags(dag)), None)
+
+
+def local_dag_of(dag: Dag, target: str) -> str | None:
+    """Give the id of the DAG that a target keeps itself for a scale-out, as the cluster logged it.
+
+    Args:
+        dag: Read with details.
+        target: `ip:port`, IPv6 in brackets.
+
+    Returns:
+        The newest; None: the cluster's DAG names none of this target.
+    """
+    return next((local for other, local in reversed(_local_dags(dag)) if other == target), None)
+
+
+def _local_dags(dag: Dag) -> list[tuple[str, str]]:
+    """The targets a scale-out's second node has logged, each with the id of its own DAG."""
     if dag.name != SCALE_OUT:
-        return None
+        return []
+    found = []
     for log in _second_node_logs(dag):
         if match := _GENERIC_ID.search(log):
             try:
@@ -76,8 +95,8 @@ def target_of(dag: Dag) -> str | None:
             except ValueError:
                 continue
             if local.ip is not None and local.port is not None:
-                return joined_address(local.ip, local.port)
-    return None
+                found.append((joined_address(local.ip, local.port), match[1]))
+    return found
 
 
 def is_scale_out_of(dag: Dag, target: str, local_dag: Dag | None) -> bool:

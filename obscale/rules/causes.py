@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from obscale.agent.models import Identity, Operator
+from obscale.rules.adoption import local_dag_of
 from obscale.rules.case import (
     ADD_AGENT,
     ADD_SERVER,
@@ -74,6 +75,12 @@ def _is_listed_anyway(case: Case) -> bool:
     return case.failed_node == ADD_SERVER and case.server_is_listed
 
 
+_ROLL_BACK_ON_HOST: Final = (
+    "on the target's host, as the user obshell runs as: curl --unix-socket <home>/run/obshell.sock "
+    "http://localhost/api/v1/task/dag/maintain/agent shows its own DAG; once that is FAILED, POST "
+    '{"operator":"ROLLBACK"} to http://localhost/api/v1/task/dag/ID the same way. Where that agent '
+    "has a password, name it as targetAgentPassword instead, and obscale recover does it"
+)
 CAUSES: Final[tuple[Cause, ...]] = (
     # --- not FAILED on its way forwards ---
     Cause(
@@ -131,6 +138,20 @@ CAUSES: Final[tuple[Cause, ...]] = (
         Remedy.ROLLBACK,
         "roll back the target's own DAG; GET /api/v1/task/dag/maintain/agent there names it",
         _SCALE_OUT,
+    ),
+    Cause(
+        "orphan-out-of-reach",
+        "the scale-out was rolled back, but the target stays SCALING OUT; it shows its own DAG "
+        "only to who has the cluster's password, and it is no member that may get it",
+        lambda case: (
+            case.dag.is_undone
+            and case.identity is Identity.SCALING_OUT
+            and case.phase is Phase.UNREAD
+            and local_dag_of(case.dag, case.target) is None
+        ),
+        Remedy.HAND_OVER,
+        _ROLL_BACK_ON_HOST,
+        "ob/agent/api/agent_route.go, 4.5.0.0: the socket wants no header",
     ),
     Cause(
         "undone-member",

@@ -230,6 +230,9 @@ def is_orphaned(case: Case) -> bool:
     """Whether the target works for a DAG whose second node does not know it."""
     if case.own is not None:
         return True
+    # It shows its own DAG to its cluster only, and that one does not know it.
+    if case.identity is Identity.SCALING_OUT and case.phase is Phase.UNREAD:
+        return True
     # A member of another cluster, or a former one, refuses in the same words.
     may_be = case.identity in {None, Identity.SCALING_OUT}
     return may_be and REFUSES_THIS_DAG.search(case.failure.reason) is not None
@@ -260,7 +263,12 @@ def weigh_rollback(case: Case) -> Choice:
             "until the target is SINGLE again"
         )
         if case.failed_node == CREATE_LOCAL and is_orphaned(case):
-            does += "; the target's own DAG is rolled back after it"
+            does += (
+                "; the target's own DAG is out of reach from here and has to be rolled back on its "
+                "host after it"
+                if case.phase is Phase.UNREAD
+                else "; the target's own DAG is rolled back after it"
+            )
         if not case.answers:
             does += "; the target does not answer, so what it made stays there for manual cleaning"
     destroys, others = _rollback_destroys(case)

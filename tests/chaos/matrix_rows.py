@@ -334,9 +334,10 @@ FAILURES = (
         idle=ONE_STAGE,
     ),
     Row(
+        # The cluster's part is undone; the target's wants a password that only members get.
         "answer of stage 2 lost, rolled back",
         lambda _p: [Fault.orphan_local_dag()],
-        {"2": "dag-rolled-back:orphaned-local-dag"},
+        {"2": "dag-failed:orphaned-local-dag"},
         idle=ONE_STAGE,
         policy="roll-back",
     ),

@@ -16,7 +16,15 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from obscale.sandbox import ManualClock, World, default_config, in_process
+from obscale.sandbox import (
+    ManualClock,
+    ScaledClock,
+    World,
+    default_config,
+    in_process,
+    serve,
+)
+from tests.contract.trust_scenes import OWN, ROOT, Scene
 
 ROOT_PASSWORD = "sandbox-root"
 TARGET = "127.0.1.4:2886"
@@ -148,3 +156,17 @@ def vectors():
     """Test-only keys, sealed headers and bodies, ids and hashes."""
     path = Path(__file__).resolve().parents[1] / "data" / "obshell-vectors.json"
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+async def scene(monkeypatch):
+    """A served cluster of three with three spares, on ports of the system's choice."""
+    plain = default_config()
+    clusters = tuple(c.model_copy(update={"root_password": ROOT}) for c in plain.clusters)
+    world = World(
+        plain.model_copy(update={"clusters": clusters, "port": 0}), clock=ScaledClock(speed=40)
+    )
+    monkeypatch.setenv("ROOT_8D41", ROOT)
+    monkeypatch.setenv("OWN_61F0", OWN)
+    async with serve(world) as door:
+        yield Scene(world, door.ready)

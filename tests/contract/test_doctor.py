@@ -32,6 +32,8 @@ FULL = {"dirs": {STORE: ["somebody-s-data"]}}
 LOCKED = {"agent_password": "own"}
 OLDER = {"obshell_version": "4.3.1.0-12024112900"}
 R, B = Remedy.RETRY, Remedy.ROLLBACK
+OUT_OF_REACH = "answer of the call lost"
+NAMED = "answer of the call lost, own password named"
 
 
 def down(at, up=None):
@@ -48,6 +50,14 @@ SCENARIOS = {
     "answer of the call lost": (
         [Fault.orphan_local_dag()],
         {},
+        "zone2",
+        60,
+        "orphaned-local-dag",
+        {B},
+    ),
+    "answer of the call lost, own password named": (
+        [Fault.orphan_local_dag()],
+        LOCKED,
         "zone2",
         60,
         "orphaned-local-dag",
@@ -183,18 +193,20 @@ def ward(build_world, asker):
         world = build_world(spare=spare)
         for fault in faults:
             world.play(fault)
-        answer = await asker(world).scale_out(zone=zone)
+        own = LOCKED["agent_password"] if name == NAMED else None
+        answer = await asker(world).scale_out(zone=zone, target_password=own or "")
         assert answer.status_code == 200, answer.text
         world.advance(seconds)
         transport = in_process(world)
 
-        def client(ip):
+        def client(ip, root=None, own=None):
             address = AgentAddress(ip, 2886)
-            return AgentClient(address, root_password=ROOT, transport=transport)
+            return AgentClient(address, root_password=root, agent_password=own, transport=transport)
 
-        entries = ClusterClient([client(ip) for ip in ENTRIES])
-        async with entries as cluster, client("127.0.1.4") as target:
-            link = Link(cluster, target, ClusterSpec(endpoints=ENTRIES), None)
+        entries = ClusterClient([client(ip, ROOT) for ip in ENTRIES])
+        own = None if own is None else SecretStr(own)
+        async with entries as cluster, client("127.0.1.4", own=own) as target:
+            link = Link(cluster, target, ClusterSpec(endpoints=ENTRIES), None, ROOT)
             yield world, link, answer.json()["data"]["id"]
 
     return play
@@ -225,7 +237,9 @@ async def test_each_scenario_is_recognised_on_the_wire(ward, name):
     assert found.choice(found.recommended).safe
 
 
-@pytest.mark.parametrize("name", [n for n, row in SCENARIOS.items() if B in row[5]])
+@pytest.mark.parametrize(
+    "name", [n for n, row in SCENARIOS.items() if B in row[5] and n != OUT_OF_REACH]
+)
 async def test_each_rollback_called_safe_ends_single_unlocked_and_empty(ward, name):
     """Carried out: target SINGLE, both locks free, no server, row, zone or identity left."""
     async with ward(name) as (world, link, dag_id):
@@ -241,6 +255,24 @@ async def test_each_rollback_called_safe_ends_single_unlocked_and_empty(ward, na
         assert [zone.name for zone in cluster.zones] == ["zone1", "zone2", "zone3"]
         assert len(cluster.servers) == 3
         assert not (target.observer and target.observer.alive)
+
+
+async def test_a_target_no_password_reaches_is_named_with_what_to_do_on_its_host(ward):
+    """The cluster's side is undone and free; the target's own DAG nobody knows, so it is told."""
+    async with ward(OUT_OF_REACH) as (world, link, dag_id):
+        found = await examine(link, dag_id)
+
+        with pytest.raises(DagFailedError, match=r"run/obshell\.sock") as caught:
+            await passing(world, roll_back(link, found, PATIENCE, saw=saw, say=lambda _text: None))
+
+        after = await examine(link, dag_id)
+        target = world.agent(TARGET)
+        assert "stays SCALING OUT" in str(caught.value)
+        assert (after.cause, after.recommended) == ("orphan-out-of-reach", Remedy.HAND_OVER)
+        assert after.choice(B) is None
+        assert not any(dag.is_unfinished for dag in world.clusters[0].dags)
+        assert (target.identity, target.dags[-1].state) == ("SCALING OUT", "FAILED")
+        assert not link.target.has_root_password
 
 
 @pytest.mark.parametrize("name", [n for n, row in SCENARIOS.items() if R in row[5]])
@@ -329,11 +361,11 @@ async def test_a_retry_of_a_half_rolled_back_dag_really_adds_no_server(build_wor
     world.advance(90)
     transport = in_process(world)
 
-    def client(ip):
-        return AgentClient(AgentAddress(ip, 2886), root_password=ROOT, transport=transport)
+    def client(ip, root=ROOT):
+        return AgentClient(AgentAddress(ip, 2886), root_password=root, transport=transport)
 
-    async with ClusterClient([client(ENTRIES[0])]) as cluster, client("127.0.1.4") as target:
-        link = Link(cluster, target, ClusterSpec(endpoints=ENTRIES), None)
+    async with ClusterClient([client(ENTRIES[0])]) as cluster, client("127.0.1.4", None) as target:
+        link = Link(cluster, target, ClusterSpec(endpoints=ENTRIES), None, ROOT)
         dag = world.clusters[0].dags[-1]
         await cluster.current.operate_dag(dag.generic_id(), Operator.ROLLBACK)
         world.advance(60)

@@ -180,19 +180,18 @@ async def look(scene, *, before=None):
     transport = in_process(world)
     password = SecretStr(scene.password) if scene.password else None
 
-    def client(address, agent_password=None):
-        return AgentClient(
-            address,
-            root_password=SecretStr(ROOT),
-            agent_password=agent_password,
-            transport=transport,
-        )
+    def client(address, **passwords):
+        return AgentClient(address, **passwords, transport=transport)
 
+    root = SecretStr(ROOT)
     target = AgentAddress(node.agentInfo.ip, node.agentInfo.port)
-    async with ClusterClient([client(ENTRY)]) as cluster, client(target, password) as agent:
+    async with (
+        ClusterClient([client(ENTRY, root_password=root)]) as cluster,
+        client(target, agent_password=password) as agent,
+    ):
         if before is not None:
             await before(world, cluster)
-        link = Link(cluster, agent, scene.cluster_spec, password)
+        link = Link(cluster, agent, scene.cluster_spec, password, root)
         order = Order(
             cluster=scene.cluster_spec,
             node=node,

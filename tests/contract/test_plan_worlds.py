@@ -329,11 +329,12 @@ async def test_a_disk_that_keeps_filling_up_fails_the_start_as_told():
     transport = in_process(world)
     spare = world.spares[0]
 
-    def client(address):
-        return AgentClient(address, root_password=SecretStr(ROOT), transport=transport)
+    def client(address, root=None):
+        return AgentClient(address, root_password=root, transport=transport)
 
-    async with ClusterClient([client(ENTRY)]) as cluster, client(AgentAddress("10.0.0.4")) as agent:
-        link = Link(cluster, agent, scene.cluster_spec, None)
+    root, target = SecretStr(ROOT), AgentAddress("10.0.0.4")
+    async with ClusterClient([client(ENTRY, root)]) as cluster, client(target) as agent:
+        link = Link(cluster, agent, scene.cluster_spec, None, root)
         order = Order(cluster=scene.cluster_spec, node=node, batch=(node,))
         first = await survey(link, order, knocking=False)
         spare.host.allocate("/dump", 200 * GIB)

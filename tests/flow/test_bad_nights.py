@@ -129,16 +129,21 @@ async def test_a_target_that_was_scaled_in_is_told_how_to_be_wiped(stage, refuse
     assert scene.posts() == 0
 
 
-async def test_a_target_that_joined_another_cluster_is_told_which(stage, refused):
-    """The other cluster is named, by name and id."""
+async def test_a_target_that_joined_another_cluster_is_blocked_and_told_no_password(stage, refused):
+    """It says it is a member, and is none of this cluster's: which one's is not asked."""
     scene = await stage(two_clusters())
     scene.world.play(Fault.join_elsewhere(spare(scene), "other"))
 
     error = await refused(scene.scale_out())
 
     assert isinstance(error, PreflightError)
-    assert "other/2" in str(error)
+    assert "it says it is CLUSTER AGENT" in str(error)
+    assert "the cluster does not list it" in str(error)
     assert scene.posts() == 0
+    signed = ("/api/v1/task", "/api/v1/ob", "/api/v1/agent")
+    assert not [
+        r for r in scene.world.requests if r.agent == spare(scene) and r.target.startswith(signed)
+    ]
 
 
 @pytest.mark.parametrize(

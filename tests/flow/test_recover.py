@@ -8,6 +8,7 @@ from prefect import get_client
 from prefect.client.schemas.objects import StateType
 
 from obscale.errors import DagFailedError, DagRolledBackError
+from obscale.rules.asked import SecretName
 from obscale.rules.consequences import Remedy
 from obscale.sandbox import Fault, default_config
 from obscale.settings import Patience
@@ -169,13 +170,22 @@ async def test_a_rollback_that_is_a_dead_end_is_refused_whatever_the_policy(stag
     assert operated(scene) == []
 
 
-async def test_an_orphaned_local_dag_is_rolled_back_after_the_clusters(stage, refused):
+async def test_an_orphaned_local_dag_is_rolled_back_after_the_clusters(stage, refused, monkeypatch):
     """Cluster first, then the target's own DAG on the target: the only order that works."""
-    scene = await stage()
+    config = default_config()
+    spare = config.spares[0].model_copy(update={"agent_password": "spare-pw"})
+    scene = await stage(config.model_copy(update={"spares": (spare, *config.spares[1:])}))
+    monkeypatch.setenv("OBSCALE_TEST_AGENT", "spare-pw")
     scene.world.play(Fault.orphan_local_dag())
     target = target_of(scene)
 
-    error = await refused(scene.scale_out(on_failure="roll-back", patience=PATIENCE))
+    error = await refused(
+        scene.scale_out(
+            on_failure="roll-back",
+            patience=PATIENCE,
+            targetAgentPassword=SecretName(env="OBSCALE_TEST_AGENT"),
+        )
+    )
 
     assert isinstance(error, DagRolledBackError)
     assert "[orphaned-local-dag]" in str(error)
@@ -185,6 +195,23 @@ async def test_an_orphaned_local_dag_is_rolled_back_after_the_clusters(stage, re
     assert first != target.address
     assert second == target.address
     assert is_free(scene)
+
+
+async def test_an_orphan_only_a_member_could_reach_is_left_with_what_to_do_on_its_host(
+    stage, refused
+):
+    """Without an own password the target wants root's, which it does not get: said, not sent."""
+    scene = await stage()
+    scene.world.play(Fault.orphan_local_dag())
+
+    error = await refused(scene.scale_out(on_failure="roll-back", patience=PATIENCE))
+
+    assert isinstance(error, DagFailedError)
+    assert "is rolled back, but" in str(error)
+    assert "run/obshell.sock" in str(error)
+    assert [dag for _, dag in operated(scene)] == ["11"]
+    assert not any(dag.is_unfinished for dag in scene.world.clusters[0].dags)
+    assert target_of(scene).identity == "SCALING OUT"
 
 
 @pytest.mark.parametrize(

@@ -239,8 +239,8 @@ async def test_recover_roll_back_takes_a_foreign_dag_to_its_real_end(bench):
     assert here.dag.undone
 
 
-async def test_recover_finishes_a_rollback_that_left_an_orphan(bench):
-    """Rolled back by somebody, the target still SCALING OUT: its own DAG is rolled back, only."""
+async def test_recover_says_what_to_do_on_the_host_of_an_orphan_it_cannot_reach(bench):
+    """Rolled back by somebody, the target still SCALING OUT: told, and nothing sent to it."""
     here = await bench(Fault.orphan_local_dag())
     async with here.entry() as agent:
         await agent.operate_dag("11", Operator.ROLLBACK)
@@ -249,9 +249,11 @@ async def test_recover_finishes_a_rollback_that_left_an_orphan(bench):
 
     result = await here.run("recover", "11", "--roll-back", "--yes")
 
-    assert result.exit_code == 0
-    assert here.operated == ["11", here.target.dags[-1].generic_id()]
-    assert here.target.identity == "SINGLE"
+    assert result.exit_code == 1
+    assert "[orphan-out-of-reach]" in result.stderr
+    assert "run/obshell.sock" in result.stderr
+    assert here.operated == ["11"]
+    assert here.target.identity == "SCALING OUT"
 
 
 @pytest.mark.parametrize("flags", [(), ("--acknowledge-data-loss",)])

@@ -31,7 +31,6 @@ def info(identity=CLUSTER, security=False, version="4.5.0.0-1", supported=("v2",
         (info(SINGLE, security=True), BOTH, "X-OCS-Agent-Header", "agent"),
         (info(SINGLE, security=True), Credentials(ROOT), "X-OCS-Header", ""),
         (info(CLUSTER), BOTH, "X-OCS-Header", "root"),
-        (info(CLUSTER), Credentials(None, AGENT), "X-OCS-Header", ""),
         (info(CLUSTER, security=True), BOTH, "X-OCS-Header", "root"),
         (info(CLUSTER, security=True), Credentials(None, AGENT), "X-OCS-Agent-Header", "agent"),
         (info(CLUSTER, security=True), Credentials(SecretStr("")), "X-OCS-Header", ""),
@@ -39,6 +38,8 @@ def info(identity=CLUSTER, security=False, version="4.5.0.0-1", supported=("v2",
         (info("SOMETHING NEW"), BOTH, "X-OCS-Header", "root"),
         (info(CLUSTER, security=None, version="4.2.5.0-1"), BOTH, "X-OCS-Header", "root"),
         (info(CLUSTER, None, "4.2.2.0-1", None), BOTH, "X-OCS-Auth", "root"),
+        (info(SINGLE, None, "4.2.2.0-1", None), BOTH, "X-OCS-Auth", ""),
+        (info("SCALING OUT", True), Credentials(None, AGENT), "X-OCS-Agent-Header", "agent"),
     ],
     ids=[
         "single-needs-nothing",
@@ -46,7 +47,6 @@ def info(identity=CLUSTER, security=False, version="4.5.0.0-1", supported=("v2",
         "single-with-own-password",
         "single-own-password-unknown",
         "cluster",
-        "cluster-without-own-password-ignores-ours",
         "cluster-prefers-root",
         "cluster-own-password-only",
         "cluster-empty-root",
@@ -54,6 +54,8 @@ def info(identity=CLUSTER, security=False, version="4.5.0.0-1", supported=("v2",
         "unknown-identity-wants-root",
         "before-agent-passwords",
         "v1",
+        "v1-single-needs-nothing",
+        "scaling-out-own-password-only",
     ],
 )
 def test_choice_follows_the_table(agent, credentials, header, password):
@@ -62,6 +64,29 @@ def test_choice_follows_the_table(agent, credentials, header, password):
 
     assert (choice.header, choice.password.get_secret_value()) == (header, password)
     assert choice.is_v1 is (header == "X-OCS-Auth")
+
+
+CLAIMS = [
+    *(
+        (info(identity, security=True), refused)
+        for identity in ("MASTER", "FOLLOWER", "SCALING IN", "UNIDENTIFIED", "SOMETHING NEW")
+        for refused in ("", WITH_AGENT_PASSWORD, WITH_ROOT_PASSWORD)
+    ),
+    *((info(identity), "") for identity in (CLUSTER, "SCALING OUT")),
+    *((info(identity), WITH_ROOT_PASSWORD) for identity in (CLUSTER, "SCALING OUT", SINGLE)),
+    *((info(identity, supported=("v1",)), "") for identity in (CLUSTER, "SCALING OUT")),
+    (info(CLUSTER, None, "4.2.2.0-1", None), ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("agent", "refused"),
+    CLAIMS,
+    ids=[f"{i.identity}-{code.rpartition('.')[2] or i.version}" for i, code in CLAIMS],
+)
+def test_no_claim_makes_a_root_password_where_none_was_given(agent, refused):
+    """Without one, whatever the agent says of itself or asks for, there is no choice to be made."""
+    assert choose_auth(agent, Credentials(None, AGENT), refused) is None
 
 
 def test_agent_that_says_which_password_it_wants_is_believed():

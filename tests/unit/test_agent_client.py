@@ -335,7 +335,7 @@ async def test_a_refused_password_that_ends_in_a_line_break_is_hinted_at(agent, 
 
 async def test_refused_write_lets_the_next_one_choose_anew(agent):
     """After a refused write the agent's part is read again before the next request."""
-    agent.security = True
+    agent.security, agent.identity = True, "SINGLE"
     agent.script = lambda agent, seen: (
         agent.refusal(401, "Security.Authentication.WithOceanBasePassword", "root", seen)
         if seen.header_name == "x-ocs-agent-header"

@@ -16,6 +16,7 @@ LAYERS = (
             "obscale.form",
             "obscale.order",
             "obscale.link",
+            "obscale.local_dag",
             "obscale.survey",
             "obscale.reading",
             "obscale.clocks",

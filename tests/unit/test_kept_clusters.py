@@ -33,7 +33,7 @@ class Store:
         """Refuse: no secret is stored."""
         raise SpecError(f"{field}: no stored secret is named {name!r}", "store it")
 
-    async def keep_keys(self, name, learned):
+    async def keep_keys(self, name, learned, joined=()):
         """Note whose keys are kept."""
         self.kept.append((name, dict(learned)))
 

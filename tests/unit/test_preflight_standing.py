@@ -160,10 +160,17 @@ def test_what_asks_whether_it_could_begin_is_moot_for_a_member(world):
     ("change", "measured"),
     [
         (lambda w: join(w, zone="zone1"), "CLUSTER AGENT in zone zone1 of this cluster"),
-        (lambda w: w.change("info", identity=Identity.CLUSTER_AGENT), "of another cluster"),
+        (
+            lambda w: w.change("info", identity=Identity.CLUSTER_AGENT),
+            "it says it is CLUSTER AGENT, but the cluster does not list it",
+        ),
+        (
+            lambda w: w.change("info", identity=Identity.SCALING_OUT),
+            "but the cluster does not list it, and no scale-out of the cluster names it",
+        ),
         (lambda w: join(w, inner_status="DELETING"), "CLUSTER AGENT in zone zone2 of this cluster"),
     ],
-    ids=["another zone", "another cluster", "being deleted"],
+    ids=["another zone", "not listed", "on its way elsewhere", "being deleted"],
 )
 def test_any_other_membership_forbids(world, change, measured):
     """The reader learns which cluster and zone it is in."""

@@ -72,9 +72,9 @@ def main(stage, last="", *, state="FAILED", operator="RUN", titles=MAIN, known=T
     )
 
 
-def undone(*, checked=True):
+def undone(*, checked=True, **more):
     """A cluster's scale-out that is rolled back; `Prev check` had been executed, or never."""
-    dag = main(1, state="SUCCEED", operator="ROLLBACK")
+    dag = main(1, state="SUCCEED", operator="ROLLBACK", **more)
     rows = [
         node.model_copy(update={"state": State.SUCCEED, "operator": Operator.ROLLBACK})
         if number <= (6 if checked else 5)
@@ -140,6 +140,7 @@ def case(dag, own=None, *, identity="SCALING OUT", silent=False, zones=None, ob_
     )
 
 
+WITHHELD = "the password of root@sys goes only to members the cluster lists"
 NOT_EMPTY = (
     "ERROR: [Common.Unexpected]: Unexpected error: dag 2016 Local scale out failed: "
     "[Create observer workdir] ERROR: [Common.DirNotEmpty]: Directory '/data/1' is not empty"
@@ -292,6 +293,8 @@ TABLE = [
     ("orphan-still-starting", case(undone(checked=False), local(5, "RUNNING")), {H}, H),
     ("target-stuck", case(undone(checked=False), local(6)), {H}, H),
     ("target-stuck", case(undone(checked=False), local(6, "RUNNING", "ROLLBACK")), {H}, H),
+    ("orphan-out-of-reach", case(undone(checked=False, known=False), WITHHELD), {H}, H),
+    ("orphaned-local-dag", case(main(2, CALL + ": EOF", known=False), WITHHELD), {B, H}, B),
     ("undone-member", case(undone(), local(7, "SUCCEED"), identity="CLUSTER AGENT"), {H}, H),
     ("rolled-back", case(undone(), local(1, "SUCCEED", "ROLLBACK"), identity="SINGLE"), {H}, H),
     ("rolled-back", case(undone(), silent=True), {H}, H),

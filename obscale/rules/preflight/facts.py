@@ -107,7 +107,9 @@ class TargetFacts:
         unfinished: `GET /task/dag/agent/unfinish`.
         last_dag: `GET /task/dag/maintain/agent`.
         clock: Its clock against ours.
-        signed_read: `ok`, or `refused: …` with its words, when asked with our credentials.
+        signed_read: `ok`, or `refused: …` with its words, when asked with our credentials;
+            `withheld: …` where it calls itself SINGLE and yet wants the password of root@sys;
+            `unusable: …` where its key, or its answer, is none that can be worked with.
         ob_info: `GET /ob/info`: which cluster it believes to be in.
         utc_offset_seconds: Of its clock's time zone.
         host_before: `GET /agent/host-info` of an earlier look, for what changes; None: none.
@@ -318,13 +320,14 @@ class Facts:
         if isinstance(info, Unread) or self.own_dag() is not None:
             return False
         if info.identity is Identity.CLUSTER_AGENT:
-            return self._names_this_cluster() and not self.is_member()
+            return self._may_be_of_this_cluster() and not self.is_member()
         return info.identity is Identity.SCALING_OUT
 
-    def _names_this_cluster(self) -> bool:
+    def _may_be_of_this_cluster(self) -> bool:
         told = self.target.ob_info
         if isinstance(told, Unread):
-            return False
+            # One that is not listed is not asked.
+            return not self.is_listed()
         return (told.obcluster_info.name, told.obcluster_info.id) == self.cluster.identity()
 
     def standing(self) -> Standing:
@@ -343,17 +346,21 @@ class Facts:
             for row in members.agent_info
         )
 
+    def is_listed(self) -> bool:
+        """Whether the cluster lists the target among its agents, as whatever."""
+        members = self.cluster.ob_info
+        return not isinstance(members, Unread) and any(
+            row.address == self.node.address for row in members.agent_info
+        )
+
     def is_member(self) -> bool:
         """Whether the target is in this very cluster and zone already, and ACTIVE there."""
         info = self.target.info
         if isinstance(info, Unread) or info.identity is not Identity.CLUSTER_AGENT:
             return False
-        if isinstance(self.cluster.ob_info, Unread):
-            return False
-        listed = any(row.address == self.node.address for row in self.cluster.ob_info.agent_info)
         zone = self.cluster.zone(self.node.zone)
         return (
-            listed
+            self.is_listed()
             and zone is not None
             and any(
                 server.ip == self.node.agentInfo.ip

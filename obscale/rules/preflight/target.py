@@ -125,29 +125,28 @@ def agent_identity_single(facts: Facts) -> Verdict:
 
 def _misfit(facts: Facts, info: AgentInfo) -> str:
     said = f"{info.identity.value} in zone {info.zone}" if info.zone else info.identity.value
-    if info.identity is not Identity.CLUSTER_AGENT:
-        return said
-    if _is_listed(facts):
+    if facts.is_listed():
         return f"{said} of this cluster"
+    if isinstance(facts.cluster.ob_info, Unread):
+        return said
+    claim = f"it says it is {said}, but the cluster does not list it"
     own = facts.target.ob_info
+    if info.identity is Identity.SCALING_OUT:
+        return f"{claim}, and no scale-out of the cluster names it"
     if isinstance(own, Unread) or not own.obcluster_info.name:
-        return f"{said} of another cluster"
+        return claim
     told = own.obcluster_info
-    return f"{said} of another cluster, {told.name}/{told.id}"
-
-
-def _is_listed(facts: Facts) -> bool:
-    members = facts.cluster.ob_info
-    return not isinstance(members, Unread) and any(
-        row.address == facts.node.address for row in members.agent_info
-    )
+    return f"{claim}: it names the cluster {told.name}/{told.id}"
 
 
 def _way_out(facts: Facts, info: AgentInfo) -> str:
-    if info.identity is Identity.CLUSTER_AGENT and _is_listed(facts):
+    if info.identity is Identity.CLUSTER_AGENT and facts.is_listed():
         return "ask for the zone it is in, or choose an agent that belongs to no cluster"
     if info.identity is Identity.CLUSTER_AGENT:
-        return "choose an agent that belongs to no cluster; or scale it in there, and plan again"
+        return (
+            "see whether the address is the one that is meant; choose an agent that belongs to no "
+            "cluster; or scale it in there, and plan again"
+        )
     if info.identity is Identity.SCALING_OUT:
         return (
             "finish or roll back the scale-out it is in, which its own local DAG names; "
@@ -287,6 +286,16 @@ def agent_auth(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for each 
         )
     if isinstance(tried, Unread):
         return unknown(tried, "a signed read")
+    if tried.startswith("withheld"):
+        return blocks(
+            f"it says it is SINGLE, and wants what only a member gets: {tried}",
+            "a signed read without the password of root@sys",
+            "see whether the address is the one that is meant",
+        )
+    if tried.startswith("unusable"):
+        return blocks(
+            tried, "a signed read", "see whether it is obshell, and the one that is meant"
+        )
     if tried != "ok":
         return blocks(tried, "a signed read", "correct the agent password")
     if not info.security and facts.has_target_password:

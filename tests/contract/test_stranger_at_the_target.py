@@ -1,0 +1,190 @@
+"""What a host at the target's address learns, whatever it claims: never the root password."""
+
+import asyncio
+
+import pytest
+
+from obscale.climb import climb
+from obscale.doctor import examine
+from obscale.errors import PasswordWithheldError, UntrustedKeyError
+from obscale.follow import learn_members
+from obscale.last_look import look_at_remains
+from obscale.link import EnvironmentVault, connected
+from obscale.plan import make_plan
+from obscale.rules.aftermath import Before
+from obscale.sandbox import Fault
+from obscale.sight import look_around, look_for_dag
+from obscale.spec import request_body
+from obscale.survey import survey
+from tests.contract.trust_scenes import OWN, ROOT, PinningVault
+from tests.stranger import CLAIMS, listening
+
+
+def silent(_text):
+    """Nobody listens."""
+
+
+async def look_everywhere(scene, order, vault):
+    """Take every look at the target there is; give the plan."""
+    plan = await make_plan([order, order], vault)
+    async with connected(order, vault) as link:
+        await survey(link, order, knocking=False)
+        await look_for_dag(link)
+        await learn_members(link, silent)
+        await climb(link, order, None, Before(), reached=lambda _ladder, _after: None)
+        await look_around(link, (await link.read_members()).agent_info)
+        await look_at_remains(link, order.node, None, None)
+        foreign = request_body(scene.order(scene.spare).node, None)
+        dag = await link.cluster.current.submit_scale_out(foreign)
+        await examine(link, dag.id)
+        assert not link.target.has_root_password
+        assert str(link.target.address) not in map(str, (c.address for c in link.cluster.clients))
+    return plan
+
+
+PINNED = ("CLUSTER AGENT", "SCALING OUT", "SINGLE, wants root's", "own password, SCALING OUT")
+
+
+@pytest.mark.parametrize(
+    ("claim", "pinned"),
+    [(claim, False) for claim in CLAIMS] + [(claim, True) for claim in PINNED],
+    ids=[f"{claim}-any key" for claim in CLAIMS] + [f"{claim}-pinned" for claim in PINNED],
+)
+async def test_a_stranger_learns_no_root_password_whatever_it_claims(scene, claim, pinned):
+    """Every look, by a connection of either kind: what it opens holds its own password at most."""
+    with listening(claim) as stranger:
+        stored = PinningVault(scene.spec(), await scene.keys()) if pinned else None
+        order = scene.order(stranger.address, "stored" if pinned else None, own=True)
+
+        plan = await look_everywhere(scene, order, stored or EnvironmentVault())
+
+    told = [f"{f.rule}: {f.measured}" for row in plan.rows for f in row.findings]
+    assert stranger.asked.count("GET /api/v1/info") > 3
+    assert not stranger.knows(ROOT)
+    assert set(stranger.passwords) <= {"", OWN}
+    assert (OWN in stranger.passwords) is bool(stranger.claims.get("security"))
+    assert not plan.ready
+    if not claim.startswith(("SINGLE", "own password, wants")):
+        claimed = f"it says it is {stranger.claims['identity']}"
+        assert any(claimed in line and "does not list it" in line for line in told), told
+    if "refuses" in stranger.claims:
+        assert any("goes only to members the cluster lists" in line for line in told), told
+    assert not (stored and stored.kept)
+
+
+async def test_what_opens_opens(scene):
+    """The listener is no sham: who is taken for an entry agent learns the password."""
+    with listening("CLUSTER AGENT") as stranger:
+        mistyped = scene.spec([stranger.address])
+        async with connected(scene.order(scene.spare, mistyped), EnvironmentVault()) as link:
+            await link.read_members()
+
+    assert stranger.knows(ROOT)
+
+
+async def test_a_listed_target_gets_it_and_no_other(scene):
+    """A member that is no entry agent: only the entry agents' list opens it, of this cluster."""
+    first, second, third = scene.members
+    here = scene.order(third, scene.spec([first, second]))
+    async with connected(here, EnvironmentVault()) as link:
+        with pytest.raises(PasswordWithheldError, match="goes only to members the cluster lists"):
+            await link.target.read_ob_info()
+        await link.read_members()
+        assert (await link.target.read_ob_info()).agent_info
+
+        # Given up where the list no longer shows it, or is another cluster's, or its own.
+        listed = await link.read_members()
+        rows = tuple(row for row in listed.agent_info if row.address != third)
+        link.admit(link.cluster.current, listed.model_copy(update={"agent_info": rows}))
+        with pytest.raises(PasswordWithheldError):
+            await link.target.read_ob_info()
+        link.admit(link.target, listed)
+        assert not link.target.has_root_password
+
+    for changes in ({"name": "another"}, {"id": 7}):
+        elsewhere = scene.order(third, scene.spec([first], **changes))
+        async with connected(elsewhere, EnvironmentVault()) as link:
+            await link.read_members()
+            await learn_members(link, silent)
+            assert not link.target.has_root_password
+            assert len(link.cluster.clients) == 1
+
+
+@pytest.mark.parametrize("identity", ["SCALING OUT", "SCALING IN", "SINGLE", "UNIDENTIFIED"])
+async def test_a_row_of_another_identity_is_no_membership(scene, identity):
+    """Not yet a member, or no more: the list shows it, and nothing is given."""
+    first, _, third = scene.members
+    scene.world.agent(third).identity = identity
+    async with connected(scene.order(third, scene.spec([first])), EnvironmentVault()) as link:
+        assert third in [row.address for row in (await link.read_members()).agent_info]
+        assert not link.target.has_root_password
+
+
+async def test_with_pins_a_joined_targets_first_key_counts_and_then_no_other(scene):
+    """Not pinned, so refused as a member; listed, it is taken, kept, and held to."""
+    first, second, third = scene.members
+    keys = await scene.keys()
+    vault = PinningVault(scene.spec([first, second]), {a: keys[a] for a in (first, second)})
+    order = scene.order(third, "stored")
+
+    async with connected(order, vault) as link:
+        await link.read_members()
+        await link.target.read_ob_info()
+    taken = dict(vault.kept)
+    vault.pinned |= taken
+    scene.world.agent(third).rotate_key()
+    seen = len(scene.world.requests)
+    async with connected(order, vault) as link:
+        with pytest.raises(UntrustedKeyError):
+            await look_for_dag(link)
+        with pytest.raises(UntrustedKeyError):
+            await climb(link, order, None, Before(), reached=lambda _ladder, _after: None)
+
+    assert taken == {third: keys[third]}
+    asked = {r.target.partition("?")[0] for r in scene.world.requests[seen:] if r.agent == third}
+    assert asked <= {f"/api/v1/{open_}" for open_ in ("info", "secret", "status", "time")}
+
+
+async def test_a_key_served_before_the_cluster_listed_it_counts_for_nothing(scene):
+    """Somebody answered in the target's place until it had joined: it is held to a fresh key."""
+    first, second, third = scene.members
+
+    def served():
+        asked = (r.agent == third and r.target == "/api/v1/secret" for r in scene.world.requests)
+        return sum(asked)
+
+    async with connected(scene.order(third, scene.spec([first, second])), EnvironmentVault()) as it:
+        scene.world.agent(third).identity = "SINGLE"
+        await it.target.read_ob_info()
+        scene.world.agent(third).identity = "CLUSTER AGENT"
+        before = served()
+
+        await it.read_members()
+        await it.target.read_ob_info()
+
+    assert served() == before + 1
+
+
+async def test_a_scale_out_under_way_is_read_through_the_cluster(scene):
+    """SCALING OUT and not listed: its own DAG is seen all the same, and adopted, without root's."""
+    order = scene.order(scene.spare)
+    scene.world.play(Fault.slow_observer(seconds=5000))
+    async with connected(order, EnvironmentVault()) as link:
+        dag = await link.cluster.current.submit_scale_out(request_body(order.node, None))
+        for _ in range(600):
+            seen = await look_for_dag(link)
+            if seen.target_dag and seen.target_dag.name == "Local scale out":
+                break
+            await asyncio.sleep(0.05)
+        facts = await survey(link, order, knocking=False)
+        found = await examine(link, dag.id)
+
+        assert seen.target.identity == "SCALING OUT"
+        assert str(seen.target_dag.additional_data["main_dag_id"]) == dag.id
+        assert facts.target.last_dag.id == seen.target_dag.id
+        assert facts.own_dag().id == dag.id
+        assert any("Local scale out" in line for line in found.evidence)
+        assert not link.target.has_root_password
+    # What it refused was asked while it still was SINGLE a moment before, at most once each.
+    refused = [r.target for r in scene.world.requests if (r.agent, r.status) == (scene.spare, 401)]
+    assert len(refused) == len(set(refused))
