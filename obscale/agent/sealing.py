@@ -26,6 +26,16 @@ from obscale.errors import SpecError
 PKCS1_PADDING_BYTES: Final = 11
 """Smallest padding of one RSAES-PKCS1-v1_5 block. Source: RFC 8017, 7.2.1."""
 BITS_PER_BYTE: Final = 8
+SMALLEST_KEY_BITS: Final = 512
+"""What agents up to 4.4.1.1 serve. Source: oceanbase/obshell, commit 319e3e6."""
+LARGEST_KEY_BITS: Final = 8192
+"""Eight times what agents serve today, and the most Go's own TLS takes from a peer (crypto/tls,
+maxRSAKeySize): sealing costs a millisecond with it, and minutes with a hundred thousand bits."""
+LARGEST_KEY_TEXT: Final = 4096
+"""Characters of a served key; Base64 of the largest one, as SubjectPublicKeyInfo, has 1500."""
+SMALLEST_EXPONENT: Final = 3
+LARGEST_EXPONENT: Final = (1 << 31) - 1
+"""The most Go's crypto/rsa works with, so no agent can hold the private key of a larger one."""
 AES_KEY_BYTES: Final = 16
 AES_IV_BYTES: Final = 16
 AES_BLOCK_BITS: Final = 128
@@ -58,24 +68,44 @@ def parse_public_key(text: str) -> RSAPublicKey:
     """Read the key of `GET /secret`.
 
     Args:
-        text: Base64 of a PKCS#1 `RSAPublicKey` in DER; a SubjectPublicKeyInfo is tolerated. Any
-            size: agents serve 512 bits up to 4.4.1.1 and 1024 from 4.4.2.0.
+        text: Base64 of a PKCS#1 `RSAPublicKey` in DER; a SubjectPublicKeyInfo is tolerated. Of 512
+            to 8192 bits: agents serve 512 up to 4.4.1.1 and 1024 from 4.4.2.0.
 
     Returns:
         The key.
 
     Raises:
-        ValueError: It is no RSA public key, or too small for one byte of text.
+        ValueError: It is no RSA public key, or none that can serve; says why.
     """
+    if len(text) > LARGEST_KEY_TEXT:
+        raise ValueError(f"{len(text)} characters long: larger than {LARGEST_KEY_BITS} bits")
     try:
         key = load_der_public_key(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError, UnsupportedAlgorithm) as error:
         raise ValueError("not a public key in Base64 DER") from error
     if not isinstance(key, RSAPublicKey):
         raise ValueError("not an RSA key")  # noqa: TRY004 - the text is wrong, not the type of it
-    if block_bytes(key) < 1:
-        raise ValueError("RSA key too small")
+    if flaw := _flaw(key):
+        raise ValueError(flaw)
     return key
+
+
+def _flaw(key: RSAPublicKey) -> str:
+    """Say why nothing can be sealed with a key; empty where something can."""
+    numbers = key.public_numbers()
+    if not SMALLEST_KEY_BITS <= key.key_size <= LARGEST_KEY_BITS:
+        return (
+            f"an RSA key of {key.key_size} bits; obshell's have {SMALLEST_KEY_BITS} or 1024, "
+            f"at most {LARGEST_KEY_BITS} are taken"
+        )
+    if numbers.n % 2 == 0:
+        return "an RSA key whose modulus is even"
+    if numbers.e % 2 == 0 or not SMALLEST_EXPONENT <= numbers.e <= LARGEST_EXPONENT:
+        return (
+            f"an RSA key whose exponent is no odd number from {SMALLEST_EXPONENT} to "
+            f"{LARGEST_EXPONENT}"
+        )
+    return ""
 
 
 def block_bytes(key: RSAPublicKey) -> int:

@@ -143,5 +143,5 @@ def test_a_key_without_room_for_text_is_refused():
     """A modulus of 88 bits leaves no byte beside the padding: nothing could ever be sealed."""
     der = bytes.fromhex("3013020c00") + (b"\xff" * 11) + bytes.fromhex("0203010001")
 
-    with pytest.raises(ValueError, match=r"not a public key|too small"):
+    with pytest.raises(ValueError, match=r"not a public key|88 bits"):
         parse_public_key(base64.b64encode(der).decode())
