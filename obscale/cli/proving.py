@@ -12,7 +12,6 @@ from obscale.agent.models import Identity, ObCluster
 from obscale.errors import SpecError
 from obscale.link import KnownCluster, entries
 from obscale.roll_call import Absent, Present, call_roll, judge_roll
-from obscale.rules.asked import ClusterSpec
 
 if TYPE_CHECKING:
     from tasks.connection import KeyTrust, ObshellCluster
@@ -111,7 +110,7 @@ async def _prove(
         SpecError: The TLS files cannot be used, or the agents are not of one cluster.
         AgentError: An entry agent could not be asked.
     """
-    warnings = _warnings_of(known.spec)
+    warnings = _warnings_of(known)
     for warning in warnings:
         typer.echo(f"obscale: warning: {warning}", err=True)
     async with ClusterClient(entries(known)) as cluster:
@@ -135,10 +134,23 @@ async def _prove(
     return proved, ob_info.obcluster_info
 
 
-def _warnings_of(spec: ClusterSpec) -> tuple[str, ...]:
+def _warnings_of(known: KnownCluster) -> tuple[str, ...]:
+    spec = known.spec
     addresses = [AgentAddress.parse(endpoint) for endpoint in spec.endpoints]
     plain = [str(a) for a in addresses if a.scheme == "http" and not ip_address(a.ip).is_loopback]
     warnings = []
+    pinned = known.keys.pinned if known.keys else {}
+    unproved = [
+        str(address)
+        for address in addresses
+        if str(address) not in pinned and not (address.scheme == "https" and spec.tls.verify)
+    ]
+    if unproved:
+        warnings.append(
+            f"whoever answers at {', '.join(unproved)} gets the password of root@sys, also where "
+            "that is a mistyped address; compare the keys shown here with the agents' own and "
+            "--pin them, or use https with a CA"
+        )
     if plain:
         warnings.append(
             f"plain http to {', '.join(plain)}: whoever stands between can pose as the agent and "

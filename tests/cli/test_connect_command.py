@@ -10,10 +10,12 @@ import time
 
 import pytest
 
-from obscale.sandbox import default_config
+from obscale.sandbox import Fault, default_config
 from tests.cli.conftest import SERVER_AUTH
+from tests.stranger import BAD_KEYS, listening
 
 LONGEST_SECONDS = 300
+OPEN_API = "answers without credentials"
 
 
 def endpoints(world, cluster: int = 0) -> list[str]:
@@ -184,14 +186,64 @@ def test_a_prefect_api_that_answers_anybody_is_warned_of(
     )
 
     assert (first.code, again.code, closed.code) == (0, 0, 0), first.err + again.err + closed.err
-    [warning] = json.loads(again.out)["warnings"]
-    assert "answers without credentials" in warning
+    [warning] = [said for said in json.loads(again.out)["warnings"] if OPEN_API in said]
     assert "start its server with PREFECT_SERVER_API_AUTH_STRING" in warning
     assert f"obscale: warning: {warning}" in first.lines
-    assert "warning" not in closed.err
-    assert json.loads(closed.out)["warnings"] == []
+    assert OPEN_API not in closed.err
+    assert OPEN_API not in closed.out
     for text in (first.out, first.err, again.out, closed.out):
         assert not any(secret in text for secret in (*canaries, SERVER_AUTH))
+
+
+def test_who_gets_the_password_is_said_until_the_keys_are_pinned(connect, open_world):
+    """One line names the entry agents nobody vouches for, and both remedies; pinned, it is gone."""
+    world = open_world()
+    agents = [f"{a['ip']}:{a['port']}" for a in world.ready["clusters"][0]["agents"]]
+
+    first = connect("unproved", *endpoints(world), "--password-env", "OBSCALE_TEST_ROOT")
+    pinned = connect("unproved", "--pin")
+    after = connect("unproved", "--json")
+
+    said = f"whoever answers at {', '.join(agents)} gets the password of root@sys"
+    (line,) = [line for line in first.lines if said in line]
+    assert "mistyped" in line
+    assert "--pin" in line
+    assert "https with a CA" in line
+    assert said in pinned.err
+    assert "gets the password" not in after.out
+    assert "gets the password" not in after.err
+
+
+def test_who_takes_the_place_of_a_pinned_agent_learns_nothing(connect, open_world):
+    """Another key at an entry agent's address: exit 3, and nothing was sealed with it."""
+    world = open_world()
+    entry = world.ready["clusters"][0]["agents"][0]
+    agent = f"{entry['ip']}:{entry['port']}"
+    connect("held", *endpoints(world), "--pin", "--password-env", "OBSCALE_TEST_ROOT")
+    world.world.play(Fault.agent_down(agent))
+
+    with listening("CLUSTER AGENT", entry["ip"], entry["port"]) as stranger:
+        ended = connect("held", "--json")
+
+    assert ended.code == 3
+    assert ended.error["kind"] == "untrusted-key"
+    assert stranger.asked
+    assert not stranger.passwords
+
+
+@pytest.mark.parametrize("name", ["even modulus", "100,000 bits, even"])
+def test_a_key_that_cannot_serve_is_one_line(connect, quiet_world, name):
+    """Exit 3 names the agent and what is wrong with its key; no traceback, nothing stored."""
+    key, said = BAD_KEYS[name]
+    with listening("CLUSTER AGENT", public_key=key) as stranger:
+        words = ("--endpoint", stranger.address, "--password-env", "OBSCALE_TEST_ROOT")
+        ended = connect("odd", *endpoints(quiet_world), *words)
+
+    assert ended.code == 3
+    assert stranger.address in ended.lines[-1]
+    assert said in ended.lines[-1]
+    assert "Traceback" not in ended.err
+    assert connect("odd").code == 2
 
 
 def test_plain_http_beyond_this_machine_is_warned_of(connect):
