@@ -49,8 +49,8 @@ async def clocks_of(
         if agent := known.get((member.ip, member.port)):
             return await fact(partial(within, peer_seconds, agent.read_clock))
         # The time is told to anybody: who is only listed needs no password for it.
-        async with cluster.current.stranger(member) as stranger:
-            return await fact(partial(within, peer_seconds, stranger.read_clock))
+        async with cluster.current.without_passwords(member) as listed_only:
+            return await fact(partial(within, peer_seconds, listed_only.read_clock))
 
     clocks = dict(zip(heard, await asyncio.gather(*map(ask, heard)), strict=True))
     return {str(member): clocks.get(member) or silent[member] for member in asked}

@@ -105,11 +105,8 @@ class AgentClient:
             transport=self._transport,
         )
 
-    def stranger(self, address: AgentAddress) -> "AgentClient":
-        """A client of another agent with the same settings, which is told no password and no key.
-
-        For what is said to anybody.
-        """
+    def without_passwords(self, address: AgentAddress) -> "AgentClient":
+        """A client of another agent with the same settings, for what is told to anybody."""
         return AgentClient(
             address, tls=self._tls, timeouts=self._timeouts, transport=self._transport
         )
