@@ -205,8 +205,13 @@ async def keep_page(key: str, page: str, about: str) -> None:
         run_logger().warning("artifact.not_written reason=%r", told(error))
 
 
-async def submitted_earlier(kind: type[M]) -> M | None:
-    """Read what an earlier attempt of this flow run has kept of its submit; None: nothing."""
+async def kept_earlier(kind: type[M], prefix: str) -> M | None:
+    """Read the newest page of a kind an earlier attempt of this flow run has kept; None: nothing.
+
+    Args:
+        kind: Of what was kept.
+        prefix: How the keys of such artifacts begin.
+    """
     run = this_run()
     if run is None or run.run_count <= 1:
         return None
@@ -214,12 +219,12 @@ async def submitted_earlier(kind: type[M]) -> M | None:
     async def read() -> M | None:
         async with get_client() as client:
             found = await client.read_artifacts(
-                artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_="dag-")),
+                artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_=prefix)),
                 flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
                 sort=ArtifactSort.CREATED_DESC,
                 limit=MOST_READ,
             )
-        own = [each for each in found if (each.key or "").startswith("dag-")]
+        own = [each for each in found if (each.key or "").startswith(prefix)]
         return read_page(kind, own[0].data) if own else None
 
     try:

@@ -64,7 +64,7 @@ from obscale.seldom import Seldom
 from obscale.sight import look_for_dag, look_for_passed
 from obscale.spec import request_body
 from obscale.survey import survey
-from tasks.baselines import Records, keep_page, page_of, submitted_earlier
+from tasks.baselines import Records, keep_page, kept_earlier, page_of
 from tasks.connection import linked
 from tasks.notes import artifact_key, aside, tell
 from tasks.retrying import if_transient
@@ -243,7 +243,12 @@ async def _read_begun(link: Link, order: Order, begun: Submitted, sighting: Sigh
 
 async def earlier_attempt(order: Order) -> Submitted | None:
     """Take up what an earlier attempt of this flow run has begun; None where there is nothing."""
-    begun = await submitted_earlier(Submitted)
+    begun = await kept_earlier(Submitted, "dag-")
+    if begun is None and (record := await kept_earlier(Baseline, "baseline-")):
+        # Killed right after the answer to its POST came.
+        begun = Submitted(
+            dag_id=record.dag_id, how="posted", why="", at=record.at, cluster=record.cluster
+        )
     return await take_up(order, begun) if begun is not None and begun.dag_id else None
 
 

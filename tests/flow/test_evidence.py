@@ -7,6 +7,12 @@ import socket
 
 import pytest
 from prefect import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
@@ -122,6 +128,18 @@ async def try_again(run):
     return await run_flow(scale_out, flow_run=again, return_type="state")
 
 
+async def forget_page(run):
+    """Take away the page that names the run's DAG: an attempt killed early has not written it."""
+    async with get_client() as client:
+        found = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_="dag-")),
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
+        )
+        for artifact in found:
+            await client.delete_artifact(artifact.id)
+    assert found
+
+
 async def test_a_red_attempt_stays_in_the_evidence_of_the_green_one(stage, refused):
     """The same run is tried again and is green: what the first attempt sent and found stays."""
     scene = await stage()
@@ -129,6 +147,7 @@ async def test_a_red_attempt_stays_in_the_evidence_of_the_green_one(stage, refus
     await refused(scene.scale_out(patience=SOON))
     red, run = scene.report, await newest()
     scene.world.play(Fault.observer_up(member(scene)))
+    await forget_page(run)
 
     with listening(scene.happenings.append):
         state = await try_again(run)
@@ -138,6 +157,8 @@ async def test_a_red_attempt_stays_in_the_evidence_of_the_green_one(stage, refus
     exported = json.loads(told.stdout)
     green = exported["report"]
     assert state.is_completed()
+    assert any("submit.confirmed dag=11" in moment["text"] for moment in green["timeline"])
+    assert green["findings"] == [], "what was sent is not judged anew"
     assert (green["outcome"], green["attempt"], exported["run"]["attempts"]) == ("verified", 2, 2)
     assert (green["posted"]["attempt"], green["posted"]["run_id"]) == (1, str(run.id))
     [end] = green["earlier"]
