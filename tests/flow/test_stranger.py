@@ -67,11 +67,11 @@ async def command(*words):
 @pytest.fixture
 def quick(monkeypatch):
     """Commands that wait seconds, not minutes."""
-    monkeypatch.setattr("obscale.cli.verify.WAIT_SECONDS", 1)
     values = {"steady_seconds": 0.2, "poll_seconds": 0.1, "undo_seconds": 5, "verify_seconds": 2}
     for name, value in values.items():
         monkeypatch.setattr(Patience.model_fields[name], "default", value)
     Patience.model_rebuild(force=True)
+    monkeypatch.setattr("obscale.cli.verify.PATIENCE", Patience())
     yield
     monkeypatch.undo()
     Patience.model_rebuild(force=True)
