@@ -173,7 +173,8 @@ async def test_a_scale_out_under_way_is_read_through_the_cluster(scene):
         dag = await link.cluster.current.submit_scale_out(request_body(order.node, None))
         for _ in range(600):
             seen = await look_for_dag(link)
-            if seen.target_dag and seen.target_dag.name == "Local scale out":
+            # Its own DAG is there up to a second before it says SCALING OUT.
+            if seen.target_dag and seen.target.identity == "SCALING OUT":
                 break
             await asyncio.sleep(0.05)
         facts = await survey(link, order, knocking=False)
