@@ -157,7 +157,8 @@ class Link:
         """Give the target the root password where the cluster lists it; else take it back.
 
         Args:
-            told_by: An agent of `cluster`; the target itself proves nothing.
+            told_by: An agent of `cluster`; the target itself proves nothing, except where the
+                person wrote its address down as an entry agent's too.
             members: Its list.
         """
         if self.root_password is None:
@@ -171,7 +172,7 @@ class Link:
         proved = (
             is_ours
             and told_by in self.cluster.clients
-            and str(told_by.address) != address
+            and (str(told_by.address) != address or address in self._written())
             and shows_member(members, address)
         )
         if proved and not has_it:
@@ -186,10 +187,12 @@ class Link:
 
         Only then its members may be asked with the cluster's credentials.
         """
-        written = {str(AgentAddress.parse(endpoint)) for endpoint in self.spec.endpoints}
-        return str(told_by.address) in written and is_cluster(
+        return str(told_by.address) in self._written() and is_cluster(
             members.obcluster_info, self.spec.name, self.spec.id
         )
+
+    def _written(self) -> frozenset[str]:
+        return frozenset(str(AgentAddress.parse(endpoint)) for endpoint in self.spec.endpoints)
 
 
 @dataclass(frozen=True)

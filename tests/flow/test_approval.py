@@ -14,6 +14,7 @@ from obscale.settings import Patience
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+HALF_A_MINUTE = 30
 PATIENCE = Patience(steady_seconds=0.2, poll_seconds=0.1, verify_seconds=60, approval_seconds=120)
 
 
@@ -141,7 +142,9 @@ async def test_a_node_that_is_there_already_is_verified_without_asking(stage):
 async def test_nothing_is_submitted_before_the_window_opens(stage):
     """The run says until when it waits, and posts after that moment."""
     scene = await stage()
-    begins = datetime.now(UTC) + timedelta(minutes=1)
+    now = datetime.now(UTC)
+    # Windows open at full minutes; preflight has to be over by then.
+    begins = now + timedelta(minutes=1 if now.second < HALF_A_MINUTE else 2)
     ends = begins + timedelta(hours=1)
 
     report = await scene.scale_out(window=Window(start=f"{begins:%H:%M}", end=f"{ends:%H:%M}"))

@@ -285,8 +285,12 @@ def result_of(file: Path) -> str:
     text = file.read_text(encoding="utf-8", errors="replace")
     try:
         pickled = json.loads(text)["result"]
-        return text + base64.b64decode(pickled).decode("latin-1")
     except (ValueError, KeyError, TypeError):
+        # Prefect keeps some beside a file of their own that describes them.
+        pickled = text
+    try:
+        return text + base64.b64decode(pickled).decode("latin-1")
+    except (ValueError, TypeError):
         return text
 
 
