@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from types import GenericAlias
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, FailFast, TypeAdapter
 
 from obscale.agent.envelope import parse_timestamp, read_contents
 
@@ -151,7 +151,8 @@ def parse_many(model: type[M]) -> Callable[[Any], tuple[M, ...]]:
 def _rows_of(model: type[M]) -> TypeAdapter[list[M]]:
     # All rows in one call: parameters are hundreds, read several times in each run.
     shape: Any = GenericAlias(list, (model,))
-    return TypeAdapter(shape)
+    # One fault is told: ten thousand rows of none would take as many reports of what they lack.
+    return TypeAdapter(Annotated[shape, FailFast()])
 
 
 def parse_moment(data: Any) -> datetime:

@@ -42,6 +42,7 @@ from obscale.agent.sealing import (
 )
 from obscale.errors import (
     SERVER_ERRORS_FROM,
+    AgentError,
     AgentProtocolError,
     AgentUnreachableError,
     NotAuthorizedError,
@@ -292,13 +293,29 @@ class Session:
         )
         try:
             return self._read(question, answer, trace_id), answer
-        except NotAuthorizedError as refusal:
-            raise (hinted(refusal, seal.choice.password) if seal else refusal) from None
-        except AgentProtocolError as error:
-            refused = FIRST_REDIRECT_STATUS <= error.status < SERVER_ERRORS_FROM
-            if question.kind == "write" and not refused:
-                raise self._unknown(error.message, question, trace_id, expires_at) from error
-            raise
+        except AgentError as error:
+            # Whoever keeps an error keeps its traceback, and with its frames the whole answer.
+            del answer
+            told = self._told(error.with_traceback(None), question, seal, trace_id, expires_at)
+            raise told from (None if told is error else error)
+
+    def _told(
+        self,
+        error: AgentError,
+        question: Question[Any],
+        seal: Seal | None,
+        trace_id: str,
+        expires_at: datetime,
+    ) -> AgentError:
+        """Give the error as the caller is to hear it."""
+        match error:
+            case NotAuthorizedError():
+                return hinted(error, seal.choice.password) if seal else error
+            case AgentProtocolError():
+                refused = FIRST_REDIRECT_STATUS <= error.status < SERVER_ERRORS_FROM
+                if question.kind == "write" and not refused:
+                    return self._unknown(error.message, question, trace_id, expires_at)
+        return error
 
     def _build(
         self, question: Question[T], seal: Seal | None, trace_id: str

@@ -154,3 +154,23 @@ async def test_only_the_tail_of_long_logs_is_kept(ports):
     logs = dag.nodes[0].sub_tasks[0].task_logs
     assert len(logs) == MOST_LOG_LINES
     assert sum(map(len, logs)) <= MOST_LOG_CHARACTERS
+
+
+async def test_an_error_that_is_kept_does_not_keep_its_answer(ports):
+    """Refused as of another shape or too long: a run keeps errors in many places."""
+    kept = []
+    async with client_of(ports["one text of 2 MB"][SIGNED][0]) as client:
+        await client.read_info()
+        gc.collect()
+        tracemalloc.start()
+        try:
+            for _ in range(5):
+                with pytest.raises(AgentError) as caught:
+                    await client.read_last_cluster_dag()
+                kept.append(caught.value)
+            size, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert len(kept) == 5
+    assert size < 4 << 20, f"{size >> 20} MiB"
