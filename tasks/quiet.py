@@ -27,7 +27,8 @@ class _Hush(logging.Filter):
 
     known: Recording | None = None
 
-    def filter(self, _record: logging.LogRecord) -> bool:
+    def filter(self, record: logging.LogRecord) -> bool:
+        del record
         if self.known:
             self.known.unrecorded[LOST] = LOST
         return False

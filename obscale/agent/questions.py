@@ -152,7 +152,8 @@ def _rows_of(model: type[M]) -> TypeAdapter[list[M]]:
     # All rows in one call: parameters are hundreds, read several times in each run.
     shape: Any = GenericAlias(list, (model,))
     # One fault is told: ten thousand rows of none would take as many reports of what they lack.
-    return TypeAdapter(Annotated[shape, FailFast()])
+    # A list of a model known at run time only is no type a checker could follow.
+    return TypeAdapter(Annotated[shape, FailFast()])  # pyright: ignore[reportArgumentType, reportInvalidTypeForm]
 
 
 def parse_moment(data: Any) -> datetime:
