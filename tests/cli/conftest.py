@@ -163,6 +163,9 @@ def obscale(monkeypatch) -> Callable[..., Ended]:
             # Prefect's settings, which obscale puts there, are not for the next test.
             os.environ.clear()
             os.environ.update(known)
+            if prefect := sys.modules.get("prefect.context"):
+                # What a command has made of Prefect's settings ends with it.
+                prefect.refresh_global_settings_context()
         return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     monkeypatch.setenv("OBSCALE_TEST_ROOT", ROOT_CANARY)

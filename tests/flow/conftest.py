@@ -12,6 +12,7 @@ import pytest_asyncio
 from prefect import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import refresh_global_settings_context
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.scale_out import scale_out
@@ -45,6 +46,9 @@ ENDS_RUNS = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 @pytest.fixture(scope="session", autouse=True)
 def prefect_server():
+    # A command tried in this process may have given Prefect the password of a server of its own;
+    # this one is asked by processes that do not know it.
+    refresh_global_settings_context()
     with prefect_test_harness(server_startup_timeout=180):
         yield
 
