@@ -115,7 +115,7 @@ class Served:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def served(stage):
+async def served(stage, tmp_path):
     """Give a function that serves the deployment beside a simulated cluster."""
     started, clients = [], AsyncExitStack()
 
@@ -127,18 +127,20 @@ async def served(stage):
             "PREFECT_API_URL": get_current_settings().api.url,
             "PREFECT_RUNNER_POLL_FREQUENCY": "1",
         }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deployments.serve"),
-            env=environment,
-            stdin=DEVNULL,
-            stdout=DEVNULL,
-            stderr=DEVNULL,
-        )
+        said = tmp_path / "serve.err"
+        with said.open("wb") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "deployments.serve"),
+                env=environment,
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                stderr=stderr,
+            )
         started.append(process)
         client = await clients.enter_async_context(get_client())
 
         async def is_offered():
-            assert process.returncode is None, "serve ended"
+            assert process.returncode is None, said.read_text()
             with suppress(ObjectNotFound):
                 return await client.read_deployment_by_name(NAME)
 
@@ -148,7 +150,8 @@ async def served(stage):
     yield open_served
     await clients.aclose()
     for process in started:
-        process.terminate()
+        with suppress(ProcessLookupError):
+            process.terminate()
         try:
             await asyncio.wait_for(process.wait(), 60)
         except TimeoutError:
