@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -34,7 +33,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SOON = QUICK.model_copy(update={"against_seconds": 1.0, "verify_seconds": 120})
 """What stands against the request ends it after a second; the time limit would be long after."""
-LONGEST_SECONDS = 60
 
 
 def address_of(scene, number):
@@ -78,14 +76,14 @@ async def test_a_member_dead_since_the_post_stays_red_however_often_it_is_looked
 
     first = await refused(scene.scale_out(patience=SOON))
     one = scene.report
-    began = datetime.now(UTC)
     second = await refused(scene.scale_out(patience=SOON))
     two = scene.report
 
     assert isinstance(first, VerifyError)
     assert isinstance(second, VerifyError)
-    assert (datetime.now(UTC) - began).total_seconds() < LONGEST_SECONDS
     for report in (one, two):
+        # Ended by what had held for long enough, not by the limit of the verification.
+        assert not any(moment.text.startswith("verify.deadline") for moment in report.timeline)
         assert (report.outcome, report.rung) == ("failed", "SERVING")
         assert f"{observer_of(scene, 2)} INACTIVE UNAVAILABLE" in collateral(report).found
         assert "unknown" not in collateral(report).found
