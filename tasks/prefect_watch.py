@@ -61,7 +61,8 @@ class PrefectWatch:
         """Look no more; say what was not recorded."""
         if self._looking:
             self._looking.cancel()
-            with suppress(asyncio.CancelledError):
+            # Opening its client may have failed, too: no run's ending depends on the watch.
+            with suppress(asyncio.CancelledError, *PREFECT_TROUBLE):
                 await self._looking
         if (names := self._known.unrecorded) and not self._known.is_deleted:
             what = ", ".join(dict.fromkeys(names.values()))
