@@ -1,4 +1,4 @@
-"""What does a run say beside passed and failed: versions first, vectors and scenarios last?"""
+"""Versions at the head of a test run, vectors and SDK scenarios at its end."""
 
 from importlib.metadata import version
 

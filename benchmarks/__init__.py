@@ -1,1 +1,1 @@
-"""How fast is obscale, beside the official SDK and beside the ideal, on this machine?"""
+"""The benchmarks: obscale beside the official SDK and beside the ideal, on one machine."""

@@ -1,4 +1,4 @@
-"""`make bench`: which parts are measured, how much, and where does the table go?"""
+"""`make bench`: runs the chosen parts of the benchmark and writes their table."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""What would the cheapest client cost: RSA alone, or a bare connection with a ready header?"""
+"""The cheapest possible clients to compare with: RSA alone, and a bare connection."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Part e: what does a batch take beside its DAGs, in time, CPU, memory and requests?"""
+"""Part e: time, CPU, memory and requests of a batch beside its DAGs."""
 
 import math
 import time

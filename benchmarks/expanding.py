@@ -1,4 +1,4 @@
-"""Parts b and d: how soon is the end of a DAG known, and what do its requests cost?"""
+"""Parts b and d: how soon the end of a DAG is known, and what its requests cost."""
 
 import statistics
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How do measured values become the rows of one table?"""
+"""Rows of the benchmark's table, made of measured values."""
 
 import math
 import statistics

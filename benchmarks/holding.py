@@ -1,4 +1,4 @@
-"""Part f: how many agents does the sandbox hold, and how many requests does it answer?"""
+"""Part f: how many agents the sandbox serves, and how many requests it answers."""
 
 import asyncio
 from typing import Final

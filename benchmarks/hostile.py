@@ -1,4 +1,4 @@
-"""Part g: how much memory does `obscale plan` take where every agent is hostile, and how it ends.
+"""Part g: memory and ending of `obscale plan` where every agent is hostile.
 
 Run as a program with the arguments of `obscale`, it is that command, and writes the most memory it
 took, in KiB, as the last line of standard error.

@@ -1,4 +1,4 @@
-"""On which machine, with which versions, and how busy was it?"""
+"""The machine, the versions and the load that a benchmark ran with."""
 
 import os
 import platform

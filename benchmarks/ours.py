@@ -1,4 +1,4 @@
-"""How does obscale do what is measured: seal, ask, expand?"""
+"""How obscale does what is measured: it seals, asks and scales out."""
 
 import time
 from typing import Final

@@ -1,4 +1,4 @@
-"""Which PostgreSQL does a Prefect server of its own stand on: one of its own, on loopback.
+"""A PostgreSQL on loopback for a Prefect server of the benchmark's own.
 
 The tests of a team's set-up use it too.
 """

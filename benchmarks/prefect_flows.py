@@ -1,4 +1,4 @@
-"""What is run on Prefect: the whole scale-out, a batch, and beside it four tasks without work?"""
+"""The flows that are measured on Prefect: a scale-out, a batch, and four empty tasks."""
 
 import os
 import time

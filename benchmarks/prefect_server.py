@@ -1,4 +1,4 @@
-"""Which Prefect server do the measured flows talk to: their own, warm, as obscale sets it up."""
+"""A warm Prefect server for the measured flows, with the settings obscale gives it."""
 
 import os
 import subprocess

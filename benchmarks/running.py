@@ -1,4 +1,4 @@
-"""Part c: what does a whole run take beside its DAG, on a warm Prefect server?"""
+"""Part c: time of a whole run beside its DAG, on a warm Prefect server."""
 
 import statistics
 from dataclasses import dataclass

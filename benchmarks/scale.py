@@ -1,4 +1,4 @@
-"""How much is measured: how often, and how many of each?"""
+"""How many repetitions and how many of each thing the benchmark measures."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""How does the official SDK, unmodified, do what is measured: seal, ask, expand?"""
+"""How the official SDK, unmodified, does what is measured: it seals, asks and scales out."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Part a: how many headers are sealed, and how many signed requests answered, in a second?"""
+"""Part a: headers sealed, and signed requests answered, in a second."""
 
 import statistics
 import time

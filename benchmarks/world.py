@@ -1,4 +1,4 @@
-"""A simulated world in a process of its own: what it serves, and what it counted.
+"""A simulated world in a process of its own, with what it has counted.
 
 Run as a program, with the pace as its argument, it reads a description from standard input, prints
 its addresses when it listens, and answers every further line with a tally, until its input ends.

@@ -1,4 +1,4 @@
-"""`python -m deployments.automations`: what Prefect is to do by itself when a run tells something.
+"""`python -m deployments.automations`: stores the automations that react to what runs tell.
 
 Three automations, made or brought up to date; applying them again changes nothing. docs/events.md
 lists the events. The server's address is taken from Prefect's own settings.

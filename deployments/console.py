@@ -1,4 +1,4 @@
-"""A console for workers that outlives the worker whose output it goes into.
+"""A console for workers that outlives the process it writes to.
 
 Prefect's own colours its lines through Rich, which ends the process when nobody reads its output
 any more: a run would end as crashed at its next log line when its worker is killed. The plain

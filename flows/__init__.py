@@ -1,1 +1,1 @@
-"""What Prefect can be asked to run."""
+"""The flows that Prefect can run."""

@@ -1,4 +1,4 @@
-"""Add many nodes to many clusters: sane order, one report, and safe to run again."""
+"""The flow `batch`: adds many nodes to many clusters in a safe order, with one report."""
 
 from typing import Annotated
 

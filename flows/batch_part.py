@@ -1,4 +1,4 @@
-"""Carry out one cluster's rows of a batch on a worker, each when the batch says so."""
+"""The flow `batch_part`: carries out one cluster's rows of a batch on a worker."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""Say what would go wrong with one scale-out, and touch nothing."""
+"""The flow `plan`: judges one scale-out and writes nothing to the cluster."""
 
 from prefect import flow
 from prefect.runtime import flow_run

@@ -1,4 +1,4 @@
-"""Add one observer to one cluster, and prove that it joined."""
+"""The flow `scale_out`: adds one observer to one cluster and proves that it joined."""
 
 from typing import Annotated
 

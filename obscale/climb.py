@@ -1,4 +1,4 @@
-"""How is a node proved: looked at until every proof holds, one fails for good, or time is up?
+"""Proves a node: looks until all proofs hold, one fails for good, or time is up.
 
 Needs a link and an order, and nothing of how the node came there: a run climbs after its DAG, a
 person at any time.

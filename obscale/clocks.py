@@ -1,4 +1,4 @@
-"""What time is it at the agents of a cluster, and in which zone do they live?
+"""Reads the clocks and time zones of a cluster's agents.
 
 Asked last in a look, when nothing else is on its way: an answer that waits its turn says little.
 """

@@ -1,4 +1,4 @@
-"""How is one decision about a failed scale-out carried out, once, and followed to its real end?
+"""Carries out one decision about a failed scale-out once, and follows it to its end.
 
 obshell answers an operation with "accepted", and a rollback of the cluster's DAG does not end with
 it: the target follows later, or not at all. Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0.

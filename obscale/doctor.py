@@ -1,4 +1,4 @@
-"""What is the matter with a scale-out right now: all facts read, then diagnosed. Reads only."""
+"""Reads all facts around a failed scale-out and diagnoses it; it only reads."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial

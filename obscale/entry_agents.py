@@ -1,4 +1,4 @@
-"""Are all entry agents that answer of one cluster, and do they accept the same password?
+"""Checks that all entry agents that answer are of one cluster and accept one password.
 
 A request names several agents so that one may be away. One of another cluster would answer for the
 first when that goes away, and one that refuses the password would end the run half-way.

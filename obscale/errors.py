@@ -1,4 +1,4 @@
-"""Which way did it go wrong, and what is to be done next?
+"""The errors of obscale: each names agent, step, cause and the next command.
 
 ObscaleError                   what a caller may catch; carries `hint`, the next step
 ├── SpecError                  the request is wrong                 → correct the spec

@@ -1,4 +1,4 @@
-"""What proves afterwards who asked for what, who decided, and what was done: one page, one JSON?"""
+"""The evidence of a run as one page and one JSON: who asked, who decided, what was done."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""How is a DAG followed to its end, on any cluster agent that answers, or to a limit?"""
+"""Follows a DAG to its end, or to a limit, on any cluster agent that answers."""
 
 import asyncio
 import time

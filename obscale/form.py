@@ -1,4 +1,4 @@
-"""What do people fill in in Prefect's form, field by field, where the API takes a free map?"""
+"""The fields of Prefect's form for the obConfigs, where the API takes a free map."""
 
 from typing import Annotated, Any
 

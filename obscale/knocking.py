@@ -1,4 +1,4 @@
-"""Does anybody listen already on the ports of the new observer, as seen from here?"""
+"""Probes whether the ports of the new observer are already in use."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What stands where at the moment a run ends early? Reads only, and gives up in seconds."""
+"""Reads the state of a scale-out within seconds when its run ends early."""
 
 import asyncio
 from typing import Final

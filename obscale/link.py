@@ -1,4 +1,4 @@
-"""The open connections of an order: names resolved, secrets fetched, clients made.
+"""The open connections of a request: names resolved, secrets read, clients made.
 
 Secrets come from a `Vault`: environment variables here, Prefect blocks where Prefect is at hand
 (tasks/connection.py). They live inside the clients and the link, and nowhere else.

@@ -1,4 +1,4 @@
-"""The DAG a joining agent keeps itself: read from it, or from its cluster, which asks it for us."""
+"""Reads the joining agent's own DAG, from it or through a cluster agent."""
 
 from collections.abc import Awaitable, Callable, Sequence
 

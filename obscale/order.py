@@ -1,4 +1,4 @@
-"""What exactly is to be done: one node, one cluster, the policies, and no secret?"""
+"""The order that a task receives: node, cluster and policies, without secrets."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -1,4 +1,4 @@
-"""How one reading becomes a fact, or the gap where one should stand; and many of them at a time."""
+"""Turns one reading into a fact or a named gap, and runs many readings side by side."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator

@@ -1,4 +1,4 @@
-"""What do we answer at the end: asked, found, done, proved — as model, JSON and Markdown?"""
+"""The report of a run: request, findings, deeds and proofs, as model, JSON and Markdown."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Do all entry agents of a connection answer, and are they of one cluster?"""
+"""Checks that all entry agents of a connection answer and are of one cluster."""
 
 import asyncio
 from collections.abc import Sequence

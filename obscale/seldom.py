@@ -1,4 +1,4 @@
-"""When a wait is said again: at once when it changes, then each time after twice as long."""
+"""Decides when a wait is told again: at each change, then at doubling intervals."""
 
 from typing import Final
 

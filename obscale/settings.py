@@ -1,4 +1,4 @@
-"""How patient is a run: every wait, with its bound, unit and reason?"""
+"""The time limits of a run, each with its bounds, unit and reason."""
 
 from typing import Annotated, Final
 

@@ -1,4 +1,4 @@
-"""Whose is a scale-out that has just begun? Facts are read again until it tells.
+"""Reads facts again until a scale-out that has just begun shows its target.
 
 It may be our own, of a run or a batch that died: judged too early it would block its own successor.
 """

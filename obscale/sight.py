@@ -1,4 +1,4 @@
-"""What can be seen of one target and its cluster right now: for submit before, for verify after.
+"""Reads what submit needs before a POST, and what verify needs after it.
 
 Reads only. What cannot be read becomes None; only a cluster that answers nobody, and a member whose
 key is not the one it is known by, are errors. The members are read first: whether the target is one

@@ -1,4 +1,4 @@
-"""How many bytes does a size text mean, and how is a number of bytes written?
+"""Reads size texts as bytes, and writes bytes as size texts.
 
 Three spellings meet here: capacities of the observer's command line (OceanBase
 src/share/config/ob_config_helper.cpp, 4.3.5), rounded rows of `df -h` and lines of /proc/meminfo

@@ -1,4 +1,4 @@
-"""What can be read of cluster and target before anything is touched, for the rules to judge.
+"""Reads the facts about cluster and target that preflight judges; it only reads.
 
 Cluster and target are read at the same time and each endpoint once (`/time` where no other answer
 tells the clock well enough, five times at most; the list of members, and the cluster's unfinished

@@ -1,1 +1,1 @@
-"""One step each: its time limit, retry rule, log lines and artifact."""
+"""The Prefect tasks, one for each step, with limits, retries, log lines and artifact."""

@@ -1,4 +1,4 @@
-"""May the scale-out begin: what does a person say who was shown plan and findings?"""
+"""Asks a person for approval before the submit, with plan and findings."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What did a killed attempt of this run leave in Prefect, and how is it settled?
+"""Settles in Prefect what a killed attempt of this run has left.
 
 Prefect keeps the task runs of a process that was killed in the state they had, `Running` for ever.
 When the same flow run is tried again, whatever an earlier attempt left so is no longer true.

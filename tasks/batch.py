@@ -1,4 +1,4 @@
-"""How is a batch carried out: rows begun as the rules allow, shown as they go, told at the end?"""
+"""Carries out a batch: begins rows by the rules, shows them, and reports."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What would go wrong with a batch before anything is sent, and with a row right before it is?"""
+"""Judges a batch before anything is sent, and each row again before its POST."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""How does one row of a batch go through: judged again, submitted once, followed and proved?
+"""Carries out one row of a batch: judges, submits once, follows and proves.
 
 The same steps as the flow scale-out, in one task run: a batch of a thousand rows is a thousand task
 runs, not a thousand flow runs of four. Of a row that goes well Prefect keeps its log; the report of

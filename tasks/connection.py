@@ -1,4 +1,4 @@
-"""Where do stored connections and secrets live in Prefect?
+"""The Prefect blocks that store connections and secrets.
 
 In blocks: an `obshell-cluster` block for a cluster, Prefect's own `secret` block for one password,
 a target agent's for instance: it holds one text and nothing has to be known beside it. They stand

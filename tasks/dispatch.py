@@ -1,4 +1,4 @@
-"""How does a batch have each cluster's rows carried out by a run on a worker, and none twice?
+"""Has each cluster's rows carried out by one run on a worker, and none twice.
 
 The batch stays the one that decides: a row begins on a worker when `obscale.rules.waves` says so.
 A run whose worker died is found by its silence and replaced; that the dead one may live on, cut

@@ -1,4 +1,4 @@
-"""The reports that earlier attempts of a run, and earlier runs of the same DAG, left in Prefect."""
+"""Reads the reports of earlier attempts, and of earlier runs of the same DAG."""
 
 from typing import TYPE_CHECKING
 

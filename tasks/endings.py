@@ -1,4 +1,4 @@
-"""By which name does a run's end stand in Prefect, and by which tags is the run found?
+"""Names the end of a run in Prefect, and tags the run.
 
 Prefect calls every run that raised an error Failed. The error itself says more: whether preflight
 blocked it, a person rejected it, or a DAG is held for a decision. A flow must go on raising, since

@@ -1,4 +1,4 @@
-"""Which happening of a run is which Prefect event, for automations and for other programs?
+"""Turns what a run tells into Prefect events.
 
 Events are a convenience: Prefect may drop them under load, and a run neither waits for one nor
 fails for want of one. `docs/events.md` lists them.

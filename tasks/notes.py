@@ -1,4 +1,4 @@
-"""How does a run tell its story: log lines, artifacts, and a listener in the same process?
+"""Tells what a run does: as log lines, artifacts, and to listeners in the process.
 
 Every happening is told once, to the run's log and to whoever listens: the command line draws its
 progress bar from it. Artifacts are conveniences of the UI: where Prefect does not take one in time,

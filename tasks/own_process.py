@@ -1,4 +1,4 @@
-"""Run a flow in this process, and end it by what it has told where Prefect is away or breaks it."""
+"""Runs a flow in this process, and ends it by what it told when Prefect is away."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""How does a run on a worker carry out its cluster's rows: each at its word, told as it goes?
+"""The worker's side of a batch: waits for a permit per row, runs it, reports it.
 
 The batch decides what may begin. It leaves a word for each row in this run's inbox, Prefect's own
 run inputs, and reads from this run's table how far it is. A run nobody speaks to any more, say

@@ -1,4 +1,4 @@
-"""Where do a batch's clusters go, which runs has it there, and how is one begun just once?"""
+"""Finds the deployment for a batch's clusters, and starts each run exactly once."""
 
 import asyncio
 from collections.abc import Collection

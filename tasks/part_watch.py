@@ -1,4 +1,4 @@
-"""What goes on in the runs a batch has on workers? A few questions to Prefect for all of them."""
+"""Watches the runs of a batch on workers with a few questions to Prefect."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""How does the DAG go on: followed on any cluster agent that answers, to its end or to a limit?"""
+"""Follows the DAG to its end, or to a limit, on any cluster agent that answers."""
 
 import logging
 from typing import Final

@@ -1,4 +1,4 @@
-"""Would this node join, and what would go wrong: facts turned into findings."""
+"""Judges before anything is written whether the node would join."""
 
 import logging
 from typing import Final

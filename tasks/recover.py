@@ -1,4 +1,4 @@
-"""What is done about a DAG that failed: what the policy or a person has decided, and no more?"""
+"""Carries out on a failed DAG what the policy or a person has decided."""
 
 import asyncio
 import time

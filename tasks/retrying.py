@@ -1,4 +1,4 @@
-"""When may Prefect run a task again by itself?"""
+"""Decides when Prefect may run a task again."""
 
 from typing import Any
 

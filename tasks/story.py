@@ -1,4 +1,4 @@
-"""How does a run end in one report, however it ends?"""
+"""Makes one report of a run, however it ends."""
 
 import asyncio
 import logging

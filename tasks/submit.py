@@ -1,4 +1,4 @@
-"""Is a scale-out for this target under way already, and if not, how is exactly one begun?
+"""Adopts the scale-out of this target that runs already, or begins exactly one.
 
 obshell takes no idempotency key, so the cluster itself is the record: look, adopt what is ours,
 post once, and after a lost answer look again until the lost request can no longer arrive.

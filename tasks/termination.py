@@ -1,4 +1,4 @@
-"""End a run that is cancelled for certain: by SIGTERM, or in Prefect where no worker hears of it.
+"""Ends a run on SIGTERM, or when Prefect cancels it and no worker hears of it.
 
 Prefect's handler raises an exception in whatever runs at that moment. Where that is no code of the
 run, the run may never hear of it: asyncio takes it for a bug of one connection and goes on, and a

@@ -1,4 +1,4 @@
-"""Did the node really join: proved from cluster and node, not from the DAG's word?"""
+"""Proves from cluster and node, not from the DAG, that the node joined."""
 
 import logging
 from typing import Final

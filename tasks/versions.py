@@ -1,4 +1,4 @@
-"""Is the obscale that carries out a run the one its deployment was made with?"""
+"""Refuses a run whose deployment was made by a newer obscale than this worker's."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""Shared by all tests: a cluster, a spare and a request, as facts for the rules to judge."""
+"""A cluster, a spare and a request, as facts for the rules to judge."""
 
 import hashlib
 from collections.abc import Callable

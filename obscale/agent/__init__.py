@@ -1,1 +1,1 @@
-"""The obshell client: sealed requests in, typed answers out."""
+"""The obshell client: seals requests and reads typed answers."""

@@ -1,4 +1,4 @@
-"""Where does an agent listen, and how is that written?"""
+"""The address of an agent: parsed, written, and compared."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How is one agent asked for a model, a list of them, one or none, a write, or the time?"""
+"""The shapes of a question to one agent: one model, a list, one or none, a write, the time."""
 
 from collections.abc import Callable
 from datetime import datetime

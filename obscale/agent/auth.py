@@ -1,4 +1,4 @@
-"""With which header and which password does this agent want to be asked?
+"""The header and the password that an agent accepts, by its version and identity.
 
 Table of who accepts what: ob/agent/api/common/middleware.go and ob/agent/secure/auth.go, 4.5.0.0.
 """

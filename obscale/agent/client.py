@@ -1,4 +1,4 @@
-"""What can one agent be asked, and what may go wrong with each question?"""
+"""The client of one agent: every endpoint obscale uses, with the errors each can raise."""
 
 from datetime import datetime
 from typing import Self

@@ -1,4 +1,4 @@
-"""What time is it at the agent, and how sure are we?
+"""The offset of an agent's clock from ours, with its uncertainty.
 
 Pure arithmetic on seconds. The agent rejects expired headers by its own clock
 (ob/agent/secure/auth.go, 4.5.0.0), so expiries are built on that clock.

@@ -1,4 +1,4 @@
-"""Which of a cluster's agents answers now?"""
+"""The client of a cluster: asks its agents in turn until one answers."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack

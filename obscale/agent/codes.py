@@ -1,4 +1,4 @@
-"""What kind of refusal is this errCode, and what should the reader do next?
+"""The kind of refusal behind each errCode, and the hint for the reader.
 
 From 4.3.1.0 on an error has a text code (`errCode`), before that a number only (ob/agent/errors/*,
 change 43a4c2b). The rows name the obshell source the code comes from; an unknown code stays a plain

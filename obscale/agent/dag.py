@@ -1,4 +1,4 @@
-"""What is a DAG, as an agent shows it: nodes, their sub tasks, states and operators?
+"""The models of a DAG as an agent shows it: nodes, sub tasks, states and operators.
 
 Source: ob/agent/engine/task/task_dto.go, obshell 4.5.0.0.
 """

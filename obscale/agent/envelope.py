@@ -1,4 +1,4 @@
-"""What did the agent answer: data, a refusal, or nothing obshell would say?
+"""Reads an agent's answer: data, a refusal, or something that is not obshell's.
 
 Envelope and both error shapes: ob/agent/lib/http/response.go, 4.5.0.0 (errCode from 4.3.1.0 on) and
 4.2.6.0.

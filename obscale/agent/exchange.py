@@ -1,4 +1,4 @@
-"""How does one request reach one agent, once, and what if no answer comes back?"""
+"""Sends one request to one agent once, and names how an exchange can fail."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""Is the key an agent serves the one it is known by?
+"""Holds the public key that an agent serves to the key it is known by.
 
 `GET /secret` is not authenticated: whoever stands between can serve a key of its own, and read what
 is sealed with it. Agents change their key only when they are installed anew, or once at their

@@ -1,4 +1,4 @@
-"""How much one answer of an agent may hold: bytes, values and levels, and logs once it is read.
+"""The limits of one answer: bytes, values, levels, and the length of logs.
 
 Whoever answers at an agent's address may be anything. What is kept of an answer, and what it
 unfolds to, is bounded before it is parsed: three bytes of JSON (`{},`) become 72 of a dict, 700 of

@@ -1,4 +1,4 @@
-"""What does an obshell agent send, as Python values?
+"""The models of what an obshell agent sends about agents, observers and hosts.
 
 Shapes: ob/agent/meta/agent.go, ob/param/*.go, obshell 4.5.0.0. DAGs stand in `dag.py`, what all
 answers share in `wire.py`; both are offered from here too.

@@ -1,4 +1,4 @@
-"""A password that knows where it was found, and what its first and last character may say of it."""
+"""A password that knows its source and what its ends may tell about a refusal."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""How does a question of ours become a request target, and its answer a value?"""
+"""Builds the target of a request, and reads its answer as a value."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What does an obshell agent send about units, pools, tenants, licence and the whole fleet?
+"""The models of what an agent sends about units, pools, tenants, licence and statistics.
 
 Shapes: ob/agent/repository/model/{bo,oceanbase}/*.go, obshell 4.5.0.0. Sizes are bytes, cores are
 fractions. What a decision about capacity rests on has no default: an answer without it is not read.

@@ -1,4 +1,4 @@
-"""What must a request look like so that an agent can open it, and nobody else?
+"""Seals header and body of a request so that only the agent can open them.
 
 Pure functions, no I/O. v2: ob/agent/secure/header.go, body.go and ob/agent/lib/crypto/{rsa,aes}.go,
 4.5.0.0; v1 (4.2.2.x, server not public): obshell/auth/password.py of the official SDK 0.0.9.

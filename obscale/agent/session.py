@@ -1,4 +1,4 @@
-"""What does a client remember of its agent, and how does one question become one sealed request?
+"""The state a client keeps of its agent, and the way from question to sealed request.
 
 Remembered: public key, identity, choice of header and password, clock. Nothing is ever sent twice,
 with one exception: a request refused because what we remembered is outdated is built anew and sent

@@ -1,4 +1,4 @@
-"""How are obshell's answers read: which words, lists and field names does every model share?
+"""Base types for obshell's answers: words, lists and field names all models share.
 
 Wire names live in aliases; unknown fields are ignored and unknown words survive as themselves,
 because newer agents add both. Source: ob/agent/lib/http/response.go, 4.5.0.0.

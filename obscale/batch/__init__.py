@@ -1,1 +1,1 @@
-"""How does a batch stand, how was it looked at beforehand, and what is told of it at the end?"""
+"""The state of a batch: its rows, its preflight, its connections and its report."""

@@ -1,4 +1,4 @@
-"""Who looks next, where more rows want to than one process can serve at a time?
+"""Slots by priority: at most N rows ask agents at once, those closest to their POST first.
 
 In the order of their coming, two hundred clusters whose DAGs end within seconds would all be proved
 first, then all be judged, and all post at the same moment: the next DAGs would end together again.

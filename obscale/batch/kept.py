@@ -1,4 +1,4 @@
-"""What one row of a cluster has opened and learned, for the next row of the same cluster.
+"""The connections and facts of a cluster that its next row uses again.
 
 A row begins within moments of the end of the one before it. Opening all connections anew, fetching
 every agent's key, and reading again what changes by the hour would be half of its questions.

@@ -1,4 +1,4 @@
-"""How far is each row of a batch, and what is known of its clusters?
+"""The ledger of a batch: how far each row is, and what is known of its clusters.
 
 One mutable record for one run of a batch. It decides nothing: `obscale.rules.waves` does.
 """

@@ -1,4 +1,4 @@
-"""What would go wrong with each node of a cluster's part of a batch? Reads only.
+"""The preflight of one cluster's rows of a batch; it only reads.
 
 Facts are judged and dropped: what is kept of a node is a few lines, however many there are.
 """

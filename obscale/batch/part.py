@@ -1,4 +1,4 @@
-"""What does a run on a worker get to know of a batch, what does it tell, and how is it named?"""
+"""The models that a batch and its runs on workers exchange, and their names."""
 
 import hashlib
 import json

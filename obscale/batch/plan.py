@@ -1,4 +1,4 @@
-"""What would a batch do, row by row, if it were applied now? The same look as before its question.
+"""The plan of a batch: what would be done with each row if it were applied now.
 
 Nothing is sent and nothing is kept: between a plan and a row's turn may lie hours, so that `apply`
 judges every row again.

@@ -1,4 +1,4 @@
-"""What do we answer at the end of a batch: as model, as JSON, and as a page a manager can read?"""
+"""The report of a batch, as model, JSON and Markdown."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Is this process fit for a batch: open connections enough, and nothing searched in vain?
+"""Prepares this process for a batch: the limit of open files and the garbage collector.
 
 A login shell often allows 1024 files. A batch of one hundred clusters at once was seen with 913, of
 two hundred with twice as many: past the limit every further connection fails as if its agent were

@@ -1,4 +1,4 @@
-"""What can a person, or a script, type? One command per file; here the list and the door."""
+"""The command line: the list of commands, one file each, and the entry point."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Lets `python -m obscale.cli` do what `obscale` does."""
+"""Runs the command line as `python -m obscale.cli`."""
 
 from obscale.cli import main
 

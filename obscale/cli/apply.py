@@ -1,4 +1,4 @@
-"""`obscale apply SPEC`: preflight, then the flow, with live progress."""
+"""`obscale apply SPEC`: runs preflight and the flow, and shows their progress."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""`obscale apply BATCH`: many nodes of many clusters, with a live table."""
+"""`obscale apply BATCH`: scales out many clusters and shows a live table."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""How does a batch look in a terminal: what is planned, what runs, how it ended?"""
+"""Shows a batch in a terminal: its plan, its rows while they run, and its end."""
 
 from collections import Counter
 from collections.abc import Sequence

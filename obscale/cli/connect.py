@@ -1,4 +1,4 @@
-"""`obscale connect NAME`: proves a connection to a cluster, then stores it in Prefect."""
+"""`obscale connect NAME`: checks a connection to a cluster and stores it in Prefect."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`obscale demo`: the documented sample request, through the real flow, on a simulated cluster."""
+"""`obscale demo`: runs the documented sample request on a simulated cluster."""
 
 import asyncio
 import atexit

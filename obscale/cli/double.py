@@ -1,4 +1,4 @@
-"""Which simulated world resembles this cluster and these hosts, for a rehearsal?
+"""Describes a simulated world that resembles a cluster and hosts, for a rehearsal.
 
 Taken from what preflight reads. What obshell does not show, say the disks of the members, is made
 large enough that it never decides how a rehearsal ends.

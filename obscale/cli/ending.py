@@ -1,4 +1,4 @@
-"""With which exit code, and which words, does a command end?"""
+"""The exit code and the last words of every command."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`obscale evidence RUN`: one run, whole, as Markdown or JSON, from what Prefect has stored."""
+"""`obscale evidence RUN`: exports one run as Markdown or JSON from what Prefect stores."""
 
 import asyncio
 from pathlib import Path

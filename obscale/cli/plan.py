@@ -1,4 +1,4 @@
-"""`obscale plan SPEC`: what would be asked, what would go wrong, what would stand after."""
+"""`obscale plan SPEC`: shows what would be asked, what would fail, and the state after."""
 
 import asyncio
 import shlex

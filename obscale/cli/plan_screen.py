@@ -1,4 +1,4 @@
-"""How does a plan look in a terminal: verdict first, then what, what if, what after?"""
+"""Shows a plan in a terminal: verdict, findings, and the cluster after the scale-out."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

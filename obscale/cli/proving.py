@@ -1,4 +1,4 @@
-"""How is a connection proved, and how does it get into Prefect?"""
+"""Checks a connection step by step and stores it in Prefect."""
 
 from dataclasses import dataclass, replace
 from ipaddress import ip_address

@@ -1,4 +1,4 @@
-"""`obscale recover CLUSTER [DAG]`: one decision of a person's, carried out."""
+"""`obscale recover CLUSTER [DAG]`: carries out one decision about a failed scale-out."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`obscale rehearse SPEC`: the whole run, played against a simulated double of the real cluster.
+"""`obscale rehearse SPEC`: plays the whole run against a simulated double of the cluster.
 
 The real cluster and its targets are only read, as by `obscale plan`; everything after that happens
 between this process and loopback.

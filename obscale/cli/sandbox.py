@@ -1,4 +1,4 @@
-"""`obscale sandbox`: simulated clusters until Ctrl-C."""
+"""`obscale sandbox`: serves simulated clusters until Ctrl-C."""
 
 import asyncio
 import json

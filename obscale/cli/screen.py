@@ -1,4 +1,4 @@
-"""How does a run look in a terminal: plan, moving bar, proofs?"""
+"""Shows one run in a terminal: plan, progress bar and proofs."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What does `obscale plan --suggest` take, and what does it print?"""
+"""The options and the output of `obscale plan --suggest`."""
 
 import asyncio
 import json

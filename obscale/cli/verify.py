@@ -1,4 +1,4 @@
-"""`obscale verify SPEC`: is each node of a request what was asked for, right now?
+"""`obscale verify SPEC`: proves that each node of a request is as it was asked for.
 
 Reads only; needs no Prefect, except where a name is stored in one.
 """

@@ -1,4 +1,4 @@
-"""`obscale watch CLUSTER [DAG]`: attaches to a scale-out, whoever started it."""
+"""`obscale watch CLUSTER [DAG]`: follows a scale-out, whoever started it."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What goes on in the cluster when the program that follows a scale-out is ended?"""
+"""Tells what goes on in the cluster when the program that follows a scale-out ends."""
 
 from collections.abc import Mapping
 from typing import Any

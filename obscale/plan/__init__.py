@@ -1,4 +1,4 @@
-"""What would be asked, what would go wrong, what would stand after: preflight alone, as data?"""
+"""The plan of a scale-out as data: the request, the findings, and the cluster after it."""
 
 import asyncio
 import shlex

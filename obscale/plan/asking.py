@@ -1,4 +1,4 @@
-"""What will be sent, byte for byte, where is it from, and what is left to the observer?"""
+"""The request exactly as it will be sent, with the source of each value."""
 
 from typing import Any
 

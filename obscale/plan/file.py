@@ -1,4 +1,4 @@
-"""How is a plan kept in a file, and is what it says still true when it is applied?
+"""Stores a plan in a file, and checks that it still holds when it is applied.
 
 The file holds the request (secrets are only named), what was found, and the state it was planned
 for. It is valid for a time and for that state; its digest tells a plan that was edited by hand.

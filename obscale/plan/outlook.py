@@ -1,4 +1,4 @@
-"""What will the cluster look like, and what will it offer, once the nodes have joined?"""
+"""The forecast of a plan: zones, servers and capacity once the nodes have joined."""
 
 from collections.abc import Iterable, Sequence
 from functools import reduce

@@ -1,4 +1,4 @@
-"""What did the cluster look like when it was planned, and what has changed since?
+"""The state of the cluster a plan was made for, and what has changed since.
 
 A plan is signed for one cluster in one state. What would make it another decision is held as facts,
 so that a refusal can say what changed, and as one hash, so that two states compare at a glance.

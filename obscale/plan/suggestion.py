@@ -1,4 +1,4 @@
-"""How is a suggested request written down, ready to be planned and to be changed by hand?"""
+"""Writes a suggested request as a file that a person can edit."""
 
 import json
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Decisions without I/O, clock or randomness."""
+"""Pure decisions: no I/O, no clock, no randomness."""

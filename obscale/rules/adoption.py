@@ -1,4 +1,4 @@
-"""Is a scale-out of this target under way already, may one be begun, or whose turn is it?
+"""Decides before a POST: adopt a DAG that runs, begin one, or wait.
 
 A DAG is ours by its target, never by its name alone: obshell shows no parameters of a DAG, so the
 target is read from what its second node logged, or from the main DAG the target itself names.

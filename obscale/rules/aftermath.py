@@ -1,4 +1,4 @@
-"""What is seen of a node once its DAG has ended, and how is one proof written down?"""
+"""What is known of a node once its DAG has ended, and the form of one proof."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

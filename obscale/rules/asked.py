@@ -1,4 +1,4 @@
-"""What may an operator ask for, and how is it spelled?
+"""The models of a request: cluster, nodes, obConfigs and secrets.
 
 Shapes only: which values make sense is judged by the rules below `obscale.rules.preflight`, at the
 same place for a file and for a running cluster. Fields are spelled as obshell's API spells them

@@ -1,4 +1,4 @@
-"""The record of how a cluster stood before the POST of a scale-out, and which record counts.
+"""The record of a cluster before a scale-out's POST, and the choice among records.
 
 What a scale-out has harmed can only be told by a look from before it. Of one DAG there is one such
 look, however many attempts, runs and workers follow it: the one before its POST. So it is written

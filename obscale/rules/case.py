@@ -1,4 +1,4 @@
-"""What is known of a scale-out that did not end well: its DAG, its target's own DAG, the target?
+"""The facts about a failed scale-out: its DAG, the target's own DAG, and the target.
 
 Facts only, and how far the target has come; what follows from them stands in `consequences` and
 `diagnosis`. Sources: ob/agent/executor/ob/scale_out.go, obshell 4.5.0.0.

@@ -1,4 +1,4 @@
-"""Which causes of a failed scale-out are known, by what, and which remedy cures each?
+"""The known causes of a failed scale-out: their signs and their remedies.
 
 A table, the first match counts. What a remedy does and destroys follows from where both DAGs stand
 (`consequences`), so a row can only say which one cures it. Log texts are obshell's own,

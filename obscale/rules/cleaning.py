@@ -1,4 +1,4 @@
-"""The one advice on how a target's host is cleaned by hand, so that its agent is SINGLE again.
+"""The one text on cleaning a target's host by hand, so that its agent is SINGLE again.
 
 Where `etc/observer.config.bin*` is left, obshell takes the host for one of a running OceanBase,
 starts an observer nobody asked for and never opens its port; `obshell admin start` does not return.

@@ -1,4 +1,4 @@
-"""What would RETRY and ROLLBACK do now, what would they destroy, and where is there no way back?
+"""What RETRY and ROLLBACK would do and destroy now, and where neither leads anywhere.
 
 It follows from where the cluster's DAG and the target's own DAG stand, not from the cause.
 Sources: ob/agent/executor/ob/{scale_out,deploy,destroy,stop_obsvr}.go and

@@ -1,4 +1,4 @@
-"""Why did the scale-out not end well, where, how is that known, and what may be done about it?"""
+"""Diagnoses a failed scale-out: cause, place, evidence and possible remedies."""
 
 from collections.abc import Iterator
 from typing import Final

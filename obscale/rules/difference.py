@@ -1,4 +1,4 @@
-"""Gives the values in which a member of the cluster differs from what is asked for it.
+"""The values in which a member of the cluster differs from what the request asks for.
 
 Judged as the verification judges it (`obscale.rules.proofs`), before anything waits for it.
 """

@@ -1,4 +1,4 @@
-"""Which zone should grow, and what would keep the new capacity from being used?"""
+"""Chooses the zone to grow, and names what would keep its capacity from being used."""
 
 from dataclasses import dataclass
 

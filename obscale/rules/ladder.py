@@ -1,4 +1,4 @@
-"""How high has a node climbed: do all proofs of a rung, and of those below it, hold?
+"""The level a node has reached: each level holds when its proofs, and those below, hold.
 
 The rungs are climbed in order: JOINED (agent and server rows) → SERVING (service started,
 connectable and steady) → CONFORMING (version, parameters, directories, capacity) → BALANCED (units

@@ -1,4 +1,4 @@
-"""Tells whether an unfinished DAG of the cluster holds its maintenance lock.
+"""Decides whether an unfinished DAG holds the cluster's maintenance lock.
 
 No endpoint shows the lock. A POST is refused while a DAG that takes it is at work; what a FAILED
 one keeps depends on its kind, its stage and what it was last told. The list of unfinished DAGs does

@@ -1,4 +1,4 @@
-"""Which of a cluster's scale-outs is meant by the nodes of a request, by an id, or by neither.
+"""Decides which of a cluster's scale-outs a request or an id means.
 
 A scale-out is told by the target its DAG names (`obscale.rules.case.subject_of`), never by being
 the newest: with a request's file, only one of its own nodes is taken without being named.

@@ -1,4 +1,4 @@
-"""Whether a list of agents is the asked cluster's, and whether it shows an agent as its member.
+"""Decides whether a list of agents is the asked cluster's and shows an agent as member.
 
 Only the cluster's own list makes a member: what an agent says of itself proves nothing.
 """

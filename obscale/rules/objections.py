@@ -1,4 +1,4 @@
-"""How long what stands against a request has held, when it fails a node, and when it has passed.
+"""How long an objection has held, when it fails a node, and when it has passed.
 
 A peer that restarts is away for seconds and comes back; one that stays away for a minute does not
 come back by waiting. Each statement of a line counts by itself, so that two peers that restart one

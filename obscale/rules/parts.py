@@ -1,4 +1,4 @@
-"""A cluster's rows are carried out by a run on some worker: what does the batch do about it now?
+"""Decides what a batch does about a cluster's run on a worker.
 
 The batch says for each row when it may begin, with a word that is good once. The run tells in its
 table how far each row is. Between the two lies a network and a machine that may die, so the answer

@@ -1,4 +1,4 @@
-"""What may a batch do: how many clusters at once, who goes first, when to stop, at what hours?"""
+"""The policies of a batch: clusters at once, order, stop rules and maintenance window."""
 
 import re
 from collections.abc import Iterator

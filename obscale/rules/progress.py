@@ -1,4 +1,4 @@
-"""What happened between two looks at a DAG, where does it stand, and when to look again?"""
+"""Compares two looks at a DAG: what changed, where it stands, when to look again."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""The reason why a node failed, also where its own log does not tell it any more.
+"""Finds the reason why a node failed, also where its own log has lost it.
 
 The last line of a failed sub task is the reason, unless obshell was restarted on the executing
 agent meanwhile: its lines are lost then, and turn up later in another sub task of the same DAG.

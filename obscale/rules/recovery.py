@@ -1,4 +1,4 @@
-"""What does a policy, or a person, have done about a diagnosis: which remedy, or none, and why?"""
+"""Decides the remedy for a diagnosis, by the policy or by a person's decision."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

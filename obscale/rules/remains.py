@@ -1,4 +1,4 @@
-"""What stands where when a run ends before its DAG does, and what is the next command?"""
+"""What is left in the cluster when a run ends before its DAG, and the next command."""
 
 from pydantic import BaseModel, ConfigDict
 

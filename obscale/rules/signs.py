@@ -1,4 +1,4 @@
-"""By what signs is a cause told: a log line, a node, a zone, nodes undone out of their turn?"""
+"""Matchers that recognise a cause: in log lines, nodes, zones and their order."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What should be asked for a host: which zone, how much memory, log and data disk?
+"""Suggests a request for a host: zone, memory, log disk and data disk.
 
 Pure. As its peers where they agree and the host can carry it, else from the host by the documented
 ratios. What is suggested has been judged: it blocks nothing in the world it was made for.

@@ -1,4 +1,4 @@
-"""Which rows of a batch may start now, which never will and why, or until when is there to wait?
+"""Decides which rows of a batch may start, which never will, and when to wait.
 
 One row at a time in a cluster, because its maintenance lock lets one in; clusters side by side.
 Nothing is remembered here: the same rows, policies and time always give the same answer.

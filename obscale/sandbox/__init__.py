@@ -1,4 +1,4 @@
-"""Which simulated OceanBase clusters speak obshell's real protocol here?
+"""The sandbox: simulated OceanBase clusters whose agents speak obshell's protocol.
 
 async with serve(World(default_config(), clock=ScaledClock(speed=30.0))) as door:
     print(door.ready)

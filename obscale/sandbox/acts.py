@@ -1,4 +1,4 @@
-"""What does each state card do to the world in the instant it acts?"""
+"""What each state card changes in the world when it acts."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final

@@ -1,4 +1,4 @@
-"""What does an agent say about itself and its host?
+"""The answers of an agent about itself and its host.
 
 Source: ob/agent/api/{info,host,session,agent}_handler.go, 4.5.0.0.
 """

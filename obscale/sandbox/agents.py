@@ -1,4 +1,4 @@
-"""What does one simulated obshell agent know and remember?"""
+"""The state of one simulated agent."""
 
 import base64
 from dataclasses import dataclass, field

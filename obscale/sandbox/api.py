@@ -1,4 +1,4 @@
-"""How does a request to one agent become an answer?
+"""Turns a request to one simulated agent into an answer.
 
 The order is obshell's: decrypt header and body on every route, give a trace id, authenticate on
 protected routes, then let the endpoint answer. Source: ob/agent/api/{agent_route.go,

@@ -1,4 +1,4 @@
-"""What does an endpoint get to see of a request, and what may it answer?"""
+"""What an endpoint sees of a request, and the answers it can give."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How does an observer read a size, and how do `df` and obshell print one?
+"""Reads sizes as an observer does, and prints them as `df` and obshell do.
 
 Sources: OceanBase src/share/config/ob_config_helper.cpp, 4.3.5; GNU coreutils df; obshell
 ob/agent/repository/model/bo/obcluster.go, 4.5.0.0.

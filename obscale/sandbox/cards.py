@@ -1,4 +1,4 @@
-"""Which fault cards exist, when does each act, and what must it be told?
+"""The list of fault cards: when each acts, and what it needs.
 
 One row a card. `docs` of a card is its sentence here; `Fault` makes a constructor of every row.
 """

@@ -1,4 +1,4 @@
-"""What time is it in the simulated world, and on its agents' wall clocks?
+"""The virtual clock of a world, and the wall clocks of its agents.
 
 Two times run side by side. *Virtual* seconds drive the DAG engine: they start at zero and may run
 faster than real time. *Wall* time is what agents print and compare (`ts`, `/time`, envelopes).

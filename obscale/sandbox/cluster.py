@@ -1,4 +1,4 @@
-"""What does one simulated OceanBase cluster hold in its tables?"""
+"""The tables of one simulated OceanBase cluster."""
 
 from dataclasses import dataclass, field
 from typing import Final

@@ -1,4 +1,4 @@
-"""What does a cluster agent say about its cluster?
+"""The answers of a cluster agent about its cluster.
 
 Sources: ob/agent/executor/ob/{info,cluster}.go, ob/agent/repository/model/bo/obcluster.go, 4.5.0.0.
 """

@@ -1,4 +1,4 @@
-"""What do the nodes of `Cluster scale out` do, forward and back?
+"""The nodes of the DAG `Cluster scale out`, forward and back.
 
 Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0. Node names are exact from 4.2.4.0 on; 4.2.3.x
 has two blanks before `for` in three of them.

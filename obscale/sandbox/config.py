@@ -1,4 +1,4 @@
-"""What does a simulated world look like before the first request?
+"""The description of a simulated world before the first request.
 
 A description is a `WorldConfig`, read from YAML by `load_config` or taken from
 `default_config`. Sizes are bytes, or text such as `64G` in powers of 1024.

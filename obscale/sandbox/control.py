@@ -1,4 +1,4 @@
-"""How is a running world told what shall go wrong, and asked what has been?
+"""The control port of a running world: play faults, ask what has happened.
 
 A small HTTP door of its own, on loopback and a port of the operating system's choice. It carries no
 secret and no password of the world, but it can break everything in it: a request that names another

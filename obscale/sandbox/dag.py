@@ -1,4 +1,4 @@
-"""What is a DAG made of, and how is it printed?
+"""The parts of a simulated DAG, and how they are printed.
 
 Source: ob/agent/engine/task/{dag,node,task,task_dto}.go, 4.5.0.0.
 """

@@ -1,4 +1,4 @@
-"""How do requests reach the simulated agents: over real sockets, or in the same process?
+"""Serves simulated agents over sockets, or in the same process.
 
 Both doors lead to the same application. The socket door gives every agent its own listening
 address and closes it while the agent is down, so that clients see a refused connection.

@@ -1,4 +1,4 @@
-"""Which endpoints does an agent have, since when, and which need no header?
+"""The endpoints of an agent: since which version, and with or without a header.
 
 Source: ob/agent/api/agent_route.go, 4.5.0.0, and its history.
 """

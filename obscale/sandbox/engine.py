@@ -1,4 +1,4 @@
-"""What happens in a simulated world, and at which virtual second?
+"""The engine that advances a world's DAGs in virtual seconds.
 
 Schedulers look once a second: those of clusters at whole seconds, those of agents half a second
 later. A sub task is a generator; it starts in the instant of the look that picks it up and then

@@ -1,4 +1,4 @@
-"""How does obshell say no, in the shape of today and in that before 4.3.1.0?
+"""The refusals of obshell, in the shape of each version.
 
 Source: ob/agent/errors/*.go and ob/agent/lib/http/response.go, 4.5.0.0; error codes of 4.2.3.0.
 """

@@ -1,4 +1,4 @@
-"""What shall go wrong, where, when and how often?
+"""The model of one fault: what goes wrong, where, when and how often.
 
 A `Fault` is one card in the world's hand. There is a constructor for every row of `CARDS`, which
 takes what the card needs by position and everything by name:

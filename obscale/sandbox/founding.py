@@ -1,4 +1,4 @@
-"""How does a described cluster come to life, with members that have been serving for long?"""
+"""Builds a running cluster from its description."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Which cards are in play, which is drawn now, and which state card's moment has come?"""
+"""The cards in play, and which one acts now."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

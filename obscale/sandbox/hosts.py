@@ -1,4 +1,4 @@
-"""What does a simulated machine hold: memory, disks, directories?
+"""The simulated machine: memory, disks and directories.
 
 Only what obshell and the observer look at is simulated; nothing touches the real file system.
 """

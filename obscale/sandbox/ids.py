@@ -1,4 +1,4 @@
-"""Which id does obshell give a DAG, node or sub task, and whose is a given id?
+"""The ids of DAGs, nodes and sub tasks, made and read as obshell does.
 
 Source: ob/agent/engine/task/task_dto.go, 4.5.0.0.
 """

@@ -1,4 +1,4 @@
-"""Where do simulated agents get RSA keys from, 512-bit ones included?
+"""RSA keys for simulated agents, 512-bit ones included.
 
 `cryptography` loads and uses 512-bit keys but refuses to generate them, so the primes for small
 keys are found here. Such keys are weak on purpose: obshell before 4.4.2.0 used nothing better.

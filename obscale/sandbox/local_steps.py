@@ -1,4 +1,4 @@
-"""What do the nodes of `Local scale out` do on the joining agent, forward and back?
+"""The nodes of the DAG `Local scale out` on the joining agent, forward and back.
 
 Source: ob/agent/executor/ob/{scale_out,deploy,destroy,start_obsvr,stop_obsvr}.go, 4.5.0.0.
 """

@@ -1,4 +1,4 @@
-"""What may befall any stage of a scale-out, whatever the stage does?"""
+"""The faults that can meet any stage of a scale-out."""
 
 from dataclasses import replace
 from typing import Final

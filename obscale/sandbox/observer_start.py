@@ -1,4 +1,4 @@
-"""Would a real observer survive its first start with these options, and with which values?
+"""Decides whether an observer would survive its first start, and with which values.
 
 Sources: OceanBase src/share/config/ob_server_config.cpp, src/share/ob_local_device.cpp, 4.3.5.
 """

@@ -1,4 +1,4 @@
-"""Does an agent accept this request, and what stands in its sealed body?
+"""Opens a sealed request, or refuses it.
 
 Written from the agent's side: ob/agent/api/common/middleware.go, ob/agent/lib/crypto/*.go and
 ob/agent/secure/{auth,header,body}.go, 4.5.0.0; the order of the checks is theirs.

@@ -1,4 +1,4 @@
-"""Which OceanBase parameters does a simulated server have, and with which defaults?
+"""The OceanBase parameters of a simulated server, with their defaults.
 
 A realistic part of `GV$OB_PARAMETERS`: what capacity planning, start options and upgrades touch.
 Source: OceanBase src/share/parameter/ob_parameter_seed.ipp, 4.3.5.

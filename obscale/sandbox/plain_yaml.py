@@ -1,4 +1,4 @@
-"""Plain values of a YAML or JSON text, which is refused at once where it is built to take long."""
+"""Reads plain values from YAML or JSON within limits."""
 
 from typing import Any, Final
 

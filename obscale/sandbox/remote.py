@@ -1,4 +1,4 @@
-"""How do the nodes of a cluster DAG deal with the local DAG on the joining agent?
+"""How the nodes of a cluster DAG drive the local DAG on the joining agent.
 
 Source: ob/agent/executor/ob/scale_out.go (coordinate DAGs), 4.5.0.0.
 """

@@ -1,4 +1,4 @@
-"""Does a cluster agent accept `POST /api/v1/ob/scale_out`?
+"""The checks of `POST /api/v1/ob/scale_out`, in obshell's order.
 
 The checks stand in obshell's order; the first failure is returned and nothing is created.
 Source: ob/agent/api/obcluster_handler.go, ob/agent/executor/ob/scale_out.go, 4.5.0.0.

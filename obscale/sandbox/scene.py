@@ -1,4 +1,4 @@
-"""What does a sub task see while it works?"""
+"""What a sub task sees of the world while it works."""
 
 from typing import TYPE_CHECKING, Any, cast
 

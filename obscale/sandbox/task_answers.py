@@ -1,4 +1,4 @@
-"""What do the task endpoints answer?
+"""The answers of the task endpoints.
 
 Source: ob/agent/api/task_handler.go, ob/agent/executor/task/{dag,node,sub_task}.go, 4.5.0.0.
 """

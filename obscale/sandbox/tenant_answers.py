@@ -1,4 +1,4 @@
-"""What does a cluster agent say about tenants, pools and units?
+"""The answers of a cluster agent about tenants, pools and units.
 
 Sources: ob/agent/api/{unit,pool,tenant}_handler.go and
 ob/agent/repository/model/oceanbase/*.go, 4.5.0.0.

@@ -1,4 +1,4 @@
-"""With which certificates does a TLS world serve its agents?
+"""The certificates of a world that serves TLS.
 
 A fresh authority and one server certificate for all addresses, made at start and gone at the end.
 """

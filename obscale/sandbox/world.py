@@ -1,4 +1,4 @@
-"""Which clusters, agents and faults exist, and what has been asked of them?
+"""A simulated world: its clusters, agents, faults, and the requests it has had.
 
 The world holds state and rules and knows no HTTP; `api.py` speaks for its agents.
 """

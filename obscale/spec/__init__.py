@@ -1,4 +1,4 @@
-"""What does a request file say, and is every word of it usable?
+"""Reads a request file and names every fault in it.
 
 Every fault becomes one line: where, what is wrong, what to write instead. What lies below a key
 that looks like a password is never repeated. Nothing is sent from here.

@@ -1,4 +1,4 @@
-"""What does a batch ask for: which nodes of which clusters, by which policies?
+"""Reads a batch file: nodes of clusters, and policies.
 
 A file in YAML or JSON with many clusters, the same with its rows in a table, a table alone, or a
 request of one cluster. Nothing is sent from here.

@@ -1,4 +1,4 @@
-"""Which nodes of a batch cannot go together: one agent twice, one port or directory for two?
+"""Finds nodes of a batch that clash: one agent twice, one port or directory for two.
 
 Every node is also judged by itself, so that all faults of a file are told at once. The cost grows
 with the number of nodes, not with its square.

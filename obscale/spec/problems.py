@@ -1,4 +1,4 @@
-"""How is a fault of a request said in one line: where, what, and what to write instead?"""
+"""Writes a fault of a request as one line: place, fault, and what to write instead."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""How does a file become plain values, with the line each of them stands in?
+"""Reads a file into plain values that know their line.
 
 YAML without surprises: no tags, no duplicate keys, no bombs, one document. JSON is read as JSON.
 Values are never repeated in an error of this page, because any of them may be a secret.

@@ -1,4 +1,4 @@
-"""How does a table, as a spreadsheet writes it, become nodes, and which cell is wrong?
+"""Reads a spreadsheet's table into nodes, and names each faulty cell.
 
 One row a node. Commas, semicolons and tabs all separate; a byte order mark, quoting, both kinds of
 line ends and empty rows are as good as none. Columns: docs/batch.md.

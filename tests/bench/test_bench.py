@@ -1,4 +1,4 @@
-"""Does the benchmark run in all its parts, and print a table of the promised shape?
+"""Tests of the benchmark: each part runs and prints a table of the promised form.
 
 No figure is judged here: what is fast enough is for the reader of the benchmark to say.
 """

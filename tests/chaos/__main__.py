@@ -1,4 +1,4 @@
-"""Which nights has the flow been through: the matrix of faults, the seeded kills, the batches?
+"""`make chaos`: plays the matrix of faults, the seeded kills and the batches.
 
 python -m tests.chaos                         all three
 python -m tests.chaos --matrix [WORDS]        only the matrix; only rows that hold these words

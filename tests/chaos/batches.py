@@ -1,4 +1,4 @@
-"""Does every row end with exactly one DAG, however often, and whenever, its batch is killed?
+"""Plays batches whose process is killed at seeded moments; each row ends with one DAG.
 
 python -m tests.chaos.batches --cases 50 --seed 7           the night of that seed
 python -m tests.chaos.batches --seed 7 --only 13            one case of it again

@@ -1,4 +1,4 @@
-"""Which nights of a batch does a seed stand for: its policies, its faults, and its ends?"""
+"""The cases of a batch that a seed stands for: policies, faults and ends."""
 
 import random
 from dataclasses import dataclass

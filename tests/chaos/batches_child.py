@@ -1,4 +1,4 @@
-"""How does a batch run in a process of its own: as a flow, or by the command line?"""
+"""Runs a batch in a process of its own, as a flow or by the command line."""
 
 import asyncio
 import sys

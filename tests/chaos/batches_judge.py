@@ -1,4 +1,4 @@
-"""What makes a night of a batch red? Told by the world's own log, then compared with the report."""
+"""Judges a played batch by the world's own log, then by its report."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What becomes of one batch whose process is killed at given moments, and run again?"""
+"""Plays one batch whose process is killed at given moments and run again."""
 
 import asyncio
 import json

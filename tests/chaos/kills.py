@@ -1,4 +1,4 @@
-"""Is it one scale-out however often, and whenever, its flow processes are killed?
+"""Plays scale-outs whose flow processes are killed at seeded moments; each stays one.
 
 python -m tests.chaos.kills --cases 200 --seed 7          the night of that seed
 python -m tests.chaos.kills --seed 7 --only 13            one case of it again

@@ -1,4 +1,4 @@
-"""Which processes does a night need: Prefect's server, and the parent that forks flow processes?"""
+"""The processes behind the kills: Prefect's server, and a parent that forks flow runs."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Which nights does a seed stand for: when is a run killed, and what comes after?"""
+"""The cases that a seed stands for: when a run is killed, and what comes after."""
 
 import random
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""In which process does a flow run? A parent imports everything once and forks a child for each.
+"""Forks flow processes from a parent that has imported everything once.
 
 The parent starts no thread and no loop, so a child is as clean as a process that imported it all by
 itself, two seconds sooner. Orders come in as JSON lines, what became of them goes out likewise.

@@ -1,4 +1,4 @@
-"""What becomes of one request whose flow process is killed at a given moment, and run again?"""
+"""Plays one request whose flow process is killed at a given moment and run again."""
 
 import asyncio
 import time

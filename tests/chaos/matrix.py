@@ -1,4 +1,4 @@
-"""What becomes of a run when one card is played in one phase of it, for every card and phase?
+"""Plays each fault card in each phase of a run, and judges how the run ends.
 
 Each cell is a world of its own, and the real flow on a real Prefect server. A cell is green when it
 ends as its row says, with a report, without a traceback, in time, with its cards drawn, and with

@@ -1,4 +1,4 @@
-"""What becomes of a run when the DAG is fine, and the node or its peers are not?"""
+"""Rows of the matrix whose DAG succeeds while the node or its peers do not."""
 
 from obscale.sandbox import Fault
 from tests.chaos.matrix import Row

@@ -1,4 +1,4 @@
-"""Which endings and reasons do rows of the matrix share?"""
+"""The endings and reasons that rows of the matrix share."""
 
 from tests.chaos.matrix import STAGES
 

@@ -1,4 +1,4 @@
-"""What becomes of a run when somebody else operates its DAG, or when an operator leads nowhere?
+"""Rows of the matrix in which somebody else operates the DAG, or an operator fails.
 
 Dead ends come in two kinds: the policy would take one, and the run must leave everything untouched;
 or somebody has taken it, and the run must say what stands there now. Sources: as in

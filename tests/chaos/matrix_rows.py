@@ -1,4 +1,4 @@
-"""Which kinds of trouble are there, and how does a run end that meets one of them in some phase?
+"""The rows of the matrix: each kind of fault, with the ending it leads to.
 
 Stages are those of the nine-stage scale-out; a new zone has two more between 6 and 7, and what
 stands here for 7 to 9 is then true of its stages 7 to 9.

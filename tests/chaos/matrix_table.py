@@ -1,4 +1,4 @@
-"""How is the matrix shown: a line for each red cell as it comes, the table at the end?"""
+"""Prints the matrix: each red cell as it comes, the table at the end."""
 
 import asyncio
 import logging

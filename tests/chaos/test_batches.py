@@ -1,4 +1,4 @@
-"""Does a killed batch end with one DAG a row and no row too many, and would a missing rule show?"""
+"""Tests of the batch chaos: a few seeds stay green, and a missing rule shows."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Does a killed flow process leave exactly one scale-out, and would a missing guard show?"""
+"""Tests of the kills: a few seeds stay green, and a missing guard shows."""
 
 import pytest
 

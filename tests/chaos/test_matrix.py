@@ -1,4 +1,4 @@
-"""Does the matrix of faults stay whole and true, and do a handful of its cells stay green?"""
+"""Tests of the matrix: its rows are whole and true, and a few cells stay green."""
 
 import pytest
 from prefect.testing.utilities import prefect_test_harness

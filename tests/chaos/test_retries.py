@@ -1,4 +1,4 @@
-"""Does a Retry on another worker, which shares only Prefect's database, do what is missing?
+"""Tests of a Retry on another worker, which shares only Prefect's database.
 
 The flow's process is killed with SIGKILL in each of the four tasks; the same flow run is tried
 again by a process with another Prefect home. Meanwhile a member has died, so that a run which takes

@@ -1,4 +1,4 @@
-"""A served world beside the test, and the real command: in this process, or in one of its own."""
+"""A served world beside the test, and the real command, in this process or its own."""
 
 import asyncio
 import io

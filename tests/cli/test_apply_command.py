@@ -1,4 +1,4 @@
-"""Does `obscale apply` end every run with its code and one clear line, and never show a secret?"""
+"""Tests of `obscale apply`: exit codes, clear lines, and no secret shown."""
 
 import getpass
 import json

@@ -1,4 +1,4 @@
-"""Does every bad request end with exit 2, one clear line per fault, and nothing sent?"""
+"""Tests of bad requests: exit 2, one clear line a fault, and nothing sent."""
 
 import json
 import os

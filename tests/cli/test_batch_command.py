@@ -1,4 +1,4 @@
-"""Does `obscale apply` on a batch end with its code, one summary, and what somebody has to do?"""
+"""Tests of `obscale apply` on a batch: exit codes, summary, and next steps."""
 
 import json
 import os

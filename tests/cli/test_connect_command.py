@@ -1,4 +1,4 @@
-"""Does `obscale connect` store only what it has proved, and say clearly what it could not?"""
+"""Tests of `obscale connect`: it stores only what it has checked."""
 
 import json
 import os

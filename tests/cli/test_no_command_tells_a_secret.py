@@ -1,4 +1,4 @@
-"""Does any command print a secret, or write one into a file, whatever it is asked and answers?"""
+"""Tests that no command prints a secret or writes one into a file."""
 
 import sys
 

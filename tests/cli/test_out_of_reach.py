@@ -1,4 +1,4 @@
-"""Does every trouble on the way to an agent end with exit 3, and one line with agent and cause?
+"""Tests of agents out of reach: exit 3, and one line with agent and cause.
 
 A handshake that fails leaves its socket to the garbage collector (asyncio does, not obscale), so
 these run in a process of their own.

@@ -1,4 +1,4 @@
-"""The Prefect server that obscale starts for a run answers to this run alone."""
+"""Tests of the Prefect server that obscale starts: it answers this run alone."""
 
 import base64
 import json

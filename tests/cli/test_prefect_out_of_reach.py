@@ -1,4 +1,4 @@
-"""Every command that needs Prefect ends with exit 3 where Prefect is down or refuses it."""
+"""Tests of commands without Prefect: exit 3 where it is down or refuses."""
 
 import http.server
 import json

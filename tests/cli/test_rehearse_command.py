@@ -1,4 +1,4 @@
-"""Does `obscale rehearse` play the whole run on a double, and leave the real cluster alone?"""
+"""Tests of `obscale rehearse`: it plays the whole run and leaves the cluster alone."""
 
 import json
 import shutil

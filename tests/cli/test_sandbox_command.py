@@ -1,4 +1,4 @@
-"""Does `obscale sandbox` serve what its ready line says, and end as a service should?"""
+"""Tests of `obscale sandbox`: it serves what its ready line says, and ends well."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A run outlives the Prefect server it reports to, and hears what is done to it there."""
+"""Tests of a run whose Prefect server goes away: it goes on and tells so."""
 
 import json
 import re

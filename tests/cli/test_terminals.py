@@ -1,4 +1,4 @@
-"""Does every command end as it should whatever terminal, pipe or full disk its output goes to?"""
+"""Tests of every command on any terminal, pipe or full disk."""
 
 import io
 import json

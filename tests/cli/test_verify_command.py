@@ -1,4 +1,4 @@
-"""Does `obscale verify` prove a node at any time: only reading, without Prefect, at 80 columns?"""
+"""Tests of `obscale verify`: only reads, without Prefect, at 80 columns."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Which worlds, and which tiny second client, do the contract tests share?
+"""The worlds, and the tiny second client, that the contract tests share.
 
 The client here seals requests by itself, from the protocol: neither side of the product helps it.
 """

@@ -1,4 +1,4 @@
-"""Where records are kept by a test of the wire, and what preflight saw, made of facts."""
+"""Records kept by a test of the wire, and a preflight result made of facts."""
 
 from datetime import datetime
 

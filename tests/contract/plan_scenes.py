@@ -1,4 +1,4 @@
-"""What happens to a request that is posted in spite of what preflight says of it?
+"""Scenes in which a request is posted in spite of what preflight says of it.
 
 A `Scene` is a world and a request. It goes through the doors a user has: the reader of requests,
 with an override of each finding that may be overridden, then preflight, then submit. Where none of

@@ -1,4 +1,4 @@
-"""Is the next cluster agent taken where the first has lost its database, and nothing done twice?"""
+"""Tests of cluster agents without a database: the next is asked, nothing done twice."""
 
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime

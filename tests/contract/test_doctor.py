@@ -1,4 +1,4 @@
-"""Are causes recognised on the wire, and does every choice called safe really end well?
+"""Tests of the diagnosis over HTTP: causes are told, and safe choices end well.
 
 Each scenario is played in a simulated cluster, diagnosed through the real client, and each choice
 the doctor calls safe is carried out in a fresh copy of it.

@@ -1,4 +1,4 @@
-"""Does the double of a cluster read like the cluster itself?"""
+"""Tests that the double of a cluster reads like the cluster."""
 
 import pytest
 from pydantic import SecretStr

@@ -1,4 +1,4 @@
-"""Keys nothing can be sealed with: refused by name, wherever an agent serves one."""
+"""Tests of keys that cannot seal: refused by name."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Is a scale-out begun beside a DAG without the lock, and held back by one that keeps it unseen?"""
+"""Tests of the maintenance lock: held, free or unknown beside another DAG."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Does the official SDK, obshell 0.0.9 from PyPI and unmodified, drive the sandbox over sockets?"""
+"""Tests that the official SDK, obshell 0.0.9 unmodified, drives the sandbox."""
 
 import asyncio
 

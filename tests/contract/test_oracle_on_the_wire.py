@@ -1,4 +1,4 @@
-"""Do the bad requests of the oracle raise just what they must when cluster and target are read?
+"""Tests that bad requests raise exactly their findings when read over HTTP.
 
 tests/unit/test_preflight_oracle.py judges facts that are written down. Here the same cases are
 simulated agents, asked over their API as a user's are: what a refused or a missing answer makes of

@@ -1,4 +1,4 @@
-"""Does a plan look without touching, and is a kept one applied only while it is true?"""
+"""Tests of plans over HTTP: they only read, and a stored one is applied while true."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What does `obscale plan` cost the cluster it looks at, and does it leave anything behind?
+"""Tests of what `obscale plan` costs the cluster it reads.
 
 Each plan is a process of its own, as a user types it, with a home that nobody else writes to.
 """

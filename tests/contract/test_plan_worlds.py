@@ -1,4 +1,4 @@
-"""Is what a rule predicts what happens, where somebody overrides it or goes past it?
+"""Tests that what a rule predicts happens where it is overridden.
 
 obshell accepts each request below. The rule says so before; begun all the same, with the rule
 overridden in the request wherever that is allowed, the DAG fails at the stage the rule names, or

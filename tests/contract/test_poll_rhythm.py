@@ -1,4 +1,4 @@
-"""How soon is a DAG's end known, and how often is it asked for on the way?
+"""Tests of the poll's rhythm: how soon the end is known, how often it asks.
 
 Played in virtual time, look by look as `follow` does it, so no machine is too slow for it.
 """

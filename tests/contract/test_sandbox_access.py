@@ -1,4 +1,4 @@
-"""Whom does a simulated agent let in, and how does it refuse the others?"""
+"""Tests of a simulated agent's access: whom it lets in, and how it refuses."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Do a simulated agent's answers agree with each other, and with what its release could say?"""
+"""Tests that a simulated agent's answers agree with each other and its version."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Does every fault card do over HTTP what its row says, and only when its moment has come?"""
+"""Tests that every fault card does over HTTP what its row says."""
 
 import asyncio
 from typing import get_args

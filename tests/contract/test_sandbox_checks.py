@@ -1,4 +1,4 @@
-"""In which order is POST scale_out checked?"""
+"""Tests of the order in which POST scale_out is checked."""
 
 import pytest
 

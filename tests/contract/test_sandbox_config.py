@@ -1,4 +1,4 @@
-"""Is a described world the world one gets, and is a bad description refused in one clear line?"""
+"""Tests of a world's description: true to it, or refused in one clear line."""
 
 from pathlib import Path
 

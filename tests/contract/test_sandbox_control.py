@@ -1,4 +1,4 @@
-"""Can a running world be told what shall go wrong, and asked what has been, by loopback alone?"""
+"""Tests of the control port: faults played and history read, from loopback only."""
 
 import asyncio
 import socket

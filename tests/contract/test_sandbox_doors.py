@@ -1,4 +1,4 @@
-"""Do both doors lead to the same agents, and do broken connections look like broken connections?"""
+"""Tests of both doors to the agents, and of broken connections."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""What does a joining host's disk go through, and when does its observer refuse to start?"""
+"""Tests of the joining host's disk, and of observers that refuse to start."""
 
 import pytest
 

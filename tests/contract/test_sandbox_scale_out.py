@@ -1,4 +1,4 @@
-"""What does each stage of a scale-out log, leave behind, and undo?"""
+"""Tests of each stage of a scale-out: its log, its effects and its undoing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Does every scale-out run, fail, retry and roll back at the second it should?
+"""Tests of timelines: every scale-out runs, fails and rolls back to the second.
 
 The tables are read like this: second | cluster DAG | local DAG | identity | obState. A DAG cell
 is `stage P` or `stage R` (its node PENDING or RUNNING) while the DAG is RUNNING/RUN, else

@@ -1,4 +1,4 @@
-"""Does an agent without database refuse what the real one refuses, and tell what that one tells?
+"""Tests of a simulated agent without database against the recordings.
 
 Status, errCode, message and `data` are those of the real obshell 4.5.0.0, recorded from a cluster
 agent whose observer was killed and from an agent in the middle of joining. There the DAG that was

@@ -1,4 +1,4 @@
-"""What a host at the target's address learns, whatever it claims: never the root password."""
+"""Tests that a host at the target's address never learns the root password."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Does the survey read a simulated cluster as the rules need it, and name what it cannot read?"""
+"""Tests of preflight's reader: it reads a simulated cluster and names each gap."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Does a healthy world leave nothing unknown in any version, and is a gap counted where it is one?
+"""Tests of unknown findings: none in a healthy world of any version.
 
 Else people learn to wave unknowns through.
 """

@@ -1,4 +1,4 @@
-"""A served cluster whose root password nothing else contains, and orders for any address."""
+"""A served cluster with a root password of its own, and orders for any address."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""A team's Prefect, its commands taken from the container files, and obscale from two places."""
+"""A team's Prefect as the container files set it up, and obscale from two places."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Do the examples of a trigger ride out a server whose database is busy for a moment?"""
+"""Tests of the trigger examples against a server whose database is busy."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Do the settings given to workers leave a run its log, in Prefect and on the console?"""
+"""Tests that workers' settings keep a run's log in Prefect and on the console."""
 
 import os
 import subprocess

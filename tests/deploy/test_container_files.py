@@ -1,4 +1,4 @@
-"""Do the container files name what there is: settings, commands, files, secrets?
+"""Tests that the container files name what exists: settings, commands, files, secrets.
 
 What runs in the containers is run by test_ways.py, which takes its commands from compose.yaml.
 """

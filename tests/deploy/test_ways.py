@@ -1,4 +1,4 @@
-"""Does each way to start a run work, from a checkout as from a wheel, and from any folder?"""
+"""Tests of each way to start a run, from a checkout and from a wheel."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Is each row of the tables of ways to start a run carried out by a test?"""
+"""Tests that each row of the tables of ways to start a run is played."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Is every row of the runbook played by a test, and does every cause and error have its row?"""
+"""Tests that every row of the runbook is played, and every cause has one."""
 
 import re
 import subprocess

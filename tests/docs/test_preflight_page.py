@@ -1,4 +1,4 @@
-"""Is docs/preflight.md what the rules themselves say?"""
+"""Tests that docs/preflight.md says what the rules say."""
 
 import subprocess
 import sys

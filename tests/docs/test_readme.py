@@ -1,4 +1,4 @@
-"""Is everything the README says to type true, and does it print what the README shows?
+"""Tests that the README's commands work and print what it shows.
 
 Each fenced `console` block is run as one shell session. Lines after `$ ` are typed; the lines below
 are what must come out, compared as doctest does: `...` stands for anything, runs of blanks are one.

@@ -1,4 +1,4 @@
-"""What do the tests ask of Prefect's UI and API, again and again?"""
+"""The questions that the tests ask of Prefect's UI and API."""
 
 import threading
 from typing import Any

@@ -1,4 +1,4 @@
-"""What stands behind a team's Prefect server: a PostgreSQL and a Redis of the test's own."""
+"""A PostgreSQL and a Redis of the test's own behind a team's Prefect server."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A team's set-up, for real: PostgreSQL, a secured Prefect server, workers, Chromium, clusters."""
+"""A team's set-up: PostgreSQL, a secured Prefect server, workers, Chromium, clusters."""
 
 import asyncio
 import base64

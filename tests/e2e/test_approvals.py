@@ -1,4 +1,4 @@
-"""Does a person in the browser decide, by name and for a reason, whether a scale-out begins?"""
+"""Tests of approval in the browser: a person decides by name and with a reason."""
 
 import pytest
 from playwright.sync_api import expect

@@ -1,4 +1,4 @@
-"""Does Prefect act by itself on what runs tell: call, run again, plan?"""
+"""Tests of the automations: Prefect calls, runs again and plans by itself."""
 
 import json
 import subprocess

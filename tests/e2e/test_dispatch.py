@@ -1,4 +1,4 @@
-"""Do several workers share a batch, also when one of them, or the batch itself, is killed?"""
+"""Tests of a batch on several workers, also when one or the batch is killed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""After everything a team did: is a secret to be found in its database or in any log?
+"""Searches a team's database and logs for secrets after all other tests.
 
 Comes last of all, see conftest.py.
 """

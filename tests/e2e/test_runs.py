@@ -1,4 +1,4 @@
-"""Do the form, a schedule and an API call each start a run that ends verified, seen in the UI?"""
+"""Tests of runs from form, schedule and API, each verified and seen in the UI."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Who may talk to a team's Prefect server, and what does obscale say to whoever may not?"""
+"""Tests of access to a team's Prefect server, and of obscale's words when refused."""
 
 import json
 import subprocess

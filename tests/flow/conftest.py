@@ -1,4 +1,4 @@
-"""One real Prefect test server for the session; one simulated cluster for each test."""
+"""One real Prefect test server for the session, and one simulated cluster for each test."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Is nothing submitted before a person approves and the window is open?"""
+"""Tests of approval and window: nothing is sent before a person and the clock agree."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

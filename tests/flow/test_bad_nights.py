@@ -1,4 +1,4 @@
-"""Does each bad situation end in one clear answer: who, what, and the next step?"""
+"""Tests of bad situations: each ends in one clear answer with the next step."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Does a batch end as promised: order, stop rules, window, report, and nothing done twice?"""
+"""Tests of a batch: order, stop rules, window, report, and nothing done twice."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Is what a scale-out has harmed told by a look from before its POST, whoever looks later?"""
+"""Tests of the look before the POST: harm is told by it, whoever looks later."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Is a secret to be found anywhere it was not put, however a run ends?
+"""Searches everything a run leaves for a secret, however the run ends.
 
 Every flow runs to every kind of ending with secrets that stand out. Then all places in which a run
 leaves something are searched for them, as they are and in Base64. That a place was really searched

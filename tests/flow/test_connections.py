@@ -1,4 +1,4 @@
-"""Does a flow that is given the name of a connection ask the right agents, or say why not?"""
+"""Tests of flows that are given the name of a connection."""
 
 import pytest
 from prefect.blocks.system import Secret

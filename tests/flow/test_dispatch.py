@@ -1,4 +1,4 @@
-"""Does a batch whose clusters run on workers end as one that does all itself, also on bad nights?
+"""Tests of a batch on workers: it ends as one that does all itself.
 
 The runs go to `deployments.serve`, a process of its own that starts one more for each run.
 """

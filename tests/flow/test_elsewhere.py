@@ -1,4 +1,4 @@
-"""Does the flow end verified on older agents, over TLS and IPv6, with passwords, in new zones?"""
+"""Tests of older agents, TLS, IPv6, passwords and new zones."""
 
 from ipaddress import ip_address
 

@@ -1,4 +1,4 @@
-"""Does a run that is cancelled, killed or breaks tell what stands where, and does it heal?
+"""Tests of runs that are cancelled, killed or broken: they tell and can go on.
 
 The flow runs in a process of its own, started by `deployments.serve` from a run made over the API.
 """

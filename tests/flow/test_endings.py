@@ -1,4 +1,4 @@
-"""Does a run's state say what happened, without hiding the error, and is the run found by tags?"""
+"""Tests of a run's final state and tags."""
 
 import asyncio
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""Is each thing that matters announced to Prefect as one event, and never more than that?"""
+"""Tests of the events: each important change is announced once."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Does `obscale evidence` export a run whole, and say clearly where there is nothing to export?"""
+"""Tests of `obscale evidence`: it exports a run whole."""
 
 import asyncio
 import getpass

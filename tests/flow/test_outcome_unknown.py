@@ -1,4 +1,4 @@
-"""What if the answer to the POST is lost, and nobody can be asked for as long as it matters?"""
+"""Tests of a lost answer to the POST while nobody can be asked."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Does a run do about a failed DAG exactly what was decided, and leave everything else alone?"""
+"""Tests of recovery in a run: it does what was decided, and nothing else."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Do `obscale watch` and `obscale recover` look after a scale-out obscale did not start?"""
+"""Tests of `obscale watch` and `obscale recover` on scale-outs of others."""
 
 import asyncio
 import contextlib

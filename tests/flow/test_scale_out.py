@@ -1,4 +1,4 @@
-"""Does the flow end as promised: states, report, artifacts, and what reached the cluster?"""
+"""Tests of the flow: states, report, artifacts, and what reached the cluster."""
 
 import asyncio
 import json

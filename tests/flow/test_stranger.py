@@ -1,4 +1,4 @@
-"""What a host at the target's address learns of every command and flow: never the root password."""
+"""Tests that no command or flow tells a stranger the root password."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Is there exactly one DAG, whatever happens to the POST, its answer, and the process?"""
+"""Tests that there is exactly one DAG, whatever happens to POST and process."""
 
 import asyncio
 

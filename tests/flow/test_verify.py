@@ -1,4 +1,4 @@
-"""Does verify believe the node and not its DAG, and say what a restart would take back?"""
+"""Tests of verification: it believes the node, not the DAG."""
 
 import json
 

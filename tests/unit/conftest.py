@@ -1,4 +1,4 @@
-"""Shared by the unit tests: the published test keys, and an agent made of one function."""
+"""The published test keys, and an agent made of one function."""
 
 import base64
 import json

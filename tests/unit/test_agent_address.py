@@ -1,4 +1,4 @@
-"""Is every way of writing an agent's address read, and every mistake named?"""
+"""Tests of addresses: every form is read, every mistake named."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Is each kind of agent asked with the header and the password it accepts, and told no more?"""
+"""Tests of authentication: each agent gets the header it accepts, and no more."""
 
 import pytest
 from pydantic import SecretStr

@@ -1,4 +1,4 @@
-"""Does the client seal, send once, remember and forget as it promises?"""
+"""Tests of the client: it seals, sends once, and keeps what it should."""
 
 import asyncio
 import pickle

@@ -1,4 +1,4 @@
-"""Is the offset of an agent's clock computed right?"""
+"""Tests of the offset of an agent's clock."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

@@ -1,4 +1,4 @@
-"""Does a cluster's client find the agent that answers, and never send a write twice?"""
+"""Tests of a cluster's client: it finds an agent that answers, and writes once."""
 
 import asyncio
 import pickle

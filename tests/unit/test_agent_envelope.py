@@ -1,4 +1,4 @@
-"""Is every answer read as what it is: data, a named refusal, or not obshell's at all?"""
+"""Tests of answers: data, a named refusal, or not obshell's."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Are the limits of answers wide enough for the largest cluster, and exact where they bite?"""
+"""Tests of the limits of answers: wide enough, and exact."""
 
 import json
 

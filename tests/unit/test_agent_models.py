@@ -1,4 +1,4 @@
-"""Are obshell's answers read as they come: with nulls, new fields and new words?"""
+"""Tests of the models: nulls, new fields and new words are read."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Of a refused password only what nobody sees at its ends is hinted at, never the password."""
+"""Tests of hints about a refused password."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Are units, pools, tenants, licence and statistics read as obshell sends them, old and new?"""
+"""Tests of the models of units, pools, tenants, licence and statistics."""
 
 from datetime import UTC, datetime, timedelta
 

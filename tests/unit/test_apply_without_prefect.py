@@ -1,4 +1,4 @@
-"""An order Prefect cannot begin is told as not begun, and those after it as not started."""
+"""Tests of orders that Prefect cannot begin."""
 
 import logging
 import socket

@@ -1,4 +1,4 @@
-"""Which record of before counts for a DAG, and which DAG is the one to go on with?"""
+"""Tests of the record before the POST: which one counts for a DAG."""
 
 from datetime import UTC, datetime, timedelta
 

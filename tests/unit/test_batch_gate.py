@@ -1,4 +1,4 @@
-"""Who is let in next, where more rows of a batch want to look than may at a time?"""
+"""Tests of the priority slots of a batch."""
 
 import asyncio
 

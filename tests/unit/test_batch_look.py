@@ -1,4 +1,4 @@
-"""What of a batch's preflight is kept for the rows, and for how long?"""
+"""Tests of what a batch's preflight leaves for its rows, and for how long."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Does a batch's plan tell what would be begun, in which order, and what would not and why?"""
+"""Tests of a batch's plan: order, rows that begin, and rows that do not."""
 
 import tracemalloc
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Is there room for the connections of a large batch, as far as the system allows it?"""
+"""Tests of the limit of open files for large batches."""
 
 import gc
 import resource

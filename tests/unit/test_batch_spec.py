@@ -1,4 +1,4 @@
-"""Is every usable batch read, from files and spreadsheets, and every fault named with its cell?"""
+"""Tests of batch files and tables: each fault is named with its cell."""
 
 import json
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Is there one advice on cleaning a host, whole, and never for a node that serves a cluster?"""
+"""Tests of the one text on cleaning a host by hand."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Is a key that changed unannounced refused, and is one seen for the first time judged as asked?"""
+"""Tests of known keys: a changed one is refused."""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa

@@ -1,4 +1,4 @@
-"""Are agents that are not of one cluster told apart, and is a missing one never passed over?"""
+"""Tests of entry agents: strangers are told apart, and missing ones named."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Is one operation sent once, also where its answer is lost or somebody else was quicker?"""
+"""Tests of operations on a DAG: each is sent once."""
 
 from datetime import UTC, datetime, timedelta
 

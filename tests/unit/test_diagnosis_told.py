@@ -1,4 +1,4 @@
-"""Does what is told of a diagnosis name its sources, and repeat agents without obeying them?"""
+"""Tests of the text of a diagnosis: it names its sources."""
 
 import pytest
 

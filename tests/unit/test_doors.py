@@ -1,4 +1,4 @@
-"""Is every error caught by its name, except at the doors that must tell any end?"""
+"""Tests that errors are caught by name, except where any end must be told."""
 
 import ast
 from pathlib import Path

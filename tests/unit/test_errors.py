@@ -1,4 +1,4 @@
-"""Do all errors survive a process border, and say who, what and what next?"""
+"""Tests of the errors: they survive a process border and name the next step."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""Does Prefect's form show each parameter with words a person understands, and send no guesses?"""
+"""Tests of Prefect's form: every parameter is explained, and no guess is sent."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""Who may import whom: the picture in docs/architecture.md, executed."""
+"""Tests of import directions, as drawn in docs/architecture.md."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What of a cluster is kept from one row to the next, and when is all of it opened anew?"""
+"""Tests of what one row leaves open for the next, and when it is opened anew."""
 
 import time
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Does the connection to an agent outlive the pauses of those who look at a DAG?"""
+"""Tests that connections outlive the pauses between looks at a DAG."""
 
 from annotated_types import Le
 

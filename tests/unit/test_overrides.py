@@ -1,4 +1,4 @@
-"""Can a finding be accepted for a reason and a time, and never hidden, never for good?"""
+"""Tests of overrides: for a reason and a time, never hidden."""
 
 from copy import deepcopy
 from datetime import UTC, date, datetime, timedelta

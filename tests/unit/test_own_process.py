@@ -1,4 +1,4 @@
-"""Once its report is out, a run ends by what it has told, whatever Prefect makes of it."""
+"""Tests of a run's ending in this process, whatever Prefect makes of it."""
 
 import asyncio
 import logging

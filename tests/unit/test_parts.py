@@ -1,4 +1,4 @@
-"""What does a batch do about a run on a worker, and which words does such a run follow?"""
+"""Tests of the decisions about a batch's runs on workers."""
 
 import pytest
 from hypothesis import given

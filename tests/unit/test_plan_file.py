@@ -1,4 +1,4 @@
-"""Is a kept plan whole, true for a time and a state, and free of secrets?"""
+"""Tests of a stored plan: whole, true for a time, and free of secrets."""
 
 import json
 import os

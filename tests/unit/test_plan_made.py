@@ -1,4 +1,4 @@
-"""Does a plan say what is asked, what stands after, and what to do next?"""
+"""Tests of a plan: what is asked, what stands after, and what to do next."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Does a plan notice what changed, say what, and overlook what it has brought about itself?"""
+"""Tests of what a plan notices as changed."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings

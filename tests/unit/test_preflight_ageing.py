@@ -1,4 +1,4 @@
-"""Is what ages within a minute judged again before the submit, and only that?"""
+"""Tests of findings that age within a minute."""
 
 from datetime import UTC, datetime, timedelta
 

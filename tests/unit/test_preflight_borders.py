@@ -1,4 +1,4 @@
-"""Does a threshold fall on the right side, and does a finding say the right thing?"""
+"""Tests of thresholds and texts of the rules."""
 
 import pytest
 

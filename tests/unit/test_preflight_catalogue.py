@@ -1,4 +1,4 @@
-"""Are the rules exactly those that were specified, as severe and as open to an override as said?
+"""Tests that the rules are those specified, with their severity.
 
 The table is typed by hand: a rule that is added, lost, renamed or weighed otherwise fails here.
 """

@@ -1,4 +1,4 @@
-"""Does each wrong request, cluster or target raise just the findings it must, and no others?"""
+"""Tests that each wrong request raises exactly its findings."""
 
 import pytest
 

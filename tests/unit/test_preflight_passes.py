@@ -1,4 +1,4 @@
-"""Is there a world in which each rule passes, so that passing means something?"""
+"""Tests that each rule passes in some world."""
 
 from datetime import UTC, datetime, timedelta
 

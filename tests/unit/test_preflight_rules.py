@@ -1,4 +1,4 @@
-"""Does each rule fire on what it is for, and answer unknown, never pass, without its evidence?"""
+"""Tests that each rule fires, and is unknown without its evidence."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Is a target that is a member, or on its way, judged as what it is?"""
+"""Tests of targets that are members already, or on their way."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Do the rules about peers, modes, new zones, ports and whole requests answer as they must?"""
+"""Tests of rules about peers, modes, new zones, ports and whole requests."""
 
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta

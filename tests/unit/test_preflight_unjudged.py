@@ -1,4 +1,4 @@
-"""Is what could block and could not be judged counted, and held back where nobody is asked?"""
+"""Tests of runs held back because a rule could not be judged."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Is the documented sample request judged exactly as the worked example says, both profiles?"""
+"""Tests of the documented sample request in both profiles."""
 
 import pytest
 

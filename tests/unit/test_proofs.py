@@ -1,4 +1,4 @@
-"""Does each proof say what it found: sizes, disks, clocks, settings, units?"""
+"""Tests of the proofs: sizes, disks, clocks, settings and units."""
 
 import pytest
 

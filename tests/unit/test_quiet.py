@@ -1,4 +1,4 @@
-"""A server that is away is no page in a run's log, and what it loses is noted."""
+"""Tests that Prefect's own messages do not fill a run's log."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""Are failures as a real obshell recorded them told by their reason, and with what helps?"""
+"""Tests of failures that a real obshell recorded: reason and remedy."""
 
 import json
 from functools import partial

@@ -1,4 +1,4 @@
-"""Does submit's decision follow the cluster's own record, and nothing else?"""
+"""Tests of the decision before the POST."""
 
 from dataclasses import replace
 

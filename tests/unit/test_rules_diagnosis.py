@@ -1,4 +1,4 @@
-"""Is each cause told apart, with the right remedy, and is no dead end ever offered as safe?"""
+"""Tests of causes and remedies: no dead end is offered as safe."""
 
 import itertools
 

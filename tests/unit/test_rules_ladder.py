@@ -1,4 +1,4 @@
-"""Does each rung hold only when its proofs hold, over time, and whatever could not be read?"""
+"""Tests of the levels: each holds only when its proofs hold."""
 
 import itertools
 from datetime import UTC, datetime

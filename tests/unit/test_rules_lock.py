@@ -1,4 +1,4 @@
-"""Is who holds the cluster's lock told by kind, stage and state, and never by a list alone?"""
+"""Tests of who holds the cluster's lock."""
 
 import pytest
 

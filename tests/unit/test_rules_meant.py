@@ -1,4 +1,4 @@
-"""Is a scale-out taken for a request's node only where its DAG names that node?"""
+"""Tests of which scale-out a request means."""
 
 import pytest
 

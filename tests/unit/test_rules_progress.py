@@ -1,4 +1,4 @@
-"""Is each change of a DAG said once, and is a failure named with its place?"""
+"""Tests of a DAG's progress: each change is told once."""
 
 from hypothesis import given
 from hypothesis import strategies as st

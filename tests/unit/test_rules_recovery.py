@@ -1,4 +1,4 @@
-"""Does a policy only ever do what the diagnosis calls safe, and only so often?"""
+"""Tests of recovery policies: only what is safe, and only so often."""
 
 import pytest
 

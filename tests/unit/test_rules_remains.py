@@ -1,4 +1,4 @@
-"""Does what a run leaves behind come with its state, its fate and a command that exists?"""
+"""Tests of what is left when a run ends early."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Does sealing hold for any key, any password and any body, and stay silent about secrets?"""
+"""Tests of sealing with any key, password and body."""
 
 import base64
 import json

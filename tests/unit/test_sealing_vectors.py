@@ -1,4 +1,4 @@
-"""Does our sealing agree with the published vectors, name by name?"""
+"""Tests of sealing against the published vectors."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What comes out of things done at the same time: one error, never a group of them."""
+"""Tests of readings side by side: one error, never a group."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Are sizes read as the observer reads them, and refused where it would surprise?"""
+"""Tests of size texts."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Is every example a request as it stands?"""
+"""Tests that every example is a valid request."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Is every usable request read, and every fault named in one line with its place and its cure?"""
+"""Tests of request files: each fault is named with place and cure."""
 
 import contextlib
 import pickle

@@ -1,4 +1,4 @@
-"""Is a run that somebody ended told apart from one that broke?"""
+"""Tests of a run's report: ended by somebody, or broken."""
 
 import asyncio
 

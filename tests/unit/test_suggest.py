@@ -1,4 +1,4 @@
-"""Is a suggested request one that may be submitted as it is, and does it say why?"""
+"""Tests of suggested requests: valid, and with reasons."""
 
 import json
 from dataclasses import replace

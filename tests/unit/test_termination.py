@@ -1,4 +1,4 @@
-"""Does SIGTERM end a run where the run itself waits, and nothing else, and that for certain?"""
+"""Tests of SIGTERM: it ends a run where the run itself waits."""
 
 import asyncio
 import os

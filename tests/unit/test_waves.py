@@ -1,4 +1,4 @@
-"""Does a batch start the right rows, in an order that may stop anywhere, and none too many?"""
+"""Tests of the order in which a batch starts rows."""
 
 from collections import Counter
 from datetime import UTC, datetime

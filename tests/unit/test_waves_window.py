@@ -1,4 +1,4 @@
-"""Is a maintenance window open exactly when a person looking at the wall clock says so?"""
+"""Tests of maintenance windows against the wall clock."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""Does a worker refuse what a newer obscale has offered, and carry out what an older one has?"""
+"""Tests of the versions of worker and deployment."""
 
 import logging
 

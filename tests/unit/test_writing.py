@@ -1,4 +1,4 @@
-"""What Prefect does not take keeps no step waiting for long, and is named at the end."""
+"""Tests of writing to Prefect within a time limit."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Does what is written beside the work keep nobody waiting, and is it there at the end?"""
+"""Tests of what is written beside the work."""
 
 import asyncio
 

@@ -1,1 +1,1 @@
-"""Facts about cluster and target become findings, one rule at a time."""
+"""The preflight rules: facts about cluster and target become findings."""

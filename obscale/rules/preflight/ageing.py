@@ -1,4 +1,4 @@
-"""Which findings are worth nothing after a minute, and what do they say now?
+"""The findings that age within a minute, and how they are judged again.
 
 Between preflight and submit a run may wait: for a lock, for a person, for a worker. Who the target
 is, who holds the lock and which DAGs are unfinished is looked at right before each submit anyway

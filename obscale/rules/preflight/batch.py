@@ -1,4 +1,4 @@
-"""Is a request of several nodes as a whole, and in its order, one that may be begun?
+"""Rules about a request of several nodes: as a whole, and in their order.
 
 Within a cluster the nodes of a request join one after the other, because its maintenance lock lets
 one in at a time (ob/agent/service/task/status_maintainer.go, 4.5.0.0). Whatever stops half-way

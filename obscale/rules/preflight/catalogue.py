@@ -1,4 +1,4 @@
-"""Which rules are there, as a page for an operator? `python -m obscale.rules.preflight.catalogue`.
+"""`python -m obscale.rules.preflight.catalogue`: prints all rules as a page.
 
 The page is made of the registry, so it cannot drift; a test compares it with docs/preflight.md.
 """

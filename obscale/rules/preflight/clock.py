@@ -1,4 +1,4 @@
-"""Does our own clock, and the target's time zone, agree with the cluster's?
+"""Rules about our own clock and about the target's time zone.
 
 The offset of the target from the cluster is the business of `limits.py`. Source: obshell
 ob/agent/secure/auth.go and GET /time, 4.5.0.0.

@@ -1,4 +1,4 @@
-"""Is this the right cluster, and is it in a state to grow?
+"""Rules about the cluster: the right one, and in a state to grow.
 
 Sources: obshell ob/agent/executor/ob/cluster.go, ob/agent/service/task/status_maintainer.go,
 4.5.0.0.

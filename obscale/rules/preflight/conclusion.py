@@ -1,4 +1,4 @@
-"""What do later steps need of a preflight, once its facts are judged and dropped?"""
+"""The result of a preflight that later steps need once its facts are dropped."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Do data file, log pool and the observer's own logs fit on their disks, now and later?
+"""Rules about disk space for data file, log pool and the observer's own logs.
 
 `df -h` can prove a disk too small, never big enough: a pass reads "as far as df shows". Sources:
 OceanBase src/share/ob_local_device.cpp and src/observer/ob_server_utils.cpp, 4.3.5; the checks of

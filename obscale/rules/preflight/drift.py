@@ -1,4 +1,4 @@
-"""Is the new server like the servers it joins, and do its settings survive a restart?
+"""Rules about differences between the new server and those it joins.
 
 Sources: OceanBase src/share/config/ob_server_config.cpp and ob_system_config.cpp, 4.3.5; obshell
 GET /obcluster/parameters and GET /obcluster/info, 4.3.0.0.

@@ -1,4 +1,4 @@
-"""What obshell does not show (see `unseen.py`): does something it does show speak against it?
+"""Rules that warn of what obshell does not show, by hints it does show.
 
 Without such evidence these rules do not apply; a person looks, by the checklist.
 """

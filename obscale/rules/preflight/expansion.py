@@ -1,4 +1,4 @@
-"""What follows from one zone more, and how many zones and servers may there be?
+"""Rules about a new zone, and about the number of zones and servers.
 
 Sources: obshell ob/agent/executor/ob/scale_out.go, 4.5.0.0; OceanBase
 deps/oblib/src/lib/ob_define.h, 4.3.5.

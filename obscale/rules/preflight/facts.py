@@ -1,4 +1,4 @@
-"""What is known about one request, its cluster and its target before anything is touched?
+"""The facts about one request, its cluster and its target that rules judge.
 
 A fact that could not be read is an `Unread`, never an empty value: rules must not take silence for
 a good answer.

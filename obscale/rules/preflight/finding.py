@@ -1,4 +1,4 @@
-"""What does a rule answer, and how does that answer stand in a plan?"""
+"""The models of a rule's verdict and of a finding in a plan."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

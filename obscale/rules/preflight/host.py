@@ -1,4 +1,4 @@
-"""What does the target's machine offer, as far as obshell tells?
+"""The facts of the target's machine, as far as obshell tells them.
 
 Source: obshell ob/agent/executor/host/info.go, 4.5.0.0.
 """

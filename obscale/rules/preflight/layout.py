@@ -1,4 +1,4 @@
-"""Do ports and directories of the request fit the host, each other, and the rest of the batch?
+"""Rules about ports and directories: with the host, each other, and the batch.
 
 Sources: obshell ob/agent/executor/ob/config.go and deploy.go, utils/path.go, 4.5.0.0.
 """

@@ -1,4 +1,4 @@
-"""Do the limits of the target's processes suffice, and does its clock agree with the cluster's?
+"""Rules about process limits on the target, and about its clock.
 
 Sources: obshell ob/agent/executor/host/info.go and ob/agent/secure, 4.3.2.0; documentation,
 Configure the clock source; the checks of OceanBase Deployer, where said so.

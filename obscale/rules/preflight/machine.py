@@ -1,4 +1,4 @@
-"""Is the target's machine like those of its peers, and does its disk lie still?
+"""Rules about the target's machine beside its peers', and about its disk's use.
 
 Peers' machines come from obshell's `/obcluster/statistics`, matched by the hash of their IP.
 Sources: ob/agent/executor/ob/statistics.go and ob/agent/executor/host/info.go, 4.5.0.0.

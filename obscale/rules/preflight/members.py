@@ -1,4 +1,4 @@
-"""Does the target meet a server or agent the cluster already has?
+"""Rules about clashes of the target with servers and agents of the cluster.
 
 Sources: obshell ob/agent/executor/ob/scale_out.go, 4.2.5.0 to 4.5.0.0.
 """

@@ -1,4 +1,4 @@
-"""Will the observer start with the memory and CPU asked for, and may it keep them?
+"""Rules about memory and CPU that the observer asks for.
 
 Sources: OceanBase src/share/config/ob_server_config.cpp and ob_config_helper.cpp, 4.2 to 4.3.5; the
 checks of OceanBase Deployer (plugins/oceanbase), where said so.

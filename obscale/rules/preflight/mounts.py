@@ -1,4 +1,4 @@
-"""Which disk does a directory lie on, and what may be free there?
+"""Finds the disk that a directory lies on, and what may be free there.
 
 Disks come from `df -h`: sizes rounded up, the mount point only as a hash. Sources: obshell
 ob/agent/executor/host/info.go and utils/sha1.go, 4.5.0.0; OceanBase src/share/ob_local_device.cpp.

@@ -1,4 +1,4 @@
-"""Is the cluster in a mode, or at an hour, in which it should not grow?
+"""Rules about modes and hours in which a cluster should not grow.
 
 Sources: obshell ob/agent/service/task/status_maintainer.go and ob/agent/executor/ob/cluster.go,
 4.5.0.0; OceanBase src/rootserver/ob_server_zone_op_service.cpp, 4.3.5.

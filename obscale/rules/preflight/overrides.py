@@ -1,4 +1,4 @@
-"""Which blocks and warnings does a request accept, and may it?
+"""Applies a request's overrides to blocks and warnings, where they are allowed.
 
 An override names a rule, a reason and a last day. It never hides a finding: the answer stays what
 the rule said, only its weight becomes `info`, and the reason goes wherever the finding goes.

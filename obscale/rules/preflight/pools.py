@@ -1,4 +1,4 @@
-"""Are data file and log pool of a sensible size, for their own sake?
+"""Rules about sensible sizes of data file and log pool.
 
 Sources: OceanBase src/share/unit/ob_unit_resource.cpp and
 src/share/parameter/ob_parameter_seed.ipp, 4.3.5; the checks of OceanBase Deployer

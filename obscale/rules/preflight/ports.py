@@ -1,4 +1,4 @@
-"""What do TCP connections from here show of ports? Nothing of the ways between the nodes.
+"""Rules about what TCP connections from here show of ports.
 
 Sources: none of obshell's; a connection that is refused means that nobody listens.
 """

@@ -1,4 +1,4 @@
-"""Which rules exist, and what do they say about these facts?"""
+"""The list of all rules, and the judgement of facts by them."""
 
 from collections.abc import Iterable
 from dataclasses import replace

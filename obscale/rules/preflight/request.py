@@ -1,4 +1,4 @@
-"""Are the start options of the request ones the observer will really read, and read as meant?
+"""Rules about start options: the observer reads them, and reads them as meant.
 
 Sources: obshell ob/agent/executor/ob/config.go, ob/param/ob.go, utils/shell.go, 4.5.0.0; OceanBase
 src/share/config/ob_config_helper.cpp and ob_common_config.cpp, 4.3.5.

@@ -1,4 +1,4 @@
-"""What would the new observer really take: memory, CPU, data file and log pool, defaults applied?
+"""Computes what the new observer takes: memory, CPU, data file and log pool.
 
 Sources: OceanBase src/share/config/ob_server_config.cpp, src/share/parameter/ob_parameter_seed.ipp
 and src/observer/ob_server_utils.cpp, 4.2 to 4.3.5.

@@ -1,4 +1,4 @@
-"""How is one rule declared, and its verdict weighed?"""
+"""Declares one rule, and weighs its verdict."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Is the agent that is to join there, free, and the one that is meant?
+"""Rules about the target's agent: there, free, and the one that is meant.
 
 Sources: obshell ob/agent/api/info_handler.go, ob/agent/executor/ob/scale_out.go, 4.5.0.0.
 """

@@ -1,4 +1,4 @@
-"""Do the units that tenants have fit on the new server?
+"""Rules about the units of tenants and the size of the new server.
 
 Sources: OceanBase src/share/unit/ob_unit_resource.cpp, 4.3.5; obshell GET /units/config and GET
 /resource-pools, 4.2.4.0.

@@ -1,4 +1,4 @@
-"""Holds back what nobody watches, where rules that could block it could not be judged."""
+"""Holds back a run nobody watches where a rule that could block was not judged."""
 
 from dataclasses import replace
 from typing import Final

@@ -1,4 +1,4 @@
-"""What decides a scale-out too, and cannot be seen through obshell: what must a person look at?"""
+"""The list of what obshell cannot show and a person must check."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""Does the observer read the sizes and numbers of the request as they are meant?
+"""Rules about sizes and numbers: the observer reads them as they are meant.
 
 Sources: OceanBase src/share/config/ob_config_helper.cpp and ob_server_config.cpp,
 src/share/parameter/ob_parameter_seed.ipp, 4.3.5.

@@ -1,4 +1,4 @@
-"""Do the versions of observer, agent and machine fit together?
+"""Rules about versions of observer, agent and machine.
 
 Sources: obshell ob/agent/executor/ob/scale_out.go, 4.2.4.0 to 4.5.0.0.
 """

@@ -1,4 +1,4 @@
-"""Does the zone exist, may it be created, and does the cluster stay even?
+"""Rules about the zone: it exists or may be created, and the cluster stays even.
 
 Sources: obshell ob/agent/executor/ob/scale_out.go, 4.5.0.0; OceanBase
 src/rootserver/ob_zone_manager.cpp, 4.3.5.

@@ -1,4 +1,4 @@
-"""BALANCED: have units of tenants arrived on the new server?
+"""BALANCED: units of tenants have arrived on the new server.
 
 Told, never waited for: a server on which no unit fits, or in a zone no tenant uses, stays empty by
 right. Source: obshell GET /obcluster/info; `observer_list` of a pool since 4.4.0.0.

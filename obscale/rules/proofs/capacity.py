@@ -1,4 +1,4 @@
-"""Does the new server offer what was asked for, has the cluster grown by it, and the disk filled?
+"""Proofs of capacity: the server offers what was asked, and the cluster has grown by it.
 
 Capacities come from GV$OB_SERVERS, the cluster's totals are sums over its servers. Sources: obshell
 ob/agent/repository/model/bo/obcluster.go, ob/agent/executor/host/info.go, 4.5.0.0.

@@ -1,4 +1,4 @@
-"""CONFORMING: one version, one region, one time and the directories asked for?"""
+"""CONFORMING: version, region, time and directories are as asked."""
 
 from typing import Final
 

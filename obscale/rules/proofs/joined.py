@@ -1,4 +1,4 @@
-"""JOINED: do agent and server stand in the cluster's tables, and has every DAG let go?"""
+"""JOINED: agent and server stand in the cluster's tables, and no DAG holds them."""
 
 from typing import Final
 

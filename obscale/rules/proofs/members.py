@@ -1,4 +1,4 @@
-"""CONFORMING: every other member of the cluster serves, or was dead before the scale-out began.
+"""CONFORMING: every other member serves, or was dead before the scale-out began.
 
 Whether a member that does not serve now has come to harm is told by the look before the POST. Where
 there is none, say of a node somebody else has added, it is not known, and held against the node.

@@ -1,4 +1,4 @@
-"""Are the requested parameters in force, how do the others compare, and what survives a restart?
+"""Proofs of parameters: requested ones are in force, and survive a restart.
 
 Start options are as young as the observer's start, so they win at first; a later set for the whole
 cluster, or a restart without the options, lets the cluster's value win. A value set for one server

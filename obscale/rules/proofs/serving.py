@@ -1,4 +1,4 @@
-"""SERVING: does the observer serve, and keep serving?
+"""SERVING: the observer serves, and keeps serving.
 
 The decisive fact is the start of service: ADD SERVER writes the row as ACTIVE before the observer
 has done anything. Source: OceanBase src/rootserver/ob_server_zone_op_service.cpp, 4.3.5.

@@ -1,4 +1,4 @@
-"""Worlds of the sandbox, behind both its doors, and clients to ask their agents."""
+"""Worlds of the sandbox behind both its doors, and clients to ask their agents."""
 
 from contextlib import asynccontextmanager
 

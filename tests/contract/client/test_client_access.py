@@ -1,4 +1,4 @@
-"""Is the client let in: any key, any password, any clock, any part an agent plays?"""
+"""Tests of the client's access: any key, password, clock and identity."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Does the client stay small, and name what happened, whatever is sent at an agent's address?"""
+"""Tests of the client against hostile answers: it stays small and names them."""
 
 import asyncio
 import gc

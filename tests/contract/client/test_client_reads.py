@@ -1,4 +1,4 @@
-"""Does the client read what the sandbox says, with sockets and without?"""
+"""Tests of the client's reads, with sockets and without."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Are a cluster's units, pools, tenants, licence and statistics read through both doors?"""
+"""Tests of the client's reads of units, pools, tenants, licence and statistics."""
 
 from contextlib import asynccontextmanager
 

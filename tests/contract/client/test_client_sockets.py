@@ -1,4 +1,4 @@
-"""What does the client make of real sockets: TLS, IPv6, silence, broken connections?"""
+"""Tests of the client on real sockets: TLS, IPv6, silence, broken connections."""
 
 import asyncio
 import json

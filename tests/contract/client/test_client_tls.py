@@ -1,4 +1,4 @@
-"""Are TLS and IPv6 worlds of the sandbox reached over real sockets?"""
+"""Tests of the client with TLS and IPv6 worlds."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Does the client pass on from agents in trouble, and name what it met?"""
+"""Tests of the client with agents in trouble: it asks the next and names the cause."""
 
 import pytest
 

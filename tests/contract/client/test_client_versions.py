@@ -1,4 +1,4 @@
-"""Is every version of obshell asked in its own way?"""
+"""Tests of the client with every version of obshell."""
 
 import pytest
 

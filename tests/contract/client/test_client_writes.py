@@ -1,4 +1,4 @@
-"""Do writes arrive once, and is a lost answer never taken for a refusal?"""
+"""Tests of the client's writes: sent once, and a lost answer is no refusal."""
 
 from datetime import UTC, datetime
 
