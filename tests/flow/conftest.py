@@ -40,8 +40,6 @@ QUICK = Patience(
     poll_seconds=0.1,
     lost_answer_seconds=1,
 )
-ENDS_RUNS = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-"""A run that is ended while it opens a connection leaves that to the collector."""
 
 
 @pytest.fixture(scope="session", autouse=True)

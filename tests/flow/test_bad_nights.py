@@ -21,9 +21,9 @@ from obscale.rules.asked import ClusterSpec, SecretName
 from obscale.rules.cleaning import clean_by_hand
 from obscale.sandbox import Fault, WorldConfig, default_config
 from tasks.notes import listening
-from tests.flow.conftest import ENDS_RUNS, QUICK, SAMPLE
+from tests.flow.conftest import QUICK, SAMPLE
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), ENDS_RUNS]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 NEW_PASSWORD = "changed#1"
 LOOKS = 1200

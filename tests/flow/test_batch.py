@@ -27,9 +27,8 @@ from obscale.settings import Patience
 from obscale.spec.batch import read_batch
 from tasks import batch_row
 from tasks.notes import artifact_key, listening
-from tests.flow.conftest import ENDS_RUNS
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), ENDS_RUNS]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 UNAUTHORIZED = 401
 QUICK = Patience(
     deadline_seconds=240,

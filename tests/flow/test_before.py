@@ -280,7 +280,7 @@ async def test_what_cannot_be_written_down_is_not_posted(stage, refused, monkeyp
 async def test_the_record_stands_before_the_post_arrives(stage):
     """Held on its way, the POST has left a record already; once answered it names the DAG."""
     scene = await stage()
-    scene.world.play(Fault.delay_answer(80, to="scale_out"))
+    scene.world.play(Fault.delay_answer(8, to="scale_out"))
     run = asyncio.create_task(scene.scale_out())
     while not any(h.text.startswith("submit.posting") for h in scene.happenings):
         assert not run.done()

@@ -31,10 +31,9 @@ from obscale.rules.waves import RowState
 from obscale.sandbox import Fault
 from tasks.dispatch import Dispatch
 from tasks.notes import listening
-from tests.flow.conftest import ENDS_RUNS
 from tests.flow.test_batch import fleet, states  # noqa: F401 - a fixture
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), ENDS_RUNS]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOOKS = 1800
 NAME = "batch-part/obscale"

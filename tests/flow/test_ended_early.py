@@ -28,9 +28,9 @@ from prefect.states import AwaitingRetry, Cancelling
 from obscale.errors import DagStalledError
 from obscale.sandbox import Fault
 from tasks.notes import listening
-from tests.flow.conftest import ENDS_RUNS, QUICK, SAMPLE
+from tests.flow.conftest import QUICK, SAMPLE
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), ENDS_RUNS]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOOKS = 1800
 NAME = "scale-out/obscale"

@@ -17,9 +17,8 @@ from obscale.batch.report import BatchIncompleteError
 from obscale.errors import DagFailedError, ObscaleError, PreflightError
 from obscale.sandbox import Fault
 from tasks.endings import MOST_ATTEMPTS, RERUN_TAG, STATE_NAMES, check_attempts, state_name
-from tests.flow.conftest import ENDS_RUNS
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), ENDS_RUNS]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def newest():

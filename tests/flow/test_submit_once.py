@@ -11,9 +11,9 @@ from obscale.agent.models import Operator
 from obscale.errors import DagRolledBackError, ForeignDagError, PreflightError, VerifyError
 from obscale.sandbox import Fault
 from obscale.settings import Patience
-from tests.flow.conftest import ENDS_RUNS, QUICK
+from tests.flow.conftest import QUICK
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), ENDS_RUNS]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_lost_answer_leads_to_one_dag(stage):
