@@ -36,8 +36,11 @@ M = TypeVar("M", bound=BaseModel)
 FENCE: Final = "```"
 ONE_TRY_SECONDS: Final = 10.0
 """A server that takes a record takes it within a fraction of a second."""
-PAUSES: Final = (1.0, 3.0, 6.0)
-"""Seconds between the tries of writing a record."""
+TRIES: Final = ((10.0, 1.0), (20.0, 3.0), (40.0, 6.0), (40.0, 0.0))
+"""Of writing a record: seconds each may take, and seconds after it.
+
+A server whose database is busy takes long; one that is away refuses at once, so that more time for
+each try keeps nobody waiting."""
 MOST_READ: Final = 100
 """Of one node; the newest count."""
 AWAY: Final = (PrefectException, httpx.HTTPError, TimeoutError, RuntimeError, OSError)
@@ -106,14 +109,13 @@ class Records:
         about = f"How {self.cluster} stood before {self.target} was added"
         wanted = artifact_of_run(self._key, page_of(record), about)
         why = ""
-        for pause in (*PAUSES, None):
+        for seconds, pause in TRIES:
             try:
-                self._id = await bounded(lambda: create(wanted))
+                self._id = await bounded(lambda: create(wanted), seconds)
             except AWAY as error:
                 why = told(error)
                 run_logger().warning("baseline.not_written reason=%r", why)
-                if pause is not None:
-                    await asyncio.sleep(pause)
+                await asyncio.sleep(pause)
             else:
                 self._written = record
                 return record
@@ -186,9 +188,9 @@ def read_page(kind: type[M], data: object) -> M | None:
         return None
 
 
-async def bounded(asking: Callable[[], Awaitable[R]]) -> R:
+async def bounded(asking: Callable[[], Awaitable[R]], seconds: float = ONE_TRY_SECONDS) -> R:
     """Ask Prefect once, for no longer than a server takes that answers at all."""
-    async with asyncio.timeout(ONE_TRY_SECONDS):
+    async with asyncio.timeout(seconds):
         return await asking()
 
 

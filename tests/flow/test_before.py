@@ -262,7 +262,7 @@ async def test_what_cannot_be_written_down_is_not_posted(stage, refused, monkeyp
         return await create(client, artifact)
 
     monkeypatch.setattr(PrefectClient, "create_artifact", refusing)
-    monkeypatch.setattr(tasks.baselines, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(tasks.baselines, "TRIES", ((10.0, 0.0),) * 4)
 
     error = await refused(scene.scale_out())
 
