@@ -12,7 +12,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.clock import ClockReading
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Identity, ListedAgent
-from obscale.reading import fact, within
+from obscale.reading import fact, peer_limit
 from obscale.rules.preflight.facts import Unread
 
 MOST_CLOCKS: Final = 8
@@ -32,7 +32,7 @@ async def clocks_of(
         cluster: Agents to ask.
         listed: The cluster's agents, as it lists them.
         target: The joining agent; it is no member whose clock counts.
-        peer_seconds: Longest wait for one of them.
+        peer_seconds: Longest wait for one of them, where answers come quickly.
         silent: Who has kept us waiting already: it does not do so twice.
     """
     scheme = cluster.current.address.scheme
@@ -45,12 +45,14 @@ async def clocks_of(
     asked = [member for member in members if member != target][:MOST_CLOCKS]
     heard = [member for member in asked if member not in silent]
 
+    seconds = peer_limit(peer_seconds, cluster.current.answer_seconds)
+
     async def ask(member: AgentAddress) -> ClockReading | Unread:
         if agent := known.get((member.ip, member.port)):
-            return await fact(partial(within, peer_seconds, agent.read_clock))
+            return await fact(partial(agent.read_clock, seconds))
         # The time is told to anybody: who is only listed needs no password for it.
         async with cluster.current.without_passwords(member) as listed_only:
-            return await fact(partial(within, peer_seconds, listed_only.read_clock))
+            return await fact(partial(listed_only.read_clock, seconds))
 
     clocks = dict(zip(heard, await asyncio.gather(*map(ask, heard)), strict=True))
     return {str(member): clocks.get(member) or silent[member] for member in asked}

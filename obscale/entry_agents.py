@@ -45,7 +45,7 @@ async def odd_one_out(
     Args:
         first: The one that answered the survey.
         others: The other entry agents.
-        seconds: Longest wait for any of them.
+        seconds: Longest wait for one answer of any of them.
 
     Returns:
         The error the run ends with, or None.
@@ -82,9 +82,12 @@ async def _meet_all(
 async def _meet(agent: AgentClient, seconds: float) -> Entry | NotAuthorizedError | None:
     """Ask an agent who it is; None where it cannot be asked now."""
     try:
+        # In this order: signing needs /info anyway, and the client remembers it.
         async with asyncio.timeout(seconds):
-            # In this order: signing needs /info anyway, and the client remembers it.
-            return Entry(str(agent.address), await agent.read_info(), await agent.read_ob_info())
+            info = await agent.read_info()
+        # Two answers: its key comes before what is sealed with it.
+        async with asyncio.timeout(2 * seconds):
+            return Entry(str(agent.address), info, await agent.read_ob_info())
     except StaleKeyError:
         return None
     except NotAuthorizedError as error:

@@ -12,7 +12,10 @@ from obscale.rules.preflight.facts import CLUSTER_FACTS_MISSING, Unread
 T = TypeVar("T")
 
 PEER_SECONDS: Final = 5.0
-"""What one silent member may cost: all are asked at the same time, each for so long at most."""
+"""What one silent member may cost: all are asked at the same time, each for so long at most, or
+longer where those that answer are late themselves."""
+LATE_ANSWERS: Final = 5
+"""Nobody counts as silent before so many answers, as late as the others' are, could have come."""
 
 
 @asynccontextmanager
@@ -68,10 +71,15 @@ def cluster_fact(
     return fact(read, covered_by=CLUSTER_FACTS_MISSING)
 
 
-async def within(seconds: float, read: Callable[[], Awaitable[T]]) -> T | Unread:
-    """Read for so long at most; the request itself is given up with it."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await read()
-    except TimeoutError:
-        return Unread(f"no answer within {seconds:g} s")
+def peer_limit(base_seconds: float, answer_seconds: float, in_turn: int = 0) -> float:
+    """How long one answer may take that a silent member could keep us waiting for, in seconds.
+
+    Args:
+        base_seconds: Where answers come quickly.
+        answer_seconds: What an answer takes here, as far as seen.
+        in_turn: Members the agent asks one after the other before it answers.
+
+    >>> peer_limit(5.0, 0.01, 3), peer_limit(5.0, 2.0), peer_limit(5.0, 1.0, 3)
+    (5.0, 10.0, 8.0)
+    """
+    return max(base_seconds, answer_seconds * (LATE_ANSWERS + in_turn))

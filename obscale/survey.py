@@ -4,7 +4,8 @@ Cluster and target are read at the same time and each endpoint once (`/time` whe
 tells the clock well enough, five times at most; the list of members, and the cluster's unfinished
 DAGs, once more for a target that is not SINGLE). A fact that cannot be read becomes `Unread`; only
 a cluster of which nobody answers is an error. What depends on other members than the one that is
-asked has `PEER_SECONDS` of its own.
+asked has `PEER_SECONDS` of its own for each answer, more where answers are late, counted from when
+the question is sent.
 """
 
 import asyncio
@@ -45,7 +46,7 @@ from obscale.knocking import ports_seen
 from obscale.link import Link
 from obscale.local_dag import read_local_dag
 from obscale.order import Order
-from obscale.reading import PEER_SECONDS, cluster_fact, fact, side_by_side, within
+from obscale.reading import PEER_SECONDS, cluster_fact, fact, peer_limit, side_by_side
 from obscale.rules.preflight.facts import (
     AGENT_AUTH,
     AGENT_REACHABLE,
@@ -167,8 +168,11 @@ async def survey_cluster(
     ]
     first = Entry(str(entry.address), info, ob_info)
     async with side_by_side() as reads:
-        odd = reads.create_task(odd_one_out(first, () if lasting else others, peer_seconds))
-        lasts = reads.create_task(_what_lasts(entry, peer_seconds, lasting))
+        limit = peer_limit(peer_seconds, entry.answer_seconds)
+        odd = reads.create_task(odd_one_out(first, () if lasting else others, limit))
+        # Each agent asked in turn may be as late as this one is.
+        late = peer_limit(peer_seconds, entry.answer_seconds, len(ob_info.agent_info))
+        lasts = reads.create_task(_what_lasts(entry, late, lasting))
         status = reads.create_task(fact(entry.read_status))
         details = reads.create_task(cluster_fact(entry.read_cluster_info))
         unfinished = reads.create_task(fact(entry.read_unfinished_cluster_dags))
@@ -234,7 +238,7 @@ async def _introduced(cluster: ClusterClient, introduce: Introduction) -> tuple[
 
 
 async def _what_lasts(
-    entry: AgentClient, peer_seconds: float, known: ClusterFacts | None
+    entry: AgentClient, statistics_seconds: float, known: ClusterFacts | None
 ) -> ClusterFacts:
     """Read what `ClusterFacts.lasting` keeps, clocks aside, where it is not known; nothing else."""
     if known is not None:
@@ -248,7 +252,7 @@ async def _what_lasts(
         license_ = reads.create_task(fact(entry.read_license))
         # The agent asks every member in its turn.
         statistics = reads.create_task(
-            cluster_fact(partial(within, peer_seconds, entry.read_statistics))
+            cluster_fact(partial(entry.read_statistics, statistics_seconds))
         )
     return ClusterFacts(
         entry=str(entry.address),

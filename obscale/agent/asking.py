@@ -1,17 +1,24 @@
 """The shapes of a question to one agent: one model, a list, one or none, a write, the time."""
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from obscale.agent.clock import MOST_READINGS, ClockReading, best_reading, compare_clocks
+from obscale.agent.clock import (
+    SAMPLING_SECONDS,
+    ClockReading,
+    asks_again,
+    best_reading,
+    compare_clocks,
+)
 from obscale.agent.dag import Dag
 from obscale.agent.exchange import Answer
 from obscale.agent.questions import Questions, parse_many, parse_moment
 from obscale.agent.session import Session
-from obscale.errors import AgentTroubleError, DagNotFoundError
+from obscale.errors import AgentError, AgentTroubleError, DagNotFoundError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -37,6 +44,7 @@ class Asking:
         *,
         is_optional: bool = False,
         show_details: bool | None = None,
+        answer_seconds: float | None = None,
     ) -> M:
         """Read one model; for the arguments see `Questions.read`."""
         return await self._session.ask(
@@ -46,6 +54,7 @@ class Asking:
                 step,
                 is_optional=is_optional,
                 show_details=show_details,
+                answer_seconds=answer_seconds,
             )
         )
 
@@ -118,18 +127,31 @@ class Asking:
             self._questions.write(path, body, parse, step, answer_seconds)
         )
 
-    async def read_time(self) -> tuple[datetime, Answer]:
-        """Read the agent's clock, with the raw answer for its times."""
-        return await self._session.ask_timed(self._questions.open("time", parse_moment))
+    async def read_time(self, answer_seconds: float | None = None) -> tuple[datetime, Answer]:
+        """Read the agent's clock, with the raw answer for its times; within so long, if given."""
+        question = self._questions.open("time", parse_moment, answer_seconds)
+        return await self._session.ask_timed(question)
 
-    async def read_clock(self) -> ClockReading:
-        """Read how far the agent's clock is from ours, and have the session use it from now on."""
+    async def read_clock(self, answer_seconds: float | None = None) -> ClockReading:
+        """Read how far the agent's clock is from ours, and have the session use it from now on.
+
+        Args:
+            answer_seconds: Longest wait for the first answer; None: as long as any read may take.
+        """
         recent = self._session.recent_clock()
         readings = [recent] if recent else []
-        for _ in range(MOST_READINGS):
-            if any(reading.is_good_enough for reading in readings):
+        since, asked, spent = time.monotonic(), 0, 0.0
+        while asks_again(readings, asked, spent):
+            limit = SAMPLING_SECONDS - spent if readings else answer_seconds
+            try:
+                moment, answer = await self.read_time(limit)
+            except AgentError:
+                if not readings:
+                    raise
                 break
-            moment, answer = await self.read_time()
+            if not readings:
+                since = time.monotonic()
             readings.append(compare_clocks(answer.sent_seconds, answer.received_seconds, moment))
+            asked, spent = asked + 1, time.monotonic() - since
         self._session.clock = best_reading(readings)
         return self._session.clock

@@ -173,18 +173,27 @@ class AgentClient:
         """
         return (await self._asking.read_time())[0]
 
-    async def read_clock(self) -> ClockReading:
+    @property
+    def answer_seconds(self) -> float:
+        """How long its quickest answer of the last two minutes took; 0: there was none."""
+        recent = self._session.recent_clock()
+        return recent.answer_seconds if recent else 0.0
+
+    async def read_clock(self, answer_seconds: float | None = None) -> ClockReading:
         """Read how far the agent's clock is from ours: the quickest answer counts.
 
         What it has answered within the last two minutes counts too; where none of that is sure
-        enough it is asked for the time, five times at most.
+        enough it is asked for the time, five times at most, and once where its answers are late.
+
+        Args:
+            answer_seconds: Longest wait for the first answer; None: as long as any read may take.
 
         Returns:
             Agent minus us, with half the round trip as the possible error.
 
         Source: the time in every answer (ob/agent/lib/http/response.go), and `GET /time`.
         """
-        return await self._asking.read_clock()
+        return await self._asking.read_clock(answer_seconds)
 
     # --- the host and the cluster ---
 
@@ -252,15 +261,20 @@ class AgentClient:
         limit = await self._asking.read_if_any(path, UnitConfigLimit, is_optional=True)
         return limit or UnitConfigLimit()
 
-    async def read_statistics(self) -> Statistics:
+    async def read_statistics(self, answer_seconds: float | None = None) -> Statistics:
         """Read what the agent learns of all hosts and observers; one request to each, so slow.
+
+        Args:
+            answer_seconds: How long it may take, from when it is sent; None: as any read.
 
         Raises:
             NotSupportedError: Older than 4.3.0.0.
 
         Source: obshell `GET /obcluster/statistics`, ob/agent/executor/ob/statistics.go
         """
-        return await self._asking.read("obcluster/statistics", Statistics, is_optional=True)
+        return await self._asking.read(
+            "obcluster/statistics", Statistics, is_optional=True, answer_seconds=answer_seconds
+        )
 
     async def read_observer_info(self) -> Server:
         """Read this agent's own observer; without a database too, then with an `id` of 0.

@@ -4,7 +4,7 @@ Pure arithmetic on seconds. The agent rejects expired headers by its own clock
 (ob/agent/secure/auth.go, 4.5.0.0), so expiries are built on that clock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,6 +20,9 @@ warned of. A process that looks at many clusters at once hears each answer late,
 as that."""
 
 
+SAMPLING_SECONDS: Final = 2.0
+"""For all further questions, once the agent has told the time: where its answers are late, others
+as late make nothing surer, and whoever waits for them waits in vain."""
 RECENT_SECONDS: Final = 120.0
 """For so long a reading says something about a clock; somebody may set it."""
 DRIFT: Final = 1e-4
@@ -40,6 +43,11 @@ class ClockReading:
     offset_seconds: float
     error_seconds: float
     utc_offset_seconds: float = 0.0
+
+    @property
+    def answer_seconds(self) -> float:
+        """How long the answer took that it was read from."""
+        return 2 * self.error_seconds
 
     @property
     def is_good_enough(self) -> bool:
@@ -71,6 +79,24 @@ def compare_clocks(sent_seconds: float, received_seconds: float, moment: datetim
     half = (received_seconds - sent_seconds) / 2
     zone = moment.utcoffset() or timedelta(0)
     return ClockReading(moment.timestamp() - (sent_seconds + half), half, zone.total_seconds())
+
+
+def asks_again(readings: Sequence[ClockReading], asked: int, spent_seconds: float) -> bool:
+    """Whether to ask an agent for the time, or once more.
+
+    The first answer is asked for whatever it takes; a further one only where it could make the
+    reading surer, and as far as an answer as quick as the quickest would be here in time.
+
+    Args:
+        readings: All so far, also of other answers of the last minutes.
+        asked: How often it was asked already.
+        spent_seconds: Since there has been a reading.
+    """
+    if not readings:
+        return asked < MOST_READINGS
+    if asked >= MOST_READINGS or any(reading.is_good_enough for reading in readings):
+        return False
+    return spent_seconds + best_reading(readings).answer_seconds <= SAMPLING_SECONDS
 
 
 def best_reading(readings: Iterable[ClockReading]) -> ClockReading:

@@ -62,15 +62,24 @@ class Questions:
     answer_seconds: float
     lifetime_seconds: int
 
-    def open(self, path: str, parse: Callable[[Any], T]) -> Question[T]:
+    def open(
+        self, path: str, parse: Callable[[Any], T], answer_seconds: float | None = None
+    ) -> Question[T]:
         """A question that needs no header.
 
         Args:
             path: Below `/api/v1/`.
             parse: Makes a value of `data`.
+            answer_seconds: How long the agent may take; None: as for any read.
         """
         return Question(
-            "GET", f"{API}/{path}", f"read {path}", parse, "open", self.answer_seconds, 0
+            method="GET",
+            target=f"{API}/{path}",
+            step=f"read {path}",
+            parse=parse,
+            kind="open",
+            answer_seconds=self._limit(answer_seconds),
+            lifetime_seconds=0,
         )
 
     def read(
@@ -81,6 +90,7 @@ class Questions:
         *,
         is_optional: bool = False,
         show_details: bool | None = None,
+        answer_seconds: float | None = None,
     ) -> Question[T]:
         """A question without effect.
 
@@ -92,6 +102,7 @@ class Questions:
             show_details: For DAGs: with nodes or without; None leaves it out of the query. Written
                 in lower case: a word that is no boolean makes the agent panic
                 (ob/agent/api/task_handler.go, inferred).
+            answer_seconds: As for `open`.
         """
         query = "" if show_details is None else f"?show_details={str(show_details).lower()}"
         return Question(
@@ -100,10 +111,13 @@ class Questions:
             step=step or f"read {path}",
             parse=parse,
             kind="read",
-            answer_seconds=self.answer_seconds,
+            answer_seconds=self._limit(answer_seconds),
             lifetime_seconds=self.lifetime_seconds,
             is_optional=is_optional,
         )
+
+    def _limit(self, answer_seconds: float | None) -> float:
+        return self.answer_seconds if answer_seconds is None else answer_seconds
 
     def write(
         self,

@@ -291,7 +291,8 @@ async def test_a_member_that_swallows_questions_costs_one_short_wait(monkeypatch
         facts = await survey_served(monkeypatch, world, door, peer_seconds=4.0)
 
     waited = {a: r.reason for a, r in facts.cluster.clocks.items() if isinstance(r, Unread)}
-    assert waited == {silent: "no answer within 4 s"}
+    assert set(waited) == {silent}
+    assert "read time: no answer within 4 seconds" in waited[silent]
     assert PEER_SECONDS <= 5
     assert not isinstance(facts.cluster.statistics, Unread)
     assert judge(facts, "prod").of_rule("port-open-probe")[0].measured.endswith(silent)

@@ -7,7 +7,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from obscale.errors import VerifyError
-from obscale.sandbox import WorldConfig, default_config
+from obscale.sandbox import Fault, WorldConfig, default_config
 from obscale.settings import Patience
 from tasks.notes import listening
 
@@ -73,6 +73,23 @@ async def test_a_dag_that_succeeds_without_a_serving_observer_fails_the_run(stag
     assert (scene.report.outcome, scene.report.rung) == ("failed", "JOINED")
     assert [row.state for row in scene.report.stages] == ["SUCCEED"] * 9
     assert lines(scene.report)["pv-dag-forward-success"].answer == "pass"
+
+
+async def test_answers_half_a_second_late_change_nothing_but_the_time(stage):
+    """Every answer of every agent: read, judged and proved as at once, without a word more."""
+    scene = await stage()
+    scene.world.play(Fault.delay_answer(0.5, times=0))
+
+    report = await scene.scale_out()
+
+    assert report.rung in {"CONFORMING", "BALANCED"}
+    answers = {line.id: line.answer for line in report.proofs}
+    assert answers["pv-clock-after"] == "pass"
+    assert "unknown" not in answers.values()
+    warned = [h.text for h in scene.happenings if h.text.startswith("preflight.warn")]
+    assert {text.split()[1].strip(":") for text in warned} == {"disk-same-mount", "zone-balance"}
+    told = [h.text for h in scene.happenings]
+    assert not [text for text in told if text.startswith(("preflight.unknown", "verify.unread"))]
 
 
 async def test_a_parameter_that_is_set_back_fails_the_run(stage, refused):

@@ -2,11 +2,19 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obscale.agent.clock import ClockReading, best_reading, compare_clocks
+from obscale.agent.clock import (
+    MOST_READINGS,
+    SAMPLING_SECONDS,
+    ClockReading,
+    asks_again,
+    best_reading,
+    compare_clocks,
+)
 
 SECONDS = st.floats(0, 1e6, allow_nan=False)
 
@@ -73,3 +81,50 @@ def test_two_readings_that_cannot_both_be_true_contradict_each_other():
     """Within their errors they may; beyond, somebody has set the clock in between."""
     assert ClockReading(1.0, 0.1).contradicts(ClockReading(1.3, 0.1))
     assert not ClockReading(1.0, 0.1).contradicts(ClockReading(1.15, 0.1))
+
+
+@pytest.mark.parametrize("late", [0.0, 0.2, 0.5, 1.0, 2.0, 30.0])
+@pytest.mark.parametrize("is_known", [False, True], ids=["stranger", "heard before"])
+def test_a_clock_is_read_from_late_answers_too(late, is_known):
+    """On virtual time: always a reading, its error half the way, two seconds beside one answer."""
+    readings = [ClockReading(0.0, late / 2)] if is_known else []
+    now = since = 0.0
+    asked = 0
+    while asks_again(readings, asked, now - since):
+        now += late
+        since = since if readings else now
+        readings.append(compare_clocks(now - late, now, moment(now - late / 2)))
+        asked += 1
+
+    assert best_reading(readings).error_seconds == pytest.approx(late / 2)
+    assert now <= SAMPLING_SECONDS + (0 if is_known else late)
+    assert asked <= MOST_READINGS
+
+
+def test_an_answer_that_was_slow_by_chance_is_asked_for_again():
+    """While quicker ones are to be had, five questions sharpen the reading."""
+    slow, quick = ClockReading(0.0, 0.4), ClockReading(0.0, 0.1)
+
+    assert asks_again([slow], 1, 0.0)
+    assert asks_again([slow, quick], 2, 0.2)
+    assert not asks_again([slow, quick], MOST_READINGS, 0.8)
+    assert not asks_again([slow, quick], 3, SAMPLING_SECONDS)
+
+
+async def test_a_reading_stands_where_the_next_answer_never_comes(make_agent):
+    """What was read is not thrown away for an answer that would only have sharpened it."""
+    times = iter([True, False])
+
+    def script(_agent, seen):
+        if seen.path.endswith("/time") and not next(times):
+            raise httpx.ReadTimeout("late")
+
+    agent = make_agent(clock=lambda: datetime.now(UTC) + timedelta(seconds=60), script=script)
+    agent_clock = "obscale.agent.clock.GOOD_ENOUGH_SECONDS"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agent_clock, -1.0)
+        async with agent.client() as client:
+            reading = await client.read_clock()
+
+    assert reading.offset_seconds == pytest.approx(60, abs=5)
+    assert next(times, "all asked") == "all asked"

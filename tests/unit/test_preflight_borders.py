@@ -176,6 +176,33 @@ def test_an_offset_within_the_round_trip_is_not_proved(world):
     assert world.finding("clock-skew").answer == "pass"
 
 
+def test_answers_a_second_late_are_noted_not_warned_of(world):
+    """Half of it for each clock: further apart than OceanBase bears they are certainly not."""
+    world.set(
+        clock=ClockReading(0.0, 0.5),
+        clocks={agent: ClockReading(0.01, 0.5) for agent in world.clocks},
+    )
+
+    precision, skew = world.finding("clock-precision"), world.finding("clock-skew")
+
+    assert (precision.answer, precision.weight) == ("info", "info")
+    assert "compared to 1000 ms only: they are no further than 1010 ms apart" in precision.measured
+    assert (skew.answer, skew.measured) == ("pass", "no offset is proved, to 1000 ms")
+
+
+def test_what_a_late_answer_does_not_rule_out_stays_unknown(world):
+    """Two seconds late, two clocks may be two seconds apart; an older OceanBase bears 100 ms."""
+    late = ClockReading(0.0, 1.001)
+    world.set(clock=late, clocks=dict.fromkeys(world.clocks, late))
+    assert world.finding("clock-precision").answer == "unknown"
+
+    near = ClockReading(0.0, 0.06)
+    world.set(clock=near, clocks=dict.fromkeys(world.clocks, near))
+    assert world.finding("clock-precision").answer == "info"
+    world.change("entry", version="4.3.0.0-1")
+    assert world.finding("clock-precision").answer == "info"
+
+
 def test_old_observers_stand_a_tenth_of_a_second_only(world):
     """Before OceanBase 4.1."""
     world.set(clock=ClockReading(0.3, 0.001))

@@ -140,6 +140,36 @@ def _skew(facts: Facts) -> Skew | Unread:
     return max(skews, key=lambda skew: skew.proved)
 
 
+@dataclass(frozen=True)
+class Compared:
+    """How closely the target's clock was compared with that of the member read worst.
+
+    Args:
+        error: Seconds, the errors of both readings together.
+        most: Seconds the two may be apart at most, as far as is proved.
+    """
+
+    error: float
+    most: float
+
+
+def _compared(facts: Facts) -> Compared | None:
+    """Give the worst comparison; None: there was none."""
+    mine = facts.target.clock
+    if isinstance(mine, Unread) or not (told := _told(facts)):
+        return None
+    pairs = [
+        (
+            mine.error_seconds + reading.error_seconds,
+            abs(mine.offset_seconds - reading.offset_seconds),
+        )
+        for reading in told.values()
+    ]
+    return Compared(
+        error=max(error for error, _ in pairs), most=max(error + apart for error, apart in pairs)
+    )
+
+
 def _told(facts: Facts) -> dict[str, ClockReading]:
     return {a: r for a, r in facts.cluster.clocks.items() if isinstance(r, ClockReading)}
 
@@ -177,7 +207,15 @@ def clock_skew(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for each 
         return warns(str(skew), f"≤ {WARN_SECONDS * 1000:.0f} ms", remedy)
     if offset > NOTE_SECONDS:
         return notes(str(skew), f"≤ {WARN_SECONDS * 1000:.0f} ms")
-    return passes(f"within {NOTE_SECONDS * 1000:.0f} ms", f"≤ {WARN_SECONDS * 1000:.0f} ms")
+    return passes(_nothing_proved(facts), f"≤ {WARN_SECONDS * 1000:.0f} ms")
+
+
+def _nothing_proved(facts: Facts) -> str:
+    """Say that no offset is proved, and how closely it was looked."""
+    compared = _compared(facts)
+    if compared is None or compared.error <= WARN_SECONDS:
+        return f"within {NOTE_SECONDS * 1000:.0f} ms"
+    return f"no offset is proved, to {compared.error * 1000:.0f} ms"
 
 
 def _lifetime(facts: Facts) -> float:
@@ -205,22 +243,28 @@ def _block_seconds(facts: Facts) -> float:
     source="half the round trip is the possible error",
 )
 def clock_precision(facts: Facts) -> Verdict:
-    """A slow line proves nothing in either direction."""
+    """A slow line proves little; as long as it rules out what OceanBase does not bear, enough."""
     mine = facts.target.clock
     if isinstance(mine, Unread):
         return unknown(mine)
-    errors = [mine.error_seconds + reading.error_seconds for reading in _told(facts).values()]
-    if not errors:
+    compared = _compared(facts)
+    if compared is None:
         return unknown("no member's clock could be read")
-    worst = max(errors)
     needed = f"≤ {WARN_SECONDS * 1000:.0f} ms"
-    if worst > WARN_SECONDS:
-        return unknown(
-            f"clocks are compared to {worst * 1000:.0f} ms only",
-            needed,
-            "run closer to the cluster",
+    if compared.error <= WARN_SECONDS:
+        return passes(f"to {compared.error * 1000:.1f} ms", needed)
+    said = f"clocks are compared to {compared.error * 1000:.0f} ms only"
+    if compared.most <= _bearable_seconds(facts):
+        return notes(
+            f"{said}: they are no further than {compared.most * 1000:.0f} ms apart", needed
         )
-    return passes(f"to {worst * 1000:.1f} ms", needed)
+    return unknown(said, needed, "run closer to the cluster")
+
+
+def _bearable_seconds(facts: Facts) -> float:
+    """How far apart clocks may be before OceanBase or calls between agents suffer."""
+    old = _block_seconds(facts) < BLOCK_SECONDS
+    return min(_lifetime(facts), BLOCK_SECONDS_OLD if old else LAB_BLOCK_SECONDS)
 
 
 RULES: Final = (ulimit_nofile, ulimit_nproc, clock_skew, clock_precision)

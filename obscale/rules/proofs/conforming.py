@@ -101,7 +101,9 @@ def _clock(e: Evidence) -> Verdict:
         for agent, r in told.items()
     )
     if apart <= WARN_SECONDS:
-        return ProofAnswer.PASS, expected, f"of {len(told)} asked, none is further off"
+        error = mine.error_seconds + max(r.error_seconds for r in told.values())
+        only = f", as far as {error * 1000:.0f} ms show" if error > WARN_SECONDS else ""
+        return ProofAnswer.PASS, expected, f"of {len(told)} asked, none is further off{only}"
     found = f"{apart * 1000:.0f} ms off {agent}"
     # Preflight lets less pass in one profile or the other; beyond this no cluster stands it.
     bearable = apart <= LAB_BLOCK_SECONDS
