@@ -14,7 +14,7 @@ from typing import Final
 from obscale.agent.models import Dag
 from obscale.link import Link
 from obscale.order import Order
-from obscale.rules.aftermath import Aftermath, Before, ProofLine, Rung, Surroundings
+from obscale.rules.aftermath import Aftermath, Before, ProofAnswer, ProofLine, Rung, Surroundings
 from obscale.rules.ladder import (
     Ladder,
     Look,
@@ -26,6 +26,7 @@ from obscale.rules.ladder import (
     waits_for,
 )
 from obscale.rules.objections import Held, Statement, hold
+from obscale.rules.unread import Unreadable, unread_since
 from obscale.seldom import Seldom
 from obscale.sight import look_after, look_around
 
@@ -91,14 +92,25 @@ async def climb(
     looks: list[Look] = []
     seen: Rung | None = None
     since: Mapping[Statement, float] = {}
+    blind: Mapping[str, float] = {}
+    told: frozenset[str] = frozenset()
     seldom = Seldom()
     while True:
         async with gate:
             after = await look_after(link)
-            looks.append(look_of(order.node, after, time.monotonic() - started))
-            is_late = looks[-1].at > patience.verify_seconds
+            at = time.monotonic() - started
+            looks.append(look_of(order.node, after, at))
+            is_late = at > patience.verify_seconds
+            unreadable = Unreadable(
+                {proof: at - then for proof, then in blind.items()},
+                0.0 if is_late else patience.unread_seconds,
+            )
 
-            def judged(around: Surroundings | None, after: Aftermath = after) -> Ladder:
+            def judged(
+                around: Surroundings | None,
+                after: Aftermath = after,
+                unreadable: Unreadable = unreadable,
+            ) -> Ladder:
                 return judge_ladder(
                     order.node,
                     dag=dag,
@@ -107,15 +119,18 @@ async def climb(
                     around=around,
                     looks=looks,
                     steady_seconds=patience.steady_seconds,
+                    unreadable=unreadable,
                 )
 
             ladder = judged(None)
             if is_late or needs_surroundings(ladder):
                 ladder = judged(await look_around(link, after.members or ()))
-        held = hold(ladder, since, looks[-1].at, patience.against_seconds)
+        held = hold(ladder, since, at, patience.against_seconds)
         ladder, since = held.ladder, held.since
-        for line in _notices(held):
+        blind = unread_since(ladder.unread, blind, at)
+        for line in (*_notices(held), *_unread(ladder, unreadable, told)):
             notices(line)
+        told = frozenset(proof for proof in ladder.unread if unreadable.is_over(proof))
         if ladder.rung is not seen:
             reached(ladder, after)
             seen = ladder.rung
@@ -123,7 +138,7 @@ async def climb(
         if not waiting or is_late:
             return Climbed(ladder, after, waiting)
         mark, words = waits_for(ladder)
-        if (waited := seldom.waited(mark, looks[-1].at)) is not None:
+        if (waited := seldom.waited(mark, at)) is not None:
             waits(words, waited)
         pause = min(LOOK_AGAIN_SECONDS, patience.poll_seconds)
         if only_has_to_hold(ladder, looks):
@@ -136,3 +151,15 @@ def _notices(held: Held) -> Iterator[str]:
         yield f"verify.against proof={proof} found={words!r}"
     for (proof, words), seconds in held.passed.items():
         yield f"verify.passed proof={proof} found={words!r} after_seconds={seconds:.0f}"
+
+
+def _unread(ladder: Ladder, unreadable: Unreadable, told: frozenset[str]) -> Iterator[str]:
+    """Tell each proof that could not be read for the limit, once, why, and how it counts now."""
+    for line in ladder.lines:
+        if line.id not in ladder.unread or line.id in told or not unreadable.is_over(line.id):
+            continue
+        if line.answer is ProofAnswer.INFO:
+            then = "it does not hinder"
+        else:
+            then = "not verified" if line.id in ladder.given_up else "waited for"
+        yield f"verify.unread proof={line.id} found={line.found!r} next={then!r}"

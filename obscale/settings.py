@@ -88,6 +88,16 @@ class Patience(BaseModel):
             le=3600,
         ),
     ] = 60
+    unread_seconds: Annotated[
+        float,
+        Field(
+            title="Cannot be read (seconds)",
+            description="After so long a proof that cannot be read, say a clock, is told, and "
+            "counts as preflight judged it; the topology and the like are waited for.",
+            ge=0,
+            le=3600,
+        ),
+    ] = 60
     lost_answer_seconds: Annotated[
         float,
         Field(

@@ -343,6 +343,7 @@ def _record(order: Order, seen: Preflight, cluster: str, newest: int) -> Baselin
         zones=compact(seen.zones),
         totals=seen.totals,
         host=seen.host,
+        judged=seen.judged,
     )
 
 
@@ -452,6 +453,7 @@ async def _judge_again(link: Link, order: Order, earlier: Preflight) -> Prefligh
         zones=now.zones or earlier.zones,
         totals=now.totals or earlier.totals,
         host=now.host or earlier.host,
+        judged=earlier.judged | now.judged,
         gone_on_with=look.unjudged,
     )
 

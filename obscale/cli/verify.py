@@ -28,7 +28,7 @@ from obscale.rules.ladder import Ladder, shortfall
 from obscale.settings import Patience
 from obscale.spec import read_spec
 
-PATIENCE: Final = Patience(verify_seconds=60)
+PATIENCE: Final = Patience(verify_seconds=60, unread_seconds=15)
 """Beyond the steady time only stragglers are waited for: who looks wants an answer."""
 
 

@@ -1,7 +1,7 @@
 """What is known of a node once its DAG has ended, and the form of one proof."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Final
@@ -86,12 +86,14 @@ class Before:
         totals: What the cluster offered.
         host: The target's machine.
         at: When it was looked, aware.
+        judged: How preflight judged what a proof asks again, in words by the id of its rule.
     """
 
     zones: tuple[Zone, ...] = ()
     totals: Stats | None = None
     host: HostInfo | None = None
     at: datetime | None = None
+    judged: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

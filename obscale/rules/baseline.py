@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from obscale.agent.models import Dag, HostInfo, Identity, ObInfo, Server, Stats, Zone
 from obscale.rules.adoption import (
@@ -56,11 +56,13 @@ class Baseline(BaseModel):
     zones: tuple[Zone, ...] = ()
     totals: Stats | None = None
     host: HostInfo | None = None
+    judged: dict[str, str] = Field(default_factory=dict)
+    """How preflight judged what the verification asks again, in words by the id of its rule."""
 
     @property
     def before(self) -> Before:
         """Give the view of before."""
-        return Before(self.zones, self.totals, self.host, self.at)
+        return Before(self.zones, self.totals, self.host, self.at, self.judged)
 
 
 def identity_of(known: ObInfo) -> str:

@@ -39,6 +39,7 @@ from obscale.rules.proofs import (
 from obscale.rules.proofs.members import dead_before
 from obscale.rules.proofs.parameters import fits, parameter_lines, pins_of
 from obscale.rules.proofs.serving import CONNECTABLE
+from obscale.rules.unread import Unreadable
 
 LEAST_LOOKS: Final = 3
 """So many in a row must find the observer connectable: one lucky look proves nothing."""
@@ -70,6 +71,10 @@ class Ladder(BaseModel):
     """Statements that would keep for this server what a restart may take back."""
     exceptions: tuple[str, ...] = ()
     """Members that do not serve, and did not before the scale-out began either."""
+    unread: tuple[str, ...] = ()
+    """Ids of the proofs that could not be read at this look, however they count."""
+    given_up: tuple[str, ...] = ()
+    """Those among them that hinder, and that nobody waits for any longer."""
 
     @property
     def verdict(self) -> str:
@@ -120,6 +125,7 @@ def judge_ladder(
     around: Surroundings | None,
     looks: Sequence[Look],
     steady_seconds: float,
+    unreadable: Unreadable = Unreadable(),  # noqa: B008 - frozen
 ) -> Ladder:
     """Judge every proof.
 
@@ -131,17 +137,22 @@ def judge_ladder(
         around: What is read once all else holds; None: not yet.
         looks: All so far, oldest first, the present one last.
         steady_seconds: How long obState and the requested parameters have to hold.
+        unreadable: Proofs that could not be read for a while.
     """
     evidence = Evidence(node, dag, before, after, around, steadiness(looks, steady_seconds))
     lines = [_line(row, evidence) for row in PROOFS]
     lines += parameter_lines(evidence)
     lines.sort(key=lambda line: line.rung)  # stable: the order of PROOFS stays within a rung
+    unread = tuple(line.id for line in lines if line.answer is ProofAnswer.UNKNOWN)
+    lines = [unreadable.settle(line, before) for line in lines]
     rung = _rung(lines)
     return Ladder(
         rung=rung,
         lines=tuple(lines),
         pins=pins_of(evidence),
         exceptions=dead_before(evidence) if rung >= Rung.CONFORMING else (),
+        unread=unread,
+        given_up=tuple(unreadable.given_up(lines)),
     )
 
 
@@ -195,7 +206,7 @@ def still_waiting(ladder: Ladder) -> tuple[ProofLine, ...]:
     """Give the lines that may still turn by waiting; a failed one ends the waiting at once."""
     if any(line.answer is ProofAnswer.FAIL for line in ladder.lines):
         return ()
-    return tuple(line for line in ladder.lines if line.hinders)
+    return tuple(line for line in ladder.lines if line.hinders and line.id not in ladder.given_up)
 
 
 def waits_for(ladder: Ladder) -> tuple[tuple[str, ...], str]:

@@ -56,6 +56,7 @@ PLAYED = {
     "dead-before-unknown": FLOW + "before.py::test_of_anothers_dag_what_was_before_is_unknown",
     "dead-before": FLOW + "before.py::test_a_member_dead_before_already_is_an_exception",
     "held-against": FLOW + "before.py::test_a_member_that_restarts_in_time_is_told",
+    "unread": FLOW + "verify.py::test_what_can_never_be_read_is_told",
     "clock": FLOW + "submit_once.py::test_clocks_that_jump_in_the_middle_of_a_run",
     "no-units": FLOW + "verify.py::test_a_whole_run_proves_everything_it_could_read",
     "crashed-retry": FLOW + "ended_early.py::test_a_killed_run_is_tried_again_from_prefect",

@@ -10,6 +10,7 @@ from obscale.errors import VerifyError
 from obscale.sandbox import Fault, WorldConfig, default_config
 from obscale.settings import Patience
 from tasks.notes import listening
+from tests.flow.conftest import QUICK
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -90,6 +91,22 @@ async def test_answers_half_a_second_late_change_nothing_but_the_time(stage):
     assert {text.split()[1].strip(":") for text in warned} == {"disk-same-mount", "zone-balance"}
     told = [h.text for h in scene.happenings]
     assert not [text for text in told if text.startswith(("preflight.unknown", "verify.unread"))]
+
+
+async def test_what_can_never_be_read_is_told_and_does_not_hold_a_node_back(stage):
+    """A target that tells nothing of its machine any more; before, the run waited for its end."""
+    scene = await stage()
+    scene.world.play(Fault.panic(to="host-info", phase="verify", times=0))
+
+    report = await scene.scale_out(patience=QUICK.model_copy(update={"unread_seconds": 1.0}))
+
+    assert report.rung in {"CONFORMING", "BALANCED"}
+    line = next(line for line in report.proofs if line.id == "pv-disk-after")
+    assert (line.answer, line.found.startswith("not read for ")) == ("info", True)
+    told = [h.text for h in scene.happenings if h.text.startswith("verify.unread")]
+    assert len(told) == 1
+    assert told[0].startswith("verify.unread proof=pv-disk-after found='not read for ")
+    assert "read agent/host-info" in told[0]
 
 
 async def test_a_parameter_that_is_set_back_fails_the_run(stage, refused):

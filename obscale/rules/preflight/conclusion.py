@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from obscale.agent.models import HostInfo, Stats, Zone
 from obscale.rules.preflight.facts import Earlier, Facts, Unread
 from obscale.rules.preflight.finding import Findings
+from obscale.rules.unread import JUDGED_BEFORE
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Preflight:
     """The target's machine; None likewise."""
     gone_on_with: frozenset[str] = frozenset()
     """Ids of the rules an earlier look could not judge, when the run went on all the same."""
+    judged: dict[str, str] = field(default_factory=dict)
+    """How the rules were judged that the verification falls back to, in words by their ids."""
     versions: dict[str, str] = field(default_factory=dict)
     """obshell's and OceanBase's, of each agent that was asked who it is, by `ip:port`."""
 
@@ -41,8 +44,16 @@ def conclude(facts: Facts, findings: Findings) -> Preflight:
         facts.now or datetime.now(UTC),
         totals=None if isinstance(cluster, Unread) else cluster.stats,
         host=look.host,
+        judged=_judged(findings),
         versions=_versions(facts),
     )
+
+
+def _judged(findings: Findings) -> dict[str, str]:
+    told = {rule: findings.of_rule(rule) for rule in JUDGED_BEFORE.values()}
+    return {
+        rule: f"{found[0].answer}, {found[0].measured}" for rule, found in told.items() if found
+    }
 
 
 def _versions(facts: Facts) -> dict[str, str]:

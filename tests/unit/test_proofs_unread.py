@@ -1,0 +1,151 @@
+"""What becomes of a node of which something can never be read? On virtual time."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from obscale.climb import climb
+from obscale.order import Order
+from obscale.rules.aftermath import Before, ProofAnswer, Rung
+from obscale.rules.preflight.facts import Unread
+from obscale.rules.unread import JUDGED_BEFORE, NEVER_AGAINST, Unreadable, unread_since
+from obscale.settings import Patience
+from tests.unit.joined_node import BEFORE, NODE, aftermath, around, done_dag, judge, line
+
+SILENT = Unread("no answer within 5 s")
+JUDGED = Before(BEFORE.zones, BEFORE.totals, BEFORE.host, judged={"clock-skew": "pass, within 10"})
+LOOK_SECONDS = 8.0
+"""One look, where every answer is a second late."""
+SURROUNDINGS = {
+    "pv-clock-after": {"clock": SILENT},
+    "pv-disk-after": {"host": SILENT},
+    "pv-capacity-cluster": {"cluster": SILENT},
+}
+
+
+@pytest.fixture
+def climbing(monkeypatch):
+    """Give a function that climbs while looks take virtual seconds, and tells what was said."""
+
+    async def run(*, before=JUDGED, patience=None, seen=None, **surroundings):
+        now, said, waited = [0.0], [], []
+
+        async def after(_link):
+            now[0] += LOOK_SECONDS
+            return seen or aftermath()
+
+        async def about(_link, _members):
+            now[0] += LOOK_SECONDS
+            return around(**surroundings)
+
+        async def sleep(seconds):
+            now[0] += seconds
+
+        monkeypatch.setattr("obscale.climb.look_after", after)
+        monkeypatch.setattr("obscale.climb.look_around", about)
+        monkeypatch.setattr("obscale.climb.time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr("obscale.climb.asyncio", SimpleNamespace(sleep=sleep))
+        order = Order(cluster="prod", node=NODE, batch=(NODE,), patience=patience or Patience())
+        climbed = await climb(
+            SimpleNamespace(),  # nothing is asked of it here
+            order,
+            done_dag(),
+            before,
+            reached=lambda _ladder, _after: None,
+            waits=lambda words, seconds: waited.append((words, seconds)),
+            notices=said.append,
+        )
+        return SimpleNamespace(
+            ladder=climbed.ladder, seconds=now[0], said=said, waited=waited, late=climbed.overdue
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("proof", SURROUNDINGS)
+async def test_what_cannot_be_read_is_told_once_and_judged_as_before(climbing, proof):
+    """A minute after it was missed first the node is verified; before, it took half an hour."""
+    run = await climbing(**SURROUNDINGS[proof])
+
+    assert run.ladder.rung is Rung.CONFORMING
+    assert run.seconds < 180
+    told = line(run.ladder, proof)
+    assert told.answer is ProofAnswer.INFO
+    assert "no answer within 5 s" in told.found
+    (said,) = run.said
+    assert said.startswith(f"verify.unread proof={proof} found='not read for ")
+    assert told.found in said
+    assert [words for words, _ in run.waited if proof in words]
+
+
+async def test_a_clock_counts_as_preflight_judged_it(climbing):
+    """The record of before the POST is quoted."""
+    run = await climbing(clocks={"10.0.0.1:2886": SILENT})
+
+    assert line(run.ladder, "pv-clock-after").found.endswith(
+        "preflight judged clock-skew: pass, within 10"
+    )
+
+
+async def test_a_clock_nobody_has_judged_before_ends_it_unverified(climbing):
+    """Unknown is never passed; and it is not waited for, as it would never be read."""
+    run = await climbing(before=BEFORE, clock=SILENT)
+
+    assert run.ladder.rung is Rung.SERVING
+    assert line(run.ladder, "pv-clock-after").answer is ProofAnswer.UNKNOWN
+    assert run.seconds < 180
+    assert not run.late
+    assert run.said[0].endswith("next='not verified'")
+
+
+async def test_what_decides_is_waited_for_to_the_end_and_named(climbing):
+    """Nothing but the cluster's own view proves that a node is there: told, and waited for."""
+    patience = Patience(verify_seconds=600)
+
+    run = await climbing(seen=aftermath(parameters=None), patience=patience)
+
+    assert not run.ladder.is_verified
+    assert run.seconds > 600
+    assert "pv-params-effective:memory_limit" in {late.id for late in run.late}
+    named = [said for said in run.said if "pv-params-effective:memory_limit" in said]
+    assert len(named) == 1
+    assert named[0].endswith("next='waited for'")
+
+
+async def test_what_cannot_be_read_is_settled_at_the_deadline_too(climbing):
+    """A verification of a minute has no minute left for it."""
+    run = await climbing(host=SILENT, patience=Patience(verify_seconds=50))
+
+    assert run.ladder.rung is Rung.CONFORMING
+    assert run.seconds < 90
+
+
+async def test_a_healthy_node_is_told_nothing(climbing):
+    """However late the answers."""
+    run = await climbing()
+
+    assert run.ladder.rung is Rung.CONFORMING
+    assert run.said == []
+
+
+def test_what_was_read_in_between_begins_anew():
+    """Only what was never read for the whole time is judged otherwise."""
+    since = unread_since(["pv-clock-after"], {}, 10.0)
+    since = unread_since([], since, 20.0)
+
+    assert unread_since(["pv-clock-after"], since, 65.0) == {"pv-clock-after": 65.0}
+
+
+@pytest.mark.parametrize("proof", [*JUDGED_BEFORE, *NEVER_AGAINST])
+def test_every_proof_named_there_exists(proof):
+    """The tables name proofs by their ids."""
+    assert line(judge(), proof)
+
+
+def test_no_proof_of_joining_or_serving_is_ever_judged_otherwise():
+    """An hour without the target's own word leaves it unknown."""
+    hour = Unreadable({row.id: 3600.0 for row in judge().lines}, 60.0)
+    blind = aftermath(target_status=None, target_info=None, zones=None, members=None)
+    for row in judge(blind).lines:
+        settled = hour.settle(row, JUDGED)
+        assert settled.answer is row.answer or row.rung is Rung.CONFORMING
