@@ -10,8 +10,8 @@ from obscale.rules.asked import (
     OverrideSpec,
     Profile,
     SecretName,
-    in_order,
 )
+from obscale.settings import in_order
 
 
 def titled(words: str) -> Any:

@@ -6,7 +6,7 @@ from obscale.agent.address import AgentAddress
 from obscale.rules.asked import ClusterSpec, NodeSpec, OverrideSpec, Profile, ScaleOutSpec
 from obscale.rules.policies import Window
 from obscale.rules.recovery import OnFailure
-from obscale.settings import Patience
+from obscale.settings import DEFAULT_PATIENCE, Patience
 
 
 class Order(BaseModel):
@@ -44,9 +44,15 @@ class Order(BaseModel):
 
 
 def orders_of(
-    spec: ScaleOutSpec, *, profile: Profile | None = None, patience: Patience | None = None
+    spec: ScaleOutSpec, *, profile: Profile | None = None, patience: Patience = DEFAULT_PATIENCE
 ) -> tuple[Order, ...]:
-    """Give one order per node of a spec, in its order."""
+    """Give one order per node of a spec, in its order.
+
+    Args:
+        spec: The request.
+        profile: Instead of the spec's.
+        patience: Limits the spec does not name itself.
+    """
     return tuple(
         Order(
             cluster=spec.cluster,
@@ -56,7 +62,7 @@ def orders_of(
             allow_new_zone=spec.allow_new_zone,
             allow_unknown=spec.allow_unknown,
             overrides=spec.overrides,
-            patience=patience or Patience(),
+            patience=patience.with_own(spec.patience),
         )
         for node in spec.nodes
     )

@@ -1,10 +1,8 @@
 """The time limits of a run, each with its bounds, unit and reason."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from obscale.rules.asked import in_order
 
 POLL_LONGEST_SECONDS: Final = 5.0
 """obshell's slow nodes wait for the target in rhythms of 3 s, and the nodes behind them take 8 s at
@@ -16,10 +14,19 @@ LOST_ANSWER_SECONDS: Final = 200.0
 that the caller left. Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0."""
 
 
-class Patience(BaseModel):
-    """Time limits of one scale-out. The defaults suit production; a rehearsal may be quicker."""
+def in_order(schema: dict[str, Any]) -> None:
+    """Number the fields of a form: a server on PostgreSQL gives them back in another order."""
+    for position, field in enumerate(schema.get("properties", {}).values()):
+        field["position"] = position
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=in_order)
+
+class Patience(BaseModel):
+    """Time limits of one scale-out. The defaults suit production; a rehearsal may be quicker.
+
+    Strict, because a request's file sets them too: neither `true` nor a text is a number there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, json_schema_extra=in_order)
 
     deadline_seconds: Annotated[
         float,
@@ -156,6 +163,12 @@ class Patience(BaseModel):
             le=60,
         ),
     ] = POLL_LONGEST_SECONDS
+
+    def with_own(self, own: "Patience | None") -> "Patience":
+        """Give these limits with those of another one that it names; None names none."""
+        if own is None:
+            return self
+        return self.model_copy(update=own.model_dump(exclude_unset=True))
 
 
 DEFAULT_PATIENCE: Final = Patience()

@@ -264,7 +264,12 @@ class Ledger:
 
 
 def ledger_of(spec: BatchSpec, patience: Patience = DEFAULT_PATIENCE) -> Ledger:
-    """Open the ledger of a batch: one entry a node, cluster by cluster."""
+    """Open the ledger of a batch: one entry a node, cluster by cluster.
+
+    Args:
+        spec: The batch.
+        patience: Limits its clusters do not name themselves.
+    """
     entries: list[Entry] = []
     for asked in spec.clusters:
         label = label_of(asked)
@@ -279,7 +284,7 @@ def ledger_of(spec: BatchSpec, patience: Patience = DEFAULT_PATIENCE) -> Ledger:
             allow_new_zone=asked.allow_new_zone,
             allow_unknown=asked.allow_unknown,
             overrides=asked.overrides,
-            patience=patience,
+            patience=patience.with_own(asked.patience),
             on_failure=spec.policies.on_failure,
         )
         # Copies share the list of all nodes; made one by one, each order would hold its own.

@@ -11,6 +11,7 @@ from obscale.rules.asked import ClusterSpec, ScaleOutSpec
 from obscale.rules.parts import RowTold
 from obscale.rules.preflight.facts import Standing
 from obscale.rules.waves import RowState
+from obscale.settings import Patience
 from obscale.spec.batch import compact
 
 ID_DIGITS: Final = 12
@@ -45,16 +46,17 @@ class Part:
         firsts = {entry.cluster: entry for entry in reversed(entries)}
         names = tuple(sorted(firsts))
         order = entries[0].order
+        patience = order.patience
         parameters: dict[str, Any] = {
             "batch": batch,
-            "clusters": [_asked(name, firsts[name]) for name in names],
+            "clusters": [_asked(name, firsts[name], patience) for name in names],
             "connections": {
                 name: written.model_dump(mode="json", exclude_defaults=True)
                 for name in names
                 if isinstance(written := firsts[name].order.cluster, ClusterSpec)
             },
             "on_failure": order.on_failure,
-            "patience": order.patience.model_dump(mode="json", exclude_defaults=True),
+            "patience": patience.model_dump(mode="json", exclude_defaults=True),
         }
         return cls(batch, names, parameters, len(entries))
 
@@ -97,8 +99,10 @@ def run_name(names: Iterable[str], count: int) -> str:
     return f"rows of {' and '.join(names)}: {count} node{'s' if count != 1 else ''}"
 
 
-def _asked(name: str, entry: Entry) -> dict[str, Any]:
+def _asked(name: str, entry: Entry, usual: Patience) -> dict[str, Any]:
     order = entry.order
+    # Clusters that are one under two names share a run, and may differ in their limits.
+    own = None if order.patience == usual else Patience(**order.patience.model_dump())
     spec = ScaleOutSpec(
         cluster=name,
         nodes=order.batch,
@@ -106,6 +110,7 @@ def _asked(name: str, entry: Entry) -> dict[str, Any]:
         allow_new_zone=order.allow_new_zone,
         allow_unknown=order.allow_unknown,
         overrides=order.overrides,
+        patience=own,
     )
     return compact(spec)
 

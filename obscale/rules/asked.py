@@ -24,6 +24,7 @@ from pydantic import (
 
 from obscale.agent.address import DEFAULT_PORT, AgentAddress
 from obscale.errors import SpecError
+from obscale.settings import Patience, in_order
 
 Profile = Literal["prod", "lab"]
 """How strictly findings are weighed."""
@@ -34,12 +35,6 @@ _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 MOST_REASON_CHARACTERS: Final = 200
 """A reason is read in one line of a report."""
 _OF_A_NODE: Final = ("agentInfo", "zone", "obConfigs", "targetAgentPassword")
-
-
-def in_order(schema: dict[str, Any]) -> None:
-    """Number the fields of a form: a server on PostgreSQL gives them back in another order."""
-    for position, field in enumerate(schema.get("properties", {}).values()):
-        field["position"] = position
 
 
 class Asked(BaseModel):
@@ -255,6 +250,8 @@ class ScaleOutSpec(Asked):
     profile: Profile = "prod"
     overrides: tuple[OverrideSpec, ...] = ()
     """Findings that are accepted, each for a reason and a time."""
+    patience: Patience | None = None
+    """Time limits that are not the usual ones."""
 
     @model_validator(mode="before")
     @classmethod

@@ -25,6 +25,7 @@ from obscale.rules.asked import (
 )
 from obscale.rules.policies import BatchPolicies
 from obscale.rules.preflight.overrides import override_problems
+from obscale.settings import Patience
 from obscale.spec.clashes import Placed, node_problems
 from obscale.spec.problems import finding_problem, refused, shape_problems
 from obscale.spec.source import (
@@ -67,6 +68,7 @@ class BatchHead(Asked):
     allow_new_zone: bool = False
     allow_unknown: bool = False
     overrides: tuple[OverrideSpec, ...] = ()
+    patience: Patience | None = None
     cluster: str | None = Field(default=None, min_length=1)
     """Of rows that name none."""
     rows: str | None = Field(default=None, min_length=1)
@@ -137,7 +139,11 @@ def compact(spec: ScaleOutSpec) -> dict[str, Any]:
 
     A run's parameters are stored and shown; a thousand nodes need not repeat their start options.
     """
-    written = spec.model_dump(mode="json", exclude_defaults=True, exclude={"defaults", "nodes"})
+    apart = {"defaults", "nodes", "patience"}
+    written = spec.model_dump(mode="json", exclude_defaults=True, exclude=apart)
+    if spec.patience is not None:
+        # What is not named stays with whoever reads it.
+        written["patience"] = spec.patience.model_dump(mode="json", exclude_unset=True)
     nodes = [node.model_dump(mode="json", exclude_none=True) for node in spec.nodes]
     shared = dict(
         set.intersection(*(set(node.obConfigs.items()) for node in spec.nodes)),
@@ -203,6 +209,9 @@ def _inheriting(item: object, data: Mapping[str, Any]) -> object:
     if not isinstance(item, Mapping):
         return item
     merged = {key: data[key] for key in _INHERITED if key in data} | dict(item)
+    limits, own = data.get("patience"), item.get("patience")
+    if limits and (own is None or isinstance(own, Mapping)):
+        merged["patience"] = {**limits, **(own or {})}
     shared, own = data.get("defaults") or {}, item.get("defaults") or {}
     if shared and isinstance(own, Mapping):
         configs = own.get("obConfigs") or {}
@@ -291,6 +300,7 @@ class _Gathered:
                     allow_new_zone=head.allow_new_zone,
                     allow_unknown=head.allow_unknown,
                     overrides=head.overrides,
+                    patience=head.patience,
                 )
             )
 

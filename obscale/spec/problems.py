@@ -23,6 +23,7 @@ from obscale.rules.asked import (
 from obscale.rules.policies import BatchPolicies, Window
 from obscale.rules.preflight.finding import Finding
 from obscale.rules.preflight.request import CAPACITY_KEYS
+from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.sizes import quoted
 from obscale.spec.source import Path_, Source
 
@@ -41,6 +42,7 @@ _FIELDS: Final[dict[str, type[BaseModel]]] = {
     "overrides": OverrideSpec,
     "policies": BatchPolicies,
     "window": Window,
+    "patience": Patience,
 }
 _OF_A_NODE_AT_TOP: Final = tuple(NodeSpec.model_fields)
 _ADVICE: Final = {
@@ -56,10 +58,16 @@ _ADVICE: Final = {
     "rule": "write the id of a rule, as docs/preflight.md lists it",
     "reason": "say why the finding is accepted",
     "until": "write the last day it is accepted, e.g. 2026-12-31",
+    "patience": "write {verify_seconds: 3600}, or leave it out",
+    **{
+        limit: f"write seconds, e.g. {usual:g}"
+        for limit, usual in DEFAULT_PATIENCE.model_dump().items()
+    },
 }
 _KINDS: Final = {
     "string": "text",
     "int": "a whole number",
+    "float": "a number",
     "bool": "true or false",
     "dict": "a mapping",
     "model": "a mapping",
@@ -163,12 +171,18 @@ def _outside(details: ErrorDetails, path: Path_, source: Source) -> str:
         case "literal_error":
             advice = _ADVICE.get(str(path[-1]), f"write {bounds['expected']}")
             return f"is no known word: {_describe(value, source.written(path, ''))}; {advice}"
+        case "greater_than":
+            return f"must be more than {_plain(bounds['gt'])}, not {source.written(path, value)}"
         case "greater_than_equal":
-            return f"must be {bounds['ge']} or more, not {source.written(path, value)}"
+            return f"must be {_plain(bounds['ge'])} or more, not {source.written(path, value)}"
         case "less_than_equal":
-            return f"must be {bounds['le']} or less, not {source.written(path, value)}"
+            return f"must be {_plain(bounds['le'])} or less, not {source.written(path, value)}"
         case _:
             return details["msg"]
+
+
+def _plain(bound: object) -> object:
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def _no_string(path: Path_, value: object, source: Source) -> str:

@@ -7,10 +7,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (
-    {"obscale.errors", "obscale.sizes"},
+    {"obscale.errors", "obscale.sizes", "obscale.settings"},
     {"obscale.agent"},
     {"obscale.rules"},
-    {"obscale.spec", "obscale.settings"},
+    {"obscale.spec"},
     {
         *(
             "obscale.form",
