@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import Operator, ScaleOutRequest
-from obscale.cli import app
+from obscale.cli.commands import app
 from obscale.errors import ObscaleError
 from obscale.link import EnvironmentVault
 from obscale.order import orders_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOORS = {
-    ("obscale/cli/__init__.py", "_main"): "a bug leaves the command line as one line, not a page",
+    ("obscale/cli/commands.py", "_main"): "a bug leaves the command line as one line, not a page",
     ("obscale/cli/apply.py", "_run"): "whoever ends the program is told what goes on without it",
     ("obscale/cli/apply_batch.py", "_run"): "as above; bugs go on to the door of the program",
     ("tasks/story.py", "reported"): "the report is written however a run ends; the end goes on",
