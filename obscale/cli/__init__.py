@@ -1,10 +1,17 @@
 """Starts the command line: `main` is what `obscale` runs."""
 
+import sys
 from typing import NoReturn
+
+from obscale.cli.stopping import PROGRAM, Stopped
 
 
 def main() -> NoReturn:
-    """Run the command line; see `obscale.cli.commands`."""
-    from obscale.cli.commands import main as run  # noqa: PLC0415 - the commands take a second
+    """Run the command line, in a program of its own; see `obscale.cli.commands`."""
+    try:
+        PROGRAM.listen(as_json="--json" in sys.argv[1:])
+        from obscale.cli.commands import main as run  # noqa: PLC0415 - the commands take a second
 
-    run()
+        run()
+    except Stopped as stop:
+        PROGRAM.end(stop)

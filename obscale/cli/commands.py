@@ -19,8 +19,9 @@ from obscale.cli import (
     verify,
     watch,
 )
-from obscale.cli.ending import Exit, end_early, end_with, leave
+from obscale.cli.ending import Exit, end_early, end_stopped, end_with, leave
 from obscale.cli.output import sure_output
+from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.errors import ObscaleError
 
 TRACEBACK_VARIABLE: Final = "OBSCALE_TRACEBACK"
@@ -82,6 +83,8 @@ def _main(*, as_json: bool) -> NoReturn:
         code = app(standalone_mode=False)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
+    except Stopped as stop:
+        end_stopped(stop, *PROGRAM.words(), as_json=as_json)
     except typer.Abort:
         end_early(
             "not-confirmed", "not confirmed; nothing was sent", "", Exit.REFUSED, as_json=as_json

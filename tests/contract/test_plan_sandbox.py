@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import AgentEndpoint, ScaleOutRequest
-from obscale.cli.commands import app
 from obscale.cli import apply as apply_command
+from obscale.cli.commands import app
 from obscale.errors import PreflightError
 from obscale.link import EnvironmentVault, connected
 from obscale.order import orders_of
