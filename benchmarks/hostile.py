@@ -104,7 +104,7 @@ def _said(memory: float, ending: str) -> str:
 
 
 def _as_command() -> None:
-    from obscale.cli import main  # noqa: PLC0415 - the parent measures, and needs none of it
+    from obscale.cli.commands import main  # noqa: PLC0415 - the parent measures, and needs none of it
 
     try:
         main()

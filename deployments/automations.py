@@ -1,6 +1,6 @@
 """`python -m deployments.automations`: stores the automations that react to what runs tell.
 
-Three automations, made or brought up to date; applying them again changes nothing. docs/events.md
+Four automations, made or brought up to date; applying them again changes nothing. docs/events.md
 lists the events. The server's address is taken from Prefect's own settings.
 """
 
@@ -23,7 +23,8 @@ from pydantic import SecretStr
 from obscale.cli.ending import end_with
 from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.errors import PrefectUnreachableError
-from tasks.endings import RERUN_TAG
+from obscale.rules.policies import PARTS_FLOW
+from tasks.endings import RERUN_TAG, STATE_NAMES
 from tasks.events import PREFIX
 
 WEBHOOK_BLOCK: Final = "obscale-notify"
@@ -31,6 +32,18 @@ NEEDS_A_PERSON: Final = ("held", "failed", "asking")
 CAPACITY_EVENT: Final = "obscale.capacity.needed"
 RERUN_AFTER: Final = timedelta(seconds=30)
 """A crash is reported twice, seconds apart, and the second report undoes a rerun begun before."""
+HEARTBEAT: Final = "prefect.flow-run.heartbeat"
+"""Sent by the process of every run, each PREFECT_FLOWS_HEARTBEAT_FREQUENCY seconds."""
+SILENT_SECONDS: Final = 600
+"""Three of Prefect's own heartbeats, 180 s each, and some."""
+LEAST_SILENT_SECONDS: Final = 60
+"""Two of the shortest heartbeats Prefect takes."""
+OUR_FLOWS: Final = ("scale-out", "batch", PARTS_FLOW, "plan")
+QUIET_STATES: Final = (
+    *("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", *STATE_NAMES.values()),
+    *("Scheduled", "AwaitingRetry", "Suspended"),
+)
+"""Of a run that has no process any more, and needs none."""
 MESSAGE: Final = """{{ {
   "event": event.event, "cluster": event.payload.get("cluster"),
   "target": event.payload.get("target"), "zone": event.payload.get("zone"),
@@ -85,6 +98,46 @@ def rerun() -> AutomationCore:
     )
 
 
+def end_lost(silence: timedelta) -> AutomationCore:
+    """End a run as Crashed that has told nothing of itself for so long, as its process does.
+
+    A worker reports that a run's process was killed; where both were killed nobody does, and the
+    run would be called running for ever. https://docs.prefect.io/v3/advanced/detect-zombie-flows
+
+    Args:
+        silence: Longer than the time between two heartbeats of any run.
+    """
+    over: ActionTypes = ChangeFlowRunState(
+        state=StateType.CRASHED,
+        name="Crashed",
+        message=f"No sign of life for {silence.total_seconds():.0f} s: its process is gone.",
+        # A run that has ended meanwhile stays what it is.
+        force=False,
+    )
+    flows: dict[str, str | list[str]] = {
+        "prefect.resource.role": "flow",
+        "prefect.resource.name": list(OUR_FLOWS),
+    }
+    return AutomationCore(
+        name="obscale: end a run whose process is gone",
+        description=(
+            f"A run of obscale's without a heartbeat for {silence.total_seconds():.0f} s is "
+            "Crashed: its worker, which would have said so, is gone with it."
+        ),
+        trigger=EventTrigger(
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *(f"prefect.flow-run.{name}" for name in QUIET_STATES)},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related=flows,
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=silence,
+        ),
+        actions=[over],
+    )
+
+
 def plan_on_request(deployment: UUID) -> AutomationCore:
     """Start a plan-only run when something says that a cluster needs room."""
     start: ActionTypes = RunDeployment(
@@ -114,10 +167,10 @@ def _from_event(name: str) -> dict[str, Any]:
     return {"__prefect_kind": "json", "value": {"__prefect_kind": "jinja", "template": template}}
 
 
-async def apply(webhook_url: str | None, plan_deployment: str) -> list[str]:
+async def apply(webhook_url: str | None, plan_deployment: str, silence: timedelta) -> list[str]:
     """Make or update what can be; gives a line for each, also for what is left out."""
     async with get_client() as client:
-        wanted, told = [rerun()], []
+        wanted, told = [end_lost(silence), rerun()], []
         if webhook := await _webhook(webhook_url):
             wanted.append(notify(webhook))
         else:
@@ -153,16 +206,33 @@ async def _kept(client: PrefectClient, wanted: AutomationCore) -> str:
     return f"up to date: {wanted.name}"
 
 
+def _silence(text: str) -> timedelta:
+    if not text.isdecimal() or int(text) < LEAST_SILENT_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds from {LEAST_SILENT_SECONDS} on: living runs would "
+            "be ended between two heartbeats"
+        )
+    return timedelta(seconds=int(text))
+
+
 def main() -> None:
     """Apply all automations. Exit: 0 applied, 3 Prefect's API does not take them."""
     parser = argparse.ArgumentParser(prog="python -m deployments.automations")
     parser.add_argument("--webhook", help="address to POST to; kept in a block, needed once")
     parser.add_argument("--plan", default="plan/workers", help="deployment of the flow plan")
+    parser.add_argument(
+        "--lost-after",
+        type=_silence,
+        default=timedelta(seconds=SILENT_SECONDS),
+        metavar="SECONDS",
+        help="without a heartbeat, until a run is Crashed; at least three heartbeats of your "
+        f"runs, see PREFECT_FLOWS_HEARTBEAT_FREQUENCY (default: {SILENT_SECONDS})",
+    )
     given = parser.parse_args()
     settle(quiet=False)
     try:
         reach_prefect()
-        lines = asyncio.run(apply(given.webhook, given.plan))
+        lines = asyncio.run(apply(given.webhook, given.plan, given.lost_after))
     except PrefectUnreachableError as error:
         end_with(error)
     except (PrefectException, httpx.HTTPError, RuntimeError) as error:

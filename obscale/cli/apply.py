@@ -1,6 +1,5 @@
 """`obscale apply SPEC`: runs preflight and the flow, and shows their progress."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -21,6 +20,7 @@ from obscale.cli.plan import (
 from obscale.cli.plan_screen import show_plan
 from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.cli.screen import LiveRun, show_ladder
+from obscale.cli.stopping import PROGRAM
 from obscale.cli.whereabouts import Whereabouts
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.form import ObConfigs
@@ -52,7 +52,8 @@ def apply(
 
     Many clusters, or a table (CSV), are carried out as a batch: see docs/batch.md.
 
-    Exit: 0 verified, 1 blocked or failed, 2 bad input, 3 cannot reach, 130 ended by Ctrl-C.
+    Exit: 0 verified, 1 blocked or failed, 2 bad input, 3 cannot reach, 130 ended by Ctrl-C,
+    143 by SIGTERM or SIGHUP.
     """
     try:
         if not (yes or sys.stdin.isatty()):
@@ -81,18 +82,19 @@ def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending
     vault = vault_for(orders)
     if not isinstance(vault, EnvironmentVault):
         reach_prefect()
-    asyncio.run(_resolve_names(orders, vault))
+    PROGRAM.run(_resolve_names(orders, vault))
     reach_prefect()
     where = Whereabouts(str(spec))
+    PROGRAM.stands(where.words, records=True)
     from tasks.termination import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
 
     handle_sigterm()
     try:
-        return asyncio.run(run_all(orders, Console(stderr=as_json), where))
+        return PROGRAM.run(run_all(orders, Console(stderr=as_json), where))
     except Exception as error:
         error.add_note(" ".join(filter(None, where.words())))
         raise
-    except BaseException as stop:  # noqa: BLE001 - Ctrl-C or SIGTERM; this ends
+    except BaseException as stop:  # noqa: BLE001 - a signal, or Prefect; this ends
         _end_stopped(stop, where, as_json=as_json)
 
 
@@ -188,7 +190,8 @@ def _ask(spec: ScaleOutSpec, source: str, console: Console) -> ScaleOutSpec:
         raise typer.Exit(Exit.REFUSED)
     beside = although_unknown(made.unknown)
     question = f"Add {len(spec.nodes)} node(s) as planned{beside}?"
-    typer.confirm(question, abort=True, err=console.stderr)
+    with PROGRAM.asking():
+        typer.confirm(question, abort=True, err=console.stderr)
     return spec.model_copy(update={"allow_unknown": True}) if made.unknown else spec
 
 

@@ -1,6 +1,5 @@
 """`obscale apply BATCH`: scales out many clusters and shows a live table."""
 
-import asyncio
 import json
 import re
 import sys
@@ -15,10 +14,16 @@ from rich.console import Console
 from obscale.batch.ledger import Entry, FirstRow, Ledger, ledger_of
 from obscale.batch.look import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.batch.plan import PlannedRow, plan_of
-from obscale.batch.report import BatchIncompleteError, BatchReport, error_of_batch
+from obscale.batch.report import (
+    BatchIncompleteError,
+    BatchReport,
+    error_of_batch,
+    summary_of,
+)
 from obscale.cli.batch_screen import LiveBatch, show_batch_plan, show_ending
 from obscale.cli.ending import OUT_OF_REACH, Exit, end_stopped, error_object
 from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.cli.stopping import NOTHING_SENT, PROGRAM, Words
 from obscale.errors import SpecError
 from obscale.link import Vault
 from obscale.rules.asked import Profile
@@ -149,13 +154,14 @@ def _ask(spec: BatchSpec, console: Console) -> BatchSpec:
     from tasks.connection import PrefectVault  # noqa: PLC0415 - after the settings
 
     ledger = ledger_of(spec)
-    asyncio.run(look_at_all(ledger, PrefectVault()))
+    PROGRAM.run(look_at_all(ledger, PrefectVault()))
     made = plan_of(ledger, datetime.now(UTC))
     show_batch_plan(console, made)
     ready = [row for row in made.rows if row.ready]
     if not ready:
         raise typer.Exit(Exit.REFUSED)
-    typer.confirm(_question(ready), abort=True, err=console.stderr)
+    with PROGRAM.asking():
+        typer.confirm(_question(ready), abort=True, err=console.stderr)
     unknown = {row.cluster for row in ready if row.unknown}
     clusters = tuple(
         each.model_copy(update={"allow_unknown": True}) if label_of(each) in unknown else each
@@ -205,20 +211,31 @@ def _run(
     from tasks.termination import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
 
     reports: list[BatchReport] = []
+    seen: list[Ledger] = []
+    PROGRAM.stands(lambda: _words(path, reports, seen), records=True)
     handle_sigterm()
     error: BatchIncompleteError | None = None
     try:
-        asyncio.run(_flow(parameters, console, reports))
+        PROGRAM.run(_flow(parameters, console, reports, seen))
     except BatchIncompleteError as incomplete:
         error = incomplete
     except Exception:
         raise
-    except BaseException as stop:  # noqa: BLE001 - Ctrl-C or SIGTERM; this ends
-        _end_stopped(stop, reports, path, console, as_json=as_json)
+    except BaseException as stop:  # noqa: BLE001 - a signal, or Prefect; this ends
+        if reports:
+            show_ending(Console(stderr=True) if as_json else console, reports[-1])
+        # What Prefect would still do at exit waits for a server that may be ending too.
+        sys.stdout.flush()
+        end_stopped(stop, *_words(path, reports, seen), as_json=as_json)
     return reports[-1], error
 
 
-async def _flow(parameters: dict[str, Any], console: Console, reports: list[BatchReport]) -> None:
+async def _flow(
+    parameters: dict[str, Any],
+    console: Console,
+    reports: list[BatchReport],
+    seen: list[Ledger],
+) -> None:
     from flows.batch import batch  # noqa: PLC0415 - Prefect reads its settings at import
     from tasks.notes import listening  # noqa: PLC0415
     from tasks.own_process import Told, run_here  # noqa: PLC0415
@@ -227,6 +244,8 @@ async def _flow(parameters: dict[str, Any], console: Console, reports: list[Batc
     told = Told()
 
     def keep(happening: Any) -> None:
+        if ledger := happening.facts.get("ledger"):
+            seen[:] = [ledger]
         if report := happening.facts.get("batch_report"):
             reports.append(report)
             told.end(happening.facts["ended_by"] or error_of_batch(report))
@@ -237,18 +256,12 @@ async def _flow(parameters: dict[str, Any], console: Console, reports: list[Batc
             await run_here(running, told)
 
 
-def _end_stopped(
-    stop: BaseException,
-    reports: list[BatchReport],
-    path: Path,
-    console: Console,
-    *,
-    as_json: bool,
-) -> NoReturn:
+def _words(path: Path, reports: Sequence[BatchReport], seen: Sequence[Ledger]) -> Words:
+    """Say where the batch stands, and the next step: by its report, else by what it told last."""
     if reports:
-        show_ending(Console(stderr=True) if as_json else console, reports[-1])
-    stands = reports[-1].summary if reports else "nothing was sent"
-    hint = f"obscale apply {path} takes up what runs and adds what is missing" if reports else ""
-    # What Prefect would still do at exit waits for a server that may be ending too.
-    sys.stdout.flush()
-    end_stopped(stop, stands, hint, as_json=as_json)
+        stands = reports[-1].summary
+    elif seen:
+        stands = f"{summary_of(seen[-1])}; what was begun goes on by itself"
+    else:
+        return NOTHING_SENT
+    return stands, f"obscale apply {path} takes up what runs and adds what is missing"

@@ -21,6 +21,7 @@ from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag
 from obscale.cli.plan import vault_for
 from obscale.cli.screen import LiveRun, show_ladder, waiting
+from obscale.cli.stopping import PROGRAM
 from obscale.cli.verify import baseline_known
 from obscale.climb import climb
 from obscale.doctor import consequence_lines, error_of, examine
@@ -47,6 +48,7 @@ from obscale.rules.meant import (
     unnamed,
 )
 from obscale.rules.progress import Change
+from obscale.rules.remains import next_step, remains_of, words_of
 from obscale.rules.signs import is_hollow
 from obscale.settings import Patience
 from obscale.sight import look_after
@@ -157,6 +159,7 @@ async def looking_for(
         meant = await _settle(choose, console, again, by_id=dag_id is not None)
         found = Found(meant, opened, orders, where, vault, cluster)
         console.print(Text(f"{found.words}: {standing(meant.dag)}", style="dim"))
+        goes_on(cluster, meant.target, meant.dag)
         yield found
 
 
@@ -199,6 +202,7 @@ async def watch_live(bedside: Bedside, console: Console) -> Dag:
     with LiveRun(console, title, attached=True) as live:
 
         async def saw(dag: Dag, _changes: tuple[Change, ...]) -> None:
+            goes_on(bedside.named, order.target, dag)
             # Only the facts are looked at.
             live.hear(cast("Happening", Seen({"dag": dag})))
 
@@ -227,6 +231,18 @@ async def see_off(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRepor
             "look at the named proofs; the DAG's success alone proves nothing",
         )
     return report
+
+
+def goes_on(named: str, target: str, dag: Dag) -> None:
+    """Let what ends the command now say where the scale-out stands, and how to follow it.
+
+    Args:
+        named: How the command line named the cluster.
+        target: `ip:port` of the joining agent; empty where the DAG does not name it.
+        dag: As it was read last.
+    """
+    left = remains_of(target, was_sent=True, dag=dag)
+    PROGRAM.stands(lambda: (words_of(left), next_step(left, named)))
 
 
 def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:

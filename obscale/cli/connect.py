@@ -1,6 +1,5 @@
 """`obscale connect NAME`: checks a connection to a cluster and stores it in Prefect."""
 
-import asyncio
 import json
 import os
 import sys
@@ -17,6 +16,7 @@ from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan import AsJson
 from obscale.cli.prefect_at_home import reach_prefect, settle, warn_if_open
 from obscale.cli.proving import Proved, prove_stored, store_proved
+from obscale.cli.stopping import PROGRAM
 from obscale.errors import ObscaleError, SpecError
 from obscale.link import KnownCluster
 from obscale.rules.asked import BLOCK_NAME, ClusterSpec, TlsSpec
@@ -100,7 +100,7 @@ def connect(
             )
             trust: KeyTrust = "pinned" if pin else "first-use" if trust_first_use else "any"
             warnings = _warn_if_open()
-            proved = asyncio.run(store_proved(name, known, trust))
+            proved = PROGRAM.run(store_proved(name, known, trust))
         else:
             if given := [option for option, value in told.items() if value]:
                 raise SpecError(
@@ -109,7 +109,7 @@ def connect(
                 )
             _reach_prefect()
             warnings = _warn_if_open()
-            proved = asyncio.run(prove_stored(name, pin=pin))
+            proved = PROGRAM.run(prove_stored(name, pin=pin))
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     _show(proved, warnings, as_json=as_json)
@@ -188,13 +188,14 @@ def _root_password(variable: str | None) -> SecretStr:
         raise SpecError(
             "connect: nobody is there to type the password of root@sys", "--password-env VARIABLE"
         )
-    typed: str = typer.prompt(
-        "Password of root@sys (empty: it has none)",
-        default="",
-        show_default=False,
-        hide_input=True,
-        err=True,
-    )
+    with PROGRAM.asking():
+        typed: str = typer.prompt(
+            "Password of root@sys (empty: it has none)",
+            default="",
+            show_default=False,
+            hide_input=True,
+            err=True,
+        )
     return SecretStr(typed)
 
 

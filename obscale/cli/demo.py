@@ -5,7 +5,7 @@ import atexit
 import os
 import socket
 import subprocess
-import sys
+import threading
 from typing import Annotated, Any, Final
 
 import httpx
@@ -13,8 +13,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from obscale.cli import guarded
 from obscale.cli.ending import Exit, end_with, exit_code_of
 from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.errors import ObscaleError
 
 SAMPLE_CONFIGS: Final = {
@@ -41,15 +43,20 @@ Speed = Annotated[
 def demo(ui: WithUi = False, speed: Speed = 4.0) -> None:
     """Grow a simulated three-zone cluster by one observer; needs no OceanBase."""
     settle(own_home=True)
+    PROGRAM.stands(lambda: ("the simulated cluster ends with it", ""))
+    shown = threading.Event()
     try:
-        asyncio.run(_demo(ui, speed))
+        PROGRAM.run(_demo(ui, speed, shown))
     except ObscaleError as error:
         end_with(error)
-    except KeyboardInterrupt:
+    except Stopped:
+        if not shown.is_set():
+            raise
+        PROGRAM.wants_end(Exit.DONE)
         raise typer.Exit(Exit.DONE) from None
 
 
-async def _demo(ui: bool, speed: float) -> None:
+async def _demo(ui: bool, speed: float, shown: threading.Event) -> None:
     from obscale.cli.apply import run_one  # noqa: PLC0415 - after the settings of Prefect
     from obscale.sandbox import ScaledClock, World, default_config, serve  # noqa: PLC0415
 
@@ -69,6 +76,7 @@ async def _demo(ui: bool, speed: float) -> None:
             address = await _prefect_server(console)
             report, error = await run_one(order, console)
             console.print(Text(f"look at the run: {address}/runs — Ctrl-C ends the demo"))
+            shown.set()
             await asyncio.Event().wait()
     if error:
         typer.echo(f"obscale: {error}", err=True)
@@ -131,23 +139,17 @@ async def _prefect_server(console: Console) -> str:
     return address
 
 
-def _start_server(port: str) -> subprocess.Popen[bytes]:
-    program = [sys.executable, "-m", "prefect", "server", "start"]
-    return subprocess.Popen(  # noqa: S603 - this interpreter, and a number
-        [*program, "--host", "127.0.0.1", "--port", port],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        # Ctrl-C is ours to hear first: the run still tells the server how it ended.
-        start_new_session=True,
-    )
+def _start_server(port: str) -> guarded.Guarded:
+    words = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+    return guarded.start(words, os.environ, output=subprocess.DEVNULL, errors=subprocess.DEVNULL)
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
+def _stop(server: guarded.Guarded) -> None:
     server.terminate()
     server.wait()
 
 
-async def _wait_healthy(address: str, server: subprocess.Popen[bytes]) -> None:
+async def _wait_healthy(address: str, server: guarded.Guarded) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         for _ in range(SERVER_START_SECONDS):
             if server.poll() is not None:

@@ -1,6 +1,5 @@
 """The exit code and the last words of every command."""
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from typing import Final, NoReturn
 
 import typer
 
+from obscale.cli.stopping import ENDINGS, PROGRAM, Stopped, write_end
 from obscale.errors import (
     AgentProtocolError,
     AgentRefusedError,
@@ -39,7 +39,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
     """Ended by Ctrl-C, for which shells expect this number, or cancelled in Prefect."""
     TERMINATED = 143
-    """Ended by SIGTERM; shells expect this number."""
+    """Ended by SIGTERM or SIGHUP; shells expect this number of the first."""
 
 
 OUT_OF_REACH: Final = (
@@ -90,27 +90,40 @@ def end_stopped(stop: BaseException, stands: str, hint: str, *, as_json: bool) -
     """Say in one line that somebody ended the command, and what goes on without it, and exit.
 
     Args:
-        stop: Ctrl-C, or how SIGTERM or a cancelling in Prefect has ended the run.
+        stop: Of a signal, or how a cancelling in Prefect has ended the run.
         stands: What stands now.
         hint: The next step, may be empty.
         as_json: As for `end_early`.
     """
-    from tasks.termination import CancelledInPrefect  # noqa: PLC0415 - Prefect takes a second
-
     match stop:
+        case Stopped():
+            kind, code = ENDINGS[stop.number]
+            words = kind
         case KeyboardInterrupt():
             kind, words, code = "interrupted", "interrupted", Exit.INTERRUPTED
-        case CancelledInPrefect():
+        case _ if _is_cancelled_in_prefect(stop):
             kind, words, code = "cancelled", "cancelled in Prefect", Exit.INTERRUPTED
         case _:
             kind, words, code = "terminated", "terminated", Exit.TERMINATED
-    end_early(kind, f"{words}; {stands}", hint, code, as_json=as_json)
+    if not PROGRAM.claim():
+        sys.exit(code)  # the line is told
+    end_early(kind, f"{words}; {stands}", hint, Exit(code), as_json=as_json)
+
+
+def _is_cancelled_in_prefect(stop: BaseException) -> bool:
+    # Whoever has imported nothing of Prefect was not cancelled there; the import takes a second.
+    termination = sys.modules.get("tasks.termination")
+    return termination is not None and isinstance(stop, termination.CancelledInPrefect)
 
 
 def leave(ended: SystemExit) -> NoReturn:
-    """End the program; at once where Prefect is away, for which its threads would wait at exit."""
+    """End the program; at once where a signal ended it with nothing left to be recorded.
+
+    So too where Prefect is away, for which its threads would wait at exit.
+    """
     run = sys.modules.get("tasks.own_process")
-    if run and run.is_prefect_away():
+    PROGRAM.over()
+    if PROGRAM.is_hasty or (run and run.is_prefect_away()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(ended.code if isinstance(ended.code, int) else Exit.REFUSED)
@@ -118,10 +131,7 @@ def leave(ended: SystemExit) -> NoReturn:
 
 
 def _end(told: Mapping[str, object], *, as_json: bool) -> NoReturn:
-    if as_json:
-        typer.echo(json.dumps({"error": told}, ensure_ascii=False))
-    else:
-        typer.echo(f"obscale: {told['message']}", err=True)
+    write_end(told, as_json=as_json)
     sys.exit(told["exit_code"])  # type: ignore[arg-type]  # always an int, see the two callers
 
 

@@ -1,6 +1,5 @@
 """`obscale evidence RUN`: exports one run as Markdown or JSON from what Prefect stores."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
@@ -11,6 +10,7 @@ import typer
 from obscale.cli.ending import end_with
 from obscale.cli.plan import AsJson
 from obscale.cli.prefect_at_home import out_of_reach, reach_prefect, settle
+from obscale.cli.stopping import PROGRAM
 from obscale.errors import ObscaleError, SpecError
 from obscale.evidence import Evidence, KeptReport, RunFacts, earlier_of, render_evidence
 
@@ -38,7 +38,7 @@ def evidence(run: Run, as_json: AsJson = False, out: Out = None) -> None:
         settle()
         reach_prefect()
         try:
-            found = asyncio.run(_collect(run))
+            found = PROGRAM.run(_collect(run))
         except httpx.HTTPError as error:
             raise out_of_reach(error) from error
         text = found.model_dump_json(indent=2) + "\n" if as_json else render_evidence(found)

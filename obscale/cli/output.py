@@ -76,6 +76,11 @@ class Outlet:
             except (OSError, ValueError) as error:
                 self._lose(_reason(error))
 
+    def silence(self) -> None:
+        """Write what is still held back, and nothing more from now on."""
+        self.flush()
+        self._is_lost = True
+
     def isatty(self) -> bool:
         """Whether somebody watches."""
         if self._stream is None or self._is_lost:

@@ -1,6 +1,5 @@
 """`obscale plan SPEC`: shows what would be asked, what would fail, and the state after."""
 
-import asyncio
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from obscale.cli.apply_batch import UNREACHED_KINDS, is_batch_file, look_at_all,
 from obscale.cli.batch_screen import show_batch_plan
 from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan_screen import show_plan
+from obscale.cli.stopping import PROGRAM
 from obscale.cli.suggest import Wanted, order_of, print_suggestion
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.link import EnvironmentVault, Vault
@@ -167,7 +167,7 @@ def _plan_batch(path: Path, profile: str | None, out: Path | None, *, as_json: b
             f"obscale apply {path}",
         )
     ledger = ledger_of(read_in_profile(path, checked_profile(profile)))
-    asyncio.run(look_at_all(ledger, vault_for(tuple(entry.order for entry in ledger.entries))))
+    PROGRAM.run(look_at_all(ledger, vault_for(tuple(entry.order for entry in ledger.entries))))
     made = plan_of(ledger, datetime.now(UTC))
     if as_json:
         typer.echo(made.model_dump_json(indent=2))
@@ -192,7 +192,7 @@ def plan_now(spec: ScaleOutSpec, *, source: str, kept: PlanFile | None = None) -
     made = make_plan(
         orders, vault_for(orders), defaults=spec.defaults, source=source, earlier=earlier
     )
-    return asyncio.run(made)
+    return PROGRAM.run(made)
 
 
 def read_request(path: Path, profile: str | None = None) -> ScaleOutSpec:

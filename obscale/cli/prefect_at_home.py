@@ -6,17 +6,18 @@ Must run before Prefect is imported, because Prefect reads its settings at impor
 import os
 import re
 import secrets
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
 import httpx
 
+from obscale.cli import guarded
 from obscale.errors import PrefectUnreachableError
 
 SERVER_SETTINGS: Final = {
@@ -135,10 +136,7 @@ def warn_if_open() -> tuple[str, ...]:
 
 
 def _greet_prefect() -> None:
-    # Ctrl-C goes to every process of a terminal. What is started here inherits the mask and lives
-    # on until the run has told it how it ended.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    with _quiet_children():
+    with ExitStack() as started, tempfile.TemporaryFile() as log:
         from prefect.client.orchestration import get_client  # noqa: PLC0415 - reads settings
         from prefect.settings import get_current_settings  # noqa: PLC0415
 
@@ -148,8 +146,33 @@ def _greet_prefect() -> None:
         if not settings.api.url:
             theirs = settings.api.auth_string or settings.server.api.auth_string
             _close_own_server(theirs.get_secret_value() if theirs else _new_auth_string())
+            started.enter_context(_guarding_own_server(log.fileno()))
         with get_client(sync_client=True) as client:
             client.api_version()
+
+
+@contextmanager
+def _guarding_own_server(log: int) -> Iterator[None]:
+    """Have a server that Prefect starts in this block end with this program, and not before it.
+
+    Args:
+        log: File descriptor of what it says: its own log is no answer.
+    """
+    from prefect.server.api import server  # noqa: PLC0415 - reads settings
+
+    def start(args: list[str], env: dict[str, str]) -> guarded.Guarded:
+        program, as_module, *words = args
+        if [program, as_module] != [sys.executable, "-m"]:
+            raise RuntimeError(f"Prefect starts its server by {as_module!r}")
+        return guarded.start(words, env, output=log, errors=log)
+
+    # Prefect has no other way to choose how.
+    known = vars(server)["subprocess"]
+    vars(server)["subprocess"] = SimpleNamespace(**vars(known) | {"Popen": start})
+    try:
+        yield
+    finally:
+        vars(server)["subprocess"] = known
 
 
 def _close_own_server(auth_string: str) -> None:
@@ -172,21 +195,6 @@ def _close_own_server(auth_string: str) -> None:
 
 def _new_auth_string() -> str:
     return f"obscale:{secrets.token_urlsafe()}"
-
-
-@contextmanager
-def _quiet_children() -> Iterator[None]:
-    """Give processes started inside another standard error: the server's own log is no answer."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as log:
-        os.dup2(log.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def _told(error: BaseException) -> str:

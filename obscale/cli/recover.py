@@ -1,6 +1,5 @@
 """`obscale recover CLUSTER [DAG]`: carries out one decision about a failed scale-out."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -25,6 +24,7 @@ from obscale.cli.bedside import (
 )
 from obscale.cli.ending import Exit, end_with, error_object, exit_code_of
 from obscale.cli.plan import AsJson
+from obscale.cli.stopping import PROGRAM
 from obscale.cure import Undone, insist, retry, roll_back, roll_back_untouched
 from obscale.doctor import examine, next_step
 from obscale.errors import DagFailedError, ObscaleError, SpecError
@@ -101,7 +101,7 @@ def recover(
     try:
         remedy = _one_of(wants_retry, wants_roll_back, yes)
         wish = Wish(cluster, dag, remedy, yes, acknowledged)
-        ending = asyncio.run(_recover(wish, console, shown))
+        ending = PROGRAM.run(_recover(wish, console, shown))
     except ObscaleError as error:
         _end(error, shown, as_json=as_json)
     if as_json:
@@ -135,6 +135,7 @@ async def _recover(wish: Wish, console: Console, shown: list[Diagnosis]) -> Scal
                 lambda: examine(link, bedside.dag.id), bedside.words, wish, console, shown
             )
             await learn_members(link, lambda text: _say(console, text))
+            _begins(remedy, found)
             if remedy is Remedy.RETRY:
                 await retry(link, diagnosis, lambda text: _say(console, text))
                 return await see_off(bedside, await watch_live(bedside, console), console)
@@ -199,12 +200,13 @@ def _choose(diagnosis: Diagnosis, words: str, wish: Wish) -> Remedy:
             raise typer.BadParameter(f"answer {', '.join(answers)} or {LEAVE}")
         return answer.strip().lower()
 
-    answer: str = typer.prompt(
-        f"What shall be done about {words}? ({'/'.join(known)})",
-        default=LEAVE,
-        value_proc=read,
-        err=True,
-    )
+    with PROGRAM.asking():
+        answer: str = typer.prompt(
+            f"What shall be done about {words}? ({'/'.join(known)})",
+            default=LEAVE,
+            value_proc=read,
+            err=True,
+        )
     if answer == LEAVE:
         raise DagFailedError(f"{words} was left as it stands", next_step(diagnosis, wish.cluster))
     return answers[answer]
@@ -234,11 +236,19 @@ async def _free(found: Found, wish: Wish, console: Console, shown: list[Diagnosi
         return diagnose_untouched(await client.ask(lambda agent: agent.read_dag(dag.id)))
 
     await _decide(look, found.words, wish, console, shown)
+    _begins(Remedy.ROLLBACK, found)
     undone = await roll_back_untouched(
         client, dag.id, Patience(), saw=_teller(console), say=lambda text: _say(console, text)
     )
     console.print(Text("the cluster's lock is free; no node had been called", style="bold green"))
     return undone
+
+
+def _begins(remedy: Remedy, found: Found) -> None:
+    """Let what ends the command from now on say what it may have begun."""
+    what = f"{WORDS[remedy]} of {found.words}: it was sent, or about to be, and goes on by itself"
+    follow = f"obscale watch {found.named} {found.meant.dag.id} shows what became of it"
+    PROGRAM.stands(lambda: (what, follow))
 
 
 def _teller(console: Console) -> Callable[[Dag, tuple[Change, ...]], Awaitable[None]]:
@@ -252,7 +262,8 @@ def _teller(console: Console) -> Callable[[Dag, tuple[Change, ...]], Awaitable[N
 def _confirm(remedy: Remedy, words: str) -> None:
     if not _somebody_is_there():
         raise SpecError(f"recover: nobody is there to answer for {words}", "add --yes")
-    typer.confirm(f"{remedy} {words}?", abort=True, err=True)
+    with PROGRAM.asking():
+        typer.confirm(f"{remedy} {words}?", abort=True, err=True)
 
 
 def _somebody_is_there() -> bool:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from ipaddress import ip_address
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -23,8 +23,10 @@ from obscale.agent.models import joined_address
 from obscale.cli.apply import Ending, endings_as_json, run_all
 from obscale.cli.bedside import show_diagnosis
 from obscale.cli.ending import end_with
+from obscale.cli.guarded import without_group_signals
 from obscale.cli.plan import AsJson, SpecPath, WantedProfile, read_request, vault_for
 from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.errors import ObscaleError, SpecError
 from obscale.order import Order, orders_of
 from obscale.plan import survey_all
@@ -77,8 +79,9 @@ def rehearse(
         cards, policy = [_card_of(text) for text in fault or ()], _checked_policy(on_failure)
         orders = orders_of(asked)
         facts = _snapshot(orders)
+        PROGRAM.stands(lambda: ("a rehearsal: nothing real was touched", ""))
         settle(own_home=True)
-        endings = asyncio.run(_rehearse(orders, facts, cards, policy, speed, console))
+        endings = PROGRAM.run(_rehearse(orders, facts, cards, policy, speed, console))
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:
@@ -97,7 +100,14 @@ def _snapshot(orders: tuple[Order, ...]) -> tuple[Facts, ...]:
         AgentError: No entry agent of the cluster could be asked.
     """
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as reader:
-        return reader.submit(_read, orders).result()
+        with without_group_signals():
+            reading = reader.submit(_read, orders)
+        try:
+            return reading.result()
+        except Stopped:
+            for process in active_children():
+                process.kill()
+            raise
 
 
 def _read(orders: tuple[Order, ...]) -> tuple[Facts, ...]:

@@ -36,7 +36,7 @@ def sandbox(
     Each request is logged on standard error, one line each, without any secret. An agent whose
     address is taken moves to 127.0.0.1 and a free port, and says so.
 
-    Exit: 0 ended by Ctrl-C or SIGTERM, 2 bad --config.
+    Exit: 0 ended by Ctrl-C, SIGTERM or SIGHUP, 2 bad --config.
     """
     try:
         asyncio.run(_serve(config, speed, as_json))
@@ -63,8 +63,9 @@ async def _serve(config: Path | None, speed: float, as_json: bool) -> None:
     _log_requests()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signal_number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     wanted = {id(agent): _address(agent) for agent in world.agents if not agent.wants_free_port}
     async with serve(world) as door:
         for agent in world.agents:

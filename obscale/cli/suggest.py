@@ -1,6 +1,5 @@
 """The options and the output of `obscale plan --suggest`."""
 
-import asyncio
 import json
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import typer
 from pydantic import ValidationError
 
 from obscale.agent.address import AgentAddress
+from obscale.cli.stopping import PROGRAM
 from obscale.errors import SpecError
 from obscale.link import Vault
 from obscale.order import Order
@@ -75,7 +75,7 @@ def print_suggestion(wanted: Wanted, order: Order, vault: Vault, *, as_json: boo
         PreflightError: Nothing can be suggested for this host.
         AgentError: No entry agent could be asked.
     """
-    made, facts = asyncio.run(make_suggestion(order, vault, wanted.zone))
+    made, facts = PROGRAM.run(make_suggestion(order, vault, wanted.zone))
     if not as_json:
         typer.echo(render_request(order, facts, made), nl=False)
         return

@@ -8,7 +8,8 @@ from typing import Any
 import tasks.batch
 from flows.batch import batch
 from obscale.batch.report import BatchReport
-from obscale.cli import apply_batch, main
+from obscale.cli import apply_batch
+from obscale.cli.commands import main
 from obscale.errors import ObscaleError
 from obscale.rules.policies import BatchPolicies
 from obscale.rules.waves import Wave, decide_wave

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from obscale.cli import main
+from obscale.cli.commands import main
 from obscale.cli.prefect_at_home import SERVER_SETTINGS
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 

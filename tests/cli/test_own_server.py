@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import re
+import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -64,6 +66,26 @@ def under_way(open_world, write, start_program, new_home):
         raise AssertionError("no DAG")
 
     return start
+
+
+def test_the_server_of_a_run_ends_with_it_although_it_was_killed(under_way):
+    """SIGKILL, after which no program can tidy up; no signal of a group ends it before."""
+    run, _ = under_way()
+    server, url = own_server_of(run.pid)
+
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        os.kill(server, number)
+    health = httpx.get(f"{url}/health", trust_env=False)
+    run.kill()
+    run.wait()
+
+    assert health.is_success
+    pause = threading.Event()
+    for _ in range(LONGEST_SECONDS * 10):
+        if not Path(f"/proc/{server}").exists():
+            return
+        pause.wait(0.1)
+    raise AssertionError("the server goes on")
 
 
 def test_nobody_else_reads_secrets_from_the_server_of_a_run(under_way):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from obscale.cli import main
+from obscale.cli.commands import main
 from obscale.sandbox import Fault, default_config
 
 ROOT_CANARY = "canary-root-5e1f"

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import AgentEndpoint, ScaleOutRequest
-from obscale.cli import app
 from obscale.cli import apply as apply_command
+from obscale.cli.commands import app
 from obscale.errors import PreflightError
 from obscale.link import EnvironmentVault, connected
 from obscale.order import orders_of
@@ -148,7 +148,7 @@ async def test_a_plan_asks_and_writes_nothing_anywhere(desk):
 async def test_a_plan_in_a_process_of_its_own_never_loads_prefect(desk):
     """Names of environment variables need no store: nothing is imported that could write."""
     code = (
-        "import sys; from obscale.cli import app; "
+        "import sys; from obscale.cli.commands import app; "
         "app(['plan', 'request.yaml', '--json'], standalone_mode=False); "
         "sys.exit('prefect' in sys.modules)"
     )

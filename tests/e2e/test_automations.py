@@ -1,6 +1,8 @@
 """Tests of the automations: Prefect calls, runs again and plans by itself."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,8 +13,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from obscale.sandbox import Fault
+from tests.e2e.test_dispatch import below
 
 LONGEST_SECONDS = 300
+LOST = "lost"
+"""A pool and a deployment of the test's own: its worker is killed."""
 SAMPLE = {
     "memory_limit": "16G",
     "system_memory": "8G",
@@ -78,12 +83,12 @@ def until(look, what):
 
 
 def test_applying_them_again_makes_no_second_one(automated):
-    """Three automations, whatever often they are applied, without the address too."""
+    """Four automations, whatever often they are applied, without the address too."""
     said = applied(automated)
 
-    assert [line.split(":")[0] for line in said] == ["up to date"] * 3
+    assert [line.split(":")[0] for line in said] == ["up to date"] * 4
     found = automated.api("POST", "/automations/filter", json={})
-    assert len([each for each in found if each["name"].startswith("obscale: ")]) == 3
+    assert len([each for each in found if each["name"].startswith("obscale: ")]) == 4
 
 
 def test_a_held_run_calls_the_webhook_with_cause_and_without_secrets(
@@ -185,3 +190,60 @@ def test_only_a_tagged_run_that_crashed_is_scheduled_again(automated, tag):
         for _ in range(45):
             assert not again()
             pause.wait(1)
+
+
+@pytest.fixture
+def lost(automated):
+    """A deployment of scale-out on a pool of its own, and the shortest silence there may be."""
+    automated.prefect("work-pool", "create", LOST, "--type", "process")
+    usual = automated.api("GET", "/deployments/name/scale-out/workers")
+    kept = ("flow_id", "entrypoint", "parameter_openapi_schema", "enforce_parameter_schema", "tags")
+    made = {key: usual[key] for key in (*kept, "pull_steps", "job_variables")}
+    wanted = made | {"name": LOST, "work_pool_name": LOST}
+    applied(automated, "--lost-after", "60")
+    yield automated, automated.api("POST", "/deployments/", json=wanted)["id"]
+    applied(automated)
+
+
+def test_a_run_killed_together_with_its_worker_ends_as_crashed(lost, start_worker, clusters):
+    """Nobody is left to report it; its heartbeat is missed, and the DAG goes on all the same."""
+    server, deployment = lost
+    opened = clusters(speed=1)
+    spare, cluster = opened.ready["spares"][0], opened.ready["clusters"][0]
+    worker = start_worker("worker-lost", pool=LOST)
+    asked = {
+        "cluster": {
+            "endpoints": opened.endpoints(),
+            "password": {"env": "E2E_ROOT_PASSWORD"},
+            "name": cluster["name"],
+        },
+        "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
+        "zone": "zone2",
+        "obConfigs": SAMPLE,
+    }
+    run = server.api(
+        "POST", f"/deployments/{deployment}/create_flow_run", json={"parameters": asked}
+    )
+    heartbeat = {
+        "filter": {
+            "event": {"name": ["prefect.flow-run.heartbeat"]},
+            "resource": {"id": [f"prefect.flow-run.{run['id']}"]},
+        }
+    }
+    until(lambda: server.api("POST", "/events/filter", json=heartbeat)["events"], "a heartbeat")
+    until(lambda: opened.world.count_dags("Cluster scale out"), "the DAG")
+
+    # The worker first: it must not live to tell of its run.
+    for pid in sorted(below(worker.pid), key=lambda pid: pid != worker.pid):
+        os.kill(pid, signal.SIGKILL)
+    worker.wait(60)
+    before = server.api("GET", f"/flow_runs/{run['id']}")["state"]["type"]
+
+    def ended():
+        state = server.api("GET", f"/flow_runs/{run['id']}")["state"]
+        return state if state["type"] != "RUNNING" else None
+
+    state = until(ended, "an end")
+    assert before == "RUNNING"
+    assert state["type"] == "CRASHED"
+    assert state["message"] == "No sign of life for 60 s: its process is gone."

@@ -19,7 +19,7 @@ from flows.batch import batch
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.batch.report import BatchIncompleteError
-from obscale.cli import app
+from obscale.cli.commands import app
 from obscale.cli.ending import Exit, exit_code_of
 from obscale.errors import RecordError, VerifyError
 from obscale.rules.asked import NodeSpec, ScaleOutSpec

@@ -19,7 +19,7 @@ from prefect.states import AwaitingRetry
 from typer.testing import CliRunner
 
 from flows.scale_out import scale_out
-from obscale.cli import app
+from obscale.cli.commands import app
 from obscale.errors import SpecError
 from obscale.sandbox import Fault
 from obscale.settings import Patience

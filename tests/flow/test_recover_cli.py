@@ -5,6 +5,8 @@ import contextlib
 import json
 import os
 import pty
+import re
+import signal
 import sys
 import termios
 
@@ -16,7 +18,7 @@ from typer.testing import CliRunner
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import Operator, ScaleOutRequest
-from obscale.cli import app
+from obscale.cli.commands import app
 from obscale.errors import ObscaleError
 from obscale.link import EnvironmentVault
 from obscale.order import orders_of
@@ -450,22 +452,45 @@ async def test_at_a_terminal_recover_asks_with_dag_and_target(
     assert here.operated == operated
 
 
-async def at_terminal(command, typed):
-    """Run a program at a terminal of its own, type, and give all it said and its exit code."""
+async def test_ctrl_c_ends_recovers_question(bench):
+    """The question stands inside of an event loop, which hears nothing meanwhile."""
+    here = await bench(Fault.observer_dies(), asks=("it",))
+
+    said, code = await at_terminal(
+        [sys.executable, "-m", "obscale.cli", "recover", str(here.path)], "", ends="leave]: "
+    )
+
+    assert code == 130
+    last = said.splitlines()[-1]
+    assert re.match(r"obscale: interrupted; DAG 11 is at stage .* keeps the cluster's lock", last)
+    assert f"Next: obscale watch {here.path} 11 says why" in last
+    assert here.operated == []
+
+
+async def at_terminal(command, typed, ends=None):
+    """Run a program at a terminal of its own, type, and give all it said and its exit code.
+
+    Once it has said what is in `ends` it is ended, as by Ctrl-C.
+    """
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (50, 400))
     process = await asyncio.create_subprocess_exec(
         *command, stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
-    os.write(ours, f"{typed}\n".encode())
+    if not ends:
+        os.write(ours, f"{typed}\n".encode())
     heard = bytearray()
 
     def listen():
+        is_ended = False
         # The terminal is gone, as an error, when the program has ended.
         with contextlib.suppress(OSError):
             while part := os.read(ours, 4096):
                 heard.extend(part)
+                if ends and ends.encode() in heard and not is_ended:
+                    process.send_signal(signal.SIGINT)
+                    is_ended = True
 
     await asyncio.to_thread(listen)
     code = await process.wait()

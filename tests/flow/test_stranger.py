@@ -14,7 +14,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import ScaleOutRequest
 from obscale.batch.report import BatchIncompleteError
-from obscale.cli import app
+from obscale.cli.commands import app
 from obscale.errors import DagFailedError, ObscaleError, PreflightError, UntrustedKeyError
 from obscale.rules.asked import AgentInfoSpec, NodeSpec, ScaleOutSpec
 from obscale.sandbox import Fault, default_config

@@ -5,9 +5,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOORS = {
-    ("obscale/cli/__init__.py", "_main"): "a bug leaves the command line as one line, not a page",
+    ("obscale/cli/commands.py", "_main"): "a bug leaves the command line as one line, not a page",
     ("obscale/cli/apply.py", "_run"): "whoever ends the program is told what goes on without it",
     ("obscale/cli/apply_batch.py", "_run"): "as above; bugs go on to the door of the program",
+    ("obscale/cli/stopping.py", "run"): "a signal ends a run, whatever became of it on its way",
     ("tasks/story.py", "reported"): "the report is written however a run ends; the end goes on",
     ("tasks/batch.py", "_shown"): "the ledger is written however a batch ends; the end goes on",
     ("tasks/part.py", "told"): "the table is written however a part ends; the end goes on",

@@ -25,7 +25,7 @@ from flows.plan import plan
 from flows.scale_out import scale_out
 from obscale.batch.plan import BatchPlan
 from obscale.batch.report import BatchIncompleteError, BatchReport
-from obscale.cli import app
+from obscale.cli.commands import app
 from obscale.cli.ending import exit_code_of
 from obscale.errors import ObscaleError
 from obscale.evidence import Evidence
