@@ -17,6 +17,7 @@ from typing import Final
 
 import httpx
 
+from obscale.cli.proxies import keep_loopback_direct
 from obscale.errors import PrefectUnreachableError
 
 SERVER_SETTINGS: Final = {
@@ -83,6 +84,8 @@ def reach_prefect() -> None:
     starter = ThreadPoolExecutor(max_workers=1)
     error = starter.submit(_greet_prefect).exception()
     starter.shutdown(wait=False)
+    if isinstance(error, PrefectUnreachableError):
+        raise error
     if error is not None:
         raise out_of_reach(error) from error
 
@@ -143,6 +146,7 @@ def _greet_prefect() -> None:
         from prefect.settings import get_current_settings  # noqa: PLC0415
 
         settings = get_current_settings()
+        keep_loopback_direct(settings.api.url)
         # Prefect's server does not make the folder of its database, and is waited for in vain.
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not settings.api.url:
