@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from tempfile import TemporaryFile
 from typing import Annotated, Any, Final
 
 import httpx
@@ -14,7 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from obscale.cli.ending import Exit, end_with, exit_code_of
-from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.cli.own_server import CONSOLE_LEVEL, OwnServerError, last_error_line
+from obscale.cli.prefect_at_home import out_of_reach, reach_prefect, settle
 from obscale.errors import ObscaleError
 
 SAMPLE_CONFIGS: Final = {
@@ -40,8 +42,8 @@ Speed = Annotated[
 
 def demo(ui: WithUi = False, speed: Speed = 4.0) -> None:
     """Grow a simulated three-zone cluster by one observer; needs no OceanBase."""
-    settle(own_home=True)
     try:
+        settle(own_home=True)
         asyncio.run(_demo(ui, speed))
     except ObscaleError as error:
         end_with(error)
@@ -114,7 +116,7 @@ async def _prefect_server(console: Console) -> str:
         Its address.
 
     Raises:
-        ObscaleError: It does not come up.
+        PrefectUnreachableError: It does not come up.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -122,21 +124,26 @@ async def _prefect_server(console: Console) -> str:
     address = f"http://127.0.0.1:{port}"
     console.print(Text(f"starting a Prefect server at {address} ..."))
     os.environ["PREFECT_UI_API_URL"] = f"{address}/api"
-    server = _start_server(str(port))
-    # Registered before Prefect is imported, so run after Prefect's own last words: without a server
-    # to hear them it would try again for a minute.
-    atexit.register(_stop, server)
-    await _wait_healthy(address, server)
+    with TemporaryFile() as log:
+        server = _start_server(str(port), log.fileno())
+        # Registered before Prefect is imported, so run after Prefect's own last words: without a
+        # server to hear them it would try again for a minute.
+        atexit.register(_stop, server)
+        if not await _is_healthy(address, server):
+            log.seek(0)
+            said = last_error_line(log.read().decode(errors="replace"))
+            raise out_of_reach(OwnServerError(said or f"no answer at {address}"))
     os.environ["PREFECT_API_URL"] = f"{address}/api"
     return address
 
 
-def _start_server(port: str) -> subprocess.Popen[bytes]:
+def _start_server(port: str, log: int) -> subprocess.Popen[bytes]:
     program = [sys.executable, "-m", "prefect", "server", "start"]
     return subprocess.Popen(  # noqa: S603 - this interpreter, and a number
         [*program, "--host", "127.0.0.1", "--port", port],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=log,
+        env=os.environ | {CONSOLE_LEVEL: "ERROR"},
         # Ctrl-C is ours to hear first: the run still tells the server how it ended.
         start_new_session=True,
     )
@@ -147,17 +154,16 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
-async def _wait_healthy(address: str, server: subprocess.Popen[bytes]) -> None:
+async def _is_healthy(address: str, server: subprocess.Popen[bytes]) -> bool:
+    """Wait until it answers, has ended, or has been waited for long enough."""
     async with httpx.AsyncClient(trust_env=False) as client:
         for _ in range(SERVER_START_SECONDS):
             if server.poll() is not None:
                 break
             try:
                 if (await client.get(f"{address}/api/health")).is_success:
-                    return
+                    return True
             except httpx.TransportError:
                 pass
             await asyncio.sleep(1)
-    raise ObscaleError(
-        f"the Prefect server did not start at {address}", "prefect server start, and read its log"
-    )
+    return False

@@ -4,7 +4,6 @@ Must run before Prefect is imported, because Prefect reads its settings at impor
 """
 
 import os
-import re
 import secrets
 import signal
 import sys
@@ -12,11 +11,20 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import httpx
 
+from obscale.cli.own_server import (
+    OwnServerError,
+    insist_on_a_folder,
+    insist_on_room,
+    readable,
+    start_own_server,
+)
+from obscale.cli.prefect_address import VARIABLE, configured_address
 from obscale.cli.proxies import keep_loopback_direct
 from obscale.errors import PrefectUnreachableError
 
@@ -43,7 +51,8 @@ AUTH_VARIABLES: Final = ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STR
 """What a client shows, and what a server asks for: `user:password`."""
 OPEN_SECONDS: Final = 10.0
 """Longest wait for the answer to a request without credentials."""
-_USER_IN_URL = re.compile(r"//[^/@\s]*@")
+NEWER_DATABASE: Final = "Can't locate revision identified by"
+"""Alembic's words for a database whose last change it does not know."""
 
 
 def settle(*, quiet: bool = True, own_home: bool = False) -> None:
@@ -78,8 +87,8 @@ def reach_prefect() -> None:
     Call it outside of any event loop, after `settle`. Asking again costs little.
 
     Raises:
-        PrefectUnreachableError: It does not answer, refuses our credentials, or its server does not
-            start; the line says which.
+        PrefectUnreachableError: It does not answer, refuses our credentials, or its server
+            does not start; the line says which.
     """
     starter = ThreadPoolExecutor(max_workers=1)
     error = starter.submit(_greet_prefect).exception()
@@ -96,16 +105,36 @@ def out_of_reach(error: BaseException) -> PrefectUnreachableError:
     Args:
         error: What Prefect's client raised.
     """
+    api = configured_address()
+    at = f" at {api.url}, set by {VARIABLE} {api.where}" if api else ""
     if _status(error) in {401, 403}:
-        what = f"Prefect's server refuses these credentials ({_told(error)})"
+        what = f"Prefect's server refuses these credentials ({_told(error)}){at}"
         hint = "set PREFECT_API_AUTH_STRING to the server's own"
-    elif os.environ.get("PREFECT_API_URL"):
-        what = f"Prefect's API does not answer as it should ({_told(error)})"
-        hint = "see PREFECT_API_URL; without it obscale starts a server of its own for the run"
+    elif api:
+        what = f"Prefect's API does not answer as it should ({_told(error)}){at}"
+        hint = (
+            f"start that server, or see {VARIABLE} {api.where}; "
+            "without it obscale starts a server of its own for the run"
+        )
+    elif isinstance(error, OwnServerError) and NEWER_DATABASE in str(error):
+        what = (
+            f"Prefect does not start: its database, in {_home()}, was written by a newer Prefect "
+            f"than this {version('prefect')}"
+        )
+        hint = "set PREFECT_HOME to another folder, or install that newer Prefect"
     else:
         what = f"Prefect does not start ({_told(error)})"
-        hint = "see where PREFECT_HOME points, and what `prefect server start` says"
+        hint = (
+            "see its database (PREFECT_HOME, or PREFECT_SERVER_DATABASE_CONNECTION_URL), and what "
+            "`prefect server start` says"
+        )
     return PrefectUnreachableError(f"{what}; nothing was sent", hint)
+
+
+def _home() -> Path:
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - reads settings
+
+    return get_current_settings().home
 
 
 def warn_if_open() -> tuple[str, ...]:
@@ -141,17 +170,20 @@ def _greet_prefect() -> None:
     # Ctrl-C goes to every process of a terminal. What is started here inherits the mask and lives
     # on until the run has told it how it ended.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    with _quiet_children():
+    with _quiet_children() as log:
         from prefect.client.orchestration import get_client  # noqa: PLC0415 - reads settings
         from prefect.settings import get_current_settings  # noqa: PLC0415
 
         settings = get_current_settings()
         keep_loopback_direct(settings.api.url)
-        # Prefect's server does not make the folder of its database, and is waited for in vain.
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not settings.api.url:
+        if not settings.api.url and settings.server.ephemeral.enabled:
+            insist_on_a_folder()
+            database = settings.server.database.connection_url
+            if database is None or str(settings.home) in database.get_secret_value():
+                insist_on_room(settings.home, "PREFECT_HOME")
             theirs = settings.api.auth_string or settings.server.api.auth_string
             _close_own_server(theirs.get_secret_value() if theirs else _new_auth_string())
+            start_own_server(log, settings.server.ephemeral.startup_timeout_seconds)
         with get_client(sync_client=True) as client:
             client.api_version()
 
@@ -164,14 +196,17 @@ def _close_own_server(auth_string: str) -> None:
     """
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - reads settings
 
-    ours = {name: auth_string for name in AUTH_VARIABLES if not os.environ.get(name)}
-    os.environ.update(ours)
+    before = {name: os.environ.get(name) for name in AUTH_VARIABLES}
+    os.environ.update({name: auth_string for name, value in before.items() if not value})
     try:
         refresh_global_settings_context()
     finally:
         # Prefect hands its server the settings; no other child of this program needs to know it.
-        for name in ours:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _new_auth_string() -> str:
@@ -179,14 +214,18 @@ def _new_auth_string() -> str:
 
 
 @contextmanager
-def _quiet_children() -> Iterator[None]:
-    """Give processes started inside another standard error: the server's own log is no answer."""
+def _quiet_children() -> Iterator[int]:
+    """Give processes started inside another standard error: the server's own log is no answer.
+
+    Yields:
+        The file descriptor of what they write.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         try:
-            yield
+            yield log.fileno()
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)
@@ -194,11 +233,10 @@ def _quiet_children() -> Iterator[None]:
 
 
 def _told(error: BaseException) -> str:
-    """Give the first line of an error, without user and password of a URL in it."""
+    """Give the first line of an error, fit for a terminal."""
     if (status := _status(error)) is not None:
         return f"status {status}"
-    said = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
-    return _USER_IN_URL.sub("//…@", said) or type(error).__name__
+    return readable(str(error).strip().split("\n", maxsplit=1)[0]) or type(error).__name__
 
 
 def _status(error: BaseException) -> int | None:
