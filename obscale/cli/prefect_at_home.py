@@ -60,25 +60,43 @@ def settle(*, quiet: bool = True, own_home: bool = False) -> None:
 
     Args:
         quiet: Keep Prefect's own log lines off the terminal.
-        own_home: Keep everything in obscale's cache folder and ignore any server the user has
-            configured; for the demo, which must not write into a real Prefect.
+        own_home: Keep everything in obscale's cache folder and hear nothing of what is configured
+            anywhere; for what must not write into a real Prefect. Changes the current folder.
+
+    Raises:
+        PrefectUnreachableError: With `own_home`, that folder cannot be written.
     """
+    if own_home:
+        _move_to(demo_home())
     for name, value in (SERVER_SETTINGS | (QUIET_SETTINGS if quiet else {})).items():
         os.environ.setdefault(name, value)
-    if own_home:
-        for name in ("PREFECT_API_URL", *AUTH_VARIABLES):
-            os.environ.pop(name, None)
-        os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
-        home = demo_home()
-        # Prefect's server does not make the folder of its database.
-        home.mkdir(parents=True, exist_ok=True)
-        os.environ["PREFECT_HOME"] = str(home)
 
 
 def demo_home() -> Path:
-    """Give the folder of the demo's own Prefect, kept so that a second start is quick."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "obscale" / "prefect"
+    """Give the folder of the demo's own Prefect, kept so that a second start is quick.
+
+    Each version has its own: no older Prefect serves a database a newer one has written.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # As its specification says, a relative path counts for nothing.
+    cache = given if given.is_absolute() else Path("~/.cache").expanduser()
+    return cache / "obscale" / "prefect" / version("prefect")
+
+
+def _move_to(home: Path) -> None:
+    """Leave nothing of Prefect's settings but where its home is.
+
+    Prefect reads prefect.toml, pyproject.toml and .env of the current folder, and so does its
+    server: nothing in the environment takes back all that may stand in them.
+    """
+    insist_on_room(home, "XDG_CACHE_HOME")
+    for name in [name for name in os.environ if name.upper().startswith("PREFECT_")]:
+        del os.environ[name]
+    os.environ.update(PREFECT_HOME=str(home), PREFECT_SERVER_EPHEMERAL_ENABLED="true")
+    os.chdir(home)
+    keep_loopback_direct(None)
+    if prefect := sys.modules.get("prefect.context"):
+        prefect.refresh_global_settings_context()
 
 
 def reach_prefect() -> None:
