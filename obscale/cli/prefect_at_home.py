@@ -4,6 +4,7 @@ Must run before Prefect is imported, because Prefect reads its settings at impor
 """
 
 import os
+import re
 import secrets
 import signal
 import sys
@@ -24,7 +25,7 @@ from obscale.cli.own_server import (
     readable,
     start_own_server,
 )
-from obscale.cli.prefect_address import VARIABLE, configured_address
+from obscale.cli.prefect_address import VARIABLE, configured_address, told_url
 from obscale.cli.proxies import keep_loopback_direct
 from obscale.errors import PrefectUnreachableError
 
@@ -51,8 +52,14 @@ AUTH_VARIABLES: Final = ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STR
 """What a client shows, and what a server asks for: `user:password`."""
 OPEN_SECONDS: Final = 10.0
 """Longest wait for the answer to a request without credentials."""
+OLDEST_SERVER: Final = (3, 6, 14)
+"""Of Prefect's servers, the oldest that records all that a run tells it. One before takes the first
+word of the stream of events, which asks to be let in, for an event, and closes the stream: the API
+answers, and task runs, events and automations are missing. Found by trial: 3.6.13 records no task
+run, 3.6.14 all."""
 NEWER_DATABASE: Final = "Can't locate revision identified by"
 """Alembic's words for a database whose last change it does not know."""
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 def settle(*, quiet: bool = True, own_home: bool = False) -> None:
@@ -99,17 +106,20 @@ def _move_to(home: Path) -> None:
         prefect.refresh_global_settings_context()
 
 
-def reach_prefect() -> None:
+def reach_prefect(*, to_record: bool = False) -> None:
     """See that Prefect answers; where no server is configured, this starts Prefect's own.
 
     Call it outside of any event loop, after `settle`. Asking again costs little.
 
+    Args:
+        to_record: Refuse a server that would not record all a run tells it.
+
     Raises:
-        PrefectUnreachableError: It does not answer, refuses our credentials, or its server
-            does not start; the line says which.
+        PrefectUnreachableError: It does not answer, refuses our credentials, is too old, or its
+            server does not start; the line says which.
     """
     starter = ThreadPoolExecutor(max_workers=1)
-    error = starter.submit(_greet_prefect).exception()
+    error = starter.submit(_greet_prefect, to_record=to_record).exception()
     starter.shutdown(wait=False)
     if isinstance(error, PrefectUnreachableError):
         raise error
@@ -184,12 +194,13 @@ def warn_if_open() -> tuple[str, ...]:
     return (warning,)
 
 
-def _greet_prefect() -> None:
+def _greet_prefect(*, to_record: bool) -> None:
     # Ctrl-C goes to every process of a terminal. What is started here inherits the mask and lives
     # on until the run has told it how it ended.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     with _quiet_children() as log:
-        from prefect.client.orchestration import get_client  # noqa: PLC0415 - reads settings
+        from prefect.client.base import ServerType  # noqa: PLC0415 - reads settings
+        from prefect.client.orchestration import get_client  # noqa: PLC0415
         from prefect.settings import get_current_settings  # noqa: PLC0415
 
         settings = get_current_settings()
@@ -203,7 +214,32 @@ def _greet_prefect() -> None:
             _close_own_server(theirs.get_secret_value() if theirs else _new_auth_string())
             start_own_server(log, settings.server.ephemeral.startup_timeout_seconds)
         with get_client(sync_client=True) as client:
-            client.api_version()
+            said = client.api_version()
+            if to_record and settings.api.url and client.server_type is not ServerType.CLOUD:
+                _insist_on_records(str(said), told_url(settings.api.url))
+
+
+def _insist_on_records(said: str, url: str) -> None:
+    """See that a server is not too old to record a run.
+
+    Args:
+        said: Its version; one that cannot be read is nobody's reason to refuse it.
+        url: Where it answers.
+
+    Raises:
+        PrefectUnreachableError: It is.
+    """
+    found = _VERSION.match(said)
+    if found is None or tuple(map(int, found.groups())) >= OLDEST_SERVER:
+        return
+    oldest = ".".join(map(str, OLDEST_SERVER))
+    raise PrefectUnreachableError(
+        f"the Prefect server at {url} is {found.group()}, and {oldest} or newer is needed: "
+        "an older one records neither task runs nor events of a run, and starts no automation by "
+        "them; nothing was sent",
+        f"upgrade that server to Prefect {oldest} or newer, or take {VARIABLE} away: "
+        "then obscale starts a server of its own for the run",
+    )
 
 
 def _close_own_server(auth_string: str) -> None:
