@@ -231,7 +231,7 @@ def main() -> None:
     given = parser.parse_args()
     settle(quiet=False)
     try:
-        reach_prefect()
+        reach_prefect(to_record=True)
         lines = asyncio.run(apply(given.webhook, given.plan, given.lost_after))
     except PrefectUnreachableError as error:
         end_with(error)

@@ -38,7 +38,7 @@ def offered(flow: Flow[..., Any], description: str, *more_tags: str) -> RunnerDe
 def main() -> None:
     """Serve the flows, each as `obscale`, until Ctrl-C. Exit 3: Prefect does not answer."""
     try:
-        reach_prefect()
+        reach_prefect(to_record=True)
     except PrefectUnreachableError as error:
         end_with(error)
     serve(

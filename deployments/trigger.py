@@ -22,6 +22,7 @@ FURTHER: Final = ("scale-out/workers", "")
 LOOK_AGAIN_SECONDS: Final = 2.0
 BUSY_LOOKS: Final = 10
 LONGEST_SECONDS: Final = 4 * 3600
+LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 REFUSES: Final = {401, 403}
 ENDED: Final = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 
@@ -99,11 +100,17 @@ def _ask(api: httpx.Client, method: str, path: str, **body: Any) -> dict[str, An
 def _api() -> httpx.Client:
     secret = os.environ.get("PREFECT_API_AUTH_STRING")
     user, _, password = (secret or "").partition(":")
-    return httpx.Client(
-        base_url=os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api"),
-        auth=(user, password) if secret else None,
-        timeout=30,
-    )
+    url = httpx.URL(os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api"))
+    try:
+        return httpx.Client(
+            base_url=url,
+            auth=(user, password) if secret else None,
+            timeout=30,
+            # A proxy cannot reach a server of this machine.
+            trust_env=url.host not in LOOPBACK,
+        )
+    except (ImportError, ValueError):
+        _end(3, "correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY: httpx cannot use it")
 
 
 def _end(code: int, words: str) -> NoReturn:

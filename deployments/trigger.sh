@@ -7,6 +7,10 @@ set -eu
 request=$1
 deployment=${2:-scale-out/workers}
 api=${PREFECT_API_URL:-http://127.0.0.1:4200/api}
+# A proxy cannot reach a server of this machine.
+direct=${no_proxy:-${NO_PROXY:-}}
+[ "$direct" = '*' ] || direct=${direct:+$direct,}127.0.0.1,localhost,::1
+export no_proxy="$direct" NO_PROXY="$direct"
 
 answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT

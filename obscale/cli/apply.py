@@ -81,9 +81,9 @@ def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending
     settle()
     vault = vault_for(orders)
     if not isinstance(vault, EnvironmentVault):
-        reach_prefect()
+        reach_prefect(to_record=True)
     PROGRAM.run(_resolve_names(orders, vault))
-    reach_prefect()
+    reach_prefect(to_record=True)
     where = Whereabouts(str(spec))
     PROGRAM.stands(where.words, records=True)
     from tasks.termination import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import

@@ -72,7 +72,7 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
     settle()
     if spec.policies.dispatch == "deployment":
         _check_server()
-    reach_prefect()
+    reach_prefect(to_record=True)
     parameters = _parameters(spec)
     console = Console(stderr=as_json)
     if not yes:

@@ -169,7 +169,7 @@ def _spec(
 
 def _reach_prefect() -> None:
     settle()
-    reach_prefect()
+    reach_prefect(to_record=True)
 
 
 def _warn_if_open() -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import threading
+from tempfile import TemporaryFile
 from typing import Annotated, Any, Final
 
 import httpx
@@ -15,7 +16,8 @@ from rich.text import Text
 
 from obscale.cli import guarded
 from obscale.cli.ending import Exit, end_with, exit_code_of
-from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.cli.own_server import CONSOLE_LEVEL, OwnServerError, last_error_line
+from obscale.cli.prefect_at_home import out_of_reach, reach_prefect, settle
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.errors import ObscaleError
 
@@ -42,10 +44,10 @@ Speed = Annotated[
 
 def demo(ui: WithUi = False, speed: Speed = 4.0) -> None:
     """Grow a simulated three-zone cluster by one observer; needs no OceanBase."""
-    settle(own_home=True)
     PROGRAM.stands(lambda: ("the simulated cluster ends with it", ""))
     shown = threading.Event()
     try:
+        settle(own_home=True)
         PROGRAM.run(_demo(ui, speed, shown))
     except ObscaleError as error:
         end_with(error)
@@ -122,7 +124,7 @@ async def _prefect_server(console: Console) -> str:
         Its address.
 
     Raises:
-        ObscaleError: It does not come up.
+        PrefectUnreachableError: It does not come up.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -130,18 +132,23 @@ async def _prefect_server(console: Console) -> str:
     address = f"http://127.0.0.1:{port}"
     console.print(Text(f"starting a Prefect server at {address} ..."))
     os.environ["PREFECT_UI_API_URL"] = f"{address}/api"
-    server = _start_server(str(port))
-    # Registered before Prefect is imported, so run after Prefect's own last words: without a server
-    # to hear them it would try again for a minute.
-    atexit.register(_stop, server)
-    await _wait_healthy(address, server)
+    with TemporaryFile() as log:
+        server = _start_server(str(port), log.fileno())
+        # Registered before Prefect is imported, so run after Prefect's own last words: without a
+        # server to hear them it would try again for a minute.
+        atexit.register(_stop, server)
+        if not await _is_healthy(address, server):
+            log.seek(0)
+            said = last_error_line(log.read().decode(errors="replace"))
+            raise out_of_reach(OwnServerError(said or f"no answer at {address}"))
     os.environ["PREFECT_API_URL"] = f"{address}/api"
     return address
 
 
-def _start_server(port: str) -> guarded.Guarded:
+def _start_server(port: str, log: int) -> guarded.Guarded:
     words = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-    return guarded.start(words, os.environ, output=subprocess.DEVNULL, errors=subprocess.DEVNULL)
+    environment = os.environ | {CONSOLE_LEVEL: "ERROR"}
+    return guarded.start(words, environment, output=subprocess.DEVNULL, errors=log)
 
 
 def _stop(server: guarded.Guarded) -> None:
@@ -149,17 +156,16 @@ def _stop(server: guarded.Guarded) -> None:
     server.wait()
 
 
-async def _wait_healthy(address: str, server: guarded.Guarded) -> None:
+async def _is_healthy(address: str, server: guarded.Guarded) -> bool:
+    """Wait until it answers, has ended, or has been waited for long enough."""
     async with httpx.AsyncClient(trust_env=False) as client:
         for _ in range(SERVER_START_SECONDS):
             if server.poll() is not None:
                 break
             try:
                 if (await client.get(f"{address}/api/health")).is_success:
-                    return
+                    return True
             except httpx.TransportError:
                 pass
             await asyncio.sleep(1)
-    raise ObscaleError(
-        f"the Prefect server did not start at {address}", "prefect server start, and read its log"
-    )
+    return False

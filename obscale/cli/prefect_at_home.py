@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Final
@@ -18,6 +19,15 @@ from typing import Final
 import httpx
 
 from obscale.cli import guarded
+from obscale.cli.own_server import (
+    OwnServerError,
+    insist_on_a_folder,
+    insist_on_room,
+    readable,
+    start_own_server,
+)
+from obscale.cli.prefect_address import VARIABLE, configured_address, told_url
+from obscale.cli.proxies import keep_loopback_direct
 from obscale.errors import PrefectUnreachableError
 
 SERVER_SETTINGS: Final = {
@@ -43,7 +53,14 @@ AUTH_VARIABLES: Final = ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STR
 """What a client shows, and what a server asks for: `user:password`."""
 OPEN_SECONDS: Final = 10.0
 """Longest wait for the answer to a request without credentials."""
-_USER_IN_URL = re.compile(r"//[^/@\s]*@")
+OLDEST_SERVER: Final = (3, 6, 14)
+"""Of Prefect's servers, the oldest that records all that a run tells it. One before takes the first
+word of the stream of events, which asks to be let in, for an event, and closes the stream: the API
+answers, and task runs, events and automations are missing. Found by trial: 3.6.13 records no task
+run, 3.6.14 all."""
+NEWER_DATABASE: Final = "Can't locate revision identified by"
+"""Alembic's words for a database whose last change it does not know."""
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 def settle(*, quiet: bool = True, own_home: bool = False) -> None:
@@ -51,39 +68,62 @@ def settle(*, quiet: bool = True, own_home: bool = False) -> None:
 
     Args:
         quiet: Keep Prefect's own log lines off the terminal.
-        own_home: Keep everything in obscale's cache folder and ignore any server the user has
-            configured; for the demo, which must not write into a real Prefect.
+        own_home: Keep everything in obscale's cache folder and hear nothing of what is configured
+            anywhere; for what must not write into a real Prefect. Changes the current folder.
+
+    Raises:
+        PrefectUnreachableError: With `own_home`, that folder cannot be written.
     """
+    if own_home:
+        _move_to(demo_home())
     for name, value in (SERVER_SETTINGS | (QUIET_SETTINGS if quiet else {})).items():
         os.environ.setdefault(name, value)
-    if own_home:
-        for name in ("PREFECT_API_URL", *AUTH_VARIABLES):
-            os.environ.pop(name, None)
-        os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
-        home = demo_home()
-        # Prefect's server does not make the folder of its database.
-        home.mkdir(parents=True, exist_ok=True)
-        os.environ["PREFECT_HOME"] = str(home)
 
 
 def demo_home() -> Path:
-    """Give the folder of the demo's own Prefect, kept so that a second start is quick."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "obscale" / "prefect"
+    """Give the folder of the demo's own Prefect, kept so that a second start is quick.
+
+    Each version has its own: no older Prefect serves a database a newer one has written.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # As its specification says, a relative path counts for nothing.
+    cache = given if given.is_absolute() else Path("~/.cache").expanduser()
+    return cache / "obscale" / "prefect" / version("prefect")
 
 
-def reach_prefect() -> None:
+def _move_to(home: Path) -> None:
+    """Leave nothing of Prefect's settings but where its home is.
+
+    Prefect reads prefect.toml, pyproject.toml and .env of the current folder, and so does its
+    server: nothing in the environment takes back all that may stand in them.
+    """
+    insist_on_room(home, "XDG_CACHE_HOME")
+    for name in [name for name in os.environ if name.upper().startswith("PREFECT_")]:
+        del os.environ[name]
+    os.environ.update(PREFECT_HOME=str(home), PREFECT_SERVER_EPHEMERAL_ENABLED="true")
+    os.chdir(home)
+    keep_loopback_direct(None)
+    if prefect := sys.modules.get("prefect.context"):
+        prefect.refresh_global_settings_context()
+
+
+def reach_prefect(*, to_record: bool = False) -> None:
     """See that Prefect answers; where no server is configured, this starts Prefect's own.
 
     Call it outside of any event loop, after `settle`. Asking again costs little.
 
+    Args:
+        to_record: Refuse a server that would not record all a run tells it.
+
     Raises:
-        PrefectUnreachableError: It does not answer, refuses our credentials, or its server does not
-            start; the line says which.
+        PrefectUnreachableError: It does not answer, refuses our credentials, is too old, or its
+            server does not start; the line says which.
     """
     starter = ThreadPoolExecutor(max_workers=1)
-    error = starter.submit(_greet_prefect).exception()
+    error = starter.submit(_greet_prefect, to_record=to_record).exception()
     starter.shutdown(wait=False)
+    if isinstance(error, PrefectUnreachableError):
+        raise error
     if error is not None:
         raise out_of_reach(error) from error
 
@@ -94,16 +134,36 @@ def out_of_reach(error: BaseException) -> PrefectUnreachableError:
     Args:
         error: What Prefect's client raised.
     """
+    api = configured_address()
+    at = f" at {api.url}, set by {VARIABLE} {api.where}" if api else ""
     if _status(error) in {401, 403}:
-        what = f"Prefect's server refuses these credentials ({_told(error)})"
+        what = f"Prefect's server refuses these credentials ({_told(error)}){at}"
         hint = "set PREFECT_API_AUTH_STRING to the server's own"
-    elif os.environ.get("PREFECT_API_URL"):
-        what = f"Prefect's API does not answer as it should ({_told(error)})"
-        hint = "see PREFECT_API_URL; without it obscale starts a server of its own for the run"
+    elif api:
+        what = f"Prefect's API does not answer as it should ({_told(error)}){at}"
+        hint = (
+            f"start that server, or see {VARIABLE} {api.where}; "
+            "without it obscale starts a server of its own for the run"
+        )
+    elif isinstance(error, OwnServerError) and NEWER_DATABASE in str(error):
+        what = (
+            f"Prefect does not start: its database, in {_home()}, was written by a newer Prefect "
+            f"than this {version('prefect')}"
+        )
+        hint = "set PREFECT_HOME to another folder, or install that newer Prefect"
     else:
         what = f"Prefect does not start ({_told(error)})"
-        hint = "see where PREFECT_HOME points, and what `prefect server start` says"
+        hint = (
+            "see its database (PREFECT_HOME, or PREFECT_SERVER_DATABASE_CONNECTION_URL), and what "
+            "`prefect server start` says"
+        )
     return PrefectUnreachableError(f"{what}; nothing was sent", hint)
+
+
+def _home() -> Path:
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - reads settings
+
+    return get_current_settings().home
 
 
 def warn_if_open() -> tuple[str, ...]:
@@ -135,20 +195,50 @@ def warn_if_open() -> tuple[str, ...]:
     return (warning,)
 
 
-def _greet_prefect() -> None:
+def _greet_prefect(*, to_record: bool) -> None:
     with ExitStack() as started, tempfile.TemporaryFile() as log:
-        from prefect.client.orchestration import get_client  # noqa: PLC0415 - reads settings
+        from prefect.client.base import ServerType  # noqa: PLC0415 - reads settings
+        from prefect.client.orchestration import get_client  # noqa: PLC0415
         from prefect.settings import get_current_settings  # noqa: PLC0415
 
         settings = get_current_settings()
-        # Prefect's server does not make the folder of its database, and is waited for in vain.
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not settings.api.url:
+        keep_loopback_direct(settings.api.url)
+        if not settings.api.url and settings.server.ephemeral.enabled:
+            insist_on_a_folder()
+            database = settings.server.database.connection_url
+            if database is None or str(settings.home) in database.get_secret_value():
+                insist_on_room(settings.home, "PREFECT_HOME")
             theirs = settings.api.auth_string or settings.server.api.auth_string
             _close_own_server(theirs.get_secret_value() if theirs else _new_auth_string())
             started.enter_context(_guarding_own_server(log.fileno()))
+            start_own_server(log.fileno(), settings.server.ephemeral.startup_timeout_seconds)
         with get_client(sync_client=True) as client:
-            client.api_version()
+            said = client.api_version()
+            if to_record and settings.api.url and client.server_type is not ServerType.CLOUD:
+                _insist_on_records(str(said), told_url(settings.api.url))
+
+
+def _insist_on_records(said: str, url: str) -> None:
+    """See that a server is not too old to record a run.
+
+    Args:
+        said: Its version; one that cannot be read is nobody's reason to refuse it.
+        url: Where it answers.
+
+    Raises:
+        PrefectUnreachableError: It is.
+    """
+    found = _VERSION.match(said)
+    if found is None or tuple(map(int, found.groups())) >= OLDEST_SERVER:
+        return
+    oldest = ".".join(map(str, OLDEST_SERVER))
+    raise PrefectUnreachableError(
+        f"the Prefect server at {url} is {found.group()}, and {oldest} or newer is needed: "
+        "an older one records neither task runs nor events of a run, and starts no automation by "
+        "them; nothing was sent",
+        f"upgrade that server to Prefect {oldest} or newer, or take {VARIABLE} away: "
+        "then obscale starts a server of its own for the run",
+    )
 
 
 @contextmanager
@@ -183,14 +273,17 @@ def _close_own_server(auth_string: str) -> None:
     """
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - reads settings
 
-    ours = {name: auth_string for name in AUTH_VARIABLES if not os.environ.get(name)}
-    os.environ.update(ours)
+    before = {name: os.environ.get(name) for name in AUTH_VARIABLES}
+    os.environ.update({name: auth_string for name, value in before.items() if not value})
     try:
         refresh_global_settings_context()
     finally:
         # Prefect hands its server the settings; no other child of this program needs to know it.
-        for name in ours:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _new_auth_string() -> str:
@@ -198,11 +291,10 @@ def _new_auth_string() -> str:
 
 
 def _told(error: BaseException) -> str:
-    """Give the first line of an error, without user and password of a URL in it."""
+    """Give the first line of an error, fit for a terminal."""
     if (status := _status(error)) is not None:
         return f"status {status}"
-    said = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
-    return _USER_IN_URL.sub("//…@", said) or type(error).__name__
+    return readable(str(error).strip().split("\n", maxsplit=1)[0]) or type(error).__name__
 
 
 def _status(error: BaseException) -> int | None:

@@ -151,7 +151,8 @@ def obscale(monkeypatch) -> Callable[..., Ended]:
         out, err = io.StringIO(), io.StringIO()
         monkeypatch.setattr(sys, "argv", ["obscale", *map(str, words)])
         monkeypatch.setattr(sys, "stdin", io.StringIO())
-        known = dict(os.environ)
+        known, folder = dict(os.environ), Path.cwd()
+        _read_prefect_settings()
         try:
             with (
                 redirect_stdout(out),
@@ -163,14 +164,28 @@ def obscale(monkeypatch) -> Callable[..., Ended]:
             # Prefect's settings, which obscale puts there, are not for the next test.
             os.environ.clear()
             os.environ.update(known)
-            if prefect := sys.modules.get("prefect.context"):
-                # What a command has made of Prefect's settings ends with it.
-                prefect.refresh_global_settings_context()
+            os.chdir(folder)
+            _end_own_server()
+            # What a command has made of Prefect's settings ends with it.
+            _read_prefect_settings()
         return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     monkeypatch.setenv("OBSCALE_TEST_ROOT", ROOT_CANARY)
     monkeypatch.setenv("OBSCALE_TEST_AGENT", AGENT_CANARY)
     return run
+
+
+def _read_prefect_settings() -> None:
+    """Have Prefect, where it is imported, see the environment and folder as they are now."""
+    if prefect := sys.modules.get("prefect.context"):
+        prefect.refresh_global_settings_context()
+
+
+def _end_own_server() -> None:
+    """End the server a command has started for its run: its password is forgotten."""
+    if prefect := sys.modules.get("prefect.server.api.server"):
+        for server in list(prefect.SubprocessASGIServer._instances.values()):
+            server.stop()
 
 
 def os_environment() -> dict[str, str]:

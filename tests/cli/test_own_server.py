@@ -11,7 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prefect.context import refresh_global_settings_context
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import get_current_settings
 
+from obscale.cli.prefect_at_home import _close_own_server
 from tests.cli.conftest import LONGEST_SECONDS
 
 SECRETS = {"include_secrets": True}
@@ -124,3 +128,37 @@ def test_a_password_that_was_configured_is_kept(run_program, new_home, setting):
     assert ended.code == 2, ended.err
     assert "no run of this Prefect server" in ended.err
     assert "canary-own" not in ended.err
+
+
+def test_a_command_tried_in_process_leaves_nothing_of_its_prefect(obscale, new_home, monkeypatch):
+    """Environment and Prefect's settings are exactly as before, and the server has ended."""
+    for name in list(os.environ):
+        if name.startswith("PREFECT_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PREFECT_HOME", str(new_home()))
+    # Empty is as good as not set, and stays so.
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "")
+    refresh_global_settings_context()
+    before = dict(os.environ), get_current_settings().model_dump()
+
+    twice = [obscale("evidence", "no-such", "--json") for _ in range(2)]
+
+    assert [(ended.code, ended.error["kind"]) for ended in twice] == [(2, "spec")] * 2
+    assert (dict(os.environ), get_current_settings().model_dump()) == before
+    assert SubprocessASGIServer._instances == {}
+
+
+def test_the_password_of_a_run_leaves_the_environment_as_it_was(monkeypatch):
+    """A variable that was empty is empty again, one that was not there is gone."""
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "")
+    monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING", raising=False)
+    before = dict(os.environ)
+
+    _close_own_server("me:canary-own")
+    after = dict(os.environ)
+    told = get_current_settings().server.api.auth_string
+    monkeypatch.undo()
+    refresh_global_settings_context()
+
+    assert after == before
+    assert told is not None

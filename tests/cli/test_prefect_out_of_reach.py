@@ -134,3 +134,48 @@ def test_a_server_that_refuses_later_on_is_exit_3_too(run_program):
         thread.join()
 
     assert "refuses these credentials (status 403)" in says_prefect(ended)
+
+
+TEAM = "http://me:canary-url@127.0.0.1:1/api"
+PLACES = {
+    "profile": (
+        "home/profiles.toml",
+        f'active = "team"\n[profiles.team]\nPREFECT_API_URL = "{TEAM}"',
+    ),
+    ".env": ("here/.env", f"PREFECT_API_URL={TEAM}"),
+    "prefect.toml": ("here/prefect.toml", f'[api]\nurl = "{TEAM}"'),
+    "pyproject.toml": ("here/pyproject.toml", f'[tool.prefect.api]\nurl = "{TEAM}"'),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_address_that_is_dead_is_told_with_where_it_stands(
+    obscale, monkeypatch, tmp_path, place
+):
+    """Wherever Prefect has found it: the URL without its password, the file, the profile's name."""
+    name, content = PLACES[place]
+    for folder in ("home", "here"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+
+    message = says_prefect(obscale("evidence", "no-such", "--json"))
+
+    assert message.startswith("Prefect's API does not answer")
+    assert "at http://127.0.0.1:1/api, set by PREFECT_API_URL " in message
+    assert str(tmp_path / name) in message
+    assert ('profile "team"' in message) is (place == "profile")
+    assert "canary" not in message
+
+
+def test_the_environment_counts_before_every_file(obscale, monkeypatch, tmp_path):
+    """As for Prefect, and it is told so."""
+    (tmp_path / ".env").write_text("PREFECT_API_URL=http://127.0.0.1:2/api")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_API_URL", NOBODY)
+
+    message = says_prefect(obscale("evidence", "no-such", "--json"))
+
+    assert f"at {NOBODY}, set by PREFECT_API_URL of the environment;" in message

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.metadata import version
 
 import pytest
 
@@ -10,8 +11,8 @@ import pytest
 def cache(tmp_path_factory, new_home):
     """A cache folder whose Prefect has its database already."""
     folder = tmp_path_factory.mktemp("cache")
-    (folder / "obscale").mkdir()
-    shutil.move(new_home(), folder / "obscale" / "prefect")
+    (folder / "obscale" / "prefect").mkdir(parents=True)
+    shutil.move(new_home(), folder / "obscale" / "prefect" / version("prefect"))
     return str(folder)
 
 

@@ -51,11 +51,43 @@ def busy_api():
     server.server_close()
 
 
-@pytest.mark.parametrize(
+EXAMPLES = pytest.mark.parametrize(
     "words",
     [[sys.executable, "-m", "deployments.trigger"], ["sh", ROOT / "deployments/trigger.sh"]],
     ids=["python", "shell"],
 )
+
+
+@EXAMPLES
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "socks5://127.0.0.1:1"])
+def test_a_server_of_this_machine_is_not_asked_for_through_a_proxy(
+    busy_api, words, tmp_path, proxy
+):
+    """A proxy of the environment, usable or not, changes nothing."""
+    api, _ = busy_api
+    request = tmp_path / "request.json"
+    request.write_text('{"zone": "zone2"}')
+    proxies = {
+        "http_proxy": proxy,
+        "HTTP_PROXY": proxy,
+        "ALL_PROXY": proxy,
+        "NO_PROXY": "x.example",
+    }
+
+    done = subprocess.run(
+        [*words, request],
+        env=plain_environment() | proxies | {"PREFECT_API_URL": api},
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "completed" in done.stdout.lower()
+
+
+@EXAMPLES
 def test_what_a_busy_server_said_first_does_not_count(busy_api, words, tmp_path):
     """Each question is asked once more, and the run is the one the second answer names."""
     api, asked = busy_api

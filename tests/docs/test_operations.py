@@ -67,6 +67,11 @@ PLAYED = {
     "prefect-away": CLI + "server_gone.py::test_a_run_whose_server_is_killed_ends_by_its_proof",
     "run-deleted": CLI + "server_gone.py::test_a_run_deleted_in_prefect",
     "server-down": CLI + "prefect_out_of_reach.py::test_a_server_that_is_down_is_exit_3",
+    "own-server": CLI + "own_server_fails.py::test_a_server_that_ends_is_told_by_its_own_last",
+    "newer-database": CLI + "own_server_fails.py::test_a_database_of_a_newer_prefect_is_told",
+    "no-room": CLI + "own_server_fails.py::test_a_full_folder_is_told_by_its_name",
+    "old-server": CLI + "old_prefect_server.py::test_a_command_that_records_refuses_it",
+    "bad-proxy": "tests/unit/test_proxies.py::test_a_proxy_nobody_can_use_is_refused_by_name",
     "server-closed": CLI + "prefect_out_of_reach.py::test_a_server_that_refuses_the_password",
     "unknown-parameter": WAYS + "an_unknown_parameter_ends_the_run",
     "older-worker": WAYS + "a_worker_older_than_the_deployment",
@@ -94,7 +99,8 @@ ELSEWHERE = {
     "agent-trouble": "no-answer",
     "dag-not-found": "no-answer",
     "not-approved": "rejected",
-    "prefect": "server-down, server-closed",
+    "prefect": "server-down, server-closed, own-server, newer-database, no-room, old-server, "
+    "bad-proxy",
 }
 """Error kinds without a row of their own: which row covers them, or why none is needed."""
 
