@@ -145,7 +145,7 @@ async def _one_node(
         around = {**environment, SECRET: ready["clusters"][0]["root_password"]}
         if not trouble.since:
             told["plan"] = await _timed("obscale.cli", "plan", asked, around)
-        told["apply"] = await _timed("benchmarks.silent", "apply", asked, around)
+        told["apply"] = await _carried_out("apply", asked, around, ready)
         told["verify"] = await _timed("obscale.cli", "verify", asked, around)
     return told
 
@@ -180,7 +180,7 @@ async def _many_nodes(
         }
         await _write(asked, batch)
         around = {**environment, **secrets}
-        return {"batch": await _timed("benchmarks.silent", "batch", asked, around)}
+        return {"batch": await _carried_out("batch", asked, around, ready)}
 
 
 def _endpoints(cluster: Mapping[str, Any]) -> list[str]:
@@ -260,6 +260,16 @@ async def _timed(
     finally:
         await _end(process)
     return time.monotonic() - began, f"exit {code}"
+
+
+async def _carried_out(
+    command: str, asked: Path, environment: Mapping[str, str], ready: Mapping[str, Any]
+) -> tuple[float, str]:
+    """Run a command that adds nodes; its ending names trouble that never came."""
+    seconds, ending = await _timed("benchmarks.silent", command, asked, environment)
+    async with httpx.AsyncClient(trust_env=False) as control:
+        undrawn = (await control.get(f"{ready['control']}/faults")).json()["undrawn"]
+    return seconds, f"{ending}; {len(undrawn)} cards never played" if undrawn else ending
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -155,7 +155,11 @@ async def survey_cluster(
     try:
         info, ob_info = await _introduced(cluster, introduce)
     except NotAuthorizedError as refused:
-        others = [agent for agent in entries if str(agent.address) != refused.agent]
+        others = [
+            agent
+            for agent in entries
+            if str(agent.address) != refused.agent and cluster.silence_of(agent.address) is None
+        ]
         raise await who_accepts(refused, others, peer_seconds) from refused
     entry = cluster.current
     others = [

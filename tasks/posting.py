@@ -45,7 +45,7 @@ async def post_once(
         baseline: Number of the cluster's newest DAG before.
 
     Raises:
-        OutcomeUnknownError: No answer; or its agent tells nothing any more whatever it is asked,
+        OutcomeUnknownError: No answer; or its agent tells nothing any more, not even who it is,
             while others show no DAG: then the answer counts as lost at that moment.
         AgentUnreachableError: The POST was certainly not sent.
         AgentRefusedError: As the agent refuses it.
@@ -72,7 +72,9 @@ async def post_once(
             decision = decide_after_lost_answer(sighting, node, baseline=baseline, expired=False)
             if isinstance(decision, Adopt | AlreadyMember):
                 return Shown(decision, sighting)
-            if silence := link.cluster.silence_of(where):
+            silence = link.cluster.silence_of(where)
+            # Slower than another one is not silent: it may be at work on the POST.
+            if silence and not await link.cluster.is_back(taken_by):
                 await _cancelled(posting)
                 # What came in the meantime counts.
                 if posting.cancelled():

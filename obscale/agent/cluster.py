@@ -61,7 +61,7 @@ class ClusterClient:
         self._answered = self._clients[0]
         self._set_back: set[AgentClient] = set()
         self._silent = silent or silent_agents()
-        self._probes: set[asyncio.Task[None]] = set()
+        self._probes: set[asyncio.Task[bool]] = set()
         self.password_was_accepted = False
         """Set by the first answer, or by who knows of an earlier one."""
 
@@ -181,6 +181,18 @@ class ClusterClient:
         if client.heard_at < since and self._silent.now() - since >= self._silent.long_seconds:
             self._silent.add(client.address, why)
 
+    async def is_back(self, client: AgentClient) -> bool:
+        """Ask an agent that counts as silent who it is; whatever it answers, it is back."""
+        try:
+            async with asyncio.timeout(max(PROBE_SECONDS, self._silent.long_seconds)):
+                await client.read_info()
+        except (AgentUnreachableError, TimeoutError):
+            return False
+        except AgentError:
+            pass
+        self._silent.discard(client.address)
+        return True
+
     async def send(self, write: Callable[[AgentClient], Awaitable[T]]) -> T:
         """Send a write to the current agent, once, and to no other.
 
@@ -289,19 +301,9 @@ class ClusterClient:
         """Ask silent agents whether they are back, seldom, and without waiting for it."""
         for client in self._clients:
             if self._silent.take_probe(client.address):
-                probe = asyncio.create_task(self._probe(client))
+                probe = asyncio.create_task(self.is_back(client))
                 self._probes.add(probe)
                 probe.add_done_callback(self._probes.discard)
-
-    async def _probe(self, client: AgentClient) -> None:
-        try:
-            async with asyncio.timeout(max(PROBE_SECONDS, self._silent.long_seconds)):
-                await client.read_info()
-        except (AgentUnreachableError, TimeoutError):
-            return
-        except AgentError:
-            pass  # Whatever it says, it answers.
-        self._silent.discard(client.address)
 
     def __repr__(self) -> str:
         return f"ClusterClient({[str(client.address) for client in self._clients]})"

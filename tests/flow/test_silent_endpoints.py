@@ -2,12 +2,17 @@
 
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
 
 import tasks.posting
 from obscale.agent.exchange import Exchange
+from obscale.agent.silence import silent_agents
 from obscale.sandbox import Fault
+from tasks.connection import silence_told
 from tests.flow.conftest import ENDS_RUNS, QUICK
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), ENDS_RUNS]
@@ -127,6 +132,52 @@ async def test_a_post_that_hangs_past_its_header_is_sent_again_and_makes_one_dag
     assert scene.world.count_dags("Cluster scale out") == 1
     assert len(scene.world.clusters[0].dags) == 1
     assert time.monotonic() - began < 4 * READ_SECONDS, "not the time limit of the POST"
+
+
+async def test_an_agent_that_was_only_slow_keeps_its_post(stage, monkeypatch):
+    """Others were quicker while it is at work on the POST; it tells who it is, so it is awaited."""
+    monkeypatch.setattr(tasks.posting, "ANSWER_OVERDUE_SECONDS", 0.5)
+    scene = await stage(speed=6)
+    scene.world.play(Fault.delay_answer(3.0, to="scale_out"))
+    look, looks = tasks.posting.look_for_dag, []
+
+    async def see_nothing_yet(link):
+        looks.append(str(link.cluster.current.address))
+        sighting = await look(link)
+        link.cluster._silent.add(link.cluster.clients[0].address, "no answer within 2.0 s")
+        return replace(sighting, last_dag=None, unfinished=())
+
+    monkeypatch.setattr(tasks.posting, "look_for_dag", see_nothing_yet)
+
+    report = await scene.scale_out()
+
+    assert report.outcome == "verified"
+    assert report.submitted_how == "posted"
+    assert len(looks) > 1
+    assert scene.posts() == 1
+    assert lines_of(scene, "submit.answer_lost") == []
+    assert len(lines_of(scene, "agent.answers_again")) == 1
+
+
+async def test_prefect_hands_the_memory_of_a_run_on_to_its_tasks():
+    """Called, or submitted to a thread of Prefect's: all of them find the run's own."""
+
+    @task(cache_policy=NO_CACHE)
+    def in_a_thread() -> int:
+        return id(silent_agents())
+
+    @task(cache_policy=NO_CACHE)
+    async def awaited() -> int:
+        return id(silent_agents())
+
+    @flow
+    async def run() -> set[int]:
+        with silence_told():
+            begun = [in_a_thread.submit(), awaited.submit()]
+            found = {future.result() for future in begun}
+            return found | {await awaited(), id(silent_agents())}
+
+    assert len(await run()) == 1
 
 
 async def test_a_dag_that_shows_before_the_answer_to_its_post_is_taken_up(stage, monkeypatch):
