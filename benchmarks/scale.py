@@ -29,6 +29,8 @@ class Scale:
         clusters: Of part e: how many the nodes are dealt out to.
         most_on_sqlite: Of part e: the largest batch that is run on SQLite as well.
         hostile: Of part g: how many of the ways to be hostile are met; None meets all.
+        troubles: Of part h: how many kinds of trouble are met; None meets all.
+        silent_batch: Of part h: nodes of its batch.
     """
 
     speed: float = 1.0
@@ -46,6 +48,8 @@ class Scale:
     clusters: int = 200
     most_on_sqlite: int = 100
     hostile: int | None = None
+    troubles: int | None = None
+    silent_batch: int = 20
 
 
 SMALLEST: Final = Scale(
@@ -62,6 +66,8 @@ SMALLEST: Final = Scale(
     clusters=2,
     most_on_sqlite=1,
     hostile=2,
+    troubles=2,
+    silent_batch=2,
 )
 """As little as there is: proves that everything runs, its figures mean nothing."""
 

@@ -16,6 +16,7 @@ from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec.batch import BatchSpec, checked_batch
 from tasks.batch import carry_out, shown
 from tasks.batch_preflight import preflight_all
+from tasks.connection import silence_told
 from tasks.dispatch import dispatching
 from tasks.endings import name_the_ending
 from tasks.prefect_watch import prefect_watched
@@ -72,7 +73,7 @@ async def batch(
     check_worker()
     spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
     ledger = ledger_of(checked_batch(spec), patience)
-    with heeding_sigterm(), spared_collections():
+    with heeding_sigterm(), spared_collections(), silence_told():
         async with prefect_watched(), shown(ledger), dispatching(ledger) as hands:
             await preflight_all(ledger)
             await carry_out(ledger, hands)

@@ -13,6 +13,7 @@ from obscale.rules.asked import ClusterSpec, ScaleOutSpec
 from obscale.rules.policies import PARTS_FLOW, BatchPolicies, OnRowFailure
 from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec.batch import BatchSpec, checked_batch
+from tasks.connection import silence_told
 from tasks.endings import name_the_ending
 from tasks.part import carry_part, is_incomplete, told
 from tasks.prefect_watch import prefect_watched
@@ -70,7 +71,7 @@ async def batch_part(
         policies=BatchPolicies(on_failure=on_failure),
     )
     ledger = ledger_of(checked_batch(spec), patience)
-    with heeding_sigterm():
+    with heeding_sigterm(), silence_told():
         async with prefect_watched(), told(ledger, batch) as table:
             await carry_part(ledger, table)
     if is_incomplete(ledger) and (incomplete := error_of_batch(report_of(ledger))):

@@ -17,6 +17,7 @@ from obscale.form import (
 from obscale.order import Order
 from obscale.rules.asked import NodeSpec
 from obscale.spec import checked, checked_overrides
+from tasks.connection import silence_told
 from tasks.endings import name_the_ending
 from tasks.preflight import preflight
 from tasks.termination import heeding_sigterm
@@ -82,5 +83,5 @@ async def plan(
         allow_unknown=allow_unknown,
         overrides=checked_overrides(overrides),
     )
-    with heeding_sigterm():
+    with heeding_sigterm(), silence_told():
         return (await preflight(order)).findings.verdict

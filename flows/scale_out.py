@@ -25,6 +25,7 @@ from obscale.rules.recovery import OnFailure
 from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec import checked, checked_overrides
 from tasks.approval import Approval, ask_approval
+from tasks.connection import silence_told
 from tasks.endings import check_this_run, name_the_ending, tag_run
 from tasks.events import announced
 from tasks.notes import aside
@@ -117,7 +118,7 @@ async def scale_out(
         on_failure=on_failure,
     )
     check_this_run()
-    with heeding_sigterm(), announced(order):
+    with heeding_sigterm(), announced(order), silence_told():
         async with prefect_watched(), reported(order) as story:
             await aside(tag_run(order))
             submitted = await earlier_attempt(order)

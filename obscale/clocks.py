@@ -4,11 +4,12 @@ Asked last in a look, when nothing else is on its way: an answer that waits its 
 """
 
 import asyncio
-from collections.abc import Mapping
+import time
 from functools import partial
 from typing import Final
 
 from obscale.agent.address import AgentAddress
+from obscale.agent.client import AgentClient
 from obscale.agent.clock import ClockReading
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Identity, ListedAgent
@@ -24,7 +25,6 @@ async def clocks_of(
     listed: tuple[ListedAgent, ...],
     target: AgentAddress,
     peer_seconds: float,
-    silent: Mapping[AgentAddress, Unread],
 ) -> dict[str, ClockReading | Unread]:
     """Read the clocks of a cluster's members, by `ip:port`; eight at most.
 
@@ -32,8 +32,8 @@ async def clocks_of(
         cluster: Agents to ask.
         listed: The cluster's agents, as it lists them.
         target: The joining agent; it is no member whose clock counts.
-        peer_seconds: Longest wait for one of them, where answers come quickly.
-        silent: Who has kept us waiting already: it does not do so twice.
+        peer_seconds: Longest wait for one of them, where answers come quickly; who has kept us
+            waiting already is not asked.
     """
     scheme = cluster.current.address.scheme
     known = {(agent.address.ip, agent.address.port): agent for agent in cluster.clients}
@@ -43,16 +43,24 @@ async def clocks_of(
         if row.identity is Identity.CLUSTER_AGENT
     ]
     asked = [member for member in members if member != target][:MOST_CLOCKS]
-    heard = [member for member in asked if member not in silent]
 
     seconds = peer_limit(peer_seconds, cluster.current.answer_seconds)
 
     async def ask(member: AgentAddress) -> ClockReading | Unread:
+        if silence := cluster.silence_of(member):
+            return Unread(silence)
         if agent := known.get((member.ip, member.port)):
-            return await fact(partial(agent.read_clock, seconds))
+            return await read(agent)
         # The time is told to anybody: who is only listed needs no password for it.
         async with cluster.current.without_passwords(member) as listed_only:
-            return await fact(partial(listed_only.read_clock, seconds))
+            return await read(listed_only)
 
-    clocks = dict(zip(heard, await asyncio.gather(*map(ask, heard)), strict=True))
-    return {str(member): clocks.get(member) or silent[member] for member in asked}
+    async def read(agent: AgentClient) -> ClockReading | Unread:
+        began = time.monotonic()
+        clock = await fact(partial(agent.read_clock, seconds))
+        if isinstance(clock, Unread):
+            cluster.fell_silent(agent, began, clock.reason)
+        return clock
+
+    clocks = await asyncio.gather(*map(ask, asked))
+    return {str(member): clock for member, clock in zip(asked, clocks, strict=True)}

@@ -5,7 +5,8 @@ first when that goes away, and one that refuses the password would end the run h
 """
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,12 @@ from obscale.errors import AgentError, NotAuthorizedError, SpecError, StaleKeyEr
 
 MOST_COMPARED: Final = 16
 """Where a whole cluster is named, so many others say enough."""
+Unheard = Callable[[AgentClient, float, str], None]
+"""Gets an agent that was given up, the monotonic seconds it was asked at, and why in words."""
+
+
+def _nobody(_agent: AgentClient, _since: float, _why: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Entry:
 
 
 async def odd_one_out(
-    first: Entry, others: Sequence[AgentClient], seconds: float
+    first: Entry, others: Sequence[AgentClient], seconds: float, unheard: Unheard
 ) -> SpecError | NotAuthorizedError | None:
     """Compare the other entry agents with the first; silent ones say nothing.
 
@@ -46,11 +53,12 @@ async def odd_one_out(
         first: The one that answered the survey.
         others: The other entry agents.
         seconds: Longest wait for one answer of any of them.
+        unheard: Told who was given up.
 
     Returns:
         The error the run ends with, or None.
     """
-    met = await _meet_all(others, seconds)
+    met = await _meet_all(others, seconds, unheard)
     strangers = [
         told for other in met if isinstance(other, Entry) and (told := _stranger(first, other))
     ]
@@ -74,13 +82,17 @@ async def who_accepts(
 
 
 async def _meet_all(
-    agents: Sequence[AgentClient], seconds: float
+    agents: Sequence[AgentClient], seconds: float, unheard: Unheard = _nobody
 ) -> list[Entry | NotAuthorizedError | None]:
-    return await asyncio.gather(*(_meet(agent, seconds) for agent in agents[:MOST_COMPARED]))
+    some = agents[:MOST_COMPARED]
+    return await asyncio.gather(*(_meet(agent, seconds, unheard) for agent in some))
 
 
-async def _meet(agent: AgentClient, seconds: float) -> Entry | NotAuthorizedError | None:
+async def _meet(
+    agent: AgentClient, seconds: float, unheard: Unheard
+) -> Entry | NotAuthorizedError | None:
     """Ask an agent who it is; None where it cannot be asked now."""
+    began = time.monotonic()
     try:
         # In this order: signing needs /info anyway, and the client remembers it.
         async with asyncio.timeout(seconds):
@@ -93,6 +105,7 @@ async def _meet(agent: AgentClient, seconds: float) -> Entry | NotAuthorizedErro
     except NotAuthorizedError as error:
         return error
     except (AgentError, TimeoutError):
+        unheard(agent, began, f"no answer within {seconds:g} s")
         return None
 
 

@@ -128,9 +128,7 @@ async def look_around(link: Link, members: tuple[ListedAgent, ...]) -> Surroundi
     # By themselves: a clock's answer that waits its turn behind others is asked for again.
     async with side_by_side() as reads:
         clock = reads.create_task(fact(target.read_clock))
-        clocks = reads.create_task(
-            clocks_of(cluster, members, target.address, PEER_SECONDS, silent={})
-        )
+        clocks = reads.create_task(clocks_of(cluster, members, target.address, PEER_SECONDS))
     return Surroundings(
         cluster=info.result(),
         host=host.result(),

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
-from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import (
@@ -150,33 +149,43 @@ async def survey_cluster(
     """
     cluster, target = link.cluster, link.target
     # The first signed read settles who answers with these credentials; all else may fail.
-    silent: dict[AgentAddress, Unread] = {}
     # Where there is nobody else to ask, the only agent gets all the time a read may take.
     seconds = peer_seconds if len(cluster.clients) > 1 else None
     entries = cluster.clients
-    introduce = partial(_introduce, seconds=seconds, silent=silent)
+    introduce = partial(_introduce, seconds=seconds)
     try:
         info, ob_info = await _introduced(cluster, introduce)
     except NotAuthorizedError as refused:
-        others = [agent for agent in entries if str(agent.address) != refused.agent]
+        others = [
+            agent
+            for agent in entries
+            if str(agent.address) != refused.agent and cluster.silence_of(agent.address) is None
+        ]
         raise await who_accepts(refused, others, peer_seconds) from refused
     entry = cluster.current
     others = [
         agent
         for agent in entries
-        if agent is not entry and agent.address not in silent and agent.address != target.address
+        if agent is not entry
+        and cluster.silence_of(agent.address) is None
+        and agent.address != target.address
     ]
+    ask = cluster.ask
     first = Entry(str(entry.address), info, ob_info)
     async with side_by_side() as reads:
         limit = peer_limit(peer_seconds, entry.answer_seconds)
-        odd = reads.create_task(odd_one_out(first, () if lasting else others, limit))
+        odd = reads.create_task(
+            odd_one_out(first, () if lasting else others, limit, cluster.fell_silent)
+        )
         # Each agent asked in turn may be as late as this one is.
         late = peer_limit(peer_seconds, entry.answer_seconds, len(ob_info.agent_info))
-        lasts = reads.create_task(_what_lasts(entry, late, lasting))
-        status = reads.create_task(fact(entry.read_status))
-        details = reads.create_task(cluster_fact(entry.read_cluster_info))
-        unfinished = reads.create_task(fact(entry.read_unfinished_cluster_dags))
-        last = reads.create_task(fact(entry.read_last_cluster_dag))
+        lasts = reads.create_task(_what_lasts(cluster, entry, late, lasting))
+        status = reads.create_task(fact(partial(ask, AgentClient.read_status)))
+        details = reads.create_task(cluster_fact(partial(ask, AgentClient.read_cluster_info)))
+        unfinished = reads.create_task(
+            fact(partial(ask, lambda agent: agent.read_unfinished_cluster_dags()))
+        )
+        last = reads.create_task(fact(partial(ask, lambda agent: agent.read_last_cluster_dag())))
     if error := odd.result():
         raise error
     known = details.result()
@@ -195,7 +204,7 @@ async def survey_cluster(
     if lasting:
         return told
     # Last, when nothing else is on its way: a clock whose answer comes late is asked again.
-    clocks = await clocks_of(cluster, ob_info.agent_info, target.address, peer_seconds, silent)
+    clocks = await clocks_of(cluster, ob_info.agent_info, target.address, peer_seconds)
     return replace(
         told,
         clocks=clocks,
@@ -238,21 +247,25 @@ async def _introduced(cluster: ClusterClient, introduce: Introduction) -> tuple[
 
 
 async def _what_lasts(
-    entry: AgentClient, statistics_seconds: float, known: ClusterFacts | None
+    cluster: ClusterClient,
+    entry: AgentClient,
+    statistics_seconds: float,
+    known: ClusterFacts | None,
 ) -> ClusterFacts:
     """Read what `ClusterFacts.lasting` keeps, clocks aside, where it is not known; nothing else."""
     if known is not None:
         return known
+    ask = cluster.ask
     async with side_by_side() as reads:
-        parameters = reads.create_task(cluster_fact(partial(_parameters, entry)))
-        limit = reads.create_task(cluster_fact(entry.read_unit_config_limit))
-        unit_configs = reads.create_task(cluster_fact(entry.read_unit_configs))
-        pools = reads.create_task(cluster_fact(entry.read_resource_pools))
-        tenants = reads.create_task(cluster_fact(entry.read_tenants))
-        license_ = reads.create_task(fact(entry.read_license))
+        parameters = reads.create_task(cluster_fact(partial(ask, _parameters)))
+        limit = reads.create_task(cluster_fact(partial(ask, AgentClient.read_unit_config_limit)))
+        unit_configs = reads.create_task(cluster_fact(partial(ask, AgentClient.read_unit_configs)))
+        pools = reads.create_task(cluster_fact(partial(ask, AgentClient.read_resource_pools)))
+        tenants = reads.create_task(cluster_fact(partial(ask, AgentClient.read_tenants)))
+        license_ = reads.create_task(fact(partial(ask, AgentClient.read_license)))
         # The agent asks every member in its turn.
         statistics = reads.create_task(
-            cluster_fact(partial(entry.read_statistics, statistics_seconds))
+            cluster_fact(partial(ask, lambda agent: agent.read_statistics(statistics_seconds)))
         )
     return ClusterFacts(
         entry=str(entry.address),
@@ -267,10 +280,8 @@ async def _what_lasts(
     )
 
 
-async def _introduce(
-    agent: AgentClient, *, seconds: float | None, silent: dict[AgentAddress, Unread]
-) -> tuple[AgentInfo, ObInfo]:
-    """Read who an entry agent is, and its cluster; one that stays silent is noted.
+async def _introduce(agent: AgentClient, *, seconds: float | None) -> tuple[AgentInfo, ObInfo]:
+    """Read who an entry agent is, and its cluster.
 
     Raises:
         AgentUnreachableError: No word of who it is within the time.
@@ -281,8 +292,7 @@ async def _introduce(
             # In this order: signing needs /info anyway, and the client remembers it.
             info = await agent.read_info()
     except TimeoutError:
-        silent[agent.address] = Unread(f"no answer within {seconds:g} s")
-        said = silent[agent.address].reason
+        said = f"no answer within {seconds:g} s"
         raise AgentUnreachableError(said, str(agent.address), "read info") from None
     return info, await agent.read_ob_info()
 

@@ -5,8 +5,9 @@ a target agent's for instance: it holds one text and nothing has to be known bes
 in this importable module because a block defined beside a served flow does not validate.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Literal, cast
 
 from prefect.blocks.core import Block
@@ -15,10 +16,12 @@ from pydantic import Field, SecretStr, ValidationError
 
 from obscale.agent.keys import KnownKeys, Unlisted
 from obscale.agent.passwords import NamedSecret
+from obscale.agent.silence import remembering_silence
 from obscale.errors import SpecError
 from obscale.link import KnownCluster, Link, connected
 from obscale.order import Order
 from obscale.rules.asked import ClusterSpec, TlsSpec
+from tasks.notes import tell
 from tasks.writing import ANSWER_SECONDS, last_known, recording, written
 
 KeyTrust = Literal["any", "first-use", "pinned"]
@@ -250,3 +253,17 @@ async def linked(order: Order, *, proven: bool = False) -> AsyncIterator[Link]:
     async with connected(order, PrefectVault()) as link:
         link.cluster.password_was_accepted = proven
         yield link
+
+
+@contextmanager
+def silence_told() -> Iterator[None]:
+    """Let all steps and rows of a run in this process share which agents are silent; tell of each.
+
+    Each agent is named once, and once more when it is heard again.
+    """
+
+    def say(line: str) -> None:
+        tell("agents", line, level=logging.WARNING, notice=line)
+
+    with remembering_silence(say):
+        yield

@@ -21,6 +21,8 @@ from obscale.agent.models import Dag
 from obscale.climb import ALONE
 from obscale.errors import (
     AgentError,
+    AgentRefusedError,
+    AgentUnreachableError,
     DagNotFoundError,
     DatabaseDownError,
     ForeignDagError,
@@ -67,6 +69,7 @@ from obscale.survey import survey
 from tasks.baselines import Records, keep_page, kept_earlier, page_of
 from tasks.connection import linked
 from tasks.notes import artifact_key, aside, tell
+from tasks.posting import Shown, post_once
 from tasks.retrying import if_transient
 
 TIME_LIMIT_SECONDS: Final = 1_500_000
@@ -84,11 +87,13 @@ LONGEST_PAUSE_SECONDS: Final = 60.0
 
 
 LOOKED_AT_AGAIN: Final = (
+    AgentUnreachableError,
     IdentityMismatchError,
     DatabaseDownError,
     NotAuthorizedError,
 )
-"""Refusals of a POST that may stand no more at the next look, or at another agent."""
+"""What may stand no more at the next look, or at another agent: a POST that was certainly not sent,
+and refusals of one."""
 
 
 WRITTEN_WITHIN_SECONDS: Final = 5.0
@@ -472,7 +477,7 @@ async def _post(
     tell("submit", words, posting=True)
     try:
         body = request_body(order.node, password)
-        dag = await link.cluster.send(lambda agent: agent.submit_scale_out(body))
+        told = await post_once(link, order.node, body, record.newest_dag)
     except OutcomeUnknownError as lost:
         return await _find_lost(link, order, record, kept, lost)
     except UnderMaintenanceError as refused:
@@ -483,19 +488,38 @@ async def _post(
         # which knows the password, and reads its clock anew. Where all refuse, the look says so.
         if rounds.sent - rounds.held >= MOST_ROUNDS:
             raise
-        tell("submit", f"submit.refused code={refused.code!r} next='look again'")
+        words = f"submit.not_sent reason={refused.message!r}"
+        if isinstance(refused, AgentRefusedError):
+            words = f"submit.refused code={refused.code!r}"
+        tell("submit", f"{words} next='look again'")
         return None
+    if isinstance(told, Shown):
+        return await _found(link, order, told.decision, told.sighting, kept)
     submitted = Submitted(
-        dag_id=dag.id,
+        dag_id=told.id,
         how="posted",
         why="no DAG for this target",
         at=_now(),
         cluster=record.cluster,
-        baseline=record.model_copy(update={"dag_id": dag.id}),
+        baseline=record.model_copy(update={"dag_id": told.id}),
     )
-    _told(f"submit.posted dag={dag.id} stages={dag.max_stage}", submitted)
-    await kept.settle(record, dag.id)
+    _told(f"submit.posted dag={told.id} stages={told.max_stage}", submitted)
+    await kept.settle(record, told.id)
     return submitted
+
+
+async def _found(
+    link: Link,
+    order: Order,
+    decision: Adopt | AlreadyMember,
+    sighting: Sighting,
+    kept: Keeping,
+) -> Submitted:
+    """Take up what a POST without an answer has begun, and write down that it has."""
+    found = await _settled(link, order, decision, sighting, kept)
+    if found.baseline is not None and found.dag_id:
+        await kept.settle(found.baseline, found.dag_id)
+    return found
 
 
 async def _find_lost(
@@ -519,10 +543,7 @@ async def _find_lost(
                 sighting, order.node, baseline=baseline, expired=expired
             )
             if isinstance(decision, Adopt | AlreadyMember):
-                found = await _settled(link, order, decision, sighting, kept)
-                if found.baseline is not None and found.dag_id:
-                    await kept.settle(found.baseline, found.dag_id)
-                return found
+                return await _found(link, order, decision, sighting, kept)
             if isinstance(decision, PostAgain):
                 return None
         # A young scale-out that never names its target, its executor being lost, ends it too.

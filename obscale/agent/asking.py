@@ -122,6 +122,7 @@ class Asking:
         # An open read just before: the short header is built on a fresh reading of the agent's
         # clock, and a dead agent, or a connection it has closed meanwhile, is met by a question
         # without effect.
+        self._session.write_expires_at = None
         await self.read_time()
         return await self._session.ask(
             self._questions.write(path, body, parse, step, answer_seconds)

@@ -116,6 +116,19 @@ class AgentClient:
         """Whether the agent may have the password of root@sys."""
         return self._session.has_root_password
 
+    @property
+    def heard_at(self) -> float:
+        """Monotonic seconds of the agent's last answer, whatever it said; `-inf`: none yet."""
+        return self._session.heard_at
+
+    @property
+    def write_expires_at(self) -> datetime | None:
+        """When the agent honours the last write no more, on our clock; None: none has left us.
+
+        A write that is given up before its answer came may still arrive until then.
+        """
+        return self._session.write_expires_at
+
     def give_root_password(self, password: SecretStr, keys: KnownKeys | None) -> None:
         """Let the agent have the password of root@sys: somebody has proved that it is a member.
 

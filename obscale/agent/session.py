@@ -9,6 +9,7 @@ password now) and its clock. Such a refusal comes before the handler, so nothing
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from dataclasses import dataclass, replace
@@ -110,6 +111,10 @@ class Session:
         self._surest: ClockReading | None = None
         self._surest_at = 0.0
         """Monotonic seconds."""
+        self.heard_at = -math.inf
+        """Monotonic seconds of its last answer, whatever it said."""
+        self.write_expires_at: datetime | None = None
+        """When the header of the last write is void, on our clock; None: none has left us yet."""
 
     async def ask(self, question: Question[T]) -> T:
         """Ask once; see the head of this file for the one exception.
@@ -272,6 +277,8 @@ class Session:
     async def _send_now(self, question: Question[T], seal: Seal | None) -> tuple[T, Answer]:
         trace_id = secrets.token_hex(TRACE_ID_BYTES)
         request, expires_at = self._build(question, seal, trace_id)
+        if question.kind == "write":
+            self.write_expires_at = expires_at
         try:
             answer = await self._exchange.send(
                 request, question.step, trace_id, question.answer_seconds
@@ -282,6 +289,7 @@ class Session:
             raise AgentUnreachableError(
                 str(lost), self._agent, question.step, self._silence_hint(), trace_id
             ) from lost
+        self.heard_at = time.monotonic()
         _log.debug(
             "agent.answered agent=%s method=%s target=%s status=%d elapsed_seconds=%.3f trace=%s",
             self._agent,

@@ -23,6 +23,7 @@ from obscale.batch.report import (
 from obscale.cli.batch_screen import LiveBatch, show_batch_plan, show_ending
 from obscale.cli.ending import OUT_OF_REACH, Exit, end_stopped, error_object
 from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.cli.screen import silence_shown
 from obscale.cli.stopping import NOTHING_SENT, PROGRAM, Words
 from obscale.errors import SpecError
 from obscale.link import Vault
@@ -154,7 +155,8 @@ def _ask(spec: BatchSpec, console: Console) -> BatchSpec:
     from tasks.connection import PrefectVault  # noqa: PLC0415 - after the settings
 
     ledger = ledger_of(spec)
-    PROGRAM.run(look_at_all(ledger, PrefectVault()))
+    with silence_shown(Console(stderr=True)):
+        PROGRAM.run(look_at_all(ledger, PrefectVault()))
     made = plan_of(ledger, datetime.now(UTC))
     show_batch_plan(console, made)
     ready = [row for row in made.rows if row.ready]

@@ -134,6 +134,8 @@ class LiveBatch:
         """Take one happening of the run onto the screen."""
         if said := happening.facts.get("about_prefect"):
             self._console.print(Text(said), soft_wrap=True)
+        if happening.step == "agents":
+            self._console.print(Text(happening.text, style="yellow"), soft_wrap=True)
         if happening.step != "batch":
             return
         self._ledger = happening.facts.get("ledger", self._ledger)

@@ -14,6 +14,7 @@ from obscale.cli.apply_batch import UNREACHED_KINDS, is_batch_file, look_at_all,
 from obscale.cli.batch_screen import show_batch_plan
 from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan_screen import show_plan
+from obscale.cli.screen import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.suggest import Wanted, order_of, print_suggestion
 from obscale.errors import ObscaleError, PreflightError, SpecError
@@ -167,7 +168,9 @@ def _plan_batch(path: Path, profile: str | None, out: Path | None, *, as_json: b
             f"obscale apply {path}",
         )
     ledger = ledger_of(read_in_profile(path, checked_profile(profile)))
-    PROGRAM.run(look_at_all(ledger, vault_for(tuple(entry.order for entry in ledger.entries))))
+    vault = vault_for(tuple(entry.order for entry in ledger.entries))
+    with silence_shown(Console(stderr=True)):
+        PROGRAM.run(look_at_all(ledger, vault))
     made = plan_of(ledger, datetime.now(UTC))
     if as_json:
         typer.echo(made.model_dump_json(indent=2))
@@ -192,7 +195,8 @@ def plan_now(spec: ScaleOutSpec, *, source: str, kept: PlanFile | None = None) -
     made = make_plan(
         orders, vault_for(orders), defaults=spec.defaults, source=source, earlier=earlier
     )
-    return PROGRAM.run(made)
+    with silence_shown(Console(stderr=True)):
+        return PROGRAM.run(made)
 
 
 def read_request(path: Path, profile: str | None = None) -> ScaleOutSpec:

@@ -24,6 +24,7 @@ from obscale.cli.bedside import (
 )
 from obscale.cli.ending import Exit, end_with, error_object, exit_code_of
 from obscale.cli.plan import AsJson
+from obscale.cli.screen import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cure import Undone, insist, retry, roll_back, roll_back_untouched
 from obscale.doctor import examine, next_step
@@ -101,7 +102,8 @@ def recover(
     try:
         remedy = _one_of(wants_retry, wants_roll_back, yes)
         wish = Wish(cluster, dag, remedy, yes, acknowledged)
-        ending = PROGRAM.run(_recover(wish, console, shown))
+        with silence_shown(console):
+            ending = PROGRAM.run(_recover(wish, console, shown))
     except ObscaleError as error:
         _end(error, shown, as_json=as_json)
     if as_json:

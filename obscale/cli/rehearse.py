@@ -20,6 +20,7 @@ from rich.text import Text
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.models import joined_address
+from obscale.agent.silence import remembering_silence
 from obscale.cli.apply import Ending, endings_as_json, run_all
 from obscale.cli.bedside import show_diagnosis
 from obscale.cli.ending import end_with
@@ -111,7 +112,8 @@ def _snapshot(orders: tuple[Order, ...]) -> tuple[Facts, ...]:
 
 
 def _read(orders: tuple[Order, ...]) -> tuple[Facts, ...]:
-    return asyncio.run(survey_all(orders, vault_for(orders)))
+    with remembering_silence():
+        return asyncio.run(survey_all(orders, vault_for(orders)))
 
 
 async def _rehearse(

@@ -1,7 +1,8 @@
 """Shows one run in a terminal: plan, progress bar and proofs."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from obscale.agent.models import Dag
+from obscale.agent.silence import remembering_silence
 from obscale.cli.plan_screen import COLOURS, show_findings
 from obscale.report import PINS_EXPLAINED, ScaleOutReport
 from obscale.rules.aftermath import ProofAnswer, ProofLine, Rung
@@ -71,6 +73,21 @@ def show_pins(console: Console, pins: Sequence[str]) -> None:
     console.print(Text(f"{PINS_EXPLAINED}:"))
     for pin in pins:
         console.print(Text(pin), soft_wrap=True)
+
+
+@contextmanager
+def silence_shown(console: Console) -> Iterator[None]:
+    """Share which agents are silent among all that is opened in this block; print a line of each.
+
+    Args:
+        console: Of a command that runs without a flow.
+    """
+
+    def say(line: str) -> None:
+        console.print(Text(line, style="yellow"), soft_wrap=True)
+
+    with remembering_silence(say):
+        yield
 
 
 def waiting(step: str, what: str, seconds: float) -> str:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import typer
 from pydantic import ValidationError
+from rich.console import Console
 
 from obscale.agent.address import AgentAddress
+from obscale.cli.screen import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.errors import SpecError
 from obscale.link import Vault
@@ -75,7 +77,8 @@ def print_suggestion(wanted: Wanted, order: Order, vault: Vault, *, as_json: boo
         PreflightError: Nothing can be suggested for this host.
         AgentError: No entry agent could be asked.
     """
-    made, facts = PROGRAM.run(make_suggestion(order, vault, wanted.zone))
+    with silence_shown(Console(stderr=True)):
+        made, facts = PROGRAM.run(make_suggestion(order, vault, wanted.zone))
     if not as_json:
         typer.echo(render_request(order, facts, made), nl=False)
         return

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan import AsJson, SpecPath, vault_for
-from obscale.cli.screen import show_ladder, waiting
+from obscale.cli.screen import show_ladder, silence_shown, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.climb import Climbed, climb
 from obscale.errors import ObscaleError, SpecError
@@ -46,7 +46,8 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
         if read_plan_file(spec) is not None:
             raise SpecError(f"{spec}: is a plan, no request", "name the request it was made of")
         orders = orders_of(read_spec(spec), patience=PATIENCE)
-        reports = PROGRAM.run(_verify_all(orders, vault_for(orders), console))
+        with silence_shown(console):
+            reports = PROGRAM.run(_verify_all(orders, vault_for(orders), console))
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     proved = all(report.outcome == "verified" for report in reports)

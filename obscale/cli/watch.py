@@ -15,6 +15,7 @@ from obscale.cli.bedside import (
 )
 from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan import AsJson
+from obscale.cli.screen import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.errors import ObscaleError
 from obscale.report import ScaleOutReport
@@ -28,7 +29,9 @@ def watch(cluster: ClusterName, dag: DagId = None, as_json: AsJson = False) -> N
     Exit: 0 verified, 1 failed, 2 bad input, 3 cannot reach.
     """
     try:
-        report = PROGRAM.run(_watch(cluster, dag, Console(stderr=as_json)))
+        console = Console(stderr=as_json)
+        with silence_shown(console):
+            report = PROGRAM.run(_watch(cluster, dag, console))
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:

@@ -65,8 +65,9 @@ class _Application:
         agent = self._world.find(*scope["server"][:2])
         if agent is None or agent.down:
             raise AnswerDroppedError
-        request = await _read(HttpRequest(scope, receive))
-        await self._let_in(agent, request)
+        incoming = HttpRequest(scope, receive)
+        request = await _read(incoming)
+        await self._let_in(agent, request, incoming)
         reply = self._api.answer(agent, request)
         if reply.delay_seconds:
             await asyncio.sleep(reply.delay_seconds)
@@ -78,7 +79,7 @@ class _Application:
             response.headers["location"] = reply.location
         await response(scope, receive, send)
 
-    async def _let_in(self, agent: Agent, request: Request) -> None:
+    async def _let_in(self, agent: Agent, request: Request, incoming: HttpRequest) -> None:
         """Wait until the agent takes the request up.
 
         Raises:
@@ -90,7 +91,10 @@ class _Application:
             self._late.add(task)
             task.add_done_callback(self._late.discard)
             raise AnswerDroppedError
-        while agent.silent:  # noqa: ASYNC110 - a clock that runs by itself offers no event
+        while agent.silent:
+            # A question nobody waits for any more has no effect; a write may still have one.
+            if request.method == "GET" and await incoming.is_disconnected():
+                raise AnswerDroppedError
             await asyncio.sleep(SILENCE_POLL_SECONDS)
         if agent.down:
             raise AnswerDroppedError

@@ -28,8 +28,9 @@ def table_of(page):
         (["c"], {"c", "d"}),
         (["e"], {"e", "f"}),
         (["g"], {"g"}),
+        (["h"], {"h"}),
     ],
-    ids=["without Prefect", "with Prefect", "batches", "hostile agents"],
+    ids=["without Prefect", "with Prefect", "batches", "hostile agents", "silent agents"],
 )
 def test_the_smallest_run_prints_the_whole_table(parts, letters, tmp_path):
     """Each part gives its rows; machine, versions and pace stand above; the file says the same."""

@@ -11,7 +11,7 @@ import typer
 from prefect.exceptions import TerminationSignal
 from prefect.testing.utilities import prefect_test_harness
 
-from tests.chaos.matrix import COLUMNS, Outcome, Row, cells_of, play_all
+from tests.chaos.matrix import COLUMNS, WALL_SECONDS, Outcome, Row, cells_of, play_all
 from tests.chaos.matrix_rows import ROWS
 
 SHORT = {
@@ -33,6 +33,7 @@ SHORT = {
 }
 """How endings stand in the table; the legend spells out those that occur."""
 
+LONGEST_SHOWN = 3
 EVERY = 50
 """Cells between two lines that say how far it is."""
 
@@ -85,6 +86,7 @@ def run(words: Sequence[str], at_once: int) -> bool:
         f"tracebacks {sum('traceback' in line for o in outcomes for line in o.wrong)}, "
         f"red cells {len(red)} of {len(outcomes)}; {time.monotonic() - began:.0f} s"
     )
+    typer.echo(f"longest of {WALL_SECONDS:.0f} s: {longest(outcomes)}")
     for outcome in red:
         _say(outcome)
     return not red
@@ -114,6 +116,12 @@ def table(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> list[str]:
     lines += ["", "; ".join(f"{SHORT.get(kind, kind)} = {kind}" for kind in endings) + "; ! = red"]
     lines += [f"- {row.name}: {row.idle}" for row in rows if row.idle]
     return lines
+
+
+def longest(outcomes: Sequence[Outcome]) -> str:
+    """Name the cells that took longest, with their seconds."""
+    slowest = sorted(outcomes, key=lambda outcome: -outcome.seconds)[:LONGEST_SHOWN]
+    return "; ".join(f"{o.cell.row.name} / {o.cell.column} {o.seconds:.0f} s" for o in slowest)
 
 
 def counts_of(outcomes: Sequence[Outcome], kind: str) -> int:

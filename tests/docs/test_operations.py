@@ -38,6 +38,8 @@ PLAYED = {
     "outcome-unknown": FLOW + "outcome_unknown.py::test_a_lost_answer_nobody_can_settle",
     "young": FLOW + "bad_nights.py::test_a_run_begun_right_after_one_that_died",
     "no-answer": FLOW + "submit_once.py::test_poll_moves_to_another_agent",
+    "agent-silent": FLOW + "silent_endpoints.py::test_an_agent_silent_from_the_submit_on",
+    "post-unanswered": FLOW + "silent_endpoints.py::test_a_post_that_hangs_and_is_carried_out_late",
     "password-changed": FLOW + "bad_nights.py::test_a_root_password_changed_in_the_middle",
     "hollow": FLOW + "recover_cli.py::test_a_success_over_undone_stages_is_named",
     "all-agents-down": FLOW + "bad_nights.py::test_all_entry_agents_down_in_the_middle",
