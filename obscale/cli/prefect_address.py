@@ -28,7 +28,7 @@ def configured_address() -> ApiAddress | None:
         from prefect.settings import get_current_settings  # noqa: PLC0415 - takes a second
 
         url = get_current_settings().api.url
-    except Exception:  # noqa: BLE001 - settings Prefect cannot read are told elsewhere
+    except (ValueError, OSError, LookupError):  # settings Prefect cannot read are told elsewhere
         return None
     return ApiAddress(told_url(url), _where(url)) if url else None
 

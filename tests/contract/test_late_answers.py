@@ -1,4 +1,4 @@
-"""Is everything read of a healthy cluster all of whose answers are late?
+"""Tests that a healthy cluster is read whole when all its answers are late.
 
 Answers are 0.4 s late, and a silent member may cost one second: as two seconds to five.
 """

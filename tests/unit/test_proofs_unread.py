@@ -1,4 +1,4 @@
-"""What becomes of a node of which something can never be read? On virtual time."""
+"""Tests, on virtual time, of a node of which something can never be read."""
 
 from types import SimpleNamespace
 

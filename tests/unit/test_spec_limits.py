@@ -1,4 +1,4 @@
-"""Does the file of a request set the time limits, alone and in a batch, and is each fault named?"""
+"""Tests of time limits in request files: alone, in a batch, and each fault named."""
 
 import json
 from pathlib import Path
