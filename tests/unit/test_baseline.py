@@ -14,6 +14,7 @@ from obscale.rules.baseline import (
     goes_on,
     identity_of,
 )
+from obscale.rules.preflight.conclusion import conclude
 from tests.unit.joined_node import BEFORE, NODE, server, zones
 
 BEGAN = datetime(2026, 5, 1, 22, 0, tzinfo=UTC)
@@ -111,6 +112,16 @@ def test_a_look_is_the_same_once_it_was_stored():
     assert again.before.zones[0].servers[0].stats == BEFORE.zones[0].servers[0].stats
     assert again.before.zones[0].servers[0].data_dir == ""
     assert compact(zones(server("10.0.0.4")))[1].servers[1].start_time is not None
+
+
+def test_how_preflight_judged_the_clocks_is_kept_for_the_verification(world):
+    """In the words of the finding, through the database and back; an older record has none."""
+    told = conclude(world.facts(), world.judge()).judged
+    stored = record(judged=told).model_dump_json(exclude_defaults=True)
+
+    assert told == {"clock-skew": "pass, within 10 ms"}
+    assert Baseline.model_validate_json(stored).before.judged == told
+    assert Baseline.model_validate_json(record().model_dump_json()).before.judged == {}
 
 
 @pytest.mark.parametrize(
