@@ -94,11 +94,15 @@ async def test_late_entry_agents_are_compared_all_the_same(late_link):
     _, link = await late_link(clusters=2)
     mine, other = link.cluster.clients
     first = Entry(str(mine.address), await mine.read_info(), await mine.read_ob_info())
+    silent: list[str] = []
 
-    odd = await odd_one_out(first, [other], ONE_SILENT_SECONDS)
+    odd = await odd_one_out(
+        first, [other], ONE_SILENT_SECONDS, lambda *heard: silent.append(heard[2])
+    )
 
     assert isinstance(odd, SpecError)
     assert "of several clusters" in odd.message
+    assert silent == []
 
 
 async def test_the_verification_reads_late_clocks(late_link, monkeypatch):
