@@ -15,26 +15,31 @@ HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(1)>"
     "[click](javascript:alert(1))![seen](http://10.0.0.9/seen)<javascript:alert(1)>"
     "|cell|`span`*loud*__louder__\n# forged heading\n\n```\nfence\n```\n- item\n1. one\n"
-    "[bold red]markup[/bold red][link=http://10.0.0.9]there[/link]:warning:"
+    "[bold red]mrkp[/bold red][link=http://10.0.0.9]there[/link]:warning:"
+)
+SHORT = (
+    f"{MARK}\x1b[31m\r\nERROR forged\u202e<img src=x>[x](javascript:1)|`y`[bold red]mrkp[/bold red]"
 )
 _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 )
 _FORGED = re.compile(r"^\W*(ERROR forged|# forged|forged heading|fence\b|item$|one$)", re.MULTILINE)
+_FORGED_LINE = re.compile(r"^[\s│┃|]*(ERROR|#) forged", re.MULTILINE)
+_READ_MARKUP = re.compile(r"(?<!\[bold red\])mrkp|mrkp(?!\\?\[/bold red\])")
 _BAR = re.compile(r"(?<!\\)\|")
 _READ = {"link_open", "image", "html_inline", "html_block", "code_inline", "code_block", "em_open"}
 
 
 def faults_of_lines(text):
-    """What a terminal or a reader of lines would be deceived by; empty: nothing."""
+    """What a terminal or a reader of lines would be deceived by; empty: nothing.
+
+    A narrow terminal breaks long lines, so that any word may begin one: give what a wide one shows.
+    """
     found = [f"obeyed {sign!r}" for sign in sorted(set(_OBEYED.findall(text)))]
-    found += [f"forged line {line!r}" for line in set(_FORGED.findall(text))]
-    # Whatever the width: a table breaks words, and puts its lines between them.
-    whole = re.sub(r"[\s│┃|]|\\n", "", text)
-    if whole.count("markup[/") > whole.count("[boldred]markup[/"):
-        found.append("markup was read")
-    if MARK in whole and "markup" in whole and "[boldred]" not in whole:
-        found.append("markup was read")
+    if _FORGED_LINE.search(text):
+        found.append("forged a line")
+    if _READ_MARKUP.search(text):
+        found.append("read as markup")
     return found
 
 
