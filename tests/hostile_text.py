@@ -15,17 +15,17 @@ HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(1)>"
     "[click](javascript:alert(1))![seen](http://10.0.0.9/seen)<javascript:alert(1)>"
     "|cell|`span`*loud*__louder__\n# forged heading\n\n```\nfence\n```\n- item\n1. one\n"
-    "[bold red]mrkp[/bold red][link=http://10.0.0.9]there[/link]:warning:"
+    "[bold red]MRKP[/bold red][link=http://10.0.0.9]there[/link]:warning:"
 )
 SHORT = (
-    f"{MARK}\x1b[31m\r\nERROR forged\u202e<img src=x>[x](javascript:1)|`y`[bold red]mrkp[/bold red]"
+    f"{MARK}\x1b[31m\r\nERROR forged\u202e<img src=x>[x](javascript:1)|`y`[bold red]MRKP[/bold red]"
 )
 _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 )
 _FORGED = re.compile(r"^\W*(ERROR forged|# forged|forged heading|fence\b|item$|one$)", re.MULTILINE)
 _FORGED_LINE = re.compile(r"^[\s│┃|]*(ERROR|#) forged", re.MULTILINE)
-_READ_MARKUP = re.compile(r"(?<!\[bold red\])mrkp|mrkp(?!\\?\[/bold red\])")
+_READ_MARKUP = re.compile(r"(?<!\[bold red\])MRKP|MRKP(?!\\*\[/bold red\])")
 _BAR = re.compile(r"(?<!\\)\|")
 _READ = {"link_open", "image", "html_inline", "html_block", "code_inline", "code_block", "em_open"}
 

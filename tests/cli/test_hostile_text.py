@@ -214,7 +214,8 @@ def test_every_text_of_a_request_is_told_without_being_obeyed(request_of, write,
                 assert MARK in said or path[-1] is not None, path
                 faults[str(path)] = faults_of_lines(said)
     told = request_of | {"overrides": [OVERRIDE | {"reason": SHORT}]}
-    for name, changes in {"name": {"name": HOSTILE}, "tls": {"tls": {"ca_file": HOSTILE}}}.items():
+    tls = {"endpoints": ["https://127.0.0.1:9"], "tls": {"ca_file": HOSTILE}}
+    for name, changes in {"name": {"name": HOSTILE}, "tls": tls}.items():
         told["cluster"] = request_of["cluster"] | changes
         ended = obscale("plan", write(told, "request.json"))
         faults[f"taken {name}"] = faults_of_lines(ended.out + ended.err)

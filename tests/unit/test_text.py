@@ -144,7 +144,7 @@ def test_a_console_takes_a_text_for_nothing_but_itself(capsys):
 
     said = capsys.readouterr().out
     assert faults_of_lines(said) == []
-    assert "[bold red]mrkp[/bold red]" in said
+    assert "[bold red]MRKP[/bold red]" in said
     assert "[bold]x[/bold] :warning:" in said
 
 
