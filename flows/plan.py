@@ -17,6 +17,7 @@ from obscale.form import (
 from obscale.order import Order
 from obscale.rules.asked import NodeSpec
 from obscale.spec import checked, checked_overrides
+from obscale.text import for_terminal
 from tasks.connection import silence_told
 from tasks.endings import name_the_ending
 from tasks.preflight import preflight
@@ -30,7 +31,7 @@ def run_name() -> str:
     agent, cluster = asked.get("agentInfo"), asked.get("cluster")
     ip = agent["ip"] if isinstance(agent, dict) else getattr(agent, "ip", "?")
     name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)
-    return f"plan {ip} for {asked.get('zone')} of {name or 'a cluster'}"
+    return for_terminal(f"plan {ip} for {asked.get('zone')} of {name or 'a cluster'}")
 
 
 @flow(

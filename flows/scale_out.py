@@ -24,6 +24,7 @@ from obscale.rules.policies import Window
 from obscale.rules.recovery import OnFailure
 from obscale.settings import DEFAULT_PATIENCE, Patience
 from obscale.spec import checked, checked_overrides
+from obscale.text import for_terminal
 from tasks.approval import Approval, ask_approval
 from tasks.connection import silence_told
 from tasks.endings import check_this_run, name_the_ending, tag_run
@@ -45,7 +46,7 @@ def run_name() -> str:
     agent, cluster = asked.get("agentInfo"), asked.get("cluster")
     ip = agent["ip"] if isinstance(agent, dict) else getattr(agent, "ip", "?")
     name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)
-    return f"scale-out {ip} to {asked.get('zone')} of {name or 'a cluster'}"
+    return for_terminal(f"scale-out {ip} to {asked.get('zone')} of {name or 'a cluster'}")
 
 
 @flow(

@@ -38,12 +38,14 @@ ObscaleError                   what a caller may catch; carries `hint`, the next
 from datetime import datetime
 from typing import ClassVar, Final
 
+from obscale.text import for_terminal
+
 SERVER_ERRORS_FROM: Final = 500
 """Smallest HTTP status that blames the server. Source: RFC 9110, 15.6."""
 
 
 class ObscaleError(Exception):
-    """Anything obscale refuses or could not do, said in one line.
+    """Anything obscale refuses or could not do, said in one line, whatever its parts hold.
 
     Args:
         message: What happened, without a full stop at the end.
@@ -61,6 +63,9 @@ class ObscaleError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
+        return for_terminal(self._said())
+
+    def _said(self) -> str:
         return f"{self.message}. Next: {self.hint}" if self.hint else self.message
 
 
@@ -138,7 +143,7 @@ class AgentError(ObscaleError):
         self.step = step
         self.trace_id = trace_id
 
-    def __str__(self) -> str:
+    def _said(self) -> str:
         where = f"{self.agent}: " if self.agent else ""
         what = f"{self.step}: " if self.step else ""
         trace = f" (trace {self.trace_id})" if self.trace_id else ""
@@ -262,7 +267,7 @@ class AgentRefusedError(AgentError):
         self.code = code
         self.status = status
 
-    def __str__(self) -> str:
+    def _said(self) -> str:
         where = f"{self.agent} " if self.agent else ""
         what = self.step or "the request"
         trace = f" (trace {self.trace_id})" if self.trace_id else ""

@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from obscale.report import EarlierEnd, ScaleOutReport, render_markdown
+from obscale.text import Markdown, bullets, markdown, paragraphs
 
 SCHEMA_VERSION: Final = 1
 """Raised when a field of the JSON evidence changes its meaning or goes away."""
@@ -103,18 +104,16 @@ class Evidence(BaseModel):
     """Of earlier attempts of the run, and of earlier runs of the same DAG, whole; oldest first."""
 
 
-def render_evidence(evidence: Evidence) -> str:
+def render_evidence(evidence: Evidence) -> Markdown:
     """Write the evidence as a Markdown page: the run, then its report, logs and versions."""
     run = evidence.run
     logs = [
-        f"- {row.stage} {row.node}: {_literal(line)}"
-        for row in evidence.report.stages
-        for line in row.logs
+        f"{row.stage} {row.node}: {line}" for row in evidence.report.stages for line in row.logs
     ]
     parts = [
-        f"# Evidence of run {run.name}",
-        "\n".join(
-            f"- {name}: {_literal(value)}"
+        markdown("# Evidence of run {}", run.name),
+        bullets(
+            markdown("{}: {}", name, value)
             for name, value in (
                 ("run", run.id),
                 ("state", f"{run.state} ({run.state_type})"),
@@ -126,28 +125,29 @@ def render_evidence(evidence: Evidence) -> str:
                 ("tags", ", ".join(run.tags)),
             )
         ),
-        render_markdown(evidence.report).strip(),
-        "## Logs of the DAG's sub tasks",
-        "\n".join(logs) or "None: no DAG was seen.",
-        "## Versions",
-        "\n".join(f"- {name}: {version}" for name, version in sorted(evidence.versions.items())),
+        _report(evidence.report, 1),
+        Markdown("## Logs of the DAG's sub tasks"),
+        bullets(logs) or Markdown("None: no DAG was seen."),
+        Markdown("## Versions"),
+        bullets(f"{name}: {version}" for name, version in sorted(evidence.versions.items())),
         *(_earlier(kept.report) for kept in evidence.earlier),
     ]
-    return "\n\n".join(parts) + "\n"
+    return Markdown(f"{paragraphs(parts)}\n")
 
 
-def _earlier(report: ScaleOutReport) -> str:
+def _report(report: ScaleOutReport, level: int) -> Markdown:
+    return Markdown(render_markdown(report, level).strip())
+
+
+def _earlier(report: ScaleOutReport) -> Markdown:
     """Write an earlier attempt whole, one level below the newest."""
     run = report.run_name or report.run_id or "not told"
-    head = f"## Earlier: attempt {report.attempt or '?'} of run {run}, asked by {report.asked_by}"
-    page = render_markdown(report).strip().replace("\n## ", "\n### ")
-    return f"{head}\n\n{page.removeprefix('# ')}"
+    head = markdown(
+        "## Earlier: attempt {} of run {}, asked by {}",
+        *(report.attempt or "?", run, report.asked_by),
+    )
+    return paragraphs([head, _report(report, 2)])
 
 
 def _moment(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "not yet"
-
-
-def _literal(text: str) -> str:
-    """Keep what was said from being read as a tag, and on one line."""
-    return text.replace("<", "&lt;").replace("\n", " ")

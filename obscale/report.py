@@ -1,6 +1,5 @@
 """The report of a run: request, findings, deeds and proofs, as model, JSON and Markdown."""
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, Literal
@@ -15,6 +14,7 @@ from obscale.rules.ladder import verdict_of
 from obscale.rules.preflight.finding import Finding
 from obscale.rules.progress import last_words_of
 from obscale.rules.remains import Remains, next_step, words_of
+from obscale.text import Markdown, bullets, code, markdown, paragraphs, table
 
 SCHEMA_VERSION = 1
 """Raised when a field of the JSON report changes its meaning or goes away."""
@@ -24,10 +24,6 @@ PINS_EXPLAINED: Final = (
     "These live as start options only, and other servers have other values. Run as root@sys to "
     "keep them for this server"
 )
-
-
-_MARKUP: Final = re.compile(r"[\\`*\[]")
-"""What begins code, emphasis, a link or a picture in Markdown."""
 
 
 class Moment(BaseModel):
@@ -240,59 +236,73 @@ def server_rows(zones: Iterable[Zone]) -> tuple[ServerRow, ...]:
     )
 
 
-def render_markdown(report: ScaleOutReport) -> str:
-    """Write the report as a Markdown page, in the order a reader asks."""
+def render_markdown(report: ScaleOutReport, level: int = 1) -> Markdown:
+    """Write the report as a Markdown page, in the order a reader asks.
+
+    Args:
+        report: Of one run.
+        level: Of its title; below the first, the title is no heading.
+    """
+    title = markdown(
+        "{} into {} of {}: {}", report.target, report.zone, report.cluster, report.outcome
+    )
     parts = [
-        f"# {report.target} into {report.zone} of {report.cluster}: {report.outcome}",
-        f"**{report.error}**" if report.error else f"Verified up to **{report.verdict_reached}**.",
-        f"Follows a red end: {_literal(report.follows)}." if report.follows else "",
-        _remains(report),
-        "## Asked",
-        _table(("key", "value"), sorted(report.obConfigs.items())),
-        f"## Findings: {report.verdict or 'not judged'}",
+        _head(1, "{}", title) if level == 1 else title,
+        markdown("**{}**", report.error)
+        if report.error
+        else markdown("Verified up to **{}**.", report.verdict_reached),
+        markdown("Follows a red end: {}.", report.follows) if report.follows else "",
+        _remains(report, level),
+        _head(level + 1, "Asked"),
+        table(("key", "value"), sorted(report.obConfigs.items())),
+        _head(level + 1, "Findings: {}", report.verdict or "not judged"),
         _findings(report.findings),
-        _decisions(report.decisions),
-        f"## DAG {report.dag_id or 'none'} {report.submitted_how}".rstrip(),
+        _decisions(report.decisions, level),
+        _head(level + 1, "DAG {}", f"{report.dag_id or 'none'} {report.submitted_how}"),
         _posted(report),
         _stages(report.stages),
-        render_diagnosis(report.diagnosis) if report.diagnosis else "",
-        f"## Proofs: {report.rung}",
+        render_diagnosis(report.diagnosis, level + 1) if report.diagnosis else "",
+        _head(level + 1, "Proofs: {}", report.rung),
         _proofs(report.proofs),
-        _pins(report.pins),
-        "## Before and after",
+        _pins(report.pins, level),
+        _head(level + 1, "Before and after"),
         _when_before(report),
         _before_after(report.before, report.after),
-        _earlier(report.earlier),
-        "## Timeline (UTC)",
-        _table(
+        _earlier(report.earlier, level),
+        _head(level + 1, "Timeline (UTC)"),
+        table(
             ("at", "task", "what"),
             [(f"{moment.at:%H:%M:%S}", moment.step, moment.text) for moment in report.timeline],
         ),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return Markdown(f"{paragraphs(parts)}\n")
 
 
-def render_diagnosis(diagnosis: Diagnosis) -> str:
+def _head(level: int, pattern: str, *values: object) -> Markdown:
+    return markdown(f"{'#' * level} {pattern}", *values)
+
+
+def render_diagnosis(diagnosis: Diagnosis, level: int = 2) -> Markdown:
     """Write a diagnosis as Markdown: cause, place, evidence, and what each choice deletes and does.
 
     Lists only: a form is narrow, and cuts off what stands on the right of a table.
     """
     place, target = diagnosis.place, diagnosis.target or "an unknown node"
     parts = [
-        f"## Diagnosis: {_literal(diagnosis.title)} ({diagnosis.cause})",
-        (
-            f"DAG {_literal(diagnosis.dag_id)} for {_literal(target)}, "
-            f"stage {place.stage}/{place.max_stage} {_literal(place.node)} on "
-            f"{_literal(place.agent)}. Recommended: **{diagnosis.recommended}**."
+        _head(level, "Diagnosis: {} ({})", diagnosis.title, diagnosis.cause),
+        markdown(
+            "DAG {} for {}, stage {}/{} {} on {}. Recommended: **{}**.",
+            *(diagnosis.dag_id, target, place.stage, place.max_stage, place.node, place.agent),
+            diagnosis.recommended,
         ),
-        "\n".join(f"- {_literal(line)}" for line in diagnosis.evidence),
-        "### What can be done",
-        "\n".join(f"- {line}" for line in _choices(diagnosis)),
+        bullets(diagnosis.evidence),
+        _head(level + 1, "What can be done"),
+        bullets(_choices(diagnosis)),
     ]
-    return "\n\n".join(parts)
+    return paragraphs(parts)
 
 
-def _choices(diagnosis: Diagnosis) -> list[str]:
+def _choices(diagnosis: Diagnosis) -> list[Markdown]:
     """Each choice in a line that begins with what it deletes; what leads nowhere comes last."""
 
     def weight(choice: Choice) -> tuple[bool, bool]:
@@ -304,59 +314,60 @@ def _choices(diagnosis: Diagnosis) -> list[str]:
     ]
 
 
-def _choice(choice: Choice, *, is_recommended: bool) -> str:
+def _choice(choice: Choice, *, is_recommended: bool) -> Markdown:
     deletes = (
-        "**deletes nothing**:"
+        Markdown("**deletes nothing**:")
         if choice.destroys == NOTHING
-        else f"**deletes** {_literal(choice.destroys)}:"
+        else markdown("**deletes** {}:", choice.destroys)
     )
     if choice.dead_end:
-        return f"{deletes} {choice.operator} is a **dead end**: {_literal(choice.dead_end)}"
-    does = _literal(choice.does)
+        return markdown("{} {} is a **dead end**: {}", deletes, choice.operator, choice.dead_end)
+    does = choice.does
     if choice.operator is Remedy.HAND_OVER:
         does = f"leaves the DAG as it stands: {does}"
-    safe = "safe" if choice.safe else "**not safe**, it may destroy data of others"
-    mark = ", **recommended**" if is_recommended else ""
-    return f"{deletes} **{choice.operator}** {does} ({safe}{mark})"
+    safe = Markdown("safe" if choice.safe else "**not safe**, it may destroy data of others")
+    mark = Markdown(", **recommended**" if is_recommended else "")
+    return markdown("{} **{}** {} ({}{})", deletes, choice.operator, does, safe, mark)
 
 
-def _literal(text: str) -> str:
-    """Keep what an agent said, say an HTML page or a picture, from being read as markup."""
-    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")
-
-
-def _remains(report: ScaleOutReport) -> str:
+def _remains(report: ScaleOutReport, level: int) -> Markdown:
     if report.remains is None:
-        return ""
+        return Markdown()
     left = report.remains
-    parts = [f"## What stands where\n\n{_literal(words_of(left))}."]
-    if step := next_step(left, report.command_name):
-        parts.append(f"Next: {_literal(step)}.")
-    return "\n\n".join(parts)
-
-
-def _posted(report: ScaleOutReport) -> str:
-    sent = report.posted
-    if sent is None:
-        return f"Asked by {_literal(report.asked_by)}." if report.asked_by else ""
-    return (
-        f"POST sent {sent.at:%Y-%m-%d %H:%M:%S} UTC by attempt {sent.attempt} of run "
-        f"{_literal(sent.run_name)} ({sent.run_id}), asked by {_literal(sent.asked_by)}; "
-        f"the newest DAG before was number {sent.newest_dag}"
-        f"{'' if sent.was_answered else ', and its answer was lost'}."
+    step = next_step(left, report.command_name)
+    return paragraphs(
+        [
+            _head(level + 1, "What stands where"),
+            markdown("{}.", words_of(left)),
+            markdown("Next: {}.", step) if step else "",
+        ]
     )
 
 
-def _when_before(report: ScaleOutReport) -> str:
+def _posted(report: ScaleOutReport) -> Markdown:
+    sent = report.posted
+    if sent is None:
+        return markdown("Asked by {}.", report.asked_by) if report.asked_by else Markdown()
+    return markdown(
+        "POST sent {} UTC by attempt {} of run {} ({}), asked by {}; "
+        "the newest DAG before was number {}{}.",
+        *(f"{sent.at:%Y-%m-%d %H:%M:%S}", sent.attempt, sent.run_name, sent.run_id, sent.asked_by),
+        *(sent.newest_dag, Markdown("" if sent.was_answered else ", and its answer was lost")),
+    )
+
+
+def _when_before(report: ScaleOutReport) -> Markdown:
     if report.before_at is not None:
-        return f"Before is as of {report.before_at:%Y-%m-%d %H:%M:%S} UTC."
+        return markdown("Before is as of {} UTC.", f"{report.before_at:%Y-%m-%d %H:%M:%S}")
     if report.dag_id or report.submitted_how:
-        return "What was before is not known: nobody has kept a look from before the POST."
-    return ""
+        return Markdown(
+            "What was before is not known: nobody has kept a look from before the POST."
+        )
+    return Markdown()
 
 
-def _earlier(ends: Sequence[EarlierEnd]) -> str:
-    table = _table(
+def _earlier(ends: Sequence[EarlierEnd], level: int) -> Markdown:
+    told = table(
         ("at (UTC)", "run", "attempt", "asked by", "outcome", "DAG", "reached", "error"),
         [
             (
@@ -367,30 +378,32 @@ def _earlier(ends: Sequence[EarlierEnd]) -> str:
                 end.outcome,
                 f"{end.dag_id or 'none'} {end.submitted_how}".strip(),
                 end.rung,
-                _literal(end.error),
+                end.error,
             )
             for end in ends
         ],
     )
-    return f"## Earlier attempts\n\n{table}" if table else ""
+    return paragraphs([_head(level + 1, "Earlier attempts"), told]) if told else Markdown()
 
 
-def _decisions(decisions: Sequence[Decided]) -> str:
-    table = _table(
+def _decisions(decisions: Sequence[Decided], level: int) -> Markdown:
+    told = table(
         ("at (UTC)", "about", "decided", "who", "why"),
         [(f"{d.at:%Y-%m-%d %H:%M:%S}", d.about, d.choice, d.who, d.why) for d in decisions],
     )
-    return f"## Decisions\n\n{table}" if table else ""
+    return paragraphs([_head(level + 1, "Decisions"), told]) if told else Markdown()
 
 
-def _findings(findings: Sequence[Finding]) -> str:
+def _findings(findings: Sequence[Finding]) -> Markdown:
+    if not findings:
+        return Markdown()
     telling = [finding for finding in findings if finding.answer not in {"pass", "n-a"}]
     quiet = len(findings) - len(telling)
-    table = _table(
+    told = table(
         ("answer", "rule", "measured", "needed", "remedy"),
         [(_answer(f), f.rule, f.measured, f.needed, f.remedy) for f in telling],
     )
-    return f"{table}\n\n{quiet} further rules pass or do not apply.".strip() if findings else ""
+    return paragraphs([told, markdown("{} further rules pass or do not apply.", quiet)])
 
 
 def _answer(finding: Finding) -> str:
@@ -399,37 +412,28 @@ def _answer(finding: Finding) -> str:
     return f"{finding.answer}{accepted}"
 
 
-def _stages(stages: Sequence[StageRow]) -> str:
-    return _table(
+def _stages(stages: Sequence[StageRow]) -> Markdown:
+    return table(
         ("stage", "node", "state", "agent", "last log"),
         [(str(s.stage), s.node, s.state, s.agent, s.last_log) for s in stages],
     )
 
 
-def _proofs(proofs: Sequence[ProofLine]) -> str:
-    return _table(
+def _proofs(proofs: Sequence[ProofLine]) -> Markdown:
+    return table(
         ("proof", "rung", "answer", "expected", "found"),
         [(p.id, p.rung.name, p.answer.value, p.expected, p.found) for p in proofs],
     )
 
 
-def _pins(pins: Sequence[str]) -> str:
+def _pins(pins: Sequence[str], level: int) -> Markdown:
     if not pins:
-        return ""
-    return "\n".join(
-        [
-            "## Settings a restart may take back",
-            "",
-            f"{PINS_EXPLAINED}.",
-            "",
-            "```sql",
-            *pins,
-            "```",
-        ]
-    )
+        return Markdown()
+    head = _head(level + 1, "Settings a restart may take back")
+    return paragraphs([head, markdown("{}.", PINS_EXPLAINED), code(pins, "sql")])
 
 
-def _before_after(before: Sequence[ServerRow], after: Sequence[ServerRow]) -> str:
+def _before_after(before: Sequence[ServerRow], after: Sequence[ServerRow]) -> Markdown:
     old = {row.server: row for row in before}
     new = {row.server: row for row in after}
     rows = []
@@ -438,15 +442,4 @@ def _before_after(before: Sequence[ServerRow], after: Sequence[ServerRow]) -> st
         was = old[server].status if server in old else "—"
         now = new[server].status if server in new else "—"
         rows.append((row.zone, server, was, now, f"{row.memory_bytes / 2**30:.1f} GiB"))
-    return _table(("zone", "observer", "before", "after", "memory for units"), rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
-    if not lines:
-        return ""
-    return "\n".join([f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *lines])
-
-
-def _cell(text: str) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")
+    return table(("zone", "observer", "before", "after", "memory for units"), rows)

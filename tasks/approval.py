@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from html import escape
 from typing import Annotated, Final, Literal
 from uuid import uuid4
 
@@ -17,6 +16,7 @@ from obscale.order import Order
 from obscale.report import Decided
 from obscale.rules.preflight.conclusion import Preflight
 from obscale.rules.preflight.finding import Answer, Finding
+from obscale.text import Markdown, bullets, markdown, paragraphs
 from tasks.notes import tell
 from tasks.preflight import line_of
 
@@ -113,23 +113,26 @@ async def ask_approval(order: Order, before: Preflight) -> None:
     tell("approval", f"approval.given {said}", decided=decided)
 
 
-def render_question(order: Order, before: Preflight) -> str:
+def render_question(order: Order, before: Preflight) -> Markdown:
     """Write what a person must know before answering, as Markdown for a narrow window."""
     node = order.node
     lines = [
-        f"## Add {order.target} to {node.zone} of {order.cluster_name}?",
-        f"Preflight at {before.at:%Y-%m-%d %H:%M} UTC: **{before.findings.verdict}**.",
-        *([f"Begins in the window {order.window}."] if order.window else []),
+        markdown("## Add {} to {} of {}?", order.target, node.zone, order.cluster_name),
+        markdown(
+            "Preflight at {} UTC: **{}**.",
+            *(f"{before.at:%Y-%m-%d %H:%M}", before.findings.verdict),
+        ),
+        markdown("Begins in the window {}.", order.window) if order.window else "",
         *_unknown(before),
-        "### Findings",
-        _listed(_findings(before.findings.by_weight())) or "Nothing to consider.",
-        "### Asked",
-        _listed(f"`{key}` {value}" for key, value in sorted(node.obConfigs.items()))
+        Markdown("### Findings"),
+        bullets(_findings(before.findings.by_weight())) or "Nothing to consider.",
+        Markdown("### Asked"),
+        bullets(markdown("**{}** {}", key, value) for key, value in sorted(node.obConfigs.items()))
         or "The defaults of obshell.",
-        "### Observers, before → after",
-        _listed(_zones(order, before)),
+        Markdown("### Observers, before → after"),
+        bullets(_zones(order, before)),
     ]
-    return "\n\n".join(lines)
+    return paragraphs(lines)
 
 
 def _unknown(before: Preflight) -> Iterator[str]:
@@ -142,7 +145,7 @@ def _findings(findings: tuple[Finding, ...]) -> Iterator[str]:
         telling = finding.weight in {Answer.BLOCK, Answer.WARN} or finding.overridden_by
         if telling:
             remedy = f" → {finding.remedy}" if finding.remedy else ""
-            yield f"**{finding.answer}** {line_of(finding)}{remedy}"
+            yield markdown("**{}** {}{}", finding.answer, line_of(finding), remedy)
     yield f"{sum(f.answer == Answer.PASS for f in findings)} rules pass"
 
 
@@ -151,8 +154,3 @@ def _zones(order: Order, before: Preflight) -> Iterator[str]:
     after = now + Counter([order.node.zone])
     for name in sorted(after):
         yield f"{name}: {now[name]} → {after[name]}"
-
-
-def _listed(lines: Iterator[str]) -> str:
-    # What an agent said must not be read as a tag.
-    return "\n".join(f"- {escape(line, quote=False)}" for line in lines)

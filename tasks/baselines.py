@@ -26,6 +26,7 @@ from pydantic import BaseModel, ValidationError
 
 from obscale.errors import RecordError
 from obscale.rules.baseline import Baseline
+from obscale.text import Markdown, for_json, for_markdown, paragraphs
 from tasks.notes import artifact_key, tell
 from tasks.person import asked_by
 from tasks.run_log import run_logger
@@ -66,13 +67,13 @@ def signed(record: Baseline) -> Baseline:
     return record.model_copy(update=told)
 
 
-def artifact_of_run(key: str, page: str, about: str) -> ArtifactCreate:
+def artifact_of_run(key: str, page: Markdown, about: str) -> ArtifactCreate:
     """Give a Markdown artifact of the flow and task run this is called in."""
     run, task = this_run(), TaskRunContext.get()
     return ArtifactCreate(
         key=key,
         type="markdown",
-        description=about,
+        description=for_markdown(about),
         data=page,
         flow_run_id=run.id if run else None,
         task_run_id=task.task_run.id if task else None,
@@ -173,10 +174,11 @@ def _says_the_same(one: Baseline, other: Baseline) -> bool:
     return one == other.model_copy(update={"at": one.at})
 
 
-def page_of(kept: BaseModel, words: str = "") -> str:
+def page_of(kept: BaseModel, words: str = "") -> Markdown:
     """Write a model as a Markdown page a person can read, and `read_page` too."""
-    text = kept.model_dump_json(indent=1, exclude_defaults=True)
-    return f"{words}\n\n{FENCE}json\n{text}\n{FENCE}\n".lstrip()
+    text = for_json(kept.model_dump_json(indent=1, exclude_defaults=True))
+    # No line of it begins with the fence: JSON has its line breaks between values only.
+    return Markdown(f"{paragraphs([words, Markdown(f'{FENCE}json')])}\n{text}\n{FENCE}\n")
 
 
 def read_page(kind: type[M], data: object) -> M | None:
@@ -199,7 +201,7 @@ def told(error: BaseException) -> str:
     return str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
 
 
-async def keep_page(key: str, page: str, about: str) -> None:
+async def keep_page(key: str, page: Markdown, about: str) -> None:
     """Keep a page as an artifact of this run; where Prefect is away, a line says so."""
     try:
         await bounded(lambda: create(artifact_of_run(key, page, about)))

@@ -13,6 +13,7 @@ from obscale.link import Link
 from obscale.order import Order
 from obscale.rules.preflight.conclusion import Preflight, conclude
 from obscale.rules.waves import RowState
+from obscale.text import for_terminal
 from tasks.connection import PrefectVault
 from tasks.notes import tell
 from tasks.preflight import concluded, judged, read_facts
@@ -32,7 +33,7 @@ class Part:
 
     def __str__(self) -> str:
         count = len(self.entries)
-        return f"{count} node{'s' if count > 1 else ''} for {self.name}"
+        return for_terminal(f"{count} node{'s' if count > 1 else ''} for {self.name}")
 
 
 async def preflight_all(ledger: Ledger) -> None:

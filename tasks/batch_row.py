@@ -36,6 +36,7 @@ from obscale.order import Order
 from obscale.rules.ladder import shortfall
 from obscale.rules.preflight.facts import Standing
 from obscale.rules.progress import Change, progress_of
+from obscale.text import for_terminal
 from tasks.baselines import Records
 from tasks.batch_preflight import judge_now
 from tasks.notes import Happening, listening, tell
@@ -98,7 +99,7 @@ class RowRun:
         return look
 
     def __str__(self) -> str:
-        return f"{self.entry.target} → {self.entry.zone} of {self.entry.cluster}"
+        return for_terminal(f"{self.entry.target} → {self.entry.zone} of {self.entry.cluster}")
 
 
 @task(

@@ -20,7 +20,7 @@ from obscale.agent.silence import remembering_silence
 from obscale.errors import SpecError
 from obscale.link import KnownCluster, Link, connected
 from obscale.order import Order
-from obscale.rules.asked import ClusterSpec, TlsSpec
+from obscale.rules.asked import BLOCK_NAME, ClusterSpec, TlsSpec
 from tasks.notes import tell
 from tasks.writing import ANSWER_SECONDS, last_known, recording, written
 
@@ -150,6 +150,9 @@ async def stored_cluster(name: str) -> ObshellCluster | None:
     Raises:
         SpecError: It was stored in another shape, which this version cannot read.
     """
+    if not BLOCK_NAME.fullmatch(name):
+        # No block can have it, and not every text can stand in a URL.
+        return None
     try:
         return cast("ObshellCluster", await ObshellCluster.aload(name))
     except ValueError:

@@ -15,6 +15,7 @@ from prefect.context import FlowRunContext
 
 from obscale.errors import ObscaleError
 from obscale.order import Order
+from obscale.text import for_terminal
 from tasks.person import own_tags
 from tasks.writing import ANSWER_SECONDS, written
 
@@ -94,9 +95,8 @@ async def set_state(run_id: UUID, state: State[Any]) -> bool:
 
 def tags_of(order: Order) -> frozenset[str]:
     """Give the tags a run is found by, e.g. `cluster:prod-east`."""
-    return frozenset(
-        (f"cluster:{order.cluster_name}", f"zone:{order.node.zone}", f"target:{order.target}")
-    )
+    told = f"cluster:{order.cluster_name}", f"zone:{order.node.zone}", f"target:{order.target}"
+    return frozenset(map(for_terminal, told))
 
 
 def check_attempts(flow_run: FlowRun | None) -> None:

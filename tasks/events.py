@@ -27,6 +27,7 @@ from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.ladder import Ladder
 from obscale.rules.preflight.finding import Finding, Findings
 from obscale.rules.progress import Progress
+from obscale.text import each_text, for_terminal
 from tasks.notes import Happening, listening
 from tasks.run_log import run_logger
 
@@ -162,9 +163,10 @@ class Announcer:
     def __init__(self, order: Order) -> None:
         self._heard = Heard()
         self._about: Payload = {"target": order.target, "zone": order.node.zone}
+        self._cluster = for_terminal(order.cluster_name)
         self._resource = {
-            "prefect.resource.id": f"obscale.cluster.{order.cluster_name}",
-            "prefect.resource.name": order.cluster_name,
+            "prefect.resource.id": f"obscale.cluster.{self._cluster}",
+            "prefect.resource.name": self._cluster,
         }
         self._related = [
             {
@@ -188,9 +190,9 @@ class Announcer:
                 PREFIX + signal.name,
                 resource=self._resource,
                 related=self._related,
-                payload={"cluster": self._resource["prefect.resource.name"]}
-                | self._about
-                | signal.payload,
+                payload=each_text(
+                    {"cluster": self._cluster} | self._about | signal.payload, for_terminal
+                ),
             )
         except EventTooLarge as error:
             sent, why = None, str(error)

@@ -25,6 +25,7 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
+from obscale.text import Markdown, each_text, for_markdown
 from tasks.run_log import run_logger
 from tasks.writing import ended, written
 
@@ -65,7 +66,7 @@ def tell(step: str, text: str, *, level: int = logging.INFO, **facts: Any) -> No
         level: Level in the log.
         facts: Objects for the listener; they do not reach the log.
     """
-    run_logger().log(level, text)
+    run_logger().log(level, "%s", text)
     for listener in _LISTENERS.get():
         listener(Happening(step, text, facts))
 
@@ -112,16 +113,26 @@ async def note_table(key: str, rows: list[dict[str, Any]], description: str) -> 
     """Show rows as a table artifact."""
     await written(
         _kind_of(key),
-        lambda: acreate_table_artifact(table=rows, key=key, description=description),
+        lambda: acreate_table_artifact(
+            table=shown_rows(rows), key=key, description=for_markdown(description)
+        ),
         key=key,
     )
 
 
-async def note_page(key: str, markdown: str, description: str) -> None:
+def shown_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give rows as a table artifact has them: Prefect's UI reads each text in it as Markdown."""
+    shown: list[dict[str, Any]] = each_text(rows, for_markdown)
+    return shown
+
+
+async def note_page(key: str, page: Markdown, description: str) -> None:
     """Show a Markdown page as an artifact."""
     await written(
         _kind_of(key),
-        lambda: acreate_markdown_artifact(markdown=markdown, key=key, description=description),
+        lambda: acreate_markdown_artifact(
+            markdown=page, key=key, description=for_markdown(description)
+        ),
         key=key,
     )
 
@@ -140,7 +151,7 @@ class ProgressNote:
 
     async def show(self, percent: float, words: str) -> None:
         """Move the bar to `percent` and say `words` below it."""
-        wanted = (percent, words)
+        wanted = (percent, for_markdown(words))
         if wanted == self._wanted:
             return
         self._wanted = wanted
@@ -184,14 +195,16 @@ class TableNote:
 
     async def show(self, rows: list[dict[str, str]], description: str) -> None:
         """Show these rows, and say `description` above them."""
-        known = self._id
+        known, shown = self._id, shown_rows(rows)
         if known is None:
             self._id = await written(
                 "table",
-                lambda: acreate_table_artifact(table=rows, key=self._key, description=description),
+                lambda: acreate_table_artifact(
+                    table=shown, key=self._key, description=for_markdown(description)
+                ),
             )
             return
-        changed = ArtifactUpdate(data=json.dumps(rows), description=description)
+        changed = ArtifactUpdate(data=json.dumps(shown), description=for_markdown(description))
 
         async def replace() -> None:
             async with get_client() as client:

@@ -31,10 +31,11 @@ from obscale.batch.report import summary_of
 from obscale.errors import DispatchError
 from obscale.rules.parts import Grant, Inbox, Signs
 from obscale.rules.waves import RowState
+from obscale.text import markdown
 from tasks.batch import ends_the_process, error_of_row, give_up, say_row
 from tasks.batch_row import RowRun, add_row
 from tasks.connection import PrefectVault
-from tasks.notes import artifact_key, tell
+from tasks.notes import artifact_key, shown_rows, tell
 from tasks.run_log import run_logger
 
 TABLE: Final = "batch-part"
@@ -77,17 +78,19 @@ class PartTable:
         """Write what has changed, or a sign of life; Prefect being away, it is written later."""
         async with self._one_at_a_time:
             rows = told_rows(self._ledger, self.words)
-            said = f"{summary_of(self._ledger)}; as of {datetime.now(UTC):%H:%M:%S} UTC"
+            said = markdown(
+                "{}; as of {} UTC", summary_of(self._ledger), f"{datetime.now(UTC):%H:%M:%S}"
+            )
             try:
                 if self._id is None:
                     self._id = await acreate_table_artifact(
-                        table=rows, key=self._key, description=said
+                        table=shown_rows(rows), key=self._key, description=said
                     )
                 else:
                     # A field that is not set is left as it is.
                     change = ArtifactUpdate(description=said)
                     if rows != self._shown:
-                        change = ArtifactUpdate(description=said, data=json.dumps(rows))
+                        change = ArtifactUpdate(description=said, data=json.dumps(shown_rows(rows)))
                     async with get_client() as client:
                         await client.update_artifact(self._id, change)
             except AWAY as error:

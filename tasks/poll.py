@@ -16,6 +16,7 @@ from obscale.order import Order
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.progress import Change, progress_of
 from obscale.rules.signs import is_hollow
+from obscale.text import for_terminal
 from tasks.connection import linked
 from tasks.notes import ProgressNote, artifact_key, tell
 from tasks.retrying import if_transient
@@ -33,7 +34,7 @@ def poll_name() -> str:
     """Name the task run after the DAG it follows, also where the DAG has ended long ago."""
     submitted = task_run.parameters.get("submitted")
     dag_id = getattr(submitted, "dag_id", None)
-    return f"poll DAG {dag_id}" if dag_id else "poll: the DAG is not known"
+    return for_terminal(f"poll DAG {dag_id}") if dag_id else "poll: the DAG is not known"
 
 
 @task(

@@ -10,6 +10,7 @@ from typing import Final
 import httpx
 from prefect.exceptions import PrefectException
 
+from obscale.text import for_terminal
 from tasks.writing import Recording
 
 LOUD: Final = (
@@ -41,7 +42,8 @@ class _OneLine(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, httpx.HTTPError | PrefectException):
             what, why = record.getMessage().partition(":")[0], str(error) or type(error).__name__
-            record.msg, record.args, record.exc_info = "%s: Prefect: %s", (what, why), None
+            record.msg, record.args = for_terminal(f"{what}: Prefect: {why}"), ()
+            record.exc_info = record.exc_text = None
         return True
 
 

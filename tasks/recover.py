@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
+from prefect.runtime import task_run
 from pydantic import Field, create_model
 
 from obscale.agent.models import Dag
@@ -25,6 +26,7 @@ from obscale.rules.consequences import Remedy
 from obscale.rules.diagnosis import Diagnosis
 from obscale.rules.progress import Change, progress_of
 from obscale.rules.recovery import Attempt, Decision, decide_recovery
+from obscale.text import for_terminal
 from tasks.approval import PersonsName, PersonsReason
 from tasks.connection import linked
 from tasks.notes import tell
@@ -161,9 +163,15 @@ def decision_form(offered: tuple[Remedy, ...]) -> type[RunInput]:
     )
 
 
+def recover_name() -> str:
+    """Name the task run after the DAG and what is done about it."""
+    asked = task_run.parameters
+    return for_terminal(f"recover DAG {asked.get('dag_id')}: {asked.get('remedy')}")
+
+
 @task(
     name="recover",
-    task_run_name="recover DAG {dag_id}: {remedy}",
+    task_run_name=recover_name,
     retries=0,
     timeout_seconds=TIME_LIMIT_SECONDS,
     cache_policy=NO_CACHE,

@@ -1,6 +1,7 @@
 """Give the log of the current run, in which an error of obscale's is one line."""
 
 import logging
+from traceback import format_exception
 from typing import Final
 
 from prefect.exceptions import MissingContextError, SignatureMismatchError
@@ -8,6 +9,7 @@ from prefect.logging import get_run_logger
 
 from obscale import __version__
 from obscale.errors import ObscaleError
+from obscale.text import for_lines, for_terminal
 
 
 def run_logger() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
@@ -26,7 +28,7 @@ _UNKNOWN: Final = (
 
 
 class OneLineForOurErrors(logging.Filter):
-    """Lets an error of obscale's stand in the run's log as its one clear line, without a traceback.
+    """Lets everything stand in the run's log as one clear line, errors of obscale's too.
 
     So does a parameter the flow here does not have, which ends the run before the flow begins.
     Every other exception keeps its traceback: it is a bug.
@@ -39,6 +41,10 @@ class OneLineForOurErrors(logging.Filter):
             record.msg, record.args, record.exc_info = str(error), (), None
         elif isinstance(error, SignatureMismatchError):
             record.msg, record.args, record.exc_info = _UNKNOWN, (__version__, error), None
+        record.msg, record.args = for_terminal(record.getMessage()), ()
+        if record.exc_info:
+            # Handlers write what stands here in place of a traceback of their own.
+            record.exc_text = for_lines("".join(format_exception(*record.exc_info)).rstrip())
         return True
 
 

@@ -66,6 +66,7 @@ from obscale.seldom import Seldom
 from obscale.sight import look_for_dag, look_for_passed
 from obscale.spec import request_body
 from obscale.survey import survey
+from obscale.text import markdown
 from tasks.baselines import Records, keep_page, kept_earlier, page_of
 from tasks.connection import linked
 from tasks.notes import artifact_key, aside, tell
@@ -259,7 +260,8 @@ async def earlier_attempt(order: Order) -> Submitted | None:
 
 async def keep_submitted(order: Order, submitted: Submitted) -> None:
     """Keep which DAG carries the order, for the page of the run and for its later attempts."""
-    words = f"DAG **{submitted.dag_id or 'none'}** — {submitted.how}: {submitted.why}"
+    found = submitted.dag_id or "none"
+    words = markdown("DAG **{}** — {}: {}", found, submitted.how, submitted.why)
     await keep_page(
         artifact_key("dag", order.cluster_name, order.target),
         page_of(submitted, words),

@@ -73,10 +73,12 @@ class Tls:
             context = ssl.create_default_context(cafile=self.ca_file)
             if self.client_cert is not None:
                 context.load_cert_chain(self.client_cert, self.client_key)
-        except (OSError, ssl.SSLError) as error:
+        # The last one where the name is none a system could have.
+        except (OSError, ssl.SSLError, ValueError) as error:
             names = ", ".join(filter(None, (self.ca_file, self.client_cert, self.client_key)))
             raise SpecError(
-                f"The TLS files cannot be used ({names}): {error.strerror or error}",
+                f"The TLS files cannot be used ({names}): "
+                f"{getattr(error, 'strerror', None) or error}",
                 "check that they exist, are PEM, and that key and certificate belong together",
             ) from error
         if not self.verify:

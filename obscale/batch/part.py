@@ -13,6 +13,7 @@ from obscale.rules.preflight.facts import Standing
 from obscale.rules.waves import RowState
 from obscale.settings import Patience
 from obscale.spec.batch import compact
+from obscale.text import for_terminal
 
 ID_DIGITS: Final = 12
 """Of a part's id."""
@@ -74,7 +75,7 @@ class Part:
     @property
     def tags(self) -> tuple[str, ...]:
         """By which its runs are found."""
-        return (batch_tag(self.batch), *(f"cluster:{name}" for name in self.names))
+        return (batch_tag(self.batch), *(for_terminal(f"cluster:{name}") for name in self.names))
 
     def key(self, turn: int) -> str:
         """Give the idempotency key of its run: a batch begun again finds the run it has.
@@ -96,7 +97,7 @@ def batch_tag(key: str) -> str:
 
 def run_name(names: Iterable[str], count: int) -> str:
     """Name a run after its rows, e.g. `rows of prod-east: 5 nodes`."""
-    return f"rows of {' and '.join(names)}: {count} node{'s' if count != 1 else ''}"
+    return for_terminal(f"rows of {' and '.join(names)}: {count} node{'s' if count != 1 else ''}")
 
 
 def _asked(name: str, entry: Entry, usual: Patience) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from obscale.errors import ObscaleError
 from obscale.rules.policies import told_policies
 from obscale.rules.preflight.facts import Standing
 from obscale.rules.waves import FAILURES, RowState
+from obscale.text import Markdown, markdown, paragraphs, table
 
 SCHEMA_VERSION: Final = 1
 """Raised when a field of the JSON report changes its meaning or goes away."""
@@ -173,41 +174,46 @@ def _cluster(name: str, entries: Sequence[Entry], ledger: Ledger) -> ClusterRepo
     )
 
 
-def render_batch(report: BatchReport) -> str:
+def render_batch(report: BatchReport) -> Markdown:
     """Write the report as a Markdown page: the answer first, then what somebody has to do."""
     rows, sick = report.rows, [row for row in report.rows if row.state in FAILURES]
     left = [row for row in rows if row.state is RowState.LEFT]
     skipped = [row for row in rows if row.state is RowState.SKIPPED]
     parts = [
-        f"# {report.summary}",
+        markdown("# {}", report.summary),
         _when(report),
-        f"## What needs somebody ({len(sick)})" if sick else "",
-        _table(
+        markdown("## What needs somebody ({})", len(sick)) if sick else "",
+        table(
             ("node", "cluster", "what happened", "what to do"),
             [
-                (named_briefly(nodes), cluster, f"**{_WORDS[state]}**: {why}", advice)
+                (
+                    named_briefly(nodes),
+                    cluster,
+                    markdown("**{}**: {}", _WORDS[state], why),
+                    advice,
+                )
                 for state in (RowState.FAILED, RowState.BLOCKED)
                 for (cluster, why, advice), nodes in together(
                     [row for row in sick if row.state is state]
                 ).items()
             ],
         ),
-        f"## Still running in the clusters ({len(left)})" if left else "",
-        _table(
+        markdown("## Still running in the clusters ({})", len(left)) if left else "",
+        table(
             ("node", "cluster", "what goes on", "what to do"),
             [(f"{r.target} → {r.zone}", r.cluster, r.why, r.next) for r in left],
         ),
-        "## Clusters",
-        _table(
+        Markdown("## Clusters"),
+        table(
             ("cluster", "asked", "verified", "not verified", "servers a zone before", "after"),
             [_cluster_line(cluster) for cluster in report.clusters],
         ),
-        f"## Not started ({len(skipped)})" if skipped else "",
-        _table(("cluster", "nodes", "why"), _reasons(skipped)),
+        markdown("## Not started ({})", len(skipped)) if skipped else "",
+        table(("cluster", "nodes", "why"), _reasons(skipped)),
         _every(rows),
         "" if report.is_verified else "Running the same batch again does only what is missing.",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return Markdown(f"{paragraphs(parts)}\n")
 
 
 def board_rows(ledger: Ledger) -> list[dict[str, str]]:
@@ -292,10 +298,10 @@ def _reasons(rows: Iterable[RowReport]) -> list[tuple[str, ...]]:
     return [(cluster, ", ".join(nodes), why) for (cluster, why), nodes in together.items()]
 
 
-def _every(rows: Sequence[RowReport]) -> str:
+def _every(rows: Sequence[RowReport]) -> Markdown:
     if len(rows) > MOST_LISTED:
-        return f"The JSON report lists all {len(rows)} nodes."
-    table = _table(
+        return markdown("The JSON report lists all {} nodes.", len(rows))
+    told = table(
         ("#", "node", "cluster", "state", "DAG", "took"),
         [
             (
@@ -309,7 +315,7 @@ def _every(rows: Sequence[RowReport]) -> str:
             for row in rows
         ],
     )
-    return f"## Every node\n\n{table}"
+    return paragraphs([Markdown("## Every node"), told])
 
 
 def _length(seconds: float | None) -> str:
@@ -322,14 +328,3 @@ def _length(seconds: float | None) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, _SECONDS_A_MINUTE)
     return f"{hours} h {minutes} min"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
-    if not lines:
-        return ""
-    return "\n".join([f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *lines])
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -21,6 +21,7 @@ from obscale.cli.plan_screen import show_plan
 from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.cli.screen import LiveRun, show_ladder
 from obscale.cli.stopping import PROGRAM
+from obscale.cli.terminal import complain, open_console, say_json
 from obscale.cli.whereabouts import Whereabouts
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.form import ObConfigs
@@ -32,6 +33,7 @@ from obscale.rules.asked import ScaleOutSpec
 from obscale.rules.preflight.facts import Standing
 from obscale.rules.preflight.finding import AS_ASKED, Answer, Findings
 from obscale.rules.preflight.unjudged import held_back
+from obscale.text import for_terminal
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submitting.")]
 
@@ -62,14 +64,14 @@ def apply(
             apply_batch(spec, yes=yes, as_json=as_json, profile=checked_profile(profile))
         asked = read_request(spec, profile)
         if not yes:
-            asked = _ask(asked, str(spec), Console(stderr=as_json))
+            asked = _ask(asked, str(spec), open_console(stderr=as_json))
         elif len(asked.nodes) > 1:
             _refuse_unless_all_ready(asked, str(spec))
         endings = _run(spec, orders_of(asked), as_json=as_json)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:
-        typer.echo(endings_as_json(endings))
+        say_json(endings_as_json(endings))
     raise typer.Exit(max(code for _, code, _ in endings))
 
 
@@ -90,7 +92,7 @@ def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending
 
     handle_sigterm()
     try:
-        return PROGRAM.run(run_all(orders, Console(stderr=as_json), where))
+        return PROGRAM.run(run_all(orders, open_console(stderr=as_json), where))
     except Exception as error:
         error.add_note(" ".join(filter(None, where.words())))
         raise
@@ -124,9 +126,9 @@ async def run_all(
         code = exit_code_of(error) if error else Exit.DONE
         endings.append((report, code, error))
         if error:
-            typer.echo(f"obscale: {error}", err=True)
+            complain(f"{error}")
             for left in orders[at:]:
-                typer.echo(f"obscale: not started: {left.target} → {left.node.zone}", err=True)
+                complain(f"not started: {left.target} → {left.node.zone}")
             break
     return endings
 
@@ -191,7 +193,7 @@ def _ask(spec: ScaleOutSpec, source: str, console: Console) -> ScaleOutSpec:
     beside = although_unknown(made.unknown)
     question = f"Add {len(spec.nodes)} node(s) as planned{beside}?"
     with PROGRAM.asking():
-        typer.confirm(question, abort=True, err=console.stderr)
+        typer.confirm(for_terminal(question), abort=True, err=console.stderr)
     return spec.model_copy(update={"allow_unknown": True}) if made.unknown else spec
 
 

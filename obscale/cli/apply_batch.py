@@ -25,6 +25,7 @@ from obscale.cli.ending import OUT_OF_REACH, Exit, end_stopped, error_object
 from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.cli.screen import silence_shown
 from obscale.cli.stopping import NOTHING_SENT, PROGRAM, Words
+from obscale.cli.terminal import complain, open_console, say_json
 from obscale.errors import SpecError
 from obscale.link import Vault
 from obscale.rules.asked import Profile
@@ -39,6 +40,7 @@ from obscale.spec.batch import (
     label_of,
     read_batch,
 )
+from obscale.text import for_terminal
 
 _TOP_KEY: Final = re.compile(rb"^(clusters|rows|connections|policies) *:", re.MULTILINE)
 UNREACHED_KINDS: Final = frozenset(error.kind for error in OUT_OF_REACH)
@@ -75,7 +77,7 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
         _check_server()
     reach_prefect(to_record=True)
     parameters = _parameters(spec)
-    console = Console(stderr=as_json)
+    console = open_console(stderr=as_json)
     if not yes:
         parameters = _parameters(_ask(spec, console))
     report, error = _run(path, parameters, console, as_json=as_json)
@@ -85,9 +87,9 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
         told: dict[str, object] = {"batch": report.model_dump(mode="json")}
         if error:
             told["error"] = error_object(error) | {"exit_code": int(exit_code_of_batch(report))}
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        say_json(json.dumps(told, indent=2, ensure_ascii=False))
     if error and not as_json:
-        typer.echo(f"obscale: {error}", err=True)
+        complain(f"{error}")
     raise typer.Exit(exit_code_of_batch(report))
 
 
@@ -155,7 +157,7 @@ def _ask(spec: BatchSpec, console: Console) -> BatchSpec:
     from tasks.connection import PrefectVault  # noqa: PLC0415 - after the settings
 
     ledger = ledger_of(spec)
-    with silence_shown(Console(stderr=True)):
+    with silence_shown(open_console(stderr=True)):
         PROGRAM.run(look_at_all(ledger, PrefectVault()))
     made = plan_of(ledger, datetime.now(UTC))
     show_batch_plan(console, made)
@@ -163,7 +165,7 @@ def _ask(spec: BatchSpec, console: Console) -> BatchSpec:
     if not ready:
         raise typer.Exit(Exit.REFUSED)
     with PROGRAM.asking():
-        typer.confirm(_question(ready), abort=True, err=console.stderr)
+        typer.confirm(for_terminal(_question(ready)), abort=True, err=console.stderr)
     unknown = {row.cluster for row in ready if row.unknown}
     clusters = tuple(
         each.model_copy(update={"allow_unknown": True}) if label_of(each) in unknown else each
@@ -225,7 +227,7 @@ def _run(
         raise
     except BaseException as stop:  # noqa: BLE001 - a signal, or Prefect; this ends
         if reports:
-            show_ending(Console(stderr=True) if as_json else console, reports[-1])
+            show_ending(open_console(stderr=True) if as_json else console, reports[-1])
         # What Prefect would still do at exit waits for a server that may be ending too.
         sys.stdout.flush()
         end_stopped(stop, *_words(path, reports, seen), as_json=as_json)

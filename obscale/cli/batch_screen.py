@@ -10,7 +10,6 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.plan import BatchPlan, PlannedRow
@@ -23,6 +22,7 @@ from obscale.batch.report import (
     together,
     told_zones,
 )
+from obscale.cli.terminal import as_text
 from obscale.rules.waves import FAILURES, RowState
 
 if TYPE_CHECKING:
@@ -44,20 +44,22 @@ _STYLES: Final = {
 
 def show_batch_plan(console: Console, made: BatchPlan) -> None:
     """Print what preflight found: a line for each cluster, then every row that is blocked."""
-    console.print(Text(made.summary, style="bold green" if made.ready else "bold red"))
-    console.print(Text("; ".join(made.policies)))
+    console.print(as_text(made.summary, style="bold green" if made.ready else "bold red"))
+    console.print(as_text("; ".join(made.policies)))
     if made.opens_at:
-        console.print(Text(_nothing_before(made.opens_at), style="yellow"))
+        console.print(as_text(_nothing_before(made.opens_at), style="yellow"))
     to_add = {row.target: row.zone for row in made.rows if row.ready and not row.is_member}
     table = _plain("cluster", "nodes", "blocked", "servers a zone now", "order")
     for cluster in made.clusters:
         style = "bold red" if cluster.blocked else ""
         table.add_row(
-            Text(cluster.cluster, style=style),
-            Text(str(cluster.nodes)),
-            Text(str(cluster.blocked or "—"), style=style),
-            Text(told_zones(cluster.zones_now)),
-            Text(", ".join(to_add[target] for target in cluster.order if target in to_add) or "—"),
+            as_text(cluster.cluster, style=style),
+            as_text(str(cluster.nodes)),
+            as_text(str(cluster.blocked or "—"), style=style),
+            as_text(told_zones(cluster.zones_now)),
+            as_text(
+                ", ".join(to_add[target] for target in cluster.order if target in to_add) or "—"
+            ),
         )
     _let_last_give_way(console, table)
     console.print(table)
@@ -65,15 +67,15 @@ def show_batch_plan(console: Console, made: BatchPlan) -> None:
     for row in made.rows:
         if row.differs:
             words = f"{row.target} of {row.cluster} is a member already; {row.differs}"
-            console.print(Text("not as asked: ", style="yellow"), Text(words), sep="")
-            console.print(Text(f"  → {row.next}", style="bold"))
+            console.print(as_text("not as asked: ", style="yellow"), as_text(words), sep="")
+            console.print(as_text(f"  → {row.next}", style="bold"))
     stopped = Counter(
         (r.cluster, r.why) for r in made.rows if not (r.ready or r.error_kind or r.differs)
     )
     for (name, why), count in stopped.items():
         console.print(
-            Text("not begun: ", style="yellow"),
-            Text(f"{count} node{'s' if count > 1 else ''} of {name}: {why}"),
+            as_text("not begun: ", style="yellow"),
+            as_text(f"{count} node{'s' if count > 1 else ''} of {name}: {why}"),
             sep="",
         )
 
@@ -84,7 +86,7 @@ def show_ending(console: Console, report: BatchReport) -> None:
     for state in (RowState.BLOCKED, RowState.FAILED, RowState.LEFT):
         _show_reasons(console, state, [row for row in sick if row.state is state])
     style = "bold green" if report.is_verified else "bold red"
-    console.print(Text(report.summary, style=style))
+    console.print(as_text(report.summary, style=style))
 
 
 def _show_reasons(
@@ -93,11 +95,12 @@ def _show_reasons(
     """Print why rows are as they are; those of a cluster that share their reason share a line."""
     for (cluster, why, advice), nodes in together(rows).items():
         console.print(
-            Text(f"{state.value}: ", style=_STYLES[state]),
-            Text(f"{named_briefly(nodes)} of {cluster}: {why}"),
-            Text(f"\n  → {advice}" if advice else "", style="bold"),
+            as_text(f"{state.value}: ", style=_STYLES[state]),
+            as_text(f"{named_briefly(nodes)} of {cluster}: {why}"),
             sep="",
         )
+        if advice:
+            console.print(as_text(f"  → {advice}", style="bold"))
 
 
 class LiveBatch:
@@ -133,26 +136,26 @@ class LiveBatch:
     def hear(self, happening: "Happening") -> None:
         """Take one happening of the run onto the screen."""
         if said := happening.facts.get("about_prefect"):
-            self._console.print(Text(said), soft_wrap=True)
+            self._console.print(as_text(said), soft_wrap=True)
         if happening.step == "agents":
-            self._console.print(Text(happening.text, style="yellow"), soft_wrap=True)
+            self._console.print(as_text(happening.text, style="yellow"), soft_wrap=True)
         if happening.step != "batch":
             return
         self._ledger = happening.facts.get("ledger", self._ledger)
         if self._ledger is None or self._console.is_terminal:
             return
         if happening.text.startswith("batch.waiting"):
-            self._console.print(Text(_waiting(self._ledger)))
+            self._console.print(as_text(_waiting(self._ledger)))
         for entry in self._ledger.entries:
             if entry.ended and entry.number not in self._told:
                 self._told.add(entry.number)
                 took = f" after {entry.seconds:.0f} s" if entry.seconds else ""
                 line = f"{entry.target} → {entry.zone} of {entry.cluster}: {entry.state}{took}"
-                self._console.print(Text(line))
+                self._console.print(as_text(line))
 
     def _draw(self) -> RenderableType:
         if self._ledger is None:
-            return Text("reading clusters and targets ...")
+            return as_text("reading clusters and targets ...")
         room = max(self._console.height - LINES_AROUND_A_TABLE, 1)
         heading = summary_of(self._ledger)
         if self._ledger.waits_until:
@@ -176,7 +179,7 @@ def _by_node(console: Console, ledger: Ledger, heading: str, _room: int) -> Rend
     for entry, row in zip(ledger.entries, board_rows(ledger), strict=True):
         style = _STYLES.get(entry.state, "")
         cells = (row["node"], row["cluster"], row["took"], row["state"])
-        table.add_row(*(Text(cell, style=style) for cell in cells))
+        table.add_row(*(as_text(cell, style=style) for cell in cells))
     _let_last_give_way(console, table)
     return table
 
@@ -190,10 +193,10 @@ def _by_cluster(console: Console, ledger: Ledger, heading: str, room: int) -> Re
         now = next((entry for entry in entries if entry.state is RowState.RUNNING), None)
         stage = f"{now.target} {now.rung or now.stage or 'preflight'}" if now else ""
         table.add_row(
-            Text(name, style="bold red" if failed else ""),
-            Text(f"{done}/{len(entries)}"),
-            Text(str(failed or ""), style="bold red"),
-            Text(stage, style="cyan"),
+            as_text(name, style="bold red" if failed else ""),
+            as_text(f"{done}/{len(entries)}"),
+            as_text(str(failed or ""), style="bold red"),
+            as_text(stage, style="cyan"),
         )
     _let_last_give_way(console, table)
     if len(parts) > room:

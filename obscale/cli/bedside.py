@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
@@ -22,6 +21,7 @@ from obscale.agent.models import Dag
 from obscale.cli.plan import vault_for
 from obscale.cli.screen import LiveRun, show_ladder, waiting
 from obscale.cli.stopping import PROGRAM
+from obscale.cli.terminal import as_text
 from obscale.cli.verify import baseline_known
 from obscale.climb import climb
 from obscale.doctor import consequence_lines, error_of, examine
@@ -158,7 +158,7 @@ async def looking_for(
 
         meant = await _settle(choose, console, again, by_id=dag_id is not None)
         found = Found(meant, opened, orders, where, vault, cluster)
-        console.print(Text(f"{found.words}: {standing(meant.dag)}", style="dim"))
+        console.print(as_text(f"{found.words}: {standing(meant.dag)}", style="dim"))
         goes_on(cluster, meant.target, meant.dag)
         yield found
 
@@ -195,7 +195,7 @@ async def watch_live(bedside: Bedside, console: Console) -> Dag:
     link, order = bedside.link, bedside.order
 
     def say(text: str) -> None:
-        console.print(Text(text, style="dim"))
+        console.print(as_text(text, style="dim"))
 
     await learn_members(link, say)
     title = f"{order.target} → {order.cluster_name}"
@@ -249,16 +249,17 @@ def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     """Print cause, evidence and choices with their consequences."""
     place = diagnosis.place
     console.print()
-    console.print(Text(f"{diagnosis.title} [{diagnosis.cause}]", style="bold"))
+    console.print(as_text(f"{diagnosis.title} [{diagnosis.cause}]", style="bold"))
     # A grid, so that what does not fit a line goes on below its words, not below its mark.
     told = Table.grid(padding=(0, 1))
-    told.add_row("", f"DAG {diagnosis.dag_id}, stage {place.stage}/{place.max_stage} {place.node}")
+    where = f"DAG {diagnosis.dag_id}, stage {place.stage}/{place.max_stage} {place.node}"
+    told.add_row("", as_text(where))
     for line in diagnosis.evidence:
-        told.add_row("", Text(line, style="dim"))
+        told.add_row("", as_text(line, style="dim"))
     for line, choice in zip(consequence_lines(diagnosis), diagnosis.choices, strict=True):
         chosen = choice.operator is diagnosis.recommended
         style = "green" if chosen else "" if choice.safe else "red"
-        told.add_row(Text("→" if chosen else "•", style=style), Text(line, style=style))
+        told.add_row(as_text("→" if chosen else "•", style=style), as_text(line, style=style))
     console.print(told)
 
 
@@ -296,7 +297,7 @@ async def _settle(
             if time.monotonic() < give_up:
                 if not waits:
                     text = f"DAG {choice.dag.id} has just begun and does not name its target yet"
-                    console.print(Text(text, style="dim"))
+                    console.print(as_text(text, style="dim"))
                     waits = True
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
                 continue
@@ -336,7 +337,7 @@ async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRep
         order = order.model_copy(update={"node": _node_found(order.target, after)})
 
     def waits(words: str, seconds: float) -> None:
-        console.print(Text(waiting("verify", words, seconds), style="dim"))
+        console.print(as_text(waiting("verify", words, seconds), style="dim"))
 
     baseline = await baseline_known(bedside.link, order)
     climbed = await climb(

@@ -22,6 +22,7 @@ from obscale.cli import (
 from obscale.cli.ending import Exit, end_early, end_stopped, end_with, leave
 from obscale.cli.output import sure_output
 from obscale.cli.stopping import PROGRAM, Stopped
+from obscale.cli.terminal import say, say_lines
 from obscale.errors import ObscaleError
 
 TRACEBACK_VARIABLE: Final = "OBSCALE_TRACEBACK"
@@ -47,7 +48,7 @@ app.command("evidence", short_help="Export a run: who, what, why, when.")(eviden
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"obscale {__version__}")
+        say(f"obscale {__version__}")
         raise typer.Exit
 
 
@@ -61,7 +62,7 @@ def _root(
 ) -> None:
     """Take the options before the command."""
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        say_lines(f"{context.get_help()}\n")
         raise typer.Exit(Exit.BAD_INPUT)
 
 

@@ -17,6 +17,7 @@ from obscale.cli.plan import AsJson
 from obscale.cli.prefect_at_home import reach_prefect, settle, warn_if_open
 from obscale.cli.proving import Proved, prove_stored, store_proved
 from obscale.cli.stopping import PROGRAM
+from obscale.cli.terminal import complain, say, say_json
 from obscale.errors import ObscaleError, SpecError
 from obscale.link import KnownCluster
 from obscale.rules.asked import BLOCK_NAME, ClusterSpec, TlsSpec
@@ -176,7 +177,7 @@ def _warn_if_open() -> tuple[str, ...]:
     """Say to whom what is stored would be open, before any agent is asked."""
     warnings = warn_if_open()
     for warning in warnings:
-        typer.echo(f"obscale: warning: {warning}", err=True)
+        complain(f"warning: {warning}")
     return warnings
 
 
@@ -232,14 +233,15 @@ def _show(proved: Proved, warnings: tuple[str, ...], *, as_json: bool) -> None:
             "agents": rows,
             "warnings": [*warnings, *proved.warnings, *proved.remarks],
         }
-        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        say_json(json.dumps(data, indent=2, ensure_ascii=False))
         return
-    typer.echo(f"{proved.name}: cluster {proved.cluster}, {len(rows)} agents")
+    say(f"{proved.name}: cluster {proved.cluster}, {len(rows)} agents")
     for row in rows:
-        typer.echo(
+        say(
             f"  {row['agent']} {row['zone']}  obshell {row['obshell'] or 'unknown'}  "
-            f"OceanBase {row['oceanbase'] or 'unknown'}  auth {row['auth']}\n    key {row['key']}"
+            f"OceanBase {row['oceanbase'] or 'unknown'}  auth {row['auth']}"
         )
+        say(f"    key {row['key']}")
     for remark in proved.remarks:
-        typer.echo(f"obscale: {remark}", err=True)
-    typer.echo(f"{proved.name}: {proved.stored}; requests name it by `cluster: {proved.name}`")
+        complain(f"{remark}")
+    say(f"{proved.name}: {proved.stored}; requests name it by `cluster: {proved.name}`")

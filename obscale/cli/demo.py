@@ -12,13 +12,13 @@ from typing import Annotated, Any, Final
 import httpx
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from obscale.cli import guarded
 from obscale.cli.ending import Exit, end_with, exit_code_of
 from obscale.cli.own_server import CONSOLE_LEVEL, OwnServerError, last_error_line
 from obscale.cli.prefect_at_home import out_of_reach, reach_prefect, settle
 from obscale.cli.stopping import PROGRAM, Stopped
+from obscale.cli.terminal import as_text, complain, open_console
 from obscale.errors import ObscaleError
 
 SAMPLE_CONFIGS: Final = {
@@ -62,26 +62,26 @@ async def _demo(ui: bool, speed: float, shown: threading.Event) -> None:
     from obscale.cli.apply import run_one  # noqa: PLC0415 - after the settings of Prefect
     from obscale.sandbox import ScaledClock, World, default_config, serve  # noqa: PLC0415
 
-    console = Console()
+    console = open_console()
     async with serve(World(default_config(), clock=ScaledClock(speed=speed))) as door:
         order = _sample_order(door.ready, speed)
         where = ", ".join(order.cluster.endpoints if not isinstance(order.cluster, str) else ())
-        console.print(Text(f"simulated cluster obcluster at {where}, {speed:g}× real pace"))
+        console.print(as_text(f"simulated cluster obcluster at {where}, {speed:g}× real pace"))
         console.print(
-            Text(f"asked: add {order.target} to {order.node.zone} with {_sample_words()}")
+            as_text(f"asked: add {order.target} to {order.node.zone} with {_sample_words()}")
         )
         if not ui:
-            console.print(Text("starting Prefect (the very first time takes a moment) ..."))
+            console.print(as_text("starting Prefect (the very first time takes a moment) ..."))
             await asyncio.to_thread(reach_prefect)
             report, error = await run_one(order, console)
         else:
             address = await _prefect_server(console)
             report, error = await run_one(order, console)
-            console.print(Text(f"look at the run: {address}/runs — Ctrl-C ends the demo"))
+            console.print(as_text(f"look at the run: {address}/runs — Ctrl-C ends the demo"))
             shown.set()
             await asyncio.Event().wait()
     if error:
-        typer.echo(f"obscale: {error}", err=True)
+        complain(f"{error}")
         raise typer.Exit(exit_code_of(error))
     if report is None or report.outcome != "verified":
         raise typer.Exit(Exit.REFUSED)
@@ -130,7 +130,7 @@ async def _prefect_server(console: Console) -> str:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    console.print(Text(f"starting a Prefect server at {address} ..."))
+    console.print(as_text(f"starting a Prefect server at {address} ..."))
     os.environ["PREFECT_UI_API_URL"] = f"{address}/api"
     with TemporaryFile() as log:
         server = _start_server(str(port), log.fileno())

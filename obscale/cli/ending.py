@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final, NoReturn
 
-import typer
-
 from obscale.cli.stopping import ENDINGS, PROGRAM, Stopped, write_end
+from obscale.cli.terminal import complain
 from obscale.errors import (
     AgentProtocolError,
     AgentRefusedError,
@@ -67,7 +66,7 @@ def end_with(error: ObscaleError, *, as_json: bool = False) -> NoReturn:
     """Say an error in one line per problem and exit with its code."""
     if not as_json and isinstance(error, SpecError):
         for at, problem in enumerate(error.problems):
-            typer.echo(f"obscale: {problem if at else error}", err=True)
+            complain(problem if at else str(error))
         sys.exit(exit_code_of(error))
     _end(error_object(error), as_json=as_json)
 

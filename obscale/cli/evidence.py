@@ -11,8 +11,10 @@ from obscale.cli.ending import end_with
 from obscale.cli.plan import AsJson
 from obscale.cli.prefect_at_home import out_of_reach, reach_prefect, settle
 from obscale.cli.stopping import PROGRAM
+from obscale.cli.terminal import say_page
 from obscale.errors import ObscaleError, SpecError
 from obscale.evidence import Evidence, KeptReport, RunFacts, earlier_of, render_evidence
+from obscale.text import Markdown, for_json
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -41,12 +43,13 @@ def evidence(run: Run, as_json: AsJson = False, out: Out = None) -> None:
             found = PROGRAM.run(_collect(run))
         except httpx.HTTPError as error:
             raise out_of_reach(error) from error
-        text = found.model_dump_json(indent=2) + "\n" if as_json else render_evidence(found)
+        document = for_json(f"{found.model_dump_json(indent=2)}\n")
+        page = Markdown(document) if as_json else render_evidence(found)
         if out is None:
-            typer.echo(text, nl=False)
+            say_page(page)
             return
         try:
-            out.write_text(text, encoding="utf-8")
+            out.write_text(page, encoding="utf-8")
         except OSError as error:
             raise SpecError(f"{out}: cannot be written: {error.strerror}") from error
     except ObscaleError as error:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from obscale.batch.ledger import ledger_of
 from obscale.batch.plan import plan_of
@@ -17,6 +16,7 @@ from obscale.cli.plan_screen import show_plan
 from obscale.cli.screen import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.suggest import Wanted, order_of, print_suggestion
+from obscale.cli.terminal import complain, open_console, say, say_json
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.link import EnvironmentVault, Vault
 from obscale.order import Order, orders_of
@@ -152,11 +152,11 @@ def _plan(
         kept = plan_file(asked, made, _command(spec, profile, out, valid_minutes), minutes)
         write_plan_file(out, kept)
     if as_json:
-        typer.echo(made.model_dump_json(indent=2))
+        say_json(made.model_dump_json(indent=2))
         return made
-    show_plan(Console(), made)
+    show_plan(open_console(), made)
     if kept is not None:
-        typer.echo(f"kept in {out} until {kept.expires:%Y-%m-%d %H:%M:%S} UTC")
+        say(f"kept in {out} until {kept.expires:%Y-%m-%d %H:%M:%S} UTC")
     return made
 
 
@@ -169,13 +169,13 @@ def _plan_batch(path: Path, profile: str | None, out: Path | None, *, as_json: b
         )
     ledger = ledger_of(read_in_profile(path, checked_profile(profile)))
     vault = vault_for(tuple(entry.order for entry in ledger.entries))
-    with silence_shown(Console(stderr=True)):
+    with silence_shown(open_console(stderr=True)):
         PROGRAM.run(look_at_all(ledger, vault))
     made = plan_of(ledger, datetime.now(UTC))
     if as_json:
-        typer.echo(made.model_dump_json(indent=2))
+        say_json(made.model_dump_json(indent=2))
     else:
-        show_batch_plan(Console(), made)
+        show_batch_plan(open_console(), made)
     if made.ready:
         return Exit.DONE
     kinds = {row.error_kind for row in made.rows}
@@ -195,7 +195,7 @@ def plan_now(spec: ScaleOutSpec, *, source: str, kept: PlanFile | None = None) -
     made = make_plan(
         orders, vault_for(orders), defaults=spec.defaults, source=source, earlier=earlier
     )
-    with silence_shown(Console(stderr=True)):
+    with silence_shown(open_console(stderr=True)):
         return PROGRAM.run(made)
 
 
@@ -225,7 +225,7 @@ def read_request(path: Path, profile: str | None = None) -> ScaleOutSpec:
         why = f"blocked by {', '.join(reasons)}" if reasons else f"not ready: {made.verdict}"
         raise PreflightError(f"{path}: this plan is {why}", made.next)
     for said in dict.fromkeys(f.measured for row in made.rows for f in row.findings if is_old(f)):
-        typer.echo(f"obscale: {path}: {said}; nothing it was made for has changed", err=True)
+        complain(f"{path}: {said}; nothing it was made for has changed")
     return spec
 
 

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from obscale.cli.terminal import as_text
 from obscale.plan import Plan, RowPlan
 from obscale.plan.asking import SentValue
 from obscale.plan.outlook import Offer, Outlook
@@ -40,9 +41,6 @@ MOST_CHARACTERS: Final = 400
 MOST_OF_A_NAME: Final = 48
 WIDEST_KEY: Final = 40
 """Longer keys are folded, so that values keep their place."""
-_VISIBLE: Final = {
-    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) != "\n"
-}
 _STANDING: Final = {
     Standing.MEMBER: " (a member already: nothing is submitted)",
     Standing.UNDER_WAY: " (its scale-out is under way and will be taken up)",
@@ -55,11 +53,6 @@ class Told:
 
     finding: Finding
     targets: tuple[str, ...]
-
-
-def _text(words: str = "", style: str = "") -> Text:
-    """Make a text of words that may be foreign: a control character is shown, not obeyed."""
-    return Text(words.translate(_VISIBLE), style=style)
 
 
 def show_plan(console: Console, plan: Plan) -> None:
@@ -78,11 +71,11 @@ def _show_rest(console: Console, plan: Plan) -> None:
     _show_told(console, merged(plan.rows), len(plan.rows))
     if plan.unknown:
         words = f"  could block, and could not be judged: {', '.join(plan.unknown)}"
-        console.print(_text(words, style="magenta"))
+        console.print(as_text(words, style="magenta"))
     for rule in plan.overrides_not_needed:
-        console.print(_text(f"  the override of {rule} is not needed; take it out", style=DIM))
+        console.print(as_text(f"  the override of {rule} is not needed; take it out", style=DIM))
     if plan.outlook is None:
-        console.print(_text("Expected after: the topology could not be read", style="magenta"))
+        console.print(as_text("Expected after: the topology could not be read", style="magenta"))
     else:
         _show_outlook(console, plan.outlook)
     _show_checklist(console, plan)
@@ -109,9 +102,9 @@ def merged(rows: Sequence[RowPlan]) -> list[Told]:
 
 
 def _show_verdict(console: Console, plan: Plan) -> None:
-    line = _text(plan.verdict.upper(), style="bold green" if plan.ready else "bold red")
-    line.append_text(_text(f" ({plan.profile})  next: ", style="not bold default"))
-    line.append_text(_text(plan.next, style="bold default"))
+    line = as_text(plan.verdict.upper(), style="bold green" if plan.ready else "bold red")
+    line.append_text(as_text(f" ({plan.profile})  next: ", style="not bold default"))
+    line.append_text(as_text(plan.next, style="bold default"))
     console.print(line)
 
 
@@ -120,7 +113,7 @@ def _show_asking(console: Console, rows: Sequence[RowPlan]) -> None:
     words = f"To be asked of {first.agent}: {first.endpoint}"
     if all(row.standing is not Standing.NEW for row in rows):
         words = f"Nothing is asked of {first.agent} again"
-    console.print(_text(words, style=HEAD))
+    console.print(as_text(words, style=HEAD))
     counts = Counter((v.key, v.value, v.origin) for row in rows for v in row.asking.sent)
     shared = {key for key, count in counts.items() if count == len(rows)}
     for row in rows[:MOST_NODES_NAMED]:
@@ -129,19 +122,19 @@ def _show_asking(console: Console, rows: Sequence[RowPlan]) -> None:
             f"{row.target} → {row.zone}{origin} of {_short(row.cluster, MOST_OF_A_NAME)}"
             f"{_STANDING.get(row.standing, '')}"
         )
-        _line(console, _text(words))
+        _line(console, as_text(words))
         if len(rows) > 1:
             _show_values(console, [v for v in row.asking.sent if _id(v) not in shared], INDENT * 2)
     if more := len(rows[MOST_NODES_NAMED:]):
-        _line(console, _text(f"and {more} more; --json lists them", style=DIM))
+        _line(console, as_text(f"and {more} more; --json lists them", style=DIM))
     if len(rows) > 1:
-        _line(console, _text(f"all {len(rows)} nodes"))
+        _line(console, as_text(f"all {len(rows)} nodes"))
     _show_values(console, [v for v in first.sent if _id(v) in shared], INDENT * 2)
     left = dict.fromkeys(
         f"{value.key} {value.value} ({value.why})" for row in rows for value in row.asking.left
     )
     if left:
-        _line(console, _text("not sent: " + " · ".join(left), style=DIM))
+        _line(console, as_text("not sent: " + " · ".join(left), style=DIM))
 
 
 def _id(value: SentValue) -> tuple[str, str, str]:
@@ -160,10 +153,10 @@ def _show_values(console: Console, values: Sequence[SentValue], indent: int) -> 
         size = "" if value.size_bytes is None else f"{value.size_bytes:,} B"
         origin = "" if value.origin == "node" else f"from the {value.origin}"
         table.add_row(
-            _text(" " * indent + _short(value.key, MOST_OF_A_NAME)),
-            _text(f'"{_short(value.value, MOST_CHARACTERS)}"'),
-            _text(size, style=DIM),
-            _text(origin.replace("from the node", "of the node"), style=DIM),
+            as_text(" " * indent + _short(value.key, MOST_OF_A_NAME)),
+            as_text(f'"{_short(value.value, MOST_CHARACTERS)}"'),
+            as_text(size, style=DIM),
+            as_text(origin.replace("from the node", "of the node"), style=DIM),
         )
     console.print(table)
 
@@ -171,17 +164,19 @@ def _show_values(console: Console, values: Sequence[SentValue], indent: int) -> 
 def _show_told(console: Console, told: Sequence[Told], rows: int) -> None:
     telling = [each for each in told if each.finding.answer not in QUIET]
     quiet = {each.finding.rule for each in told} - {each.finding.rule for each in telling}
-    console.print(_text("Findings", style=HEAD))
+    console.print(as_text("Findings", style=HEAD))
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     answers = [each.finding.answer.value for each in telling]
     room = console.width - INDENT - max(map(len, answers), default=0) - 1
     for each, answer in zip(telling, answers, strict=True):
-        table.add_row(_text(" " * INDENT + answer, style=COLOURS[answer]), _told(each, rows, room))
+        table.add_row(
+            as_text(" " * INDENT + answer, style=COLOURS[answer]), _told(each, rows, room)
+        )
     console.print(table)
     words = f"{len(quiet)} rules pass or do not apply; each rule: docs/preflight.md#<rule>"
-    _line(console, _text(words, style=DIM))
+    _line(console, as_text(words, style=DIM))
 
 
 def _told(each: Told, rows: int, room: int) -> Text:
@@ -191,24 +186,28 @@ def _told(each: Told, rows: int, room: int) -> Text:
         # Worth knowing, not worth two lines where one will do: --json has it whole.
         return told if told.cell_len <= room else _line_of(each, rows, "")
     if why := finding.overridden_by:
+        told.append("\n")
         told.append_text(
-            _text(f"\noverridden until {why.until}: {why.reason}", style="not bold cyan")
+            as_text(f"overridden until {why.until}: {why.reason}", style="not bold cyan")
         )
     elif words := "; ".join(filter(None, (finding.remedy, otherwise(finding.otherwise)))):
-        told.append_text(_text(f"\n→ {words}", style="not bold dim"))
+        told.append("\n")
+        told.append_text(as_text(f"→ {words}", style="not bold dim"))
     return told
 
 
 def _line_of(each: Told, rows: int, needed: str) -> Text:
     finding = each.finding
-    text = _text(finding.rule, style="bold")
-    text.append_text(_text(f"  {finding.measured}", style="not bold"))
+    text = as_text(finding.rule, style="bold")
+    text.append_text(as_text(f"  {finding.measured}", style="not bold"))
     if finding.subject and finding.subject not in each.targets and each.targets:
-        text.append_text(_text(f" ({_short(finding.subject, MOST_OF_A_NAME)})", style="not bold"))
+        text.append_text(as_text(f" ({_short(finding.subject, MOST_OF_A_NAME)})", style="not bold"))
     if needed:
-        text.append_text(_text(f"; needed {needed}", style="not bold"))
+        text.append_text(as_text(f"; needed {needed}", style="not bold"))
     if rows > 1 and len(each.targets) < rows:
-        text.append_text(_text(f" — {_listed(each.targets, MOST_TARGETS_NAMED)}", style="not bold"))
+        text.append_text(
+            as_text(f" — {_listed(each.targets, MOST_TARGETS_NAMED)}", style="not bold")
+        )
     return text
 
 
@@ -230,15 +229,15 @@ def _show_outlook(console: Console, outlook: Outlook) -> None:
     for _ in range(6):
         table.add_column(overflow="fold")
     names = ("Expected after", "observers", "", "cpu", "unit memory", "data disk")
-    table.add_row(*(_text(name, style=HEAD) for name in names))
+    table.add_row(*(as_text(name, style=HEAD) for name in names))
     for zone in outlook.zones:
-        servers = _text(_listed(zone.observers, MOST_OBSERVERS_NAMED))
+        servers = as_text(_listed(zone.observers, MOST_OBSERVERS_NAMED))
         if zone.joining:
             joining = f"+ {_listed(zone.joining, MOST_OBSERVERS_NAMED)}"
-            servers.append_text(_text(f" {joining}" if servers else joining, style="green"))
+            servers.append_text(as_text(f" {joining}" if servers else joining, style="green"))
         name = f"{zone.zone} (new)" if zone.is_new else zone.zone
-        table.add_row(f"  {name}", *_offers(zone.before, zone.after, servers))
-    table.add_row("  cluster", *_offers(outlook.before, outlook.after, _text()))
+        table.add_row(as_text(f"  {name}"), *_offers(zone.before, zone.after, servers))
+    table.add_row(as_text("  cluster"), *_offers(outlook.before, outlook.after, as_text("")))
     console.print(table)
 
 
@@ -253,7 +252,7 @@ def _offers(before: Offer, after: Offer, servers: Text) -> tuple[Text, ...]:
 
 
 def _change(before: str, after: str) -> Text:
-    return _text(before) if before == after else _text(f"{before} → {after}", style="green")
+    return as_text(before) if before == after else as_text(f"{before} → {after}", style="green")
 
 
 def _number(value: float | None) -> str:
@@ -267,15 +266,15 @@ def _size(value: int | None) -> str:
 def _show_checklist(console: Console, plan: Plan) -> None:
     if not plan.ready:
         words = f"{len(plan.checklist)} things are not visible to obshell; asked once this is ready"
-        console.print(_text(words, style=DIM))
+        console.print(as_text(words, style=DIM))
         return
     asked = "acknowledged by whoever applies" if plan.profile == "prod" else "optional in the lab"
-    console.print(_text(f"Not visible to obshell, {asked}", style=HEAD))
+    console.print(as_text(f"Not visible to obshell, {asked}", style=HEAD))
     table = Table.grid(padding=(0, 2))
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
     for check in plan.checklist:
-        table.add_row(_text(f"  ☐ {check.claim}"), _text(check.how, style=DIM))
+        table.add_row(as_text(f"  ☐ {check.claim}"), as_text(check.how, style=DIM))
     console.print(table)
 
 

@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-import typer
-
 from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Identity, ObCluster
+from obscale.cli.terminal import complain
 from obscale.errors import SpecError
 from obscale.link import KnownCluster, entries
 from obscale.roll_call import Absent, Present, call_roll, judge_roll
@@ -112,7 +111,7 @@ async def _prove(
     """
     warnings = _warnings_of(known)
     for warning in warnings:
-        typer.echo(f"obscale: warning: {warning}", err=True)
+        complain(f"warning: {warning}")
     async with ClusterClient(entries(known)) as cluster:
         rows = await call_roll(cluster.clients)
         ob_info = judge_roll(rows, name=known.spec.name, cluster_id=known.spec.id)

@@ -8,7 +8,6 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from obscale.agent.models import Dag
 from obscale.cli.bedside import (
@@ -26,6 +25,7 @@ from obscale.cli.ending import Exit, end_with, error_object, exit_code_of
 from obscale.cli.plan import AsJson
 from obscale.cli.screen import silence_shown
 from obscale.cli.stopping import PROGRAM
+from obscale.cli.terminal import as_text, open_console, say_json
 from obscale.cure import Undone, insist, retry, roll_back, roll_back_untouched
 from obscale.doctor import examine, next_step
 from obscale.errors import DagFailedError, ObscaleError, SpecError
@@ -37,6 +37,7 @@ from obscale.rules.meant import diagnose_untouched, is_untouched
 from obscale.rules.progress import Change
 from obscale.rules.recovery import refusal_of
 from obscale.settings import Patience
+from obscale.text import for_terminal
 
 Retry = Annotated[bool, typer.Option("--retry", help="Undo and repeat the failed stage, go on.")]
 RollBack = Annotated[bool, typer.Option("--roll-back", help="Undo the whole scale-out.")]
@@ -97,7 +98,7 @@ def recover(
     Exit: 0 verified after --retry, or undone to the end after --roll-back; 1 refused, failed or
     left as it stands, 2 bad input, 3 cannot reach.
     """
-    console = Console(stderr=as_json)
+    console = open_console(stderr=as_json)
     shown: list[Diagnosis] = []
     try:
         remedy = _one_of(wants_retry, wants_roll_back, yes)
@@ -107,7 +108,7 @@ def recover(
     except ObscaleError as error:
         _end(error, shown, as_json=as_json)
     if as_json:
-        typer.echo(json.dumps(_as_object(ending), ensure_ascii=False))
+        say_json(json.dumps(_as_object(ending), ensure_ascii=False))
     raise typer.Exit(Exit.DONE)
 
 
@@ -204,7 +205,7 @@ def _choose(diagnosis: Diagnosis, words: str, wish: Wish) -> Remedy:
 
     with PROGRAM.asking():
         answer: str = typer.prompt(
-            f"What shall be done about {words}? ({'/'.join(known)})",
+            for_terminal(f"What shall be done about {words}? ({'/'.join(known)})"),
             default=LEAVE,
             value_proc=read,
             err=True,
@@ -225,7 +226,7 @@ async def _undo(bedside: Bedside, acknowledged: bool, console: Console) -> Undon
         acknowledged=acknowledged,
     )
     console.print(
-        Text(f"{undone.target} is SINGLE again, the cluster's lock is free", style="bold green")
+        as_text(f"{undone.target} is SINGLE again, the cluster's lock is free", style="bold green")
     )
     return undone
 
@@ -242,7 +243,9 @@ async def _free(found: Found, wish: Wish, console: Console, shown: list[Diagnosi
     undone = await roll_back_untouched(
         client, dag.id, Patience(), saw=_teller(console), say=lambda text: _say(console, text)
     )
-    console.print(Text("the cluster's lock is free; no node had been called", style="bold green"))
+    console.print(
+        as_text("the cluster's lock is free; no node had been called", style="bold green")
+    )
     return undone
 
 
@@ -265,7 +268,7 @@ def _confirm(remedy: Remedy, words: str) -> None:
     if not _somebody_is_there():
         raise SpecError(f"recover: nobody is there to answer for {words}", "add --yes")
     with PROGRAM.asking():
-        typer.confirm(f"{remedy} {words}?", abort=True, err=True)
+        typer.confirm(for_terminal(f"{remedy} {words}?"), abort=True, err=True)
 
 
 def _somebody_is_there() -> bool:
@@ -273,7 +276,7 @@ def _somebody_is_there() -> bool:
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(Text(f"  {text}", style="dim"))
+    console.print(as_text(f"  {text}", style="dim"))
 
 
 def _end(error: ObscaleError, shown: list[Diagnosis], *, as_json: bool) -> NoReturn:
@@ -281,7 +284,7 @@ def _end(error: ObscaleError, shown: list[Diagnosis], *, as_json: bool) -> NoRet
     if not (as_json and shown):
         end_with(error, as_json=as_json)
     told = {"error": error_object(error), "diagnosis": shown[0].model_dump(mode="json")}
-    typer.echo(json.dumps(told, ensure_ascii=False))
+    say_json(json.dumps(told, ensure_ascii=False))
     raise typer.Exit(exit_code_of(error))
 
 

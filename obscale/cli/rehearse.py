@@ -16,7 +16,6 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.models import joined_address
@@ -28,6 +27,7 @@ from obscale.cli.guarded import without_group_signals
 from obscale.cli.plan import AsJson, SpecPath, WantedProfile, read_request, vault_for
 from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.cli.stopping import PROGRAM, Stopped
+from obscale.cli.terminal import as_text, open_console, say_json
 from obscale.errors import ObscaleError, SpecError
 from obscale.order import Order, orders_of
 from obscale.plan import survey_all
@@ -74,7 +74,7 @@ def rehearse(
 
     Exit: as apply: 0 verified, 1 blocked or failed, 2 bad input, 3 the real cluster cannot be read.
     """
-    console = Console(stderr=as_json)
+    console = open_console(stderr=as_json)
     try:
         asked = read_request(spec, profile)
         cards, policy = [_card_of(text) for text in fault or ()], _checked_policy(on_failure)
@@ -86,7 +86,7 @@ def rehearse(
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:
-        typer.echo(endings_as_json(endings))
+        say_json(endings_as_json(endings))
     raise typer.Exit(max(code for _, code, _ in endings))
 
 
@@ -141,7 +141,7 @@ async def _rehearse(
     for report, _, _ in endings:
         if report is not None and report.diagnosis is not None:
             show_diagnosis(console, report.diagnosis)
-    console.print(Text("a rehearsal: nothing real was touched", style="bold"))
+    console.print(as_text("a rehearsal: nothing real was touched", style="bold"))
     return endings
 
 
@@ -212,7 +212,7 @@ def _show_pairs(console: Console, stands_for: Mapping[str, str], speed: float) -
     table = Table("real", "played by", title=f"The double, {speed:g}× real pace")
     table.title_justify = "left"
     for real, simulated in stands_for.items():
-        table.add_row(Text(real), Text(simulated))
+        table.add_row(as_text(real), as_text(simulated))
     console.print(table)
 
 

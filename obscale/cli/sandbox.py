@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from obscale.cli.ending import end_with
+from obscale.cli.terminal import as_text, complain, open_console, say_json
 from obscale.errors import ObscaleError, SpecError
 
 if TYPE_CHECKING:
@@ -70,13 +70,12 @@ async def _serve(config: Path | None, speed: float, as_json: bool) -> None:
     async with serve(world) as door:
         for agent in world.agents:
             if wanted.get(id(agent), _address(agent)) != _address(agent):
-                typer.echo(
-                    f"obscale: {wanted[id(agent)]} is taken, perhaps by another sandbox; its "
-                    f"agent listens at {_address(agent)}",
-                    err=True,
+                complain(
+                    f"{wanted[id(agent)]} is taken, perhaps by another sandbox; its "
+                    f"agent listens at {_address(agent)}"
                 )
         if as_json:
-            typer.echo(json.dumps(door.ready))
+            say_json(json.dumps(door.ready))
             sys.stdout.flush()
         else:
             _show(door.ready, speed)
@@ -96,16 +95,18 @@ def _log_requests() -> None:
 
 
 def _show(ready: dict[str, Any], speed: float) -> None:
-    console = Console()
+    console = open_console()
     table = Table(
         "cluster", "zone", "agent", "password", title=f"Simulated clusters, {speed:g}× pace"
     )
     for cluster in ready["clusters"]:
         for agent in cluster["agents"]:
             address = f"{agent['ip']}:{agent['port']}"
-            table.add_row(cluster["name"], agent["zone"], address, cluster["root_password"])
+            cells = cluster["name"], agent["zone"], address, cluster["root_password"]
+            table.add_row(*map(as_text, cells))
     for spare in ready["spares"]:
-        table.add_row("—", "spare", f"{spare['ip']}:{spare['port']}", spare["agent_password"])
+        address = f"{spare['ip']}:{spare['port']}"
+        table.add_row(*map(as_text, ("—", "spare", address, spare["agent_password"])))
     console.print(table)
-    console.print(f"Faults are played at {ready['control']}/faults, see the README.")
+    console.print(as_text(f"Faults are played at {ready['control']}/faults, see the README."))
     console.print("Ctrl-C ends them. Requests follow on standard error.")

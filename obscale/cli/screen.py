@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from rich.text import Text
 
 from obscale.agent.models import Dag
 from obscale.agent.silence import remembering_silence
 from obscale.cli.plan_screen import COLOURS, show_findings
+from obscale.cli.terminal import as_text
 from obscale.report import PINS_EXPLAINED, ScaleOutReport
 from obscale.rules.aftermath import ProofAnswer, ProofLine, Rung
 from obscale.rules.ladder import Ladder
+from obscale.text import for_terminal
 
 if TYPE_CHECKING:
     from tasks.notes import Happening
@@ -29,9 +30,11 @@ def show_ladder(console: Console, report: ScaleOutReport) -> None:
     show_pins(console, report.pins)
     style = "bold green" if report.outcome == "verified" else "bold red"
     verdict = f"{report.target} in {report.zone}: {report.verdict_reached}"
-    console.print(Text(verdict, style=style), soft_wrap=True)
+    console.print(as_text(verdict, style=style), soft_wrap=True)
     if report.follows:
-        console.print(Text(f"follows a red end: {report.follows}", style="yellow"), soft_wrap=True)
+        console.print(
+            as_text(f"follows a red end: {report.follows}", style="yellow"), soft_wrap=True
+        )
 
 
 def _show_servers(console: Console, report: ScaleOutReport) -> None:
@@ -41,9 +44,9 @@ def _show_servers(console: Console, report: ScaleOutReport) -> None:
     servers = Table(*columns, "memory for units", title="Observers", title_justify="left")
     for row in report.after:
         new = old and row.server not in old
-        cells = [Text(row.zone), Text(row.server, style="bold green" if new else "")]
-        cells += [Text(old.get(row.server, "—"))] if old else []
-        cells += [Text(row.status), Text(f"{row.memory_bytes / 2**30:.1f} GiB")]
+        cells = [as_text(row.zone), as_text(row.server, style="bold green" if new else "")]
+        cells += [as_text(old.get(row.server, "—"))] if old else []
+        cells += [as_text(row.status), as_text(f"{row.memory_bytes / 2**30:.1f} GiB")]
         servers.add_row(*cells)
     console.print(servers)
 
@@ -58,11 +61,13 @@ def show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
         if proof.rung is not rung:
             rung = proof.rung
             table.add_section()
-            table.add_row(Text(rung.name, style="bold"))
+            table.add_row(as_text(rung.name, style="bold"))
         answer = proof.answer.value
         plain = proof.answer in {ProofAnswer.PASS, ProofAnswer.NOT_APPLICABLE}
         found = proof.found if plain else f"{proof.found} (expected: {proof.expected})"
-        table.add_row(Text(proof.id), Text(answer, style=COLOURS.get(answer, "")), Text(found))
+        table.add_row(
+            as_text(proof.id), as_text(answer, style=COLOURS.get(answer, "")), as_text(found)
+        )
     console.print(table)
 
 
@@ -70,9 +75,9 @@ def show_pins(console: Console, pins: Sequence[str]) -> None:
     """Print the statements that pin settings, each on one line whatever the width: to be copied."""
     if not pins:
         return
-    console.print(Text(f"{PINS_EXPLAINED}:"))
+    console.print(as_text(f"{PINS_EXPLAINED}:"))
     for pin in pins:
-        console.print(Text(pin), soft_wrap=True)
+        console.print(as_text(pin), soft_wrap=True)
 
 
 @contextmanager
@@ -84,7 +89,7 @@ def silence_shown(console: Console) -> Iterator[None]:
     """
 
     def say(line: str) -> None:
-        console.print(Text(line, style="yellow"), soft_wrap=True)
+        console.print(as_text(line, style="yellow"), soft_wrap=True)
 
     with remembering_silence(say):
         yield
@@ -108,14 +113,14 @@ class LiveRun:
     def __init__(self, console: Console, title: str, *, attached: bool = False) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
-            TextColumn("{task.fields[stage]}"),
+            TextColumn("{task.fields[stage]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,
         )
-        self._title = title
+        self._title = for_terminal(title)
         self._bar: TaskID | None = None
         self._passed: set[str] = set()
         self._started = time.monotonic()
@@ -142,7 +147,7 @@ class LiveRun:
             show_findings(self._console, tuple(findings.by_weight()))
             self._say(f"preflight: {findings.verdict}")
         if said := facts.get("about_prefect"):
-            self._console.print(Text(said), soft_wrap=True)
+            self._console.print(as_text(said), soft_wrap=True)
         if how := facts.get("how"):
             dag_id = facts.get("dag_id")
             self._say(f"submit: {how}, DAG {dag_id}" if dag_id else f"submit: {how}")
@@ -177,7 +182,7 @@ class LiveRun:
 
     def _stage(self, words: str) -> None:
         if self._bar is not None:
-            self._progress.update(self._bar, stage=words)
+            self._progress.update(self._bar, stage=for_terminal(words))
 
     def _say(self, words: str) -> None:
-        self._console.print(Text(words))
+        self._console.print(as_text(words))

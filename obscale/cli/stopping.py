@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
+from obscale.text import for_json, for_terminal
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -245,9 +247,11 @@ def end_of(word: str, stands: str, hint: str, code: int) -> dict[str, object]:
 def write_end(told: Mapping[str, object], *, as_json: bool) -> None:
     """Write the ending of a command: a line on standard error, or an object on standard output."""
     if as_json:
-        print(json.dumps({"error": told}, ensure_ascii=False), flush=True)  # noqa: T201
+        document = json.dumps({"error": told}, ensure_ascii=False)
+        print(for_json(document), flush=True)  # noqa: T201
     else:
-        print(f"obscale: {told['message']}", file=sys.stderr, flush=True)  # noqa: T201
+        line = for_terminal(f"obscale: {told['message']}")
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 PROGRAM: Final = Stopping()

@@ -3,13 +3,12 @@
 import json
 from dataclasses import dataclass
 
-import typer
 from pydantic import ValidationError
-from rich.console import Console
 
 from obscale.agent.address import AgentAddress
 from obscale.cli.screen import silence_shown
 from obscale.cli.stopping import PROGRAM
+from obscale.cli.terminal import open_console, say_json, say_lines
 from obscale.errors import SpecError
 from obscale.link import Vault
 from obscale.order import Order
@@ -77,12 +76,12 @@ def print_suggestion(wanted: Wanted, order: Order, vault: Vault, *, as_json: boo
         PreflightError: Nothing can be suggested for this host.
         AgentError: No entry agent could be asked.
     """
-    with silence_shown(Console(stderr=True)):
+    with silence_shown(open_console(stderr=True)):
         made, facts = PROGRAM.run(make_suggestion(order, vault, wanted.zone))
     if not as_json:
-        typer.echo(render_request(order, facts, made), nl=False)
+        say_lines(render_request(order, facts, made))
         return
-    typer.echo(
+    say_json(
         json.dumps(
             {
                 "schema_version": SCHEMA_VERSION,

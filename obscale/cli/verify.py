@@ -9,12 +9,12 @@ from typing import Final
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan import AsJson, SpecPath, vault_for
 from obscale.cli.screen import show_ladder, silence_shown, waiting
 from obscale.cli.stopping import PROGRAM
+from obscale.cli.terminal import as_text, complain, open_console, say_json
 from obscale.climb import Climbed, climb
 from obscale.errors import ObscaleError, SpecError
 from obscale.link import Link, Vault, connected
@@ -41,7 +41,7 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
 
     Exit: 0 all verified, 1 one is not, 2 bad input, 3 cannot reach.
     """
-    console = Console(stderr=as_json)
+    console = open_console(stderr=as_json)
     try:
         if read_plan_file(spec) is not None:
             raise SpecError(f"{spec}: is a plan, no request", "name the request it was made of")
@@ -53,12 +53,12 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
     proved = all(report.outcome == "verified" for report in reports)
     if as_json:
         rows = [{"report": report.model_dump(mode="json")} for report in reports]
-        typer.echo(json.dumps({"verified": proved, "runs": rows}, indent=2, ensure_ascii=False))
+        say_json(json.dumps({"verified": proved, "runs": rows}, indent=2, ensure_ascii=False))
     for report in reports:
         if not as_json:
             show_ladder(console, report)
         if report.error:
-            typer.echo(f"obscale: {report.error}. Next: {_next(report, str(spec))}", err=True)
+            complain(f"{report.error}. Next: {_next(report, str(spec))}")
     raise typer.Exit(Exit.DONE if proved else Exit.REFUSED)
 
 
@@ -78,19 +78,19 @@ async def _verify_all(
 
 async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutReport:
     def reached(ladder: Ladder, _after: Aftermath) -> None:
-        console.print(Text(f"{order.target}: {ladder.rung.name}", style="dim"))
+        console.print(as_text(f"{order.target}: {ladder.rung.name}", style="dim"))
 
     def waits(words: str, seconds: float) -> None:
-        console.print(Text(f"{order.target}: {waiting('verify', words, seconds)}", style="dim"))
+        console.print(as_text(f"{order.target}: {waiting('verify', words, seconds)}", style="dim"))
 
     def notices(line: str) -> None:
-        console.print(Text(f"{order.target}: {line}", style="yellow"))
+        console.print(as_text(f"{order.target}: {line}", style="yellow"))
 
     async with connected(order, vault) as link:
         # Whether anybody answers with these credentials is an error of its own, not a missing row.
         await link.read_members()
         steady = order.patience.steady_seconds
-        console.print(Text(f"{order.target}: has to hold for {steady:g} s", style="dim"))
+        console.print(as_text(f"{order.target}: has to hold for {steady:g} s", style="dim"))
         baseline = await baseline_known(link, order)
         climbed = await climb(
             link,

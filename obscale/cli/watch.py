@@ -17,6 +17,7 @@ from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan import AsJson
 from obscale.cli.screen import silence_shown
 from obscale.cli.stopping import PROGRAM
+from obscale.cli.terminal import open_console, say_json
 from obscale.errors import ObscaleError
 from obscale.report import ScaleOutReport
 
@@ -29,13 +30,13 @@ def watch(cluster: ClusterName, dag: DagId = None, as_json: AsJson = False) -> N
     Exit: 0 verified, 1 failed, 2 bad input, 3 cannot reach.
     """
     try:
-        console = Console(stderr=as_json)
+        console = open_console(stderr=as_json)
         with silence_shown(console):
             report = PROGRAM.run(_watch(cluster, dag, console))
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:
-        typer.echo(json.dumps({"exit_code": 0, "report": report.model_dump(mode="json")}))
+        say_json(json.dumps({"exit_code": 0, "report": report.model_dump(mode="json")}))
     raise typer.Exit(Exit.DONE)
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from obscale.rules.policies import Window
 from obscale.rules.preflight.facts import Standing
 from obscale.rules.waves import RowState
+from obscale.text import each_text, from_markdown
 
 SETTLED: Final = frozenset({RowState.VERIFIED, RowState.FAILED, RowState.BLOCKED})
 """How a row ends that was carried to its end."""
@@ -77,11 +78,15 @@ class Grant(BaseModel):
 
 
 def read_told(rows: object) -> dict[str, RowTold]:
-    """Read a run's table, by target; what cannot be read, say of another version, is left out."""
+    """Read a run's table by target; what cannot be read, say of another version, is left out.
+
+    Args:
+        rows: Texts in them are Markdown.
+    """
     found: dict[str, RowTold] = {}
     for row in rows if isinstance(rows, Sequence) else ():
         try:
-            told = RowTold.model_validate(row)
+            told = RowTold.model_validate(each_text(row, from_markdown))
         except ValidationError:
             continue
         found[told.target] = told

@@ -47,7 +47,7 @@ async def test_an_approved_run_goes_on_and_reports_who_approved_it_and_why(stage
     assert posted_before == []
     assert set(schema["properties"]["decision"]["enum"]) == {"approve", "reject"}
     assert set(schema["required"]) == {"decision", "name", "reason"}
-    for words in ("zone2: 1 → 2", "**ready with", "zone-balance", "`memory_limit` 16G"):
+    for words in ("zone2: 1 → 2", "**ready with", "zone-balance", "**memory_limit** 16G"):
         assert words in page
     assert report.outcome == "verified"
     [decided] = report.decisions

@@ -52,7 +52,7 @@ def test_the_page_repeats_what_agents_said_without_obeying_it():
 
     page = render_diagnosis(found)
 
-    assert "- its last line: &lt;html>502&lt;/html> - RETRY is \\[safe](http" in page
+    assert "- its last line: &lt;html>502&lt;/html>\\\\n- RETRY is \\[safe](http" in page
     assert "<" not in page
     assert "![" not in page
     assert "bin\\* and of \\`x\\`:" in page

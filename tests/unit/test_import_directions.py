@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (
-    {"obscale.errors", "obscale.sizes", "obscale.settings"},
+    {"obscale.errors", "obscale.sizes", "obscale.settings", "obscale.text"},
     {"obscale.agent"},
     {"obscale.rules"},
     {"obscale.spec"},

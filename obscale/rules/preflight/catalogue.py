@@ -4,13 +4,14 @@ The page is made of the registry, so it cannot drift; a test compares it with do
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from obscale.rules.preflight.overrides import may_be_overridden
 from obscale.rules.preflight.registry import RULES
 from obscale.rules.preflight.rule import Rule
 from obscale.rules.preflight.unseen import CHECKLIST
+from obscale.text import Markdown, table
 
 GROUPS: Final = {
     "What the request says": ("request", "values", "layout", "batch"),
@@ -73,27 +74,22 @@ allow_unknown: true
 In the lab they are told, and hold nothing back.
 """
 _HEAD: Final = (
-    "| rule | asks whether | prod | lab | otherwise fails at | override | rests on |\n"
-    "| --- | --- | --- | --- | --- | --- | --- |"
+    *("rule", "asks whether", "prod", "lab", "otherwise fails at", "override", "rests on"),
 )
 _UNSEEN: Final = """## What obshell does not show
 
 No rule can answer these. A plan lists them once; in production whoever applies it acknowledges
 them.
-
-| must be true | how to see it on the host |
-| --- | --- |"""
+"""
 
 
 def page() -> str:
     """Give docs/preflight.md."""
     parts = [_INTRO]
     for heading, rules in grouped(RULES):
-        parts.append("\n".join([f"## {heading}\n", _HEAD, *map(_row, rules)]) + "\n")
-    rows = (
-        f"| {_cell(line.claim)} | `{_cell(line.told('HOME', RPC_PORT))}` |" for line in CHECKLIST
-    )
-    parts.append("\n".join([_UNSEEN, *rows]) + "\n")
+        parts.append(f"## {heading}\n\n{table(_HEAD, map(_row, rules))}\n")
+    rows = [(line.claim, _command(line.told("HOME", RPC_PORT))) for line in CHECKLIST]
+    parts.append(f"{_UNSEEN}\n{table(('must be true', 'how to see it on the host'), rows)}\n")
     return "\n".join(parts)
 
 
@@ -110,9 +106,9 @@ def grouped(rules: Sequence[Rule]) -> list[tuple[str, list[Rule]]]:
     return [(heading, members) for heading, members in found.items() if members]
 
 
-def _row(rule: Rule) -> str:
-    cells: Iterable[str] = (
-        f'<a id="{rule.id}"></a>`{rule.id}`',
+def _row(rule: Rule) -> tuple[str, ...]:
+    return (
+        Markdown(f'<a id="{rule.id}"></a>`{rule.id}`'),
         rule.title,
         rule.prod.value,
         rule.lab.value,
@@ -120,7 +116,6 @@ def _row(rule: Rule) -> str:
         _openness(rule),
         rule.source,
     )
-    return f"| {' | '.join(map(_cell, cells))} |"
 
 
 def _openness(rule: Rule) -> str:
@@ -129,8 +124,9 @@ def _openness(rule: Rule) -> str:
     return "its warnings" if rule.softens else "yes"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _command(text: str) -> Markdown:
+    # A cell ends at each bar, inside of code too.
+    return Markdown("`{}`".format(text.replace("|", "\\|")))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+"""Lines, tables and JSON for whoever typed a command: nothing in them is obeyed by a terminal.
+
+Every other module of the command line writes through this one; a test finds the one that does not.
+"""
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from obscale.text import Markdown, for_json, for_lines, for_terminal
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Write one line.
+
+    Args:
+        line: May hold what others said.
+        err: Whether to standard error.
+    """
+    typer.echo(for_terminal(line), err=err)
+
+
+def complain(line: str) -> None:
+    """Write one line to standard error, in obscale's name."""
+    say(f"obscale: {line}", err=True)
+
+
+def say_json(document: str) -> None:
+    """Write a JSON document; its values stay what they are."""
+    typer.echo(for_json(document))
+
+
+def say_page(page: Markdown) -> None:
+    """Write a page that ends with a line break."""
+    typer.echo(page, nl=False)
+
+
+def say_lines(text: str) -> None:
+    """Write a text of several lines that ends with a line break, a request say."""
+    typer.echo(for_lines(text), nl=False)
+
+
+def as_text(text: str, style: str = "") -> Text:
+    """Give a text to a console, or a cell of its table; nothing in it is markup."""
+    return Text(for_terminal(text), style=style)
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """Give a console that takes a text for nothing but itself."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)

@@ -1,0 +1,142 @@
+"""Text of others, made fit for a terminal or a log (one line, no controls) and for Markdown.
+
+Agents, requests and Prefect say what they like. Facts keep it exactly; where it is written down for
+people, it passes here. JSON needs none of it but `for_json`: there a text stays what it was.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+from unicodedata import category
+
+_MEANS_SOMETHING: Final = re.compile(
+    r"[\\`*\[|~<]"
+    # Inside a word, as in memory_limit, or alone it is only itself.
+    r"|(?<![^\W_])_(?=\S)|(?<=\S)_(?![^\W_])"
+    # Character references.
+    r"|&(?=#|\w+;)"
+    # Headings, lists, quotations, underlines of headings.
+    r"|^[#+=>-]"
+)
+"""What begins code, emphasis, a link, a picture, a cell, a tag or a block of Markdown."""
+_NUMBERED: Final = re.compile(r"^(\d+)([.)])(?=\s|$)")
+_ENTITIES: Final = {"<": "&lt;", "&": "&amp;"}
+_ESCAPED: Final = re.compile(r"\\([\\`*\[|~_#+=>.)-])|&(lt|amp);")
+_SHORTEST_FENCE: Final = 3
+
+
+def for_terminal(text: str) -> str:
+    r"""Give a text as one line that moves no cursor and hides nothing.
+
+    Control characters, line breaks, marks of writing direction, what has no width, and what is no
+    character at all are shown as Python writes them. All else stays.
+
+    >>> for_terminal("zone1\x1b[2J\nERROR all is lost")
+    'zone1\\x1b[2J\\nERROR all is lost'
+    """
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def for_lines(text: str) -> str:
+    """As `for_terminal`, of a text that is meant to have several lines, a traceback say."""
+    return "\n".join(map(for_terminal, text.split("\n")))
+
+
+def for_json(document: str) -> str:
+    """Give a JSON document in which the same characters are escaped as JSON does; values stay."""
+    if document.isprintable():
+        return document
+    return "".join(
+        sign if sign == "\n" or _is_seen(sign) else _json_escape(sign) for sign in document
+    )
+
+
+def _shown(sign: str) -> str:
+    return sign if _is_seen(sign) else repr(sign)[1:-1]
+
+
+def _is_seen(sign: str) -> bool:
+    # Wide and narrow blanks are harmless, and usual in Chinese.
+    return sign.isprintable() or category(sign) == "Zs"
+
+
+def _json_escape(sign: str) -> str:
+    units = sign.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+class Markdown(str):
+    """Markdown of ours: what stands in it of others was escaped, see `markdown`."""
+
+    __slots__ = ()
+
+
+def for_markdown(text: str) -> Markdown:
+    """Give a text as one line of Markdown that shows it, and means nothing else.
+
+    No tags, links, pictures, code, emphasis, headings or cells come of it; Markdown stays as it is.
+    """
+    if isinstance(text, Markdown):
+        return text
+    plain = _NUMBERED.sub(r"\1\\\2", _MEANS_SOMETHING.sub(_escape, for_terminal(text.strip())))
+    return Markdown(plain)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return _ENTITIES.get(found[0], f"\\{found[0]}")
+
+
+def from_markdown(text: str) -> str:
+    """Give what `for_markdown` was given; controls stay shown."""
+    return _ESCAPED.sub(
+        lambda found: found[1] or {"lt": "<", "gt": ">", "amp": "&"}[found[2]], text
+    )
+
+
+def markdown(pattern: str, *values: object) -> Markdown:
+    r"""Put values into a pattern of ours, as `str.format` does; of values only Markdown is read.
+
+    >>> markdown("**{}** into {}", "node", "zone|2")
+    '**node** into zone\\\\|2'
+    """
+    told = (value if isinstance(value, str) else str(value) for value in values)
+    return Markdown(pattern.format(*map(for_markdown, told)))
+
+
+def paragraphs(parts: Iterable[str]) -> Markdown:
+    """Put paragraphs below one another; empty ones are left out."""
+    return Markdown("\n\n".join(for_markdown(part) for part in parts if part))
+
+
+def bullets(lines: Iterable[str]) -> Markdown:
+    """Make a list."""
+    return Markdown("\n".join(f"- {for_markdown(line)}" for line in lines))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markdown:
+    """Make a table; without rows it is empty."""
+    lines = [f"| {' | '.join(map(for_markdown, row))} |" for row in rows]
+    if not lines:
+        return Markdown()
+    return Markdown("\n".join([f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *lines]))
+
+
+def code(lines: Iterable[str], language: str = "") -> Markdown:
+    """Make a block of code, whose fence is longer than any that stands in it."""
+    told = [for_terminal(line) for line in lines]
+    longest = max((len(found) for line in told for found in re.findall("`+", line)), default=0)
+    fence = "`" * max(_SHORTEST_FENCE, longest + 1)
+    return Markdown("\n".join([f"{fence}{language}", *told, fence]))
+
+
+def each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """Change every text inside of lists and mappings."""
+    match value:
+        case str():
+            return change(value)
+        case dict():
+            return {key: each_text(held, change) for key, held in value.items()}
+        case list() | tuple():
+            return [each_text(held, change) for held in value]
+        case _:
+            return value
