@@ -30,7 +30,7 @@ ENDINGS: Final = {
 """What is said of each signal, and the exit code: shells expect these numbers."""
 ANSWER_SECONDS: Final = {signal.SIGINT: 1.5, signal.SIGTERM: 8.0, signal.SIGHUP: 8.0}
 """From the signal to the last line, at most. Who typed it waits; a container gets 10 s."""
-END_SECONDS: Final = 20.0
+END_SECONDS: Final = {signal.SIGINT: 10.0, signal.SIGTERM: 20.0, signal.SIGHUP: 20.0}
 """From the signal to the end of the process, at most, where a run is still to be recorded."""
 AGAIN_SECONDS: Final = 1.0
 """A Ctrl-C that comes sooner is the same one, sent on by a program between."""
@@ -67,6 +67,8 @@ class Stopping:
         self._as_json = False
         self._told = False
         self._is_over = False
+        self._is_late = False
+        """Whether the signal came after the end."""
         self._records = False
         self._words: Callable[[], Words] = lambda: NOTHING_SENT
         self._code: int | None = None
@@ -206,27 +208,33 @@ class Stopping:
                     now = time.monotonic()
                     if first is None:
                         first, began = signal.Signals(number), now
-                        give_up = now + (0 if self._is_over else ANSWER_SECONDS[first])
+                        heard_before = self._told or self._number is not None
+                        self._is_late = self._is_over and not heard_before
+                        give_up = now + (0 if self._is_late else ANSWER_SECONDS[first])
                     elif number == signal.SIGINT and now - began >= AGAIN_SECONDS:
                         give_up = began = 0.0
             elif first is not None:
                 self._tell(first)
-                if not self._records or self._is_over or time.monotonic() >= began + END_SECONDS:
+                if (
+                    self._is_late
+                    or not self._records
+                    or time.monotonic() >= began + END_SECONDS[first]
+                ):
                     self._leave(first)
                     return
-                give_up = began + END_SECONDS
+                give_up = began + END_SECONDS[first]
 
     def _tell(self, number: signal.Signals) -> None:
         if not self.claim():
             return
         word, code = ENDINGS[number]
-        stands, hint = IS_OVER if self._is_over else self._words()
+        stands, hint = IS_OVER if self._is_late else self._words()
         with suppress(OSError, ValueError):
             if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
                 # What is drawn there may be half drawn, and the cursor hidden.
                 print("\r\x1b[J\x1b[?25h", end="", file=sys.stderr)  # noqa: T201
             # Where the command has told its end, standard output holds its object already.
-            write_end(end_of(word, stands, hint, code), as_json=self._as_json and not self._is_over)
+            write_end(end_of(word, stands, hint, code), as_json=self._as_json and not self._is_late)
         for stream in (sys.stdout, sys.stderr):
             if silence := getattr(stream, "silence", None):
                 silence()
