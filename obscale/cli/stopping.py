@@ -71,6 +71,7 @@ class Stopping:
         """Whether the signal came after the end."""
         self._records = False
         self._words: Callable[[], Words] = lambda: NOTHING_SENT
+        self._write: Callable[[Mapping[str, object], bool], None] = write_end
         self._code: int | None = None
         self._number: int | None = None
         self._asking = 0
@@ -97,6 +98,14 @@ class Stopping:
                 signal.signal(number, self._hear)
         # Written by the system's own handler, so that a main thread that hangs hides no signal.
         signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
+
+    def tell_by(self, write: Callable[[Mapping[str, object], bool], None]) -> None:
+        """Write the last line by this from now on, as every other ending of the command.
+
+        Args:
+            write: Takes the ending, and whether it is written as JSON.
+        """
+        self._write = write
 
     def stands(self, words: Callable[[], Words], *, records: bool = False) -> None:
         """Say this from now on where a signal ends the command.
@@ -170,8 +179,13 @@ class Stopping:
         Args:
             code: To exit with.
         """
-        self._code = code
-        self.claim()
+        if self.claim():
+            self._code = code
+
+    @property
+    def code(self) -> int | None:
+        """The exit code that goes with the last line; None where the command has told its own."""
+        return self._code
 
     @property
     def is_hasty(self) -> bool:
@@ -228,13 +242,14 @@ class Stopping:
         if not self.claim():
             return
         word, code = ENDINGS[number]
+        self._code = code
         stands, hint = IS_OVER if self._is_late else self._words()
         with suppress(OSError, ValueError):
             if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
                 # What is drawn there may be half drawn, and the cursor hidden.
                 print("\r\x1b[J\x1b[?25h", end="", file=sys.stderr)  # noqa: T201
             # Where the command has told its end, standard output holds its object already.
-            write_end(end_of(word, stands, hint, code), as_json=self._as_json and not self._is_late)
+            self._write(end_of(word, stands, hint, code), self._as_json and not self._is_late)
         for stream in (sys.stdout, sys.stderr):
             if silence := getattr(stream, "silence", None):
                 silence()
@@ -250,8 +265,8 @@ def end_of(word: str, stands: str, hint: str, code: int) -> dict[str, object]:
     return {"kind": word, "message": message, "hint": hint, "exit_code": code}
 
 
-def write_end(told: Mapping[str, object], *, as_json: bool) -> None:
-    """Write the ending of a command: a line on standard error, or an object on standard output."""
+def write_end(told: Mapping[str, object], as_json: bool) -> None:
+    """Write an ending before the commands are there, whose `obscale.cli.ending` does it."""
     if as_json:
         print(json.dumps({"error": told}, ensure_ascii=False), flush=True)  # noqa: T201
     else:
