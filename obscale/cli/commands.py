@@ -19,7 +19,7 @@ from obscale.cli import (
     verify,
     watch,
 )
-from obscale.cli.ending import Exit, end_early, end_stopped, end_with, leave
+from obscale.cli.ending import Exit, end_early, end_stopped, end_with, leave, write
 from obscale.cli.output import sure_output
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.cli.terminal import say, say_lines
@@ -72,6 +72,7 @@ def main() -> NoReturn:
     A traceback is only shown where the environment variable OBSCALE_TRACEBACK is set to 1.
     """
     as_json = "--json" in sys.argv[1:]
+    PROGRAM.tell_by(write)
     with sure_output(as_json=as_json):
         try:
             _main(as_json=as_json)

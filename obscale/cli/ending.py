@@ -1,13 +1,14 @@
 """The exit code and the last words of every command."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final, NoReturn
 
-from obscale.cli.stopping import ENDINGS, PROGRAM, Stopped, write_end
-from obscale.cli.terminal import complain
+from obscale.cli.stopping import ENDINGS, PROGRAM, Stopped
+from obscale.cli.terminal import complain, say_json
 from obscale.errors import (
     AgentProtocolError,
     AgentRefusedError,
@@ -122,6 +123,8 @@ def leave(ended: SystemExit) -> NoReturn:
     """
     run = sys.modules.get("tasks.own_process")
     PROGRAM.over()
+    if PROGRAM.code is not None:
+        ended = SystemExit(PROGRAM.code)
     if PROGRAM.is_hasty or (run and run.is_prefect_away()):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -129,8 +132,16 @@ def leave(ended: SystemExit) -> NoReturn:
     raise ended
 
 
+def write(told: Mapping[str, object], as_json: bool) -> None:
+    """Write the ending of a command: a line on standard error, or an object on standard output."""
+    if as_json:
+        say_json(json.dumps({"error": told}, ensure_ascii=False))
+    else:
+        complain(str(told["message"]))
+
+
 def _end(told: Mapping[str, object], *, as_json: bool) -> NoReturn:
-    write_end(told, as_json=as_json)
+    write(told, as_json)
     sys.exit(told["exit_code"])  # type: ignore[arg-type]  # always an int, see the two callers
 
 

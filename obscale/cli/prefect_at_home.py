@@ -257,12 +257,12 @@ def _guarding_own_server(log: int) -> Iterator[None]:
         return guarded.start(words, env, output=log, errors=log)
 
     # Prefect has no other way to choose how.
-    known = vars(server)["subprocess"]
-    vars(server)["subprocess"] = SimpleNamespace(**vars(known) | {"Popen": start})
+    known = server.__dict__["subprocess"]
+    server.__dict__["subprocess"] = SimpleNamespace(**vars(known) | {"Popen": start})
     try:
         yield
     finally:
-        vars(server)["subprocess"] = known
+        server.__dict__["subprocess"] = known
 
 
 def _close_own_server(auth_string: str) -> None:

@@ -32,7 +32,7 @@ ENDINGS: Final = {
 """What is said of each signal, and the exit code: shells expect these numbers."""
 ANSWER_SECONDS: Final = {signal.SIGINT: 1.5, signal.SIGTERM: 8.0, signal.SIGHUP: 8.0}
 """From the signal to the last line, at most. Who typed it waits; a container gets 10 s."""
-END_SECONDS: Final = 20.0
+END_SECONDS: Final = {signal.SIGINT: 10.0, signal.SIGTERM: 20.0, signal.SIGHUP: 20.0}
 """From the signal to the end of the process, at most, where a run is still to be recorded."""
 AGAIN_SECONDS: Final = 1.0
 """A Ctrl-C that comes sooner is the same one, sent on by a program between."""
@@ -69,8 +69,11 @@ class Stopping:
         self._as_json = False
         self._told = False
         self._is_over = False
+        self._is_late = False
+        """Whether the signal came after the end."""
         self._records = False
         self._words: Callable[[], Words] = lambda: NOTHING_SENT
+        self._write: Callable[[Mapping[str, object], bool], None] = write_end
         self._code: int | None = None
         self._number: int | None = None
         self._asking = 0
@@ -97,6 +100,14 @@ class Stopping:
                 signal.signal(number, self._hear)
         # Written by the system's own handler, so that a main thread that hangs hides no signal.
         signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
+
+    def tell_by(self, write: Callable[[Mapping[str, object], bool], None]) -> None:
+        """Write the last line by this from now on, as every other ending of the command.
+
+        Args:
+            write: Takes the ending, and whether it is written as JSON.
+        """
+        self._write = write
 
     def stands(self, words: Callable[[], Words], *, records: bool = False) -> None:
         """Say this from now on where a signal ends the command.
@@ -170,8 +181,13 @@ class Stopping:
         Args:
             code: To exit with.
         """
-        self._code = code
-        self.claim()
+        if self.claim():
+            self._code = code
+
+    @property
+    def code(self) -> int | None:
+        """The exit code that goes with the last line; None where the command has told its own."""
+        return self._code
 
     @property
     def is_hasty(self) -> bool:
@@ -208,27 +224,34 @@ class Stopping:
                     now = time.monotonic()
                     if first is None:
                         first, began = signal.Signals(number), now
-                        give_up = now + (0 if self._is_over else ANSWER_SECONDS[first])
+                        heard_before = self._told or self._number is not None
+                        self._is_late = self._is_over and not heard_before
+                        give_up = now + (0 if self._is_late else ANSWER_SECONDS[first])
                     elif number == signal.SIGINT and now - began >= AGAIN_SECONDS:
                         give_up = began = 0.0
             elif first is not None:
                 self._tell(first)
-                if not self._records or self._is_over or time.monotonic() >= began + END_SECONDS:
+                if (
+                    self._is_late
+                    or not self._records
+                    or time.monotonic() >= began + END_SECONDS[first]
+                ):
                     self._leave(first)
                     return
-                give_up = began + END_SECONDS
+                give_up = began + END_SECONDS[first]
 
     def _tell(self, number: signal.Signals) -> None:
         if not self.claim():
             return
         word, code = ENDINGS[number]
-        stands, hint = IS_OVER if self._is_over else self._words()
+        self._code = code
+        stands, hint = IS_OVER if self._is_late else self._words()
         with suppress(OSError, ValueError):
             if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
                 # What is drawn there may be half drawn, and the cursor hidden.
                 print("\r\x1b[J\x1b[?25h", end="", file=sys.stderr)  # noqa: T201
             # Where the command has told its end, standard output holds its object already.
-            write_end(end_of(word, stands, hint, code), as_json=self._as_json and not self._is_over)
+            self._write(end_of(word, stands, hint, code), self._as_json and not self._is_late)
         for stream in (sys.stdout, sys.stderr):
             if silence := getattr(stream, "silence", None):
                 silence()
@@ -244,8 +267,8 @@ def end_of(word: str, stands: str, hint: str, code: int) -> dict[str, object]:
     return {"kind": word, "message": message, "hint": hint, "exit_code": code}
 
 
-def write_end(told: Mapping[str, object], *, as_json: bool) -> None:
-    """Write the ending of a command: a line on standard error, or an object on standard output."""
+def write_end(told: Mapping[str, object], as_json: bool) -> None:
+    """Write an ending before the commands are there, whose `obscale.cli.ending` does it."""
     if as_json:
         document = json.dumps({"error": told}, ensure_ascii=False)
         print(for_json(document), flush=True)  # noqa: T201
