@@ -1,4 +1,4 @@
-"""Is nothing obeyed that agents and requests say, whatever command tells it?"""
+"""Nothing that agents and requests say is obeyed, whatever command tells it."""
 
 import asyncio
 import csv

@@ -1,4 +1,4 @@
-"""Is nothing of what others say obeyed by the log, pages, forms and events of a run?"""
+"""Nothing of what others say is obeyed by the log, pages, forms and events of a run."""
 
 import asyncio
 import json
