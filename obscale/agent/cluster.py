@@ -1,4 +1,4 @@
-"""Asks several agents of one cluster, and passes over those that do not answer."""
+"""The client of a cluster: asks its agents in turn, and passes over those that do not answer."""
 
 import asyncio
 from collections import deque

@@ -13,9 +13,9 @@ from obscale.agent.exchange import Exchange
 from obscale.agent.silence import silent_agents
 from obscale.sandbox import Fault
 from tasks.connection import silence_told
-from tests.flow.conftest import ENDS_RUNS, QUICK
+from tests.flow.conftest import QUICK
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), ENDS_RUNS]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 READ_SECONDS = 23.0
 """The time limit of a read, connecting included."""
