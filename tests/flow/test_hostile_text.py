@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from flows.batch import batch
 from flows.plan import plan
 from flows.scale_out import scale_out
-from obscale.cli import app
+from obscale.cli.commands import app
 from obscale.errors import ObscaleError
 from obscale.rules.asked import AgentInfoSpec, NodeSpec, ScaleOutSpec
 from obscale.sandbox import Fault, default_config
