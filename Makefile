@@ -77,7 +77,7 @@ fmt: $(VENV)/.dev  ## put the code in order
 	$(BIN)/ruff check --fix .
 
 docs: $(VENV)/.run  ## write the pages that are made of the code
-	$(BIN)/python -m obscale.rules.preflight.catalogue > docs/preflight.md
+	$(BIN)/python -m obscale.preflight.catalogue > docs/preflight.md
 
 lock:  ## resolve the constraints files again (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group dev --output-file constraints.txt

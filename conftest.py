@@ -5,7 +5,7 @@ from importlib.metadata import version
 import pytest
 from hypothesis import HealthCheck, settings
 
-from obscale.rules.preflight.registry import RULES
+from obscale.preflight.registry import RULES
 
 # How long one example takes says more of the machine than of the code.
 settings.register_profile("obscale", deadline=None, suppress_health_check=[HealthCheck.too_slow])

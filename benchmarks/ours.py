@@ -12,9 +12,9 @@ from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import AgentEndpoint, Dag, ScaleOutRequest
 from obscale.agent.sealing import seal_header
-from obscale.follow import follow
-from obscale.rules.progress import Change
-from obscale.settings import Patience
+from obscale.follow.progress import Change
+from obscale.follow.run import follow
+from obscale.request.time_limits import Patience
 
 ZONE: Final = "zone2"
 SAMPLE: Final = {

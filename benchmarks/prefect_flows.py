@@ -12,16 +12,16 @@ from benchmarks.ours import SAMPLE, ZONE
 from benchmarks.world import Place, lanes_of, zone_of
 from flows.batch import batch
 from flows.scale_out import scale_out
-from obscale.form import ObConfigs
-from obscale.rules.asked import (
+from obscale.request.form import ObConfigs
+from obscale.request.models import (
     AgentInfoSpec,
     ClusterSpec,
     NodeSpec,
     ScaleOutSpec,
     SecretName,
 )
-from obscale.rules.policies import BatchPolicies
-from obscale.settings import Patience
+from obscale.request.policies import BatchPolicies
+from obscale.request.time_limits import Patience
 from obscale.spec.batch import compact
 
 PASSWORD_VARIABLE: Final = "OBSCALE_BENCH_ROOT_PASSWORD"  # noqa: S105 - a name, no password

@@ -13,7 +13,7 @@ from typing import Final
 import httpx
 
 from benchmarks.postgres import free_port
-from obscale.cli.prefect_at_home import QUIET_SETTINGS, SERVER_SETTINGS
+from obscale.cli.local_prefect import QUIET_SETTINGS, SERVER_SETTINGS
 
 START_SECONDS: Final = 180
 END_SECONDS: Final = 60

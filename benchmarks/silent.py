@@ -22,8 +22,8 @@ from benchmarks.figures import Row, short
 from benchmarks.prefect_server import prefect_server
 from benchmarks.scale import Scale
 from benchmarks.world import ZONES, crowd, zone_of
-from obscale.agent.exchange import Timeouts
 from obscale.agent.models import joined_address
+from obscale.agent.transport import Timeouts
 
 LIMITS: Final = Timeouts()
 READ_SECONDS: Final = LIMITS.read_seconds + LIMITS.connect_seconds
@@ -290,8 +290,8 @@ def _as_command(arguments: Sequence[str]) -> int:
     from flows.batch import batch  # noqa: PLC0415
     from obscale.cli.apply import run_all  # noqa: PLC0415
     from obscale.errors import ObscaleError  # noqa: PLC0415
-    from obscale.order import orders_of  # noqa: PLC0415
-    from obscale.settings import Patience  # noqa: PLC0415
+    from obscale.request.scale_out import orders_of  # noqa: PLC0415
+    from obscale.request.time_limits import Patience  # noqa: PLC0415
     from obscale.spec import read_spec  # noqa: PLC0415
     from obscale.spec.batch import BatchSpec  # noqa: PLC0415
 

@@ -19,10 +19,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from obscale.batch.room import make_room
+from obscale.batch.process_limits import make_room
 from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
 from obscale.sandbox.config import DEFAULT_START_SECONDS
-from obscale.sandbox.dag import Dag
+from obscale.sandbox.dags.dag import Dag
 
 SCALE_OUT: Final = "/api/v1/ob/scale_out"
 KIB: Final = 1024

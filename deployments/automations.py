@@ -20,12 +20,12 @@ from prefect.events.actions import ActionTypes, CallWebhook, ChangeFlowRunState,
 from prefect.exceptions import ObjectNotFound, PrefectException
 from pydantic import SecretStr
 
-from obscale.cli.ending import end_with
-from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.cli.exits import end_with
+from obscale.cli.local_prefect import reach_prefect, settle
 from obscale.errors import PrefectUnreachableError
-from obscale.rules.policies import PARTS_FLOW
-from tasks.endings import RERUN_TAG, STATE_NAMES
-from tasks.events import PREFIX
+from obscale.request.policies import PARTS_FLOW
+from tasks.runtime.events import PREFIX
+from tasks.runtime.run_state import RERUN_TAG, STATE_NAMES
 
 WEBHOOK_BLOCK: Final = "obscale-notify"
 NEEDS_A_PERSON: Final = ("held", "failed", "asking")

@@ -2,8 +2,8 @@
 
 from typing import Any, cast
 
-from obscale.cli.ending import end_with
-from obscale.cli.prefect_at_home import reach_prefect, settle
+from obscale.cli.exits import end_with
+from obscale.cli.local_prefect import reach_prefect, settle
 from obscale.errors import PrefectUnreachableError
 
 settle(quiet=False)
@@ -13,7 +13,7 @@ from prefect.deployments.runner import RunnerDeployment  # noqa: E402
 from prefect.types.entrypoint import EntrypointType  # noqa: E402
 
 from flows.batch import batch  # noqa: E402
-from flows.batch_part import batch_part  # noqa: E402
+from flows.batch_worker import batch_part  # noqa: E402
 from flows.plan import plan  # noqa: E402
 from flows.scale_out import scale_out  # noqa: E402
 from obscale import __version__  # noqa: E402

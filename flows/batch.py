@@ -7,21 +7,21 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from obscale.batch.ledger import ledger_of
+from obscale.batch.process_limits import spared_collections
 from obscale.batch.report import BatchReport, error_of_batch, report_of
-from obscale.batch.room import spared_collections
-from obscale.form import titled
-from obscale.rules.asked import ClusterSpec, ScaleOutSpec
-from obscale.rules.policies import BatchPolicies
-from obscale.settings import DEFAULT_PATIENCE, Patience
+from obscale.request.form import titled
+from obscale.request.models import ClusterSpec, ScaleOutSpec
+from obscale.request.policies import BatchPolicies
+from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
 from obscale.spec.batch import BatchSpec, checked_batch
 from tasks.batch import carry_out, shown
 from tasks.batch_preflight import preflight_all
-from tasks.connection import silence_told
-from tasks.dispatch import dispatching
-from tasks.endings import name_the_ending
-from tasks.prefect_watch import prefect_watched
-from tasks.termination import heeding_sigterm
-from tasks.versions import check_worker
+from tasks.dispatch.dispatcher import dispatching
+from tasks.runtime.blocks import silence_told
+from tasks.runtime.prefect_watch import prefect_watched
+from tasks.runtime.run_state import name_the_ending
+from tasks.runtime.sigterm import heeding_sigterm
+from tasks.runtime.versions import check_worker
 
 DEFAULT_POLICIES = BatchPolicies()
 

@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
-from obscale.form import (
+from obscale.request.form import (
     JoiningAgent,
     NamedCluster,
     NewZone,
@@ -14,15 +14,15 @@ from obscale.form import (
     Unknowns,
     Zone,
 )
-from obscale.order import Order
-from obscale.rules.asked import NodeSpec
+from obscale.request.models import NodeSpec
+from obscale.request.scale_out import Order
 from obscale.spec import checked, checked_overrides
 from obscale.text import for_terminal
-from tasks.connection import silence_told
-from tasks.endings import name_the_ending
 from tasks.preflight import preflight
-from tasks.termination import heeding_sigterm
-from tasks.versions import check_worker
+from tasks.runtime.blocks import silence_told
+from tasks.runtime.run_state import name_the_ending
+from tasks.runtime.sigterm import heeding_sigterm
+from tasks.runtime.versions import check_worker
 
 
 def run_name() -> str:

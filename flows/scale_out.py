@@ -5,7 +5,9 @@ from typing import Annotated
 from prefect import flow
 from prefect.runtime import flow_run
 
-from obscale.form import (
+from obscale.recovery.policy import OnFailure
+from obscale.report.report import ScaleOutReport
+from obscale.request.form import (
     JoiningAgent,
     NamedCluster,
     NewZone,
@@ -17,27 +19,25 @@ from obscale.form import (
     Zone,
     titled,
 )
-from obscale.order import Order
-from obscale.report import ScaleOutReport
-from obscale.rules.asked import NodeSpec
-from obscale.rules.policies import Window
-from obscale.rules.recovery import OnFailure
-from obscale.settings import DEFAULT_PATIENCE, Patience
+from obscale.request.models import NodeSpec
+from obscale.request.policies import Window
+from obscale.request.scale_out import Order
+from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
 from obscale.spec import checked, checked_overrides
 from obscale.text import for_terminal
 from tasks.approval import Approval, ask_approval
-from tasks.connection import silence_told
-from tasks.endings import check_this_run, name_the_ending, tag_run
-from tasks.events import announced
-from tasks.notes import aside
-from tasks.prefect_watch import prefect_watched
 from tasks.preflight import preflight
 from tasks.recover import carry_through
-from tasks.story import reported
+from tasks.runtime.blocks import silence_told
+from tasks.runtime.events import announced
+from tasks.runtime.journal import aside
+from tasks.runtime.prefect_watch import prefect_watched
+from tasks.runtime.report import reported
+from tasks.runtime.run_state import check_this_run, name_the_ending, tag_run
+from tasks.runtime.sigterm import heeding_sigterm
+from tasks.runtime.versions import check_worker
 from tasks.submit import earlier_attempt, submit
-from tasks.termination import heeding_sigterm
 from tasks.verify import verify
-from tasks.versions import check_worker
 
 
 def run_name() -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from obscale.errors import AgentError, NotAuthorizedError, NotSupportedError, ObscaleError
-from obscale.rules.preflight.facts import CLUSTER_FACTS_MISSING, Unread
+from obscale.preflight.facts import CLUSTER_FACTS_MISSING, Unread
 
 T = TypeVar("T")
 

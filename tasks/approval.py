@@ -12,13 +12,13 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from obscale.errors import NotApprovedError, RejectedError
-from obscale.order import Order
-from obscale.report import Decided
-from obscale.rules.preflight.conclusion import Preflight
-from obscale.rules.preflight.finding import Answer, Finding
+from obscale.preflight.finding import Answer, Finding
+from obscale.preflight.result import Preflight
+from obscale.report.report import Decided
+from obscale.request.scale_out import Order
 from obscale.text import Markdown, bullets, markdown, paragraphs
-from tasks.notes import tell
 from tasks.preflight import line_of
+from tasks.runtime.journal import tell
 
 Approval = Literal["none", "ask"]
 """Whether a person is asked between preflight and submit."""

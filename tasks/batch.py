@@ -7,16 +7,16 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol, TypeGuard
 
-from obscale.batch.gate import Gate
-from obscale.batch.kept import KeptClusters
+from obscale.batch.connections import KeptClusters
 from obscale.batch.ledger import Entry, Ledger
+from obscale.batch.process_limits import make_room
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
-from obscale.batch.room import make_room
+from obscale.batch.schedule import FAILURES, RowState, decide_wave, is_called_off
+from obscale.batch.slots import Gate
 from obscale.errors import DispatchError, ObscaleError
-from obscale.rules.waves import FAILURES, RowState, decide_wave, is_called_off
 from tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
-from tasks.connection import PrefectVault
-from tasks.notes import (
+from tasks.runtime.blocks import PrefectVault
+from tasks.runtime.journal import (
     TableNote,
     artifact_key,
     aside,
@@ -161,7 +161,7 @@ def error_of_row(ended: asyncio.Task[None]) -> BaseException | None:
 def ends_the_process(error: BaseException | None) -> TypeGuard[BaseException]:
     """Whether a row was struck by what was meant for all of them.
 
-    SIGTERM, where it is not heeded (`tasks/termination.py`), is raised in whatever runs just then.
+    SIGTERM, where it is not heeded (`tasks/runtime/sigterm.py`), is raised in whatever runs just then.
     """
     return isinstance(error, BaseException) and not isinstance(
         error, Exception | asyncio.CancelledError

@@ -6,18 +6,18 @@ from typing import Final
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from obscale.batch.kept import Kept
+from obscale.batch.connections import Kept
 from obscale.batch.ledger import Entry, FirstRow, Ledger
-from obscale.batch.look import ClusterLook, check_names, judge_all, look_at_cluster
-from obscale.link import Link
-from obscale.order import Order
-from obscale.rules.preflight.conclusion import Preflight, conclude
-from obscale.rules.waves import RowState
+from obscale.batch.preflight import ClusterLook, check_names, judge_all, look_at_cluster
+from obscale.batch.schedule import RowState
+from obscale.connect.connections import Link
+from obscale.preflight.result import Preflight, conclude
+from obscale.request.scale_out import Order
 from obscale.text import for_terminal
-from tasks.connection import PrefectVault
-from tasks.notes import tell
 from tasks.preflight import concluded, judged, read_facts
-from tasks.retrying import if_transient
+from tasks.runtime.blocks import PrefectVault
+from tasks.runtime.journal import tell
+from tasks.runtime.retries import if_transient
 
 TIME_LIMIT_SECONDS: Final = 3600
 """Of one cluster's part, however many nodes it has."""

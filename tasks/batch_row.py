@@ -12,17 +12,16 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from obscale.agent.models import Dag
-from obscale.batch.gate import (
+from obscale.batch.connections import KeptClusters
+from obscale.batch.ledger import Entry, FirstRow
+from obscale.batch.slots import (
     JUDGING_SECONDS,
     PROVING_SECONDS,
     SUBMITTING_SECONDS,
     Entrance,
     Gate,
 )
-from obscale.batch.kept import KeptClusters
-from obscale.batch.ledger import Entry, FirstRow
-from obscale.climb import climb
-from obscale.doctor import error_of
+from obscale.connect.connections import Link
 from obscale.errors import (
     DagFailedError,
     DagRolledBackError,
@@ -30,21 +29,22 @@ from obscale.errors import (
     PreflightError,
     VerifyError,
 )
-from obscale.follow import follow, learn_members
-from obscale.link import Link
-from obscale.order import Order
-from obscale.rules.ladder import shortfall
-from obscale.rules.preflight.facts import Standing
-from obscale.rules.progress import Change, progress_of
+from obscale.follow.progress import Change, progress_of
+from obscale.follow.run import follow, learn_members
+from obscale.preflight.facts import Standing
+from obscale.recovery.read import error_of
+from obscale.request.scale_out import Order
 from obscale.text import for_terminal
-from tasks.baselines import Records
+from obscale.verify.levels import shortfall
+from obscale.verify.run import climb
 from tasks.batch_preflight import judge_now
-from tasks.notes import Happening, listening, tell
 from tasks.poll import diagnosed, level_of, say
 from tasks.preflight import concluded
 from tasks.recover import carry_through
-from tasks.retrying import if_transient
-from tasks.story import Story, keep_report
+from tasks.runtime.baselines import Records
+from tasks.runtime.journal import Happening, listening, tell
+from tasks.runtime.report import Story, keep_report
+from tasks.runtime.retries import if_transient
 from tasks.submit import CalledOff, CalledOffError, Submitted, begin_once
 from tasks.verify import notices, reached, waits
 

@@ -8,18 +8,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
 from obscale.agent.models import Dag
-from obscale.doctor import consequence_lines, error_of, examine
+from obscale.connect.connections import Link
 from obscale.errors import AgentError
-from obscale.follow import follow, learn_members
-from obscale.link import Link
-from obscale.order import Order
-from obscale.rules.diagnosis import Diagnosis
-from obscale.rules.progress import Change, progress_of
-from obscale.rules.signs import is_hollow
+from obscale.follow.progress import Change, progress_of
+from obscale.follow.run import follow, learn_members
+from obscale.recovery.diagnosis import Diagnosis
+from obscale.recovery.matchers import is_hollow
+from obscale.recovery.read import consequence_lines, error_of, examine
+from obscale.request.scale_out import Order
 from obscale.text import for_terminal
-from tasks.connection import linked
-from tasks.notes import ProgressNote, artifact_key, tell
-from tasks.retrying import if_transient
+from tasks.runtime.blocks import linked
+from tasks.runtime.journal import ProgressNote, artifact_key, tell
+from tasks.runtime.retries import if_transient
 from tasks.submit import Submitted
 
 TIME_LIMIT_SECONDS: Final = 90_000

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from obscale.agent.client import AgentClient
 from obscale.agent.models import Dag, ScaleOutRequest
+from obscale.connect.connections import Link
 from obscale.errors import AgentError, AgentUnreachableError, OutcomeUnknownError
-from obscale.link import Link
-from obscale.rules.adoption import Adopt, AlreadyMember, Sighting, decide_after_lost_answer
-from obscale.rules.asked import NodeSpec
-from obscale.seldom import Seldom
-from obscale.sight import look_for_dag
-from tasks.notes import tell
+from obscale.follow.reminders import Seldom
+from obscale.request.models import NodeSpec
+from obscale.submit.decide import Adopt, AlreadyMember, Sighting, decide_after_lost_answer
+from obscale.verify.read import look_for_dag
+from tasks.runtime.journal import tell
 
 ANSWER_OVERDUE_SECONDS: Final = 5.0
 """After so long without an answer the DAG is looked for, again and again. obshell asks the target

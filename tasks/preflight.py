@@ -6,19 +6,19 @@ from typing import Final
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from obscale.connect.connections import Link
 from obscale.errors import PreflightError
-from obscale.link import Link
-from obscale.order import Order
-from obscale.rules.preflight.conclusion import Preflight, conclude
-from obscale.rules.preflight.facts import ClusterFacts, Facts
-from obscale.rules.preflight.finding import Answer, Finding, Findings
-from obscale.rules.preflight.overrides import judge_accepting
-from obscale.rules.preflight.unjudged import held_back
-from obscale.settled import settled
-from obscale.survey import survey
-from tasks.connection import linked
-from tasks.notes import artifact_key, aside, note_table, tell
-from tasks.retrying import if_transient
+from obscale.preflight.facts import ClusterFacts, Facts
+from obscale.preflight.finding import Answer, Finding, Findings
+from obscale.preflight.judge import judge_accepting
+from obscale.preflight.read import survey
+from obscale.preflight.result import Preflight, conclude
+from obscale.preflight.settle import settled
+from obscale.preflight.unjudged import held_back
+from obscale.request.scale_out import Order
+from tasks.runtime.blocks import linked
+from tasks.runtime.journal import artifact_key, aside, note_table, tell
+from tasks.runtime.retries import if_transient
 
 TIME_LIMIT_SECONDS: Final = 300
 """A slow endpoint may take minutes (obcluster/info asks every agent); more is a stuck database."""

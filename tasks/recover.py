@@ -16,21 +16,21 @@ from prefect.runtime import task_run
 from pydantic import Field, create_model
 
 from obscale.agent.models import Dag
-from obscale.cure import insist, retry, roll_back
-from obscale.doctor import examine
 from obscale.errors import AgentError, DagFailedError, DagRolledBackError
-from obscale.follow import learn_members
-from obscale.order import Order
-from obscale.report import Decided, render_diagnosis
-from obscale.rules.consequences import Remedy
-from obscale.rules.diagnosis import Diagnosis
-from obscale.rules.progress import Change, progress_of
-from obscale.rules.recovery import Attempt, Decision, decide_recovery
+from obscale.follow.progress import Change, progress_of
+from obscale.follow.run import learn_members
+from obscale.recovery.consequences import Remedy
+from obscale.recovery.diagnosis import Diagnosis
+from obscale.recovery.policy import Attempt, Decision, decide_recovery
+from obscale.recovery.read import examine
+from obscale.recovery.run import insist, retry, roll_back
+from obscale.report.report import Decided, render_diagnosis
+from obscale.request.scale_out import Order
 from obscale.text import for_terminal
 from tasks.approval import PersonsName, PersonsReason
-from tasks.connection import linked
-from tasks.notes import tell
 from tasks.poll import diagnosed, poll
+from tasks.runtime.blocks import linked
+from tasks.runtime.journal import tell
 from tasks.submit import Submitted
 
 TIME_LIMIT_SECONDS: Final = 180_000

@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
 from obscale.agent.models import Dag
-from obscale.climb import ALONE
+from obscale.connect.connections import Link
 from obscale.errors import (
     AgentError,
     AgentRefusedError,
@@ -32,9 +32,15 @@ from obscale.errors import (
     PreflightError,
     UnderMaintenanceError,
 )
-from obscale.link import Link
-from obscale.order import Order
-from obscale.rules.adoption import (
+from obscale.follow.reminders import Seldom
+from obscale.preflight.ageing import is_stale, judge_ageing
+from obscale.preflight.read import survey
+from obscale.preflight.result import Preflight, conclude
+from obscale.preflight.unjudged import held_back, newly_unknown
+from obscale.request.policies import Window
+from obscale.request.scale_out import Order
+from obscale.spec import request_body
+from obscale.submit.decide import (
     Adopt,
     AlreadyMember,
     Post,
@@ -47,8 +53,8 @@ from obscale.rules.adoption import (
     decide_cluster,
     decide_submission,
 )
-from obscale.rules.aftermath import Before
-from obscale.rules.baseline import (
+from obscale.text import markdown
+from obscale.verify.baseline import (
     Baseline,
     baseline_of,
     carried_out,
@@ -58,20 +64,14 @@ from obscale.rules.baseline import (
     identity_of,
     of_node,
 )
-from obscale.rules.policies import Window
-from obscale.rules.preflight.ageing import is_stale, judge_ageing
-from obscale.rules.preflight.conclusion import Preflight, conclude
-from obscale.rules.preflight.unjudged import held_back, newly_unknown
-from obscale.seldom import Seldom
-from obscale.sight import look_for_dag, look_for_passed
-from obscale.spec import request_body
-from obscale.survey import survey
-from obscale.text import markdown
-from tasks.baselines import Records, keep_page, kept_earlier, page_of
-from tasks.connection import linked
-from tasks.notes import artifact_key, aside, tell
+from obscale.verify.observation import Before
+from obscale.verify.read import look_for_dag, look_for_passed
+from obscale.verify.run import ALONE
 from tasks.posting import Shown, post_once
-from tasks.retrying import if_transient
+from tasks.runtime.baselines import Records, keep_page, kept_earlier, page_of
+from tasks.runtime.blocks import linked
+from tasks.runtime.journal import artifact_key, aside, tell
+from tasks.runtime.retries import if_transient
 
 TIME_LIMIT_SECONDS: Final = 1_500_000
 """Above the longest wait for a window, 16 days, and the longest for the lock, 86400 s, together."""
@@ -102,7 +102,7 @@ WRITTEN_WITHIN_SECONDS: Final = 5.0
 
 
 class Keeping(Protocol):
-    """Where the records of one node are kept; see `tasks.baselines.Records`."""
+    """Where the records of one node are kept; see `tasks.runtime.baselines.Records`."""
 
     cluster: str
 

@@ -7,14 +7,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from obscale.agent.models import Dag
-from obscale.climb import climb
 from obscale.errors import VerifyError
-from obscale.order import Order
-from obscale.rules.aftermath import Aftermath, Before, ProofLine
-from obscale.rules.ladder import Ladder, shortfall
-from tasks.connection import linked
-from tasks.notes import artifact_key, aside, note_table, tell
-from tasks.retrying import if_transient
+from obscale.request.scale_out import Order
+from obscale.verify.levels import Ladder, shortfall
+from obscale.verify.observation import Aftermath, Before, ProofLine
+from obscale.verify.run import climb
+from tasks.runtime.blocks import linked
+from tasks.runtime.journal import artifact_key, aside, note_table, tell
+from tasks.runtime.retries import if_transient
 
 TIME_LIMIT_SECONDS: Final = 90_000
 """Above the longest verification deadline a request may set."""

@@ -29,10 +29,10 @@ from obscale.agent.resources import (
     TenantOverview,
     UnitConfig,
 )
-from obscale.rules.asked import AgentInfoSpec, NodeSpec
-from obscale.rules.preflight.facts import ClusterFacts, Facts, TargetFacts, Unread
-from obscale.rules.preflight.finding import Finding, Findings
-from obscale.rules.preflight.registry import judge
+from obscale.preflight.facts import ClusterFacts, Facts, TargetFacts, Unread
+from obscale.preflight.finding import Finding, Findings
+from obscale.preflight.registry import judge
+from obscale.request.models import AgentInfoSpec, NodeSpec
 
 GIB = 1 << 30
 BUILD = "102000092025042111"

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from obscale.agent.codes import WITH_AGENT_PASSWORD, WITH_ROOT_PASSWORD
+from obscale.agent.error_codes import WITH_AGENT_PASSWORD, WITH_ROOT_PASSWORD
 from obscale.agent.models import AgentInfo, Identity
 
 HEADER: Final = "X-OCS-Header"

@@ -8,10 +8,9 @@ import httpx
 from pydantic import SecretStr
 
 from obscale.agent.address import AgentAddress
-from obscale.agent.asking import Asking
 from obscale.agent.auth import Credentials
+from obscale.agent.calls import HEADER_LIFETIME_SECONDS, Questions
 from obscale.agent.clock import ClockReading
-from obscale.agent.exchange import Exchange, Timeouts, Tls
 from obscale.agent.keys import KnownKeys
 from obscale.agent.models import (
     AgentInfo,
@@ -28,7 +27,7 @@ from obscale.agent.models import (
     Topology,
     UnitConfigLimit,
 )
-from obscale.agent.questions import HEADER_LIFETIME_SECONDS, Questions
+from obscale.agent.reader import Asking
 from obscale.agent.resources import (
     NOT_STANDALONE,
     License,
@@ -39,6 +38,7 @@ from obscale.agent.resources import (
     UnitConfig,
 )
 from obscale.agent.session import Session
+from obscale.agent.transport import Exchange, Timeouts, Tls
 
 __all__ = ["AgentClient", "Timeouts", "Tls"]
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Self, TypeVar
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.agent.codes import lacks_database
+from obscale.agent.error_codes import lacks_database
 from obscale.agent.silence import LONG_TIMES, SilentAgents, silent_agents
 from obscale.errors import (
     AgentError,
@@ -213,7 +213,7 @@ class ClusterClient:
         """Send a write to the agents in turn until one has a database; each gets it once at most.
 
         It goes on to the next agent after one refusal only: that the agent has no database, so
-        certainly has done nothing (`obscale.agent.codes.lacks_database`).
+        certainly has done nothing (`obscale.agent.error_codes.lacks_database`).
 
         Args:
             write: E.g. `lambda agent: agent.operate_dag(dag_id, operator)`.

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-from obscale.agent.codes import NO_SUCH_ROUTE, NOT_FOUND_STATUS, classify
+from obscale.agent.error_codes import NO_SUCH_ROUTE, NOT_FOUND_STATUS, classify
 from obscale.agent.limits import MOST_LEVELS, is_too_deep
 from obscale.errors import AgentError, AgentProtocolError, NotSupportedError
 
@@ -158,7 +158,7 @@ def judge(envelope: Envelope, *, agent: str = "", step: str = "", trace_id: str 
 
     Raises:
         NotSupportedError: The agent does not know the path.
-        AgentRefusedError: Or the subclass `obscale.agent.codes` names.
+        AgentRefusedError: Or the subclass `obscale.agent.error_codes` names.
     """
     if envelope.is_readable_success:
         return envelope.data

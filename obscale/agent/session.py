@@ -21,19 +21,18 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pydantic import SecretStr, ValidationError
 
 from obscale.agent.auth import AuthChoice, Credentials, choose_auth
+from obscale.agent.calls import Question, Questions
 from obscale.agent.clock import RECENT_SECONDS, ClockReading, compare_clocks
-from obscale.agent.codes import EXPIRED, OLD_UNAUTHORIZED
 from obscale.agent.envelope import (
     FIRST_REDIRECT_STATUS,
     Envelope,
     judge,
     open_envelope,
 )
-from obscale.agent.exchange import Answer, Exchange, LostAnswerError
+from obscale.agent.error_codes import EXPIRED, OLD_UNAUTHORIZED
 from obscale.agent.keys import KnownKeys
 from obscale.agent.models import AgentInfo, AgentSecret
 from obscale.agent.passwords import hinted
-from obscale.agent.questions import Question, Questions
 from obscale.agent.sealing import (
     new_body_keys,
     parse_public_key,
@@ -41,6 +40,7 @@ from obscale.agent.sealing import (
     seal_header,
     seal_header_v1,
 )
+from obscale.agent.transport import Answer, Exchange, LostAnswerError
 from obscale.errors import (
     SERVER_ERRORS_FROM,
     AgentError,

@@ -1,6 +1,6 @@
 """The ledger of a batch: how far each row is, and what is known of its clusters.
 
-One mutable record for one run of a batch. It decides nothing: `obscale.rules.waves` does.
+One mutable record for one run of a batch. It decides nothing: `obscale.batch.schedule` does.
 """
 
 import hashlib
@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from obscale.batch.schedule import ENDED, Row, RowState
 from obscale.errors import ObscaleError, PreflightError
-from obscale.order import Order
-from obscale.rules.asked import ClusterSpec
-from obscale.rules.policies import BatchPolicies
-from obscale.rules.preflight.ageing import is_stale
-from obscale.rules.preflight.conclusion import Preflight
-from obscale.rules.preflight.facts import ClusterFacts, Standing
-from obscale.rules.waves import ENDED, Row, RowState
-from obscale.settings import DEFAULT_PATIENCE, Patience
+from obscale.preflight.ageing import is_stale
+from obscale.preflight.facts import ClusterFacts, Standing
+from obscale.preflight.result import Preflight
+from obscale.request.models import ClusterSpec
+from obscale.request.policies import BatchPolicies
+from obscale.request.scale_out import Order
+from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
 from obscale.spec.batch import BatchSpec, label_of
 
 KEY_DIGITS: Final = 10

@@ -12,9 +12,9 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from obscale.batch.ledger import Entry, Ledger
-from obscale.rules.policies import told_policies
-from obscale.rules.preflight.facts import Standing
-from obscale.rules.waves import FAILURES, RowState, decide_wave, order_of
+from obscale.batch.schedule import FAILURES, RowState, decide_wave, order_of
+from obscale.preflight.facts import Standing
+from obscale.request.policies import told_policies
 
 Stopped = Mapping[int, str]
 """Why rows would not be begun because of others, by their numbers."""

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.plan import PlannedRow
+from obscale.batch.schedule import FAILURES, RowState
 from obscale.errors import ObscaleError
-from obscale.rules.policies import told_policies
-from obscale.rules.preflight.facts import Standing
-from obscale.rules.waves import FAILURES, RowState
+from obscale.preflight.facts import Standing
+from obscale.request.policies import told_policies
 from obscale.text import Markdown, markdown, paragraphs, table
 
 SCHEMA_VERSION: Final = 1

@@ -8,7 +8,9 @@ import typer
 from rich.console import Console
 
 from obscale.cli.apply_batch import although_unknown, apply_batch, is_batch_file
-from obscale.cli.ending import Exit, end_stopped, end_with, error_object, exit_code_of
+from obscale.cli.exits import Exit, end_stopped, end_with, error_object, exit_code_of
+from obscale.cli.interrupted import Whereabouts
+from obscale.cli.local_prefect import reach_prefect, settle
 from obscale.cli.plan import (
     AsJson,
     WantedProfile,
@@ -17,22 +19,20 @@ from obscale.cli.plan import (
     read_request,
     vault_for,
 )
-from obscale.cli.plan_screen import show_plan
-from obscale.cli.prefect_at_home import reach_prefect, settle
-from obscale.cli.screen import LiveRun, show_ladder
+from obscale.cli.plan_view import show_plan
+from obscale.cli.run_view import LiveRun, show_ladder
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, open_console, say_json
-from obscale.cli.whereabouts import Whereabouts
+from obscale.connect.connections import EnvironmentVault, Vault, known_cluster, resolve_secret
 from obscale.errors import ObscaleError, PreflightError, SpecError
-from obscale.form import ObConfigs
-from obscale.link import EnvironmentVault, Vault, known_cluster, resolve_secret
-from obscale.order import Order, orders_of
 from obscale.plan import Plan
-from obscale.report import ScaleOutReport
-from obscale.rules.asked import ScaleOutSpec
-from obscale.rules.preflight.facts import Standing
-from obscale.rules.preflight.finding import AS_ASKED, Answer, Findings
-from obscale.rules.preflight.unjudged import held_back
+from obscale.preflight.facts import Standing
+from obscale.preflight.finding import AS_ASKED, Answer, Findings
+from obscale.preflight.unjudged import held_back
+from obscale.report.report import ScaleOutReport
+from obscale.request.form import ObConfigs
+from obscale.request.models import ScaleOutSpec
+from obscale.request.scale_out import Order, orders_of
 from obscale.text import for_terminal
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submitting.")]
@@ -88,7 +88,7 @@ def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending
     reach_prefect(to_record=True)
     where = Whereabouts(str(spec))
     PROGRAM.stands(where.words, records=True)
-    from tasks.termination import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
+    from tasks.runtime.sigterm import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
 
     handle_sigterm()
     try:
@@ -138,9 +138,9 @@ async def run_one(
 ) -> tuple[ScaleOutReport | None, ObscaleError | None]:
     """Run the scale-out flow in this process and draw it on the console."""
     from flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import
-    from tasks.notes import listening  # noqa: PLC0415
-    from tasks.own_process import Told, run_here  # noqa: PLC0415
-    from tasks.person import asking  # noqa: PLC0415
+    from tasks.runtime.journal import listening  # noqa: PLC0415
+    from tasks.runtime.own_process import Told, run_here  # noqa: PLC0415
+    from tasks.runtime.person import asking  # noqa: PLC0415
 
     where = where or Whereabouts("SPEC")
     where.begin(order.target)

@@ -12,25 +12,25 @@ import typer
 from rich.console import Console
 
 from obscale.batch.ledger import Entry, FirstRow, Ledger, ledger_of
-from obscale.batch.look import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.batch.plan import PlannedRow, plan_of
+from obscale.batch.preflight import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.batch.report import (
     BatchIncompleteError,
     BatchReport,
     error_of_batch,
     summary_of,
 )
-from obscale.cli.batch_screen import LiveBatch, show_batch_plan, show_ending
-from obscale.cli.ending import OUT_OF_REACH, Exit, end_stopped, error_object
-from obscale.cli.prefect_at_home import reach_prefect, settle
-from obscale.cli.screen import silence_shown
+from obscale.batch.schedule import FAILURES, RowState
+from obscale.cli.batch_view import LiveBatch, show_batch_plan, show_ending
+from obscale.cli.exits import OUT_OF_REACH, Exit, end_stopped, error_object
+from obscale.cli.local_prefect import reach_prefect, settle
+from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import NOTHING_SENT, PROGRAM, Words
 from obscale.cli.terminal import complain, open_console, say_json
+from obscale.connect.connections import Vault
 from obscale.errors import SpecError
-from obscale.link import Vault
-from obscale.rules.asked import Profile
-from obscale.rules.preflight.facts import Standing
-from obscale.rules.waves import FAILURES, RowState
+from obscale.preflight.facts import Standing
+from obscale.request.models import Profile
 from obscale.spec.batch import (
     MAX_ROWS_BYTES,
     BatchSpec,
@@ -118,7 +118,7 @@ def exit_code_of_batch(report: BatchReport) -> Exit:
 
 
 def _check_server() -> None:
-    from tasks.part_start import check_server  # noqa: PLC0415 - after the settings
+    from tasks.dispatch.start import check_server  # noqa: PLC0415 - after the settings
 
     check_server()
 
@@ -154,7 +154,7 @@ def _ask(spec: BatchSpec, console: Console) -> BatchSpec:
         The batch as it was answered: who says yes accepts what was shown as unknown, in the
         clusters that have it.
     """
-    from tasks.connection import PrefectVault  # noqa: PLC0415 - after the settings
+    from tasks.runtime.blocks import PrefectVault  # noqa: PLC0415 - after the settings
 
     ledger = ledger_of(spec)
     with silence_shown(open_console(stderr=True)):
@@ -212,7 +212,7 @@ def _run(
     path: Path, parameters: dict[str, Any], console: Console, *, as_json: bool
 ) -> tuple[BatchReport, BatchIncompleteError | None]:
     """Run the flow; whoever ends the program meanwhile is told what goes on without it."""
-    from tasks.termination import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
+    from tasks.runtime.sigterm import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
 
     reports: list[BatchReport] = []
     seen: list[Ledger] = []
@@ -241,9 +241,9 @@ async def _flow(
     seen: list[Ledger],
 ) -> None:
     from flows.batch import batch  # noqa: PLC0415 - Prefect reads its settings at import
-    from tasks.notes import listening  # noqa: PLC0415
-    from tasks.own_process import Told, run_here  # noqa: PLC0415
-    from tasks.person import asking  # noqa: PLC0415
+    from tasks.runtime.journal import listening  # noqa: PLC0415
+    from tasks.runtime.own_process import Told, run_here  # noqa: PLC0415
+    from tasks.runtime.person import asking  # noqa: PLC0415
 
     told = Told()
 

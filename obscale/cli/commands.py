@@ -19,7 +19,7 @@ from obscale.cli import (
     verify,
     watch,
 )
-from obscale.cli.ending import Exit, end_early, end_stopped, end_with, leave, write
+from obscale.cli.exits import Exit, end_early, end_stopped, end_with, leave, write
 from obscale.cli.output import sure_output
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.cli.terminal import say, say_lines

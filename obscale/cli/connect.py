@@ -12,18 +12,18 @@ from pydantic import SecretStr, ValidationError
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.passwords import NamedSecret
-from obscale.cli.ending import Exit, end_with
+from obscale.cli.connect_check import Proved, prove_stored, store_proved
+from obscale.cli.exits import Exit, end_with
+from obscale.cli.local_prefect import reach_prefect, settle, warn_if_open
 from obscale.cli.plan import AsJson
-from obscale.cli.prefect_at_home import reach_prefect, settle, warn_if_open
-from obscale.cli.proving import Proved, prove_stored, store_proved
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, say, say_json
+from obscale.connect.connections import KnownCluster
 from obscale.errors import ObscaleError, SpecError
-from obscale.link import KnownCluster
-from obscale.rules.asked import BLOCK_NAME, ClusterSpec, TlsSpec
+from obscale.request.models import BLOCK_NAME, ClusterSpec, TlsSpec
 
 if TYPE_CHECKING:
-    from tasks.connection import KeyTrust
+    from tasks.runtime.blocks import KeyTrust
 
 
 Endpoints = Annotated[

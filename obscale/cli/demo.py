@@ -14,9 +14,9 @@ import typer
 from rich.console import Console
 
 from obscale.cli import guarded
-from obscale.cli.ending import Exit, end_with, exit_code_of
+from obscale.cli.exits import Exit, end_with, exit_code_of
+from obscale.cli.local_prefect import out_of_reach, reach_prefect, settle
 from obscale.cli.own_server import CONSOLE_LEVEL, OwnServerError, last_error_line
-from obscale.cli.prefect_at_home import out_of_reach, reach_prefect, settle
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.cli.terminal import as_text, complain, open_console
 from obscale.errors import ObscaleError
@@ -89,9 +89,9 @@ async def _demo(ui: bool, speed: float, shown: threading.Event) -> None:
 
 def _sample_order(ready: dict[str, Any], speed: float) -> Any:
     """Make the documented sample request for the first simulated cluster and spare."""
-    from obscale.order import Order  # noqa: PLC0415 - the command line starts quicker without
-    from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName  # noqa: PLC0415
-    from obscale.settings import Patience  # noqa: PLC0415
+    from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName  # noqa: PLC0415
+    from obscale.request.scale_out import Order  # noqa: PLC0415 - the command line starts quicker without
+    from obscale.request.time_limits import Patience  # noqa: PLC0415
 
     cluster, spare = ready["clusters"][0], ready["spares"][0]
     os.environ[PASSWORD_VARIABLE] = cluster["root_password"]

@@ -7,13 +7,13 @@ from uuid import UUID
 import httpx
 import typer
 
-from obscale.cli.ending import end_with
+from obscale.cli.exits import end_with
+from obscale.cli.local_prefect import out_of_reach, reach_prefect, settle
 from obscale.cli.plan import AsJson
-from obscale.cli.prefect_at_home import out_of_reach, reach_prefect, settle
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import say_page
 from obscale.errors import ObscaleError, SpecError
-from obscale.evidence import Evidence, KeptReport, RunFacts, earlier_of, render_evidence
+from obscale.report.audit import Evidence, KeptReport, RunFacts, earlier_of, render_evidence
 from obscale.text import Markdown, for_json
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ async def _collect(run: str) -> Evidence:
     )
     from prefect.client.schemas.sorting import ArtifactSort  # noqa: PLC0415
 
-    from tasks.baselines import read_page  # noqa: PLC0415
-    from tasks.earlier import reports_kept  # noqa: PLC0415
+    from tasks.runtime.baselines import read_page  # noqa: PLC0415
+    from tasks.runtime.earlier_reports import reports_kept  # noqa: PLC0415
 
     async with get_client() as client:
         found = await _run_of(client, run)
@@ -138,7 +138,7 @@ async def _run_of(client: "PrefectClient", run: str) -> "FlowRun":
 
 
 def _facts_of(run: "FlowRun") -> RunFacts:
-    from tasks.person import asked_by  # noqa: PLC0415 - reads settings
+    from tasks.runtime.person import asked_by  # noqa: PLC0415 - reads settings
 
     return RunFacts(
         id=str(run.id),

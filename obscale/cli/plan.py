@@ -10,16 +10,15 @@ import typer
 from obscale.batch.ledger import ledger_of
 from obscale.batch.plan import plan_of
 from obscale.cli.apply_batch import UNREACHED_KINDS, is_batch_file, look_at_all, read_in_profile
-from obscale.cli.batch_screen import show_batch_plan
-from obscale.cli.ending import Exit, end_with
-from obscale.cli.plan_screen import show_plan
-from obscale.cli.screen import silence_shown
+from obscale.cli.batch_view import show_batch_plan
+from obscale.cli.exits import Exit, end_with
+from obscale.cli.plan_view import show_plan
+from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.suggest import Wanted, order_of, print_suggestion
 from obscale.cli.terminal import complain, open_console, say, say_json
+from obscale.connect.connections import EnvironmentVault, Vault
 from obscale.errors import ObscaleError, PreflightError, SpecError
-from obscale.link import EnvironmentVault, Vault
-from obscale.order import Order, orders_of
 from obscale.plan import Plan, make_plan
 from obscale.plan.file import (
     DEFAULT_VALID_MINUTES,
@@ -33,8 +32,9 @@ from obscale.plan.file import (
     request_of,
     write_plan_file,
 )
-from obscale.rules.asked import Profile, ScaleOutSpec
-from obscale.rules.preflight.finding import Answer
+from obscale.preflight.finding import Answer
+from obscale.request.models import Profile, ScaleOutSpec
+from obscale.request.scale_out import Order, orders_of
 from obscale.spec import read_spec
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML or JSON; see examples/.")]
@@ -274,10 +274,10 @@ def vault_for(orders: tuple[Order, ...]) -> Vault:
 
     if not any(stored(order) for order in orders):
         return EnvironmentVault()
-    from obscale.cli.prefect_at_home import reach_prefect, settle  # noqa: PLC0415
+    from obscale.cli.local_prefect import reach_prefect, settle  # noqa: PLC0415
 
     settle()
     reach_prefect()
-    from tasks.connection import PrefectVault  # noqa: PLC0415 - after the settings
+    from tasks.runtime.blocks import PrefectVault  # noqa: PLC0415 - after the settings
 
     return PrefectVault()

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 
 from obscale.agent.models import Dag
-from obscale.cli.bedside import (
+from obscale.cli.exits import Exit, end_with, error_object, exit_code_of
+from obscale.cli.follow_scale_out import (
     Bedside,
     ClusterName,
     DagId,
@@ -21,22 +22,21 @@ from obscale.cli.bedside import (
     show_diagnosis,
     watch_live,
 )
-from obscale.cli.ending import Exit, end_with, error_object, exit_code_of
 from obscale.cli.plan import AsJson
-from obscale.cli.screen import silence_shown
+from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, open_console, say_json
-from obscale.cure import Undone, insist, retry, roll_back, roll_back_untouched
-from obscale.doctor import examine, next_step
 from obscale.errors import DagFailedError, ObscaleError, SpecError
-from obscale.follow import learn_members
-from obscale.report import ScaleOutReport
-from obscale.rules.consequences import Remedy
-from obscale.rules.diagnosis import Diagnosis
-from obscale.rules.meant import diagnose_untouched, is_untouched
-from obscale.rules.progress import Change
-from obscale.rules.recovery import refusal_of
-from obscale.settings import Patience
+from obscale.follow.progress import Change
+from obscale.follow.run import learn_members
+from obscale.recovery.consequences import Remedy
+from obscale.recovery.diagnosis import Diagnosis
+from obscale.recovery.policy import refusal_of
+from obscale.recovery.read import examine, next_step
+from obscale.recovery.run import Undone, insist, retry, roll_back, roll_back_untouched
+from obscale.recovery.selection import diagnose_untouched, is_untouched
+from obscale.report.report import ScaleOutReport
+from obscale.request.time_limits import Patience
 from obscale.text import for_terminal
 
 Retry = Annotated[bool, typer.Option("--retry", help="Undo and repeat the failed stage, go on.")]

@@ -21,20 +21,20 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.models import joined_address
 from obscale.agent.silence import remembering_silence
 from obscale.cli.apply import Ending, endings_as_json, run_all
-from obscale.cli.bedside import show_diagnosis
-from obscale.cli.ending import end_with
+from obscale.cli.exits import end_with
+from obscale.cli.follow_scale_out import show_diagnosis
 from obscale.cli.guarded import without_group_signals
+from obscale.cli.local_prefect import reach_prefect, settle
 from obscale.cli.plan import AsJson, SpecPath, WantedProfile, read_request, vault_for
-from obscale.cli.prefect_at_home import reach_prefect, settle
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.cli.terminal import as_text, open_console, say_json
 from obscale.errors import ObscaleError, SpecError
-from obscale.order import Order, orders_of
 from obscale.plan import survey_all
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName, TlsSpec
-from obscale.rules.preflight.facts import Facts
-from obscale.rules.recovery import OnFailure
-from obscale.settings import Patience
+from obscale.preflight.facts import Facts
+from obscale.recovery.policy import OnFailure
+from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName, TlsSpec
+from obscale.request.scale_out import Order, orders_of
+from obscale.request.time_limits import Patience
 
 if TYPE_CHECKING:
     from obscale.sandbox import Door, Fault, World
@@ -124,7 +124,7 @@ async def _rehearse(
     speed: float,
     console: Console,
 ) -> list[Ending]:
-    from obscale.cli.double import double_of, real_addresses  # noqa: PLC0415 - the sandbox's server
+    from obscale.rehearse.double import double_of, real_addresses  # noqa: PLC0415 - the sandbox's server
     from obscale.sandbox import ScaledClock, World, serve  # noqa: PLC0415
 
     real = real_addresses(facts)

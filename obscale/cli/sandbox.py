@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from obscale.cli.ending import end_with
+from obscale.cli.exits import end_with
 from obscale.cli.terminal import as_text, complain, open_console, say_json
 from obscale.errors import ObscaleError, SpecError
 

@@ -268,7 +268,7 @@ def end_of(word: str, stands: str, hint: str, code: int) -> dict[str, object]:
 
 
 def write_end(told: Mapping[str, object], as_json: bool) -> None:
-    """Write an ending before the commands are there, whose `obscale.cli.ending` does it."""
+    """Write an ending before the commands are there, whose `obscale.cli.exits` does it."""
     if as_json:
         document = json.dumps({"error": told}, ensure_ascii=False)
         print(for_json(document), flush=True)  # noqa: T201

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from obscale.agent.address import AgentAddress
-from obscale.cli.screen import silence_shown
+from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import open_console, say_json, say_lines
+from obscale.connect.connections import Vault
 from obscale.errors import SpecError
-from obscale.link import Vault
-from obscale.order import Order
-from obscale.plan.suggestion import as_request, make_suggestion, render_request
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, Profile, SecretName
+from obscale.plan.suggest_file import as_request, make_suggestion, render_request
+from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, Profile, SecretName
+from obscale.request.scale_out import Order
 
 SCHEMA_VERSION = 1
 """Raised when a field of the JSON suggestion changes its meaning or goes away."""

@@ -10,23 +10,23 @@ from typing import Final
 import typer
 from rich.console import Console
 
-from obscale.cli.ending import Exit, end_with
+from obscale.cli.exits import Exit, end_with
 from obscale.cli.plan import AsJson, SpecPath, vault_for
-from obscale.cli.screen import show_ladder, silence_shown, waiting
+from obscale.cli.run_view import show_ladder, silence_shown, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, complain, open_console, say_json
-from obscale.climb import Climbed, climb
+from obscale.connect.connections import Link, Vault, connected
 from obscale.errors import ObscaleError, SpecError
-from obscale.link import Link, Vault, connected
-from obscale.order import Order, orders_of
 from obscale.plan.file import read_plan_file
 from obscale.reading import side_by_side
-from obscale.report import ScaleOutReport, server_rows
-from obscale.rules.aftermath import Aftermath, Before
-from obscale.rules.baseline import Baseline
-from obscale.rules.ladder import Ladder, shortfall
-from obscale.settings import Patience
+from obscale.report.report import ScaleOutReport, server_rows
+from obscale.request.scale_out import Order, orders_of
+from obscale.request.time_limits import Patience
 from obscale.spec import read_spec
+from obscale.verify.baseline import Baseline
+from obscale.verify.levels import Ladder, shortfall
+from obscale.verify.observation import Aftermath, Before
+from obscale.verify.run import Climbed, climb
 
 PATIENCE: Final = Patience(verify_seconds=60, unread_seconds=15)
 """Beyond the steady time only stragglers are waited for: who looks wants an answer."""

@@ -5,7 +5,8 @@ import json
 import typer
 from rich.console import Console
 
-from obscale.cli.bedside import (
+from obscale.cli.exits import Exit, end_with
+from obscale.cli.follow_scale_out import (
     ClusterName,
     DagId,
     bedside_of,
@@ -13,13 +14,12 @@ from obscale.cli.bedside import (
     see_off,
     watch_live,
 )
-from obscale.cli.ending import Exit, end_with
 from obscale.cli.plan import AsJson
-from obscale.cli.screen import silence_shown
+from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import open_console, say_json
 from obscale.errors import ObscaleError
-from obscale.report import ScaleOutReport
+from obscale.report.report import ScaleOutReport
 
 
 def watch(cluster: ClusterName, dag: DagId = None, as_json: AsJson = False) -> None:

@@ -11,27 +11,27 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Disk
-from obscale.link import Vault, connected
-from obscale.order import Order
-from obscale.plan.asking import Asking, asking_of
-from obscale.plan.outlook import Outlook, outlook_of
-from obscale.plan.standpoint import Standpoint, standpoint_of, topology_hash
-from obscale.report import ServerRow, server_rows
-from obscale.rules.asked import DefaultsSpec, Profile
-from obscale.rules.difference import Difference, differences_of
-from obscale.rules.preflight.facts import Earlier, Facts, Standing, Unread
-from obscale.rules.preflight.finding import (
+from obscale.connect.connections import Vault, connected
+from obscale.plan.forecast import Outlook, outlook_of
+from obscale.plan.preview import Asking, asking_of
+from obscale.plan.snapshot import Standpoint, standpoint_of, topology_hash
+from obscale.preflight.checklist import CHECKLIST
+from obscale.preflight.difference import Difference, differences_of
+from obscale.preflight.facts import Earlier, Facts, Standing, Unread
+from obscale.preflight.finding import (
     AS_ASKED,
     Answer,
     Finding,
     Findings,
     verdict_of_members,
 )
-from obscale.rules.preflight.overrides import judge_accepting, unneeded
-from obscale.rules.preflight.unjudged import ALLOW, held_back
-from obscale.rules.preflight.unseen import CHECKLIST
-from obscale.settled import settled
-from obscale.survey import survey, survey_joining
+from obscale.preflight.judge import judge_accepting, unneeded
+from obscale.preflight.read import survey, survey_joining
+from obscale.preflight.settle import settled
+from obscale.preflight.unjudged import ALLOW, held_back
+from obscale.report.report import ServerRow, server_rows
+from obscale.request.models import DefaultsSpec, Profile
+from obscale.request.scale_out import Order
 
 __all__ = ["SCHEMA_VERSION", "Check", "Plan", "RowPlan", "make_plan", "plan_of", "survey_all"]
 

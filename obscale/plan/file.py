@@ -18,11 +18,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from obscale.agent.models import Disk, HostInfo
 from obscale.errors import PlanChangedError, SpecError
 from obscale.plan import Plan
-from obscale.plan.outlook import Outlook
-from obscale.plan.standpoint import Standpoint, changes
-from obscale.rules.asked import ScaleOutSpec
-from obscale.rules.preflight.facts import Earlier, Standing
-from obscale.rules.preflight.finding import Answer, Finding
+from obscale.plan.forecast import Outlook
+from obscale.plan.snapshot import Standpoint, changes
+from obscale.preflight.facts import Earlier, Standing
+from obscale.preflight.finding import Answer, Finding
+from obscale.request.models import ScaleOutSpec
 from obscale.sizes import quoted
 from obscale.spec import parse_spec
 

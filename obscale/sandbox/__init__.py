@@ -6,8 +6,8 @@ async with serve(World(default_config(), clock=ScaledClock(speed=30.0))) as door
 
 from obscale.sandbox.clock import Clock, ManualClock, ScaledClock
 from obscale.sandbox.config import ConfigError, WorldConfig, default_config, load_config
-from obscale.sandbox.doors import Door, in_process, serve
-from obscale.sandbox.faults import Fault
+from obscale.sandbox.faults.fault import Fault
+from obscale.sandbox.servers import Door, in_process, serve
 from obscale.sandbox.world import RequestRecord, World
 
 __all__ = [

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from obscale.sandbox.config import AgentConfig, ConfigError, WorldConfig
-from obscale.sandbox.dag import Dag
+from obscale.sandbox.dags.dag import Dag
 from obscale.sandbox.hosts import FileTree, Host
 from obscale.sandbox.keys import make_key
 

@@ -16,8 +16,7 @@ from urllib.parse import parse_qsl, unquote
 from starlette.routing import compile_path
 
 from obscale.sandbox.agents import Agent
-from obscale.sandbox.call import NO_CONTENT, NO_DATA, Call
-from obscale.sandbox.cards import FaultCard
+from obscale.sandbox.auth import authenticate, open_body, open_header
 from obscale.sandbox.clock import go_time
 from obscale.sandbox.errors import (
     ABSENT,
@@ -27,8 +26,9 @@ from obscale.sandbox.errors import (
     task_not_shown,
     unexpected,
 )
-from obscale.sandbox.faults import Fault
-from obscale.sandbox.opening import authenticate, open_body, open_header
+from obscale.sandbox.faults.cards import FaultCard
+from obscale.sandbox.faults.fault import Fault
+from obscale.sandbox.request import NO_CONTENT, NO_DATA, Call
 from obscale.sandbox.world import RequestRecord
 
 if TYPE_CHECKING:

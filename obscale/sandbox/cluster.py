@@ -5,7 +5,7 @@ from typing import Final
 
 from obscale.sandbox.agents import Agent, Observer
 from obscale.sandbox.config import ClusterConfig, TenantConfig, UnitConfig
-from obscale.sandbox.dag import Dag
+from obscale.sandbox.dags.dag import Dag
 
 LEASE_SECONDS: Final = 5.0
 """How long a lost maintainer stays maintainer. Source: ob/agent/engine/coordinator, 4.5.0.0."""

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from obscale.sandbox.capacity import GIB, KIB, read_capacity
-from obscale.sandbox.faults import Fault
+from obscale.sandbox.faults.fault import Fault
 from obscale.sandbox.plain_yaml import load_plain
 
 DEFAULT_PORT: Final = 2886

@@ -29,8 +29,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from obscale.sandbox.config import ConfigError
-from obscale.sandbox.faults import Fault
-from obscale.sandbox.hand import PlayedFault
+from obscale.sandbox.faults.deck import PlayedFault
+from obscale.sandbox.faults.fault import Fault
 from obscale.sandbox.plain_yaml import load_plain
 
 if TYPE_CHECKING:

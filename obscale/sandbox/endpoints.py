@@ -5,14 +5,12 @@ Source: ob/agent/api/agent_route.go, 4.5.0.0, and its history.
 
 from typing import Final
 
-from obscale.sandbox import (
-    agent_answers,
-    cluster_answers,
-    task_answers,
-    tenant_answers,
-)
+from obscale.sandbox.answers import agent as agent_answers
+from obscale.sandbox.answers import cluster as cluster_answers
+from obscale.sandbox.answers import task as task_answers
+from obscale.sandbox.answers import tenant as tenant_answers
+from obscale.sandbox.answers.scale_out import scale_out
 from obscale.sandbox.api import Endpoint
-from obscale.sandbox.scale_out import scale_out
 
 ENDPOINTS: Final = (
     Endpoint("GET", "/time", agent_answers.time, is_open=True),

@@ -11,11 +11,11 @@ from obscale.sandbox.agents import Agent, split_address
 from obscale.sandbox.clock import Clock, ManualClock
 from obscale.sandbox.cluster import Cluster
 from obscale.sandbox.config import WorldConfig
-from obscale.sandbox.dag import Dag, Node, Step, SubTask
-from obscale.sandbox.engine import Engine
-from obscale.sandbox.faults import Fault
+from obscale.sandbox.dags.dag import Dag, Node, Step, SubTask
+from obscale.sandbox.dags.engine import Engine
+from obscale.sandbox.faults.deck import Hand
+from obscale.sandbox.faults.fault import Fault
 from obscale.sandbox.founding import default_ip, found_cluster
-from obscale.sandbox.hand import Hand
 from obscale.sandbox.hosts import Host
 
 PROVISIONAL_PORTS_FROM: Final = 40_001

@@ -12,7 +12,11 @@ from pydantic import ValidationError
 
 from obscale.agent.models import AgentEndpoint, ScaleOutRequest
 from obscale.errors import SpecError
-from obscale.rules.asked import (
+from obscale.preflight.facts import ClusterFacts, Facts, TargetFacts
+from obscale.preflight.finding import Finding
+from obscale.preflight.judge import override_problems
+from obscale.preflight.registry import judge_request
+from obscale.request.models import (
     AgentInfoSpec,
     ClusterSpec,
     DefaultsSpec,
@@ -23,10 +27,6 @@ from obscale.rules.asked import (
     SecretName,
     TlsSpec,
 )
-from obscale.rules.preflight.facts import ClusterFacts, Facts, TargetFacts
-from obscale.rules.preflight.finding import Finding
-from obscale.rules.preflight.overrides import override_problems
-from obscale.rules.preflight.registry import judge_request
 from obscale.spec.problems import finding_problem, refused, shape_problems
 from obscale.spec.source import read_source, read_text
 

@@ -14,7 +14,8 @@ from typing import Any, Final, Self
 from pydantic import Field, ValidationError, model_validator
 
 from obscale.errors import SpecError
-from obscale.rules.asked import (
+from obscale.preflight.judge import override_problems
+from obscale.request.models import (
     Asked,
     ClusterSpec,
     DefaultsSpec,
@@ -23,9 +24,8 @@ from obscale.rules.asked import (
     Profile,
     ScaleOutSpec,
 )
-from obscale.rules.policies import BatchPolicies
-from obscale.rules.preflight.overrides import override_problems
-from obscale.settings import Patience
+from obscale.request.policies import BatchPolicies
+from obscale.request.time_limits import Patience
 from obscale.spec.clashes import Placed, node_problems
 from obscale.spec.problems import finding_problem, refused, shape_problems
 from obscale.spec.source import (

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from obscale.rules.asked import NodeSpec
-from obscale.rules.preflight.facts import ClusterFacts, Facts, TargetFacts, asked_port
-from obscale.rules.preflight.finding import Finding
-from obscale.rules.preflight.layout import clean
-from obscale.rules.preflight.registry import judge_request
-from obscale.rules.preflight.request import PATH_KEYS
+from obscale.preflight.facts import ClusterFacts, Facts, TargetFacts, asked_port
+from obscale.preflight.finding import Finding
+from obscale.preflight.registry import judge_request
+from obscale.preflight.rules.layout import clean
+from obscale.preflight.rules.start_options import PATH_KEYS
+from obscale.request.models import NodeSpec
 
 _ADDRESS: Final = ("agentInfo.ip", "agentInfo.port")
 SHARED: Final = "cfg-no-cross-contamination"

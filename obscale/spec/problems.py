@@ -8,7 +8,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from obscale.errors import SpecError
-from obscale.rules.asked import (
+from obscale.preflight.finding import Finding
+from obscale.preflight.rules.start_options import CAPACITY_KEYS
+from obscale.request.models import (
     NAME_A_SECRET,
     AgentInfoSpec,
     ClusterSpec,
@@ -20,10 +22,8 @@ from obscale.rules.asked import (
     TlsSpec,
     looks_secret,
 )
-from obscale.rules.policies import BatchPolicies, Window
-from obscale.rules.preflight.finding import Finding
-from obscale.rules.preflight.request import CAPACITY_KEYS
-from obscale.settings import DEFAULT_PATIENCE, Patience
+from obscale.request.policies import BatchPolicies, Window
+from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
 from obscale.sizes import quoted
 from obscale.spec.source import Path_, Source
 

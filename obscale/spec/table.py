@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from obscale.rules.asked import NodeSpec, looks_secret, unfolded
-from obscale.rules.preflight.finding import Finding
-from obscale.rules.preflight.request import CAPACITY_KEYS, PATH_KEYS, RANGES
+from obscale.preflight.finding import Finding
+from obscale.preflight.rules.start_options import CAPACITY_KEYS, PATH_KEYS, RANGES
+from obscale.request.models import NodeSpec, looks_secret, unfolded
 from obscale.sizes import quoted
 
 PREFIX: Final = "obConfigs."

@@ -8,12 +8,12 @@ from typing import Any
 import tasks.batch
 from flows.batch import batch
 from obscale.batch.report import BatchReport
+from obscale.batch.schedule import Wave, decide_wave
 from obscale.cli import apply_batch
 from obscale.cli.commands import main
 from obscale.errors import ObscaleError
-from obscale.rules.policies import BatchPolicies
-from obscale.rules.waves import Wave, decide_wave
-from tasks.notes import Happening, listening
+from obscale.request.policies import BatchPolicies
+from tasks.runtime.journal import Happening, listening
 
 
 def carry_out(order: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from obscale.agent.models import joined_address
-from obscale.rules.policies import BatchPolicies, Window
+from obscale.request.policies import BatchPolicies, Window
 from obscale.sandbox import Fault, World, WorldConfig
 from obscale.sandbox.config import AgentConfig, ClusterConfig, ZoneConfig
 from tests.chaos.batches_cases import (

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 import httpx
 
-from obscale.cli.prefect_at_home import SERVER_SETTINGS
+from obscale.cli.local_prefect import SERVER_SETTINGS
 
 LOOK_SECONDS: Final = 0.005
 START_SECONDS: Final = 240.0

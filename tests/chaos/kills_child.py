@@ -24,8 +24,8 @@ from prefect.flow_engine import load_flow_run, run_flow
 
 import tasks.submit
 from flows.scale_out import scale_out
-from obscale.report import ScaleOutReport
-from obscale.rules.adoption import Post, PostAgain, Sighting
+from obscale.report.report import ScaleOutReport
+from obscale.submit.decide import Post, PostAgain, Sighting
 from tests.chaos import batches_child
 
 LOOK_SECONDS = 0.02

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from obscale.agent.models import joined_address
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
-from obscale.settings import Patience
 from tests.chaos.kills_backstage import Backstage, Run, until
 from tests.chaos.kills_cases import (
     ANY_TIME,

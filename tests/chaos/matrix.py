@@ -20,11 +20,11 @@ from prefect.exceptions import PrefectHTTPStatusError
 from flows.scale_out import scale_out
 from obscale.agent.models import joined_address
 from obscale.errors import ObscaleError
-from obscale.report import ScaleOutReport
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, SecretName
+from obscale.report.report import ScaleOutReport
+from obscale.request.models import AgentInfoSpec, ClusterSpec, SecretName
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
-from obscale.settings import Patience
-from tasks.notes import Happening, listening
+from tasks.runtime.journal import Happening, listening
 
 STAGES = tuple(str(stage) for stage in range(1, 10))
 COLUMNS = ("preflight", "submit", *STAGES, "verify", "retry", "undo")

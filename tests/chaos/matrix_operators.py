@@ -2,7 +2,7 @@
 
 Dead ends come in two kinds: the policy would take one, and the run must leave everything untouched;
 or somebody has taken it, and the run must say what stands there now. Sources: as in
-`obscale/rules/consequences.py`.
+`obscale/recovery/consequences.py`.
 """
 
 from obscale.sandbox import Fault

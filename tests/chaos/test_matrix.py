@@ -4,7 +4,7 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 
 from obscale.sandbox import Fault, World, default_config
-from obscale.sandbox.cards import CARDS
+from obscale.sandbox.faults.cards import CARDS
 from tests.chaos.matrix import COLUMNS, STAGES, Cell, Outcome, Place, Row, cells_of, play_all
 from tests.chaos.matrix_rows import ROWS
 from tests.chaos.matrix_table import table

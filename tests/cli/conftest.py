@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from obscale.cli.commands import main
-from obscale.cli.prefect_at_home import SERVER_SETTINGS
+from obscale.cli.local_prefect import SERVER_SETTINGS
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 
 PROGRAM = [sys.executable, "-m", "obscale.cli"]

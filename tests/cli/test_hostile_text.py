@@ -13,9 +13,10 @@ from pydantic import SecretStr
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import ScaleOutRequest
-from obscale.cli.ending import end_with
+from obscale.cli.exits import end_with
 from obscale.errors import SpecError
-from obscale.rules import asked, policies
+from obscale.request import models as asked
+from obscale.request import policies
 from obscale.sandbox import Fault
 from obscale.spec import batch, read_spec
 from obscale.spec.batch import is_batch, is_table, read_batch

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from obscale.cli.prefect_at_home import OLDEST_SERVER, _insist_on_records
+from obscale.cli.local_prefect import OLDEST_SERVER, _insist_on_records
 from obscale.errors import PrefectUnreachableError
 from tests.cli.conftest import LONGEST_SECONDS
 

@@ -15,7 +15,7 @@ from prefect.context import refresh_global_settings_context
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 
-from obscale.cli.prefect_at_home import _close_own_server
+from obscale.cli.local_prefect import _close_own_server
 from tests.cli.conftest import LONGEST_SECONDS
 
 SECRETS = {"include_secrets": True}

@@ -12,7 +12,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from obscale.cli.prefect_at_home import SERVER_SETTINGS
+from obscale.cli.local_prefect import SERVER_SETTINGS
 from tests.cli.conftest import LONGEST_SECONDS, PREFECT, os_environment
 
 

@@ -6,8 +6,8 @@ import socket
 import pytest
 
 import obscale.cli.verify as obscale_verify
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault
-from obscale.settings import Patience
 
 WIDTH = 80
 NO_PREFECT = "http://127.0.0.1:9/api"

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from obscale.agent.models import HostInfo
-from obscale.rules.baseline import Baseline
-from obscale.rules.preflight.conclusion import Preflight
-from obscale.rules.preflight.finding import Findings
+from obscale.preflight.finding import Findings
+from obscale.preflight.result import Preflight
+from obscale.verify.baseline import Baseline
 
 
 class KeptHere:

@@ -17,19 +17,19 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag
+from obscale.connect.connections import Link
 from obscale.errors import SpecError
-from obscale.follow import follow
-from obscale.link import Link
-from obscale.order import Order, orders_of
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.rules.preflight.conclusion import conclude
-from obscale.rules.preflight.finding import Findings
-from obscale.rules.preflight.overrides import judge_accepting
+from obscale.follow.run import follow
+from obscale.preflight.finding import Findings
+from obscale.preflight.judge import judge_accepting
+from obscale.preflight.read import survey
+from obscale.preflight.result import conclude
+from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.request.scale_out import Order, orders_of
+from obscale.request.time_limits import Patience
 from obscale.sandbox import ManualClock, World, WorldConfig, in_process
 from obscale.sandbox.clock import Clock
-from obscale.settings import Patience
 from obscale.spec import parse_spec, request_body
-from obscale.survey import survey
 from tasks.submit import begin_once
 from tests.contract.kept_here import KeptHere
 

@@ -10,16 +10,16 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Operator
-from obscale.cure import retry
-from obscale.doctor import examine
+from obscale.connect.connections import Link
 from obscale.errors import DatabaseDownError
-from obscale.link import Link
-from obscale.order import Order
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.rules.preflight.facts import Unread
-from obscale.rules.preflight.registry import judge
+from obscale.preflight.facts import Unread
+from obscale.preflight.read import survey
+from obscale.preflight.registry import judge
+from obscale.recovery.read import examine
+from obscale.recovery.run import retry
+from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, in_process
-from obscale.survey import survey
 from tasks.submit import begin_once
 from tests.contract.kept_here import KeptHere, seen_at
 

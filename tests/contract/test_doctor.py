@@ -14,14 +14,14 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Operator
-from obscale.cure import retry, roll_back
-from obscale.doctor import examine
+from obscale.connect.connections import Link
 from obscale.errors import DagFailedError
-from obscale.link import Link
-from obscale.rules.asked import ClusterSpec
-from obscale.rules.consequences import Remedy
+from obscale.recovery.consequences import Remedy
+from obscale.recovery.read import examine
+from obscale.recovery.run import retry, roll_back
+from obscale.request.models import ClusterSpec
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault, in_process
-from obscale.settings import Patience
 
 TARGET = "127.0.1.4:2886"
 ROOT = SecretStr("sandbox-root")

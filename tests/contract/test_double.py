@@ -4,12 +4,12 @@ import pytest
 from pydantic import SecretStr
 
 from obscale.agent.models import joined_address
-from obscale.cli.double import double_of, real_addresses
+from obscale.connect.connections import EnvironmentVault
 from obscale.errors import SpecError
-from obscale.link import EnvironmentVault
-from obscale.order import Order
 from obscale.plan import plan_of, survey_all
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.rehearse.double import double_of, real_addresses
+from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.request.scale_out import Order
 from obscale.sandbox import ManualClock, ScaledClock, World, WorldConfig, default_config, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

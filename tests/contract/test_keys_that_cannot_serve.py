@@ -3,14 +3,14 @@
 import pytest
 
 from obscale.agent.sealing import parse_public_key
-from obscale.climb import climb
+from obscale.connect.connections import EnvironmentVault, cluster_connected, connected
+from obscale.connect.endpoints import call_roll, judge_roll
 from obscale.errors import AgentProtocolError
-from obscale.link import EnvironmentVault, cluster_connected, connected
 from obscale.plan import make_plan
-from obscale.roll_call import call_roll, judge_roll
-from obscale.rules.aftermath import Before
-from obscale.sight import look_for_dag
-from obscale.survey import survey
+from obscale.preflight.read import survey
+from obscale.verify.observation import Before
+from obscale.verify.read import look_for_dag
+from obscale.verify.run import climb
 from tests.stranger import BAD_KEYS, CLAIMS, listening
 
 SOME = ["even modulus", "100,000 bits, even", "504 bits", "cut DER"]

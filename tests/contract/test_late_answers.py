@@ -8,16 +8,16 @@ from contextlib import AsyncExitStack
 import pytest
 
 from obscale.agent.clock import ClockReading
-from obscale.entry_agents import Entry, odd_one_out
+from obscale.connect.connections import EnvironmentVault, connected
+from obscale.connect.entry_agents import Entry, odd_one_out
 from obscale.errors import SpecError
-from obscale.link import EnvironmentVault, connected
-from obscale.order import Order
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.rules.preflight.facts import Unread
-from obscale.rules.preflight.registry import judge
+from obscale.preflight.facts import Unread
+from obscale.preflight.read import survey
+from obscale.preflight.registry import judge
+from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
-from obscale.sight import look_around
-from obscale.survey import survey
+from obscale.verify.read import look_around
 
 LATE_SECONDS = 0.4
 ONE_SILENT_SECONDS = 1.0
@@ -107,7 +107,7 @@ async def test_late_entry_agents_are_compared_all_the_same(late_link):
 
 async def test_the_verification_reads_late_clocks(late_link, monkeypatch):
     """What it looks at last is read as preflight reads it."""
-    monkeypatch.setattr("obscale.sight.PEER_SECONDS", ONE_SILENT_SECONDS)
+    monkeypatch.setattr("obscale.verify.read.PEER_SECONDS", ONE_SILENT_SECONDS)
     _, link = await late_link()
     members = await link.read_members()
 

@@ -8,16 +8,16 @@ from pydantic import SecretStr
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
+from obscale.connect.connections import Link
 from obscale.errors import ForeignDagError
-from obscale.link import Link
-from obscale.order import Order
-from obscale.rules.preflight.conclusion import conclude
-from obscale.rules.preflight.overrides import judge_accepting
+from obscale.preflight.judge import judge_accepting
+from obscale.preflight.read import survey
+from obscale.preflight.result import conclude
+from obscale.request.scale_out import Order
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault, in_process
-from obscale.sandbox.dag import GLOBAL_MAINTENANCE, Step, StepFailed
-from obscale.settings import Patience
-from obscale.survey import survey
-from tasks.notes import listening
+from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, Step, StepFailed
+from tasks.runtime.journal import listening
 from tasks.submit import begin_once
 from tests.contract.plan_scenes import ENTRY, ROOT, KeptHere, Scene, look_and_post
 

@@ -14,11 +14,11 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import AgentEndpoint, ScaleOutRequest
-from obscale.link import Link
-from obscale.order import Order
-from obscale.rules.preflight.registry import judge
+from obscale.connect.connections import Link
+from obscale.preflight.read import survey
+from obscale.preflight.registry import judge
+from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, ManualClock, in_process
-from obscale.survey import survey
 from tests.contract.plan_scenes import ENTRY, ROOT, SAMPLE, Scene
 
 BASE = {"agent-tls-scheme", "disk-same-mount", "zone-balance"}

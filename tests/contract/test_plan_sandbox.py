@@ -20,17 +20,17 @@ from obscale.agent.client import AgentClient
 from obscale.agent.models import AgentEndpoint, ScaleOutRequest
 from obscale.cli import apply as apply_command
 from obscale.cli.commands import app
+from obscale.connect.connections import EnvironmentVault, connected
 from obscale.errors import PreflightError
-from obscale.link import EnvironmentVault, connected
-from obscale.order import orders_of
 from obscale.plan.file import PlanFile, read_plan_file, write_plan_file
-from obscale.rules.asked import ScaleOutSpec
-from obscale.rules.preflight.overrides import judge_accepting
+from obscale.preflight.judge import judge_accepting
+from obscale.preflight.read import survey
+from obscale.request.models import ScaleOutSpec
+from obscale.request.scale_out import orders_of
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.spec import parse_spec
-from obscale.survey import survey
-from tasks.notes import listening
 from tasks.preflight import line_of, row_of
+from tasks.runtime.journal import listening
 from tasks.submit import begin_once
 from tests.contract.kept_here import KeptHere, seen_at
 

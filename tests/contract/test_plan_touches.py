@@ -16,9 +16,9 @@ from contextlib import AsyncExitStack
 import pytest
 import yaml
 
+from obscale.preflight.read import TARGET_SECONDS
 from obscale.reading import PEER_SECONDS
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
-from obscale.survey import TARGET_SECONDS
 
 CONFIGS = {
     "mysql_port": "2881",

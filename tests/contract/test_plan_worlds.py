@@ -16,17 +16,17 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Operator
-from obscale.link import Link
-from obscale.order import Order
-from obscale.rules.asked import OverrideSpec
-from obscale.rules.preflight.conclusion import conclude
-from obscale.rules.preflight.facts import Earlier
-from obscale.rules.preflight.overrides import judge_accepting
-from obscale.rules.preflight.registry import RULES
+from obscale.connect.connections import Link
+from obscale.preflight.facts import Earlier
+from obscale.preflight.judge import judge_accepting
+from obscale.preflight.read import survey
+from obscale.preflight.registry import RULES
+from obscale.preflight.result import conclude
+from obscale.request.models import OverrideSpec
+from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, in_process
 from obscale.sandbox.agents import Observer
-from obscale.sandbox.dag import Step
-from obscale.survey import survey
+from obscale.sandbox.dags.dag import Step
 from tasks.submit import begin_once
 from tests.contract.kept_here import KeptHere
 from tests.contract.plan_scenes import ENTRY, ROOT, Scene, end_of, look_and_post

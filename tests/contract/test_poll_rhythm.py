@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.rules.progress import describe_progress, next_poll_seconds
+from obscale.follow.progress import describe_progress, next_poll_seconds
+from obscale.request.time_limits import POLL_LONGEST_SECONDS
 from obscale.sandbox import Fault, in_process
-from obscale.settings import POLL_LONGEST_SECONDS
 
 STEP_SECONDS = 0.02
 SDK_RHYTHM_SECONDS = 3.0

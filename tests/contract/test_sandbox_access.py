@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from obscale.sandbox import Fault
+from obscale.sandbox.auth import seal_answer
 from obscale.sandbox.hosts import sha1_hex
 from obscale.sandbox.ids import GenericId, parse_generic_id
-from obscale.sandbox.opening import seal_answer
 
 SPARE = "127.0.1.4:2886"
 HOST_INFO = "/api/v1/agent/host-info"

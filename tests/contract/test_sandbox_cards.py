@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from obscale.sandbox import ConfigError, Fault, ScaledClock, World, default_config, serve
-from obscale.sandbox.acts import ACTS
-from obscale.sandbox.cards import CARDS, FaultCard, Kind
+from obscale.sandbox.faults.cards import CARDS, FaultCard, Kind
+from obscale.sandbox.faults.effects import ACTS
 
 ENTRY, SECOND, TARGET = "127.0.1.1:2886", "127.0.1.2:2886", "127.0.1.4:2886"
 OWN_PASSWORD = {"header": "X-OCS-Agent-Header"}

@@ -9,7 +9,8 @@ import ssl
 import httpx
 import pytest
 
-from obscale.sandbox import Fault, ScaledClock, World, default_config, doors, in_process, serve
+from obscale.sandbox import Fault, ScaledClock, World, default_config, in_process, serve
+from obscale.sandbox import servers as doors
 
 INFO = "/api/v1/info"
 DEADLINE_SECONDS = 10

@@ -6,16 +6,16 @@ from collections import Counter
 
 import pytest
 
-from obscale.agent.exchange import Exchange
 from obscale.agent.silence import LONG_SECONDS, remembering_silence
-from obscale.link import EnvironmentVault, connected
-from obscale.order import Order
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.rules.preflight.facts import Unread
-from obscale.rules.preflight.registry import judge
+from obscale.agent.transport import Exchange
+from obscale.connect.connections import EnvironmentVault, connected
+from obscale.preflight.facts import Unread
+from obscale.preflight.read import survey
+from obscale.preflight.registry import judge
+from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
-from obscale.sight import look_after, look_around, look_for_dag
-from obscale.survey import survey
+from obscale.verify.read import look_after, look_around, look_for_dag
 
 ROOT = "OBSCALE_SILENT_ROOT"
 READ_SECONDS = 23.0

@@ -4,18 +4,18 @@ import asyncio
 
 import pytest
 
-from obscale.climb import climb
-from obscale.doctor import examine
+from obscale.connect.connections import EnvironmentVault, connected
 from obscale.errors import PasswordWithheldError, UntrustedKeyError
-from obscale.follow import learn_members
-from obscale.last_look import look_at_remains
-from obscale.link import EnvironmentVault, connected
+from obscale.follow.run import learn_members
 from obscale.plan import make_plan
-from obscale.rules.aftermath import Before
+from obscale.preflight.read import survey
+from obscale.recovery.read import examine
+from obscale.recovery.read_interrupted import look_at_remains
 from obscale.sandbox import Fault
-from obscale.sight import look_around, look_for_dag
 from obscale.spec import request_body
-from obscale.survey import survey
+from obscale.verify.observation import Before
+from obscale.verify.read import look_around, look_for_dag
+from obscale.verify.run import climb
 from tests.contract.trust_scenes import OWN, ROOT, PinningVault
 from tests.stranger import CLAIMS, listening
 

@@ -14,18 +14,18 @@ import pytest
 
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import HostInfo
+from obscale.connect.connections import EnvironmentVault, connected
 from obscale.errors import AgentProtocolError, AgentUnreachableError, NotAuthorizedError
-from obscale.knocking import knock
-from obscale.link import EnvironmentVault, connected
-from obscale.order import Order
 from obscale.plan import survey_all
+from obscale.preflight.facts import Earlier, Facts, PortState, Unread
+from obscale.preflight.port_probe import knock
+from obscale.preflight.read import survey
+from obscale.preflight.registry import judge
 from obscale.reading import PEER_SECONDS
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.rules.preflight.facts import Earlier, Facts, PortState, Unread
-from obscale.rules.preflight.registry import judge
+from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.sandbox.config import AgentConfig, DiskConfig, HostConfig
-from obscale.survey import survey
 
 SAMPLE = {
     "mysql_port": "2881",

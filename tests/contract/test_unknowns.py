@@ -9,12 +9,12 @@ from pydantic import SecretStr
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
-from obscale.link import Link
-from obscale.order import Order
-from obscale.rules.preflight.overrides import judge_accepting
-from obscale.rules.preflight.unjudged import held_back
+from obscale.connect.connections import Link
+from obscale.preflight.judge import judge_accepting
+from obscale.preflight.read import survey
+from obscale.preflight.unjudged import held_back
+from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, in_process
-from obscale.survey import survey
 from tests.contract.plan_scenes import ENTRY, ROOT, Scene
 
 VERSIONS = (

@@ -6,11 +6,11 @@ from pydantic import SecretStr
 
 from obscale.agent.keys import KnownKeys, fingerprint
 from obscale.agent.sealing import parse_public_key
-from obscale.link import EnvironmentVault, KnownCluster, cluster_connected
-from obscale.order import Order
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.connect.connections import EnvironmentVault, KnownCluster, cluster_connected
+from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.request.scale_out import Order
+from obscale.request.time_limits import Patience
 from obscale.sandbox import World
-from obscale.settings import Patience
 
 ROOT, OWN = "canary-root-8d41", "canary-own-61f0"
 QUICK = Patience(verify_seconds=0.01, steady_seconds=0, poll_seconds=0.05, lost_answer_seconds=0.01)

@@ -14,7 +14,7 @@ import yaml
 from prefect.settings import Settings
 from prefect.settings.legacy import _get_settings_fields
 
-from obscale.cli.prefect_at_home import SERVER_SETTINGS
+from obscale.cli.local_prefect import SERVER_SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deployments/container"

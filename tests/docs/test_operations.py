@@ -8,7 +8,7 @@ import pytest
 
 from obscale.batch.report import BatchIncompleteError
 from obscale.errors import ObscaleError
-from obscale.rules.causes import CAUSES
+from obscale.recovery.causes import CAUSES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

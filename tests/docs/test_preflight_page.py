@@ -5,9 +5,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from obscale.rules.preflight.catalogue import GROUPS, grouped, page
-from obscale.rules.preflight.registry import RULES
-from obscale.rules.preflight.unseen import CHECKLIST
+from obscale.preflight.catalogue import GROUPS, grouped, page
+from obscale.preflight.checklist import CHECKLIST
+from obscale.preflight.registry import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +22,7 @@ def test_the_page_of_rules_is_what_make_docs_writes():
 def test_the_module_prints_the_page():
     """`make docs` runs the module; it prints the page and nothing else."""
     done = subprocess.run(
-        [sys.executable, "-m", "obscale.rules.preflight.catalogue"],
+        [sys.executable, "-m", "obscale.preflight.catalogue"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -18,11 +18,11 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.scale_out import scale_out
 from obscale.agent.models import joined_address
 from obscale.errors import ObscaleError
-from obscale.report import ScaleOutReport
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, SecretName
+from obscale.report.report import ScaleOutReport
+from obscale.request.models import AgentInfoSpec, ClusterSpec, SecretName
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Door, ScaledClock, World, WorldConfig, default_config, serve
-from obscale.settings import Patience
-from tasks.notes import Happening, listening
+from tasks.runtime.journal import Happening, listening
 
 SAMPLE = {
     "mysql_port": "2881",

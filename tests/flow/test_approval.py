@@ -8,9 +8,9 @@ from prefect import get_client
 from prefect.client.schemas.objects import StateType
 
 from obscale.errors import NotApprovedError, PreflightError, RejectedError
-from obscale.rules.policies import Window
+from obscale.request.policies import Window
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault
-from obscale.settings import Patience
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import ScaleOutRequest
+from obscale.cleaning import clean_by_hand
 from obscale.errors import (
     DagStalledError,
     ForeignDagError,
@@ -17,10 +18,9 @@ from obscale.errors import (
     PreflightError,
     SpecError,
 )
-from obscale.rules.asked import ClusterSpec, SecretName
-from obscale.rules.cleaning import clean_by_hand
+from obscale.request.models import ClusterSpec, SecretName
 from obscale.sandbox import Fault, WorldConfig, default_config
-from tasks.notes import listening
+from tasks.runtime.journal import listening
 from tests.flow.conftest import QUICK, SAMPLE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

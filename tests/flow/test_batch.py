@@ -17,16 +17,16 @@ from prefect.client.schemas.sorting import FlowRunSort
 from flows.batch import batch
 from obscale.agent.models import joined_address
 from obscale.batch.report import BatchIncompleteError, BatchReport, render_batch
+from obscale.batch.schedule import FAILURES, RowState
 from obscale.errors import SpecError
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, ScaleOutSpec, SecretName
-from obscale.rules.policies import BatchPolicies, Window
-from obscale.rules.waves import FAILURES, RowState
+from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, ScaleOutSpec, SecretName
+from obscale.request.policies import BatchPolicies, Window
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault, WorldConfig
 from obscale.sandbox.config import AgentConfig, ClusterConfig, ZoneConfig
-from obscale.settings import Patience
 from obscale.spec.batch import read_batch
 from tasks import batch_row
-from tasks.notes import artifact_key, listening
+from tasks.runtime.journal import artifact_key, listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 UNAUTHORIZED = 401

@@ -13,20 +13,20 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 import obscale.cli.verify
-import tasks.baselines
-import tasks.notes
+import tasks.runtime.baselines
+import tasks.runtime.journal
 from flows.batch import batch
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.batch.report import BatchIncompleteError
 from obscale.cli.commands import app
-from obscale.cli.ending import Exit, exit_code_of
+from obscale.cli.exits import Exit, exit_code_of
 from obscale.errors import RecordError, VerifyError
-from obscale.rules.asked import NodeSpec, ScaleOutSpec
+from obscale.request.models import NodeSpec, ScaleOutSpec
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault
-from obscale.settings import Patience
 from obscale.spec import request_body
-from tasks.connection import ObshellCluster
+from tasks.runtime.blocks import ObshellCluster
 from tests.flow.conftest import QUICK, SAMPLE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -131,7 +131,7 @@ async def test_a_member_that_restarts_in_time_is_told_and_not_failed(stage):
             lost.append(happening)
             scene.world.play(Fault.observer_up(address_of(scene, 2)))
 
-    with tasks.notes.listening(bring_back):
+    with tasks.runtime.journal.listening(bring_back):
         report = await scene.scale_out(patience=patience)
 
     assert report.outcome == "verified"
@@ -262,7 +262,7 @@ async def test_what_cannot_be_written_down_is_not_posted(stage, refused, monkeyp
         return await create(client, artifact)
 
     monkeypatch.setattr(PrefectClient, "create_artifact", refusing)
-    monkeypatch.setattr(tasks.baselines, "TRIES", ((10.0, 0.0),) * 4)
+    monkeypatch.setattr(tasks.runtime.baselines, "TRIES", ((10.0, 0.0),) * 4)
 
     error = await refused(scene.scale_out())
 
@@ -298,9 +298,14 @@ async def test_the_record_stands_before_the_post_arrives(stage):
 async def records(scene):
     """Give the records of the first spare."""
     spare = scene.ready["spares"][0]
-    key = tasks.notes.artifact_key("baseline", "obcluster/1", f"{spare['ip']}:{spare['port']}")
+    key = tasks.runtime.journal.artifact_key(
+        "baseline", "obcluster/1", f"{spare['ip']}:{spare['port']}"
+    )
     async with get_client() as client:
         found = await client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
         )
-    return [tasks.baselines.read_page(tasks.baselines.Baseline, each.data) for each in found]
+    return [
+        tasks.runtime.baselines.read_page(tasks.runtime.baselines.Baseline, each.data)
+        for each in found
+    ]

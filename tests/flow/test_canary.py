@@ -26,13 +26,13 @@ from pydantic import SecretStr
 
 from flows.batch import batch
 from flows.plan import plan
-from obscale.cli.ending import error_object
+from obscale.cli.exits import error_object
 from obscale.errors import ObscaleError
-from obscale.report import render_markdown
-from obscale.rules.asked import AgentInfoSpec, ScaleOutSpec, SecretName
+from obscale.report.report import render_markdown
+from obscale.request.models import AgentInfoSpec, ScaleOutSpec, SecretName
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault, default_config
-from obscale.settings import Patience
-from tasks.connection import ObshellCluster
+from tasks.runtime.blocks import ObshellCluster
 from tests.flow.conftest import QUICK, SAMPLE, Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -8,9 +8,9 @@ from pydantic import SecretStr
 
 from obscale.agent.passwords import odd_ends
 from obscale.errors import SpecError, UntrustedKeyError
-from obscale.rules.asked import SecretName
+from obscale.request.models import SecretName
 from obscale.sandbox import WorldConfig, default_config
-from tasks.connection import ObshellCluster, PrefectVault
+from tasks.runtime.blocks import ObshellCluster, PrefectVault
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 ROOT = "sandbox-root"

@@ -25,12 +25,12 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 
 from obscale.batch.report import render_batch
+from obscale.batch.schedule import RowState
 from obscale.errors import DispatchError
-from obscale.rules.policies import BatchPolicies, Window, WorkersPolicy
-from obscale.rules.waves import RowState
+from obscale.request.policies import BatchPolicies, Window, WorkersPolicy
 from obscale.sandbox import Fault
-from tasks.dispatch import Dispatch
-from tasks.notes import listening
+from tasks.dispatch.dispatcher import Dispatch
+from tasks.runtime.journal import listening
 from tests.flow.test_batch import fleet, states  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from obscale.rules.asked import ClusterSpec, SecretName, TlsSpec
+from obscale.request.models import ClusterSpec, SecretName, TlsSpec
 from obscale.sandbox import WorldConfig, default_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

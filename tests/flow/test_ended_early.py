@@ -27,7 +27,7 @@ from prefect.states import AwaitingRetry, Cancelling
 
 from obscale.errors import DagStalledError
 from obscale.sandbox import Fault
-from tasks.notes import listening
+from tasks.runtime.journal import listening
 from tests.flow.conftest import QUICK, SAMPLE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -201,7 +201,7 @@ async def test_a_killed_run_is_tried_again_from_prefect_and_nothing_seems_to_run
     # Prefect tells of task runs later than of their flow run.
     await until(lambda: none_runs(prefect, run_id), "no task run seems to run on")
     settled = {task.id: task.state for task in await prefect.task_runs(run_id)}
-    assert left, "Prefect settles them by itself now: drop tasks/attempts.py"
+    assert left, "Prefect settles them by itself now: drop tasks/runtime/attempts.py"
     assert run.state.is_completed()
     assert run.run_count == 2
     assert all(settled[task.id].is_crashed() for task in left)

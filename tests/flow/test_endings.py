@@ -16,7 +16,13 @@ from flows.scale_out import scale_out
 from obscale.batch.report import BatchIncompleteError
 from obscale.errors import DagFailedError, ObscaleError, PreflightError
 from obscale.sandbox import Fault
-from tasks.endings import MOST_ATTEMPTS, RERUN_TAG, STATE_NAMES, check_attempts, state_name
+from tasks.runtime.run_state import (
+    MOST_ATTEMPTS,
+    RERUN_TAG,
+    STATE_NAMES,
+    check_attempts,
+    state_name,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -7,11 +7,11 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.sorting import FlowRunSort
 
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault
-from obscale.settings import Patience
-from tasks import events
-from tasks.events import PREFIX, Heard, signals_of
-from tasks.notes import Happening
+from tasks.runtime import events
+from tasks.runtime.events import PREFIX, Heard, signals_of
+from tasks.runtime.journal import Happening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 from flows.scale_out import scale_out
 from obscale.cli.commands import app
 from obscale.errors import SpecError
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault
-from obscale.settings import Patience
-from tasks.notes import listening
-from tasks.person import asking
+from tasks.runtime.journal import listening
+from tasks.runtime.person import asking
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -14,9 +14,9 @@ from flows.plan import plan
 from flows.scale_out import scale_out
 from obscale.cli.commands import app
 from obscale.errors import ObscaleError
-from obscale.rules.asked import AgentInfoSpec, NodeSpec, ScaleOutSpec
+from obscale.request.models import AgentInfoSpec, NodeSpec, ScaleOutSpec
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault, default_config
-from obscale.settings import Patience
 from tests.flow.test_canary import all_events, through_the_api
 from tests.hostile_answers import LONGER, hostile_answers
 from tests.hostile_text import HOSTILE, MARK, SHORT, faults_of_lines, faults_of_page

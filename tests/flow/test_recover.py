@@ -8,10 +8,10 @@ from prefect import get_client
 from prefect.client.schemas.objects import StateType
 
 from obscale.errors import DagFailedError, DagRolledBackError
-from obscale.rules.asked import SecretName
-from obscale.rules.consequences import Remedy
+from obscale.recovery.consequences import Remedy
+from obscale.request.models import SecretName
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault, default_config
-from obscale.settings import Patience
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -19,15 +19,15 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import Operator, ScaleOutRequest
 from obscale.cli.commands import app
+from obscale.connect.connections import EnvironmentVault
 from obscale.errors import ObscaleError
-from obscale.link import EnvironmentVault
-from obscale.order import orders_of
 from obscale.plan import make_plan
 from obscale.plan.file import plan_file, write_plan_file
+from obscale.request.scale_out import orders_of
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault, default_config
-from obscale.settings import Patience
 from obscale.spec import read_spec
-from tasks.connection import ObshellCluster
+from tasks.runtime.blocks import ObshellCluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -17,7 +17,7 @@ from obscale.errors import (
     PreflightError,
 )
 from obscale.sandbox import Fault
-from tasks.notes import listening
+from tasks.runtime.journal import listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

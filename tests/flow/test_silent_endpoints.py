@@ -9,10 +9,10 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 import tasks.posting
-from obscale.agent.exchange import Exchange
 from obscale.agent.silence import silent_agents
+from obscale.agent.transport import Exchange
 from obscale.sandbox import Fault
-from tasks.connection import silence_told
+from tasks.runtime.blocks import silence_told
 from tests.flow.conftest import QUICK
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -16,10 +16,10 @@ from obscale.agent.models import ScaleOutRequest
 from obscale.batch.report import BatchIncompleteError
 from obscale.cli.commands import app
 from obscale.errors import DagFailedError, ObscaleError, PreflightError, UntrustedKeyError
-from obscale.rules.asked import AgentInfoSpec, NodeSpec, ScaleOutSpec
+from obscale.request.models import AgentInfoSpec, NodeSpec, ScaleOutSpec
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault, default_config
-from obscale.settings import Patience
-from tasks.connection import ObshellCluster
+from tasks.runtime.blocks import ObshellCluster
 from tests.stranger import CLAIMS, listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -9,8 +9,8 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import Operator
 from obscale.errors import DagRolledBackError, ForeignDagError, PreflightError, VerifyError
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault
-from obscale.settings import Patience
 from tests.flow.conftest import QUICK
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

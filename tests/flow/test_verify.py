@@ -7,9 +7,9 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from obscale.errors import VerifyError
+from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault, WorldConfig, default_config
-from obscale.settings import Patience
-from tasks.notes import listening
+from tasks.runtime.journal import listening
 from tests.flow.conftest import QUICK
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -14,14 +14,14 @@ from obscale.agent.models import (
     Stats,
     Zone,
 )
-from obscale.rules.aftermath import Aftermath, Before, Surroundings
-from obscale.rules.asked import AgentInfoSpec, NodeSpec
-from obscale.rules.ladder import (
+from obscale.preflight.facts import Unread
+from obscale.preflight.rules.layout import mount_hash
+from obscale.request.models import AgentInfoSpec, NodeSpec
+from obscale.verify.levels import (
     Look,
     judge_ladder,
 )
-from obscale.rules.preflight.facts import Unread
-from obscale.rules.preflight.layout import mount_hash
+from obscale.verify.observation import Aftermath, Before, Surroundings
 
 GIB = 1 << 30
 VERSION = "4.3.5.2_102000092025042111"

@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from obscale.agent.auth import Credentials, choose_auth, parse_version, read_auth_mode
-from obscale.agent.codes import WITH_AGENT_PASSWORD, WITH_ROOT_PASSWORD
+from obscale.agent.error_codes import WITH_AGENT_PASSWORD, WITH_ROOT_PASSWORD
 from obscale.agent.models import AgentInfo
 
 ROOT, AGENT = SecretStr("root"), SecretStr("agent")

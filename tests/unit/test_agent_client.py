@@ -11,8 +11,8 @@ import pytest
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient, Timeouts, Tls
-from obscale.agent.exchange import Exchange
 from obscale.agent.models import AgentEndpoint, Operator, ScaleOutRequest
+from obscale.agent.transport import Exchange
 from obscale.errors import (
     AgentProtocolError,
     AgentRefusedError,

@@ -9,7 +9,7 @@ import pytest
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
-from obscale.agent.codes import classify
+from obscale.agent.error_codes import classify
 from obscale.errors import (
     AgentError,
     AgentProtocolError,

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from obscale.agent.codes import RULES
 from obscale.agent.envelope import (
     EXCERPT_LENGTH,
     open_envelope,
@@ -12,6 +11,7 @@ from obscale.agent.envelope import (
     read_contents,
     read_envelope,
 )
+from obscale.agent.error_codes import RULES
 from obscale.errors import (
     AgentProtocolError,
     AgentRefusedError,

@@ -21,7 +21,7 @@ from obscale.agent.limits import (
     tail_of,
 )
 from obscale.errors import AgentProtocolError
-from obscale.rules.progress import describe_progress
+from obscale.follow.progress import describe_progress
 
 
 @pytest.mark.parametrize(

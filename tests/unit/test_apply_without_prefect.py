@@ -8,9 +8,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
 from obscale.cli.apply import run_all
-from obscale.cli.ending import Exit
-from obscale.order import Order
-from obscale.rules.asked import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.cli.exits import Exit
+from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.request.scale_out import Order
 
 CLUSTER = ClusterSpec(endpoints=("10.0.0.1:2886",), password=SecretName(env="OBSCALE_TEST_ROOT"))
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from obscale.agent.models import AgentInfo, Dag, ObInfo
-from obscale.rules.adoption import LOCAL_SCALE_OUT, SCALE_OUT, Sighting
-from obscale.rules.baseline import (
+from obscale.preflight.result import conclude
+from obscale.submit.decide import LOCAL_SCALE_OUT, SCALE_OUT, Sighting
+from obscale.verify.baseline import (
     Baseline,
     baseline_of,
     compact,
@@ -14,7 +15,6 @@ from obscale.rules.baseline import (
     goes_on,
     identity_of,
 )
-from obscale.rules.preflight.conclusion import conclude
 from tests.unit.joined_node import BEFORE, NODE, server, zones
 
 BEGAN = datetime(2026, 5, 1, 22, 0, tzinfo=UTC)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from obscale.batch.gate import (
+from obscale.batch.slots import (
     JUDGING_SECONDS,
     PROVING_SECONDS,
     SUBMITTING_SECONDS,

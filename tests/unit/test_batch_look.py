@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from obscale.batch.ledger import FirstRow, ledger_of
-from obscale.batch.look import ClusterLook, RowLook, judge_all
-from obscale.rules.asked import AgentInfoSpec, NodeSpec, ScaleOutSpec
-from obscale.rules.policies import BatchPolicies
-from obscale.rules.preflight.ageing import FRESH_SECONDS
-from obscale.rules.preflight.conclusion import Preflight
-from obscale.rules.preflight.facts import Standing
-from obscale.rules.preflight.finding import Findings
+from obscale.batch.preflight import ClusterLook, RowLook, judge_all
+from obscale.preflight.ageing import FRESH_SECONDS
+from obscale.preflight.facts import Standing
+from obscale.preflight.finding import Findings
+from obscale.preflight.result import Preflight
+from obscale.request.models import AgentInfoSpec, NodeSpec, ScaleOutSpec
+from obscale.request.policies import BatchPolicies
 from obscale.spec.batch import BatchSpec
 
 OLD = timedelta(seconds=FRESH_SECONDS + 1)

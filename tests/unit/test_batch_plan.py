@@ -8,12 +8,12 @@ from rich.console import Console
 
 from obscale.batch.ledger import ledger_of
 from obscale.batch.plan import plan_of
-from obscale.cli.batch_screen import show_batch_plan
+from obscale.batch.schedule import RowState
+from obscale.cli.batch_view import show_batch_plan
 from obscale.errors import AgentUnreachableError, PreflightError
-from obscale.rules.asked import AgentInfoSpec, NodeSpec, ScaleOutSpec
-from obscale.rules.policies import BatchPolicies, Window
-from obscale.rules.preflight.facts import Standing
-from obscale.rules.waves import RowState
+from obscale.preflight.facts import Standing
+from obscale.request.models import AgentInfoSpec, NodeSpec, ScaleOutSpec
+from obscale.request.policies import BatchPolicies, Window
 from obscale.spec.batch import BatchSpec, read_batch
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)

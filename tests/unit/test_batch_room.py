@@ -6,7 +6,12 @@ from contextlib import suppress
 
 import pytest
 
-from obscale.batch.room import FILES_A_CLUSTER, FILES_BESIDE, make_room, spared_collections
+from obscale.batch.process_limits import (
+    FILES_A_CLUSTER,
+    FILES_BESIDE,
+    make_room,
+    spared_collections,
+)
 
 
 @pytest.fixture

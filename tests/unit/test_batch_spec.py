@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from obscale.batch.schedule import Row, order_of
 from obscale.errors import SpecError
-from obscale.rules.asked import ScaleOutSpec
-from obscale.rules.waves import Row, order_of
+from obscale.request.models import ScaleOutSpec
 from obscale.spec import read_spec
 from obscale.spec.batch import BatchSpec, compact, parse_batch, read_batch
 from obscale.spec.table import read_table

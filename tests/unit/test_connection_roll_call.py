@@ -3,8 +3,8 @@
 import pytest
 
 from obscale.agent.models import AgentInfo, ObInfo
+from obscale.connect.endpoints import Absent, Present, judge_roll
 from obscale.errors import AgentUnreachableError, DatabaseDownError, SpecError
-from obscale.roll_call import Absent, Present, judge_roll
 
 
 def present(number, *, members=(1, 2, 3), name="obcluster", number_of=1, identity="CLUSTER AGENT"):

@@ -4,18 +4,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from obscale import cure
 from obscale.agent.models import AgentInfo, AgentStatus, Dag, Operator
+from obscale.connect.connections import Link
 from obscale.errors import (
     AgentRefusedError,
     AgentUnreachableError,
     DagStalledError,
     OutcomeUnknownError,
 )
-from obscale.link import Link
-from obscale.rules.consequences import Choice, Remedy
-from obscale.rules.diagnosis import Diagnosis, Place
-from obscale.settings import Patience
+from obscale.recovery import run as cure
+from obscale.recovery.consequences import Choice, Remedy
+from obscale.recovery.diagnosis import Diagnosis, Place
+from obscale.request.time_limits import Patience
 
 SHORT = timedelta(milliseconds=20)
 LONG = timedelta(minutes=5)

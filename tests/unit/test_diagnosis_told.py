@@ -2,10 +2,10 @@
 
 import pytest
 
-from obscale.report import render_diagnosis
-from obscale.rules.causes import CAUSES
-from obscale.rules.consequences import Choice, Remedy
-from obscale.rules.diagnosis import Diagnosis, Place
+from obscale.recovery.causes import CAUSES
+from obscale.recovery.consequences import Choice, Remedy
+from obscale.recovery.diagnosis import Diagnosis, Place
+from obscale.report.report import render_diagnosis
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.id)

@@ -9,12 +9,21 @@ DOORS = {
     ("obscale/cli/apply.py", "_run"): "whoever ends the program is told what goes on without it",
     ("obscale/cli/apply_batch.py", "_run"): "as above; bugs go on to the door of the program",
     ("obscale/cli/stopping.py", "run"): "a signal ends a run, whatever became of it on its way",
-    ("tasks/story.py", "reported"): "the report is written however a run ends; the end goes on",
-    ("tasks/batch.py", "_shown"): "the ledger is written however a batch ends; the end goes on",
-    ("tasks/part.py", "told"): "the table is written however a part ends; the end goes on",
-    ("tasks/dispatch.py", "dispatching"): "runs are told to stop however a batch ends; it goes on",
     (
-        "tasks/dispatch.py",
+        "tasks/runtime/report.py",
+        "reported",
+    ): "the report is written however a run ends; the end goes on",
+    ("tasks/batch.py", "_shown"): "the ledger is written however a batch ends; the end goes on",
+    (
+        "tasks/dispatch/worker.py",
+        "told",
+    ): "the table is written however a part ends; the end goes on",
+    (
+        "tasks/dispatch/dispatcher.py",
+        "dispatching",
+    ): "runs are told to stop however a batch ends; it goes on",
+    (
+        "tasks/dispatch/dispatcher.py",
         "add",
     ): "a row tells whether it may be begun, however it ends; it goes on",
 }

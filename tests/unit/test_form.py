@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from flows.batch import batch
 from flows.plan import plan
 from flows.scale_out import scale_out
-from obscale.form import ObConfigs
+from obscale.request.form import ObConfigs
 
 SCHEMA = scale_out.parameters.model_dump()
 SAMPLE = {

@@ -7,12 +7,12 @@ import pytest
 from pydantic import SecretStr
 
 from obscale.agent.keys import KnownKeys
-from obscale.batch.kept import KEPT_SECONDS, KeptClusters
+from obscale.batch.connections import KEPT_SECONDS, KeptClusters
+from obscale.connect.connections import KnownCluster
 from obscale.errors import SpecError
-from obscale.link import KnownCluster
-from obscale.order import Order
-from obscale.rules.asked import ClusterSpec, NodeSpec, SecretName
-from obscale.rules.preflight.facts import ClusterFacts
+from obscale.preflight.facts import ClusterFacts
+from obscale.request.models import ClusterSpec, NodeSpec, SecretName
+from obscale.request.scale_out import Order
 
 AGENT = "10.0.0.1:2886"
 SPEC = ClusterSpec(endpoints=(f"http://{AGENT}",), password=SecretName(env="OB_ROOT"))

@@ -2,8 +2,8 @@
 
 from annotated_types import Le
 
-from obscale.agent.exchange import KEPT
-from obscale.settings import Patience
+from obscale.agent.transport import KEPT
+from obscale.request.time_limits import Patience
 
 
 def test_no_look_at_a_dag_needs_a_new_connection():

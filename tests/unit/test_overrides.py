@@ -6,18 +6,18 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from obscale.errors import SpecError
-from obscale.order import orders_of
-from obscale.report import ScaleOutReport, render_markdown
-from obscale.rules.asked import OverrideSpec
-from obscale.rules.preflight.finding import Answer
-from obscale.rules.preflight.overrides import (
+from obscale.preflight.finding import Answer
+from obscale.preflight.judge import (
     accepted,
     judge_accepting,
     may_be_overridden,
     override_problems,
     unneeded,
 )
-from obscale.rules.preflight.registry import RULES
+from obscale.preflight.registry import RULES
+from obscale.report.report import ScaleOutReport, render_markdown
+from obscale.request.models import OverrideSpec
+from obscale.request.scale_out import orders_of
 from obscale.spec import checked_overrides, parse_spec
 
 TODAY = datetime.now(UTC).date()

@@ -8,11 +8,11 @@ import pytest
 from prefect.exceptions import Abort, ObjectNotFound
 
 from obscale.errors import PrefectUnreachableError, VerifyError
-from tasks import own_process
-from tasks.notes import listening
-from tasks.own_process import Told, run_here
-from tasks.termination import CancelledInPrefect, cancel_run
-from tasks.writing import recorded, recording
+from tasks.runtime import own_process
+from tasks.runtime.journal import listening
+from tasks.runtime.own_process import Told, run_here
+from tasks.runtime.sigterm import CancelledInPrefect, cancel_run
+from tasks.runtime.writing import recorded, recording
 
 NOT_PROVED = VerifyError("10.0.0.4:2886 stands on SERVING", "look at the proofs")
 

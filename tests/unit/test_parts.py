@@ -4,9 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obscale.batch.ledger import ledger_of
-from obscale.batch.part import Heard, Part, hear_told, settle_told, take_up_row, told_rows
-from obscale.rules.parts import (
+from obscale.batch.dispatch import (
     ALIVE,
     SETTLED,
     Inbox,
@@ -18,9 +16,11 @@ from obscale.rules.parts import (
     decide_part,
     read_told,
 )
-from obscale.rules.policies import BatchPolicies, WorkersPolicy
-from obscale.rules.preflight.facts import Standing
-from obscale.rules.waves import RowState
+from obscale.batch.dispatch_rows import Heard, Part, hear_told, settle_told, take_up_row, told_rows
+from obscale.batch.ledger import ledger_of
+from obscale.batch.schedule import RowState
+from obscale.preflight.facts import Standing
+from obscale.request.policies import BatchPolicies, WorkersPolicy
 from obscale.spec.batch import parse_batch
 
 MINE, OTHER = "10.0.0.4:2886", "10.0.0.5:2886"

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from obscale.errors import PlanChangedError, SpecError
-from obscale.order import orders_of
 from obscale.plan import plan_of
 from obscale.plan.file import (
     MARK,
@@ -18,7 +17,8 @@ from obscale.plan.file import (
     request_of,
     write_plan_file,
 )
-from obscale.rules.asked import ScaleOutSpec
+from obscale.request.models import ScaleOutSpec
+from obscale.request.scale_out import orders_of
 
 COMMAND = "obscale plan request.yaml --out plan.json"
 

@@ -8,13 +8,13 @@ import pytest
 from rich.console import Console
 
 from obscale.agent.models import Identity
-from obscale.cli.plan_screen import merged, show_plan
-from obscale.order import Order
+from obscale.cli.plan_view import merged, show_plan
 from obscale.plan import plan_of
-from obscale.rules.asked import ClusterSpec, DefaultsSpec, OverrideSpec
-from obscale.rules.preflight.facts import Unread
-from obscale.rules.preflight.finding import otherwise
-from obscale.rules.preflight.registry import RULES
+from obscale.preflight.facts import Unread
+from obscale.preflight.finding import otherwise
+from obscale.preflight.registry import RULES
+from obscale.request.models import ClusterSpec, DefaultsSpec, OverrideSpec
+from obscale.request.scale_out import Order
 
 GIB = 1 << 30
 PROD = ClusterSpec(endpoints=("https://10.0.0.1:2886",), name="obcluster", id=1)

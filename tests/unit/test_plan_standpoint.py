@@ -5,8 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from obscale.agent.models import Identity
-from obscale.plan.standpoint import changes, standpoint_of, topology_hash
-from obscale.rules.preflight.facts import Unread
+from obscale.plan.snapshot import changes, standpoint_of, topology_hash
+from obscale.preflight.facts import Unread
 
 
 def stands(world):

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from obscale.rules.asked import OverrideSpec
-from obscale.rules.preflight.ageing import AGEING, FRESH_SECONDS, is_stale, judge_ageing
-from obscale.rules.preflight.facts import Earlier
-from obscale.rules.preflight.registry import RULES
+from obscale.preflight.ageing import AGEING, FRESH_SECONDS, is_stale, judge_ageing
+from obscale.preflight.facts import Earlier
+from obscale.preflight.registry import RULES
+from obscale.request.models import OverrideSpec
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -4,9 +4,9 @@ import pytest
 
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import Identity
-from obscale.rules.cleaning import CLEAN_BY_HAND
-from obscale.rules.preflight.facts import CLUSTER_FACTS_MISSING, Unread
-from obscale.rules.preflight.versions import parse_agent_version, parse_ob_version
+from obscale.cleaning import CLEAN_BY_HAND
+from obscale.preflight.facts import CLUSTER_FACTS_MISSING, Unread
+from obscale.preflight.rules.versions import parse_agent_version, parse_ob_version
 
 ON_THE_BORDER = {
     "mem-floor": (lambda w, d: w.ask(memory_limit="4G"), "pass"),

@@ -5,8 +5,8 @@ The table is typed by hand: a rule that is added, lost, renamed or weighed other
 
 import pytest
 
-from obscale.rules.preflight.overrides import may_be_overridden
-from obscale.rules.preflight.registry import RULES
+from obscale.preflight.judge import may_be_overridden
+from obscale.preflight.registry import RULES
 from tests.unit.test_preflight_rules import FIRES as FIRST
 from tests.unit.test_preflight_rules import NEVER_FIRES
 from tests.unit.test_preflight_surroundings import FIRES as FURTHER

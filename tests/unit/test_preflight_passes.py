@@ -6,9 +6,9 @@ import pytest
 
 from obscale.agent.models import Dag
 from obscale.agent.resources import License
-from obscale.rules.asked import AgentInfoSpec, NodeSpec
-from obscale.rules.preflight.facts import PortState
-from obscale.rules.preflight.registry import RULES
+from obscale.preflight.facts import PortState
+from obscale.preflight.registry import RULES
+from obscale.request.models import AgentInfoSpec, NodeSpec
 from tests.unit.test_preflight_standing import serve_with
 
 GIB = 1 << 30

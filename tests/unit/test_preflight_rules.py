@@ -4,14 +4,14 @@ import pytest
 
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import Dag, Identity, ListedAgent, UnitConfigLimit
-from obscale.rules.asked import AgentInfoSpec, NodeSpec
-from obscale.rules.preflight.facts import (
+from obscale.preflight.facts import (
     AGENT_REACHABLE,
     CLUSTER_FACTS_MISSING,
     HOST_FACTS_MISSING,
     Unread,
 )
-from obscale.rules.preflight.registry import RULES, judge_request
+from obscale.preflight.registry import RULES, judge_request
+from obscale.request.models import AgentInfoSpec, NodeSpec
 from tests.unit.test_preflight_standing import serve_with
 
 GAP = Unread("it did not answer")
@@ -582,7 +582,7 @@ def test_a_build_told_on_one_side_only_is_unknown(world):
     assert world.finding("ob-version-equal").answer == "unknown"
 
 
-ELSEWHERE = {"batch", "clock", "drift", "evidence", "expansion", "machine", "operation", "ports",
+ELSEWHERE = {"batch", "clocks", "cluster_mode", "drift", "hints", "host", "new_zone", "ports",
              "units"}  # fmt: skip
 """Modules whose rules are held to the same by test_preflight_surroundings.py."""
 

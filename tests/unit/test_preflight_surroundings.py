@@ -8,14 +8,14 @@ import pytest
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import Dag, HostBasics, OsRelease
 from obscale.agent.resources import License, ObserverStatistics, Statistics, TenantOverview
-from obscale.rules.asked import AgentInfoSpec, NodeSpec
-from obscale.rules.preflight.facts import (
+from obscale.preflight.facts import (
     CLUSTER_FACTS_MISSING,
     HOST_FACTS_MISSING,
     PortState,
     Unread,
 )
-from obscale.rules.preflight.registry import RULES
+from obscale.preflight.registry import RULES
+from obscale.request.models import AgentInfoSpec, NodeSpec
 
 GAP = Unread("it did not answer")
 HOST_GAP = Unread("no host-info", covered_by=HOST_FACTS_MISSING)

@@ -4,16 +4,16 @@ from datetime import date
 
 import pytest
 
-from obscale.rules.asked import OverrideSpec
-from obscale.rules.preflight.conclusion import conclude
-from obscale.rules.preflight.facts import (
+from obscale.preflight.facts import (
     AGENT_REACHABLE,
     CLUSTER_FACTS_MISSING,
     HOST_FACTS_MISSING,
     Unread,
 )
-from obscale.rules.preflight.overrides import judge_accepting
-from obscale.rules.preflight.unjudged import held_back, newly_unknown
+from obscale.preflight.judge import judge_accepting
+from obscale.preflight.result import conclude
+from obscale.preflight.unjudged import held_back, newly_unknown
+from obscale.request.models import OverrideSpec
 
 HOST = Unread("panic: nil pointer", covered_by=HOST_FACTS_MISSING)
 NEVER_TOLD = Unread("no such endpoint", supported=False, covered_by=HOST_FACTS_MISSING)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from obscale.rules.preflight.facts import HOST_FACTS_MISSING, Unread
+from obscale.preflight.facts import HOST_FACTS_MISSING, Unread
 
 TABLE = {
     "cfg-values-are-strings": ("pass", "pass"),

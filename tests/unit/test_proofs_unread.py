@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from obscale.climb import climb
-from obscale.order import Order
-from obscale.rules.aftermath import Before, ProofAnswer, Rung
-from obscale.rules.preflight.facts import Unread
-from obscale.rules.unread import JUDGED_BEFORE, NEVER_AGAINST, Unreadable, unread_since
-from obscale.settings import Patience
+from obscale.preflight.facts import Unread
+from obscale.request.scale_out import Order
+from obscale.request.time_limits import Patience
+from obscale.verify.observation import Before, ProofAnswer, Rung
+from obscale.verify.run import climb
+from obscale.verify.unread import JUDGED_BEFORE, NEVER_AGAINST, Unreadable, unread_since
 from tests.unit.joined_node import BEFORE, NODE, aftermath, around, done_dag, judge, line
 
 SILENT = Unread("no answer within 5 s")
@@ -41,10 +41,10 @@ def climbing(monkeypatch):
         async def sleep(seconds):
             now[0] += seconds
 
-        monkeypatch.setattr("obscale.climb.look_after", after)
-        monkeypatch.setattr("obscale.climb.look_around", about)
-        monkeypatch.setattr("obscale.climb.time", SimpleNamespace(monotonic=lambda: now[0]))
-        monkeypatch.setattr("obscale.climb.asyncio", SimpleNamespace(sleep=sleep))
+        monkeypatch.setattr("obscale.verify.run.look_after", after)
+        monkeypatch.setattr("obscale.verify.run.look_around", about)
+        monkeypatch.setattr("obscale.verify.run.time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr("obscale.verify.run.asyncio", SimpleNamespace(sleep=sleep))
         order = Order(cluster="prod", node=NODE, batch=(NODE,), patience=patience or Patience())
         climbed = await climb(
             SimpleNamespace(),  # nothing is asked of it here

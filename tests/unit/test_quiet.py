@@ -6,9 +6,9 @@ import logging
 import httpx
 import pytest
 
-from tasks import quiet
-from tasks.quiet import LOST, quiet_threads
-from tasks.writing import Recording
+from tasks.runtime import quiet
+from tasks.runtime.quiet import LOST, quiet_threads
+from tasks.runtime.writing import Recording
 
 
 @pytest.fixture

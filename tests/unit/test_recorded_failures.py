@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from obscale.agent.models import AgentInfo, AgentStatus, Dag, State
-from obscale.doctor import consequence_lines, error_of
-from obscale.report import stage_rows
-from obscale.rules.case import Case
-from obscale.rules.consequences import Remedy
-from obscale.rules.diagnosis import diagnose
-from obscale.rules.progress import describe_progress, failure_of
-from obscale.rules.recovery import decide_recovery
+from obscale.follow.progress import describe_progress, failure_of
+from obscale.recovery.case import Case
+from obscale.recovery.consequences import Remedy
+from obscale.recovery.diagnosis import diagnose
+from obscale.recovery.policy import decide_recovery
+from obscale.recovery.read import consequence_lines, error_of
+from obscale.report.report import stage_rows
 
 DAGS = Path(__file__).parents[1] / "data" / "dags"
 R, B, H = Remedy.RETRY, Remedy.ROLLBACK, Remedy.HAND_OVER

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from obscale.agent.models import AgentInfo, Dag, ListedAgent, ObInfo
-from obscale.rules.adoption import (
+from obscale.request.models import AgentInfoSpec, NodeSpec
+from obscale.submit.decide import (
     Adopt,
     AlreadyMember,
     KeepLooking,
@@ -19,7 +20,6 @@ from obscale.rules.adoption import (
     decode_generic_id,
     is_scale_out_of,
 )
-from obscale.rules.asked import AgentInfoSpec, NodeSpec
 
 TARGET = "10.0.0.4:2886"
 NODE = NodeSpec(agentInfo=AgentInfoSpec(ip="10.0.0.4"), zone="zone2")

@@ -5,10 +5,10 @@ import itertools
 import pytest
 
 from obscale.agent.models import AgentInfo, AgentStatus, Dag, HostInfo, Operator, State, Zone
-from obscale.rules.case import Case, Phase, subject_of
-from obscale.rules.causes import CAUSES
-from obscale.rules.consequences import DEAD_ENDS, Remedy, dead_end_of
-from obscale.rules.diagnosis import diagnose
+from obscale.recovery.case import Case, Phase, subject_of
+from obscale.recovery.causes import CAUSES
+from obscale.recovery.consequences import DEAD_ENDS, Remedy, dead_end_of
+from obscale.recovery.diagnosis import diagnose
 
 TARGET = "10.0.0.4:2886"
 MAIN = (

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from obscale.agent.models import AgentStatus, Node
-from obscale.rules.aftermath import ProofAnswer, Rung
-from obscale.rules.ladder import (
+from obscale.follow.reminders import Seldom
+from obscale.verify.levels import (
     PROOFS,
     Look,
     needs_surroundings,
@@ -16,8 +16,8 @@ from obscale.rules.ladder import (
     still_waiting,
     waits_for,
 )
-from obscale.rules.objections import hold
-from obscale.seldom import Seldom
+from obscale.verify.objections import hold
+from obscale.verify.observation import ProofAnswer, Rung
 from tests.unit.joined_node import (
     GIB,
     NEW,

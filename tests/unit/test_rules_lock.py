@@ -3,10 +3,10 @@
 import pytest
 
 from obscale.agent.models import AgentInfo, Dag, ObInfo
-from obscale.rules.adoption import SCALE_OUT, Post, Sighting, WaitForLock, decide_submission
-from obscale.rules.asked import AgentInfoSpec, NodeSpec
-from obscale.rules.lock import SCALE_IN, Lock, holds_lock, lock_held_by, lock_of
-from obscale.rules.remains import remains_of, words_of
+from obscale.maintenance_lock import SCALE_IN, Lock, holds_lock, lock_held_by, lock_of
+from obscale.recovery.interrupted import remains_of, words_of
+from obscale.request.models import AgentInfoSpec, NodeSpec
+from obscale.submit.decide import SCALE_OUT, Post, Sighting, WaitForLock, decide_submission
 
 NODE = NodeSpec(agentInfo=AgentInfoSpec(ip="10.0.0.4"), zone="zone2")
 HOLDS, FREE, UNKNOWN = Lock.HOLDS, Lock.FREE, Lock.UNKNOWN

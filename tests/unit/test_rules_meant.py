@@ -3,8 +3,8 @@
 import pytest
 
 from obscale.agent.models import Dag
-from obscale.rules.consequences import Remedy
-from obscale.rules.meant import (
+from obscale.recovery.consequences import Remedy
+from obscale.recovery.selection import (
     LookAgain,
     Meant,
     NotMeant,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obscale.agent.models import Dag
-from obscale.rules.progress import (
+from obscale.follow.progress import (
     QUICKEST_SECONDS,
     describe_progress,
     failure_of,

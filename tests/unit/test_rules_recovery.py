@@ -2,9 +2,9 @@
 
 import pytest
 
-from obscale.rules.consequences import Choice, Remedy
-from obscale.rules.diagnosis import Diagnosis, Place
-from obscale.rules.recovery import (
+from obscale.recovery.consequences import Choice, Remedy
+from obscale.recovery.diagnosis import Diagnosis, Place
+from obscale.recovery.policy import (
     MOST_ATTEMPTS,
     Attempt,
     decide_recovery,

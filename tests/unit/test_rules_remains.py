@@ -3,7 +3,7 @@
 import pytest
 
 from obscale.agent.models import Operator
-from obscale.rules.remains import next_step, remains_of, words_of
+from obscale.recovery.interrupted import next_step, remains_of, words_of
 from tests.conftest import scale_out_dag
 
 TARGET = "10.0.0.4:2886"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from obscale.rules.preflight.facts import ClusterFacts, Facts, TargetFacts
-from obscale.rules.preflight.registry import judge_request
+from obscale.preflight.facts import ClusterFacts, Facts, TargetFacts
+from obscale.preflight.registry import judge_request
 from obscale.spec import read_spec
 from obscale.spec.batch import is_batch
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from obscale.batch.dispatch_rows import Part
 from obscale.batch.ledger import ledger_of
-from obscale.batch.part import Part
 from obscale.cli.verify import PATIENCE
 from obscale.errors import SpecError
-from obscale.order import orders_of
-from obscale.rules.asked import ScaleOutSpec
-from obscale.settings import Patience
+from obscale.request.models import ScaleOutSpec
+from obscale.request.scale_out import orders_of
+from obscale.request.time_limits import Patience
 from obscale.spec import parse_spec
 from obscale.spec.batch import compact, parse_batch
 

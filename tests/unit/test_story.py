@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from prefect.exceptions import TerminationSignal
 
-from obscale.order import Order
-from obscale.rules.asked import AgentInfoSpec, NodeSpec
-from tasks.story import Story
+from obscale.request.models import AgentInfoSpec, NodeSpec
+from obscale.request.scale_out import Order
+from tasks.runtime.report import Story
 
 NODE = NodeSpec(
     agentInfo=AgentInfoSpec(ip="10.0.0.4", port=2886),

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from obscale.agent.models import UnitConfigLimit
 from obscale.agent.resources import ResourcePool, UnitConfig
 from obscale.errors import PreflightError
-from obscale.order import Order
-from obscale.plan.suggestion import as_request, render_request
-from obscale.rules.asked import ClusterSpec, SecretName
-from obscale.rules.growth import Units
-from obscale.rules.preflight.facts import Unread
-from obscale.rules.suggest import suggest
+from obscale.plan.suggest import suggest
+from obscale.plan.suggest_file import as_request, render_request
+from obscale.plan.suggest_zone import Units
+from obscale.preflight.facts import Unread
+from obscale.request.models import ClusterSpec, SecretName
+from obscale.request.scale_out import Order
 from obscale.spec import parse_spec
 
 KIB_OF_GIB = 1 << 20

@@ -10,7 +10,7 @@ import pytest
 from prefect.exceptions import TerminationSignal
 from prefect.utilities import engine
 
-from tasks.termination import heed, heeding_sigterm
+from tasks.runtime.sigterm import heed, heeding_sigterm
 
 
 @pytest.fixture(autouse=True)

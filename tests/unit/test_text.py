@@ -164,7 +164,12 @@ ARTIFACTS = {
     "ArtifactUpdate",
     "emit_event",
 }
-KEEPERS = {"tasks/notes.py", "tasks/baselines.py", "tasks/part.py", "tasks/events.py"}
+KEEPERS = {
+    "tasks/runtime/journal.py",
+    "tasks/runtime/baselines.py",
+    "tasks/dispatch/worker.py",
+    "tasks/runtime/events.py",
+}
 
 BARE = (ast.JoinedStr, ast.BinOp, ast.Subscript, ast.Attribute)
 """Texts that were not made by `as_text`."""

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obscale.rules.policies import BatchPolicies, Window
-from obscale.rules.preflight.facts import Standing
-from obscale.rules.waves import (
+from obscale.batch.schedule import (
     ENDED,
     FAILURES,
     Row,
@@ -20,6 +18,8 @@ from obscale.rules.waves import (
     next_of,
     order_of,
 )
+from obscale.preflight.facts import Standing
+from obscale.request.policies import BatchPolicies, Window
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 """A Saturday."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from obscale.rules.policies import WEEK, BatchPolicies, Window, told_policies
+from obscale.request.policies import WEEK, BatchPolicies, Window, told_policies
 
 BERLIN = "Europe/Berlin"
 hours = st.builds("{:02}:{:02}".format, st.integers(0, 23), st.integers(0, 59))

@@ -1,0 +1,79 @@
+"""The flow `batch_part`: carries out one cluster's rows of a batch on a worker."""
+
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from obscale.batch.dispatch_rows import run_name
+from obscale.batch.ledger import ledger_of
+from obscale.batch.report import error_of_batch, report_of, summary_of
+from obscale.request.models import ClusterSpec, ScaleOutSpec
+from obscale.request.policies import PARTS_FLOW, BatchPolicies, OnRowFailure
+from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
+from obscale.spec.batch import BatchSpec, checked_batch
+from tasks.dispatch.worker import carry_part, is_incomplete, told
+from tasks.runtime.blocks import silence_told
+from tasks.runtime.prefect_watch import prefect_watched
+from tasks.runtime.run_state import name_the_ending
+from tasks.runtime.sigterm import heeding_sigterm
+from tasks.runtime.versions import check_worker
+
+
+def rows_run_name() -> str:
+    """Name the run after its rows, e.g. `rows of prod-east: 5 nodes`."""
+    asked: list[Any] = list(flow_run.parameters.get("clusters") or ())
+    parts = [each if isinstance(each, dict) else each.model_dump() for each in asked]
+    names = [str(each.get("cluster", "a cluster")) for each in parts]
+    return run_name(sorted(names), sum(len(each.get("nodes") or ()) for each in parts))
+
+
+@flow(
+    name=PARTS_FLOW,
+    flow_run_name=rows_run_name,
+    retries=0,
+    persist_result=False,
+    on_failure=[name_the_ending],
+)
+async def batch_part(
+    batch: Annotated[
+        str, Field(title="Batch", description="Key of the batch these rows are of.", min_length=1)
+    ],
+    clusters: Annotated[
+        list[ScaleOutSpec],
+        Field(
+            title="Clusters",
+            description="One; more only where they are one and the same under several names.",
+            min_length=1,
+        ),
+    ],
+    connections: Annotated[
+        dict[str, ClusterSpec] | None,
+        Field(title="Connections", description="Clusters written out, by the name used above."),
+    ] = None,
+    on_failure: Annotated[
+        OnRowFailure, Field(title="When a DAG fails", description="As in the batch's policies.")
+    ] = "hold",
+    patience: Annotated[
+        Patience, Field(title="Patience", description="Time limits of each row.")
+    ] = DEFAULT_PATIENCE,
+) -> str:
+    """Carry out rows of a dispatched batch. The batch starts this; by hand it does nothing.
+
+    No row begins without a word of the batch, which watches order, stop rules and hours over all
+    clusters. Left alone, the run ends what it has begun, and ends.
+    """
+    check_worker()
+    spec = BatchSpec(
+        clusters=tuple(clusters),
+        connections=connections or {},
+        policies=BatchPolicies(on_failure=on_failure),
+    )
+    ledger = ledger_of(checked_batch(spec), patience)
+    with heeding_sigterm(), silence_told():
+        async with prefect_watched(), told(ledger, batch) as table:
+            await carry_part(ledger, table)
+    if is_incomplete(ledger) and (incomplete := error_of_batch(report_of(ledger))):
+        raise incomplete
+    return summary_of(ledger)

@@ -1,0 +1,98 @@
+"""The connections and facts of a cluster that its next row uses again.
+
+A row begins within moments of the end of the one before it. Opening all connections anew, fetching
+every agent's key, and reading again what changes by the hour would be half of its questions.
+"""
+
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Self
+
+from obscale.connect.connections import (
+    Link,
+    OpenCluster,
+    Vault,
+    cluster_connected,
+    known_cluster,
+    target_connected,
+)
+from obscale.preflight.facts import ClusterFacts
+from obscale.request.scale_out import Order
+
+KEPT_SECONDS: Final = 300.0
+"""From its first row on; then all is opened, and asked, anew."""
+
+
+@dataclass
+class Kept:
+    """A cluster whose connections stay open between its rows."""
+
+    cluster: OpenCluster
+    closing: AsyncExitStack
+    opened: float
+    """Monotonic seconds."""
+    lasting: ClusterFacts | None = None
+    """What it has told of itself that lasts; None: nothing yet."""
+
+
+class KeptClusters:
+    """The clusters that rows of this process join, by the name the batch has for them.
+
+    Rows of one cluster come one after the other.
+
+    Args:
+        vault: Where the names in orders resolve. It is asked for each row: a password or a key that
+            was changed meanwhile counts from the next row on.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._kept: dict[str, Kept] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.close_all_but()
+
+    @asynccontextmanager
+    async def link(self, name: str, order: Order) -> AsyncIterator[tuple[Link, Kept]]:
+        """Open what an order needs and is not open yet. After an error nothing is kept.
+
+        Raises:
+            SpecError: A name resolves to nothing.
+        """
+        kept = await self._opened(name, order)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._close, name)
+            async with target_connected(order, kept.cluster, self._vault) as link:
+                yield link, kept
+            stack.pop_all()
+
+    async def close_all_but(self, names: Collection[str] = ()) -> None:
+        """Close all clusters but these."""
+        for name in [name for name in self._kept if name not in names]:
+            await self._close(name)
+
+    async def _opened(self, name: str, order: Order) -> Kept:
+        known = await known_cluster(order.cluster, self._vault)
+        kept = self._kept.get(name)
+        if kept and kept.cluster.known.is_like(known) and _age_seconds(kept) < KEPT_SECONDS:
+            return kept
+        await self._close(name)
+        async with AsyncExitStack() as stack:
+            cluster = await stack.enter_async_context(
+                cluster_connected(order.cluster, self._vault, known)
+            )
+            kept = self._kept[name] = Kept(cluster, stack.pop_all(), time.monotonic())
+        return kept
+
+    async def _close(self, name: str) -> None:
+        if kept := self._kept.pop(name, None):
+            await kept.closing.aclose()
+
+
+def _age_seconds(kept: Kept) -> float:
+    return time.monotonic() - kept.opened

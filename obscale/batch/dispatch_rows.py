@@ -1,0 +1,176 @@
+"""The models that a batch and its runs on workers exchange, and their names."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from obscale.batch.dispatch import RowTold
+from obscale.batch.ledger import Entry, Ledger
+from obscale.batch.schedule import RowState
+from obscale.preflight.facts import Standing
+from obscale.request.models import ClusterSpec, ScaleOutSpec
+from obscale.request.time_limits import Patience
+from obscale.spec.batch import compact
+from obscale.text import for_terminal
+
+ID_DIGITS: Final = 12
+"""Of a part's id."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """All rows of one lane, as a run on a worker gets them.
+
+    Args:
+        batch: Key of the batch.
+        names: Clusters, as the request calls them; more than one where they are one and the same.
+        parameters: Of the run. They name secrets, and hold none.
+        count: Rows.
+    """
+
+    batch: str
+    names: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    count: int
+
+    @classmethod
+    def of(cls, batch: str, entries: Sequence[Entry]) -> Self:
+        """Make the part of one lane's rows.
+
+        Args:
+            batch: Key of the batch.
+            entries: All of the lane, at least one; also those that will not be begun, since some
+                rules judge the final topology.
+        """
+        firsts = {entry.cluster: entry for entry in reversed(entries)}
+        names = tuple(sorted(firsts))
+        order = entries[0].order
+        patience = order.patience
+        parameters: dict[str, Any] = {
+            "batch": batch,
+            "clusters": [_asked(name, firsts[name], patience) for name in names],
+            "connections": {
+                name: written.model_dump(mode="json", exclude_defaults=True)
+                for name in names
+                if isinstance(written := firsts[name].order.cluster, ClusterSpec)
+            },
+            "on_failure": order.on_failure,
+            "patience": patience.model_dump(mode="json", exclude_defaults=True),
+        }
+        return cls(batch, names, parameters, len(entries))
+
+    @property
+    def id(self) -> str:
+        """The same for the same rows asked for in the same way; another one for any change."""
+        asked = json.dumps(self.parameters, sort_keys=True)
+        return hashlib.sha256(asked.encode()).hexdigest()[:ID_DIGITS]
+
+    @property
+    def name(self) -> str:
+        """Name its run, e.g. `rows of prod-east: 5 nodes`."""
+        return run_name(self.names, self.count)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """By which its runs are found."""
+        return (batch_tag(self.batch), *(for_terminal(f"cluster:{name}") for name in self.names))
+
+    def key(self, turn: int) -> str:
+        """Give the idempotency key of its run: a batch begun again finds the run it has.
+
+        Args:
+            turn: From 1: a lane needs another run where one was lost, or had ended.
+        """
+        return f"obscale-{self.batch}-{self.id}-{turn}"
+
+    def owns(self, key: str | None) -> bool:
+        """Whether a run with this idempotency key carries just these rows."""
+        return (key or "").startswith(self.key(0)[:-1])
+
+
+def batch_tag(key: str) -> str:
+    """Give the tag all runs of a batch carry."""
+    return f"batch:{key}"
+
+
+def run_name(names: Iterable[str], count: int) -> str:
+    """Name a run after its rows, e.g. `rows of prod-east: 5 nodes`."""
+    return for_terminal(f"rows of {' and '.join(names)}: {count} node{'s' if count != 1 else ''}")
+
+
+def _asked(name: str, entry: Entry, usual: Patience) -> dict[str, Any]:
+    order = entry.order
+    # Clusters that are one under two names share a run, and may differ in their limits.
+    own = None if order.patience == usual else Patience(**order.patience.model_dump())
+    spec = ScaleOutSpec(
+        cluster=name,
+        nodes=order.batch,
+        profile=order.profile,
+        allow_new_zone=order.allow_new_zone,
+        allow_unknown=order.allow_unknown,
+        overrides=order.overrides,
+        patience=own,
+    )
+    return compact(spec)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What became of the words for a row: the last one of each kind; empty: none."""
+
+    word: str = ""
+    declined: str = ""
+    called_off: str = ""
+
+
+def told_rows(ledger: Ledger, words: Mapping[str, Heard]) -> list[dict[str, Any]]:
+    """Tell the rows of a run, one line each.
+
+    Args:
+        ledger: Of the run.
+        words: By target.
+    """
+    return [
+        RowTold(
+            target=entry.target,
+            zone=entry.zone,
+            cluster=entry.cluster,
+            state=entry.state,
+            stage=entry.stage,
+            dag_id=entry.dag_id,
+            rung=entry.rung,
+            why=entry.note,
+            next=entry.hint,
+            how=entry.how,
+            error_kind=entry.error_kind,
+            **vars(words.get(entry.target, Heard())),
+        ).model_dump(mode="json")
+        for entry in ledger.entries
+    ]
+
+
+def hear_told(entry: Entry, told: RowTold) -> None:
+    """Take into the batch's own ledger how far a row's run says it is."""
+    entry.dag_id = told.dag_id or entry.dag_id
+    entry.how, entry.stage = told.how or entry.how, told.stage or entry.stage
+    entry.rung = told.rung or entry.rung
+
+
+def settle_told(entry: Entry, told: RowTold) -> None:
+    """Take into the batch's own ledger how a row ended."""
+    how, dag_id, why = entry.how, entry.dag_id, told.why
+    hear_told(entry, told)
+    if how and dag_id and told.how == "already a member":
+        # A run that was lost had begun it, and the one after that found the node there.
+        entry.how, why = how, "the run that began it was lost; another one proved it"
+    entry.settle(told.state, why, told.next, told.error_kind)
+
+
+def take_up_row(entry: Entry) -> None:
+    """A row that is being carried out already is only followed, whatever preflight said of it."""
+    if entry.state is RowState.BLOCKED:
+        entry.state, entry.note, entry.hint, entry.error_kind = RowState.WAITING, "", "", ""
+    if entry.state is RowState.WAITING:
+        entry.standing = Standing.UNDER_WAY

@@ -1,0 +1,272 @@
+"""The preflight of one cluster's rows of a batch; it only reads.
+
+Facts are judged and dropped: what is kept of a node is a few lines, however many there are.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from obscale.agent.models import Identity, State
+from obscale.batch.ledger import Entry, FirstRow, Ledger, shared_lanes
+from obscale.batch.schedule import Row, next_of
+from obscale.connect.connections import Vault, known_cluster, resolve_secret
+from obscale.errors import AgentError, PreflightError, SpecError
+from obscale.plan import survey_all
+from obscale.preflight.facts import ClusterFacts, Facts, Standing, Unread, asked_port
+from obscale.preflight.finding import Answer, Findings
+from obscale.preflight.judge import judge_accepting
+from obscale.preflight.result import conclude
+from obscale.preflight.unjudged import held_back
+from obscale.request.models import SecretName
+from obscale.request.scale_out import Order
+from obscale.spec.batch import MAX_PROBLEMS
+from obscale.spec.problems import refused
+
+CLUSTERS_AT_ONCE: Final = 4
+"""Clusters looked at side by side; each asks some fifty questions, several targets at once. With
+eight, a busy machine did not read every answer within the seconds it may take."""
+ROWS_AT_ONCE: Final = 200
+"""Nodes whose facts are held at the same time; a cluster that gets more is read once more."""
+WHILE_ONE_JOINS: Final = frozenset(
+    {
+        "cluster-maintenance",
+        "cluster-unfinished-dag",
+        "cluster-members-healthy",
+        "zone-exists-active",
+    }
+)
+"""Rules that hinder the other rows while one of them is under way; each is judged again when its
+turn comes."""
+
+
+@dataclass(frozen=True)
+class RowLook:
+    """What preflight says of one node."""
+
+    standing: Standing
+    verdict: str
+    blocked: str = ""
+    """What forbids it, in one line; empty: nothing."""
+    remedy: str = ""
+    blockers: frozenset[str] = frozenset()
+    """Ids of the rules that forbid it."""
+    stands_failed: bool = False
+    """Its DAG is FAILED."""
+    unknown: tuple[str, ...] = ()
+    """Ids of the rules that could forbid it and could not be judged."""
+    differs: str = ""
+    """Values in which a member is not as asked, so that its verification would fail."""
+    differs_remedy: str = ""
+
+    def cleared(self) -> "RowLook":
+        """Give it without what forbids it."""
+        return replace(self, blocked="", remedy="", blockers=frozenset())
+
+
+@dataclass(frozen=True)
+class ClusterLook:
+    """What preflight says of a cluster's nodes, in their order."""
+
+    rows: tuple[RowLook, ...]
+    members: tuple[str, ...] = ()
+    """`ip:port` of the agents the cluster lists."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Servers of each zone."""
+
+
+async def look_at_cluster(
+    orders: Sequence[Order], vault: Vault, *, will_be_asked: bool
+) -> tuple[ClusterLook, FirstRow | None]:
+    """Read a cluster and all the targets that are to join it, and judge every rule.
+
+    Args:
+        orders: Of one cluster, at least one.
+        vault: Where their names resolve.
+        will_be_asked: Whether a person is shown what was found before anything is begun; else what
+            could not be judged, and nobody has acknowledged, forbids a row.
+
+    Returns:
+        The look, and what was seen of the node that would go first; None where none may.
+
+    Raises:
+        AgentError: No entry agent of the cluster could be asked.
+    """
+    if not orders:
+        return ClusterLook(()), None
+    rows: list[RowLook] = []
+    facts: list[Facts] = []
+    judged: list[Findings] = []
+    for first in range(0, len(orders), ROWS_AT_ONCE):
+        some = orders[first : first + ROWS_AT_ONCE]
+        facts = list(await survey_all(some, vault))
+        judged = [
+            _judged(order, each, will_be_asked=will_be_asked)
+            for order, each in zip(some, facts, strict=True)
+        ]
+        rows += [
+            row_look(findings, stands_failed=_stands_failed(each))
+            for findings, each in zip(judged, facts, strict=True)
+        ]
+    cluster = facts[-1].cluster
+    listed = () if isinstance(cluster.ob_info, Unread) else cluster.ob_info.agent_info
+    if any(row.standing is Standing.UNDER_WAY for row in rows):
+        rows = [row.cleared() if row.blockers <= WHILE_ONE_JOINS else row for row in rows]
+    look = ClusterLook(
+        rows=tuple(rows),
+        members=tuple(row.address for row in listed if row.identity is Identity.CLUSTER_AGENT),
+        sizes=_sizes(cluster, orders, rows),
+    )
+    if len(orders) > ROWS_AT_ONCE:
+        # The cluster was read more than once: what was read first is not the newest.
+        return look, None
+    at = _first_of(orders, look)
+    if at is None:
+        return look, None
+    first_facts = facts[at]
+    return look, FirstRow(at, conclude(first_facts, judged[at]), first_facts.cluster.lasting())
+
+
+def _judged(order: Order, facts: Facts, *, will_be_asked: bool) -> Findings:
+    findings = judge_accepting(facts, order.profile, order.overrides)
+    if will_be_asked:
+        return findings
+    return held_back(findings, allow_unknown=order.allow_unknown)
+
+
+def _first_of(orders: Sequence[Order], look: ClusterLook) -> int | None:
+    """Give the place of the row that would go first, if preflight forbids it nothing."""
+    waiting = [
+        Row(at, "", order.node.zone, order.target, standing=row.standing)
+        for at, (order, row) in enumerate(zip(orders, look.rows, strict=True))
+        if not row.blocked
+    ]
+    return next_of(waiting, look.sizes).number if waiting else None
+
+
+def _sizes(
+    cluster: ClusterFacts, orders: Sequence[Order], rows: Sequence[RowLook]
+) -> dict[str, int]:
+    """Count each zone's servers; one that a DAG is still adding is not there before the batch."""
+    coming = {
+        (order.node.agentInfo.ip, asked_port(order.node, "rpc_port"))
+        for order, row in zip(orders, rows, strict=True)
+        if row.standing is Standing.UNDER_WAY
+    }
+    return {
+        zone.name: sum((server.ip, server.svr_port) not in coming for server in zone.servers)
+        for zone in cluster.zones()
+    }
+
+
+def _stands_failed(facts: Facts) -> bool:
+    dag = facts.own_dag()
+    return dag is not None and dag.state is State.FAILED
+
+
+def row_look(findings: Findings, *, stands_failed: bool = False) -> RowLook:
+    """Keep what a batch needs of one node's findings.
+
+    Args:
+        findings: Of the node.
+        stands_failed: Its DAG is FAILED.
+    """
+    unlike = [finding for finding in findings.differing if finding.answer is Answer.WARN]
+    if not findings.blockers or findings.standing is Standing.MEMBER:
+        return RowLook(
+            findings.standing,
+            findings.verdict,
+            stands_failed=stands_failed,
+            unknown=findings.unknown,
+            differs="; ".join(finding.measured for finding in unlike),
+            differs_remedy=unlike[0].remedy if unlike else "",
+        )
+    reasons = "; ".join(
+        f"{f.rule}: {f.measured}" + (f"; needed {f.needed}" if f.needed else "")
+        for f in findings.blockers
+    )
+    return RowLook(
+        standing=findings.standing,
+        verdict=findings.verdict,
+        blocked=reasons,
+        remedy=findings.blockers[0].remedy,
+        blockers=frozenset(finding.rule for finding in findings.blockers),
+        stands_failed=stands_failed,
+    )
+
+
+Looking = Callable[[str, Sequence[Entry]], Awaitable[tuple[ClusterLook, FirstRow | None]]]
+"""Looks at one cluster's rows."""
+
+
+async def judge_all(ledger: Ledger, looking: Looking) -> None:
+    """Judge every row of every cluster and write it into the ledger. Sends nothing.
+
+    A cluster that cannot be read blocks its own rows only.
+    """
+    gate = asyncio.Semaphore(CLUSTERS_AT_ONCE)
+    members: dict[str, tuple[str, ...]] = {}
+
+    async def one(name: str, entries: Sequence[Entry]) -> None:
+        async with gate:
+            try:
+                found, first = await looking(name, entries)
+            except (AgentError, TimeoutError) as error:
+                for entry in entries:
+                    entry.refuse(error)
+                return
+        members[name] = found.members
+        ledger.forget_looks()
+        if first and len(ledger.looks) < ledger.policies.max_clusters_at_once:
+            ledger.looks[name] = entries[first.at], first
+        ledger.sizes[name] = found.sizes
+        for entry, row in zip(entries, found.rows, strict=True):
+            entry.standing, entry.verdict = row.standing, row.verdict
+            entry.stands_failed, entry.unknown = row.stands_failed, row.unknown
+            entry.differs, entry.differs_remedy = row.differs, row.differs_remedy
+            if row.blocked:
+                entry.refuse(PreflightError(row.blocked, row.remedy))
+
+    parts = ledger.by_cluster()
+    await asyncio.gather(*(one(name, entries) for name, entries in parts.items()))
+    lanes = shared_lanes({name: members.get(name, ()) for name in parts})
+    for entry in ledger.entries:
+        entry.lane = lanes[entry.cluster]
+    for name, lane in lanes.items():
+        if name != lane:
+            # Under two names each has a first row, and one of them is the second.
+            ledger.looks.pop(name, None)
+            ledger.looks.pop(lane, None)
+
+
+async def check_names(ledger: Ledger, vault: Vault) -> None:
+    """See that every stored connection and named secret is there, each looked up once.
+
+    Raises:
+        SpecError: One line for each name that resolves to nothing.
+    """
+    problems: list[str] = []
+    clusters: set[str] = set()
+    secrets: set[SecretName] = set()
+    for entry in ledger.entries:
+        label, order = entry.cluster, entry.order
+        if label not in clusters:
+            clusters.add(label)
+            problems += await _problem(known_cluster(order.cluster, vault), label, order)
+        name = order.node.targetAgentPassword
+        if name is not None and name not in secrets:
+            secrets.add(name)
+            problems += await _problem(
+                resolve_secret(name, vault, "targetAgentPassword"), label, order
+            )
+    if problems:
+        raise refused(problems, MAX_PROBLEMS)
+
+
+async def _problem(resolving: Awaitable[object], label: str, order: Order) -> list[str]:
+    try:
+        await resolving
+    except SpecError as error:
+        return [f"{order.target} of cluster {label}: {error}"]
+    return []

@@ -1,0 +1,384 @@
+"""Finds the scale-out that CLUSTER and DAG mean, follows it, and shows a diagnosis.
+
+Needs no Prefect server, except where a name is stored in one.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from obscale.agent.address import AgentAddress
+from obscale.agent.cluster import ClusterClient
+from obscale.agent.models import Dag
+from obscale.cli.plan import vault_for
+from obscale.cli.run_view import LiveRun, show_ladder, waiting
+from obscale.cli.stopping import PROGRAM
+from obscale.cli.terminal import as_text
+from obscale.cli.verify import baseline_known
+from obscale.connect.connections import (
+    Link,
+    OpenCluster,
+    Vault,
+    cluster_connected,
+    target_connected,
+)
+from obscale.errors import SpecError, VerifyError
+from obscale.follow.progress import Change
+from obscale.follow.run import follow, learn_members
+from obscale.plan.file import read_plan_file, request_of
+from obscale.recovery.diagnosis import Diagnosis
+from obscale.recovery.interrupted import next_step, remains_of, words_of
+from obscale.recovery.matchers import is_hollow
+from obscale.recovery.read import consequence_lines, error_of, examine
+from obscale.recovery.selection import (
+    Decision,
+    LookAgain,
+    Meant,
+    named_by_id,
+    of_cluster,
+    of_nodes,
+    scale_outs,
+    standing,
+    unnamed,
+)
+from obscale.report.report import ScaleOutReport, server_rows, stage_rows
+from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec
+from obscale.request.scale_out import Order, orders_of
+from obscale.request.time_limits import Patience
+from obscale.spec import read_spec
+from obscale.submit.decide import SCALE_OUT
+from obscale.verify.levels import shortfall
+from obscale.verify.observation import Aftermath, Before
+from obscale.verify.read import look_after
+from obscale.verify.run import climb
+
+if TYPE_CHECKING:
+    from tasks.runtime.journal import Happening
+
+ClusterName = Annotated[
+    str,
+    typer.Argument(
+        metavar="CLUSTER", help="Name of a stored connection, or the file of a request or plan."
+    ),
+]
+DagId = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DAG",
+        help="Id of the DAG; left out: that of a node in the file, or the connection's newest.",
+    ),
+]
+NAMING_SECONDS: Final = 30.0
+"""How long a scale-out may take to name its target; it does so in its second stage, 5 s or less."""
+LOOK_AGAIN_SECONDS: Final = 1.0
+SPEC_ENDINGS: Final = {".yaml", ".yml", ".json"}
+
+
+@dataclass(frozen=True)
+class Bedside:
+    """A scale-out somebody looks after, whoever started it."""
+
+    link: Link
+    order: Order
+    dag: Dag
+    is_asked: bool
+    """Whether the request named this target, so that its values can be verified too."""
+    named: str
+    """How the command line named the cluster; the next command names it so too."""
+    words: str
+    """The scale-out by its DAG and its target."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the live view draws; the shape of a happening, without Prefect behind it."""
+
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The scale-out that is meant, and the open connections to its cluster."""
+
+    meant: Meant
+    cluster: OpenCluster
+    orders: tuple[Order, ...]
+    """Of the request's nodes; none where a stored connection was named."""
+    where: str | ClusterSpec
+    vault: Vault
+    named: str
+    """How the command line named the cluster; the next command names it so too."""
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the request is for this target."""
+        return any(order.target == self.meant.target for order in self.orders)
+
+    @property
+    def words(self) -> str:
+        """The scale-out by its DAG and its target, and whether the request is for another one."""
+        target, file = self.meant.target, Path(self.named).name
+        of = f"the scale-out of {target}" if target else "a scale-out that names no target"
+        aside = f", which is not in {file}" if target and self.orders and not self.is_asked else ""
+        return f"DAG {self.meant.dag.id}, {of}{aside}"
+
+
+@asynccontextmanager
+async def looking_for(
+    cluster: str, dag_id: str | None, console: Console, again: str, *, unasked: bool = False
+) -> AsyncIterator[Found]:
+    """Find the scale-out that is meant, say which it is, and keep its cluster open.
+
+    Args:
+        cluster: Name of a stored connection, or path of a request's file.
+        dag_id: As obshell shows it. None takes one of the request's own nodes, or of a stored
+            connection the cluster's newest.
+        console: Told which scale-out it is, and of any waiting.
+        again: The command with `{dag}` where the id belongs, for a refusal.
+        unasked: Whether it is to be operated without a question.
+
+    Raises:
+        SpecError: The cluster is not known, there is no such scale-out, or it may not be taken
+            without being named.
+        AgentError: No agent of the cluster could be asked.
+    """
+    where, orders, vault = _named(cluster)
+    async with cluster_connected(where, vault) as opened:
+
+        async def choose() -> Decision:
+            if dag_id is not None:
+                return named_by_id(await _read_named(opened.client, dag_id))
+            seen = await _in_sight(opened.client)
+            if orders:
+                targets = frozenset(order.target for order in orders)
+                return of_nodes(seen, targets, Path(cluster).name)
+            return of_cluster(seen, unasked=unasked)
+
+        meant = await _settle(choose, console, again, by_id=dag_id is not None)
+        found = Found(meant, opened, orders, where, vault, cluster)
+        console.print(as_text(f"{found.words}: {standing(meant.dag)}", style="dim"))
+        goes_on(cluster, meant.target, meant.dag)
+        yield found
+
+
+@asynccontextmanager
+async def bedside_of(found: Found) -> AsyncIterator[Bedside]:
+    """Open the connection to the target of a scale-out that names it.
+
+    Raises:
+        SpecError: It does not, so nothing is known of the node it is about.
+    """
+    target, dag = found.meant.target, found.meant.dag
+    if not target:
+        raise SpecError(
+            f"DAG {dag.id} stands {standing(dag)} and does not name its target: nobody can tell "
+            "which node it is about",
+            "look again in some seconds; one that FAILED at its first stage has called no node and "
+            "can be rolled back: obscale recover "
+            f"{found.named} {dag.id} --roll-back",
+        )
+    asked = next((order for order in found.orders if order.target == target), None)
+    order = asked or Order(cluster=found.where, node=_node(target, ""), patience=Patience())
+    async with target_connected(order, found.cluster, found.vault) as link:
+        yield Bedside(link, order, dag, asked is not None, found.named, found.words)
+
+
+async def watch_live(bedside: Bedside, console: Console) -> Dag:
+    """Follow the DAG to its end and draw it.
+
+    Raises:
+        DagStalledError: It did not end within its time.
+        AgentError: The agents refuse to show it.
+    """
+    link, order = bedside.link, bedside.order
+
+    def say(text: str) -> None:
+        console.print(as_text(text, style="dim"))
+
+    await learn_members(link, say)
+    title = f"{order.target} → {order.cluster_name}"
+    with LiveRun(console, title, attached=True) as live:
+
+        async def saw(dag: Dag, _changes: tuple[Change, ...]) -> None:
+            goes_on(bedside.named, order.target, dag)
+            # Only the facts are looked at.
+            live.hear(cast("Happening", Seen({"dag": dag})))
+
+        return await follow(link.cluster, bedside.dag.id, order.patience, saw=saw, say=say)
+
+
+async def see_off(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutReport:
+    """Verify a scale-out that was carried out; of any other ending raise its error, diagnosed.
+
+    Raises:
+        DagFailedError: It is FAILED.
+        DagRolledBackError: It was undone.
+        VerifyError: The node is not what its DAG says.
+    """
+    well = dag.is_done and not is_hollow(dag)
+    diagnosis = None if well else await examine(bedside.link, dag.id)
+    if diagnosis:
+        show_diagnosis(console, diagnosis)
+    if failed := error_of(dag, diagnosis, bedside.named, told=True):
+        raise failed
+    report = await _verified(bedside, dag, console)
+    show_ladder(console, report)
+    if report.outcome != "verified":
+        raise VerifyError(
+            f"{report.target} {shortfall(report.rung, report.proofs)}",
+            "look at the named proofs; the DAG's success alone proves nothing",
+        )
+    return report
+
+
+def goes_on(named: str, target: str, dag: Dag) -> None:
+    """Let what ends the command now say where the scale-out stands, and how to follow it.
+
+    Args:
+        named: How the command line named the cluster.
+        target: `ip:port` of the joining agent; empty where the DAG does not name it.
+        dag: As it was read last.
+    """
+    left = remains_of(target, was_sent=True, dag=dag)
+    PROGRAM.stands(lambda: (words_of(left), next_step(left, named)))
+
+
+def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
+    """Print cause, evidence and choices with their consequences."""
+    place = diagnosis.place
+    console.print()
+    console.print(as_text(f"{diagnosis.title} [{diagnosis.cause}]", style="bold"))
+    # A grid, so that what does not fit a line goes on below its words, not below its mark.
+    told = Table.grid(padding=(0, 1))
+    where = f"DAG {diagnosis.dag_id}, stage {place.stage}/{place.max_stage} {place.node}"
+    told.add_row("", as_text(where))
+    for line in diagnosis.evidence:
+        told.add_row("", as_text(line, style="dim"))
+    for line, choice in zip(consequence_lines(diagnosis), diagnosis.choices, strict=True):
+        chosen = choice.operator is diagnosis.recommended
+        style = "green" if chosen else "" if choice.safe else "red"
+        told.add_row(as_text("→" if chosen else "•", style=style), as_text(line, style=style))
+    console.print(told)
+
+
+def _named(cluster: str) -> tuple[str | ClusterSpec, tuple[Order, ...], Vault]:
+    path = Path(cluster)
+    if path.suffix.lower() in SPEC_ENDINGS or path.is_file():
+        kept = read_plan_file(path)
+        # Expired or not, it names what was begun with it.
+        spec = request_of(path, kept, kept.created) if kept else read_spec(path)
+        orders = orders_of(spec)
+        return spec.cluster, orders, vault_for(orders)
+    from obscale.cli.local_prefect import reach_prefect, settle  # noqa: PLC0415 - takes a second
+
+    settle()
+    reach_prefect()
+    from tasks.runtime.blocks import PrefectVault  # noqa: PLC0415 - after the settings
+
+    return cluster, (), PrefectVault()
+
+
+async def _settle(
+    choose: Callable[[], Awaitable[Decision]], console: Console, again: str, *, by_id: bool
+) -> Meant:
+    """Look until it is clear which scale-out is meant, for as long as one may name its target.
+
+    Raises:
+        SpecError: None may be taken.
+        AgentError: No agent of the cluster could be asked.
+    """
+    give_up = time.monotonic() + NAMING_SECONDS
+    waits = False
+    while True:
+        choice = await choose()
+        if isinstance(choice, LookAgain):
+            if time.monotonic() < give_up:
+                if not waits:
+                    text = f"DAG {choice.dag.id} has just begun and does not name its target yet"
+                    console.print(as_text(text, style="dim"))
+                    waits = True
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                continue
+            choice = Meant(choice.dag, "") if by_id else unnamed(choice.dag)
+        if isinstance(choice, Meant):
+            return choice
+        step = again.replace("{dag}", choice.dag.id) if choice.dag else ""
+        hint = f"if that one is meant, name it: {step}" if step else "name the DAG by its id"
+        raise SpecError(choice.why, hint)
+
+
+async def _read_named(client: ClusterClient, dag_id: str) -> Dag:
+    dag = await client.ask(lambda agent: agent.read_dag(dag_id))
+    if dag.name != SCALE_OUT:
+        raise SpecError(f"DAG {dag_id} is {dag.name!r}, no scale-out", "name a scale-out")
+    return dag
+
+
+async def _in_sight(client: ClusterClient) -> tuple[Dag, ...]:
+    """The scale-outs that are unfinished, and the newest DAG where it is one."""
+    unfinished = await client.ask(lambda agent: agent.read_unfinished_cluster_dags())
+    last = await client.ask(lambda agent: agent.read_last_cluster_dag())
+    return scale_outs((*unfinished, last))
+
+
+def _node(target: str, zone: str, **configs: str) -> NodeSpec:
+    address = AgentAddress.parse(target)
+    info = AgentInfoSpec(ip=address.ip, port=address.port)
+    return NodeSpec(agentInfo=info, zone=zone, obConfigs=configs)
+
+
+async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutReport:
+    """Climb the ladder; without a request, with the zone and ports the cluster shows."""
+    order = bedside.order
+    after = await look_after(bedside.link)
+    if not bedside.is_asked:
+        order = order.model_copy(update={"node": _node_found(order.target, after)})
+
+    def waits(words: str, seconds: float) -> None:
+        console.print(as_text(waiting("verify", words, seconds), style="dim"))
+
+    baseline = await baseline_known(bedside.link, order)
+    climbed = await climb(
+        bedside.link,
+        order,
+        dag,
+        baseline.before if baseline else Before(),
+        reached=lambda _ladder, _after: None,
+        waits=waits,
+    )
+    ladder, after = climbed.ladder, climbed.after
+    return ScaleOutReport(
+        outcome="verified" if ladder.is_verified else "failed",
+        cluster=order.cluster_name,
+        target=order.target,
+        zone=order.node.zone,
+        obConfigs=order.node.obConfigs,
+        dag_id=dag.id,
+        submitted_how="watched",
+        stages=stage_rows(dag),
+        rung=ladder.rung.name,
+        exceptions=ladder.exceptions,
+        before=server_rows(baseline.zones) if baseline else (),
+        before_at=baseline.at if baseline else None,
+        proofs=ladder.lines,
+        pins=ladder.pins,
+        after=server_rows(after.zones or ()),
+    )
+
+
+def _node_found(target: str, after: Aftermath) -> NodeSpec:
+    address = AgentAddress.parse(target)
+    for zone in after.zones or ():
+        for server in zone.servers:
+            if (server.ip, server.obshell_port) == (address.ip, address.port):
+                ports = {"mysql_port": str(server.sql_port), "rpc_port": str(server.svr_port)}
+                return _node(target, zone.name, **ports)
+    return _node(target, after.target_info.zone if after.target_info else "")

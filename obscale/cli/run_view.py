@@ -1,0 +1,188 @@
+"""Shows one run in a terminal: plan, progress bar and proofs."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from obscale.agent.models import Dag
+from obscale.agent.silence import remembering_silence
+from obscale.cli.plan_view import COLOURS, show_findings
+from obscale.cli.terminal import as_text
+from obscale.report.report import PINS_EXPLAINED, ScaleOutReport
+from obscale.text import for_terminal
+from obscale.verify.levels import Ladder
+from obscale.verify.observation import ProofAnswer, ProofLine, Rung
+
+if TYPE_CHECKING:
+    from tasks.runtime.journal import Happening
+
+
+def show_ladder(console: Console, report: ScaleOutReport) -> None:
+    """Print the proofs and the observers before and after."""
+    show_proofs(console, report.proofs)
+    _show_servers(console, report)
+    show_pins(console, report.pins)
+    style = "bold green" if report.outcome == "verified" else "bold red"
+    verdict = f"{report.target} in {report.zone}: {report.verdict_reached}"
+    console.print(as_text(verdict, style=style), soft_wrap=True)
+    if report.follows:
+        console.print(
+            as_text(f"follows a red end: {report.follows}", style="yellow"), soft_wrap=True
+        )
+
+
+def _show_servers(console: Console, report: ScaleOutReport) -> None:
+    """Print the observers; where nobody looked before, only what they are now."""
+    old = {row.server: row.status for row in report.before}
+    columns = ("zone", "observer", *(("before", "after") if old else ("status",)))
+    servers = Table(*columns, "memory for units", title="Observers", title_justify="left")
+    for row in report.after:
+        new = old and row.server not in old
+        cells = [as_text(row.zone), as_text(row.server, style="bold green" if new else "")]
+        cells += [as_text(old.get(row.server, "—"))] if old else []
+        cells += [as_text(row.status), as_text(f"{row.memory_bytes / 2**30:.1f} GiB")]
+        servers.add_row(*cells)
+    console.print(servers)
+
+
+def show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
+    """Print the proofs by rung; what is expected stands only where it was not simply found."""
+    table = Table(title="Verification", title_justify="left")
+    for name in ("proof", "answer", "found"):
+        table.add_column(name, overflow="fold", no_wrap=name != "found")
+    rung: Rung | None = None
+    for proof in proofs:
+        if proof.rung is not rung:
+            rung = proof.rung
+            table.add_section()
+            table.add_row(as_text(rung.name, style="bold"))
+        answer = proof.answer.value
+        plain = proof.answer in {ProofAnswer.PASS, ProofAnswer.NOT_APPLICABLE}
+        found = proof.found if plain else f"{proof.found} (expected: {proof.expected})"
+        table.add_row(
+            as_text(proof.id), as_text(answer, style=COLOURS.get(answer, "")), as_text(found)
+        )
+    console.print(table)
+
+
+def show_pins(console: Console, pins: Sequence[str]) -> None:
+    """Print the statements that pin settings, each on one line whatever the width: to be copied."""
+    if not pins:
+        return
+    console.print(as_text(f"{PINS_EXPLAINED}:"))
+    for pin in pins:
+        console.print(as_text(pin), soft_wrap=True)
+
+
+@contextmanager
+def silence_shown(console: Console) -> Iterator[None]:
+    """Share which agents are silent among all that is opened in this block; print a line of each.
+
+    Args:
+        console: Of a command that runs without a flow.
+    """
+
+    def say(line: str) -> None:
+        console.print(as_text(line, style="yellow"), soft_wrap=True)
+
+    with remembering_silence(say):
+        yield
+
+
+def waiting(step: str, what: str, seconds: float) -> str:
+    """Say what a step waits for, and for how long already."""
+    since = f" (for {seconds:.0f} s now)" if seconds else ""
+    return f"{step}: waits for {what}{since}"
+
+
+class LiveRun:
+    """Draws one run as it happens: a line per stage passed, a bar with stage and elapsed time.
+
+    Args:
+        console: Where it is drawn.
+        title: What stands before the bar.
+        attached: Whether the run has begun without us; how long its first stages took is not known.
+    """
+
+    def __init__(self, console: Console, title: str, *, attached: bool = False) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[stage]}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._title = for_terminal(title)
+        self._bar: TaskID | None = None
+        self._passed: set[str] = set()
+        self._started = time.monotonic()
+        self._is_unseen = attached
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        first = "a first look" if self._is_unseen else "preflight"
+        self._bar = self._progress.add_task(self._title, total=100, stage=first)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def hear(self, happening: "Happening") -> None:
+        """Take one happening of the run onto the screen."""
+        facts = happening.facts
+        if findings := facts.get("findings"):
+            show_findings(self._console, tuple(findings.by_weight()))
+            self._say(f"preflight: {findings.verdict}")
+        if said := facts.get("about_prefect"):
+            self._console.print(as_text(said), soft_wrap=True)
+        if how := facts.get("how"):
+            dag_id = facts.get("dag_id")
+            self._say(f"submit: {how}, DAG {dag_id}" if dag_id else f"submit: {how}")
+        if what := facts.get("waits"):
+            self._say(waiting(happening.step, what, facts.get("seconds", 0.0)))
+        if notice := facts.get("notice"):
+            self._say(notice)
+        if dag := facts.get("dag"):
+            self._draw(dag)
+        ladder = facts.get("ladder")
+        if isinstance(ladder, Ladder):
+            self._stage(f"verify: {ladder.rung.name}")
+
+    def _draw(self, dag: Dag) -> None:
+        """Print a line for each node that changed, and move the bar."""
+        for number, node in enumerate(dag.nodes, start=1):
+            mark = f"{number}/{node.state}/{node.operator}"
+            if node.state in {"SUCCEED", "FAILED"} and mark not in self._passed:
+                self._passed.add(mark)
+                sign = "✔" if node.state == "SUCCEED" else "✘"
+                undone = " undone" if node.operator == "ROLLBACK" else ""
+                elapsed = time.monotonic() - self._started
+                place = f"{sign} stage {number}/{dag.max_stage} {node.title}{undone}"
+                self._say(place if self._is_unseen else f"{place:<58} {elapsed:6.1f} s")
+        self._is_unseen = False
+        current = dag.current_node
+        name = current.title if current else dag.name
+        done = sum(node.state == "SUCCEED" for node in dag.nodes)
+        self._stage(f"stage {dag.stage}/{dag.max_stage} {name}")
+        if self._bar is not None and dag.max_stage:
+            self._progress.update(self._bar, completed=100 * done / dag.max_stage)
+
+    def _stage(self, words: str) -> None:
+        if self._bar is not None:
+            self._progress.update(self._bar, stage=for_terminal(words))
+
+    def _say(self, words: str) -> None:
+        self._console.print(as_text(words))

@@ -1,0 +1,1 @@
+"""Follows a DAG to its end."""

@@ -1,0 +1,135 @@
+"""Follows a DAG to its end, or to a limit, on any cluster agent that answers."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from obscale.agent.address import AgentAddress
+from obscale.agent.cluster import ClusterClient
+from obscale.agent.models import Dag, Identity
+from obscale.connect.connections import Link
+from obscale.errors import AgentError, AgentProtocolError, DagStalledError, NotAuthorizedError
+from obscale.follow.progress import Change, describe_progress, next_poll_seconds
+from obscale.request.time_limits import Patience
+
+Saw = Callable[[Dag, tuple[Change, ...]], Awaitable[None]]
+"""Gets every look at the DAG, with what changed since the last one."""
+Say = Callable[[str], None]
+"""Gets one line, event first."""
+
+
+@dataclass
+class Watch:
+    """What the loop remembers between two looks; seconds are monotonic."""
+
+    started: float
+    dag: Dag | None = None
+    changed: float = field(init=False)
+    answered: float = field(init=False)
+    said_silent: float = 0.0
+    """Seconds of silence at which it is told next."""
+
+    def __post_init__(self) -> None:
+        self.changed = self.answered = self.started
+
+
+async def follow(
+    cluster: ClusterClient, dag_id: str, patience: Patience, *, saw: Saw, say: Say
+) -> Dag:
+    """Look at a DAG until it moves no more by itself.
+
+    Raises:
+        DagStalledError: Deadline, stall or silence limit reached; the DAG may still go on.
+        NotAuthorizedError: For as long as the silence limit no agent accepted the root password.
+        AgentRefusedError: The agents refuse to show the DAG.
+    """
+    watch = Watch(time.monotonic())
+    while True:
+        is_refused = False
+        try:
+            dag = await cluster.ask(lambda agent: agent.read_dag(dag_id))
+        except AgentError as error:
+            # A password that was accepted before may be again, when the agent's database answers.
+            is_refused = cluster.password_was_accepted and isinstance(error, NotAuthorizedError)
+            if not (is_passing(error) or is_refused):
+                raise
+            # No answer, an answer of something else, a database that is away: ride it out.
+            silent = time.monotonic() - watch.answered
+            if silent >= watch.said_silent:
+                # Each time half as often: a long silence is one piece of news, not hundreds.
+                watch.said_silent = max(1.0, 2 * silent)
+                say(f"poll.no_answer silent_seconds={silent:.0f} reason={str(error)!r}")
+            _check_silence(silent, patience, dag_id, error)
+        else:
+            watch.answered, watch.said_silent = time.monotonic(), 0.0
+            changes = describe_progress(watch.dag, dag)
+            if changes:
+                watch.changed = watch.answered
+            watch.dag = dag
+            await saw(dag, changes)
+            if dag.is_terminal:
+                return dag
+        _check_limits(watch, patience, dag_id)
+        unchanged = time.monotonic() - watch.changed
+        pause = next_poll_seconds(watch.dag, unchanged, patience.poll_seconds)
+        # Each refusal is a failed login at the database: no more of them than need be.
+        await asyncio.sleep(patience.poll_seconds if is_refused else pause)
+
+
+async def learn_members(link: Link, say: Say) -> None:
+    """Learn the cluster's other agents, so that a look can move when its agent goes away.
+
+    They are asked with the cluster's credentials, so only an entry agent's list of the cluster that
+    was asked for counts.
+
+    Args:
+        link: Its cluster gets the agents added; its target is never asked for the cluster's DAG.
+        say: Told where nobody names the members.
+    """
+    try:
+        told_by, known = await link.read_told_members()
+    except AgentError as error:
+        say(f"poll.members_unknown reason={str(error)!r}")
+        return
+    if not link.is_vouched_for(told_by, known):
+        told = known.obcluster_info
+        say(f"poll.members_unknown reason='{told_by.address} tells of {told.name}/{told.id}'")
+        return
+    target = link.target.address
+    for row in known.agent_info:
+        # Agents call each other with their own scheme, so the target's is the cluster's.
+        address = AgentAddress(row.ip, row.port, target.scheme)
+        if row.identity is Identity.CLUSTER_AGENT and address != target:
+            link.cluster.add(address)
+
+
+def is_passing(error: AgentError) -> bool:
+    """Whether a question may be answered later, unchanged: silence, or not obshell's words."""
+    return error.transient or isinstance(error, AgentProtocolError)
+
+
+def _check_silence(silent: float, patience: Patience, dag_id: str, error: AgentError) -> None:
+    if silent > patience.silence_seconds:
+        if isinstance(error, NotAuthorizedError):
+            raise error
+        raise DagStalledError(
+            f"no cluster agent has shown DAG {dag_id} for {silent:.0f} s; last: {error}",
+            "look at the cluster's agents; running the flow again takes the DAG up",
+        ) from error
+
+
+def _check_limits(watch: Watch, patience: Patience, dag_id: str) -> None:
+    now = time.monotonic()
+    stands = f"at stage {watch.dag.stage}/{watch.dag.max_stage}" if watch.dag else "unseen"
+    if now - watch.started > patience.deadline_seconds:
+        raise DagStalledError(
+            f"DAG {dag_id} is still {stands} after {patience.deadline_seconds:.0f} s",
+            "it goes on by itself; running the flow again takes it up",
+        )
+    if now - watch.changed > patience.stall_seconds:
+        raise DagStalledError(
+            f"DAG {dag_id} has stood {stands} without any change for "
+            f"{patience.stall_seconds:.0f} s",
+            "look at the agent that executes the stage; do not submit again",
+        )

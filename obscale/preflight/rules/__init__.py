@@ -1,0 +1,1 @@
+"""The preflight rules, one file for each subject."""

@@ -1,0 +1,1 @@
+"""Diagnoses a scale-out that failed, decides on a remedy, and carries it out."""

@@ -1,0 +1,99 @@
+"""What is left in the cluster when a run ends before its DAG, and the next command."""
+
+from pydantic import BaseModel, ConfigDict
+
+from obscale.agent.models import Dag
+from obscale.follow.progress import progress_of
+from obscale.maintenance_lock import holds_lock
+
+
+class Remains(BaseModel):
+    """What a run leaves behind in the cluster, as the last look found it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    target: str
+    """`ip:port` of the agent that was to join."""
+    was_sent: bool
+    """Whether a POST was sent, or a DAG taken up; else nothing is left behind."""
+    dag_id: str | None = None
+    stands: str = ""
+    """Stage and state of the DAG, e.g. `stage 4/9 Wait remote deploy finish (RUNNING)`."""
+    is_moving: bool = True
+    """Whether the DAG goes on by itself; also where nobody told."""
+    is_done: bool = False
+    """Whether it was carried out, so that only the verification is missing."""
+    is_failed: bool = False
+    """Whether it stands FAILED and keeps the cluster's lock."""
+    identity: str = ""
+    """What the target agent said it is; empty: it did not answer."""
+    unread: str = ""
+    """Why the last look failed; then the rest is as the run itself last saw it."""
+
+
+def remains_of(
+    target: str, *, was_sent: bool, dag: Dag | None, dag_id: str | None = None
+) -> Remains:
+    """Give what is left behind, from a DAG read with details.
+
+    Args:
+        target: `ip:port`.
+        was_sent: Whether a POST was sent or a DAG taken up.
+        dag: The scale-out of this target; None: none was found, or it could not be read.
+        dag_id: Its id where it could not be read.
+    """
+    if dag is None:
+        return Remains(target=target, was_sent=was_sent, dag_id=dag_id)
+    return Remains(
+        target=target,
+        was_sent=was_sent,
+        dag_id=dag.id,
+        stands=progress_of(dag).text,
+        is_moving=not dag.is_terminal,
+        is_done=dag.is_done,
+        is_failed=dag.is_failed and holds_lock(dag),
+    )
+
+
+def words_of(left: Remains) -> str:
+    """Say what stands now, in one line without a full stop at its end."""
+    if not left.was_sent:
+        return "nothing was sent"
+    if left.dag_id is None:
+        if left.unread:
+            return f"whether the scale-out of {left.target} was begun is not known: {left.unread}"
+        return f"no scale-out of {left.target} is known to the cluster (yet){_identity(left)}"
+    seen = "was last seen at" if left.unread else "is at"
+    stands = f" {seen} {left.stands}" if left.stands else ""
+    if left.is_moving:
+        fate = " and goes on by itself" if stands else " goes on by itself"
+    elif left.is_failed:
+        fate = " and keeps the cluster's lock"
+    else:
+        fate = "; the node is not verified yet" if left.is_done else "; nothing was added"
+    unread = f"; now it could not be read: {left.unread}" if left.unread else ""
+    return f"DAG {left.dag_id}{stands}{fate}{_identity(left)}{unread}"
+
+
+def next_step(left: Remains, cluster: str, again: str = "running the same request again") -> str:
+    """Give the next command; empty where there is nothing to do.
+
+    Args:
+        left: What is left behind.
+        cluster: How a command names the cluster: a stored connection, or a request's file.
+        again: How the same request is run again.
+    """
+    if not left.was_sent:
+        return ""
+    if left.dag_id is None:
+        return f"{again} looks first, and takes up what is there"
+    watch = f"obscale watch {cluster} {left.dag_id}"
+    if left.is_moving:
+        return f"{watch} follows it; {again} takes it up and proves the node"
+    if left.is_done:
+        return f"{again} verifies the node"
+    return f"{watch} says why, and what is safe"
+
+
+def _identity(left: Remains) -> str:
+    return f"; {left.target} is {left.identity!r}" if left.identity else ""

@@ -1,0 +1,1 @@
+"""Plays a request on a simulated double of the cluster."""

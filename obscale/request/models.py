@@ -1,0 +1,304 @@
+"""The models of a request: cluster, nodes, obConfigs and secrets.
+
+Shapes only: which values make sense is judged by the rules below `obscale.preflight`, at the
+same place for a file and for a running cluster. Fields are spelled as obshell's API spells them
+(ob/param/ob.go, 4.5.0.0). Secrets are only ever named here.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from ipaddress import ip_address
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from obscale.agent.address import DEFAULT_PORT, AgentAddress
+from obscale.errors import SpecError
+from obscale.request.time_limits import Patience, in_order
+
+Profile = Literal["prod", "lab"]
+"""How strictly findings are weighed."""
+
+_ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+BLOCK_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+MOST_REASON_CHARACTERS: Final = 200
+"""A reason is read in one line of a report."""
+_OF_A_NODE: Final = ("agentInfo", "zone", "obConfigs", "targetAgentPassword")
+
+
+class Asked(BaseModel):
+    """Base of what people write: nothing unknown passes, and no error repeats an input."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, json_schema_extra=in_order
+    )
+
+
+class SecretName(Asked):
+    """Where a secret is kept: one environment variable or one Prefect secret block."""
+
+    model_config = ConfigDict(title="Named secret")
+
+    env: str | None = Field(
+        default=None,
+        title="Environment variable",
+        description="Of the process that runs this; leave the other one empty.",
+        examples=["OB_ROOT"],
+    )
+    block: str | None = Field(
+        default=None,
+        title="Secret block",
+        description="Name of a Prefect block of the kind secret.",
+        examples=["ob-root"],
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_literal(cls, data: Any) -> Any:
+        if isinstance(data, str | bytes | int | float):
+            raise ValueError("a secret never stands here itself; " + NAME_A_SECRET)  # noqa: TRY004 - pydantic wants it
+        return data
+
+    @model_validator(mode="after")
+    def _names_exactly_one(self) -> Self:
+        if (self.env is None) == (self.block is None):
+            raise ValueError("name exactly one place; " + NAME_A_SECRET)
+        if self.env is not None and not _ENV_NAME.fullmatch(self.env):
+            raise ValueError("env is not the name of an environment variable; e.g. {env: OB_ROOT}")
+        if self.block is not None and not BLOCK_NAME.fullmatch(self.block):
+            raise ValueError("block is not the name of a block; e.g. {block: ob-root}")
+        return self
+
+
+NAME_A_SECRET: Final = "write {env: NAME} or {block: NAME}"  # noqa: S105 - advice
+
+
+class TlsSpec(Asked):
+    """How agents that speak https are trusted. Paths are those of the machine that runs this."""
+
+    model_config = ConfigDict(title="TLS")
+
+    verify: bool = Field(default=True, title="Verify certificates")
+    ca_file: str | None = Field(default=None, title="CA file", description="PEM.")
+    client_cert: str | None = Field(
+        default=None, title="Client certificate file", description="PEM; for agents that want one."
+    )
+    client_key: str | None = Field(default=None, title="Client key file", description="PEM.")
+
+    @model_validator(mode="after")
+    def _key_comes_with_its_certificate(self) -> Self:
+        if (self.client_cert is None) != (self.client_key is None):
+            raise ValueError("client_cert and client_key go together; write both or none")
+        return self
+
+
+class ClusterSpec(Asked):
+    """A cluster written out: agents to ask, who it must be, and where its password is."""
+
+    model_config = ConfigDict(title="Written out")
+
+    endpoints: tuple[str, ...] = Field(
+        title="Entry agents",
+        description="Cluster agents to ask, in this order; http unless https is written.",
+        examples=[["https://10.0.0.1:2886", "https://10.0.0.2:2886"]],
+        min_length=1,
+    )
+    password: SecretName | None = Field(
+        default=None, title="Password of root@sys", description="Where it is kept."
+    )
+    name: str | None = Field(
+        default=None, title="Cluster name", description="The name the cluster must answer with."
+    )
+    id: int | None = Field(
+        default=None, title="Cluster id", description="The id the cluster must answer with."
+    )
+    tls: TlsSpec = Field(default=TlsSpec(), title="TLS")
+
+    @field_validator("endpoints")
+    @classmethod
+    def _are_addresses(cls, endpoints: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            parsed = [AgentAddress.parse(endpoint) for endpoint in endpoints]
+        except SpecError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from None
+        if len({address.scheme for address in parsed}) > 1:
+            raise ValueError("agents of one cluster speak one scheme; write http or https for all")
+        for address in parsed:
+            if parsed.count(address) > 1:
+                raise ValueError(f"{address} is listed twice; remove one")
+        return endpoints
+
+
+def _number_only(value: object) -> object:
+    """Keep pydantic from reading `true` as 1."""
+    if isinstance(value, bool | float):
+        raise ValueError(f"must be a whole number, e.g. {DEFAULT_PORT}")  # noqa: TRY004 - pydantic wants it
+    return value
+
+
+def _normal_ip(text: str) -> str:
+    """Write an IP in its shortest form; leave anything else for the rule `ip-literal`."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return text
+
+
+class AgentInfoSpec(Asked):
+    """Address of the agent that is to join."""
+
+    ip: str = Field(title="IP address", description="No host name.", examples=["10.0.0.4"])
+    port: Annotated[int, BeforeValidator(_number_only)] = Field(
+        default=DEFAULT_PORT, title="Port", description="Of obshell, not of the database."
+    )
+
+    @field_validator("ip")
+    @classmethod
+    def _normalise(cls, ip: str) -> str:
+        return _normal_ip(ip)
+
+
+class NodeSpec(Asked):
+    """One node that is to join, in the words of `POST /ob/scale_out`."""
+
+    agentInfo: AgentInfoSpec  # noqa: N815 - spelled as the API spells it
+    zone: str
+    obConfigs: dict[str, str] = Field(default_factory=dict)  # noqa: N815
+    targetAgentPassword: SecretName | None = None  # noqa: N815
+
+    @property
+    def address(self) -> str:
+        """`ip:port` of the agent, IPv6 in brackets."""
+        return str(AgentAddress(self.agentInfo.ip, self.agentInfo.port))
+
+
+class DefaultsSpec(Asked):
+    """What every node takes unless it says otherwise."""
+
+    zone: str | None = None
+    obConfigs: dict[str, str] = Field(default_factory=dict)  # noqa: N815
+    targetAgentPassword: SecretName | None = None  # noqa: N815
+
+
+def _day_only(value: object) -> object:
+    """Keep pydantic from reading a number as seconds since the epoch."""
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        return value
+    if type(value) is date:
+        return value
+    raise ValueError("must be a day, e.g. 2026-12-31")
+
+
+class OverrideSpec(Asked):
+    """A rule whose block or warning is accepted, by whom it concerns, for a time.
+
+    Shapes only: whether the rule exists and may be overridden is judged by
+    `obscale.preflight.judge`.
+    """
+
+    rule: str = Field(
+        title="Rule", description="Id of the rule, as docs/preflight.md lists it.", min_length=1
+    )
+    reason: str = Field(title="Reason", description="Why it is accepted, and by whom.")
+    until: Annotated[date, BeforeValidator(_day_only)] = Field(
+        title="Until", description="Last day (UTC) on which it is accepted."
+    )
+
+    @field_validator("reason")
+    @classmethod
+    def _says_something(cls, reason: str) -> str:
+        told = " ".join(reason.split())
+        if not told:
+            raise ValueError("is empty; say why the finding is accepted")
+        if len(told) > MOST_REASON_CHARACTERS:
+            raise ValueError(f"is longer than {MOST_REASON_CHARACTERS} characters; say it shorter")
+        return told
+
+
+def _cluster_kind(value: object) -> str:
+    return "stored" if isinstance(value, str) else "written"
+
+
+class ScaleOutSpec(Asked):
+    """A whole request: which cluster, which nodes. Defaults are already merged into `nodes`.
+
+    One node may be written at top level, its fields beside `cluster`: the sample request of the
+    API's documentation is a valid request.
+    """
+
+    cluster: Annotated[
+        Annotated[str, Field(min_length=1), Tag("stored")] | Annotated[ClusterSpec, Tag("written")],
+        Discriminator(_cluster_kind),
+    ]
+    """Name of a stored connection, or the connection written out."""
+    defaults: DefaultsSpec = DefaultsSpec()
+    nodes: tuple[NodeSpec, ...] = Field(min_length=1)
+    allow_new_zone: bool = False
+    allow_unknown: bool = False
+    """Whether a run without a person goes on where rules that could block could not be judged."""
+    profile: Profile = "prod"
+    overrides: tuple[OverrideSpec, ...] = ()
+    """Findings that are accepted, each for a reason and a time."""
+    patience: Patience | None = None
+    """Time limits that are not the usual ones."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unfold(cls, data: Any) -> Any:
+        return unfolded(data) if isinstance(data, Mapping) else data
+
+
+def unfolded(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring a request into its long form: `nodes` as a list, defaults merged into each.
+
+    What has a wrong shape is passed on as it is, for the models to name it.
+
+    Raises:
+        ValueError: One node at top level beside a list of nodes.
+    """
+    long = dict(data)
+    at_top = {key: long.pop(key) for key in _OF_A_NODE if key in long}
+    if at_top and "nodes" in long:
+        raise ValueError(
+            f"{', '.join(at_top)} at top level beside nodes; write either one node at top level "
+            "or all of them below nodes"
+        )
+    if at_top:
+        long["nodes"] = [at_top]
+    defaults, nodes = long.get("defaults"), long.get("nodes")
+    if isinstance(defaults, Mapping) and isinstance(nodes, list | tuple):
+        long["nodes"] = [
+            _with_defaults(node, defaults) if isinstance(node, Mapping) else node for node in nodes
+        ]
+    return long
+
+
+def _with_defaults(node: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(node)
+    for key in ("zone", "targetAgentPassword"):
+        if defaults.get(key) is not None:
+            merged.setdefault(key, defaults[key])
+    configs, own = defaults.get("obConfigs"), merged.get("obConfigs", {})
+    if isinstance(configs, Mapping) and isinstance(own, Mapping):
+        # Only texts: another value is named once, where it stands, in the defaults.
+        merged["obConfigs"] = {k: v for k, v in configs.items() if isinstance(v, str)} | dict(own)
+    return merged
+
+
+_SECRET_MARKS: Final = ("password", "passwd", "pwd", "secret", "token", "credential")
+
+
+def looks_secret(key: str) -> bool:
+    """Whether a key looks as if a secret stood below it; such values are never repeated."""
+    return any(mark in key.lower() for mark in _SECRET_MARKS)

@@ -1,0 +1,1 @@
+"""The answers of simulated agents, one file for each group of endpoints."""

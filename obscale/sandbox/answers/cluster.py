@@ -1,0 +1,343 @@
+"""The answers of a cluster agent about its cluster.
+
+Sources: ob/agent/executor/ob/{info,cluster}.go, ob/agent/repository/model/bo/obcluster.go, 4.5.0.0.
+"""
+
+from typing import Any, Final
+
+from obscale.sandbox.agents import SCALING_OUT, Agent
+from obscale.sandbox.answers.tenant import printed_tenant
+from obscale.sandbox.capacity import human_size, read_capacity, read_integer
+from obscale.sandbox.clock import GO_ZERO_TIME, go_time
+from obscale.sandbox.cluster import Cluster, Server, Zone
+from obscale.sandbox.errors import Refusal, no_database, unexpected
+from obscale.sandbox.hosts import sha1_hex
+from obscale.sandbox.parameters import PARAMETERS, Parameter
+from obscale.sandbox.request import Call
+
+CLUSTER_STATUS: Final = {0: "NOT RUNNING", 1: "RUNNING", 2: "RESTRICTED", 3: "AVAILABLE"}
+"""By `obState` of the answering agent."""
+BUILD_HASH: Final = "0123456789abcdef0123456789abcdef01234567(Apr 21 2025 11:46:38)"
+EMPTY_CLUSTER: Final[dict[str, Any]] = {"id": 0, "name": "", "version": "", "topology": None}
+META_FILES_BYTES: Final = 128 << 20
+"""What an empty server has written into its data file."""
+HUMAN_STATS: Final = ("memory_total", "memory_assigned", "disk_total", "disk_assigned")
+SERVER_ONLY: Final = ("disk_used", "disk_free")
+
+
+def ob_info(call: Call) -> dict[str, Any]:
+    """`GET /ob/info`: agents and topology; without a database the topology is null."""
+    agent, cluster = call.agent, call.member_of()
+    shared = {"is_shared_storage": False} if agent.has("shared storage") else {}
+    if cluster is None:
+        return {
+            "agent_info": [_agent_row(agent)],
+            "obcluster_info": EMPTY_CLUSTER | shared,
+        }
+    degraded = EMPTY_CLUSTER | {"id": cluster.id, "name": cluster.name} | shared
+    info = degraded
+    if agent.has_database:
+        info = degraded | {
+            "version": agent.ob_version.partition("-")[0],
+            "topology": {
+                zone.name: [
+                    _topology_row(server) for server in cluster.servers if server.zone == zone.name
+                ]
+                for zone in cluster.zones
+            },
+        }
+    agents = [_agent_row(each) for each in cluster.agents]
+    return {"agent_info": agents, "obcluster_info": info}
+
+
+def ob_agents(call: Call) -> list[dict[str, Any]]:
+    """`GET /ob/agents`: rows of `ocs.all_agent`, without a database of the agent's own copy."""
+    if call.agent.identity == SCALING_OUT and not call.agent.has_database:
+        raise Refusal(
+            500,
+            "Common.Unexpected",
+            "get servers from ob.conf failed: Unexpected error: "
+            "not found all_server_list in ob.conf",
+        ).with_data({"contents": None})
+    cluster = call.member_of()
+    known = cluster.agents if cluster else [call.agent]
+    return [{"ip": agent.ip, "port": agent.port} for agent in known]
+
+
+def cluster_info(call: Call) -> dict[str, Any]:
+    """`GET /obcluster/info`; degraded when no agent of the cluster reaches its database."""
+    cluster, agent = call.own_cluster(), call.agent
+    connected = any(each.has_database and not each.down for each in cluster.agents)
+    data: dict[str, Any] = {
+        "cluster_name": cluster.name,
+        "cluster_id": cluster.id,
+        "status": CLUSTER_STATUS[3 if connected else agent.ob_state],
+        "is_community_edition": connected,
+        "ob_version": agent.ob_version.partition("-")[0] if connected else "",
+    }
+    if agent.has("license"):
+        data |= {"is_standalone": False, "dead_lock_detection_enabled": connected}
+    if agent.has("shared storage"):
+        data |= {"startup_mode": "NORMAL" if connected else "", "is_shared_storage": False}
+    servers = [_raw_stats(call, server) for server in cluster.servers] if connected else []
+    data |= {
+        "stats": _printed_stats(_sum(servers)),
+        "zones": [_zone(call, zone, connected=connected) for zone in cluster.zones],
+    }
+    if not connected:
+        return data | {"tenants": None, "tenant_stats": None}
+    return data | {
+        "tenants": [printed_tenant(call, cluster, tenant) for tenant in cluster.tenants()],
+        "tenant_stats": [
+            {
+                "tenant_id": tenant.id,
+                "tenant_name": tenant.name,
+                "cpu_used_percent": 1.5,
+                "memory_used_percent": 40,
+                "data_disk_usage": META_FILES_BYTES,
+                "cpu_core_total": tenant.pool.unit.max_cpu,
+                "memory_in_bytes_total": tenant.pool.unit.memory_size,
+            }
+            for tenant in cluster.tenants()
+        ],
+    }
+
+
+def topology(call: Call) -> dict[str, Any]:
+    """`GET /obcluster/topology/info`: the zones of `cluster_info`, alone."""
+    cluster = call.own_cluster()
+    connected = any(each.has_database and not each.down for each in cluster.agents)
+    return {"zones": [_zone(call, zone, connected=connected) for zone in cluster.zones]}
+
+
+def parameters(call: Call) -> list[dict[str, Any]]:
+    """`GET /obcluster/parameters`: every listed parameter with its value on each server."""
+    cluster = call.own_cluster()
+    if not call.agent.has_database:
+        raise no_database(call.agent).with_data({"contents": None})
+    return [_parameter(cluster, row) for row in PARAMETERS]
+
+
+def statistics(call: Call) -> dict[str, Any]:
+    """`GET /obcluster/statistics`: the telemetry snapshot."""
+    agent, cluster = call.agent, call.member_of()
+    answering = [each for each in (cluster.agents if cluster else [agent]) if not each.down]
+    version, _, revision = agent.ob_version.partition("-")
+    live = [server for server in (cluster.servers if cluster else []) if server.observer.alive]
+    return {
+        "telemetryEnabled": True,
+        "clusterId": sha1_hex(f"{cluster.name}/{cluster.id}") if cluster else "",
+        "reporter": "obshell-dashboard",
+        "obshellVersion": agent.version.partition("-")[0],
+        "obshellRevision": agent.version.partition("-")[2],
+        "reportTime": int(call.wall_seconds),
+        "telemetryVersion": 1,
+        "hosts": [each.host.printed(each.ip) for each in answering],
+        "instances": [
+            {
+                "type": "oceanbase-ce",
+                "version": version,
+                "revision": revision,
+                "cpuCount": read_integer(server.observer.values["cpu_count"]),
+                "memoryLimit": server.observer.values["memory_limit"],
+                "dataFileSize": server.observer.values["datafile_size"],
+                "logDiskSize": server.observer.values["log_disk_size"],
+                "hostHash": sha1_hex(server.agent.ip),
+            }
+            for server in live
+        ],
+    }
+
+
+def license_info(call: Call) -> dict[str, Any]:
+    """`GET /obcluster/license`: only the standalone edition has one."""
+    call.own_cluster()
+    if not call.agent.has_database:
+        raise no_database(call.agent).with_data(None)
+    raise unexpected("Not a standalone cluster").with_data(None)
+
+
+def _agent_row(agent: Agent) -> dict[str, Any]:
+    return {
+        "ip": agent.ip,
+        "port": agent.port,
+        "zone": agent.zone,
+        "identity": agent.identity,
+        "version": agent.version,
+    }
+
+
+def _topology_row(server: Server) -> dict[str, Any]:
+    return {
+        "svr_ip": server.agent.ip,
+        "svr_port": server.observer.rpc_port,
+        "sql_port": server.observer.sql_port,
+        "agent_port": _agent_port(server),
+        "with_rootserver": "YES" if server.id == 1 else "NO",
+        "status": _inner_status(server),
+        "build_version": server.agent.ob_version.replace("-", "_"),
+    }
+
+
+def _agent_port(server: Server) -> int:
+    cluster = server.agent.cluster
+    return server.agent.port if cluster and server.agent in cluster.agents else 0
+
+
+def _inner_status(server: Server) -> str:
+    if server.deleting:
+        return "DELETING"
+    return "ACTIVE" if server.observer.alive else "INACTIVE"
+
+
+def _zone(call: Call, zone: Zone, *, connected: bool) -> dict[str, Any]:
+    cluster = call.own_cluster()
+    servers = [server for server in cluster.servers if server.zone == zone.name]
+    holders = {name for tenant in cluster.tenants() for name in tenant.pool.zones}
+    root: dict[str, Any] = {"ip": "", "role": "", "zone": "", "svr_port": 0}
+    if connected and servers and zone.name in holders:
+        first = servers[0]
+        role = "LEADER" if first.id == 1 else "FOLLOWER"
+        root = {
+            "ip": first.agent.ip,
+            "role": role,
+            "zone": zone.name,
+            "svr_port": first.observer.rpc_port,
+        }
+    running = "RUNNING" if zone.active else "STOPPED"
+    return {
+        "name": zone.name,
+        "idc_name": "",
+        "region_name": zone.region if connected else "",
+        "status": running if connected else "UNKNOWN",
+        "inner_status": ("ACTIVE" if zone.active else "INACTIVE") if connected else "",
+        "root_server": root,
+        "servers": [_server(call, server, connected=connected) for server in servers] or None,
+    }
+
+
+def _server(call: Call, server: Server, *, connected: bool) -> dict[str, Any]:
+    agent, observer = server.agent, server.observer
+    data: dict[str, Any] = {
+        "id": server.id,
+        "ip": agent.ip,
+        "svr_port": observer.rpc_port,
+        "sql_port": observer.sql_port,
+        "version": f"{agent.ob_version.replace('-', '_')}-{BUILD_HASH}",
+        "with_rootserver": server.id == 1,
+        "status": _status(call, server),
+        "inner_status": _inner_status(server) if connected else "",
+        "start_time": GO_ZERO_TIME,
+        "stop_time": GO_ZERO_TIME,
+        "architecture": agent.host.config.architecture,
+    }
+    if connected and _serves(call, server):
+        wall = call.world.wall_of(agent, server.serves_from or 0.0)
+        data["start_time"] = go_time(wall, call.world.config.utc_offset_minutes, digits=6)
+    stats = _printed_stats(_raw_stats(call, server) if connected else _sum([]), of_server=True)
+    data["stats"] = stats | {"ip": agent.ip, "port": observer.rpc_port, "zone": server.zone}
+    if call.agent.has("topology"):
+        data |= {
+            "ob_status": agent.ob_state,
+            "data_dir": agent.files.real(observer.data_dir),
+            "redo_dir": agent.files.real(observer.redo_dir),
+            "obshell_port": _agent_port(server),
+        }
+    if call.agent.has("shared storage"):
+        data["log_dir"] = f"{agent.home}/log"
+    return data
+
+
+def _status(call: Call, server: Server) -> str:
+    if server.deleting:
+        return "DELETING"
+    if not server.observer.alive:
+        return "UNAVAILABLE"
+    return "RUNNING" if _serves(call, server) else "STARTING"
+
+
+def _serves(call: Call, server: Server) -> bool:
+    return server.serves_from is not None and server.serves_from <= call.world.engine.now
+
+
+def _raw_stats(call: Call, server: Server) -> dict[str, float]:
+    """One row of GV$OB_SERVERS; all zero while the server does not report."""
+    cluster, values = call.own_cluster(), server.observer.values
+    if not server.observer.alive or not _serves(call, server):
+        return _sum([])
+    units = cluster.units_on(server)
+    disk = max(read_capacity(values["datafile_size"]), read_capacity(values["datafile_maxsize"]))
+    used = META_FILES_BYTES * (1 + len(units))
+    return {
+        "cpu_core_total": read_integer(values["cpu_count"]),
+        "cpu_core_assigned": sum(unit.min_cpu for unit in units),
+        "memory_in_bytes_total": read_capacity(values["memory_limit"])
+        - read_capacity(values["system_memory"]),
+        "memory_in_bytes_assigned": sum(unit.memory_size for unit in units),
+        "disk_in_bytes_total": disk,
+        "disk_in_bytes_assigned": used,
+    }
+
+
+def _sum(rows: list[dict[str, float]]) -> dict[str, float]:
+    names = [f"cpu_core_{part}" for part in ("total", "assigned")] + [
+        f"{what}_in_bytes_{part}" for what in ("memory", "disk") for part in ("total", "assigned")
+    ]
+    return {name: sum(row[name] for row in rows) for name in names}
+
+
+def _printed_stats(raw: dict[str, float], *, of_server: bool = False) -> dict[str, Any]:
+    """Numbers beside their human texts; a server that does not report has empty texts."""
+    silent = of_server and not raw["cpu_core_total"]
+    printed: dict[str, Any] = dict(raw)
+    for what in ("cpu_core", "memory_in_bytes", "disk_in_bytes"):
+        total = raw[f"{what}_total"]
+        share = 100 * raw[f"{what}_assigned"] / total if total else 0
+        printed[f"{what.removesuffix('_in_bytes')}_assigned_percent"] = round(share, 2)
+    if of_server:
+        printed["disk_in_bytes_used"] = raw["disk_in_bytes_assigned"]
+        printed["disk_in_bytes_free"] = raw["disk_in_bytes_total"] - raw["disk_in_bytes_assigned"]
+        printed["disk_used_percent"] = printed["disk_assigned_percent"]
+    for name in (*HUMAN_STATS, *(SERVER_ONLY if of_server else ())):
+        what, _, part = name.partition("_")
+        printed[name] = "" if silent else human_size(int(printed[f"{what}_in_bytes_{part}"]))
+    return printed
+
+
+def _parameter(cluster: Cluster, row: Parameter) -> dict[str, Any]:
+    live = [server for server in cluster.servers if server.observer.alive]
+    entries = []
+    for server in live:
+        base = {
+            "svr_ip": server.agent.ip,
+            "svr_port": server.observer.rpc_port,
+            "zone": server.zone,
+        }
+        if row.scope == "CLUSTER":
+            entries.append(base | {"value": server.observer.values[row.name]})
+            continue
+        value = cluster.config.parameters.get(row.name, row.default)
+        entries += [
+            base | {"tenant_id": tenant.id, "tenant_name": tenant.name, "value": value}
+            for tenant in cluster.tenants()
+        ]
+    values = sorted({str(entry["value"]) for entry in entries})
+    printed: dict[str, Any] = {
+        "name": row.name,
+        "scope": row.scope,
+        "edit_level": row.edit_level,
+        "default_value": row.default,
+        "section": row.section,
+        "data_type": row.data_type,
+        "info": row.info,
+        "ob_parameters": entries,
+        "values": values,
+        "is_single_value": len(values) == 1,
+    }
+    if row.scope == "TENANT":
+        value = cluster.config.parameters.get(row.name, row.default)
+        printed["tenant_value"] = [
+            {"tenant_id": tenant.id, "tenant_name": tenant.name, "value": value}
+            for tenant in cluster.tenants()
+        ]
+    return printed

@@ -1,0 +1,1 @@
+"""The DAGs of simulated clusters, and the engine that runs them."""

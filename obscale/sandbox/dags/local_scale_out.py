@@ -1,0 +1,304 @@
+"""The nodes of the DAG `Local scale out` on the joining agent, forward and back.
+
+Source: ob/agent/executor/ob/{scale_out,deploy,destroy,start_obsvr,stop_obsvr}.go, 4.5.0.0.
+"""
+
+import uuid
+from collections.abc import Callable
+from typing import Final, cast
+
+from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, SINGLE, Observer, version_tuple
+from obscale.sandbox.capacity import read_capacity
+from obscale.sandbox.cluster import Cluster
+from obscale.sandbox.dags.context import Scene
+from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, Dag, Step, StepFailed, Work
+from obscale.sandbox.dags.engine import order_rollback
+from obscale.sandbox.hosts import is_below
+from obscale.sandbox.observer_start import effective_values, why_it_dies
+
+MAIN_NAME: Final = "Cluster scale out"
+LOCAL_NAME: Final = "Local scale out"
+GATE_NAME: Final = "Start preparations"
+PREVIOUS_CHECK_NAME: Final = "Prev check for scale_out"
+WATCH_PAUSE_SECONDS: Final = 1.0
+FIRST_HEALTH_CHECK_SECONDS: Final = 2.0
+HEALTH_CHECK_PAUSE_SECONDS: Final = 2.0
+HEALTH_CHECKS: Final = 300
+SILENT_EVERY: Final = 10
+"""Every tenth health-check line is missing from the log."""
+KILL_SECONDS: Final = 5.0
+UPGRADE_DOWN_SECONDS: Final = 3.0
+DEPLOY_STAGE: Final = 4
+START_STAGE: Final = 5
+DIRECTORIES: Final = ("data_dir", "redo_dir", "clog_dir", "slog_dir")
+"""In the order they are made, each empty at its turn. Source: deploy.go."""
+
+
+def newest_scale_out(cluster: Cluster) -> Dag | None:
+    """The cluster's newest scale-out, however it stands."""
+    return next((dag for dag in reversed(cluster.dags) if dag.name == MAIN_NAME), None)
+
+
+def create_local_dag(main: Scene) -> Dag:
+    """The DAG the target makes when stage 2 of the cluster DAG calls it."""
+    target, executor = main.target, main.task.agent
+    facts = main.facts
+    steps = [
+        Step("Be scaling agent", _become_scaling, _become_single),
+        Step(GATE_NAME, _gate(DEPLOY_STAGE), _undo_gate),
+        Step("Create observer workdir", _make_directories, _clear_directories),
+        Step(GATE_NAME, _gate(START_STAGE), _undo_gate),
+        Step("Start observer", _start_observer, _kill_observer),
+        Step("Watch cluster scale_out dag", _watch, _wait_until_check_undone),
+        Step("Sync from observer", _sync, _undo_gate),
+    ]
+    if version_tuple(target.version) < version_tuple(executor.version):
+        # The name meant for this node is set on the wrong struct, so it stays empty.
+        steps.insert(6, Step("", _upgrade, _undo_gate))
+    dag = main.world.create_dag(
+        LOCAL_NAME, steps, owner=target, executor=target, maintenance_type=GLOBAL_MAINTENANCE
+    )
+    dag.additional_data = {
+        "scaleOutUUID": str(uuid.uuid4()),
+        "main_dag_id": main.dag.generic_id(),
+    }
+    dag.facts |= {
+        "cluster": main.cluster,
+        "target": target,
+        "main": main.dag,
+        "zone": facts["zone"],
+        "configs": facts["configs"],
+        "root_password": executor.root_password,
+        "version": executor.version,
+    }
+    return dag
+
+
+def _main(scene: Scene) -> Dag:
+    return cast("Dag", scene.facts["main"])
+
+
+def _configs(scene: Scene) -> dict[str, str]:
+    return cast("dict[str, str]", scene.facts["configs"])
+
+
+def _take_main_along(scene: Scene) -> None:
+    """The rollback of a local node asks the cluster DAG to roll back too."""
+    main = _main(scene)
+    if scene.dag.operator == "ROLLBACK" and main.state == "FAILED" and main.operator == "RUN":
+        order_rollback(main)
+        scene.log("try rollback coordinate dag successfully")
+
+
+def _become_scaling(scene: Scene) -> Work:
+    target = scene.target
+    target.identity = SCALING_OUT
+    target.zone = scene.facts["zone"]
+    target.cluster = scene.cluster
+    target.root_password = scene.facts["root_password"]
+    scene.log("set agent identity to follower")
+    yield from ()
+
+
+def _become_single(scene: Scene) -> Work:
+    _take_main_along(scene)
+    target = scene.target
+    target.identity, target.zone = SINGLE, ""
+    target.cluster = target.root_password = None
+    target.connected = False
+    scene.log("set agent identity to single")
+    yield from ()
+
+
+def _gate(main_stage: int) -> Callable[[Scene], Work]:
+    def run(scene: Scene) -> Work:
+        if _main(scene).stage < main_stage:
+            scene.log("wait for notification to start task")
+            raise StepFailed("wait operator to advance")
+        scene.log("start to execute the task")
+        yield from ()
+
+    return run
+
+
+def _undo_gate(scene: Scene) -> Work:
+    _take_main_along(scene)
+    yield from ()
+
+
+def _make_directories(scene: Scene) -> Work:
+    target, configs = scene.target, _configs(scene)
+    files, home = target.files, target.home
+    card = scene.draw("fail_stage", DEPLOY_STAGE)
+    if card is not None:
+        raise scene.failure(
+            "Common.Unexpected", card.text or f"mkdir {configs['data_dir']}: permission denied"
+        )
+    for name in DIRECTORIES:
+        path = configs[name]
+        if not files.is_empty(path) and not _made_here(scene, name):
+            raise scene.failure("Common.DirNotEmpty", f"Directory '{path}' is not empty")
+        files.make(path)
+        scene.log(f"mkdir {name}: {path}")
+    store = f"{home}/store"
+    if configs["data_dir"] != store and store not in files.dirs:
+        files.links[store] = configs["data_dir"]
+        scene.log(f"symlink {configs['data_dir']}: {store}")
+    for name in ("clog", "slog"):
+        link = f"{store}/{name}"
+        if configs[f"{name}_dir"] != link and files.real(link) != files.real(
+            configs[f"{name}_dir"]
+        ):
+            files.links[files.real(link)] = configs[f"{name}_dir"]
+            scene.log(f"symlink {configs[f'{name}_dir']}: {link}")
+    for path in (f"{home}/etc", f"{home}/log", f"{store}/sstable"):
+        files.make(path)
+        scene.log(f"mkdir {path}")
+    yield from ()
+
+
+def _made_here(scene: Scene, name: str) -> bool:
+    """A retry finds what comes later below it; what comes earlier is in its way at once."""
+    configs, files = _configs(scene), scene.target.files
+    path = configs[name]
+    later = {configs[other] for other in DIRECTORIES[DIRECTORIES.index(name) + 1 :]}
+    inside = [other for other in files.dirs if other != path and is_below(other, path)]
+    return not files.dirs.get(path) and all(other in later for other in inside)
+
+
+def _clear_directories(scene: Scene) -> Work:
+    _take_main_along(scene)
+    target = scene.target
+    files, home = target.files, target.home
+    store = f"{home}/store"
+    links = [link for link in files.links if is_below(link, files.real(store))]
+    for path in (*links, store, f"{home}/log"):
+        real = files.clear(path)
+        target.host.release(real)
+        scene.log(f"clear dir {real}")
+    etc = files.dirs.get(f"{home}/etc", [])
+    etc[:] = [name for name in etc if not name.startswith("observer.config.bin")]
+    yield from ()
+
+
+def _start_observer(scene: Scene) -> Work:
+    target, configs = scene.target, _configs(scene)
+    for text in ("start observer", "check if first start", "generate start cmd"):
+        scene.log(text)
+    values = effective_values(configs, target)
+    options = ",".join(f"{name}={value}" for name, value in sorted(configs.items()))
+    scene.log(f"start cmd: {target.home}/bin/observer -o {options}")
+    target.observer = observer = Observer(
+        sql_port=int(configs["mysql_port"]),
+        rpc_port=int(configs["rpc_port"]),
+        data_dir=configs["data_dir"],
+        redo_dir=configs["clog_dir"],
+        values=values,
+    )
+    card = scene.draw("fail_stage", START_STAGE)
+    first_start = not target.files.dirs.get(target.files.real(f"{configs['data_dir']}/sstable"))
+    dies = why_it_dies(configs, values, target, first_start=first_start)
+    if card or scene.draw("observer_dies") or dies:
+        yield FIRST_HEALTH_CHECK_SECONDS
+        scene.log(f"observer health check, retry [1/{HEALTH_CHECKS}]")
+        observer.alive = False
+        default = "observer health check failed: Observer process does not exist"
+        raise scene.failure("OB.Server.Process.NotExist", (card and card.text) or default)
+    slow = scene.draw("slow_observer")
+    seconds = target.start_seconds if slow is None or slow.seconds is None else slow.seconds
+    if first_start:
+        _allocate(scene, values)
+    yield from _health_checks(scene, seconds)
+    scene.log("update self OB port")
+    scene.log("update OB port in all_agent")
+    observer.reported_ports = True
+    target.files.make(f"{target.home}/etc", "observer.config.bin")
+
+
+def _health_checks(scene: Scene, seconds: float) -> Work:
+    passed = 0.0
+    for number in range(1, HEALTH_CHECKS + 1):
+        pause = min(HEALTH_CHECK_PAUSE_SECONDS, seconds - passed)
+        if pause > 0:
+            yield pause
+            passed += pause
+        if number % SILENT_EVERY:
+            scene.log(f"observer health check, retry [{number}/{HEALTH_CHECKS}]")
+        observer = scene.target.observer
+        if observer is None or not observer.alive:
+            raise scene.failure(
+                "OB.Server.Process.NotExist",
+                "observer health check failed: Observer process does not exist",
+            )
+        if passed >= seconds:
+            return
+    raise scene.failure(
+        "Task.Dag.ExecuteTimeout", "observer health check failed: observer health check timeout"
+    )
+
+
+def _allocate(scene: Scene, values: dict[str, str]) -> None:
+    """Data file and log pool are preallocated at first start."""
+    target, configs = scene.target, _configs(scene)
+    real = target.files.real
+    data_file = f"{real(configs['data_dir'])}/sstable/block_file"
+    log_pool = f"{real(configs['clog_dir'])}/log_pool"
+    target.host.allocate(data_file, read_capacity(values["datafile_size"]))
+    target.host.allocate(log_pool, read_capacity(values["log_disk_size"]))
+    target.files.make(f"{configs['data_dir']}/sstable", "block_file")
+    target.files.make(configs["clog_dir"], "log_pool")
+
+
+def _kill_observer(scene: Scene) -> Work:
+    _take_main_along(scene)
+    scene.log("Get observer Pid")
+    observer = scene.target.observer
+    if observer is None or not observer.alive:
+        scene.log("Observer is not running")
+        return
+    scene.log(f"Kill observer process {scene.target.pid + 1}")
+    observer.alive = False
+    yield KILL_SECONDS
+    scene.log("Check observer process")
+    scene.log("Successfully killed the observer process")
+
+
+def _watch(scene: Scene) -> Work:
+    scene.log("Watch cluster scale_out dag")
+    main = _main(scene)
+    while main.stage != main.max_stage or main.operator == "ROLLBACK":
+        if main.state == "FAILED" or main.operator == "ROLLBACK":
+            raise scene.failure(
+                "Task.DagFailed", f"watch dag failed: DAG {main.generic_id()} {main.name} failed"
+            )
+        yield WATCH_PAUSE_SECONDS
+
+
+def _wait_until_check_undone(scene: Scene) -> Work:
+    """Waits for the main node `Prev check` to be SUCCEED; if it never ran, for ever."""
+    _take_main_along(scene)
+    check = _main(scene).node(PREVIOUS_CHECK_NAME)
+    while check.state != "SUCCEED":
+        yield WATCH_PAUSE_SECONDS
+
+
+def _upgrade(scene: Scene) -> Work:
+    target, version = scene.target, scene.facts["version"]
+    if target.version == version:
+        return
+    scene.log(f"upgrade agent from {target.version} to {version}")
+    target.version = version
+    slow = scene.draw("slow_upgrade")
+    seconds = UPGRADE_DOWN_SECONDS if slow is None or slow.seconds is None else slow.seconds
+    scene.world.stop_agent(target)
+    scene.world.engine.after(seconds, lambda: scene.world.start_agent(target))
+    yield seconds
+
+
+def _sync(scene: Scene) -> Work:
+    target = scene.target
+    scene.log("get ocs instance failed: db is nil, try to connect")
+    target.connected = True
+    target.identity = CLUSTER_AGENT
+    scene.log("dump password")
+    yield from ()

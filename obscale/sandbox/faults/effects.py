@@ -1,0 +1,226 @@
+"""What each state card changes in the world when it acts."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from obscale.sandbox.agents import SCALING_IN, Agent
+from obscale.sandbox.cluster import Cluster, Zone
+from obscale.sandbox.dags.context import Scene
+from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, TENANT_MAINTENANCE, Step, Work
+from obscale.sandbox.dags.engine import order_retry, order_rollback
+from obscale.sandbox.dags.local_scale_out import newest_scale_out
+from obscale.sandbox.faults.cards import FaultCard
+from obscale.sandbox.faults.fault import Fault
+from obscale.sandbox.founding import enlist
+
+if TYPE_CHECKING:
+    from obscale.sandbox.world import World
+
+OLD_PASSWORD: Final = "the-one-before"  # noqa: S105 - of a simulated cluster
+Act = Callable[["World", Fault, Agent | None], None]
+
+
+def _on_agent(act: Callable[["World", Fault, Agent], None]) -> Act:
+    """An act on the agent the card names; its row makes sure that it names one."""
+
+    def on_agent(world: "World", fault: Fault, agent: Agent | None) -> None:
+        if agent is not None:
+            act(world, fault, agent)
+
+    return on_agent
+
+
+def _on_cluster(act: Callable[["World", Fault, Cluster], None]) -> Act:
+    """An act on the cluster the card names, or on the first."""
+    return lambda world, fault, _agent: act(world, fault, world.cluster(fault.cluster))
+
+
+def _restart(world: "World", _fault: Fault, agent: Agent) -> None:
+    world.stop_agent(agent)
+    world.start_agent(agent)
+
+
+def _fall_silent(world: "World", _fault: Fault, agent: Agent) -> None:
+    agent.silent = True
+    world.tell(agent)
+
+
+def _set_database(*, down: bool) -> Act:
+    def act(_world: "World", _fault: Fault, agent: Agent) -> None:
+        agent.database_down = down
+
+    return _on_agent(act)
+
+
+def _set_observer(*, alive: bool) -> Act:
+    def act(_world: "World", _fault: Fault, agent: Agent) -> None:
+        if agent.observer is not None:
+            agent.observer.alive = alive
+
+    return _on_agent(act)
+
+
+def _set_parameter(_world: "World", fault: Fault, agent: Agent) -> None:
+    name, _, value = (fault.text or "").partition("=")
+    if agent.observer is not None:
+        agent.observer.values[name] = value
+
+
+def _rotate_key(_world: "World", _fault: Fault, agent: Agent) -> None:
+    agent.rotate_key()
+
+
+def _shift_clock(_world: "World", fault: Fault, agent: Agent) -> None:
+    agent.clock_offset_seconds += fault.seconds or 0.0
+
+
+def _change_agent_password(_world: "World", fault: Fault, agent: Agent) -> None:
+    agent.agent_password = fault.text or ""
+
+
+def _keep_old_password(_world: "World", _fault: Fault, agent: Agent) -> None:
+    agent.root_password = OLD_PASSWORD
+    agent.sessions.clear()
+
+
+def _fill_directory(_world: "World", fault: Fault, agent: Agent) -> None:
+    agent.files.make(fault.text or f"{agent.home}/store", "somebody-s-data")
+
+
+def _scale_in(world: "World", fault: Fault, agent: Agent) -> None:
+    cluster = world.cluster(fault.cluster)
+    agent.identity, agent.zone = SCALING_IN, cluster.zones[0].name
+    agent.cluster, agent.root_password = cluster, cluster.root_password
+
+
+def _join_elsewhere(world: "World", fault: Fault, agent: Agent) -> None:
+    cluster = world.cluster(fault.cluster)
+    enlist(agent, cluster, cluster.zones[0].name)
+
+
+def _change_root_password(_world: "World", fault: Fault, cluster: Cluster) -> None:
+    cluster.root_password = fault.text or ""
+
+
+def _hold_lock(world: "World", fault: Fault, cluster: Cluster) -> None:
+    dag = world.create_dag(
+        "Modify tenant",
+        [_busy("Modify tenant", fault.seconds)],
+        executor=cluster.agents[0],
+        maintenance_type=TENANT_MAINTENANCE,
+        cluster=cluster,
+    )
+    dag.facts["maintenance_key"] = "app"
+
+
+def _fail_tenant_task(world: "World", _fault: Fault, cluster: Cluster) -> None:
+    """Source: ob/agent/executor/tenant/scale_in_replicas.go; recorded from 4.5.0.0."""
+    said = "[MySQL.Error]: MySQL error: Get in progress tenant job failed: Error 4016"
+    names = ("Alter tenant locality", "Split resource pool", "Drop resource pools")
+    dag = world.create_dag(
+        "Scale in tenant replicas",
+        [_refused(name, said) for name in names],
+        executor=cluster.agents[0],
+        maintenance_type=TENANT_MAINTENANCE,
+        cluster=cluster,
+    )
+    dag.facts["maintenance_key"] = "app"
+
+
+def _fail_scale_in(world: "World", _fault: Fault, cluster: Cluster) -> None:
+    """Source: ob/agent/executor/ob/scale_in.go; recorded from 4.5.0.0."""
+    said = "[MySQL.Error]: MySQL error: delete observer failed: Error 4016 (HY000): Internal error"
+    names = (
+        "Delete observer",
+        "Set agent to 'SCALING IN'",
+        "Wait delete observer success",
+        "Delete agent",
+        "Try to inform to kill observer",
+    )
+    world.create_dag(
+        "Cluster scale in",
+        [_refused(name, said) for name in names],
+        executor=cluster.agents[0],
+        maintenance_type=GLOBAL_MAINTENANCE,
+        cluster=cluster,
+    )
+
+
+def _hold_local_lock(world: "World", fault: Fault, agent: Agent) -> None:
+    world.create_dag(
+        "Upgrade agent",
+        [_busy("Upgrade agent", fault.seconds)],
+        executor=agent,
+        owner=agent,
+        maintenance_type=GLOBAL_MAINTENANCE,
+    )
+
+
+def _busy(name: str, seconds: float | None) -> Step:
+    def work(scene: Scene) -> Work:
+        scene.log(name.lower())
+        yield seconds or 0.0
+
+    return Step(name, work, work)
+
+
+def _refused(name: str, said: str) -> Step:
+    """A step the database refuses at once; its DAG gives the lock up."""
+
+    def run(scene: Scene) -> Work:
+        yield 0.0
+        code, _, message = said.removeprefix("[").partition("]: ")
+        raise scene.failure(code, message)
+
+    def rollback(_scene: Scene) -> Work:
+        yield 0.0
+
+    return Step(name, run, rollback, frees_lock=True)
+
+
+def _operate(_world: "World", fault: Fault, cluster: Cluster) -> None:
+    """Refused, as obshell does, unless the DAG is FAILED."""
+    dag = newest_scale_out(cluster)
+    if dag is not None and dag.state == "FAILED":
+        (order_retry if fault.text == "RETRY" else order_rollback)(dag)
+
+
+def _add_zone(_world: "World", fault: Fault, cluster: Cluster) -> None:
+    name = fault.text or ""
+    if cluster.zone(name) is None:
+        cluster.zones.append(Zone(name, cluster.zones[0].region))
+
+
+def _delete_zone(_world: "World", fault: Fault, cluster: Cluster) -> None:
+    """The database refuses to delete a zone that has servers."""
+    if all(server.zone != fault.text for server in cluster.servers):
+        cluster.zones = [zone for zone in cluster.zones if zone.name != fault.text]
+
+
+ACTS: Final[dict[FaultCard, Act]] = {
+    "agent_down": _on_agent(lambda world, _fault, agent: world.stop_agent(agent)),
+    "agent_up": _on_agent(lambda world, _fault, agent: world.start_agent(agent)),
+    "agent_restart": _on_agent(_restart),
+    "black_hole": _on_agent(_fall_silent),
+    "database_down": _set_database(down=True),
+    "database_up": _set_database(down=False),
+    "observer_down": _set_observer(alive=False),
+    "observer_up": _set_observer(alive=True),
+    "set_parameter": _on_agent(_set_parameter),
+    "rotate_key": _on_agent(_rotate_key),
+    "shift_clock": _on_agent(_shift_clock),
+    "change_agent_password": _on_agent(_change_agent_password),
+    "stale_password": _on_agent(_keep_old_password),
+    "local_task": _on_agent(_hold_local_lock),
+    "fill_directory": _on_agent(_fill_directory),
+    "scaling_in": _on_agent(_scale_in),
+    "join_elsewhere": _on_agent(_join_elsewhere),
+    "change_root_password": _on_cluster(_change_root_password),
+    "tenant_task": _on_cluster(_hold_lock),
+    "tenant_task_fails": _on_cluster(_fail_tenant_task),
+    "scale_in_fails": _on_cluster(_fail_scale_in),
+    "operate_dag": _on_cluster(_operate),
+    "add_zone": _on_cluster(_add_zone),
+    "delete_zone": _on_cluster(_delete_zone),
+}
+"""Every card of kind STATE, and no other."""

@@ -1,0 +1,1 @@
+"""Decides whether a scale-out may be posted, adopted, or must wait."""

@@ -1,0 +1,395 @@
+"""Decides before a POST: adopt a DAG that runs, begin one, or wait.
+
+A DAG is ours by its target, never by its name alone: obshell shows no parameters of a DAG, so the
+target is read from what its second node logged, or from the main DAG the target itself names.
+Sources: ob/agent/executor/ob/scale_out.go, ob/agent/engine/task/task_dto.go, obshell 4.5.0.0.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, Literal
+
+from obscale.agent.models import AgentInfo, Dag, Identity, ObInfo, joined_address
+from obscale.cleaning import clean_by_hand
+from obscale.maintenance_lock import lock_of
+from obscale.request.models import NodeSpec
+
+SCALE_OUT: Final = "Cluster scale out"
+LOCAL_SCALE_OUT: Final = "Local scale out"
+_STAGE_THAT_NAMES_THE_TARGET: Final = 2
+
+_PORT_DIGITS: Final = 5
+_KINDS: Final = {"2": ("local", 10), "3": ("local", 39), "4": ("obproxy", 10), "5": ("obproxy", 39)}
+_ADDRESS_DIGITS_V4: Final = 10
+_GENERIC_ID = re.compile(r"genericID:\s*([0-9]+)")
+
+
+@dataclass(frozen=True)
+class GenericId:
+    """An id of obshell's taken apart; `ip` and `port` only for what one agent keeps itself."""
+
+    kind: Literal["cluster", "local", "obproxy"]
+    ip: str | None
+    port: int | None
+    number: int
+
+
+def decode_generic_id(text: str) -> GenericId:
+    """Take an id apart; only to learn whose it is, never to make one.
+
+    Raises:
+        ValueError: obshell itself would refuse it, or it is not in its canonical form.
+
+    Source: ob/agent/engine/task/task_dto.go, 4.5.0.0
+    """
+    if not (text.isascii() and text.isdigit()):  # also refuses the empty text
+        raise ValueError(f"{text!r} is no generic id")
+    first, rest = text[0], text[1:]
+    if first == "1":
+        if not rest or rest[0] == "0":
+            raise ValueError(f"{text!r} is no generic id of a cluster")
+        return GenericId("cluster", None, None, int(rest))
+    if first not in _KINDS:
+        raise ValueError(f"{text!r} is of no known kind")
+    kind, width = _KINDS[first]
+    address, port = rest[:width], rest[width : width + _PORT_DIGITS]
+    number = rest[width + _PORT_DIGITS :]
+    if not number or number[0] == "0":
+        raise ValueError(f"{text!r} is no generic id of an agent")
+    ip = (IPv4Address if width == _ADDRESS_DIGITS_V4 else IPv6Address)(int(address))
+    return GenericId("local" if kind == "local" else "obproxy", str(ip), int(port), int(number))
+
+
+def target_of(dag: Dag) -> str | None:
+    """Give the target of a scale-out DAG read with details, as `ip:port`.
+
+    Returns:
+        None: not a scale-out, or its second node has not spoken yet.
+    """
+    return next((target for target, _ in _local_dags(dag)), None)
+
+
+def local_dag_of(dag: Dag, target: str) -> str | None:
+    """Give the id of the DAG that a target keeps itself for a scale-out, as the cluster logged it.
+
+    Args:
+        dag: Read with details.
+        target: `ip:port`, IPv6 in brackets.
+
+    Returns:
+        The newest; None: the cluster's DAG names none of this target.
+    """
+    return next((local for other, local in reversed(_local_dags(dag)) if other == target), None)
+
+
+def _local_dags(dag: Dag) -> list[tuple[str, str]]:
+    """The targets a scale-out's second node has logged, each with the id of its own DAG."""
+    if dag.name != SCALE_OUT:
+        return []
+    found = []
+    for log in _second_node_logs(dag):
+        if match := _GENERIC_ID.search(log):
+            try:
+                local = decode_generic_id(match[1])
+            except ValueError:
+                continue
+            if local.ip is not None and local.port is not None:
+                found.append((joined_address(local.ip, local.port), match[1]))
+    return found
+
+
+def is_scale_out_of(dag: Dag, target: str, local_dag: Dag | None) -> bool:
+    """Whether a cluster DAG scales out this target.
+
+    Args:
+        dag: Read with details.
+        target: `ip:port`, IPv6 in brackets.
+        local_dag: The newest local DAG of the target itself; it names its main DAG. That alone
+            would not do, because the numbers of two clusters may meet.
+    """
+    if dag.name != SCALE_OUT:
+        return False
+    known = target_of(dag)
+    if known is not None:
+        return known == target
+    if is_part_of(local_dag, dag.id):
+        return True
+    # A refused second node has no generic id, but its error names the target.
+    return any(_mentions(log, target) for log in _second_node_logs(dag))
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What stands in the cluster and at the target at this moment.
+
+    Args:
+        target: `/info` of the target; a text says why it could not be read.
+        target_dag: The target's newest local DAG; None: none, or not readable.
+        last_dag: The cluster's newest maintenance DAG, with details; None: never one.
+        unfinished: The cluster's unfinished DAGs, with details.
+        members: `/ob/info` of the cluster.
+        passed: Further scale-outs since a POST, ended and followed by other DAGs, with details.
+    """
+
+    target: AgentInfo | str
+    target_dag: Dag | None
+    last_dag: Dag | None
+    unfinished: tuple[Dag, ...]
+    members: ObInfo
+    passed: tuple[Dag, ...] = ()
+
+
+@dataclass(frozen=True)
+class Post:
+    """Nothing stands in the way: post, and remember `baseline`, the newest DAG's number."""
+
+    baseline: int
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """A DAG of this target exists: follow it, also where it is FAILED."""
+
+    dag_id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class AlreadyMember:
+    """The node is in this cluster and zone: nothing to submit, but to verify."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class WaitForLock:
+    """Another DAG is known to be in the way.
+
+    Args:
+        owner: Its name, with the agent where it is a local one.
+        dag_id: As obshell handed it out.
+        undecided: It may still turn out to be ours: a scale-out that has not named its target yet,
+            which takes it some seconds. Worth waiting for even where locks are not.
+    """
+
+    owner: str
+    dag_id: str
+    undecided: bool = False
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """The target cannot be scaled out into this cluster."""
+
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class KeepLooking:
+    """Not settled yet: the lost request may still arrive, or has not named its target yet."""
+
+
+@dataclass(frozen=True)
+class PostAgain:
+    """The lost request can no longer arrive and left nothing: begin anew, by looking."""
+
+
+Submission = Post | Adopt | AlreadyMember | WaitForLock | Refuse
+
+
+def decide_submission(sighting: Sighting, node: NodeSpec) -> Submission:  # noqa: PLR0911 - one return for each answer
+    """Decide what is to be done for a node, from one sighting.
+
+    A DAG of which nobody can tell whether it holds the lock is no reason to wait: obshell refuses
+    the POST where it does, and creates nothing.
+
+    Args:
+        sighting: As complete as it could be read.
+        node: What is asked for.
+    """
+    ours = _ours(sighting, node)
+    unfinished = next((dag for dag in ours if dag in sighting.unfinished), None)
+    if unfinished is not None:
+        return Adopt(
+            unfinished.id, f"an unfinished scale-out of this target: {_stands(unfinished)}"
+        )
+    if isinstance(sighting.target, str):
+        return Refuse(
+            f"the target agent {node.address} does not answer: {sighting.target}",
+            "start obshell on the target, or open its port",
+        )
+    if sighting.target.identity is Identity.CLUSTER_AGENT:
+        return _member_or_not(sighting, node)
+    lock = lock_of(sighting.unfinished)
+    done = next((dag for dag in ours if dag.is_done), None)
+    if sighting.target.identity is Identity.SCALING_OUT:
+        if done is not None:
+            return Adopt(done.id, "the scale-out of this target, just finished")
+        return _half_way(sighting, node, lock)
+    if sighting.target.identity is not Identity.SINGLE:
+        return Refuse(
+            f"the target agent {node.address} is {sighting.target.identity.value!r}, not 'SINGLE'",
+            way_out_of(sighting.target),
+        )
+    if lock is not None:
+        return _wait_for(lock)
+    if _is_busy(sighting.target_dag):
+        assert sighting.target_dag is not None  # noqa: S101 - _is_busy(None) is False
+        return _wait_for_local(sighting.target_dag, node)
+    return Post(sighting.last_dag.dag_id if sighting.last_dag else 0)
+
+
+def decide_cluster(sighting: Sighting, name: str | None, number: int | None) -> Refuse | None:
+    """Refuse a sighting of another cluster than the one that was meant; None: it is the right one.
+
+    An entry agent that was silent during preflight may answer for the others now.
+
+    Args:
+        sighting: As read.
+        name: The cluster's name, None: any.
+        number: Its id, None: any.
+    """
+    told = sighting.members.obcluster_info
+    if not told.name or (name in (None, told.name) and number in (None, told.id)):
+        return None
+    return Refuse(
+        f"the agent that answers now is of cluster {told.name}/{told.id}, not of "
+        f"{name or told.name}/{number or told.id}",
+        "name agents of one cluster as endpoints",
+    )
+
+
+def decide_after_lost_answer(
+    sighting: Sighting, node: NodeSpec, *, baseline: int, expired: bool
+) -> Adopt | AlreadyMember | KeepLooking | PostAgain:
+    """Decide whether a POST without an answer was carried out.
+
+    Args:
+        sighting: Read after the POST.
+        node: What was asked for.
+        baseline: Number of the newest DAG before the POST.
+        expired: Whether the request can no longer arrive or still be at work before its DAG is
+            created.
+    """
+    ours = [dag for dag in _ours(sighting, node) if dag.dag_id > baseline]
+    if ours:
+        return Adopt(
+            ours[0].id, "the DAG of the lost answer: newer than before, and of this target"
+        )
+    if (
+        not isinstance(sighting.target, str)
+        and sighting.target.identity is Identity.CLUSTER_AGENT
+        and isinstance(decision := _member_or_not(sighting, node), AlreadyMember)
+    ):
+        return decision
+    newer = [dag for dag in _seen(sighting) if dag.dag_id > baseline]
+    if any(is_undecided(dag) for dag in newer):
+        return KeepLooking()
+    return PostAgain() if expired else KeepLooking()
+
+
+def is_undecided(dag: Dag) -> bool:
+    """Whether a scale-out has not named its target yet, but soon will."""
+    return (
+        dag.name == SCALE_OUT
+        and not dag.is_terminal
+        and dag.stage <= _STAGE_THAT_NAMES_THE_TARGET
+        and target_of(dag) is None
+    )
+
+
+def way_out_of(info: AgentInfo) -> str:
+    """Say what to do about a target whose identity takes no scale-out."""
+    match info.identity:
+        case Identity.SCALING_IN:
+            cleaning = clean_by_hand(info.home_path or "<home>")
+            return f"it was scaled in and stays so until it is cleaned: {cleaning}"
+        case Identity.MASTER | Identity.FOLLOWER:
+            return "it belongs to a cluster that is not initialised yet: remove it there first"
+        case _:
+            return "use an agent that belongs to no cluster"
+
+
+def _ours(sighting: Sighting, node: NodeSpec) -> list[Dag]:
+    """The scale-outs of this target among the DAGs in sight, the newest first."""
+    return [
+        dag for dag in _seen(sighting) if is_scale_out_of(dag, node.address, sighting.target_dag)
+    ]
+
+
+def _seen(sighting: Sighting) -> list[Dag]:
+    dags = (sighting.last_dag, *sighting.unfinished, *sighting.passed)
+    seen = {dag.id: dag for dag in dags if dag is not None}
+    return sorted(seen.values(), key=lambda dag: -dag.dag_id)
+
+
+def _member_or_not(sighting: Sighting, node: NodeSpec) -> AlreadyMember | Refuse:
+    row = next((row for row in sighting.members.agent_info if row.address == node.address), None)
+    if row is None:
+        return Refuse(
+            f"the target agent {node.address} is a member of another cluster",
+            "choose an agent that belongs to no cluster, or scale it in there first",
+        )
+    if row.zone != node.zone:
+        return Refuse(
+            f"{node.address} is in this cluster already, in zone {row.zone!r}, not {node.zone!r}",
+            "correct the zone, or scale the node in first",
+        )
+    return AlreadyMember(f"{node.address} is listed as {row.identity.value} in zone {row.zone}")
+
+
+def _half_way(sighting: Sighting, node: NodeSpec, lock: Dag | None) -> Submission:
+    """The target is SCALING OUT, but no DAG of the cluster in sight is its own."""
+    if lock is not None and is_undecided(lock):
+        return _wait_for(lock)
+    local = sighting.target_dag
+    if local is not None and not local.is_terminal:
+        return _wait_for_local(local, node)
+    main = f" of main DAG {local.additional_data.get('main_dag_id')}" if local else ""
+    return Refuse(
+        f"the target agent {node.address} is 'SCALING OUT'{main}, which is no unfinished "
+        "scale-out of this cluster",
+        "roll back its local DAG first: GET /api/v1/task/dag/maintain/agent on the target names it",
+    )
+
+
+def _wait_for(dag: Dag) -> WaitForLock:
+    target = target_of(dag)
+    owner = f"{dag.name} of {target}" if target else dag.name
+    return WaitForLock(owner, dag.id, undecided=is_undecided(dag))
+
+
+def _wait_for_local(dag: Dag, node: NodeSpec) -> WaitForLock:
+    return WaitForLock(f"{dag.name} on {node.address}", dag.id, undecided=not dag.is_terminal)
+
+
+def _is_busy(local: Dag | None) -> bool:
+    """Whether a target that is SINGLE still has a local DAG at work, e.g. cleaning up."""
+    return local is not None and not local.is_terminal
+
+
+def _second_node_logs(dag: Dag) -> list[str]:
+    if len(dag.nodes) < _STAGE_THAT_NAMES_THE_TARGET:
+        return []
+    node = dag.nodes[_STAGE_THAT_NAMES_THE_TARGET - 1]
+    return [log for sub_task in node.sub_tasks for log in sub_task.task_logs]
+
+
+def is_part_of(local: Dag | None, dag_id: str) -> bool:
+    """Whether a target's local DAG is its part of this cluster DAG."""
+    return (
+        local is not None
+        and local.name == LOCAL_SCALE_OUT
+        and str(local.additional_data.get("main_dag_id", "")) == dag_id
+    )
+
+
+def _mentions(log: str, address: str) -> bool:
+    return re.search(rf"(?<![\w.:\]]){re.escape(address)}(?![\w:])", log) is not None
+
+
+def _stands(dag: Dag) -> str:
+    state = f"{dag.state.value}/{dag.operator.value}"
+    return f"DAG {dag.id} stands {state} at stage {dag.stage}/{dag.max_stage}"

@@ -1,0 +1,1 @@
+"""Proves that a node joined, level by level."""

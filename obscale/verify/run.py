@@ -1,0 +1,165 @@
+"""Proves a node: looks until all proofs hold, one fails for good, or time is up.
+
+Needs a link and an order, and nothing of how the node came there: a run climbs after its DAG, a
+person at any time.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Final
+
+from obscale.agent.models import Dag
+from obscale.connect.connections import Link
+from obscale.follow.reminders import Seldom
+from obscale.request.scale_out import Order
+from obscale.verify.levels import (
+    Ladder,
+    Look,
+    judge_ladder,
+    look_of,
+    needs_surroundings,
+    only_has_to_hold,
+    still_waiting,
+    waits_for,
+)
+from obscale.verify.objections import Held, Statement, hold
+from obscale.verify.observation import Aftermath, Before, ProofAnswer, ProofLine, Rung, Surroundings
+from obscale.verify.read import look_after, look_around
+from obscale.verify.unread import Unreadable, unread_since
+
+LOOK_AGAIN_SECONDS: Final = 1.0
+"""Longest pause between two looks while something is still missing."""
+LOOKS_WHILE_HOLDING: Final = 6
+"""Looks spread over the steady time, where nothing is missing: each asks seven questions."""
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """How high a node came, and what was seen last.
+
+    Args:
+        ladder: All proofs.
+        after: What they were judged by.
+        overdue: Lines still waited for when time was up.
+    """
+
+    ladder: Ladder
+    after: Aftermath
+    overdue: tuple[ProofLine, ...] = ()
+
+
+Told = Callable[[Ladder, Aftermath], None]
+Waits = Callable[[str, float], None]
+"""Gets what is waited for, and for how many seconds already: on change, and then seldom."""
+Notices = Callable[[str], None]
+"""Gets one line, event first, about what stands against the request, or stands no more."""
+ALONE: Final = nullcontext()
+"""The gate of whoever proves one node."""
+
+
+async def climb(
+    link: Link,
+    order: Order,
+    dag: Dag | None,
+    before: Before,
+    *,
+    reached: Told,
+    waits: Waits = lambda _words, _seconds: None,
+    notices: Notices = lambda _line: None,
+    gate: AbstractAsyncContextManager[object] = ALONE,
+) -> Climbed:
+    """Look until the ladder is complete, nothing can change by waiting, or the deadline passes.
+
+    The requested parameters are compared at every look, and count once they have held for the
+    steady time, as obState does: both are awaited together, so that re-checking costs no time of
+    its own. What stands against the request ends it once it has held for the order's patience.
+
+    Args:
+        link: Open connections.
+        order: What was asked, and how patiently to look.
+        dag: As it ended, with details; None: nothing was submitted.
+        before: What was seen before anything was done.
+        reached: Called whenever the rung changes.
+        waits: Called while something is waited for.
+        notices: Called when something stands against the request, or no longer does.
+        gate: Entered for each look, where many nodes are proved at the same time.
+    """
+    patience = order.patience
+    started = time.monotonic()
+    looks: list[Look] = []
+    seen: Rung | None = None
+    since: Mapping[Statement, float] = {}
+    blind: Mapping[str, float] = {}
+    told: frozenset[str] = frozenset()
+    seldom = Seldom()
+    while True:
+        async with gate:
+            after = await look_after(link)
+            at = time.monotonic() - started
+            looks.append(look_of(order.node, after, at))
+            is_late = at > patience.verify_seconds
+            unreadable = Unreadable(
+                {proof: at - then for proof, then in blind.items()},
+                0.0 if is_late else patience.unread_seconds,
+            )
+
+            def judged(
+                around: Surroundings | None,
+                after: Aftermath = after,
+                unreadable: Unreadable = unreadable,
+            ) -> Ladder:
+                return judge_ladder(
+                    order.node,
+                    dag=dag,
+                    before=before,
+                    after=after,
+                    around=around,
+                    looks=looks,
+                    steady_seconds=patience.steady_seconds,
+                    unreadable=unreadable,
+                )
+
+            ladder = judged(None)
+            if is_late or needs_surroundings(ladder):
+                ladder = judged(await look_around(link, after.members or ()))
+        held = hold(ladder, since, at, patience.against_seconds)
+        ladder, since = held.ladder, held.since
+        blind = unread_since(ladder.unread, blind, at)
+        for line in (*_notices(held), *_unread(ladder, unreadable, told)):
+            notices(line)
+        told = frozenset(proof for proof in ladder.unread if unreadable.is_over(proof))
+        if ladder.rung is not seen:
+            reached(ladder, after)
+            seen = ladder.rung
+        waiting = still_waiting(ladder)
+        if not waiting or is_late:
+            return Climbed(ladder, after, waiting)
+        mark, words = waits_for(ladder)
+        if (waited := seldom.waited(mark, at)) is not None:
+            waits(words, waited)
+        pause = min(LOOK_AGAIN_SECONDS, patience.poll_seconds)
+        if only_has_to_hold(ladder, looks):
+            pause = max(pause, patience.steady_seconds / LOOKS_WHILE_HOLDING)
+        await asyncio.sleep(pause)
+
+
+def _notices(held: Held) -> Iterator[str]:
+    for proof, words in held.risen:
+        yield f"verify.against proof={proof} found={words!r}"
+    for (proof, words), seconds in held.passed.items():
+        yield f"verify.passed proof={proof} found={words!r} after_seconds={seconds:.0f}"
+
+
+def _unread(ladder: Ladder, unreadable: Unreadable, told: frozenset[str]) -> Iterator[str]:
+    """Tell each proof that could not be read for the limit, once, why, and how it counts now."""
+    for line in ladder.lines:
+        if line.id not in ladder.unread or line.id in told or not unreadable.is_over(line.id):
+            continue
+        if line.answer is ProofAnswer.INFO:
+            then = "it does not hinder"
+        else:
+            then = "not verified" if line.id in ladder.given_up else "waited for"
+        yield f"verify.unread proof={line.id} found={line.found!r} next={then!r}"

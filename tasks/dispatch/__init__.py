@@ -1,0 +1,1 @@
+"""Carries out the rows of a batch on workers."""

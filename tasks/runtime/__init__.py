@@ -1,0 +1,1 @@
+"""Everything that adapts to Prefect: blocks, journal, artifacts, events, states and signals."""

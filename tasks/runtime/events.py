@@ -1,0 +1,201 @@
+"""Turns what a run tells into Prefect events.
+
+Events are a convenience: Prefect may drop them under load, and a run neither waits for one nor
+fails for want of one. `docs/events.md` lists them.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from prefect.events import emit_event
+from prefect.exceptions import EventTooLarge
+
+from obscale.agent.models import Dag
+from obscale.errors import (
+    DagFailedError,
+    DagRolledBackError,
+    NotApprovedError,
+    RejectedError,
+)
+from obscale.follow.progress import Progress
+from obscale.preflight.finding import Finding, Findings
+from obscale.recovery.consequences import Remedy
+from obscale.recovery.diagnosis import Diagnosis
+from obscale.report.report import ScaleOutReport
+from obscale.request.scale_out import Order
+from obscale.text import each_text, for_terminal
+from obscale.verify.levels import Ladder
+from obscale.verify.observation import Rung
+from tasks.runtime.journal import Happening, listening
+from tasks.runtime.run_log import run_logger
+
+PREFIX: Final = "obscale.scale-out."
+ENDS: Final = {
+    DagFailedError.kind: "held",
+    RejectedError.kind: "rejected",
+    NotApprovedError.kind: "rejected",
+}
+"""What the end of a run is called by the kind of its error; every other one has `failed`."""
+LONGEST_TEXT: Final = 500
+"""Characters of an error or a cause; the report has it whole, and events are limited in size."""
+
+Payload = dict[str, str | int | list[str]]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One event to be sent: its name without the prefix, and what goes with it."""
+
+    name: str
+    payload: Payload
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a run has told so far, as far as later events depend on it."""
+
+    told: frozenset[str] = frozenset()
+    """Marks of events that were sent; each is sent once."""
+    remedy: Remedy | None = None
+    """Decided about a DAG that failed, and not carried out yet."""
+
+
+def signals_of(heard: Heard, happening: Happening) -> tuple[Heard, tuple[Signal, ...]]:
+    """Decide which events a happening is; the same one again is none.
+
+    Returns:
+        What is known after it, and the events in the order they are to be sent.
+    """
+    told, sent = set(heard.told), []
+    for mark, signal in _candidates(heard, happening.facts):
+        if mark not in told:
+            told.add(mark)
+            sent.append(signal)
+    remedy = heard.remedy
+    if any(signal.name == "recovered" for signal in sent):
+        remedy = None
+    if (decided := happening.facts.get("decision")) in {Remedy.RETRY, Remedy.ROLLBACK}:
+        remedy = decided
+    return Heard(frozenset(told), remedy), tuple(sent)
+
+
+def _candidates(heard: Heard, facts: dict[str, Any]) -> Iterator[tuple[str, Signal]]:
+    """Give each event a happening may be, with the mark by which it is sent once."""
+    match facts:
+        case {"findings": Findings() as found} if not found.blockers or found.already_member:
+            yield "planned", Signal("planned", _judged(found.verdict, found))
+        case {"findings": Findings() as found}:
+            yield "blocked", Signal("blocked", _judged(found.verdict, found))
+        case {"choices": choices, "waits_for": what}:
+            said: Payload = {"waits_for": what, "choices": list(choices)}
+            yield f"asking/{what}", Signal("asking", said)
+        case {"how": "posted" | "adopted" as how, "dag_id": dag_id}:
+            yield f"submitted/{dag_id}", Signal("submitted", {"dag": dag_id, "how": how})
+        case {"progress": Progress() as progress, "dag": Dag() as dag}:
+            yield from _moved(heard, progress, dag)
+        case {"ladder": Ladder(rung=rung)} if rung >= Rung.JOINED:
+            yield "joined", Signal("joined", {"rung": rung.name})
+        case {"report": ScaleOutReport() as report}:
+            yield from _ended(heard, report)
+
+
+def _moved(heard: Heard, progress: Progress, dag: Dag) -> Iterator[tuple[str, Signal]]:
+    place: Payload = {
+        "dag": dag.id,
+        "stage": progress.stage,
+        "of": progress.max_stage,
+        "node": progress.node,
+        "operator": progress.operator.value,
+    }
+    mark = f"stage/{dag.id}/{progress.stage}/{progress.operator}"
+    yield mark, Signal("stage-changed", place)
+    if dag.is_done and heard.remedy is Remedy.RETRY:
+        yield f"recovered/{dag.id}", _recovered(Remedy.RETRY, dag.id)
+
+
+def _ended(heard: Heard, report: ScaleOutReport) -> Iterator[tuple[str, Signal]]:
+    kind, dag_id = report.error_kind, report.dag_id or ""
+    error: Payload = {"error_kind": kind, "error": report.error[:LONGEST_TEXT], "dag": dag_id}
+    if report.outcome == "verified":
+        yield "verified", Signal("verified", {"rung": report.rung, "dag": dag_id})
+    elif report.outcome == "blocked":
+        yield "blocked", Signal("blocked", _judged("blocked", report.findings) | error)
+    else:
+        if kind == DagRolledBackError.kind and heard.remedy is Remedy.ROLLBACK:
+            yield f"recovered/{dag_id}", _recovered(Remedy.ROLLBACK, dag_id)
+        yield "end", Signal(ENDS.get(kind, "failed"), error | _cause(report.diagnosis))
+
+
+def _judged(verdict: str, findings: Sequence[Finding]) -> Payload:
+    blocking = [finding.rule for finding in findings if finding.weight == "block"]
+    warning = [finding.rule for finding in findings if finding.weight == "warn"]
+    return {"verdict": verdict, "blockers": blocking, "warnings": warning}
+
+
+def _recovered(remedy: Remedy, dag_id: str) -> Signal:
+    return Signal("recovered", {"dag": dag_id, "remedy": remedy.value})
+
+
+def _cause(diagnosis: Diagnosis | None) -> Payload:
+    if diagnosis is None:
+        return {}
+    return {
+        "cause": diagnosis.cause,
+        "title": diagnosis.title[:LONGEST_TEXT],
+        "remedy": diagnosis.recommended.value,
+        "stage": diagnosis.place.stage,
+        "of": diagnosis.place.max_stage,
+    }
+
+
+@contextmanager
+def announced(order: Order) -> Iterator[None]:
+    """Send the events of the run inside this block."""
+    with listening(Announcer(order).hear):
+        yield
+
+
+class Announcer:
+    """Sends a run's events, each once; whatever Prefect makes of them, the run goes on."""
+
+    def __init__(self, order: Order) -> None:
+        self._heard = Heard()
+        self._about: Payload = {"target": order.target, "zone": order.node.zone}
+        self._cluster = for_terminal(order.cluster_name)
+        self._resource = {
+            "prefect.resource.id": f"obscale.cluster.{self._cluster}",
+            "prefect.resource.name": self._cluster,
+        }
+        self._related = [
+            {
+                "prefect.resource.id": f"obscale.agent.{order.target}",
+                "prefect.resource.role": "target",
+                "prefect.resource.name": order.target,
+            }
+        ]
+        self._complained = False
+
+    def hear(self, happening: Happening) -> None:
+        """Send what this happening is to be announced as."""
+        self._heard, signals = signals_of(self._heard, happening)
+        for signal in signals:
+            self._send(signal)
+
+    def _send(self, signal: Signal) -> None:
+        why = "Prefect takes no events from this process"
+        try:
+            sent = emit_event(
+                PREFIX + signal.name,
+                resource=self._resource,
+                related=self._related,
+                payload=each_text(
+                    {"cluster": self._cluster} | self._about | signal.payload, for_terminal
+                ),
+            )
+        except EventTooLarge as error:
+            sent, why = None, str(error)
+        if sent is None and not self._complained:
+            self._complained = True
+            run_logger().warning("event.not_sent event=%s reason=%r", signal.name, why)

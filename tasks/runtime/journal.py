@@ -1,0 +1,218 @@
+"""Tells what a run does: as log lines, artifacts, and to listeners in the process.
+
+Every happening is told once, to the run's log and to whoever listens: the command line draws its
+progress bar from it. Artifacts are conveniences of the UI: where Prefect does not take one in time,
+the run goes on and says so.
+"""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
+
+from obscale.text import Markdown, each_text, for_markdown
+from tasks.runtime.run_log import run_logger
+from tasks.runtime.writing import ended, written
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One thing that happened, as the listener gets it.
+
+    `facts` holds the objects behind the words: `findings`, `progress`, `dag_id` or `ladder`.
+    """
+
+    step: str
+    text: str
+    facts: dict[str, Any]
+
+
+Listener = Callable[[Happening], None]
+_LISTENERS: ContextVar[tuple[Listener, ...]] = ContextVar("obscale_listeners", default=())
+_ASIDE: ContextVar[set[asyncio.Task[None]] | None] = ContextVar("obscale_aside", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Hear every happening of the flows run inside this block, in this process."""
+    token = _LISTENERS.set((*_LISTENERS.get(), listener))
+    try:
+        yield
+    finally:
+        _LISTENERS.reset(token)
+
+
+def tell(step: str, text: str, *, level: int = logging.INFO, **facts: Any) -> None:
+    """Say one happening in the run's log and to the listener.
+
+    Args:
+        step: Which of the four tasks speaks.
+        text: Event first, then facts, e.g. `dag.node_started node="Start observer"`.
+        level: Level in the log.
+        facts: Objects for the listener; they do not reach the log.
+    """
+    run_logger().log(level, "%s", text)
+    for listener in _LISTENERS.get():
+        listener(Happening(step, text, facts))
+
+
+def artifact_key(*parts: str) -> str:
+    """Make an artifact key: lower case, digits and dashes, stable for the same parts.
+
+    >>> artifact_key("report", "prod-east", "10.0.0.4:2886")
+    'report-prod-east-10-0-0-4-2886'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+
+
+@asynccontextmanager
+async def written_by_its_end() -> AsyncIterator[None]:
+    """Let what is written `aside` inside this block go on beside the work, and be there at its end.
+
+    However the block ends: what was found is shown also of a run that failed. While Prefect is
+    away, its end waits for seconds only.
+    """
+    writing: set[asyncio.Task[None]] = set()
+    token = _ASIDE.set(writing)
+    try:
+        yield
+    finally:
+        _ASIDE.reset(token)
+        await ended(writing)
+
+
+async def aside(writing: Coroutine[None, None, None]) -> None:
+    """Write without keeping the work waiting, for what no later step depends on.
+
+    Each artifact costs Prefect's server tens of milliseconds, and more where it is busy or away.
+    Outside of `written_by_its_end` it is waited for.
+    """
+    beside = _ASIDE.get()
+    if beside is None:
+        await writing
+    else:
+        beside.add(asyncio.create_task(writing))
+
+
+async def note_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
+    """Show rows as a table artifact."""
+    await written(
+        _kind_of(key),
+        lambda: acreate_table_artifact(
+            table=shown_rows(rows), key=key, description=for_markdown(description)
+        ),
+        key=key,
+    )
+
+
+def shown_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give rows as a table artifact has them: Prefect's UI reads each text in it as Markdown."""
+    shown: list[dict[str, Any]] = each_text(rows, for_markdown)
+    return shown
+
+
+async def note_page(key: str, page: Markdown, description: str) -> None:
+    """Show a Markdown page as an artifact."""
+    await written(
+        _kind_of(key),
+        lambda: acreate_markdown_artifact(
+            markdown=page, key=key, description=for_markdown(description)
+        ),
+        key=key,
+    )
+
+
+class ProgressNote:
+    """One progress artifact that moves with the DAG; asks Prefect only when something changed.
+
+    It is written aside: where Prefect is slow, it shows the newest place once it can.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._id: UUID | None = None
+        self._wanted: tuple[float, str] | None = None
+        self._is_moving = False
+
+    async def show(self, percent: float, words: str) -> None:
+        """Move the bar to `percent` and say `words` below it."""
+        wanted = (percent, for_markdown(words))
+        if wanted == self._wanted:
+            return
+        self._wanted = wanted
+        if not self._is_moving:
+            self._is_moving = True
+            await aside(self._move())
+
+    async def _move(self) -> None:
+        shown = None
+        try:
+            while shown != self._wanted and self._wanted is not None:
+                shown = self._wanted
+                await self._write(*shown)
+        finally:
+            self._is_moving = False
+
+    async def _write(self, percent: float, words: str) -> None:
+        known = self._id
+        if known is None:
+            self._id = await written(
+                "progress",
+                lambda: acreate_progress_artifact(
+                    progress=percent, key=self._key, description=words
+                ),
+            )
+        else:
+            await written(
+                "progress",
+                lambda: aupdate_progress_artifact(
+                    artifact_id=known, progress=percent, description=words
+                ),
+            )
+
+
+class TableNote:
+    """One table artifact that is replaced as a whole; whoever shows it decides how often."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._id: UUID | None = None
+
+    async def show(self, rows: list[dict[str, str]], description: str) -> None:
+        """Show these rows, and say `description` above them."""
+        known, shown = self._id, shown_rows(rows)
+        if known is None:
+            self._id = await written(
+                "table",
+                lambda: acreate_table_artifact(
+                    table=shown, key=self._key, description=for_markdown(description)
+                ),
+            )
+            return
+        changed = ArtifactUpdate(data=json.dumps(shown), description=for_markdown(description))
+
+        async def replace() -> None:
+            async with get_client() as client:
+                await client.update_artifact(known, changed)
+
+        await written("table", replace)
+
+
+def _kind_of(key: str) -> str:
+    """Name an artifact for people: the first word of its key, e.g. `report`."""
+    return key.partition("-")[0]

@@ -1,0 +1,283 @@
+"""Makes one report of a run, however it ends."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+import httpx
+from prefect import __version__ as prefect_version
+from prefect.exceptions import ExternalSignal, PrefectException
+
+from obscale import __version__
+from obscale.agent.models import Dag, Zone
+from obscale.errors import (
+    DagFailedError,
+    DagRolledBackError,
+    ObscaleError,
+    PreflightError,
+    SpecError,
+    VerifyError,
+)
+from obscale.follow.progress import Progress, progress_of
+from obscale.preflight.registry import Findings
+from obscale.recovery.diagnosis import Diagnosis
+from obscale.recovery.interrupted import Remains, remains_of, words_of
+from obscale.recovery.read_interrupted import LONGEST_SECONDS, look_at_remains
+from obscale.report.audit import KeptReport, end_of
+from obscale.report.report import (
+    Decided,
+    EarlierEnd,
+    Moment,
+    Posted,
+    ScaleOutReport,
+    render_markdown,
+    server_rows,
+    stage_rows,
+)
+from obscale.request.scale_out import Order
+from obscale.verify.baseline import Baseline
+from obscale.verify.levels import Ladder
+from tasks.poll import progress_note
+from tasks.runtime.attempts import settle_earlier_attempts
+from tasks.runtime.baselines import page_of, this_run
+from tasks.runtime.blocks import linked
+from tasks.runtime.earlier_reports import reports_before
+from tasks.runtime.journal import (
+    Happening,
+    artifact_key,
+    aside,
+    listening,
+    note_page,
+    tell,
+    written_by_its_end,
+)
+from tasks.runtime.person import asked_by
+from tasks.submit import Submitted
+
+TELLS_ITSELF: Final = (
+    PreflightError,
+    SpecError,
+    DagFailedError,
+    DagRolledBackError,
+    VerifyError,
+)
+"""Errors that say what stands where; after every other end the cluster is looked at once more."""
+Outcome = Literal["verified", "blocked", "failed", "cancelled"]
+
+
+class Story:
+    """Collects what the tasks tell, and makes the report of it."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._timeline: list[Moment] = []
+        self._findings: Findings | None = None
+        self._was_sent = False
+        self._decisions: list[Decided] = []
+        self.versions = {"obscale": __version__, "Prefect": prefect_version}
+        self._dag_id: str | None = None
+        self._how = ""
+        self._dag: Dag | None = None
+        self._diagnosis: Diagnosis | None = None
+        self._ladder: Ladder | None = None
+        self._submitted: Submitted | None = None
+        self.earlier: tuple[EarlierEnd, ...] = ()
+        self._before: tuple[Zone, ...] = ()
+        self._after: tuple[Zone, ...] = ()
+
+    def hear(self, happening: Happening) -> None:
+        """Take one happening into the story."""
+        self._timeline.append(
+            Moment(at=datetime.now(UTC), step=happening.step, text=happening.text)
+        )
+        facts = happening.facts
+        self._was_sent = (
+            self._was_sent or "dag_id" in facts or happening.text.startswith("submit.posting")
+        )
+        self._findings = facts.get("findings", self._findings)
+        self.versions |= facts.get("versions", {})
+        if decided := facts.get("decided"):
+            self._decisions.append(decided)
+        self._dag_id = facts.get("dag_id", self._dag_id)
+        self._how = facts.get("how", self._how)
+        self._dag = facts.get("dag", self._dag)
+        self._diagnosis = facts.get("diagnosis", self._diagnosis)
+        self._ladder = facts.get("ladder", self._ladder)
+        self._submitted = facts.get("submitted", self._submitted)
+        self._before = facts.get("before", self._before)
+        self._after = facts.get("after", self._after)
+
+    async def look_at_remains(self, error: BaseException) -> Remains | None:
+        """Look what the run leaves behind; None where its error says so itself."""
+        if isinstance(error, TELLS_ITSELF):
+            return None
+        last_seen = remains_of(
+            self._order.target, was_sent=self._was_sent, dag=self._dag, dag_id=self._dag_id
+        )
+        if not self._was_sent:
+            return last_seen
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS), linked(self._order) as link:
+                return await look_at_remains(link, self._order.node, self._dag_id, self._dag)
+        except TimeoutError:
+            unread = f"no answer within {LONGEST_SECONDS:g} s"
+        except (ObscaleError, PrefectException, httpx.HTTPError) as failed:
+            # A connection is stored in Prefect, which may be what has gone away.
+            unread = str(failed)
+        return last_seen.model_copy(update={"unread": unread})
+
+    @property
+    def progress(self) -> Progress | None:
+        """Where the DAG was seen last."""
+        return progress_of(self._dag) if self._dag else None
+
+    def report(
+        self, error: BaseException | None = None, remains: Remains | None = None
+    ) -> ScaleOutReport:
+        """Give the report as things stand; an error makes it a failed one."""
+        node = self._order.node
+        # Nothing but the proofs count: a run that merely ended is no success.
+        proved = self._ladder is not None and self._ladder.is_verified
+        outcome: Outcome = "verified" if proved else "failed"
+        kind, told = "", ""
+        if error:
+            outcome = "blocked" if isinstance(error, PreflightError) else "failed"
+            kind, told = _kind_and_words(error)
+            if kind == CANCELLED:
+                outcome = "cancelled"
+        run = this_run()
+        submitted = self._submitted
+        baseline = submitted.baseline if submitted else None
+        return ScaleOutReport(
+            outcome=outcome,
+            cluster=self._order.cluster_name,
+            target=self._order.target,
+            zone=node.zone,
+            obConfigs=node.obConfigs,
+            verdict=self._findings.verdict if self._findings else "",
+            findings=tuple(self._findings.by_weight()) if self._findings else (),
+            decisions=tuple(self._decisions),
+            dag_id=self._dag_id,
+            submitted_how=self._how,
+            stages=stage_rows(self._dag, self._diagnosis),
+            diagnosis=self._diagnosis,
+            rung=self._ladder.rung.name if self._ladder else "NONE",
+            exceptions=self._ladder.exceptions if self._ladder else (),
+            proofs=self._ladder.lines if self._ladder else (),
+            pins=self._ladder.pins if self._ladder else (),
+            before=server_rows(self._before),
+            after=server_rows(self._after),
+            timeline=tuple(self._timeline),
+            error_kind=kind,
+            error=told,
+            command_name=self._order.cluster if isinstance(self._order.cluster, str) else "SPEC",
+            remains=remains,
+            told_cluster=submitted.cluster if submitted else "",
+            run_id=str(run.id) if run else "",
+            run_name=run.name if run else "",
+            attempt=run.run_count if run else 0,
+            asked_by=asked_by(run) if run else "",
+            posted=_posted(baseline) if baseline else None,
+            before_at=baseline.at if baseline else None,
+            earlier=self.earlier,
+        )
+
+    async def learn_of_earlier(self) -> None:
+        """Learn how earlier attempts, and earlier runs of the same DAG, have ended."""
+        self.earlier = tuple(end_of(kept) for kept in await reports_before(self.report()))
+
+
+def _posted(baseline: Baseline) -> Posted:
+    """Say who sent the POST of the DAG."""
+    return Posted(
+        at=baseline.at,
+        run_id=baseline.run_id,
+        run_name=baseline.run_name,
+        attempt=baseline.attempt,
+        asked_by=baseline.asked_by,
+        newest_dag=baseline.newest_dag,
+        was_answered=baseline.dag_id is not None,
+    )
+
+
+CANCELLED: Final = "cancelled"
+TIMED_OUT: Final = "timed-out"
+CRASHED: Final = "crashed"
+
+
+def _kind_and_words(error: BaseException) -> tuple[str, str]:
+    """Name an end for machines and say it for people; also those that are no error of ours."""
+    match error:
+        case ObscaleError():
+            return error.kind, str(error)
+        # Prefect's signal strikes whatever runs at that moment: this flow, or what it waits for.
+        case asyncio.CancelledError() | ExternalSignal() | KeyboardInterrupt() | SystemExit():
+            return CANCELLED, "the run was cancelled from outside; nobody told the cluster"
+        case TimeoutError():
+            return TIMED_OUT, f"a time limit of the run was reached: {error or 'no more is known'}"
+        case _:
+            return CRASHED, f"the run broke: {type(error).__name__}: {error}"
+
+
+@asynccontextmanager
+async def reported(order: Order) -> AsyncIterator[Story]:
+    """Write the report artifact at the end of this block, also when it fails or is cancelled.
+
+    Where the run ends before its DAG, the report says what stands where; the look takes seconds.
+    """
+    story = Story(order)
+    async with written_by_its_end():
+        with listening(story.hear):
+            await settle_earlier_attempts()
+            try:
+                yield story
+            except BaseException as error:
+                remains = await story.look_at_remains(error)
+                if remains and remains.was_sent:
+                    tell("report", f"report.remains {words_of(remains)}")
+                    await _leave_progress(order, story.progress, words_of(remains))
+                await story.learn_of_earlier()
+                await _show(story.report(error, remains), story.versions, error)
+                raise
+            await story.learn_of_earlier()
+            await _show(story.report(), story.versions)
+
+
+async def _leave_progress(order: Order, seen: Progress | None, words: str) -> None:
+    """Leave no bar that seems to move."""
+    if seen:
+        await progress_note(order).show(seen.percent, f"not followed any more: {words}")
+
+
+async def _show(
+    report: ScaleOutReport, versions: dict[str, str], error: BaseException | None = None
+) -> None:
+    await keep_report(report, versions)
+    # Whoever runs the flow ends by these, whatever Prefect makes of the run from now on.
+    told = f"report.written outcome={report.outcome}"
+    tell("report", told, report=report, ended_by=error)
+    if report.follows:
+        tell("report", f"report.follows {report.follows}", level=logging.WARNING)
+
+
+async def keep_report(report: ScaleOutReport, versions: dict[str, str]) -> None:
+    """Keep a report in Prefect, as a page for people and for `obscale evidence`."""
+    kept = page_of(KeptReport(report=report, versions=versions))
+    await aside(
+        note_page(
+            artifact_key("report", report.cluster, report.target),
+            render_markdown(report),
+            f"{report.target} into {report.zone} of {report.cluster}: {report.outcome}",
+        )
+    )
+    await aside(
+        note_page(
+            artifact_key("evidence", report.cluster, report.target),
+            kept,
+            f"For `obscale evidence`: all of {report.target} into {report.zone} of "
+            f"{report.cluster}",
+        )
+    )

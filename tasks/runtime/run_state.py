@@ -1,0 +1,137 @@
+"""Names the end of a run in Prefect, and tags the run.
+
+Prefect calls every run that raised an error Failed. The error itself says more: whether preflight
+blocked it, a person rejected it, or a DAG is held for a decision. A flow must go on raising, since
+Prefect does not raise a Failed state that is returned; so the name is set afterwards, by a hook.
+"""
+
+from typing import Any, Final
+from uuid import UUID
+
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import FlowRunContext
+
+from obscale.errors import ObscaleError
+from obscale.request.scale_out import Order
+from obscale.text import for_terminal
+from tasks.runtime.person import own_tags
+from tasks.runtime.writing import ANSWER_SECONDS, written
+
+RERUN_TAG: Final = "rerun-when-crashed"
+"""Runs so tagged are run again by `deployments/automations.py`, which cannot count."""
+MOST_ATTEMPTS: Final = 5
+OUT_OF_REACH: Final = "OutOfReach"
+REFUSED: Final = "Refused"
+STATE_NAMES: Final = {
+    "spec": "BadRequest",
+    "blocked": "Blocked",
+    "plan-changed": "Blocked",
+    "rejected": "Rejected",
+    "not-approved": "NotApproved",
+    "dag-failed": "Held",
+    "dag-rolled-back": "RolledBack",
+    "dag-stalled": "Stalled",
+    "foreign-dag": "LockHeld",
+    "verify": "NotVerified",
+    "batch-incomplete": "Incomplete",
+    "dispatch": "NotDispatched",
+    "run-lost": "RunLost",
+    "outcome-unknown": "OutcomeUnknown",
+    "not-recorded": "NotRecorded",
+    "unreachable": OUT_OF_REACH,
+    "protocol": OUT_OF_REACH,
+    "not-supported": OUT_OF_REACH,
+    "database-down": OUT_OF_REACH,
+    "prefect": OUT_OF_REACH,
+    "untrusted-key": "Untrusted",
+    "password-withheld": "Untrusted",
+    "refused": REFUSED,
+    "not-authorized": REFUSED,
+    "stale-key": REFUSED,
+    "under-maintenance": REFUSED,
+    "identity": REFUSED,
+    "version": REFUSED,
+    "already-member": REFUSED,
+    "agent-trouble": REFUSED,
+    "dag-not-found": REFUSED,
+}
+"""What a state is called, by the `kind` of the error; every other kind stays Failed."""
+
+
+def state_name(ending: object) -> str | None:
+    """Name the state a run ends in; None leaves Prefect's own name, for errors nobody foresaw."""
+    return STATE_NAMES.get(ending.kind) if isinstance(ending, ObscaleError) else None
+
+
+async def name_the_ending(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Call a failed run's state by what happened; type, message and data stay. For `on_failure`.
+
+    Prefect calls it by keywords, so its parameters must have these names.
+    """
+    del flow
+    name = state_name(await state.aresult(raise_on_failure=False))
+    if name is None:
+        return
+    named = state.model_copy(update={"name": name})
+    # Forced: from one final state to another there is no ordinary way.
+    if not await set_state(flow_run.id, named):
+        return
+    # The same object the engine hands to whoever called the flow in this process.
+    flow_run.state, flow_run.state_name = named, name
+
+
+async def set_state(run_id: UUID, state: State[Any]) -> bool:
+    """Force a run into a state; False where Prefect does not take it within seconds."""
+
+    async def write() -> bool:
+        async with get_client() as client:
+            await client.set_flow_run_state(run_id, state, force=True)
+        return True
+
+    return bool(await written(f"state {state.name}", write, seconds=ANSWER_SECONDS))
+
+
+def tags_of(order: Order) -> frozenset[str]:
+    """Give the tags a run is found by, e.g. `cluster:prod-east`."""
+    told = f"cluster:{order.cluster_name}", f"zone:{order.node.zone}", f"target:{order.target}"
+    return frozenset(map(for_terminal, told))
+
+
+def check_attempts(flow_run: FlowRun | None) -> None:
+    """End the circle of a run that crashes, is run again by itself, and crashes.
+
+    Raises:
+        ObscaleError: It was run too often; whoever runs it by hand takes off the tag, or starts
+            another run, which takes up what this one has begun.
+    """
+    if flow_run and RERUN_TAG in flow_run.tags and flow_run.run_count > MOST_ATTEMPTS:
+        raise ObscaleError(
+            f"crashed {MOST_ATTEMPTS} times and is not run again by itself",
+            "see the log for what ends it, then start another run: it takes up what was begun",
+        )
+
+
+def check_this_run() -> None:
+    """As `check_attempts`, for the current run."""
+    context = FlowRunContext.get()
+    check_attempts(context.flow_run if context else None)
+
+
+async def tag_run(order: Order) -> None:
+    """Add the order's tags to the current run, and who asks for it; those it has stay."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return
+    run_id = context.flow_run.id
+
+    async def write() -> None:
+        async with get_client() as client:
+            # Read again: somebody may have tagged the run since it was started.
+            has = set((await client.read_flow_run(run_id)).tags)
+            wanted = tags_of(order) | own_tags()
+            if not wanted <= has:
+                await client.update_flow_run(run_id, tags=has | wanted)
+
+    await written("tags", write)
