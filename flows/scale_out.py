@@ -5,7 +5,6 @@ from typing import Annotated
 from prefect import flow
 from prefect.runtime import flow_run
 
-from obscale.recovery.policy import OnFailure
 from obscale.report.report import ScaleOutReport
 from obscale.request.form import (
     JoiningAgent,
@@ -20,7 +19,7 @@ from obscale.request.form import (
     titled,
 )
 from obscale.request.models import NodeSpec
-from obscale.request.policies import Window
+from obscale.request.policies import OnFailure, Window
 from obscale.request.scale_out import Order
 from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
 from obscale.spec import checked, checked_overrides

@@ -3,11 +3,31 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from obscale.errors import AgentError, NotAuthorizedError, NotSupportedError, ObscaleError
-from obscale.preflight.facts import CLUSTER_FACTS_MISSING, Unread
+
+CLUSTER_FACTS_MISSING: Final = "cluster-facts-missing"
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Stands where a fact could not be read.
+
+    Args:
+        reason: Why, in words.
+        supported: False: this agent's version has no such endpoint.
+        covered_by: Id of the rule that reports this gap once for all rules that need the fact;
+            they then stay silent.
+    """
+
+    reason: str
+    supported: bool = True
+    covered_by: str = ""
+
+
+NOT_ASKED: Final = Unread("nothing was asked yet")
 
 T = TypeVar("T")
 

@@ -161,7 +161,7 @@ def error_of_row(ended: asyncio.Task[None]) -> BaseException | None:
 def ends_the_process(error: BaseException | None) -> TypeGuard[BaseException]:
     """Whether a row was struck by what was meant for all of them.
 
-    SIGTERM, where it is not heeded (`tasks/runtime/sigterm.py`), is raised in whatever runs just then.
+    SIGTERM, where it is not heeded (`tasks/runtime/sigterm.py`), strikes whatever runs then.
     """
     return isinstance(error, BaseException) and not isinstance(
         error, Exception | asyncio.CancelledError

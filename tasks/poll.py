@@ -13,9 +13,9 @@ from obscale.errors import AgentError
 from obscale.follow.progress import Change, progress_of
 from obscale.follow.run import follow, learn_members
 from obscale.recovery.diagnosis import Diagnosis
-from obscale.recovery.matchers import is_hollow
 from obscale.recovery.read import consequence_lines, error_of, examine
 from obscale.request.scale_out import Order
+from obscale.scale_out_dag import is_hollow
 from obscale.text import for_terminal
 from tasks.runtime.blocks import linked
 from tasks.runtime.journal import ProgressNote, artifact_key, tell

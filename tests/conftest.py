@@ -29,9 +29,10 @@ from obscale.agent.resources import (
     TenantOverview,
     UnitConfig,
 )
-from obscale.preflight.facts import ClusterFacts, Facts, TargetFacts, Unread
+from obscale.preflight.facts import ClusterFacts, Facts, TargetFacts
 from obscale.preflight.finding import Finding, Findings
 from obscale.preflight.registry import judge
+from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, NodeSpec
 
 GIB = 1 << 30

@@ -14,11 +14,12 @@ from obscale.batch.schedule import Row, next_of
 from obscale.connect.connections import Vault, known_cluster, resolve_secret
 from obscale.errors import AgentError, PreflightError, SpecError
 from obscale.plan import survey_all
-from obscale.preflight.facts import ClusterFacts, Facts, Standing, Unread, asked_port
+from obscale.preflight.facts import ClusterFacts, Facts, Standing, asked_port
 from obscale.preflight.finding import Answer, Findings
 from obscale.preflight.judge import judge_accepting
 from obscale.preflight.result import conclude
 from obscale.preflight.unjudged import held_back
+from obscale.reading import Unread
 from obscale.request.models import SecretName
 from obscale.request.scale_out import Order
 from obscale.spec.batch import MAX_PROBLEMS

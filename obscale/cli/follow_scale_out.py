@@ -36,7 +36,6 @@ from obscale.follow.run import follow, learn_members
 from obscale.plan.file import read_plan_file, request_of
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.interrupted import next_step, remains_of, words_of
-from obscale.recovery.matchers import is_hollow
 from obscale.recovery.read import consequence_lines, error_of, examine
 from obscale.recovery.selection import (
     Decision,
@@ -53,8 +52,8 @@ from obscale.report.report import ScaleOutReport, server_rows, stage_rows
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec
 from obscale.request.scale_out import Order, orders_of
 from obscale.request.time_limits import Patience
+from obscale.scale_out_dag import SCALE_OUT, is_hollow
 from obscale.spec import read_spec
-from obscale.submit.decide import SCALE_OUT
 from obscale.verify.levels import shortfall
 from obscale.verify.observation import Aftermath, Before
 from obscale.verify.read import look_after

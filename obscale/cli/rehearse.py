@@ -31,8 +31,8 @@ from obscale.cli.terminal import as_text, open_console, say_json
 from obscale.errors import ObscaleError, SpecError
 from obscale.plan import survey_all
 from obscale.preflight.facts import Facts
-from obscale.recovery.policy import OnFailure
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName, TlsSpec
+from obscale.request.policies import OnFailure
 from obscale.request.scale_out import Order, orders_of
 from obscale.request.time_limits import Patience
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from obscale.agent.models import Dag
 from obscale.connect.connections import Link
 from obscale.errors import NotAuthorizedError, PasswordWithheldError
-from obscale.submit.decide import local_dag_of
+from obscale.scale_out_dag import local_dag_of
 
 
 async def read_local_dag(link: Link, mains: Callable[[], Awaitable[Sequence[Dag]]]) -> Dag | None:

@@ -17,7 +17,7 @@ from obscale.plan.preview import Asking, asking_of
 from obscale.plan.snapshot import Standpoint, standpoint_of, topology_hash
 from obscale.preflight.checklist import CHECKLIST
 from obscale.preflight.difference import Difference, differences_of
-from obscale.preflight.facts import Earlier, Facts, Standing, Unread
+from obscale.preflight.facts import Earlier, Facts, Standing
 from obscale.preflight.finding import (
     AS_ASKED,
     Answer,
@@ -29,6 +29,7 @@ from obscale.preflight.judge import judge_accepting, unneeded
 from obscale.preflight.read import survey, survey_joining
 from obscale.preflight.settle import settled
 from obscale.preflight.unjudged import ALLOW, held_back
+from obscale.reading import Unread
 from obscale.report.report import ServerRow, server_rows
 from obscale.request.models import DefaultsSpec, Profile
 from obscale.request.scale_out import Order

@@ -7,10 +7,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Server, joined_address
-from obscale.preflight.facts import Facts, Standing, Unread, server_address
+from obscale.preflight.facts import Facts, Standing, server_address
 from obscale.preflight.host_facts import cores, memory_asked
 from obscale.preflight.mounts import need_of, sized_disks_of
 from obscale.preflight.sizing import number_of, size_of
+from obscale.reading import Unread
 
 N = TypeVar("N", int, float)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from obscale.preflight.facts import DEFAULT_PORTS, OLD_NAMES, Facts, Unread
+from obscale.preflight.facts import DEFAULT_PORTS, OLD_NAMES, Facts
 from obscale.preflight.host_facts import memory_asked
 from obscale.preflight.mounts import disks_of
 from obscale.preflight.rules.start_options import CAPACITY_KEYS
@@ -14,6 +14,7 @@ from obscale.preflight.sizing import (
     directories_of,
     number_of,
 )
+from obscale.reading import Unread
 from obscale.request.models import DefaultsSpec, NodeSpec, SecretName
 from obscale.sizes import SizeError, parse_capacity, render_bytes
 from obscale.spec import request_body

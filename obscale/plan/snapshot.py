@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import joined_address
 from obscale.maintenance_lock import Lock, lock_held_by
-from obscale.preflight.facts import Facts, Standing, Unread, server_address
-from obscale.submit.decide import is_scale_out_of
+from obscale.preflight.facts import Facts, Standing, server_address
+from obscale.reading import Unread
+from obscale.scale_out_dag import is_scale_out_of
 
 
 class ServerStanding(BaseModel):

@@ -11,7 +11,7 @@ from typing import Final
 from obscale.agent.models import Server
 from obscale.errors import PreflightError
 from obscale.plan.suggest_zone import Units, choose_zone, unfit
-from obscale.preflight.facts import DEFAULT_PORTS, Facts, Unread
+from obscale.preflight.facts import DEFAULT_PORTS, Facts
 from obscale.preflight.finding import Findings
 from obscale.preflight.host_facts import available_memory, cores, total_memory
 from obscale.preflight.mounts import SLOG_BYTES, Disks, disks_of
@@ -32,6 +32,7 @@ from obscale.preflight.sizing import (
     number_of,
     size_of,
 )
+from obscale.reading import Unread
 from obscale.request.models import NodeSpec, Profile
 from obscale.sizes import GIB, render_bytes, render_capacity
 

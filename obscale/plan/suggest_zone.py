@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from obscale.agent.models import joined_address
 from obscale.agent.resources import ResourcePool, UnitConfig
 from obscale.errors import PreflightError
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.host_facts import cores
 from obscale.preflight.rules.cluster import ACTIVE
 from obscale.preflight.sizing import automatic_system_memory, number_of, size_of
+from obscale.reading import Unread
 from obscale.request.models import NodeSpec
 from obscale.sizes import render_bytes
 

@@ -13,8 +13,7 @@ from obscale.agent.client import AgentClient
 from obscale.agent.clock import ClockReading
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Identity, ListedAgent
-from obscale.preflight.facts import Unread
-from obscale.reading import fact, peer_limit
+from obscale.reading import Unread, fact, peer_limit
 
 MOST_CLOCKS: Final = 8
 """Member clocks compared; each costs questions, and a wrong target clock shows against any."""

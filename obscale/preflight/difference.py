@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Server
-from obscale.preflight.facts import Facts, Standing, Unread
+from obscale.preflight.facts import Facts, Standing
+from obscale.preflight.parameters import setting_statement, values_unlike
 from obscale.preflight.sizing import directories_of
-from obscale.verify.proofs.parameters import setting_statement, values_unlike
+from obscale.reading import Unread
 
 
 class Difference(BaseModel):

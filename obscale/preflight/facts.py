@@ -33,34 +33,15 @@ from obscale.agent.resources import (
     TenantOverview,
     UnitConfig,
 )
+from obscale.reading import NOT_ASKED, Unread
 from obscale.request.models import NodeSpec
-from obscale.submit.decide import is_scale_out_of
+from obscale.scale_out_dag import is_scale_out_of
 
 T = TypeVar("T")
 
 AGENT_AUTH: Final = "agent-auth"
 AGENT_REACHABLE: Final = "agent-reachable"
 HOST_FACTS_MISSING: Final = "host-facts-missing"
-CLUSTER_FACTS_MISSING: Final = "cluster-facts-missing"
-
-
-@dataclass(frozen=True)
-class Unread:
-    """Stands where a fact could not be read.
-
-    Args:
-        reason: Why, in words.
-        supported: False: this agent's version has no such endpoint.
-        covered_by: Id of the rule that reports this gap once for all rules that need the fact;
-            they then stay silent.
-    """
-
-    reason: str
-    supported: bool = True
-    covered_by: str = ""
-
-
-NOT_ASKED: Final = Unread("nothing was asked yet")
 
 
 class PortState(Enum):

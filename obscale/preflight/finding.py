@@ -8,7 +8,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from obscale.preflight.facts import Standing, Unread
+from obscale.preflight.facts import Standing
+from obscale.reading import Unread
 from obscale.request.models import Profile
 
 

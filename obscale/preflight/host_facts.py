@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from obscale.agent.models import HostInfo
-from obscale.preflight.facts import HOST_FACTS_MISSING, Facts, Unread
+from obscale.preflight.facts import HOST_FACTS_MISSING, Facts
 from obscale.preflight.rules.versions import cluster_ob_version, numbers_of
 from obscale.preflight.sizing import LIMIT_KEYS, Memory, memory_of, unusable
+from obscale.reading import Unread
 from obscale.sizes import parse_meminfo
 
 LADDER_SINCE: Final = (4, 2)

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from obscale.agent.models import HostInfo
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.host_facts import host_of, unusable_gap
 from obscale.preflight.rules.layout import clean, mount_hash
 from obscale.preflight.rules.versions import cluster_ob_version, numbers_of
@@ -23,6 +23,7 @@ from obscale.preflight.sizing import (
     share_of,
     unusable,
 )
+from obscale.reading import Unread
 from obscale.sizes import GIB, MIB, Interval, parse_df
 
 PATHS_UNRESOLVED: Final = "disk-path-resolvable"

@@ -51,10 +51,9 @@ from obscale.preflight.facts import (
     Earlier,
     Facts,
     TargetFacts,
-    Unread,
 )
 from obscale.preflight.port_probe import ports_seen
-from obscale.reading import PEER_SECONDS, cluster_fact, fact, peer_limit, side_by_side
+from obscale.reading import PEER_SECONDS, Unread, cluster_fact, fact, peer_limit, side_by_side
 from obscale.request.scale_out import Order
 
 TARGET_SECONDS: Final = 9.0

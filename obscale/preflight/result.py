@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
 
 from obscale.agent.models import HostInfo, Stats, Zone
-from obscale.preflight.facts import Earlier, Facts, Unread
+from obscale.preflight.facts import Earlier, Facts
 from obscale.preflight.finding import Findings
-from obscale.verify.unread import JUDGED_BEFORE
+from obscale.reading import Unread
+
+JUDGED_BEFORE: Final = {"pv-clock-after": "clock-skew"}
+"""Proofs of what a preflight rule has judged before the POST, by the id of that rule."""
 
 
 @dataclass(frozen=True)

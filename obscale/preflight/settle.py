@@ -10,7 +10,8 @@ from typing import Final
 
 from obscale.agent.models import Dag
 from obscale.follow.run import Say
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
+from obscale.reading import Unread
 from obscale.request.scale_out import Order
 from obscale.submit.decide import is_undecided
 

@@ -24,27 +24,19 @@ from obscale.agent.models import (
     joined_address,
 )
 from obscale.follow.progress import Failure, failure_of
-from obscale.submit.decide import LOCAL_SCALE_OUT, target_of
+from obscale.scale_out_dag import (
+    CHECK_ZONE,
+    CREATE_LOCAL,
+    LOCAL_SCALE_OUT,
+    STAGES_WITH_UPGRADE,
+    START,
+    START_STAGE,
+    WAIT_DEPLOY,
+    WAIT_START,
+    WORKDIR,
+    target_of,
+)
 
-CREATE_LOCAL: Final = "Create local scale out dag"
-WAIT_READY: Final = "Wait scale out ready"
-WAIT_DEPLOY: Final = "Wait remote deploy finish"
-WAIT_START: Final = "Wait remote start finish"
-CHECK_ZONE: Final = "Prev check for scale_out"
-ADD_SERVER: Final = "Add server for scale_out"
-ADD_AGENT: Final = "Add agent for scale_out"
-CHECK_FINISHED: Final = "Check cluster scale_out whether finished"
-WORKDIR: Final = "Create observer workdir"
-START: Final = "Start observer"
-"""Nodes that decide something here; 4.2.3.x has a second blank in some, `Node.title` puts it right.
-
-Source: ob/agent/executor/ob/scale_out.go, 4.5.0.0."""
-DEPLOY_STAGE: Final = 4
-WORKDIR_STAGE: Final = 3
-START_STAGE: Final = 5
-"""Stages of the cluster's and of the target's own DAG. Source: as above."""
-STAGES_WITH_UPGRADE: Final = 8
-"""The target's own DAG has one node more where its obshell is to be upgraded. Source: as above."""
 _ADDRESS: Final = re.compile(
     r"(?:\bto |dial tcp |'|\[POST\])(\[[0-9a-f:]+\]:\d+|\d+\.\d+\.\d+\.\d+:\d+)"
 )

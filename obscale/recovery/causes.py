@@ -11,7 +11,10 @@ from typing import Final
 
 from obscale.agent.models import Identity, Operator
 from obscale.cleaning import CLEAN_BY_HAND
-from obscale.recovery.case import (
+from obscale.recovery.case import Case, Phase
+from obscale.recovery.consequences import Remedy, is_not_empty, is_orphaned, needs_observer
+from obscale.recovery.matchers import NOT_FREE, SILENCE, at, says, was_half_undone, zone_differs
+from obscale.scale_out_dag import (
     ADD_AGENT,
     ADD_SERVER,
     CHECK_FINISHED,
@@ -21,20 +24,9 @@ from obscale.recovery.case import (
     WAIT_DEPLOY,
     WAIT_READY,
     WAIT_START,
-    Case,
-    Phase,
-)
-from obscale.recovery.consequences import Remedy, is_not_empty, is_orphaned, needs_observer
-from obscale.recovery.matchers import (
-    NOT_FREE,
-    SILENCE,
-    at,
     is_hollow,
-    says,
-    was_half_undone,
-    zone_differs,
+    local_dag_of,
 )
-from obscale.submit.decide import local_dag_of
 
 _CALLS_THE_TARGET: Final = frozenset(
     {CREATE_LOCAL, WAIT_READY, WAIT_DEPLOY, WAIT_START, CHECK_FINISHED}

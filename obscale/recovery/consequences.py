@@ -14,7 +14,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Identity, Operator, State
-from obscale.recovery.case import (
+from obscale.recovery.case import Case, Phase, node_named
+from obscale.scale_out_dag import (
     ADD_AGENT,
     ADD_SERVER,
     CHECK_FINISHED,
@@ -24,9 +25,6 @@ from obscale.recovery.case import (
     WAIT_DEPLOY,
     WAIT_START,
     WORKDIR_STAGE,
-    Case,
-    Phase,
-    node_named,
 )
 
 REFUSES_THIS_DAG: Final = re.compile(r"'SCALING OUT'|Should use oceanbase_password")

@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict
 from obscale.agent.models import Dag
 from obscale.cleaning import CLEAN_BY_HAND, NOT_WHILE_LISTED, clean_by_hand
 from obscale.maintenance_lock import Lock, lock_held_by
-from obscale.recovery.case import ADD_SERVER, Case
+from obscale.recovery.case import Case
 from obscale.recovery.causes import CAUSES, Cause
 from obscale.recovery.consequences import Choice, Remedy, weigh_retry, weigh_rollback
+from obscale.scale_out_dag import ADD_SERVER
 
 _LOCK: Final = {
     Lock.HOLDS: " and holds the lock",

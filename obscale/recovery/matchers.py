@@ -4,11 +4,10 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from obscale.agent.models import Dag, Identity
-from obscale.recovery.case import ADD_AGENT, ADD_SERVER, Case
+from obscale.agent.models import Identity
+from obscale.recovery.case import Case
+from obscale.scale_out_dag import STAGES_FOR_NEW_ZONE
 
-STAGES_FOR_NEW_ZONE: Final = 11
-"""`max_stage` of a scale-out that makes its zone. Source: ob/agent/executor/ob/scale_out.go."""
 SILENCE: Final = (
     r"connection refused|i/o timeout|no route to host|connection reset|EOF|RequestFailed"
     r"|get remote dag failed|nil pointer dereference|wait scaling out ready timeout"
@@ -17,8 +16,6 @@ NOT_FREE: Final = frozenset(
     {Identity.SCALING_IN, Identity.CLUSTER_AGENT, Identity.MASTER, Identity.FOLLOWER}
 )
 """Identities with which an agent takes no scale-out."""
-ADDS: Final = frozenset({ADD_SERVER, ADD_AGENT})
-"""Nodes without which nothing was added."""
 
 
 def says(pattern: str, *, at: str = "") -> Callable[[Case], bool]:
@@ -58,8 +55,3 @@ def was_half_undone(case: Case) -> bool:
     if not case.failed_node:
         return False
     return bool(case.dag.skipped) or ("ScaleOutRetryCoordinateDagFailed" in case.failure.reason)
-
-
-def is_hollow(dag: Dag) -> bool:
-    """Whether a DAG says SUCCEED although what adds the node was undone and then skipped."""
-    return dag.is_done and not ADDS.isdisjoint(dag.skipped)

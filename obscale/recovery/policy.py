@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
+from obscale.request.policies import OnFailure
 
-OnFailure = Literal["hold", "retry", "roll-back", "ask"]
-"""What a run does about a failed DAG by itself."""
 TARGET_UNREACHABLE: Final = "target-unreachable"
 """The cause of a target that is away: what is safe is known once it answers."""
 MOST_ATTEMPTS: Final = 3

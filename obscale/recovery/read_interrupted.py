@@ -8,7 +8,8 @@ from obscale.connect.connections import Link
 from obscale.errors import AgentError
 from obscale.recovery.interrupted import Remains, remains_of
 from obscale.request.models import NodeSpec
-from obscale.submit.decide import Adopt, decide_submission, is_scale_out_of
+from obscale.scale_out_dag import is_scale_out_of
+from obscale.submit.decide import Adopt, decide_submission
 from obscale.verify.read import look_for_dag
 
 LONGEST_SECONDS: Final = 5.0

@@ -34,7 +34,7 @@ from obscale.recovery.policy import MOST_ATTEMPTS, refusal_of
 from obscale.recovery.read import examine, next_step
 from obscale.request.models import ClusterSpec
 from obscale.request.time_limits import Patience
-from obscale.submit.decide import is_part_of
+from obscale.scale_out_dag import is_part_of
 
 LOOK_AGAIN_SECONDS: Final = 1.0
 """obshell's schedulers look once a second. Source: ob/agent/engine/scheduler, 4.5.0.0."""

@@ -12,8 +12,9 @@ from obscale.agent.address import DEFAULT_PORT
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import HostInfo, Identity, Server, Zone, joined_address
 from obscale.errors import SpecError
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.rules.layout import mount_hash
+from obscale.reading import Unread
 from obscale.sandbox.config import (
     DEFAULT_OB_VERSION,
     DEFAULT_OBSHELL_VERSION,

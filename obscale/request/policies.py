@@ -10,6 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from obscale.request.models import Asked
 
+OnFailure = Literal["hold", "retry", "roll-back", "ask"]
+"""What a run does about a failed DAG by itself."""
+
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Canary = Literal["none", "node", "cluster"]
 Dispatch = Literal["process", "deployment"]

@@ -3,9 +3,8 @@
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.address import AgentAddress
-from obscale.recovery.policy import OnFailure
 from obscale.request.models import ClusterSpec, NodeSpec, OverrideSpec, Profile, ScaleOutSpec
-from obscale.request.policies import Window
+from obscale.request.policies import OnFailure, Window
 from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
 
 

@@ -15,14 +15,9 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from obscale.agent.models import Dag, HostInfo, Identity, ObInfo, Server, Stats, Zone
-from obscale.recovery.matchers import is_hollow
 from obscale.request.models import NodeSpec
-from obscale.submit.decide import (
-    LOCAL_SCALE_OUT,
-    SCALE_OUT,
-    Sighting,
-    is_scale_out_of,
-)
+from obscale.scale_out_dag import LOCAL_SCALE_OUT, SCALE_OUT, is_hollow, is_scale_out_of
+from obscale.submit.decide import Sighting
 from obscale.verify.observation import NO_MOMENT, Before
 
 LONGEST_BEFORE: Final = timedelta(hours=6)

@@ -21,7 +21,8 @@ from obscale.agent.models import (
     Stats,
     Zone,
 )
-from obscale.preflight.facts import DEFAULT_PORTS, Unread, asked_port, server_address
+from obscale.preflight.facts import DEFAULT_PORTS, asked_port, server_address
+from obscale.reading import Unread
 from obscale.request.models import NodeSpec
 
 NO_MOMENT: Final = datetime(1990, 1, 1, tzinfo=UTC)

@@ -15,10 +15,10 @@ from obscale.connect.connections import Link
 from obscale.errors import AgentError, NotSupportedError, UntrustedKeyError
 from obscale.follow.local_dag import read_local_dag
 from obscale.preflight.clocks import clocks_of
-from obscale.preflight.facts import Unread
 from obscale.preflight.read import zones_listed
-from obscale.reading import PEER_SECONDS, fact, side_by_side
-from obscale.submit.decide import SCALE_OUT, Sighting
+from obscale.reading import PEER_SECONDS, Unread, fact, side_by_side
+from obscale.scale_out_dag import SCALE_OUT
+from obscale.submit.decide import Sighting
 from obscale.verify.observation import Aftermath, Surroundings
 
 T = TypeVar("T")

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from obscale.preflight.result import JUDGED_BEFORE
 from obscale.verify.observation import Before, ProofAnswer, ProofLine
 
-JUDGED_BEFORE: Final = {"pv-clock-after": "clock-skew"}
-"""Proofs of what a preflight rule has judged before the POST, by the id of that rule."""
 NEVER_AGAINST: Final = {
     "pv-capacity-cluster": "what the new server offers is proved by pv-capacity-server",
     "pv-disk-after": "it tells, and fails no node",

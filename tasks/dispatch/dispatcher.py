@@ -1,6 +1,6 @@
 """Has each cluster's rows carried out by one run on a worker, and none twice.
 
-The batch stays the one that decides: a row begins on a worker when `obscale.batch.schedule` says so.
+The batch decides: a row begins on a worker when `obscale.batch.schedule` says so.
 A run whose worker died is found by its silence and replaced; that the dead one may live on, cut
 off, does no harm, since the cluster is the record of what was begun.
 """

@@ -1,7 +1,7 @@
 """Keep what Prefect's own threads say of a server that is away out of a run's output.
 
-The run says it once, by itself (`tasks/runtime/prefect_watch.py`); Prefect's threads would say it for each
-event and line they cannot send.
+The run says it once, by itself (`tasks/runtime/prefect_watch.py`); Prefect's threads would say it
+for each event and line they cannot send.
 """
 
 import logging

@@ -12,9 +12,9 @@ from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Operator
 from obscale.connect.connections import Link
 from obscale.errors import DatabaseDownError
-from obscale.preflight.facts import Unread
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
+from obscale.reading import Unread
 from obscale.recovery.read import examine
 from obscale.recovery.run import retry
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName

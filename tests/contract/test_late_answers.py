@@ -11,9 +11,9 @@ from obscale.agent.clock import ClockReading
 from obscale.connect.connections import EnvironmentVault, connected
 from obscale.connect.entry_agents import Entry, odd_one_out
 from obscale.errors import SpecError
-from obscale.preflight.facts import Unread
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
+from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve

@@ -9,9 +9,9 @@ import pytest
 from obscale.agent.silence import LONG_SECONDS, remembering_silence
 from obscale.agent.transport import Exchange
 from obscale.connect.connections import EnvironmentVault, connected
-from obscale.preflight.facts import Unread
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
+from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve

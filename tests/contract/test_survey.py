@@ -17,11 +17,11 @@ from obscale.agent.models import HostInfo
 from obscale.connect.connections import EnvironmentVault, connected
 from obscale.errors import AgentProtocolError, AgentUnreachableError, NotAuthorizedError
 from obscale.plan import survey_all
-from obscale.preflight.facts import Earlier, Facts, PortState, Unread
+from obscale.preflight.facts import Earlier, Facts, PortState
 from obscale.preflight.port_probe import knock
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
-from obscale.reading import PEER_SECONDS
+from obscale.reading import PEER_SECONDS, Unread
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve

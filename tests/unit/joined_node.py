@@ -14,8 +14,8 @@ from obscale.agent.models import (
     Stats,
     Zone,
 )
-from obscale.preflight.facts import Unread
 from obscale.preflight.rules.layout import mount_hash
+from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, NodeSpec
 from obscale.verify.levels import (
     Look,

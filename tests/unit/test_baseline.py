@@ -6,7 +6,8 @@ import pytest
 
 from obscale.agent.models import AgentInfo, Dag, ObInfo
 from obscale.preflight.result import conclude
-from obscale.submit.decide import LOCAL_SCALE_OUT, SCALE_OUT, Sighting
+from obscale.scale_out_dag import LOCAL_SCALE_OUT, SCALE_OUT
+from obscale.submit.decide import Sighting
 from obscale.verify.baseline import (
     Baseline,
     baseline_of,

@@ -3,50 +3,42 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
-LAYERS = (
-    {"obscale.errors", "obscale.sizes", "obscale.request.time_limits", "obscale.text"},
-    {"obscale.agent"},
-    {"obscale.rules"},
-    {"obscale.spec"},
-    {
-        *(
-            "obscale.request.form",
-            "obscale.request.scale_out",
-            "obscale.connect.connections",
-            "obscale.follow.local_dag",
-            "obscale.preflight.read",
-            "obscale.reading",
-            "obscale.preflight.clocks",
-            "obscale.preflight.settle",
-            "obscale.preflight.port_probe",
-            "obscale.verify.read",
-            "obscale.verify.run",
-            "obscale.follow.reminders",
-        ),
-        *(
-            "obscale.plan",
-            "obscale.report.report",
-            "obscale.follow.run",
-            "obscale.recovery.read",
-            "obscale.recovery.run",
-        ),
-        "obscale.connect.endpoints",
-        "obscale.report.audit",
-        "obscale.recovery.read_interrupted",
-        "obscale.connect.entry_agents",
-        "obscale.batch",
-    },
-    {"tasks"},
-    {"flows"},
-    {"obscale.cli", "deployments"},
+FLOORS = (
+    ("obscale.errors", "obscale.sizes", "obscale.text"),
+    ("obscale.agent",),
+    ("obscale.reading", "obscale.cleaning", "obscale.maintenance_lock", "obscale.scale_out_dag"),
+    ("obscale.request",),
+    ("obscale.connect",),
+    ("obscale.submit",),
+    ("obscale.follow",),
+    ("obscale.preflight",),
+    ("obscale.spec",),
+    ("obscale.verify",),
+    ("obscale.recovery",),
+    ("obscale.report",),
+    ("obscale.plan",),
+    ("obscale.batch",),
+    ("tasks",),
+    ("flows",),
+    ("obscale.rehearse",),
+    ("obscale.cli", "deployments"),
 )
-"""From the ground up: a module may import its own layer and those before it."""
-APART = {"obscale.sandbox": {"obscale.cli"}}
-"""Stands beside the layers: imports none of them, and is imported only by these."""
+"""From the ground up: a room may import those of the floors below it, and its neighbours."""
+APART = {"obscale.sandbox": {"obscale.rehearse", "obscale.cli"}}
+"""Stands beside the floors: imports none of them, and is imported only by these."""
 PREFECT_DOORS = {"tasks", "flows", "obscale.cli", "deployments"}
+ACTS = {
+    "obscale.preflight": {"read", "settle", "clocks", "port_probe"},
+    "obscale.verify": {"read", "run"},
+    "obscale.recovery": {"read", "read_interrupted", "run"},
+    "obscale.submit": set(),
+    "obscale.follow": {"run", "local_dag"},
+    "obscale.report": set(),
+    "obscale.request": set(),
+    "obscale.spec": set(),
+}
+"""Of the rooms that decide, the files that may wait for agents; all others are pure functions."""
 
 
 def room_of(module: str) -> str:
@@ -56,6 +48,7 @@ def room_of(module: str) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
+    """Give what a file imports, by full names."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -66,40 +59,65 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
-def sources() -> list[Path]:
-    return sorted(
-        path
+def sources() -> dict[str, Path]:
+    """Give every module of the product with its file."""
+    paths = [
+        p
         for top in ("obscale", "flows", "tasks", "deployments")
-        for path in (ROOT / top).rglob("*.py")
-    )
+        for p in (ROOT / top).rglob("*.py")
+    ]
+    return {module_name(path): path for path in sorted(paths)}
 
 
 def module_name(path: Path) -> str:
+    """Give the name by which a file is imported."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_down(path):
-    """No module imports from a layer above its own, and only doors know Prefect."""
-    room = room_of(module_name(path))
-    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+def test_imports_point_down():
+    """No room imports from a floor above its own, and only doors know Prefect."""
+    floor = {name: number for number, rooms in enumerate(FLOORS) for name in rooms}
+    wrong = []
+    for module, path in sources().items():
+        room = room_of(module)
+        for target in imports_of(path):
+            other = room_of(target)
+            if room in {other, "obscale"}:
+                continue
+            if target.split(".")[0] == "prefect":
+                allowed = room in PREFECT_DOORS
+            elif other in APART:
+                allowed = room in APART[other]
+            else:
+                allowed = other not in floor or (room not in APART and floor[other] <= floor[room])
+            if not allowed:
+                wrong.append(f"{module} imports {target}")
 
-    for target in imports_of(path):
-        other = room_of(target)
-        if target.split(".")[0] == "prefect":
-            assert room in PREFECT_DOORS, f"{path} imports Prefect"
-        elif other in APART and other != room:
-            assert room in APART[other], f"{path} imports {target}"
-        elif other in level:
-            assert room not in APART, f"{path} of {room} imports {target}"
-            if room != "obscale":
-                assert level[other] <= level[room], f"{path} imports {target} from above"
+    assert not wrong
 
 
-def test_every_room_is_placed():
-    """A new module must be given its layer here before it can be merged."""
-    placed = {name for layer in LAYERS for name in layer} | set(APART) | {"obscale"}
+def test_what_decides_waits_for_nobody():
+    """A decision is a pure function: only the named files of a room may hold `async def`."""
+    modules = sources()
+    waiting = {
+        module
+        for module, path in modules.items()
+        if any(isinstance(n, ast.AsyncFunctionDef) for n in ast.walk(ast.parse(path.read_text())))
+    }
+    wrong = [
+        module
+        for module in waiting
+        if (allowed := ACTS.get(room_of(module))) is not None
+        and module.removeprefix(room_of(module) + ".") not in allowed
+    ]
 
-    rooms = {room_of(module_name(path)) for path in sources()}
+    assert not wrong
+    assert {f"{room}.{file}" for room, files in ACTS.items() for file in files} <= waiting
 
-    assert rooms <= placed, f"not placed: {sorted(rooms - placed)}"
+
+def test_every_room_has_its_floor():
+    """A new room must be given its floor here before it can be merged."""
+    placed = {name for rooms in FLOORS for name in rooms} | set(APART) | {"obscale"}
+    rooms = {room_of(module) for module in sources()}
+
+    assert rooms <= placed

@@ -10,9 +10,9 @@ from rich.console import Console
 from obscale.agent.models import Identity
 from obscale.cli.plan_view import merged, show_plan
 from obscale.plan import plan_of
-from obscale.preflight.facts import Unread
 from obscale.preflight.finding import otherwise
 from obscale.preflight.registry import RULES
+from obscale.reading import Unread
 from obscale.request.models import ClusterSpec, DefaultsSpec, OverrideSpec
 from obscale.request.scale_out import Order
 

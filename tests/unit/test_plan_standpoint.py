@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from obscale.agent.models import Identity
 from obscale.plan.snapshot import changes, standpoint_of, topology_hash
-from obscale.preflight.facts import Unread
+from obscale.reading import Unread
 
 
 def stands(world):

@@ -5,8 +5,8 @@ import pytest
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import Identity
 from obscale.cleaning import CLEAN_BY_HAND
-from obscale.preflight.facts import CLUSTER_FACTS_MISSING, Unread
 from obscale.preflight.rules.versions import parse_agent_version, parse_ob_version
+from obscale.reading import CLUSTER_FACTS_MISSING, Unread
 
 ON_THE_BORDER = {
     "mem-floor": (lambda w, d: w.ask(memory_limit="4G"), "pass"),

@@ -5,7 +5,8 @@ import pytest
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import Dag
 from obscale.errors import SpecError
-from obscale.preflight.facts import HOST_FACTS_MISSING, Unread
+from obscale.preflight.facts import HOST_FACTS_MISSING
+from obscale.reading import Unread
 from obscale.spec import parse_spec
 
 BLOCK, WARN, BLOCK_OR_WARN = ("block", "block"), ("warn", "info"), ("block", "warn")

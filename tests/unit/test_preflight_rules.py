@@ -4,13 +4,9 @@ import pytest
 
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import Dag, Identity, ListedAgent, UnitConfigLimit
-from obscale.preflight.facts import (
-    AGENT_REACHABLE,
-    CLUSTER_FACTS_MISSING,
-    HOST_FACTS_MISSING,
-    Unread,
-)
+from obscale.preflight.facts import AGENT_REACHABLE, HOST_FACTS_MISSING
 from obscale.preflight.registry import RULES, judge_request
+from obscale.reading import CLUSTER_FACTS_MISSING, Unread
 from obscale.request.models import AgentInfoSpec, NodeSpec
 from tests.unit.test_preflight_standing import serve_with
 

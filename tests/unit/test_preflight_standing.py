@@ -4,8 +4,9 @@ import pytest
 
 from obscale.agent.models import Identity, ListedAgent, ServerParameter
 from obscale.preflight.difference import differences_of
-from obscale.preflight.facts import AGENT_REACHABLE, Standing, Unread
+from obscale.preflight.facts import AGENT_REACHABLE, Standing
 from obscale.preflight.registry import judge
+from obscale.reading import Unread
 
 OURS = "create local scale out dag success, genericID:20167772164028863"
 THEIRS = "create local scale out dag success, genericID:20167772165028863"

@@ -8,13 +8,9 @@ import pytest
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import Dag, HostBasics, OsRelease
 from obscale.agent.resources import License, ObserverStatistics, Statistics, TenantOverview
-from obscale.preflight.facts import (
-    CLUSTER_FACTS_MISSING,
-    HOST_FACTS_MISSING,
-    PortState,
-    Unread,
-)
+from obscale.preflight.facts import HOST_FACTS_MISSING, PortState
 from obscale.preflight.registry import RULES
+from obscale.reading import CLUSTER_FACTS_MISSING, Unread
 from obscale.request.models import AgentInfoSpec, NodeSpec
 
 GAP = Unread("it did not answer")

@@ -4,15 +4,11 @@ from datetime import date
 
 import pytest
 
-from obscale.preflight.facts import (
-    AGENT_REACHABLE,
-    CLUSTER_FACTS_MISSING,
-    HOST_FACTS_MISSING,
-    Unread,
-)
+from obscale.preflight.facts import AGENT_REACHABLE, HOST_FACTS_MISSING
 from obscale.preflight.judge import judge_accepting
 from obscale.preflight.result import conclude
 from obscale.preflight.unjudged import held_back, newly_unknown
+from obscale.reading import CLUSTER_FACTS_MISSING, Unread
 from obscale.request.models import OverrideSpec
 
 HOST = Unread("panic: nil pointer", covered_by=HOST_FACTS_MISSING)

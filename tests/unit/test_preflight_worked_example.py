@@ -2,7 +2,8 @@
 
 import pytest
 
-from obscale.preflight.facts import HOST_FACTS_MISSING, Unread
+from obscale.preflight.facts import HOST_FACTS_MISSING
+from obscale.reading import Unread
 
 TABLE = {
     "cfg-values-are-strings": ("pass", "pass"),

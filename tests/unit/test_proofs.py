@@ -3,11 +3,11 @@
 import pytest
 
 from obscale.agent.clock import ClockReading
-from obscale.preflight.facts import Unread
+from obscale.preflight.parameters import same_value
+from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, NodeSpec
 from obscale.verify.levels import Look, still_waiting
 from obscale.verify.observation import Before, ProofAnswer, Rung
-from obscale.verify.proofs.parameters import same_value
 from tests.unit.joined_node import (
     GIB,
     NEW,

@@ -4,12 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from obscale.preflight.facts import Unread
+from obscale.preflight.result import JUDGED_BEFORE
+from obscale.reading import Unread
 from obscale.request.scale_out import Order
 from obscale.request.time_limits import Patience
 from obscale.verify.observation import Before, ProofAnswer, Rung
 from obscale.verify.run import climb
-from obscale.verify.unread import JUDGED_BEFORE, NEVER_AGAINST, Unreadable, unread_since
+from obscale.verify.unread import NEVER_AGAINST, Unreadable, unread_since
 from tests.unit.joined_node import BEFORE, NODE, aftermath, around, done_dag, judge, line
 
 SILENT = Unread("no answer within 5 s")

@@ -6,6 +6,7 @@ import pytest
 
 from obscale.agent.models import AgentInfo, Dag, ListedAgent, ObInfo
 from obscale.request.models import AgentInfoSpec, NodeSpec
+from obscale.scale_out_dag import decode_generic_id, is_scale_out_of
 from obscale.submit.decide import (
     Adopt,
     AlreadyMember,
@@ -17,8 +18,6 @@ from obscale.submit.decide import (
     WaitForLock,
     decide_after_lost_answer,
     decide_submission,
-    decode_generic_id,
-    is_scale_out_of,
 )
 
 TARGET = "10.0.0.4:2886"

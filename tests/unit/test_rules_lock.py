@@ -6,7 +6,8 @@ from obscale.agent.models import AgentInfo, Dag, ObInfo
 from obscale.maintenance_lock import SCALE_IN, Lock, holds_lock, lock_held_by, lock_of
 from obscale.recovery.interrupted import remains_of, words_of
 from obscale.request.models import AgentInfoSpec, NodeSpec
-from obscale.submit.decide import SCALE_OUT, Post, Sighting, WaitForLock, decide_submission
+from obscale.scale_out_dag import SCALE_OUT
+from obscale.submit.decide import Post, Sighting, WaitForLock, decide_submission
 
 NODE = NodeSpec(agentInfo=AgentInfoSpec(ip="10.0.0.4"), zone="zone2")
 HOLDS, FREE, UNKNOWN = Lock.HOLDS, Lock.FREE, Lock.UNKNOWN

@@ -13,7 +13,7 @@ from obscale.errors import PreflightError
 from obscale.plan.suggest import suggest
 from obscale.plan.suggest_file import as_request, render_request
 from obscale.plan.suggest_zone import Units
-from obscale.preflight.facts import Unread
+from obscale.reading import Unread
 from obscale.request.models import ClusterSpec, SecretName
 from obscale.request.scale_out import Order
 from obscale.spec import parse_spec

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from obscale.preflight.facts import Facts, TargetFacts, Unread
+from obscale.preflight.facts import Facts, TargetFacts
 from obscale.preflight.finding import (
     Verdict,
     fires,
@@ -26,6 +26,7 @@ from obscale.preflight.rules import layout, members, values, zones
 from obscale.preflight.rules import start_options as request
 from obscale.preflight.rules.cluster_mode import covered
 from obscale.preflight.sizing import memory_of
+from obscale.reading import Unread
 from obscale.request.models import NodeSpec
 from obscale.sizes import render_bytes
 

@@ -9,9 +9,10 @@ from statistics import median
 from typing import Final
 
 from obscale.agent.clock import ClockReading
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import Verdict, fires, passes, unknown
 from obscale.preflight.rule import INFO, WARN, rule
+from obscale.reading import Unread
 
 SIGNER_SECONDS: Final = 2.0
 

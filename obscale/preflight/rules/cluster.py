@@ -9,12 +9,7 @@ from typing import Final
 
 from obscale.agent.models import ClusterInfo, Dag, Identity, Server, Zone
 from obscale.maintenance_lock import Lock, lock_held_by
-from obscale.preflight.facts import (
-    CLUSTER_FACTS_MISSING,
-    Facts,
-    Unread,
-    server_address,
-)
+from obscale.preflight.facts import Facts, server_address
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -28,7 +23,8 @@ from obscale.preflight.finding import (
     warns_always,
 )
 from obscale.preflight.rule import BLOCK, INFO, WARN, rule
-from obscale.submit.decide import SCALE_OUT, target_of
+from obscale.reading import CLUSTER_FACTS_MISSING, Unread
+from obscale.scale_out_dag import SCALE_OUT, target_of
 
 ACTIVE: Final = "ACTIVE"
 EPOCH_YEAR: Final = 1971

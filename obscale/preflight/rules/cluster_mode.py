@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from obscale.maintenance_lock import TENANT_MAINTENANCE, holds_lock
-from obscale.preflight.facts import CLUSTER_FACTS_MISSING, Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -24,6 +24,7 @@ from obscale.preflight.host_facts import memory_asked
 from obscale.preflight.rule import BLOCK, INFO, WARN, rule
 from obscale.preflight.rules.cluster import named
 from obscale.preflight.rules.memory import FLOOR
+from obscale.reading import CLUSTER_FACTS_MISSING, Unread
 from obscale.sizes import GIB, render_bytes
 
 DUTY_MINUTES: Final = 60

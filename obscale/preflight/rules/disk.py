@@ -8,7 +8,7 @@ OceanBase Deployer (plugins/oceanbase), where said so.
 from collections.abc import Iterator
 from typing import Final
 
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -34,6 +34,7 @@ from obscale.preflight.mounts import (
 )
 from obscale.preflight.rule import BLOCK, INFO, WARN, rule
 from obscale.preflight.sizing import Share, share_of, size_of
+from obscale.reading import Unread
 from obscale.sizes import GIB, render_bytes
 
 TRAP_USED_SHARE: Final = 0.05

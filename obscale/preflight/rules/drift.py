@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from obscale.agent.models import Parameter, Server
-from obscale.preflight.facts import Facts, Unread, server_address
+from obscale.preflight.facts import Facts, server_address
 from obscale.preflight.finding import (
     Verdict,
     fires,
@@ -31,6 +31,7 @@ from obscale.preflight.sizing import (
     size_of,
     unusable,
 )
+from obscale.reading import Unread
 from obscale.sizes import SizeError, parse_capacity, render_bytes
 
 LIKE_SHARE: Final = 0.1

@@ -7,7 +7,7 @@ src/share/parameter/ob_parameter_seed.ipp, 4.3.5; the checks of OceanBase Deploy
 
 from typing import Final
 
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
     Verdict,
     blocks_in_prod,
@@ -22,6 +22,7 @@ from obscale.preflight.host_facts import memory_asked, memory_gap
 from obscale.preflight.mounts import need_of, sized_disks_of
 from obscale.preflight.rule import BLOCK, INFO, WARN, rule
 from obscale.preflight.sizing import size_of
+from obscale.reading import Unread
 from obscale.sizes import GIB, render_bytes
 
 SMALLEST_UNIT_LOG: Final = 2 * GIB

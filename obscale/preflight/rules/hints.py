@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from obscale.agent.models import Dag
-from obscale.preflight.facts import CLUSTER_FACTS_MISSING, Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -21,6 +21,7 @@ from obscale.preflight.host_facts import host_of
 from obscale.preflight.rule import BLOCK, INFO, rule
 from obscale.preflight.rules.host import peer_hosts
 from obscale.preflight.rules.target import SERVES, way_out_of_remains
+from obscale.reading import CLUSTER_FACTS_MISSING, Unread
 
 UNSEEN: Final = "obshell does not show it: the checklist asks"
 _NO_ROUTE = re.compile(r"dial tcp|connection refused|i/o timeout|no route to host")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from obscale.agent.models import HostInfo, OsRelease
-from obscale.preflight.facts import CLUSTER_FACTS_MISSING, Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
     Verdict,
     fires,
@@ -20,6 +20,7 @@ from obscale.preflight.host_facts import CONTAINERS, host_of
 from obscale.preflight.mounts import PATHS_UNRESOLVED, Mount, disks_of, find_mount
 from obscale.preflight.rule import INFO, WARN, rule
 from obscale.preflight.rules.layout import mount_hash
+from obscale.reading import CLUSTER_FACTS_MISSING, Unread
 from obscale.sizes import render_bytes
 
 ALIKE_SHARE: Final = 0.1

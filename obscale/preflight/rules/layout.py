@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from obscale.agent.models import joined_address
-from obscale.preflight.facts import HOST_FACTS_MISSING, OLD_NAMES, Facts, Unread, asked_port
+from obscale.preflight.facts import HOST_FACTS_MISSING, OLD_NAMES, Facts, asked_port
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -21,6 +21,7 @@ from obscale.preflight.finding import (
 from obscale.preflight.rule import BLOCK, INFO, WARN, rule
 from obscale.preflight.rules.start_options import PATH_KEYS, PORT_KEYS, or_pass
 from obscale.preflight.sizing import directories_of
+from obscale.reading import Unread
 from obscale.request.models import NodeSpec
 from obscale.sizes import quoted
 

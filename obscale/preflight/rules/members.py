@@ -10,7 +10,7 @@ from typing import Final
 
 from obscale.agent.models import Server, Zone
 from obscale.preflight.difference import differences_of
-from obscale.preflight.facts import Facts, Standing, Unread, server_address
+from obscale.preflight.facts import Facts, Standing, server_address
 from obscale.preflight.finding import (
     AS_ASKED,
     Verdict,
@@ -24,6 +24,7 @@ from obscale.preflight.finding import (
     warns_always,
 )
 from obscale.preflight.rule import BLOCK, WARN, rule
+from obscale.reading import Unread
 from obscale.sizes import quoted
 
 

@@ -6,7 +6,7 @@ checks of OceanBase Deployer (plugins/oceanbase), where said so.
 
 from typing import Final
 
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -38,6 +38,7 @@ from obscale.preflight.sizing import (
     automatic_system_memory,
     number_of,
 )
+from obscale.reading import Unread
 from obscale.sizes import GIB, render_bytes
 
 FLOOR: Final = 4 * GIB

@@ -7,7 +7,7 @@ deps/oblib/src/lib/ob_define.h, 4.3.5.
 import re
 from typing import Final
 
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
     Verdict,
     fires,
@@ -17,6 +17,7 @@ from obscale.preflight.finding import (
 )
 from obscale.preflight.rule import INFO, WARN, rule
 from obscale.preflight.rules.cluster_mode import covered
+from obscale.reading import Unread
 
 MOST_ZONES: Final = 64
 """MAX_ZONE_NUM, fixed when the observer is built."""

@@ -6,7 +6,7 @@ Sources: none of obshell's; a connection that is refused means that nobody liste
 from typing import Final
 
 from obscale.agent.clock import ClockReading
-from obscale.preflight.facts import Facts, PortState, Unread
+from obscale.preflight.facts import Facts, PortState
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -17,6 +17,7 @@ from obscale.preflight.finding import (
     unknown,
 )
 from obscale.preflight.rule import BLOCK, INFO, rule
+from obscale.reading import Unread
 
 
 @rule(

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from obscale.agent.models import ClusterInfo
-from obscale.preflight.facts import CLUSTER_FACTS_MISSING, OLD_NAMES, Facts, Unread
+from obscale.preflight.facts import OLD_NAMES, Facts
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -23,6 +23,7 @@ from obscale.preflight.finding import (
 )
 from obscale.preflight.rule import BLOCK, rule
 from obscale.preflight.sizing import MIN_POOL_KEY
+from obscale.reading import CLUSTER_FACTS_MISSING, Unread
 from obscale.request.models import looks_secret
 from obscale.sizes import GIB, quoted
 

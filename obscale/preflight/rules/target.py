@@ -9,14 +9,7 @@ from typing import Final
 
 from obscale.agent.models import AgentInfo, Identity
 from obscale.cleaning import clean_by_hand
-from obscale.preflight.facts import (
-    AGENT_AUTH,
-    AGENT_REACHABLE,
-    HOST_FACTS_MISSING,
-    Facts,
-    Standing,
-    Unread,
-)
+from obscale.preflight.facts import AGENT_AUTH, AGENT_REACHABLE, HOST_FACTS_MISSING, Facts, Standing
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -28,6 +21,7 @@ from obscale.preflight.finding import (
     warns,
 )
 from obscale.preflight.rule import BLOCK, INFO, WARN, rule
+from obscale.reading import Unread
 from obscale.submit.decide import way_out_of
 
 RUNNING: Final = 2

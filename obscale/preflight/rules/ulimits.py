@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from obscale.agent.clock import ClockReading
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
     Verdict,
     blocks_in_prod,
@@ -23,6 +23,7 @@ from obscale.preflight.finding import (
 from obscale.preflight.host_facts import host_of, sharing
 from obscale.preflight.rule import BLOCK, INFO, WARN, rule
 from obscale.preflight.rules.versions import cluster_ob_version, numbers_of, parse_agent_version
+from obscale.reading import Unread
 
 NOFILE_EACH: Final = 20_000
 NOFILE_WANTED: Final = 655_350

@@ -7,7 +7,7 @@ Sources: OceanBase src/share/unit/ob_unit_resource.cpp, 4.3.5; obshell GET /unit
 from typing import Final
 
 from obscale.agent.resources import ResourcePool, UnitConfig
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
     Verdict,
     fires,
@@ -21,6 +21,7 @@ from obscale.preflight.rule import INFO, WARN, rule
 from obscale.preflight.rules.cluster_mode import SYS_TENANT_ID, covered
 from obscale.preflight.rules.drift import asked_spec
 from obscale.preflight.rules.file_sizes import log_bytes
+from obscale.reading import Unread
 from obscale.sizes import render_bytes
 
 

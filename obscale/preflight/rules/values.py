@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import Verdict, blocks, fires, not_applicable
 from obscale.preflight.rule import BLOCK, INFO, WARN, rule
 from obscale.preflight.rules.start_options import (
@@ -19,6 +19,7 @@ from obscale.preflight.rules.start_options import (
     where_is,
 )
 from obscale.preflight.sizing import MIN_POOL_KEY, number_of, size_of
+from obscale.reading import Unread
 from obscale.sizes import GIB, SizeError, parse_capacity, quoted, render_bytes
 
 PAIRS: Final = (

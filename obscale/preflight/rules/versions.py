@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from obscale.agent.models import AgentInfo
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
     Answer,
     Verdict,
@@ -19,6 +19,7 @@ from obscale.preflight.finding import (
     unknown,
 )
 from obscale.preflight.rule import BLOCK, INFO, WARN, rule
+from obscale.reading import Unread
 
 LOWEST_UPGRADABLE: Final = (4, 2, 4, 1)
 """An older agent is upgraded on its way in; below this it is refused."""

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from typing import Final
 
-from obscale.preflight.facts import Facts, Unread
+from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
     Answer,
     Verdict,
@@ -22,6 +22,7 @@ from obscale.preflight.finding import (
     warns,
 )
 from obscale.preflight.rule import BLOCK, INFO, WARN, rule
+from obscale.reading import Unread
 from obscale.sizes import quoted
 
 DEFAULT_REGION: Final = "default_region"

@@ -7,7 +7,7 @@ right. Source: obshell GET /obcluster/info; `observer_list` of a pool since 4.4.
 from typing import Final
 
 from obscale.agent.models import ClusterInfo, PlacedPool, joined_address
-from obscale.preflight.facts import Unread
+from obscale.reading import Unread
 from obscale.sizes import render_bytes
 from obscale.verify.observation import (
     LOOKED_AT_LAST,

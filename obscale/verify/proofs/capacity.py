@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from obscale.agent.models import ClusterInfo, HostInfo, Server, Stats
-from obscale.preflight.facts import Unread
 from obscale.preflight.mounts import SLOG_BYTES, Mount, find_mount
 from obscale.preflight.sizing import (
     directories_of,
@@ -16,6 +15,7 @@ from obscale.preflight.sizing import (
     number_of,
     size_of,
 )
+from obscale.reading import Unread
 from obscale.sizes import Interval, parse_meminfo, render_bytes
 from obscale.verify.observation import (
     LOOKED_AT_LAST,

@@ -3,9 +3,9 @@
 from typing import Final
 
 from obscale.agent.clock import ClockReading
-from obscale.preflight.facts import Unread
 from obscale.preflight.rules.ulimits import LAB_BLOCK_SECONDS, WARN_SECONDS
 from obscale.preflight.sizing import directories_of
+from obscale.reading import Unread
 from obscale.verify.observation import (
     LOOKED_AT_LAST,
     NO_BEFORE,

@@ -4,8 +4,7 @@ from typing import Final
 
 from obscale.agent.models import Dag, Identity, joined_address
 from obscale.maintenance_lock import Lock, lock_held_by
-from obscale.recovery.matchers import is_hollow
-from obscale.submit.decide import LOCAL_SCALE_OUT
+from obscale.scale_out_dag import LOCAL_SCALE_OUT, is_hollow
 from obscale.verify.observation import (
     UNREAD_TOPOLOGY,
     Evidence,

@@ -6,14 +6,24 @@ stays. Sources: OceanBase src/share/config/ob_server_config.cpp and ob_system_co
 obshell GET /obcluster/parameters, 4.3.0.0.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
-from obscale.agent.models import Parameter, joined_address
-from obscale.preflight.facts import DEFAULT_PORTS, asked_port
+from obscale.agent.models import Parameter
+from obscale.preflight.parameters import (
+    NO_PARAMETER,
+    OF_TENANTS,
+    PLAIN_NAME,
+    START_ONLY,
+    TENANTS_PARAMETER,
+    asked_keys,
+    is_of_servers,
+    rpc_port,
+    same_value,
+    setting_statement,
+    value_on,
+)
 from obscale.request.models import NodeSpec
-from obscale.sizes import SizeError, parse_capacity
 from obscale.verify.observation import (
     NO_SERVER,
     Aftermath,
@@ -26,14 +36,6 @@ from obscale.verify.observation import (
     pass_if,
 )
 
-START_ONLY: Final = frozenset(
-    {
-        *("mysql_port", "rpc_port", "mysqlPort", "rpcPort"),
-        *("data_dir", "redo_dir", "clog_dir", "slog_dir", "homePath"),
-        *("zone", "cluster", "cluster_id", "local_ip", "devname", "rootPwd", "rootservice_list"),
-    }
-)
-"""obConfigs keys obshell consumes itself; the topology proves them, not the parameters."""
 RESOURCES: Final = frozenset(
     {
         *("memory_limit", "memory_limit_percentage", "system_memory", "cpu_count"),
@@ -44,38 +46,6 @@ RESOURCES: Final = frozenset(
 """Sizes, which servers may differ in; preflight compares them before."""
 UNREAD: Final = "the parameters could not be read"
 UNTOLD: Final = "this version does not show parameters"
-NO_PARAMETER: Final = "the cluster knows no such parameter: it was ignored"
-TENANTS_PARAMETER: Final = "a parameter of tenants: as a start option it has no effect"
-_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
-_READ_ONLY: Final = "READONLY"
-_OF_TENANTS: Final = "TENANT"
-
-
-def same_value(asked: str, found: str) -> bool:
-    """Whether two parameter values mean the same: capacities by bytes, words without case.
-
-    >>> same_value("16G", "16384M"), same_value("0M", "0"), same_value("True", "true")
-    (True, True, True)
-    """
-    one, other = _bytes_of(asked), _bytes_of(found)
-    if one is not None and other is not None:
-        return one == other
-    return asked.strip().lower() == found.strip().lower()
-
-
-def _bytes_of(text: str) -> int | None:
-    if text.strip() == "0":  # zero is read back without its unit
-        return 0
-    try:
-        return parse_capacity(text.strip())
-    except SizeError:
-        return None
-
-
-def asked_keys(node: NodeSpec) -> tuple[str, ...]:
-    """Give the requested keys that are parameters, sorted."""
-    configs = node.obConfigs
-    return tuple(sorted(key for key in configs if key not in START_ONLY and configs[key]))
 
 
 def fits(node: NodeSpec, after: Aftermath) -> bool | None:
@@ -86,43 +56,11 @@ def fits(node: NodeSpec, after: Aftermath) -> bool | None:
     """
     if after.parameters is None:
         return None
-    rows = {row.name: row for row in after.parameters if row.scope.upper() != _OF_TENANTS}
+    rows = {row.name: row for row in after.parameters if row.scope.upper() != OF_TENANTS}
     known = [key for key in asked_keys(node) if key in rows]
-    found = [(key, _value_on(rows[key], node)) for key in known]
+    found = [(key, value_on(rows[key], node)) for key in known]
     told = [same_value(node.obConfigs[key], value) for key, value in found if value is not None]
     return all(told) if told or not known else None
-
-
-def values_unlike(node: NodeSpec, parameters: Sequence[Parameter]) -> Iterator[tuple[str, str]]:
-    """Give each requested key whose value on the node's server is not as asked, with that value.
-
-    Hidden parameters are not shown, and a server may have no value yet: neither is a difference.
-    """
-    rows = {row.name: row for row in parameters}
-    for key in asked_keys(node):
-        if key.startswith("_"):
-            continue
-        if (row := rows.get(key)) is None:
-            yield key, NO_PARAMETER
-        elif row.scope.upper() == _OF_TENANTS:
-            yield key, TENANTS_PARAMETER
-        elif (value := _value_on(row, node)) is not None and not same_value(
-            node.obConfigs[key], value
-        ):
-            yield key, value
-
-
-def setting_statement(node: NodeSpec, parameters: Sequence[Parameter], key: str) -> str:
-    """Give what root@sys may run to set a requested value on this one server.
-
-    Returns:
-        Empty: it is no parameter that can be set so.
-    """
-    row = next((row for row in parameters if row.name == key), None)
-    if row is None or not _is_of_servers(row) or not _PLAIN_NAME.fullmatch(key):
-        return ""
-    where = joined_address(node.agentInfo.ip, _rpc_port(node))
-    return f"ALTER SYSTEM SET {key}={_quoted(node.obConfigs[key])} SERVER={_quoted(where)};"
 
 
 def parameter_lines(e: Evidence) -> Iterator[ProofLine]:
@@ -151,9 +89,9 @@ def _in_force(  # noqa: PLR0911 - one return for each answer
     row = next((p for p in e.after.parameters if p.name == key), None)
     if row is None:
         return ProofAnswer.FAIL, NO_PARAMETER
-    if row.scope.upper() == _OF_TENANTS:
+    if row.scope.upper() == OF_TENANTS:
         return ProofAnswer.FAIL, TENANTS_PARAMETER
-    value = _value_on(row, e.node)
+    value = value_on(row, e.node)
     if value is None:
         return _no_value(e)
     if not same_value(asked, value):
@@ -171,9 +109,9 @@ def _vs_peers(e: Evidence) -> Verdict:
     rows = [
         row
         for row in e.after.parameters or ()
-        if _is_of_servers(row) and row.name not in RESOURCES | START_ONLY
+        if is_of_servers(row) and row.name not in RESOURCES | START_ONLY
     ]
-    told = {row.name: (_value_on(row, e.node), _values_elsewhere(row, e.node)) for row in rows}
+    told = {row.name: (value_on(row, e.node), _values_elsewhere(row, e.node)) for row in rows}
     if told and not any(mine is not None for mine, _ in told.values()):
         answer, found = _no_value(e)
         return answer, expected, found
@@ -213,7 +151,7 @@ def _start_option_only(e: Evidence) -> Iterator[Parameter]:
     """
     wanted = asked_keys(e.node) if e.server else ()
     for row in sorted(e.after.parameters or (), key=lambda row: row.name):
-        if row.name not in wanted or not _is_of_servers(row) or not _PLAIN_NAME.fullmatch(row.name):
+        if row.name not in wanted or not is_of_servers(row) or not PLAIN_NAME.fullmatch(row.name):
             continue
         others = _values_elsewhere(row, e.node)
         if others and not all(same_value(e.node.obConfigs[row.name], other) for other in others):
@@ -237,29 +175,9 @@ def _blind(e: Evidence, expected: str) -> Verdict | None:
     return None
 
 
-def _is_of_servers(row: Parameter) -> bool:
-    """Whether each server has one value of it, and ALTER SYSTEM may set it."""
-    return row.scope.upper() == "CLUSTER" and row.edit_level.upper() != _READ_ONLY
-
-
-def _value_on(row: Parameter, node: NodeSpec) -> str | None:
-    """Give the value on the new server; None where it has none yet."""
-    here = (node.agentInfo.ip, _rpc_port(node))
-    return next((v.value for v in row.ob_parameters if (v.svr_ip, v.svr_port) == here), None)
-
-
 def _values_elsewhere(row: Parameter, node: NodeSpec) -> list[str]:
-    here = (node.agentInfo.ip, _rpc_port(node))
+    here = (node.agentInfo.ip, rpc_port(node))
     return [v.value for v in row.ob_parameters if (v.svr_ip, v.svr_port) != here]
-
-
-def _rpc_port(node: NodeSpec) -> int:
-    return asked_port(node, "rpc_port") or DEFAULT_PORTS["rpc_port"]
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "''")
-    return f"'{escaped}'"
 
 
 PROOFS: Final[tuple[Row, ...]] = (
