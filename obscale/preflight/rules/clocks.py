@@ -1,6 +1,6 @@
 """Rules about our own clock and about the target's time zone.
 
-The offset of the target from the cluster is the business of `limits.py`. Source: obshell
+The offset of the target from the cluster is the business of `ulimits.py`. Source: obshell
 ob/agent/secure/auth.go and GET /time, 4.5.0.0.
 """
 
