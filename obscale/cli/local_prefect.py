@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Final
+from warnings import catch_warnings, filterwarnings
 
 import httpx
 
@@ -197,9 +198,12 @@ def warn_if_open() -> tuple[str, ...]:
 
 def _greet_prefect(*, to_record: bool) -> None:
     with ExitStack() as started, tempfile.TemporaryFile() as log:
-        from prefect.client.base import ServerType  # noqa: PLC0415 - reads settings
-        from prefect.client.orchestration import get_client  # noqa: PLC0415
-        from prefect.settings import get_current_settings  # noqa: PLC0415
+        with catch_warnings():
+            # Told below, where a home is needed.
+            filterwarnings("ignore", "Failed to create the Prefect home directory")
+            from prefect.client.base import ServerType  # noqa: PLC0415 - reads settings
+            from prefect.client.orchestration import get_client  # noqa: PLC0415
+            from prefect.settings import get_current_settings  # noqa: PLC0415
 
         settings = get_current_settings()
         keep_loopback_direct(settings.api.url)

@@ -103,6 +103,15 @@ def test_a_cache_that_cannot_be_made_is_no_unforeseen_error(
     assert "set XDG_CACHE_HOME to a folder" in ended.err
 
 
+def test_a_home_that_cannot_be_made_is_one_line(run_program):
+    """What Prefect itself says of it is not shown beside."""
+    ended = run_program("evidence", "no-such", PREFECT_HOME="/proc/here/prefect")
+
+    assert (ended.code, ended.out, len(ended.lines)) == (3, "", 1), ended.err
+    assert "cannot write into /proc/here/prefect" in ended.err
+    assert "set PREFECT_HOME to a folder" in ended.err
+
+
 def test_a_folder_of_the_system_is_not_written():
     """Not even by root: `/proc` takes no files."""
     with pytest.raises(PrefectUnreachableError, match="cannot write into /proc/here"):
