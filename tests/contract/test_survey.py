@@ -292,7 +292,7 @@ async def test_a_member_that_swallows_questions_costs_one_short_wait(monkeypatch
 
     waited = {a: r.reason for a, r in facts.cluster.clocks.items() if isinstance(r, Unread)}
     assert set(waited) == {silent}
-    assert "read time: no answer within 4 seconds" in waited[silent]
+    assert "no answer within 4 s" in waited[silent], "by its clock, or by whom it was compared with"
     assert PEER_SECONDS <= 5
     assert not isinstance(facts.cluster.statistics, Unread)
     assert judge(facts, "prod").of_rule("port-open-probe")[0].measured.endswith(silent)
