@@ -1,5 +1,6 @@
 """Versions at the head of a test run, vectors and SDK scenarios at its end."""
 
+import signal
 from importlib.metadata import version
 
 import pytest
@@ -30,6 +31,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(ON_PREFECT):
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C and the end of the terminal, which a run in the background is started without.
+
+    What is ignored here is ignored in every process a test starts, and many tests send signals.
+    """
+    for number, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_report_header() -> str:
