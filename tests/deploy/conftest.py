@@ -194,6 +194,29 @@ def client_environment(compose, api_url, tmp_path_factory) -> dict[str, str]:
     )
 
 
+ALSO_FROM_A_WHEEL = {
+    "test_one_served_process_runs_what_the_api_asks_for",
+    "test_a_worker_runs_a_scale_out_and_the_same_request_again_is_the_same_run",
+    "test_a_dispatched_batch_and_its_parts_are_runs_of_one_worker",
+    "test_deployments_say_what_they_are",
+}
+"""What an installation could break: what is found, imported and started. The rest is the same
+code, asked once."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run from a wheel only what an installation could break."""
+    twice = {
+        item
+        for item in items
+        if (call := getattr(item, "callspec", None))
+        and call.params.get("bin_folder") == "wheel"
+        and getattr(item, "originalname", "") not in ALSO_FROM_A_WHEEL
+    }
+    config.hook.pytest_deselected(items=sorted(twice, key=lambda item: item.nodeid))
+    items[:] = [item for item in items if item not in twice]
+
+
 @pytest.fixture(scope="session")
 def wheel_bin(tmp_path_factory) -> Path:
     """Programs of an environment that has obscale from a wheel, and the rest from this one."""
