@@ -17,7 +17,6 @@ from obscale.batch.report import BatchIncompleteError
 from obscale.cli.commands import app
 from obscale.errors import DagFailedError, ObscaleError, PreflightError, UntrustedKeyError
 from obscale.request.models import AgentInfoSpec, NodeSpec, ScaleOutSpec
-from obscale.request.time_limits import Patience
 from obscale.sandbox import Fault, default_config
 from tasks.runtime.blocks import ObshellCluster
 from tests.stranger import CLAIMS, listening
@@ -34,6 +33,9 @@ def world():
     plain = default_config()
     clusters = tuple(c.model_copy(update={"root_password": ROOT}) for c in plain.clusters)
     return plain.model_copy(update={"clusters": clusters})
+
+
+QUICK = {"steady_seconds": 0.2, "poll_seconds": 0.1, "undo_seconds": 5, "verify_seconds": 2}
 
 
 def request_for(scene, target, **more):
@@ -53,6 +55,7 @@ def request_for(scene, target, **more):
                 "obConfigs": scene.sample,
             }
         ],
+        "patience": QUICK,
     } | more
 
 
@@ -64,21 +67,8 @@ async def command(*words):
     return result
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """Commands that wait seconds, not minutes."""
-    values = {"steady_seconds": 0.2, "poll_seconds": 0.1, "undo_seconds": 5, "verify_seconds": 2}
-    for name, value in values.items():
-        monkeypatch.setattr(Patience.model_fields[name], "default", value)
-    Patience.model_rebuild(force=True)
-    monkeypatch.setattr("obscale.cli.verify.PATIENCE", Patience())
-    yield
-    monkeypatch.undo()
-    Patience.model_rebuild(force=True)
-
-
 @pytest.mark.parametrize("claim", TELLING)
-async def test_no_command_tells_a_stranger_the_root_password(stage, quick, tmp_path, claim):
+async def test_no_command_tells_a_stranger_the_root_password(stage, tmp_path, claim):
     """plan, verify and rehearse: each has asked it, none has told it."""
     scene = await stage(world())
     path = tmp_path / "node.yaml"
@@ -148,7 +138,7 @@ def taking_the_place_of(scene, target, claim):
 
 @pytest.mark.parametrize("claim", ["CLUSTER AGENT", "SCALING OUT"])
 async def test_who_takes_the_targets_place_under_way_learns_nothing_by_looking_after_it(
-    stage, quick, tmp_path, claim
+    stage, tmp_path, claim
 ):
     """Watch and recover of a scale-out whose target's address is somebody else's by now."""
     scene = await stage(world())
