@@ -186,7 +186,7 @@ def test_prefect_out_of_order_is_one_line(quiet_world, written, run_program, set
 
     assert (ended.code, ended.out) == (3, "")
     assert len(ended.lines) == 1, ended.err
-    assert ended.err.startswith("obscale: Prefect")
+    assert ended.err.startswith(("obscale: Prefect", "obscale: the Prefect server of this run"))
     assert said in ended.err
     assert "canary-url" not in ended.err
     assert len(quiet_world.world.requests) == seen

@@ -463,7 +463,8 @@ async def test_ctrl_c_ends_recovers_question(bench):
     )
 
     assert code == 130
-    last = said.splitlines()[-1]
+    # What was drawn is wiped off before the line, and the cursor shown.
+    last = said.splitlines()[-1].removeprefix("\x1b[J\x1b[?25h")
     assert re.match(r"obscale: interrupted; DAG 11 is at stage .* keeps the cluster's lock", last)
     assert f"Next: obscale watch {here.path} 11 says why" in last
     assert here.operated == []
