@@ -7,7 +7,7 @@ CODE := obscale flows tasks deployments
 # Most tests wait for a cluster or a server: some at once, whatever the number of processors. A file's
 # tests share servers, so they stay together. These share the sandbox's default addresses:
 ALONE := tests/contract tests/docs
-AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore %)
+AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore %)
 NONE_CHOSEN := 5
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
