@@ -152,6 +152,10 @@ def obscale(monkeypatch) -> Callable[..., Ended]:
         monkeypatch.setattr(sys, "argv", ["obscale", *map(str, words)])
         monkeypatch.setattr(sys, "stdin", io.StringIO())
         known, folder = dict(os.environ), Path.cwd()
+        # A command sets this before it imports Prefect; here Prefect is imported long since, and
+        # would give a server of the command's own 20 s to start, too few on a busy machine.
+        name = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+        os.environ.setdefault(name, SERVER_SETTINGS[name])
         _read_prefect_settings()
         try:
             with (

@@ -143,7 +143,7 @@ def test_a_command_tried_in_process_leaves_nothing_of_its_prefect(obscale, new_h
 
     twice = [obscale("evidence", "no-such", "--json") for _ in range(2)]
 
-    assert [(ended.code, ended.error["kind"]) for ended in twice] == [(2, "spec")] * 2
+    assert [(each.code, each.error["kind"]) for each in twice] == [(2, "spec")] * 2, twice[0].out
     assert (dict(os.environ), get_current_settings().model_dump()) == before
     assert SubprocessASGIServer._instances == {}
 
