@@ -13,8 +13,8 @@ settings.register_profile("obscale", deadline=None, suppress_health_check=[Healt
 settings.load_profile("obscale")
 
 SHOWN_AT_THE_START = ("prefect", "fastapi", "httpx", "pydantic", "cryptography", "obshell")
-ON_PREFECT = ("tests/cli/", "tests/flow/", "tests/deploy/", "tests/chaos/")
-"""Prefect runs in these tests' process; what a run leaves there is met by whichever comes next."""
+ENDS_RUNS = "tests/flow/"
+"""Runs are ended in these tests' process; what they leave is met by whichever comes next."""
 NAMED_AT_THE_END = {
     "test_sealing_vectors.py": "published vectors, client side",
     "test_sandbox_access.py": "published vectors and access rules, agent side",
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     In all other tests a connection that nobody closed is an error.
     """
     for item in items:
-        if item.nodeid.startswith(ON_PREFECT):
+        if item.nodeid.startswith(ENDS_RUNS):
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
 
 

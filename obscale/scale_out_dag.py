@@ -10,6 +10,8 @@ from obscale.agent.models import (
     joined_address,
 )
 
+SCALE_OUT: Final = "Cluster scale out"
+LOCAL_SCALE_OUT: Final = "Local scale out"
 CREATE_LOCAL: Final = "Create local scale out dag"
 WAIT_READY: Final = "Wait scale out ready"
 WAIT_DEPLOY: Final = "Wait remote deploy finish"
@@ -41,8 +43,6 @@ def is_hollow(dag: Dag) -> bool:
     return dag.is_done and not ADDS.isdisjoint(dag.skipped)
 
 
-SCALE_OUT: Final = "Cluster scale out"
-LOCAL_SCALE_OUT: Final = "Local scale out"
 STAGE_THAT_NAMES_THE_TARGET: Final = 2
 _PORT_DIGITS: Final = 5
 _KINDS: Final = {"2": ("local", 10), "3": ("local", 39), "4": ("obproxy", 10), "5": ("obproxy", 39)}

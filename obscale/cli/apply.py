@@ -82,10 +82,13 @@ def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending
     """Run the orders; whoever ends the program meanwhile is told what goes on without it."""
     settle()
     vault = vault_for(orders)
-    if not isinstance(vault, EnvironmentVault):
+    is_stored = not isinstance(vault, EnvironmentVault)
+    if is_stored:
         reach_prefect(to_record=True)
     PROGRAM.run(_resolve_names(orders, vault))
-    reach_prefect(to_record=True)
+    if not is_stored:
+        # Only now: a name that is missing is told before a server is started.
+        reach_prefect(to_record=True)
     where = Whereabouts(str(spec))
     PROGRAM.stands(where.words, records=True)
     from tasks.runtime.sigterm import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
@@ -126,7 +129,7 @@ async def run_all(
         code = exit_code_of(error) if error else Exit.DONE
         endings.append((report, code, error))
         if error:
-            complain(f"{error}")
+            complain(str(error))
             for left in orders[at:]:
                 complain(f"not started: {left.target} → {left.node.zone}")
             break

@@ -89,7 +89,7 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
             told["error"] = error_object(error) | {"exit_code": int(exit_code_of_batch(report))}
         say_json(json.dumps(told, indent=2, ensure_ascii=False))
     if error and not as_json:
-        complain(f"{error}")
+        complain(str(error))
     raise typer.Exit(exit_code_of_batch(report))
 
 

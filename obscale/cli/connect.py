@@ -243,5 +243,5 @@ def _show(proved: Proved, warnings: tuple[str, ...], *, as_json: bool) -> None:
         )
         say(f"    key {row['key']}")
     for remark in proved.remarks:
-        complain(f"{remark}")
+        complain(remark)
     say(f"{proved.name}: {proved.stored}; requests name it by `cluster: {proved.name}`")

@@ -1,0 +1,55 @@
+"""Tests of writing the record of before: a busy Prefect server is given more time at each try."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+import tasks.runtime.baselines
+from obscale.errors import RecordError
+from obscale.verify.baseline import Baseline
+from tasks.runtime.baselines import TRIES, Records
+
+RECORD = Baseline.model_construct()
+
+
+def slow_server(monkeypatch, tries):
+    """Have Prefect take two tenths of a second to keep anything; gives what it has kept."""
+    kept = []
+
+    async def create(wanted):
+        await asyncio.sleep(0.2)
+        kept.append(wanted)
+        return uuid4()
+
+    monkeypatch.setattr(tasks.runtime.baselines, "create", create)
+    monkeypatch.setattr(tasks.runtime.baselines, "page_of", lambda _kept: "page")
+    monkeypatch.setattr(tasks.runtime.baselines, "TRIES", tries)
+    return kept
+
+
+async def test_a_server_too_slow_for_the_first_try_keeps_the_record_at_the_next(monkeypatch):
+    """The time of the second try is its own."""
+    kept = slow_server(monkeypatch, ((0.01, 0.0), (60.0, 0.0)))
+
+    await Records("obcluster/1", "10.0.0.4:2886").write(RECORD)
+
+    assert len(kept) == 1
+
+
+async def test_a_server_too_slow_for_every_try_is_told(monkeypatch):
+    """Nothing is posted then; the error says so."""
+    kept = slow_server(monkeypatch, ((0.01, 0.0),) * 3)
+
+    with pytest.raises(RecordError, match="nothing was sent"):
+        await Records("obcluster/1", "10.0.0.4:2886").write(RECORD)
+
+    assert kept == []
+
+
+def test_each_try_is_given_no_less_time_than_the_one_before():
+    """A request that is cut off has waited for the database in vain."""
+    seconds = [each for each, _ in TRIES]
+
+    assert seconds == sorted(seconds)
+    assert seconds[-1] > seconds[0]
