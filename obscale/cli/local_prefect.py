@@ -8,18 +8,14 @@ import re
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Final
 from warnings import catch_warnings, filterwarnings
 
 import httpx
 
-from obscale.cli import guarded
 from obscale.cli.own_server import (
     OwnServerError,
     insist_on_a_folder,
@@ -197,7 +193,7 @@ def warn_if_open() -> tuple[str, ...]:
 
 
 def _greet_prefect(*, to_record: bool) -> None:
-    with ExitStack() as started, tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log:
         with catch_warnings():
             # Told below, where a home is needed.
             filterwarnings("ignore", "Failed to create the Prefect home directory")
@@ -214,7 +210,6 @@ def _greet_prefect(*, to_record: bool) -> None:
                 insist_on_room(settings.home, "PREFECT_HOME")
             theirs = settings.api.auth_string or settings.server.api.auth_string
             _close_own_server(theirs.get_secret_value() if theirs else _new_auth_string())
-            started.enter_context(_guarding_own_server(log.fileno()))
             start_own_server(log.fileno(), settings.server.ephemeral.startup_timeout_seconds)
         with get_client(sync_client=True) as client:
             said = client.api_version()
@@ -243,30 +238,6 @@ def _insist_on_records(said: str, url: str) -> None:
         f"upgrade that server to Prefect {oldest} or newer, or take {VARIABLE} away: "
         "then obscale starts a server of its own for the run",
     )
-
-
-@contextmanager
-def _guarding_own_server(log: int) -> Iterator[None]:
-    """Have a server that Prefect starts in this block end with this program, and not before it.
-
-    Args:
-        log: File descriptor of what it says: its own log is no answer.
-    """
-    from prefect.server.api import server  # noqa: PLC0415 - reads settings
-
-    def start(args: list[str], env: dict[str, str]) -> guarded.Guarded:
-        program, as_module, *words = args
-        if [program, as_module] != [sys.executable, "-m"]:
-            raise RuntimeError(f"Prefect starts its server by {as_module!r}")
-        return guarded.start(words, env, output=log, errors=log)
-
-    # Prefect has no other way to choose how.
-    known = server.__dict__["subprocess"]
-    server.__dict__["subprocess"] = SimpleNamespace(**vars(known) | {"Popen": start})
-    try:
-        yield
-    finally:
-        server.__dict__["subprocess"] = known
 
 
 def _close_own_server(auth_string: str) -> None:

@@ -3,16 +3,19 @@
 import atexit
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from obscale.cli import guarded
 from obscale.errors import PrefectUnreachableError
 
 if TYPE_CHECKING:
@@ -92,7 +95,7 @@ def start_own_server(log: int, longest_seconds: float) -> None:
     for left in reversed(range(PORT_TRIES)):
         begun = os.lseek(log, 0, os.SEEK_END)
         try:
-            _start(server, longest_seconds)
+            _start(server, log, longest_seconds)
         except _NotUpError as error:
             said = os.pread(log, os.lseek(log, 0, os.SEEK_END) - begun, begun).decode(
                 errors="replace"
@@ -109,9 +112,9 @@ class _NotUpError(Exception):
     """The server ended, or is silent."""
 
 
-def _start(server: "SubprocessASGIServer", longest_seconds: float) -> None:
+def _start(server: "SubprocessASGIServer", log: int, longest_seconds: float) -> None:
     server.port = server.find_available_port()
-    with _telling_its_errors():
+    with _telling_its_errors(), _guarded(log):
         # Prefect's own start waits minutes for a server that has ended.
         server.server_process = process = server._run_uvicorn_command()  # noqa: SLF001
     server.running = True
@@ -128,6 +131,30 @@ def _start(server: "SubprocessASGIServer", longest_seconds: float) -> None:
                 pass
             pause.wait(LOOK_SECONDS)
     raise _NotUpError(f"its server does not answer within {longest_seconds:g} s")
+
+
+@contextmanager
+def _guarded(log: int) -> Iterator[None]:
+    """Have a server that Prefect starts in this block end with this program, and not before it.
+
+    Args:
+        log: File descriptor of what it says: its own log is no answer.
+    """
+    from prefect.server.api import server  # noqa: PLC0415 - reads settings
+
+    def start(args: list[str], env: dict[str, str]) -> guarded.Guarded:
+        program, as_module, *words = args
+        if [program, as_module] != [sys.executable, "-m"]:
+            raise RuntimeError(f"Prefect starts its server by {as_module!r}")
+        return guarded.start(words, env, output=log, errors=log)
+
+    # Prefect has no other way to choose how.
+    known = server.__dict__["subprocess"]
+    server.__dict__["subprocess"] = SimpleNamespace(**vars(known) | {"Popen": start})
+    try:
+        yield
+    finally:
+        server.__dict__["subprocess"] = known
 
 
 @contextmanager
