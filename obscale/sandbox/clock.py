@@ -5,8 +5,9 @@ faster than real time. *Wall* time is what agents print and compare (`ts`, `/tim
 """
 
 import time
+from bisect import bisect_right
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 DEFAULT_EPOCH_SECONDS: Final = 1_778_205_600.0
 """Wall instant of virtual second 0 under a manual clock: 2026-05-08T10:00:00+08:00."""
@@ -62,19 +63,55 @@ class ScaledClock:
     """
 
     def __init__(self, speed: float = 1.0) -> None:
-        if speed <= 0:
-            raise ValueError(f"speed must be positive, not {speed}")
-        self.speed = speed
-        self._started = time.monotonic()
-        self._epoch = time.time()
+        self._paces = [_Pace(0.0, time.time(), time.monotonic(), _checked(speed))]
+
+    @property
+    def speed(self) -> float:
+        """Virtual seconds in every real one, from the last change on."""
+        return self._paces[-1].speed
+
+    def change_speed(self, speed: float) -> None:
+        """Go on at another pace from now on; what has passed keeps its instants.
+
+        Raises:
+            ValueError: `speed` is not positive.
+        """
+        self._paces.append(_Pace(self.now(), time.time(), time.monotonic(), _checked(speed)))
+
+    def skip(self, seconds: float) -> None:
+        """Let virtual seconds pass at once; negative ones are refused with `ValueError`."""
+        if seconds < 0:
+            raise ValueError(f"time does not run backwards: {seconds}")
+        self._paces.append(
+            _Pace(self.now() + seconds, time.time(), time.monotonic(), self._paces[-1].speed)
+        )
 
     def now(self) -> float:
         """Virtual seconds since the world began."""
-        return (time.monotonic() - self._started) * self.speed
+        pace = self._paces[-1]
+        return pace.virtual + (time.monotonic() - pace.monotonic) * pace.speed
 
     def wall_at(self, virtual_seconds: float) -> float:
         """The real instant at which that virtual second passed, or will pass."""
-        return self._epoch + virtual_seconds / self.speed
+        at = bisect_right(self._paces, virtual_seconds, key=lambda pace: pace.virtual)
+        pace = self._paces[max(at - 1, 0)]
+        wall = pace.wall + (virtual_seconds - pace.virtual) / pace.speed
+        return min([wall, *(later.wall for later in self._paces[at : at + 1])])
+
+
+class _Pace(NamedTuple):
+    """From when on a scaled clock runs how fast: both times, Python's clock, virtual per real."""
+
+    virtual: float
+    wall: float
+    monotonic: float
+    speed: float
+
+
+def _checked(speed: float) -> float:
+    if speed <= 0:
+        raise ValueError(f"speed must be positive, not {speed}")
+    return speed
 
 
 def go_time(unix_seconds: float, offset_minutes: int, digits: int = 9) -> str:

@@ -58,10 +58,11 @@ class Stage:
     world: World
     door: Door
     happenings: list[Happening] = field(default_factory=list)
+    acts: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
 
     async def scale_out(self, *, zone: str = "zone2", **changes: Any) -> ScaleOutReport:
         """Run the flow with the documented sample request, changed where a test says so."""
-        with listening(self.happenings.append):
+        with listening(self._hear):
             return await scale_out(**self.asked(zone=zone, **changes))
 
     def asked(self, **changes: Any) -> dict[str, Any]:
@@ -80,6 +81,34 @@ class Stage:
             "patience": QUICK,
         }
         return asked | changes
+
+    def crawl(self) -> None:
+        """Let the cluster stand as good as still, however slow this machine is."""
+        self.world.clock.change_speed(0.02)
+
+    def hurry(self) -> None:
+        """Let the cluster go on, fast."""
+        self.world.clock.change_speed(40.0)
+
+    def reach(self, stage: int) -> None:
+        """Let the newest DAG come to a stage at once, and stand there."""
+        self.crawl()
+        for _ in range(1000):
+            self.world.sync()
+            if self.world.clusters[0].dags[-1].stage >= stage:
+                return
+            self.world.clock.skip(0.2)
+        raise AssertionError(f"no stage {stage} within 200 s")
+
+    def at(self, words: str, act: Callable[[], None]) -> None:
+        """Do something once, as soon as a run says a line that begins with these words."""
+        self.acts.append((words, act))
+
+    def _hear(self, happening: Happening) -> None:
+        self.happenings.append(happening)
+        for each in [each for each in self.acts if happening.text.startswith(each[0])]:
+            self.acts.remove(each)
+            each[1]()
 
     async def dag_created(self) -> None:
         """Wait until the cluster has a scale-out DAG."""

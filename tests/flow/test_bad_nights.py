@@ -226,6 +226,7 @@ async def test_a_root_password_changed_in_the_middle_ends_by_name_and_heals_with
     short = QUICK.model_copy(update={"silence_seconds": 3})
     run = asyncio.create_task(refused(scene.scale_out(patience=short)))
     await until(lambda: any("progress" in h.facts for h in scene.happenings))
+    scene.crawl()
     scene.world.play(Fault.change_root_password(NEW_PASSWORD))
     for member in scene.ready["clusters"][0]["agents"]:
         async with AgentClient(
@@ -242,6 +243,7 @@ async def test_a_root_password_changed_in_the_middle_ends_by_name_and_heals_with
     assert any(text.startswith("poll.no_answer") for text in said), "the others were asked first"
     assert scene.report.remains.dag_id == "11"
     monkeypatch.setenv("OBSCALE_TEST_ROOT", NEW_PASSWORD)
+    scene.hurry()
 
     healed = await scene.scale_out(patience=QUICK.model_copy(update={"lost_answer_seconds": 60}))
 
@@ -255,6 +257,7 @@ async def test_all_entry_agents_down_in_the_middle_ends_after_the_silence_and_he
     short = QUICK.model_copy(update={"silence_seconds": 3})
     run = asyncio.create_task(refused(scene.scale_out(patience=short)))
     await until(lambda: any("progress" in h.facts for h in scene.happenings))
+    scene.crawl()
     members = [agent.address for agent in scene.world.clusters[0].agents]
     for member in members:
         scene.world.play(Fault.agent_down(member))
@@ -270,6 +273,7 @@ async def test_all_entry_agents_down_in_the_middle_ends_after_the_silence_and_he
     for member in members:
         scene.world.play(Fault.agent_up(member))
 
+    scene.hurry()
     # The DAG may not have named its target yet: its own successor waits until it does.
     again = QUICK.model_copy(update={"lost_answer_seconds": 60})
     healed = await scene.scale_out(patience=again)
@@ -287,6 +291,8 @@ async def test_a_run_begun_right_after_one_that_died_waits_for_its_dag_to_be_nam
     await asyncio.gather(died, return_exceptions=True)
     assert scene.world.clusters[0].dags[-1].stage == 1
     patient = QUICK.model_copy(update={"lost_answer_seconds": 60})
+    scene.at("preflight.waiting", lambda: scene.reach(4))
+    scene.at("submit.adopted", scene.hurry)
 
     report = await scene.scale_out(patience=patient)
 

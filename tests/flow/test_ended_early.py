@@ -255,6 +255,7 @@ async def test_the_last_look_gives_up_on_agents_that_swallow_it(stage):
         return scene.happenings and any("dag" in h.facts for h in scene.happenings)
 
     await until(followed, "the DAG is followed")
+    scene.crawl()
     for agent in scene.world.agents:
         scene.world.play(Fault.black_hole(agent.address))
     run.cancel()

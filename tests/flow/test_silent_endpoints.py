@@ -48,26 +48,6 @@ def lines_of(scene, event):
     return [h.text for h in scene.happenings if h.text.startswith(f"{event} ")]
 
 
-class At:
-    """Does something once, when the run tells a certain line."""
-
-    def __init__(self, scene, line, act):
-        self.scene, self.line, self.act = scene, line, act
-        hear = scene.happenings.append
-        scene.happenings = self
-        self.told, self._hear = [], hear
-
-    def append(self, happening):
-        """Take a happening in, and act on the line that is waited for."""
-        self.told.append(happening)
-        if self.act and happening.text.startswith(self.line):
-            act, self.act = self.act, None
-            act()
-
-    def __iter__(self):
-        return iter(self.told)
-
-
 async def test_an_agent_silent_from_the_submit_on_is_asked_little_and_named_once(
     stage, asked, monkeypatch
 ):
@@ -80,7 +60,7 @@ async def test_an_agent_silent_from_the_submit_on_is_asked_little_and_named_once
         before.update(asked)
         scene.world.play(Fault.black_hole(entry))
 
-    At(scene, "submit.posting ", hang)
+    scene.at("submit.posting ", hang)
     began = time.monotonic()
 
     report = await scene.scale_out()
@@ -102,7 +82,7 @@ async def test_a_post_that_hangs_and_is_carried_out_late_makes_one_dag(stage, as
     scene = await stage()
     entry = entry_of(scene)
     scene.world.play(Fault.black_hole(entry, phase="submit"))
-    At(scene, "submit.answer_lost ", lambda: scene.world.play(Fault.agent_up(entry)))
+    scene.at("submit.answer_lost ", lambda: scene.world.play(Fault.agent_up(entry)))
 
     report = await scene.scale_out(patience=QUICK.model_copy(update={"lost_answer_seconds": 60}))
 
@@ -121,7 +101,7 @@ async def test_a_post_that_hangs_past_its_header_is_sent_again_and_makes_one_dag
     scene = await stage(speed=15)
     entry = entry_of(scene)
     scene.world.play(Fault.black_hole(entry, phase="submit"))
-    At(scene, "submit.posted ", lambda: scene.world.play(Fault.agent_up(entry)))
+    scene.at("submit.posted ", lambda: scene.world.play(Fault.agent_up(entry)))
     began = time.monotonic()
 
     report = await scene.scale_out()

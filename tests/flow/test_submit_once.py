@@ -49,10 +49,12 @@ async def test_two_targets_at_once_never_share_the_lock(stage):
     )
     first = asyncio.create_task(scene.scale_out(patience=waits))
     await scene.dag_created()
+    scene.crawl()
 
     # Preflight blocks while the lock is held; the run that came first is not disturbed by it.
     with pytest.raises((PreflightError, ForeignDagError)):
         await scene.scale_out(agentInfo={"ip": other["ip"], "port": other["port"]}, patience=waits)
+    scene.hurry()
     report = await first
     second = await scene.scale_out(
         agentInfo={"ip": other["ip"], "port": other["port"]}, patience=waits
@@ -133,8 +135,10 @@ async def test_a_run_cut_off_after_its_post_is_taken_up_by_the_next(stage):
     scene = await stage(speed=15)
     run = asyncio.create_task(scene.scale_out())
     await scene.dag_created()
+    scene.reach(4)
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
+    scene.at("submit.adopted", scene.hurry)
 
     report = await scene.scale_out()
 
