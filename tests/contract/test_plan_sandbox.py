@@ -110,7 +110,7 @@ class Desk:
 @pytest.fixture
 async def desk(tmp_path, monkeypatch):
     """A desk in an empty folder; Prefect would keep its things there too."""
-    world = World(default_config(), clock=ScaledClock(speed=20.0))
+    world = World(default_config().model_copy(update={"port": 0}), clock=ScaledClock(speed=20.0))
     async with serve(world) as door:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
@@ -362,7 +362,7 @@ async def test_a_suggestion_as_json_gives_the_same_request(desk):
 @pytest.fixture
 async def full_desk(tmp_path, monkeypatch):
     """A desk whose spares have no room for the sample's data file."""
-    content = default_config().model_dump()
+    content = default_config().model_dump() | {"port": 0}
     disk = {"mount": "/", "device": "/dev/vda1", "total": "40G", "used": "30G"}
     content["spares"][0]["host"] = content["host"] | {"disks": [disk]}
     world = World(WorldConfig.model_validate(content), clock=ScaledClock(speed=20.0))

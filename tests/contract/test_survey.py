@@ -47,7 +47,7 @@ async def order_in(monkeypatch) -> AsyncIterator[Look]:
     async with AsyncExitStack() as stack:
 
         async def order_in_world(*, faults=(), root=None, cut=0, **changes: Any) -> Order:
-            config = default_config().model_copy(update=changes)
+            config = default_config().model_copy(update={"port": 0} | changes)
             world = World(config, clock=ScaledClock(speed=30))
             ready = (await stack.enter_async_context(serve(world))).ready
             cluster, spare = ready["clusters"][0], ready["spares"][0]
@@ -266,7 +266,7 @@ async def survey_served(monkeypatch, world, door, **options):
 
 async def test_each_endpoint_is_asked_once_however_large_the_cluster(monkeypatch):
     """Thirty servers, one question each at most; up to five for a clock no answer told yet."""
-    world = World(thirty_servers(), clock=ScaledClock(speed=60))
+    world = World(thirty_servers().model_copy(update={"port": 0}), clock=ScaledClock(speed=60))
     async with serve(world) as door:
         facts = await survey_served(monkeypatch, world, door)
 
@@ -282,7 +282,7 @@ async def test_each_endpoint_is_asked_once_however_large_the_cluster(monkeypatch
 
 async def test_a_member_that_swallows_questions_costs_one_short_wait(monkeypatch):
     """It is asked at the same time as all others, and given up by itself."""
-    world = World(thirty_servers(), clock=ScaledClock(speed=60))
+    world = World(thirty_servers().model_copy(update={"port": 0}), clock=ScaledClock(speed=60))
     async with serve(world) as door:
         member = door.ready["clusters"][0]["agents"][1]
         silent = f"{member['ip']}:{member['port']}"
@@ -300,7 +300,7 @@ async def test_a_member_that_swallows_questions_costs_one_short_wait(monkeypatch
 
 async def test_every_node_of_a_request_is_looked_at_as_the_first(monkeypatch):
     """Its observer's ports are tried, and its machine is compared with an earlier look."""
-    world = World(default_config(), clock=ScaledClock(speed=30))
+    world = World(default_config().model_copy(update={"port": 0}), clock=ScaledClock(speed=30))
     async with (
         serve(world) as door,
         await asyncio.start_server(lambda _r, w: w.close(), "0.0.0.0", 0) as server,
