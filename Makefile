@@ -62,7 +62,7 @@ bench: $(VENV)/.dev  ## how fast, beside the official SDK (ARGS="a b" for some p
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 e2e: $(VENV)/.e2e  ## server on PostgreSQL and Redis, two workers, Chromium (ARGS="-k name" for some)
-	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+	@$(BIN)/python -m pytest tests/e2e -n 2 --dist loadgroup $(ARGS)
 
 pictures:  ## take over into docs/pictures what the last `make e2e` saw
 	@mkdir -p docs/pictures

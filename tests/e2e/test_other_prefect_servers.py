@@ -32,11 +32,14 @@ asyncio.run(main())
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Give a function that installs a version beside everything else; gives its program."""
+    """Give a function that installs a version beside everything else; gives its program.
+
+    The two run on the same neighbours, which are installed once.
+    """
+    folder = tmp_path_factory.mktemp("prefect-3.6")
+    venv.create(folder, with_pip=True)
 
     def install(version: str) -> Path:
-        folder = tmp_path_factory.mktemp(f"prefect-{version}")
-        venv.create(folder, with_pip=True)
         done = subprocess.run(
             [
                 *(folder / "bin" / "python", "-m", "pip", "install", "--quiet"),
