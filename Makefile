@@ -8,8 +8,10 @@ CODE := obscale flows tasks deployments
 # tests share servers, so they stay together. The README's commands want the sandbox's own addresses.
 # (`--ignore` does not hold for a folder that testpaths names.)
 ALONE := tests/docs
-TOGETHER := $(addprefix tests/,unit contract cli flow deploy chaos)
+TOGETHER := $(addprefix tests/,unit contract cli flow deploy)
 AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
+# Many processes, real kills and silences in real time: with the end-to-end tests.
+REAL_TIME := tests/flow/test_dispatch.py
 NONE_CHOSEN := 5
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
@@ -50,19 +52,19 @@ demo: $(VENV)/.run  ## watch a simulated cluster grow by one observer (ARGS="--u
 sandbox: $(VENV)/.run  ## simulated clusters until Ctrl-C
 	@$(BIN)/obscale sandbox $(ARGS)
 
-test: $(VENV)/.dev  ## all tests (ARGS="-k name" or ARGS="tests/unit/test_sizes.py" for some)
+test: $(VENV)/.dev  ## the tests (ARGS="-k name" or ARGS="tests/unit/test_sizes.py" for some)
 ifneq ($(findstring tests/,$(ARGS)),)
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest $(AT_ONCE) $(TOGETHER) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
+	@$(BIN)/python -m pytest $(AT_ONCE) $(TOGETHER) $(REAL_TIME:%=--ignore %) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
 	@$(BIN)/python -m pytest $(ALONE) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
 endif
 
 bench: $(VENV)/.dev  ## how fast, beside the official SDK (ARGS="a b" for some parts, "--repeat 3", "--out FILE")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-e2e: $(VENV)/.e2e  ## server on PostgreSQL and Redis, two workers, Chromium (ARGS="-k name" for some)
-	@$(BIN)/python -m pytest tests/e2e -n 2 --dist loadgroup $(ARGS)
+e2e: $(VENV)/.e2e  ## server on PostgreSQL and Redis, workers, Chromium, real kills (ARGS="-k name" for some)
+	@$(BIN)/python -m pytest tests/e2e $(REAL_TIME) tests/chaos -n 3 --dist loadgroup $(ARGS)
 
 pictures:  ## take over into docs/pictures what the last `make e2e` saw
 	@mkdir -p docs/pictures
