@@ -13,10 +13,11 @@ AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
 # Many processes, real kills and silences in real time: with the end-to-end tests.
 REAL_TIME := tests/flow/test_dispatch.py
 NONE_CHOSEN := 5
+OTHER_PYTHONS := 3.12 3.13 3.14
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test chaos bench e2e pictures check fmt docs lock clean
+.PHONY: help setup demo sandbox test pythons on-this-python chaos bench e2e pictures check fmt docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +61,16 @@ else
 	@$(BIN)/python -m pytest $(ALONE) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
 endif
 
+pythons:  ## unit and contract tests and a demo on the other Pythons that are here (ARGS="3.13" for one)
+	@for each in $(or $(ARGS),$(OTHER_PYTHONS)); do \
+	  python$$each -c '' 2>/dev/null || { echo "python$$each is not here: left out"; continue; }; \
+	  echo "python$$each:" && $(MAKE) --no-print-directory PYTHON=python$$each VENV=$(VENV)-$$each on-this-python || exit 1; \
+	done
+
+on-this-python: $(VENV)/.dev
+	@$(BIN)/python -m pytest $(AT_ONCE) tests/unit tests/contract -q
+	@$(BIN)/obscale demo --speed 40
+
 bench: $(VENV)/.dev  ## how fast, beside the official SDK (ARGS="a b" for some parts, "--repeat 3", "--out FILE")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -93,4 +104,4 @@ lock:  ## resolve the constraints files again (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group e2e --constraints constraints.txt --output-file constraints-e2e.txt
 
 clean:  ## remove everything that can be made again
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OTHER_PYTHONS:%=$(VENV)-%) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
