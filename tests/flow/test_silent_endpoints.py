@@ -161,10 +161,10 @@ async def test_prefect_hands_the_memory_of_a_run_on_to_its_tasks():
 
 
 async def test_a_dag_that_shows_before_the_answer_to_its_post_is_taken_up(stage, monkeypatch):
-    """The agent answers a minute late: it is followed at once, and what is waited for is told."""
+    """The agent answers ten minutes late: it is followed at once, and what is waited for is told."""
     monkeypatch.setattr(tasks.posting, "ANSWER_OVERDUE_SECONDS", 1.0)
     scene = await stage()
-    scene.world.play(Fault.delay_answer(100.0, to="scale_out"))
+    scene.world.play(Fault.delay_answer(600.0, to="scale_out"))
     began = time.monotonic()
 
     report = await scene.scale_out()
@@ -175,4 +175,4 @@ async def test_a_dag_that_shows_before_the_answer_to_its_post_is_taken_up(stage,
     assert scene.world.count_dags("Cluster scale out") == 1
     assert entry_of(scene) in lines_of(scene, "submit.waiting_for_answer")[0]
     assert lines_of(scene, "agent.silent") == [], "it answers all else"
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 300
