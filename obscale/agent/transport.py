@@ -71,8 +71,8 @@ class Tls:
         """
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
-            # Python 3.13 refuses certificates without an Authority Key Identifier, as openssl's plain
-            # `x509 -req` signs them. The chain is checked all the same.
+            # Python 3.13 refuses certificates without an Authority Key Identifier, which is how
+            # openssl's plain `x509 -req` signs them. The chain is checked all the same.
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
             if self.client_cert is not None:
                 context.load_cert_chain(self.client_cert, self.client_key)

@@ -284,7 +284,8 @@ async def test_all_entry_agents_down_in_the_middle_ends_after_the_silence_and_he
 
 async def test_a_run_begun_right_after_one_that_died_waits_for_its_dag_to_be_named(stage):
     """At stage 1 nobody can tell whose the DAG is: preflight waits instead of blocking its own."""
-    scene = await stage(speed=1)
+    scene = await stage()
+    scene.crawl()
     died = asyncio.create_task(scene.scale_out())
     await scene.dag_created()
     died.cancel()

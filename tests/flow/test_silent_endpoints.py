@@ -161,7 +161,7 @@ async def test_prefect_hands_the_memory_of_a_run_on_to_its_tasks():
 
 
 async def test_a_dag_that_shows_before_the_answer_to_its_post_is_taken_up(stage, monkeypatch):
-    """The agent answers ten minutes late: it is followed at once, and what is waited for is told."""
+    """The agent answers minutes late: it is followed at once, and what is waited for is told."""
     monkeypatch.setattr(tasks.posting, "ANSWER_OVERDUE_SECONDS", 1.0)
     scene = await stage()
     scene.world.play(Fault.delay_answer(600.0, to="scale_out"))
