@@ -341,10 +341,16 @@ async def test_the_scale_out_of_a_node_in_the_file_is_taken_and_told(bench, asks
 
 async def test_a_scale_out_that_has_just_begun_is_looked_at_until_it_names_its_target(bench):
     """It is the file's own, as it turns out, and is followed to the end."""
-    here = await bench(wait_for=None, speed=4.0, asks=("it",))
-    assert here.dag.stage <= 2
+    here = await bench(wait_for=None, speed=0.02, asks=("it",))
+    asked = len(here.scene.world.requests)
 
-    result = await here.run("watch")
+    async def go_on_once_it_was_seen():
+        await here.until(
+            lambda: any("/task/dag" in r.target for r in here.scene.world.requests[asked:])
+        )
+        here.scene.world.clock.change_speed(4)
+
+    _, result = await asyncio.gather(go_on_once_it_was_seen(), here.run("watch"))
 
     assert result.exit_code == 0, result.output
     assert "does not name its target yet" in result.stdout
