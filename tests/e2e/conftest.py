@@ -39,6 +39,8 @@ CHROMIUM_OPTIONS = [
 ]
 
 
+# Before xdist looks at the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What looks through everything the others left comes last, in the process of the others.
 
