@@ -39,18 +39,19 @@ CHROMIUM_OPTIONS = [
 ]
 
 
-# Before xdist looks at the groups.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What looks through everything the others left comes last, in the process of the others.
+    """What looks through everything the others left comes last."""
+    items.sort(key=lambda item: item.path.name == "test_left_behind.py")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the team's tests in one process: they share its servers.
 
     The old servers, and the tests of other folders that come along, know nothing of the team's:
     they may run beside it.
     """
-    items.sort(key=lambda item: item.path.name == "test_left_behind.py")
-    for item in items:
-        is_alone = item.path.parent != HERE or item.path.name == "test_other_prefect_servers.py"
-        item.add_marker(pytest.mark.xdist_group(item.path.stem if is_alone else "team"))
+    is_alone = item.path.parent != HERE or item.path.name == "test_other_prefect_servers.py"
+    item.add_marker(pytest.mark.xdist_group(item.path.stem if is_alone else "team"))
 
 
 def plain_environment() -> dict[str, str]:
