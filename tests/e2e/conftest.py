@@ -26,8 +26,7 @@ from tests.deploy.conftest import Compose
 from tests.e2e import backing
 from tests.e2e.backing import LONGEST_SECONDS, wait_until
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 AUTH = "operator:e2e-canary-server-9d1c"
 ROOT_PASSWORD = "e2e-canary-root-41b7"
@@ -42,16 +41,6 @@ CHROMIUM_OPTIONS = [
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What looks through everything the others left comes last."""
     items.sort(key=lambda item: item.path.name == "test_left_behind.py")
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the team's tests in one process: they share its servers.
-
-    The old servers, and the tests of other folders that come along, know nothing of the team's:
-    they may run beside it.
-    """
-    is_alone = item.path.parent != HERE or item.path.name == "test_other_prefect_servers.py"
-    item.add_marker(pytest.mark.xdist_group(item.path.stem if is_alone else "team"))
 
 
 def plain_environment() -> dict[str, str]:
