@@ -242,9 +242,16 @@ def clusters() -> Iterator[Callable[..., Clusters]]:
         each.close()
 
 
+@pytest.fixture
+def page(browsing) -> Iterator[Page]:
+    """Chromium, logged in at the server's UI; left open, a page of it keeps a processor busy."""
+    yield browsing
+    browsing.goto("about:blank")
+
+
 @pytest.fixture(scope="session")
-def page(server) -> Iterator[Page]:
-    """Chromium, logged in at the server's UI."""
+def browsing(server) -> Iterator[Page]:
+    """One page of Chromium for all tests."""
     program = next(filter(None, map(shutil.which, CHROMIUM)), None)
     assert program, "no Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
