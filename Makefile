@@ -10,14 +10,14 @@ CODE := obscale flows tasks deployments
 ALONE := tests/docs
 TOGETHER := $(addprefix tests/,unit contract cli flow deploy)
 AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
-# Many processes, real kills and silences in real time: with the end-to-end tests.
-REAL_TIME := tests/flow/test_dispatch.py tests/e2e/test_other_prefect_servers.py
+# The end-to-end tests that need no team of workers.
+NO_TEAM := tests/e2e/test_other_prefect_servers.py
 NONE_CHOSEN := 5
 OTHER_PYTHONS := 3.12 3.13 3.14
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test pythons on-this-python chaos bench e2e pictures check fmt docs lock clean
+.PHONY: help setup demo sandbox test pythons on-this-python chaos bench e2e e2e-team e2e-beside pictures check fmt docs lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,7 +57,7 @@ test: $(VENV)/.dev  ## the tests (ARGS="-k name" or ARGS="tests/unit/test_sizes.
 ifneq ($(findstring tests/,$(ARGS)),)
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest $(AT_ONCE) $(TOGETHER) $(REAL_TIME:%=--ignore %) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
+	@$(BIN)/python -m pytest $(AT_ONCE) -m "not e2e" $(TOGETHER) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
 	@$(BIN)/python -m pytest $(ALONE) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
 endif
 
@@ -75,8 +75,13 @@ bench: $(VENV)/.dev  ## how fast, beside the official SDK (ARGS="a b" for some p
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 e2e: $(VENV)/.e2e  ## server on PostgreSQL and Redis, workers, Chromium, real kills (ARGS="-k name" for some)
-	@$(BIN)/python -m pytest tests/e2e $(REAL_TIME:%=--ignore %) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(REAL_TIME) tests/chaos $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
+	@$(MAKE) --no-print-directory -j 2 e2e-team e2e-beside
+
+e2e-team:
+	@$(BIN)/python -m pytest tests/e2e $(NO_TEAM:%=--ignore %) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
+
+e2e-beside:
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m e2e $(NO_TEAM) $(TOGETHER) tests/chaos $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
 
 pictures:  ## take over into docs/pictures what the last `make e2e` saw
 	@mkdir -p docs/pictures

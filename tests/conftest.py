@@ -1,9 +1,11 @@
 """A cluster, a spare and a request, as facts for the rules to judge."""
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -34,6 +36,7 @@ from obscale.preflight.finding import Finding, Findings
 from obscale.preflight.registry import judge
 from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, NodeSpec
+from tests.prefect_server import make_home, prefect_server
 
 GIB = 1 << 30
 BUILD = "102000092025042111"
@@ -470,3 +473,32 @@ def make_zone() -> Callable[..., Zone]:
 def make_dag() -> Callable[..., Dag]:
     """Builder of an unfinished scale-out."""
     return scale_out_dag
+
+
+@pytest.fixture(scope="session")
+def new_home(tmp_path_factory) -> Callable[[], Path]:
+    """Give a function that makes a home for one Prefect, its database made."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def make() -> Path:
+        return make_home(shared, tmp_path_factory.mktemp("prefect") / "home")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def server_home(new_home) -> Path:
+    """The home of the team's server."""
+    return new_home()
+
+
+@pytest.fixture(scope="session")
+def server_url(server_home) -> Iterator[str]:
+    """Where the Prefect server answers that all tests of this process share.
+
+    Processes that run tests beside each other have one each: many tests look for the newest run,
+    and on one SQLite file they would wait for each other.
+    """
+    with prefect_server(server_home) as url:
+        yield url

@@ -6,6 +6,8 @@ from tests.chaos.batches import main, play_all, table, totals
 from tests.chaos.batches_cases import FAILING, PHASES, STORIES, case_of, cases_of
 from tests.chaos.kills_cases import Kill
 
+pytestmark = pytest.mark.e2e
+
 SEED = 7
 CARRIED_OUT = (4, 14, 20)
 """Cases of the seed: a plain one killed in a DAG, and two killed when a DAG has failed that stops

@@ -5,6 +5,8 @@ import pytest
 from tests.chaos.kills import main, play_all, table, totals
 from tests.chaos.kills_cases import PHASES, case_of, cases_of
 
+pytestmark = pytest.mark.e2e
+
 SEED = 7
 CARRIED_OUT = (16, 24, 6)
 """Cases of the seed: killed before the POST, in stage 5, and in stage 8 and then retried."""

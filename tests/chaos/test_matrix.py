@@ -9,6 +9,8 @@ from tests.chaos.matrix import COLUMNS, STAGES, Cell, Outcome, Place, Row, cells
 from tests.chaos.matrix_rows import ROWS
 from tests.chaos.matrix_table import table
 
+pytestmark = pytest.mark.e2e
+
 HANDFUL = (
     ("observer slow 150 s", "5"),
     ("submit: arrives late", "submit"),

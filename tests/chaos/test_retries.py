@@ -19,7 +19,7 @@ from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
 from tests.chaos.kills_backstage import Nursery, PrefectServer, Run, parent, until
 from tests.chaos.kills_play import HELD_SECONDS, PASSWORD, PATIENCE, POST_PATH, SAMPLE, SCALE_OUT
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
 HARM_HELD_SECONDS = 4.0
 """Longer than a kill takes, so that the first attempt never comes to its end."""

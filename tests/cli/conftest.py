@@ -4,24 +4,22 @@ import asyncio
 import io
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from obscale.cli.commands import main
 from obscale.cli.local_prefect import SERVER_SETTINGS
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
+from tests.prefect_server import os_environment, prefect_server
 
 PROGRAM = [sys.executable, "-m", "obscale.cli"]
 PREFECT = [sys.executable, "-m", "prefect"]
@@ -143,15 +141,17 @@ def quiet_world(open_world) -> Served:
     return open_world()
 
 
-@pytest.fixture
-def obscale(monkeypatch) -> Callable[..., Ended]:
-    """Give the command line, entered by its own door, in this process."""
+@pytest.fixture(scope="session")
+def run_here() -> Callable[..., Ended]:
+    """Give the command line, entered by its own door, in this process: a process costs seconds."""
 
-    def run(*words: str | Path) -> Ended:
+    def run(*words: str | Path, **extra: str) -> Ended:
         out, err = io.StringIO(), io.StringIO()
-        monkeypatch.setattr(sys, "argv", ["obscale", *map(str, words)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO())
-        known, folder = dict(os.environ), Path.cwd()
+        known, folder, typed, argv = dict(os.environ), Path.cwd(), sys.stdin, sys.argv
+        sys.argv, sys.stdin = ["obscale", *map(str, words)], io.StringIO()
+        os.environ.setdefault("OBSCALE_TEST_ROOT", ROOT_CANARY)
+        os.environ.setdefault("OBSCALE_TEST_AGENT", AGENT_CANARY)
+        os.environ.update(extra)
         # A command sets this before it imports Prefect; here Prefect is imported long since, and
         # would give a server of the command's own 20 s to start, too few on a busy machine.
         name = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
@@ -169,14 +169,21 @@ def obscale(monkeypatch) -> Callable[..., Ended]:
             os.environ.clear()
             os.environ.update(known)
             os.chdir(folder)
+            sys.argv, sys.stdin = argv, typed
             _end_own_server()
             # What a command has made of Prefect's settings ends with it.
             _read_prefect_settings()
         return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
+    return run
+
+
+@pytest.fixture
+def obscale(monkeypatch, run_here) -> Callable[..., Ended]:
+    """Give the command line in this process, its secrets in the environment of the test."""
     monkeypatch.setenv("OBSCALE_TEST_ROOT", ROOT_CANARY)
     monkeypatch.setenv("OBSCALE_TEST_AGENT", AGENT_CANARY)
-    return run
+    return run_here
 
 
 def _read_prefect_settings() -> None:
@@ -190,72 +197,6 @@ def _end_own_server() -> None:
     if prefect := sys.modules.get("prefect.server.api.server"):
         for server in list(prefect.SubprocessASGIServer._instances.values()):
             server.stop()
-
-
-def os_environment() -> dict[str, str]:
-    """This process's environment, without what other tests and people say to Prefect."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "OBSCALE_"))}
-
-
-@pytest.fixture(scope="session")
-def new_home(tmp_path_factory) -> Callable[[], Path]:
-    """Give a function that makes a home for one Prefect; the slow making of a database is shared.
-
-    No two servers use one home: on one SQLite file they would wait for each other.
-    """
-    template = tmp_path_factory.mktemp("prefect-template")
-    subprocess.run(
-        [*PREFECT, "server", "database", "upgrade", "-y"],
-        env=os_environment() | {"PREFECT_HOME": str(template)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=LONGEST_SECONDS,
-        check=True,
-    )
-
-    def make() -> Path:
-        return shutil.copytree(template, tmp_path_factory.mktemp("prefect") / "home")
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def server_home(new_home) -> Path:
-    """The home of the team's server."""
-    return new_home()
-
-
-@contextmanager
-def prefect_server(home: Path, **extra: str) -> Iterator[str]:
-    """Start a Prefect server in a home of its own; give the address of its API once it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    url = f"http://127.0.0.1:{port}/api"
-    server = subprocess.Popen(
-        [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port],
-        env=os_environment() | SERVER_SETTINGS | {"PREFECT_HOME": str(home)} | extra,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    pause = threading.Event()
-    for _ in range(LONGEST_SECONDS * 10):
-        assert server.poll() is None, "the server ended"
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health", trust_env=False).is_success:
-                break
-        pause.wait(0.1)
-    yield url
-    server.terminate()
-    server.wait(60)
-
-
-@pytest.fixture(scope="session")
-def server_url(server_home) -> Iterator[str]:
-    """Where the Prefect server of a team answers."""
-    with prefect_server(server_home) as url:
-        yield url
 
 
 @pytest.fixture(scope="session")

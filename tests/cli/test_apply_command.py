@@ -67,21 +67,21 @@ def verified(open_world, written, run_program, new_home):
 
 
 @pytest.fixture(scope="module")
-def failed(open_world, written, run_program, server_url):
+def failed(open_world, written, run_here, server_url):
     """Two nodes, the first of which fails at stage 5."""
     world = open_world(Fault.fail_stage(5, text="observer died of thirst"))
     request = written(world.request(spares=2))
-    return world, run_program("apply", request, "--yes", "--json", PREFECT_API_URL=server_url)
+    return world, run_here("apply", request, "--yes", "--json", PREFECT_API_URL=server_url)
 
 
 def test_a_blocked_run_names_measured_and_needed_and_posts_nothing(
-    open_world, written, run_program, server_url
+    open_world, written, run_here, server_url
 ):
     """Exit 1 for more memory and more disk than there is; the request log holds no POST."""
     world = open_world()
     request = written(world.request(memory_limit="80G", datafile_size="500G"))
 
-    ended = run_program("apply", request, "--yes", "--json", PREFECT_API_URL=server_url)
+    ended = run_here("apply", request, "--yes", "--json", PREFECT_API_URL=server_url)
 
     told = json.loads(ended.out)
     line = ended.lines[-1]
@@ -136,7 +136,7 @@ def test_of_several_nodes_none_is_begun_unless_all_are_ready(obscale, open_world
     assert world.posts == []
 
 
-def test_a_cluster_out_of_reach_is_exit_3(quiet_world, written, run_program, server_url):
+def test_a_cluster_out_of_reach_is_exit_3(quiet_world, written, run_here, server_url):
     """The line names the agent and the cause."""
     request = quiet_world.request()
     with socket.socket() as probe:
@@ -144,9 +144,7 @@ def test_a_cluster_out_of_reach_is_exit_3(quiet_world, written, run_program, ser
         nobody = f"127.0.0.1:{probe.getsockname()[1]}"
         request["cluster"]["endpoints"] = [nobody]
 
-        ended = run_program(
-            "apply", written(request), "--yes", "--json", PREFECT_API_URL=server_url
-        )
+        ended = run_here("apply", written(request), "--yes", "--json", PREFECT_API_URL=server_url)
 
     assert ended.code == 3, ended.err
     assert ended.lines[-1].startswith(f"obscale: {nobody}: ")
@@ -192,6 +190,7 @@ def test_prefect_out_of_order_is_one_line(quiet_world, written, run_program, set
     assert len(quiet_world.world.requests) == seen
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("number", "code", "word", "own_server"),
     [

@@ -219,12 +219,12 @@ def test_a_secret_that_is_not_there_is_named(obscale, write, quiet_world, comman
 
 
 @pytest.mark.parametrize("command", ["plan", "apply --yes"])
-def test_a_block_that_is_not_there_is_named(run_program, server_url, write, quiet_world, command):
+def test_a_block_that_is_not_there_is_named(run_here, server_url, write, quiet_world, command):
     """A Prefect secret block nobody made is named with the command that makes one."""
     seen = len(quiet_world.world.requests)
     text = re.sub(r" password: .*", " password: {block: nobody-made-it}", yaml_of(quiet_world.door))
 
-    ended = run_program(*command.split(), write(text), PREFECT_API_URL=server_url)
+    ended = run_here(*command.split(), write(text), PREFECT_API_URL=server_url)
 
     one_line(ended, "cluster.password", "'nobody-made-it'", "prefect block create secret")
     assert len(quiet_world.world.requests) == seen

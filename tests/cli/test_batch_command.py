@@ -21,12 +21,12 @@ def batch_file(write):
 
 
 def test_a_batch_that_goes_well_ends_with_0_and_its_report(
-    open_world, batch_file, run_program, server_url, canaries
+    open_world, batch_file, run_here, server_url, canaries
 ):
     """With --json the report is data, and no secret is in it."""
     world = open_world()
 
-    ended = run_program("apply", batch_file(world), "--yes", "--json", PREFECT_API_URL=server_url)
+    ended = run_here("apply", batch_file(world), "--yes", "--json", PREFECT_API_URL=server_url)
 
     assert ended.code == 0, ended.err
     told = json.loads(ended.out)["batch"]
@@ -39,12 +39,12 @@ def test_a_batch_that_goes_well_ends_with_0_and_its_report(
 
 
 def test_a_failed_and_a_skipped_row_end_with_1_and_the_next_command(
-    open_world, batch_file, run_program, server_url
+    open_world, batch_file, run_here, server_url
 ):
     """The last lines say which, why, and what to do."""
     world = open_world(Fault.fail_stage(5, text="observer died of thirst"))
 
-    ended = run_program("apply", batch_file(world, spares=2), "--yes", PREFECT_API_URL=server_url)
+    ended = run_here("apply", batch_file(world, spares=2), "--yes", PREFECT_API_URL=server_url)
 
     assert ended.code == 1
     assert "observer died of thirst" in ended.out
@@ -56,14 +56,14 @@ def test_a_failed_and_a_skipped_row_end_with_1_and_the_next_command(
 
 
 def test_a_batch_whose_clusters_do_not_answer_ends_with_3(
-    open_world, batch_file, run_program, server_url
+    open_world, batch_file, run_here, server_url
 ):
     """Nothing was sent, because nobody could be asked."""
     world = open_world()
     for agent in world.ready["clusters"][0]["agents"]:
         world.world.play(Fault.agent_down(f"{agent['ip']}:{agent['port']}"))
 
-    ended = run_program("apply", batch_file(world), "--yes", "--json", PREFECT_API_URL=server_url)
+    ended = run_here("apply", batch_file(world), "--yes", "--json", PREFECT_API_URL=server_url)
 
     told = json.loads(ended.out)
     assert ended.code == told["error"]["exit_code"] == 3, ended.err
@@ -93,14 +93,14 @@ def test_a_batch_is_planned_without_prefect_and_nothing_is_written(
 
 
 def test_the_unknowns_of_a_batch_are_planned_and_hold_back_who_is_not_asked(
-    open_world, batch_file, obscale, run_program, server_url
+    open_world, batch_file, obscale, run_here, server_url
 ):
     """Each row tells its own; with --yes none of these is begun."""
     world = open_world(Fault.panic(to="host-info", times=0))
     path = batch_file(world)
 
     told = obscale("plan", path, "--json")
-    ended = run_program("apply", path, "--yes", PREFECT_API_URL=server_url)
+    ended = run_here("apply", path, "--yes", PREFECT_API_URL=server_url)
 
     (row,) = json.loads(told.out)["rows"]
     assert (told.code, row["ready"]) == (0, True)
@@ -218,23 +218,23 @@ def test_every_fault_of_a_table_is_told_and_nothing_is_started(obscale, write):
     assert second.startswith("column memory_limit: '1.5T' is not a size; decimals are not allowed")
 
 
-def test_an_unknown_cluster_is_bad_input(write, run_program, server_url):
+def test_an_unknown_cluster_is_bad_input(write, run_here, server_url):
     """Exit 2 and the name; nothing is sent."""
     path = write("cluster,ip,zone\nnowhere,10.0.0.4,zone1\n", "n.csv")
 
-    ended = run_program("apply", path, "--yes", PREFECT_API_URL=server_url)
+    ended = run_here("apply", path, "--yes", PREFECT_API_URL=server_url)
 
     assert ended.code == 2, ended.err
     assert "no connection is stored under the name 'nowhere'" in ended.lines[-1]
     assert "Traceback" not in ended.err
 
 
-def test_a_dispatched_batch_without_a_server_is_bad_input(open_world, batch_file, run_program):
+def test_a_dispatched_batch_without_a_server_is_bad_input(open_world, batch_file, run_here):
     """A server that lives as long as the program has no workers: one line says what to set."""
     world = open_world()
     request = batch_file(world, policies={"dispatch": "deployment"})
 
-    ended = run_program("apply", request, "--yes")
+    ended = run_here("apply", request, "--yes")
 
     assert ended.code == 2
     assert "dispatch: deployment needs a Prefect server with workers" in ended.err
@@ -244,6 +244,7 @@ def test_a_dispatched_batch_without_a_server_is_bad_input(open_world, batch_file
     assert not world.world.requests
 
 
+@pytest.mark.e2e
 def test_a_batch_ended_by_sigterm_says_what_goes_on(
     open_world, batch_file, start_program, server_url
 ):

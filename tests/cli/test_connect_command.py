@@ -26,11 +26,11 @@ def endpoints(world, cluster: int = 0) -> list[str]:
 
 
 @pytest.fixture
-def connect(run_program, server_url):
+def connect(run_here, server_url):
     """Give the command with a team's server behind it and the root password in the environment."""
 
     def run(*words: object, **extra: str):
-        return run_program("connect", *map(str, words), **{"PREFECT_API_URL": server_url} | extra)
+        return run_here("connect", *map(str, words), **{"PREFECT_API_URL": server_url} | extra)
 
     return run
 
@@ -50,7 +50,7 @@ def mutual_world(open_world):
 
 
 def test_a_connection_is_proved_stored_proved_again_and_used(
-    connect, run_program, open_world, write, server_url, canaries
+    connect, run_here, open_world, write, server_url, canaries
 ):
     """What connect stores is what `plan` asks; proving it again leaves it as it is."""
     world = open_world()
@@ -58,7 +58,7 @@ def test_a_connection_is_proved_stored_proved_again_and_used(
     first = connect("east", *endpoints(world), "--password-env", "OBSCALE_TEST_ROOT")
     again = connect("east", "--json")
     request = world.request() | {"cluster": "east"}
-    plan = run_program("plan", write(request), "--json", PREFECT_API_URL=server_url)
+    plan = run_here("plan", write(request), "--json", PREFECT_API_URL=server_url)
 
     assert (first.code, again.code, plan.code) == (0, 0, 0), first.err + again.err + plan.err
     assert "east: stored" in first.out
@@ -174,6 +174,7 @@ def test_a_changed_key_is_refused_until_it_is_announced(connect, open_world):
     assert after.code == 0
 
 
+@pytest.mark.e2e
 def test_a_prefect_api_that_answers_anybody_is_warned_of(
     connect, closed_server_url, quiet_world, canaries
 ):
@@ -263,10 +264,10 @@ def test_plain_http_beyond_this_machine_is_warned_of(connect):
     ids=["down", "password in its address"],
 )
 def test_a_prefect_server_that_is_down_is_exit_3_before_anything_is_asked(
-    run_program, quiet_world, settings
+    run_here, quiet_world, settings
 ):
     """One line says that Prefect does not answer; no password of its address is repeated."""
-    ended = run_program(
+    ended = run_here(
         "connect",
         "east",
         *endpoints(quiet_world),

@@ -5,7 +5,7 @@ import sys
 from obscale.sandbox import Fault
 
 
-def test_no_command_tells_a_secret(open_world, write, run_program, server_url, canaries, capsys):
+def test_no_command_tells_a_secret(open_world, write, run_here, server_url, canaries, capsys):
     """Commands × hits = 0: their output, and the files they were told to write."""
     world = open_world(Fault.fail_stage(7))
     request = write(world.request())
@@ -36,7 +36,7 @@ def test_no_command_tells_a_secret(open_world, write, run_program, server_url, c
     }
 
     ended = {
-        name: (code, run_program(*map(str, words), PREFECT_API_URL=server_url))
+        name: (code, run_here(*map(str, words), PREFECT_API_URL=server_url))
         for name, (code, *words) in commands.items()
     }
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.cli.conftest import LONGEST_SECONDS, PROGRAM
 
+pytestmark = pytest.mark.e2e
+
 SECRET = "canary-somebodys"
 
 

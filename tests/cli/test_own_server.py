@@ -72,6 +72,7 @@ def under_way(open_world, write, start_program, new_home):
     return start
 
 
+@pytest.mark.e2e
 def test_the_server_of_a_run_ends_with_it_although_it_was_killed(under_way):
     """SIGKILL, after which no program can tidy up; no signal of a group ends it before."""
     run, _ = under_way()
@@ -92,6 +93,7 @@ def test_the_server_of_a_run_ends_with_it_although_it_was_killed(under_way):
     raise AssertionError("the server goes on")
 
 
+@pytest.mark.e2e
 def test_nobody_else_reads_secrets_from_the_server_of_a_run(under_way):
     """Without the password of this run 401; the password is on no command line, in no file."""
     run, home = under_way()
@@ -118,6 +120,7 @@ def test_nobody_else_reads_secrets_from_the_server_of_a_run(under_way):
         assert not any(hidden.encode() in content for content in kept)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("setting", ["PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"])
 def test_a_password_that_was_configured_is_kept(run_program, new_home, setting):
     """Whoever set one of the two, without a server, gets a server with just this password."""
@@ -130,6 +133,7 @@ def test_a_password_that_was_configured_is_kept(run_program, new_home, setting):
     assert "canary-own" not in ended.err
 
 
+@pytest.mark.e2e
 def test_a_command_tried_in_process_leaves_nothing_of_its_prefect(obscale, new_home, monkeypatch):
     """Environment and Prefect's settings are exactly as before, and the server has ended."""
     for name in list(os.environ):

@@ -23,6 +23,7 @@ SMALL_FILES = (
 """The command line where no file may grow: what a full disk says, without one."""
 
 
+@pytest.mark.e2e
 def test_a_database_of_a_newer_prefect_is_told(new_home, run_program):
     """By the first failing start of the server, not after minutes; it names the folder."""
     home = new_home()
@@ -36,6 +37,7 @@ def test_a_database_of_a_newer_prefect_is_told(new_home, run_program):
     assert "set PREFECT_HOME to another folder, or install that newer Prefect" in ended.err
 
 
+@pytest.mark.e2e
 def test_the_server_of_the_demo_s_ui_is_told_no_worse(new_home, run_program, tmp_path):
     """The server that `--ui` starts by itself ends the same way, with the same words."""
     home = tmp_path / "obscale" / "prefect" / version("prefect")
@@ -50,6 +52,7 @@ def test_the_server_of_the_demo_s_ui_is_told_no_worse(new_home, run_program, tmp
     assert f"its database, in {home}, was written by a newer Prefect" in ended.err
 
 
+@pytest.mark.e2e
 def test_a_server_that_ends_is_told_by_its_own_last_error(run_program, tmp_path):
     """A database nobody can reach: the driver's line, without the password in its address."""
     database = "postgresql+asyncpg://me:canary-database@127.0.0.1:1/prefect"

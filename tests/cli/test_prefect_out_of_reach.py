@@ -59,11 +59,11 @@ def says_prefect(ended) -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_server_that_is_down_is_exit_3(run_program, words_of, quiet_world, command):
+def test_a_server_that_is_down_is_exit_3(run_here, words_of, quiet_world, command):
     """Whatever the command, the one error says that Prefect does not answer; no agent is asked."""
     seen = len(quiet_world.world.requests)
 
-    ended = run_program(*words_of(command), "--json", PREFECT_API_URL=NOBODY)
+    ended = run_here(*words_of(command), "--json", PREFECT_API_URL=NOBODY)
 
     message = says_prefect(ended)
     assert message.startswith("Prefect's API does not answer")
@@ -74,13 +74,13 @@ def test_a_server_that_is_down_is_exit_3(run_program, words_of, quiet_world, com
 @pytest.mark.parametrize("command", ["apply", "evidence", "plan", "watch"])
 @pytest.mark.parametrize("shown", ["", "operator:canary-wrong"], ids=["none", "wrong"])
 def test_a_server_that_refuses_the_password_is_exit_3(
-    run_program, words_of, quiet_world, closed_server_url, command, shown
+    run_here, words_of, quiet_world, closed_server_url, command, shown
 ):
     """Without the server's password, or with another, the line names the setting, not the value."""
     seen = len(quiet_world.world.requests)
     given = {"PREFECT_API_AUTH_STRING": shown} if shown else {}
 
-    ended = run_program(*words_of(command), "--json", PREFECT_API_URL=closed_server_url, **given)
+    ended = run_here(*words_of(command), "--json", PREFECT_API_URL=closed_server_url, **given)
 
     message = says_prefect(ended)
     assert "refuses these credentials (status 401)" in message
@@ -123,13 +123,13 @@ class OnlyItsVersion(http.server.BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
-def test_a_server_that_refuses_later_on_is_exit_3_too(run_program):
+def test_a_server_that_refuses_later_on_is_exit_3_too(run_here):
     """What is read of Prefect alone ends the same way whenever Prefect stops answering."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OnlyItsVersion) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/api"
-        ended = run_program("evidence", "no-such", "--json", PREFECT_API_URL=url)
+        ended = run_here("evidence", "no-such", "--json", PREFECT_API_URL=url)
         server.shutdown()
         thread.join()
 

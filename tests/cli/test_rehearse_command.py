@@ -16,6 +16,7 @@ def cache(tmp_path_factory, new_home):
     return str(folder)
 
 
+@pytest.mark.e2e
 def test_a_healthy_request_ends_verified_and_nothing_is_written_to_the_real_cluster(
     open_world, write, run_program, cache, canaries
 ):
@@ -35,6 +36,7 @@ def test_a_healthy_request_ends_verified_and_nothing_is_written_to_the_real_clus
     assert not [secret for secret in canaries if secret in ended.out + ended.err]
 
 
+@pytest.mark.e2e
 def test_a_chosen_fault_shows_what_a_person_would_be_asked(open_world, write, run_program, cache):
     """A slow observer: exit 1, the diagnosis, and each choice with what it destroys."""
     real = open_world()
@@ -52,6 +54,7 @@ def test_a_chosen_fault_shows_what_a_person_would_be_asked(open_world, write, ru
     assert real.posts == []
 
 
+@pytest.mark.e2e
 def test_a_policy_is_rehearsed_too(open_world, write, run_program, cache):
     """With --on-failure retry the slow observer is retried to the end, on the double alone."""
     real = open_world()

@@ -15,6 +15,8 @@ import pytest
 from obscale.cli.local_prefect import SERVER_SETTINGS
 from tests.cli.conftest import LONGEST_SECONDS, PREFECT, os_environment
 
+pytestmark = pytest.mark.e2e
+
 
 class Server:
     """A Prefect server that can be killed and started again where it was."""

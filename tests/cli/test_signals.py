@@ -6,9 +6,13 @@ import signal
 import threading
 from pathlib import Path
 
+import pytest
+
 from obscale.sandbox import Fault
 from tests.cli.conftest import LONGEST_SECONDS
 from tests.cli.test_own_server import children_of
+
+pytestmark = pytest.mark.e2e
 
 NOTHING = "obscale: interrupted; nothing was sent\n"
 

@@ -30,14 +30,14 @@ def member(quiet_world):
 
 
 def test_a_member_is_proved_without_prefect_and_without_a_write(
-    run_program, write, member, quiet_world, canaries, tmp_path
+    run_here, write, member, quiet_world, canaries, tmp_path
 ):
     """Exit 0; every proof on a screen of 80 columns; no POST, no file, no Prefect server."""
     home = tmp_path / "prefect"
     home.mkdir()
     posts = len(quiet_world.posts)
 
-    ended = run_program(
+    ended = run_here(
         *("verify", write(member())),
         COLUMNS=str(WIDTH),
         PREFECT_HOME=str(home),

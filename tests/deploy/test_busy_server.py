@@ -11,6 +11,8 @@ import pytest
 
 from tests.deploy.conftest import LONGEST_SECONDS, ROOT, plain_environment
 
+pytestmark = pytest.mark.e2e
+
 RUN = "7d0f2c1e-0000-4000-8000-000000000001"
 ANSWERS = {
     "/api/deployments/name/scale-out/workers": {

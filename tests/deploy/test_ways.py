@@ -12,6 +12,8 @@ import yaml
 from obscale import __version__
 from tests.deploy.conftest import AUTH, LONGEST_SECONDS, ROOT, ROOT_PASSWORD, end, wait_until
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="session")
 def trigger(client_environment, tmp_path_factory):

@@ -14,6 +14,8 @@ from benchmarks.postgres import free_port
 from tests.e2e.backing import LONGEST_SECONDS, wait_until
 from tests.e2e.conftest import ROOT_PASSWORD, plain_environment
 
+pytestmark = pytest.mark.e2e
+
 OLDEST, ONE_BELOW = "3.6.14", "3.6.13"
 NEIGHBOURS = Path(__file__).with_name("prefect-3.6-server.txt")
 """What such a server runs on, so that nothing published since breaks it."""

@@ -13,7 +13,6 @@ from prefect import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import refresh_global_settings_context
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.scale_out import scale_out
 from obscale.agent.models import joined_address
@@ -42,13 +41,16 @@ QUICK = Patience(
 )
 
 
-@pytest.fixture(scope="session", autouse=True)
-def prefect_server():
-    # A command tried in this process may have given Prefect the password of a server of its own;
-    # this one is asked by processes that do not know it.
-    refresh_global_settings_context()
-    with prefect_test_harness(server_startup_timeout=180):
+@pytest.fixture(scope="module", autouse=True)
+def prefect_of_these_tests(server_url):
+    """The runs of these tests are recorded by the server all tests of this process share."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PREFECT_API_URL", server_url)
+        # A command tried in this process may have given Prefect the password of a server of its
+        # own; this one is asked by processes that do not know it.
+        refresh_global_settings_context()
         yield
+    refresh_global_settings_context()
 
 
 @dataclass

@@ -33,7 +33,7 @@ from tasks.dispatch.dispatcher import Dispatch
 from tasks.runtime.journal import listening
 from tests.flow.test_batch import fleet, states  # noqa: F401 - a fixture
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
 LOOKS = 1800
 NAME = "batch-part/obscale"

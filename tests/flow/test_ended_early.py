@@ -159,6 +159,7 @@ async def served(stage, tmp_path):
             await process.wait()
 
 
+@pytest.mark.e2e
 async def test_a_run_cancelled_from_prefect_leaves_a_report_of_what_stands_where(served):
     """Cancel ends the run; report and bar say that the DAG goes on, at which stage, and how on."""
     prefect = await served()
@@ -185,6 +186,7 @@ async def test_a_run_cancelled_from_prefect_leaves_a_report_of_what_stands_where
     assert prefect.scene.world.count_dags("Cluster scale out") == 1
 
 
+@pytest.mark.e2e
 async def test_a_killed_run_is_tried_again_from_prefect_and_nothing_seems_to_run_on(served):
     """After SIGKILL a retry of the same run adopts the DAG; the first attempt's task is Crashed."""
     prefect = await served()
@@ -211,6 +213,7 @@ async def test_a_killed_run_is_tried_again_from_prefect_and_nothing_seems_to_run
     assert prefect.scene.posts() == 1
 
 
+@pytest.mark.e2e
 async def test_a_killed_run_is_taken_up_by_a_new_one(served):
     """Started anew after SIGKILL, another run adopts the DAG and proves the node."""
     prefect = await served()
