@@ -2,6 +2,7 @@
 
 python -m tests.chaos                         all three
 python -m tests.chaos --matrix [WORDS]        only the matrix; only rows that hold these words
+python -m tests.chaos --matrix --cells 120    only that many cells of it, drawn by the seed
 python -m tests.chaos --kills 200 --seed 7    only the kills
 python -m tests.chaos --batches 50 --seed 7   only the batches
 """
@@ -34,7 +35,7 @@ def main() -> int:
     everything = asked.matrix is asked.kills is asked.batches is None
     green = True
     if everything or asked.matrix is not None:
-        green = _matrix(asked.matrix or [], asked.at_once) and green
+        green = _matrix(asked) and green
     if everything or asked.kills is not None:
         kills = import_module("tests.chaos.kills")
         green = asyncio.run(kills.main(asked.kills or KILLS, asked.seed)) == 0 and green
@@ -48,23 +49,25 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--matrix", nargs="*", metavar="WORDS", help="only the matrix of faults")
+    parser.add_argument("--cells", type=int, metavar="N", help="that many cells of the matrix")
     few = "cells of the matrix side by side; fewer where the machine is busy with others"
     parser.add_argument("--at-once", type=int, default=18, metavar="N", help=few)
     parser.add_argument("--kills", type=int, metavar="N", help="only the kills, that many")
     parser.add_argument("--batches", type=int, metavar="N", help="only the batches, that many")
-    one = "of the kills and the batches; one seed, one night"
+    one = "of what is drawn: cells, kills and batches; one seed, one night"
     parser.add_argument("--seed", type=int, default=1, help=one)
     return parser.parse_args()
 
 
-def _matrix(words: list[str], at_once: int) -> bool:
+def _matrix(asked: argparse.Namespace) -> bool:
     # Read when Prefect is imported, so before it is.
     os.environ.update({f"PREFECT_SERVER_{name}": str(value) for name, value in BATCHED.items()})
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     os.environ["PREFECT_CLIENT_MAX_RETRIES"] = "6"
     os.environ["PREFECT_SERVER_DATABASE_TIMEOUT"] = "60"
     os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
-    return bool(import_module("tests.chaos.matrix_table").run(words, at_once))
+    table = import_module("tests.chaos.matrix_table")
+    return bool(table.run(asked.matrix or [], asked.at_once, asked.cells, asked.seed))
 
 
 if __name__ == "__main__":

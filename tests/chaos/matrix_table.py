@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import signal
 import time
 from collections import Counter
@@ -38,10 +39,21 @@ EVERY = 50
 """Cells between two lines that say how far it is."""
 
 
-def run(words: Sequence[str], at_once: int) -> bool:
-    """Play the rows whose names hold one of these words, all without words; True when green."""
+def run(words: Sequence[str], at_once: int, share: int | None, seed: int) -> bool:
+    """Play the rows whose names hold one of these words, all without words; True when green.
+
+    Args:
+        words: Of the rows' names; empty plays all.
+        at_once: Cells side by side.
+        share: Play only that many cells, drawn by the seed; None plays all.
+        seed: The same seed draws the same cells.
+    """
     rows = [row for row in ROWS if not words or any(word in row.name for word in words)]
     cells = cells_of(rows)
+    if share is not None:
+        cells = random.Random(seed).sample(cells, min(share, len(cells)))
+        drawn = {cell.row.name for cell in cells}
+        rows = [row for row in rows if row.name in drawn]
     typer.echo(f"{len(rows)} kinds of trouble in {len(cells)} cells")
     began = time.monotonic()
     done = 0
