@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Protocol, TypeGuard
 
 from obscale.batch.connections import KeptClusters
@@ -13,6 +13,7 @@ from obscale.batch.process_limits import make_room
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
 from obscale.batch.schedule import FAILURES, RowState, decide_wave, is_called_off
 from obscale.batch.slots import Gate
+from obscale.clock import utc_now
 from obscale.errors import DispatchError, ObscaleError
 from tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
 from tasks.runtime.blocks import PrefectVault
@@ -248,4 +249,4 @@ def _why_ended(stop: BaseException) -> str:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return utc_now()

@@ -5,13 +5,13 @@ from here a second time.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from obscale.agent.client import AgentClient
 from obscale.agent.models import Dag, ScaleOutRequest
+from obscale.clock import monotonic
 from obscale.connect.connections import Link
 from obscale.errors import AgentError, AgentUnreachableError, OutcomeUnknownError
 from obscale.follow.reminders import Seldom
@@ -58,10 +58,10 @@ async def post_once(
         return agent.submit_scale_out(body)
 
     posting = asyncio.ensure_future(link.cluster.send(write))
-    began, waits = time.monotonic(), Seldom()
+    began, waits = monotonic(), Seldom()
     try:
         while not await _ended(posting):
-            now, where = time.monotonic(), taken_by.address
+            now, where = monotonic(), taken_by.address
             if waits.waited(where, now) is not None:
                 words = f"submit.waiting_for_answer agent={where} seconds={now - began:.0f}"
                 what = f"the answer of {where} to the POST"

@@ -1,9 +1,7 @@
 """Carries out on a failed DAG what the policy or a person has decided."""
 
 import asyncio
-import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, Final, Literal
 from uuid import uuid4
 
@@ -16,6 +14,7 @@ from prefect.runtime import task_run
 from pydantic import Field, create_model
 
 from obscale.agent.models import Dag
+from obscale.clock import monotonic, utc_now
 from obscale.errors import AgentError, DagFailedError, DagRolledBackError
 from obscale.follow.progress import Change, progress_of
 from obscale.follow.run import learn_members
@@ -100,13 +99,13 @@ async def target_answers(
 ) -> tuple[Diagnosis, Decision]:
     """Wait for a silent target, within the silence limit; give what is known and decided then."""
     tell("recover", f"recover.waiting why='{order.target} does not answer'")
-    give_up = time.monotonic() + order.patience.silence_seconds
+    give_up = monotonic() + order.patience.silence_seconds
     while True:
         async with linked(order, proven=True) as link:
             with suppress(AgentError):
                 diagnosis = await examine(link, diagnosis.dag_id)
         decision = decide_recovery(diagnosis, order.on_failure, history)
-        if not decision.look_again or time.monotonic() > give_up:
+        if not decision.look_again or monotonic() > give_up:
             return diagnosis, decision
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
@@ -132,7 +131,7 @@ async def ask(order: Order, diagnosis: Diagnosis, offered: tuple[Remedy, ...]) -
         tell("recover", f"recover.not_answered seconds={order.patience.ask_seconds}")
         return Remedy.HAND_OVER
     decided = Decided(
-        at=datetime.now(UTC),
+        at=utc_now(),
         about="recovery",
         choice=answer.choice,
         who=answer.name.strip(),

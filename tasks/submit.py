@@ -6,11 +6,10 @@ post once, and after a lost answer look again until the lost request can no long
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from prefect import task
@@ -18,6 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
 from obscale.agent.models import Dag
+from obscale.clock import monotonic, utc_now
 from obscale.connect.connections import Link
 from obscale.errors import (
     AgentError,
@@ -325,10 +325,10 @@ async def begin_once(
                 async with gate:
                     seen = await _judge_again(link, order, seen)
             case Post(baseline=newest):
-                began = time.monotonic()
+                began = monotonic()
                 record = await kept.write(_record(order, seen, cluster, newest))
                 # Where writing took a while, the look is not the last thing before the POST.
-                if time.monotonic() - began > WRITTEN_WITHIN_SECONDS:
+                if monotonic() - began > WRITTEN_WITHIN_SECONDS:
                     continue
                 if submitted := await _post(link, order, record, kept, rounds):
                     return submitted
@@ -570,7 +570,7 @@ async def _wait_for(what: str, give_up: datetime, waits: Seldom) -> None:
         raise ForeignDagError(
             f"not submitted: {what}", "wait for its end, or have its owner retry or roll it back"
         )
-    waited = waits.waited(what, time.monotonic())
+    waited = waits.waited(what, monotonic())
     if waited is not None:
         words = f"submit.waiting why={what!r} seconds={waited:.0f}"
         tell("submit", words, waits=what, seconds=waited)
@@ -620,4 +620,4 @@ def _patience_with_youth(order: Order) -> timedelta:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return utc_now()

@@ -1,6 +1,5 @@
 """The shapes of a question to one agent: one model, a list, one or none, a write, the time."""
 
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from obscale.agent.clock import (
 from obscale.agent.dag import Dag
 from obscale.agent.session import Session
 from obscale.agent.transport import Answer
+from obscale.clock import monotonic
 from obscale.errors import AgentError, AgentTroubleError, DagNotFoundError
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ class Asking:
         """
         recent = self._session.recent_clock()
         readings = [recent] if recent else []
-        since, asked, spent = time.monotonic(), 0, 0.0
+        since, asked, spent = monotonic(), 0, 0.0
         while asks_again(readings, asked, spent):
             limit = SAMPLING_SECONDS - spent if readings else answer_seconds
             try:
@@ -151,8 +151,8 @@ class Asking:
                     raise
                 break
             if not readings:
-                since = time.monotonic()
+                since = monotonic()
             readings.append(compare_clocks(answer.sent_seconds, answer.received_seconds, moment))
-            asked, spent = asked + 1, time.monotonic() - since
+            asked, spent = asked + 1, monotonic() - since
         self._session.clock = best_reading(readings)
         return self._session.clock

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import math
 import secrets
-import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -41,6 +40,7 @@ from obscale.agent.sealing import (
     seal_header_v1,
 )
 from obscale.agent.transport import Answer, Exchange, LostAnswerError
+from obscale.clock import monotonic, utc_now
 from obscale.errors import (
     SERVER_ERRORS_FROM,
     AgentError,
@@ -148,7 +148,7 @@ class Session:
 
     def recent_clock(self) -> ClockReading | None:
         """Give the surest reading of the last two minutes: each answer bears the agent's time."""
-        age = time.monotonic() - self._surest_at
+        age = monotonic() - self._surest_at
         return self._surest.after(age) if self._surest and age <= RECENT_SECONDS else None
 
     def remember(self, info: AgentInfo) -> None:
@@ -289,7 +289,7 @@ class Session:
             raise AgentUnreachableError(
                 str(lost), self._agent, question.step, self._silence_hint(), trace_id
             ) from lost
-        self.heard_at = time.monotonic()
+        self.heard_at = monotonic()
         _log.debug(
             "agent.answered agent=%s method=%s target=%s status=%d elapsed_seconds=%.3f trace=%s",
             self._agent,
@@ -339,7 +339,8 @@ class Session:
         )
         request.headers[TRACE_HEADER] = trace_id
         clock = self.clock or ClockReading(0.0, 0.0)
-        expires_at_seconds = int(time.time() + clock.offset_seconds) + question.lifetime_seconds
+        now_seconds = utc_now().timestamp() + clock.offset_seconds
+        expires_at_seconds = int(now_seconds) + question.lifetime_seconds
         if seal is not None:
             password = seal.choice.password.get_secret_value()
             try:
@@ -415,7 +416,7 @@ class Session:
             or reading.error_seconds <= recent.error_seconds
             or reading.contradicts(recent)
         ):
-            self._surest, self._surest_at = reading, time.monotonic()
+            self._surest, self._surest_at = reading, monotonic()
         known = self.clock
         limit = (
             max(known.error_seconds, GOOD_CLOCK_ERROR_SECONDS) if known else reading.error_seconds

@@ -5,7 +5,6 @@ passed over by all of them until nobody else answers, or it is heard again.
 """
 
 import statistics
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from obscale.agent.address import AgentAddress
+from obscale.clock import monotonic
 
 LONG_SECONDS: Final = 2.0
 """So long without an answer is long, where agents answer at once: they take milliseconds."""
@@ -48,7 +48,7 @@ class SilentAgents:
         now: Monotonic seconds.
     """
 
-    def __init__(self, say: Say = _nobody, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, say: Say = _nobody, now: Callable[[], float] = monotonic) -> None:
         self._say, self.now = say, now
         self._silent: dict[str, _Silence] = {}
         self._told: set[tuple[str, str]] = set()

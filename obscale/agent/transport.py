@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ import httpx
 from obscale import __version__
 from obscale.agent.address import AgentAddress
 from obscale.agent.limits import Limit, limit_of
+from obscale.clock import monotonic, utc_now
 from obscale.errors import AgentProtocolError, AgentUnreachableError, ObscaleError, SpecError
 
 MOST_CONTEXTS: Final = 32
@@ -202,7 +202,7 @@ class Exchange:
             LostAnswerError: It was sent, and no whole answer came back.
         """
         limit = seconds + self._timeouts.connect_seconds
-        sent_seconds, started = time.time(), time.monotonic()
+        sent_seconds, started = utc_now().timestamp(), monotonic()
         try:
             async with asyncio.timeout(limit):
                 status, headers, body, unreadable = await self._exchange(request)
@@ -216,7 +216,7 @@ class Exchange:
             if _is_certificate_wanted(error):
                 raise self._explain(error, step, trace_id) from error
             raise LostAnswerError(f"the connection broke ({_reason(error)})") from error
-        elapsed = time.monotonic() - started
+        elapsed = monotonic() - started
         return Answer(status, headers, body, sent_seconds, sent_seconds + elapsed, unreadable)
 
     async def _exchange(self, request: httpx.Request) -> tuple[int, httpx.Headers, bytes, str]:

@@ -4,12 +4,12 @@ A row begins within moments of the end of the one before it. Opening all connect
 every agent's key, and reading again what changes by the hour would be half of its questions.
 """
 
-import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Self
 
+from obscale.clock import monotonic
 from obscale.connect.connections import (
     Link,
     OpenCluster,
@@ -86,7 +86,7 @@ class KeptClusters:
             cluster = await stack.enter_async_context(
                 cluster_connected(order.cluster, self._vault, known)
             )
-            kept = self._kept[name] = Kept(cluster, stack.pop_all(), time.monotonic())
+            kept = self._kept[name] = Kept(cluster, stack.pop_all(), monotonic())
         return kept
 
     async def _close(self, name: str) -> None:
@@ -95,4 +95,4 @@ class KeptClusters:
 
 
 def _age_seconds(kept: Kept) -> float:
-    return time.monotonic() - kept.opened
+    return monotonic() - kept.opened

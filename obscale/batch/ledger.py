@@ -8,10 +8,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from obscale.batch.schedule import ENDED, Row, RowState
+from obscale.clock import utc_now
 from obscale.errors import ObscaleError, PreflightError
 from obscale.preflight.ageing import is_stale
 from obscale.preflight.facts import ClusterFacts, Standing
@@ -106,7 +107,7 @@ class Entry:
         """How long it took, or has taken so far; None before it began."""
         if self.started is None:
             return None
-        return ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
+        return ((self.ended or utc_now()) - self.started).total_seconds()
 
     def hear(self, facts: Mapping[str, Any]) -> None:
         """Take what the row's own run tells."""
@@ -124,7 +125,7 @@ class Entry:
 
     def begin(self) -> None:
         """It is started now."""
-        self.state, self.started = RowState.RUNNING, datetime.now(UTC)
+        self.state, self.started = RowState.RUNNING, utc_now()
 
     def put_back(self) -> None:
         """It is not to be submitted now after all; whether it will be is decided anew."""
@@ -132,7 +133,7 @@ class Entry:
 
     def end(self, error: BaseException | None) -> None:
         """It ended: verified, or by an error."""
-        self.ended = datetime.now(UTC)
+        self.ended = utc_now()
         if error is None:
             self.state = RowState.VERIFIED
             there = "was a member already" if self.how == "already a member" else ""
@@ -157,7 +158,7 @@ class Entry:
 
     def settle(self, state: RowState, why: str, hint: str, error_kind: str) -> None:
         """It ended elsewhere, in this state."""
-        self.state, self.ended = state, datetime.now(UTC)
+        self.state, self.ended = state, utc_now()
         self.note, self.hint, self.error_kind = why, hint, error_kind
 
     def leave(self, why: str) -> None:
@@ -166,7 +167,7 @@ class Entry:
             self.started = None
             self.skip(why)
             return
-        self.state, self.ended = RowState.LEFT, datetime.now(UTC)
+        self.state, self.ended = RowState.LEFT, utc_now()
         if self.dag_is_done:
             self.note = f"DAG {self.dag_id} is done, but the node was not proved to its end"
             self.hint = "run the same batch again: it proves the node"
@@ -201,7 +202,7 @@ class Ledger:
     policies: BatchPolicies
     sizes: dict[str, dict[str, int]] = field(default_factory=dict)
     """Servers of each zone before the batch, by lane."""
-    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
+    begun: datetime = field(default_factory=utc_now)
     ended: datetime | None = None
     waits_until: datetime | None = None
     """Set while nothing may start before."""
@@ -247,7 +248,7 @@ class Ledger:
 
     def forget_looks(self) -> None:
         """Drop what preflight saw too long ago to submit on."""
-        now = datetime.now(UTC)
+        now = utc_now()
         while self.looks:
             lane, (_, look) = next(iter(self.looks.items()))
             if not is_stale(look.preflight.at, now):

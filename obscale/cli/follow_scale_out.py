@@ -4,7 +4,6 @@ Needs no Prefect server, except where a name is stored in one.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from obscale.cli.run_view import LiveRun, show_ladder, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text
 from obscale.cli.verify import baseline_known
+from obscale.clock import monotonic
 from obscale.connect.connections import (
     Link,
     OpenCluster,
@@ -294,12 +294,12 @@ async def _settle(
         SpecError: None may be taken.
         AgentError: No agent of the cluster could be asked.
     """
-    give_up = time.monotonic() + NAMING_SECONDS
+    give_up = monotonic() + NAMING_SECONDS
     waits = False
     while True:
         choice = await choose()
         if isinstance(choice, LookAgain):
-            if time.monotonic() < give_up:
+            if monotonic() < give_up:
                 if not waits:
                     text = f"DAG {choice.dag.id} has just begun and does not name its target yet"
                     console.print(as_text(text, style="dim"))

@@ -5,13 +5,13 @@ first when that goes away, and one that refuses the password would end the run h
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from obscale.agent.client import AgentClient
 from obscale.agent.models import AgentInfo, Identity, ObInfo
+from obscale.clock import monotonic
 from obscale.errors import AgentError, NotAuthorizedError, SpecError, StaleKeyError
 
 MOST_COMPARED: Final = 16
@@ -92,7 +92,7 @@ async def _meet(
     agent: AgentClient, seconds: float, unheard: Unheard
 ) -> Entry | NotAuthorizedError | None:
     """Ask an agent who it is; None where it cannot be asked now."""
-    began = time.monotonic()
+    began = monotonic()
     try:
         # In this order: signing needs /info anyway, and the client remembers it.
         async with asyncio.timeout(seconds):

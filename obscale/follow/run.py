@@ -1,13 +1,13 @@
 """Follows a DAG to its end, or to a limit, on any cluster agent that answers."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag, Identity
+from obscale.clock import monotonic
 from obscale.connect.connections import Link
 from obscale.errors import AgentError, AgentProtocolError, DagStalledError, NotAuthorizedError
 from obscale.follow.progress import Change, describe_progress, next_poll_seconds
@@ -44,7 +44,7 @@ async def follow(
         NotAuthorizedError: For as long as the silence limit no agent accepted the root password.
         AgentRefusedError: The agents refuse to show the DAG.
     """
-    watch = Watch(time.monotonic())
+    watch = Watch(monotonic())
     while True:
         is_refused = False
         try:
@@ -55,14 +55,14 @@ async def follow(
             if not (is_passing(error) or is_refused):
                 raise
             # No answer, an answer of something else, a database that is away: ride it out.
-            silent = time.monotonic() - watch.answered
+            silent = monotonic() - watch.answered
             if silent >= watch.said_silent:
                 # Each time half as often: a long silence is one piece of news, not hundreds.
                 watch.said_silent = max(1.0, 2 * silent)
                 say(f"poll.no_answer silent_seconds={silent:.0f} reason={str(error)!r}")
             _check_silence(silent, patience, dag_id, error)
         else:
-            watch.answered, watch.said_silent = time.monotonic(), 0.0
+            watch.answered, watch.said_silent = monotonic(), 0.0
             changes = describe_progress(watch.dag, dag)
             if changes:
                 watch.changed = watch.answered
@@ -71,7 +71,7 @@ async def follow(
             if dag.is_terminal:
                 return dag
         _check_limits(watch, patience, dag_id)
-        unchanged = time.monotonic() - watch.changed
+        unchanged = monotonic() - watch.changed
         pause = next_poll_seconds(watch.dag, unchanged, patience.poll_seconds)
         # Each refusal is a failed login at the database: no more of them than need be.
         await asyncio.sleep(patience.poll_seconds if is_refused else pause)
@@ -120,7 +120,7 @@ def _check_silence(silent: float, patience: Patience, dag_id: str, error: AgentE
 
 
 def _check_limits(watch: Watch, patience: Patience, dag_id: str) -> None:
-    now = time.monotonic()
+    now = monotonic()
     stands = f"at stage {watch.dag.stage}/{watch.dag.max_stage}" if watch.dag else "unseen"
     if now - watch.started > patience.deadline_seconds:
         raise DagStalledError(

@@ -4,7 +4,6 @@ Asked last in a look, when nothing else is on its way: an answer that waits its 
 """
 
 import asyncio
-import time
 from functools import partial
 from typing import Final
 
@@ -13,6 +12,7 @@ from obscale.agent.client import AgentClient
 from obscale.agent.clock import ClockReading
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Identity, ListedAgent
+from obscale.clock import monotonic
 from obscale.reading import Unread, fact, peer_limit
 
 MOST_CLOCKS: Final = 8
@@ -55,7 +55,7 @@ async def clocks_of(
             return await read(listed_only)
 
     async def read(agent: AgentClient) -> ClockReading | Unread:
-        began = time.monotonic()
+        began = monotonic()
         clock = await fact(partial(agent.read_clock, seconds))
         if isinstance(clock, Unread):
             cluster.fell_silent(agent, began, clock.reason)

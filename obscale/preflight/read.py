@@ -11,7 +11,7 @@ the question is sent.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -29,6 +29,7 @@ from obscale.agent.models import (
     Server,
     Zone,
 )
+from obscale.clock import utc_now
 from obscale.connect.connections import Link
 from obscale.connect.entry_agents import Entry, odd_one_out, who_accepts
 from obscale.errors import (
@@ -102,7 +103,7 @@ async def survey(
         expected_id=link.spec.id,
         allow_new_zone=order.allow_new_zone,
         has_target_password=link.target_password is not None,
-        now=datetime.now(UTC),
+        now=utc_now(),
         judged_before=earlier.at if earlier else None,
     )
 
@@ -124,7 +125,7 @@ async def survey_joining(
 
 def _machine_of(earlier: Earlier | None) -> HostInfo | None:
     """What two looks in one breath differ in is no trend."""
-    if earlier is None or datetime.now(UTC) - earlier.at < LOOKS_APART:
+    if earlier is None or utc_now() - earlier.at < LOOKS_APART:
         return None
     return earlier.host
 

@@ -5,10 +5,11 @@ It may be our own, of a run or a batch that died: judged too early it would bloc
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from obscale.agent.models import Dag
+from obscale.clock import utc_now
 from obscale.follow.run import Say
 from obscale.preflight.facts import Facts
 from obscale.reading import Unread
@@ -36,7 +37,7 @@ async def settled(
         What was read last, settled or not.
     """
     longest = min(order.patience.lost_answer_seconds, NAMING_SECONDS)
-    give_up = datetime.now(UTC) + timedelta(seconds=longest)
+    give_up = utc_now() + timedelta(seconds=longest)
     is_second_look = False
     while True:
         facts = await read()
@@ -44,7 +45,7 @@ async def settled(
         if young is None and not is_second_look and any(each.is_torn() for each in facts):
             is_second_look = True
             continue
-        if young is None or datetime.now(UTC) >= give_up:
+        if young is None or utc_now() >= give_up:
             return facts
         if say:
             say(f"preflight.waiting why='DAG {young.id} does not name its target yet'")

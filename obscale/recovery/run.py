@@ -5,15 +5,15 @@ it: the target follows later, or not at all. Source: ob/agent/executor/ob/scale_
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import AgentInfo, AgentStatus, Dag, Identity, Operator
+from obscale.clock import monotonic, utc_now
 from obscale.connect.connections import Link
 from obscale.errors import (
     AgentError,
@@ -182,7 +182,7 @@ async def _settle_target(
     Only after the cluster's DAG is undone: the rollback of the target's own one would otherwise
     post a ROLLBACK to the cluster too.
     """
-    give_up = time.monotonic() + patience.undo_seconds
+    give_up = monotonic() + patience.undo_seconds
     orphan, words = "", ""
     while True:
         state = await _target_state(link.target)
@@ -205,7 +205,7 @@ async def _settle_target(
                 say(f"recover.orphan dag={local.id} next='roll it back on the target'")
                 await _order_local(link, local, say)
                 orphan = local.id
-        if time.monotonic() > give_up:
+        if monotonic() > give_up:
             raise DagStalledError(
                 f"the cluster's DAG {dag.id} is rolled back, but after "
                 f"{patience.undo_seconds:.0f} s {found.evidence[2]} [{found.cause}]",
@@ -323,7 +323,7 @@ async def _was_taken(read: ReadDag, before: Dag, until: datetime | None) -> bool
         except AgentError as error:
             if not error.transient:
                 raise
-        if until is None or datetime.now(UTC) > until:
+        if until is None or utc_now() > until:
             return False
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
 

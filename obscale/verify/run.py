@@ -5,13 +5,13 @@ person at any time.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
 from obscale.agent.models import Dag
+from obscale.clock import monotonic
 from obscale.connect.connections import Link
 from obscale.follow.reminders import Seldom
 from obscale.request.scale_out import Order
@@ -88,7 +88,7 @@ async def climb(
         gate: Entered for each look, where many nodes are proved at the same time.
     """
     patience = order.patience
-    started = time.monotonic()
+    started = monotonic()
     looks: list[Look] = []
     seen: Rung | None = None
     since: Mapping[Statement, float] = {}
@@ -98,7 +98,7 @@ async def climb(
     while True:
         async with gate:
             after = await look_after(link)
-            at = time.monotonic() - started
+            at = monotonic() - started
             looks.append(look_of(order.node, after, at))
             is_late = at > patience.verify_seconds
             unreadable = Unreadable(

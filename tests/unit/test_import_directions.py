@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = (
-    ("obscale.errors", "obscale.sizes", "obscale.text"),
+    ("obscale.clock", "obscale.errors", "obscale.sizes", "obscale.text"),
     ("obscale.agent",),
     ("obscale.reading", "obscale.cleaning", "obscale.maintenance_lock", "obscale.scale_out_dag"),
     ("obscale.request",),

@@ -1,5 +1,6 @@
 """Tests, on virtual time, of a node of which something can never be read."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from obscale.verify.observation import Before, ProofAnswer, Rung
 from obscale.verify.run import climb
 from obscale.verify.unread import NEVER_AGAINST, Unreadable, unread_since
 from tests.unit.joined_node import BEFORE, NODE, aftermath, around, done_dag, judge, line
+from tests.virtual_time import on_virtual_time, virtual_clock
 
 SILENT = Unread("no answer within 5 s")
 JUDGED = Before(BEFORE.zones, BEFORE.totals, BEFORE.host, judged={"clock-skew": "pass, within 10"})
@@ -29,23 +31,18 @@ def climbing(monkeypatch):
     """Give a function that climbs while looks take virtual seconds, and tells what was said."""
 
     async def run(*, before=JUDGED, patience=None, seen=None, **surroundings):
-        now, said, waited = [0.0], [], []
+        said, waited = [], []
 
         async def after(_link):
-            now[0] += LOOK_SECONDS
+            await asyncio.sleep(LOOK_SECONDS)
             return seen or aftermath()
 
         async def about(_link, _members):
-            now[0] += LOOK_SECONDS
+            await asyncio.sleep(LOOK_SECONDS)
             return around(**surroundings)
-
-        async def sleep(seconds):
-            now[0] += seconds
 
         monkeypatch.setattr("obscale.verify.run.look_after", after)
         monkeypatch.setattr("obscale.verify.run.look_around", about)
-        monkeypatch.setattr("obscale.verify.run.time", SimpleNamespace(monotonic=lambda: now[0]))
-        monkeypatch.setattr("obscale.verify.run.asyncio", SimpleNamespace(sleep=sleep))
         order = Order(cluster="prod", node=NODE, batch=(NODE,), patience=patience or Patience())
         climbed = await climb(
             SimpleNamespace(),  # nothing is asked of it here
@@ -57,13 +54,18 @@ def climbing(monkeypatch):
             notices=said.append,
         )
         return SimpleNamespace(
-            ladder=climbed.ladder, seconds=now[0], said=said, waited=waited, late=climbed.overdue
+            ladder=climbed.ladder,
+            seconds=virtual_clock().now(),
+            said=said,
+            waited=waited,
+            late=climbed.overdue,
         )
 
     return run
 
 
 @pytest.mark.parametrize("proof", SURROUNDINGS)
+@on_virtual_time
 async def test_what_cannot_be_read_is_told_once_and_judged_as_before(climbing, proof):
     """A minute after it was missed first the node is verified; before, it took half an hour."""
     run = await climbing(**SURROUNDINGS[proof])
@@ -79,6 +81,7 @@ async def test_what_cannot_be_read_is_told_once_and_judged_as_before(climbing, p
     assert [words for words, _ in run.waited if proof in words]
 
 
+@on_virtual_time
 async def test_a_clock_counts_as_preflight_judged_it(climbing):
     """The record of before the POST is quoted."""
     run = await climbing(clocks={"10.0.0.1:2886": SILENT})
@@ -88,6 +91,7 @@ async def test_a_clock_counts_as_preflight_judged_it(climbing):
     )
 
 
+@on_virtual_time
 async def test_a_clock_nobody_has_judged_before_ends_it_unverified(climbing):
     """Unknown is never passed; and it is not waited for, as it would never be read."""
     run = await climbing(before=BEFORE, clock=SILENT)
@@ -99,6 +103,7 @@ async def test_a_clock_nobody_has_judged_before_ends_it_unverified(climbing):
     assert run.said[0].endswith("next='not verified'")
 
 
+@on_virtual_time
 async def test_what_decides_is_waited_for_to_the_end_and_named(climbing):
     """Nothing but the cluster's own view proves that a node is there: told, and waited for."""
     patience = Patience(verify_seconds=600)
@@ -113,6 +118,7 @@ async def test_what_decides_is_waited_for_to_the_end_and_named(climbing):
     assert named[0].endswith("next='waited for'")
 
 
+@on_virtual_time
 async def test_what_cannot_be_read_is_settled_at_the_deadline_too(climbing):
     """A verification of a minute has no minute left for it."""
     run = await climbing(host=SILENT, patience=Patience(verify_seconds=50))
@@ -121,6 +127,7 @@ async def test_what_cannot_be_read_is_settled_at_the_deadline_too(climbing):
     assert run.seconds < 90
 
 
+@on_virtual_time
 async def test_a_healthy_node_is_told_nothing(climbing):
     """However late the answers."""
     run = await climbing()
