@@ -50,6 +50,21 @@ def make_home(shared: Path, home: Path) -> Path:
     return shutil.copytree(template, home)
 
 
+class AskingAgain(httpx.HTTPTransport):
+    """Asks a busy Prefect server again: it answers 503 while its database is locked."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Give the first answer that is another, or the last of many."""
+        pause = threading.Event()
+        for _ in range(60):
+            answer = super().handle_request(request)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            answer.close()
+            pause.wait(0.5)
+        return answer
+
+
 @contextmanager
 def prefect_server(home: Path, **extra: str) -> Iterator[str]:
     """Start a Prefect server in a home of its own; give the address of its API once it answers."""

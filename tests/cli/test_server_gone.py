@@ -14,6 +14,7 @@ import pytest
 
 from obscale.cli.local_prefect import SERVER_SETTINGS
 from tests.cli.conftest import LONGEST_SECONDS, PREFECT, os_environment
+from tests.prefect_server import AskingAgain
 
 pytestmark = pytest.mark.e2e
 
@@ -52,15 +53,9 @@ class Server:
         self.process.wait(60)
 
     def ask(self, method, path, body=None):
-        """Ask its API, again where it is busy: it answers 503 while its database is locked."""
-        pause = threading.Event()
-        for _ in range(60):
-            answer = httpx.request(
-                method, f"{self.url}{path}", json=body, trust_env=False, timeout=LONGEST_SECONDS
-            )
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
-            pause.wait(0.5)
+        """Ask its API."""
+        with httpx.Client(transport=AskingAgain(), timeout=LONGEST_SECONDS) as client:
+            answer = client.request(method, f"{self.url}{path}", json=body)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -21,6 +21,7 @@ import yaml
 from cryptography.fernet import Fernet
 
 from obscale.sandbox import ScaledClock, World, default_config, serve
+from tests.prefect_server import AskingAgain
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_SECONDS = 900
@@ -171,7 +172,7 @@ def api_url(compose, start, tmp_path_factory) -> str:
 def api(api_url) -> Iterator[httpx.Client]:
     """The server's API, for looking."""
     with httpx.Client(
-        base_url=api_url, auth=tuple(AUTH.split(":")), timeout=60, trust_env=False
+        base_url=api_url, auth=tuple(AUTH.split(":")), timeout=60, transport=AskingAgain()
     ) as client:
         yield client
 

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.postgres import free_port
 from tests.e2e.backing import LONGEST_SECONDS, wait_until
 from tests.e2e.conftest import ROOT_PASSWORD, plain_environment
+from tests.prefect_server import AskingAgain
 
 pytestmark = pytest.mark.e2e
 
@@ -127,8 +128,8 @@ def applied(world, url, home):
 
 def asked(url, path, **body):
     """Ask the server's API."""
-    answer = httpx.post(f"{url}{path}", json=body, trust_env=False, timeout=60)
-    return answer.raise_for_status().json()
+    with httpx.Client(transport=AskingAgain(), timeout=60) as client:
+        return client.post(f"{url}{path}", json=body).raise_for_status().json()
 
 
 def test_the_oldest_server_records_a_run_whole(installed, clusters, tmp_path):
