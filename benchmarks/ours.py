@@ -14,7 +14,7 @@ from obscale.agent.models import AgentEndpoint, Dag, ScaleOutRequest
 from obscale.agent.sealing import seal_header
 from obscale.follow.progress import Change
 from obscale.follow.run import follow
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 
 ZONE: Final = "zone2"
 SAMPLE: Final = {
@@ -67,7 +67,7 @@ async def expand(place: Place) -> float:
                 ob_configs=dict(SAMPLE),
             )
         )
-        ended = await follow(cluster, dag.id, Patience(), saw=_saw, say=_say)
+        ended = await follow(cluster, dag.id, TimeLimits(), saw=_saw, say=_say)
         known_at = time.time()
     if not ended.is_done:
         raise RuntimeError(f"{place.cluster}: the DAG ended {ended.state}")

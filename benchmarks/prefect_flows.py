@@ -21,7 +21,7 @@ from obscale.request.models import (
     SecretName,
 )
 from obscale.request.policies import BatchPolicies
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.spec.batch import compact
 
 PASSWORD_VARIABLE: Final = "OBSCALE_BENCH_ROOT_PASSWORD"  # noqa: S105 - a name, no password
@@ -49,7 +49,7 @@ async def empty(_place: Place) -> float:
 
 def runner(steady_seconds: float) -> Callable[[Place], Awaitable[float]]:
     """Give what runs a whole scale-out, preflight and verification included."""
-    patience = Patience(steady_seconds=steady_seconds)
+    time_limits = TimeLimits(steady_seconds=steady_seconds)
 
     async def run(place: Place) -> float:
         report = await scale_out(
@@ -57,7 +57,7 @@ def runner(steady_seconds: float) -> Callable[[Place], Awaitable[float]]:
             agentInfo=AgentInfoSpec(ip=place.spare_ip, port=place.spare_port),
             zone=ZONE,
             obConfigs=ObConfigs.model_validate(SAMPLE),
-            patience=patience,
+            time_limits=time_limits,
         )
         known_at = time.time()
         if report.outcome != "verified":
@@ -93,7 +93,7 @@ async def batch_of(places: Sequence[Place], steady_seconds: float) -> None:
         clusters=compacted,
         connections={name: _connection(lane[0]) for name, lane in lanes.items()},
         policies=BatchPolicies(max_clusters_at_once=len(lanes)),
-        patience=Patience(steady_seconds=steady_seconds),
+        time_limits=TimeLimits(steady_seconds=steady_seconds),
     )
     await running
 

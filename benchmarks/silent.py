@@ -38,7 +38,7 @@ CLUSTERS: Final = 10
 """Of a batch, at most."""
 LATE_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
 SECRET: Final = "BENCH_ROOT_PASSWORD"  # noqa: S105 - a name, no password
-PATIENCE: Final = {"steady_seconds": 1.0, "lost_answer_seconds": 1.0, "verify_seconds": 600.0}
+TIME_LIMITS: Final = {"steady_seconds": 1.0, "lost_answer_seconds": 1.0, "verify_seconds": 600.0}
 """By default a node is watched for 30 s, and a POST whose answer is lost is waited for 200 s more:
 obshell may be at work on it for as long. Neither is what is measured here."""
 SIZES: Final = {
@@ -283,7 +283,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def _as_command(arguments: Sequence[str]) -> int:
-    """Carry out a request or a batch with `PATIENCE`; gives the exit code."""
+    """Carry out a request or a batch with `TIME_LIMITS`; gives the exit code."""
     # Prefect reads its settings when it is imported, and the parent needs none of it.
     from rich.console import Console  # noqa: PLC0415
 
@@ -291,15 +291,15 @@ def _as_command(arguments: Sequence[str]) -> int:
     from obscale.cli.apply import run_all  # noqa: PLC0415
     from obscale.errors import ObscaleError  # noqa: PLC0415
     from obscale.request.scale_out import orders_of  # noqa: PLC0415
-    from obscale.request.time_limits import Patience  # noqa: PLC0415
+    from obscale.request.time_limits import TimeLimits  # noqa: PLC0415
     from obscale.spec import read_spec  # noqa: PLC0415
     from obscale.spec.batch import BatchSpec  # noqa: PLC0415
 
     command, path = arguments
-    patience = Patience.model_validate(PATIENCE)
+    time_limits = TimeLimits.model_validate(TIME_LIMITS)
     try:
         if command == "apply":
-            orders = orders_of(read_spec(Path(path)), patience=patience)
+            orders = orders_of(read_spec(Path(path)), time_limits=time_limits)
             endings = asyncio.run(run_all(orders, Console(stderr=True)))
             return max(int(code) for _, code, _ in endings)
         spec = BatchSpec.model_validate_json(Path(path).read_text(encoding="utf-8"))
@@ -308,7 +308,7 @@ def _as_command(arguments: Sequence[str]) -> int:
                 clusters=list(spec.clusters),
                 connections=dict(spec.connections),
                 policies=spec.policies,
-                patience=patience,
+                time_limits=time_limits,
             )
         )
     except ObscaleError as error:

@@ -12,7 +12,7 @@ from obscale.batch.report import BatchReport, error_of_batch, report_of
 from obscale.request.form import titled
 from obscale.request.models import ClusterSpec, ScaleOutSpec
 from obscale.request.policies import BatchPolicies
-from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
+from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import BatchSpec, checked_batch
 from tasks.batch import carry_out, shown
 from tasks.batch_preflight import preflight_all
@@ -58,9 +58,9 @@ async def batch(
     policies: Annotated[
         BatchPolicies, Field(description="Order, stop rules and hours."), titled("Policies")
     ] = DEFAULT_POLICIES,
-    patience: Annotated[
-        Patience, Field(description="Of each row."), titled("Time limits")
-    ] = DEFAULT_PATIENCE,
+    time_limits: Annotated[
+        TimeLimits, Field(description="Of each row."), titled("Time limits")
+    ] = DEFAULT_TIME_LIMITS,
 ) -> BatchReport:
     """Add many nodes to many clusters, and prove each of them.
 
@@ -72,7 +72,7 @@ async def batch(
     """
     check_worker()
     spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
-    ledger = ledger_of(checked_batch(spec), patience)
+    ledger = ledger_of(checked_batch(spec), time_limits)
     with heeding_sigterm(), spared_collections(), silence_told():
         async with prefect_watched(), shown(ledger), dispatching(ledger) as hands:
             await preflight_all(ledger)

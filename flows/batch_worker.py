@@ -11,7 +11,7 @@ from obscale.batch.ledger import ledger_of
 from obscale.batch.report import error_of_batch, report_of, summary_of
 from obscale.request.models import ClusterSpec, ScaleOutSpec
 from obscale.request.policies import PARTS_FLOW, BatchPolicies, OnRowFailure
-from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
+from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import BatchSpec, checked_batch
 from tasks.dispatch.worker import carry_part, is_incomplete, told
 from tasks.runtime.blocks import silence_told
@@ -55,9 +55,9 @@ async def batch_part(
     on_failure: Annotated[
         OnRowFailure, Field(title="When a DAG fails", description="As in the batch's policies.")
     ] = "hold",
-    patience: Annotated[
-        Patience, Field(title="Patience", description="Time limits of each row.")
-    ] = DEFAULT_PATIENCE,
+    time_limits: Annotated[
+        TimeLimits, Field(title="TimeLimits", description="Time limits of each row.")
+    ] = DEFAULT_TIME_LIMITS,
 ) -> str:
     """Carry out rows of a dispatched batch. The batch starts this; by hand it does nothing.
 
@@ -70,7 +70,7 @@ async def batch_part(
         connections=connections or {},
         policies=BatchPolicies(on_failure=on_failure),
     )
-    ledger = ledger_of(checked_batch(spec), patience)
+    ledger = ledger_of(checked_batch(spec), time_limits)
     with heeding_sigterm(), silence_told():
         async with prefect_watched(), told(ledger, batch) as table:
             await carry_part(ledger, table)

@@ -21,7 +21,7 @@ from obscale.request.form import (
 from obscale.request.models import NodeSpec
 from obscale.request.policies import OnFailure, Window
 from obscale.request.scale_out import Order
-from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
+from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec import checked, checked_overrides
 from obscale.text import for_terminal
 from tasks.approval import Approval, ask_approval
@@ -68,7 +68,7 @@ async def scale_out(
     approval: Annotated[Approval, titled("Approval")] = "none",
     window: Annotated[Window | None, titled("Maintenance window")] = None,
     on_failure: Annotated[OnFailure, titled("When the DAG fails")] = "hold",
-    patience: Annotated[Patience, titled("Time limits")] = DEFAULT_PATIENCE,
+    time_limits: Annotated[TimeLimits, titled("Time limits")] = DEFAULT_TIME_LIMITS,
 ) -> ScaleOutReport:
     """Add one observer to one cluster through obshell, and prove that it joined.
 
@@ -96,7 +96,7 @@ async def scale_out(
         on_failure: What is done about a DAG that fails. hold: leave it to a person. retry: up to 3
             times, where the diagnosis calls it safe. roll-back: where it is safe; it deletes what
             obshell made on the target. ask: pause, and let a person choose among what is safe.
-        patience: Time limits of the run; the defaults suit production.
+        time_limits: Time limits of the run; the defaults suit production.
     """
     check_worker()
     node = NodeSpec(
@@ -114,7 +114,7 @@ async def scale_out(
         allow_unknown=allow_unknown,
         overrides=checked_overrides(overrides),
         window=window,
-        patience=patience,
+        time_limits=time_limits,
         on_failure=on_failure,
     )
     check_this_run()

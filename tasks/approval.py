@@ -72,7 +72,7 @@ async def ask_approval(order: Order, before: Preflight) -> None:
         why = "already a member" if before.findings.already_member else "already under way"
         tell("approval", f"approval.not_needed why={why!r}")
         return
-    seconds = order.patience.approval_seconds
+    seconds = order.time_limits.approval_seconds
     tell(
         "approval",
         f"approval.asking seconds={seconds} next='press Resume on the page of this run'",

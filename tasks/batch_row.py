@@ -193,7 +193,7 @@ async def _followed(link: Link, order: Order, submitted: Submitted) -> Dag | Non
             tell("poll", change.text, level=level_of(change), progress=progress, dag=dag)
 
     await learn_members(link, say)
-    dag = await follow(link.cluster, dag_id, order.patience, saw=saw, say=say)
+    dag = await follow(link.cluster, dag_id, order.time_limits, saw=saw, say=say)
     if dag.is_done:
         return dag
     failed = error_of(dag, await diagnosed(link, dag.id), order.cluster)
@@ -206,8 +206,8 @@ async def _followed(link: Link, order: Order, submitted: Submitted) -> Dag | Non
 
 def _impatient(order: Order) -> Order:
     """Whoever is a member already need not be watched for holding steady."""
-    patience = order.patience.model_copy(update={"steady_seconds": 0})
-    return order.model_copy(update={"patience": patience})
+    time_limits = order.time_limits.model_copy(update={"steady_seconds": 0})
+    return order.model_copy(update={"time_limits": time_limits})
 
 
 async def _keep_report(story: Story, error: ObscaleError) -> None:

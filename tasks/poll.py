@@ -57,7 +57,7 @@ async def poll(order: Order, submitted: Submitted) -> Dag | None:
     Raises:
         DagFailedError: It ended FAILED; names stage, agent, last log line and the diagnosis.
         DagRolledBackError: It ended SUCCEED with operator ROLLBACK: nothing was added.
-        DagStalledError: A limit of the order's patience was reached; the DAG may still go on.
+        DagStalledError: One of the order's time limits was reached; the DAG may still go on.
     """
     if submitted.dag_id is None:
         tell("poll", "poll.skipped why='already a member'")
@@ -94,7 +94,7 @@ async def watch_dag(link: Link, order: Order, dag_id: str) -> Dag:
             tell("poll", change.text, level=level_of(change), progress=progress, dag=dag)
         await note.show(progress.percent, progress.text)
 
-    return await follow(link.cluster, dag_id, order.patience, saw=saw, say=say)
+    return await follow(link.cluster, dag_id, order.time_limits, saw=saw, say=say)
 
 
 def level_of(change: Change) -> int:

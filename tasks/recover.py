@@ -51,7 +51,7 @@ async def carry_through(order: Order, submitted: Submitted) -> Dag | None:
     Raises:
         DagFailedError: It stands FAILED, and nothing (more) was decided; it is left as it is.
         DagRolledBackError: It was rolled back, by decision or by somebody else.
-        DagStalledError: A limit of the order's patience was reached.
+        DagStalledError: One of the order's time limits was reached.
     """
     history: list[Attempt] = []
     while True:
@@ -90,7 +90,7 @@ async def decide(order: Order, dag_id: str, history: list[Attempt]) -> Attempt |
     if remedy is Remedy.HAND_OVER:
         return None
     if remedy is Remedy.RETRY and not decision.offered:
-        await asyncio.sleep(order.patience.retry_pause_seconds)
+        await asyncio.sleep(order.time_limits.retry_pause_seconds)
     return Attempt(remedy, diagnosis.cause)
 
 
@@ -99,7 +99,7 @@ async def target_answers(
 ) -> tuple[Diagnosis, Decision]:
     """Wait for a silent target, within the silence limit; give what is known and decided then."""
     tell("recover", f"recover.waiting why='{order.target} does not answer'")
-    give_up = monotonic() + order.patience.silence_seconds
+    give_up = monotonic() + order.time_limits.silence_seconds
     while True:
         async with linked(order, proven=True) as link:
             with suppress(AgentError):
@@ -122,13 +122,13 @@ async def ask(order: Order, diagnosis: Diagnosis, offered: tuple[Remedy, ...]) -
     try:
         answer: Any = await apause_flow_run(
             wait_for_input=form,
-            timeout=order.patience.ask_seconds,
+            timeout=order.time_limits.ask_seconds,
             poll_interval=ANSWER_LOOK_SECONDS,
             # Never the same: a run that is tried again may not pass by an answer given before.
             key=uuid4().hex,
         )
     except FlowPauseTimeout:
-        tell("recover", f"recover.not_answered seconds={order.patience.ask_seconds}")
+        tell("recover", f"recover.not_answered seconds={order.time_limits.ask_seconds}")
         return Remedy.HAND_OVER
     decided = Decided(
         at=utc_now(),
@@ -182,7 +182,7 @@ async def recover(order: Order, dag_id: str, remedy: Remedy) -> None:
 
     Raises:
         DagFailedError: The remedy is not safe any more, or the rollback stopped half-way.
-        DagStalledError: The rollback did not end within the order's patience.
+        DagStalledError: The rollback did not end within the order's time limits.
         AgentError: No agent took the operation.
     """
     async with linked(order, proven=True) as link:
@@ -195,7 +195,7 @@ async def recover(order: Order, dag_id: str, remedy: Remedy) -> None:
         if remedy is Remedy.RETRY:
             await retry(link, diagnosis, say)
         else:
-            await roll_back(link, diagnosis, order.patience, saw=saw, say=say)
+            await roll_back(link, diagnosis, order.time_limits, saw=saw, say=say)
 
 
 async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:

@@ -300,7 +300,7 @@ async def begin_once(
         CalledOffError: It is not.
         RecordError: It could not be written down; nothing was sent.
     """
-    give_up = _now() + timedelta(seconds=order.patience.lock_wait_seconds)
+    give_up = _now() + timedelta(seconds=order.time_limits.lock_wait_seconds)
     begun = _now()
     rounds = Rounds(give_up)
     kept: Keeping | None = None
@@ -334,7 +334,7 @@ async def begin_once(
                     return submitted
             case WaitForLock(owner=owner, dag_id=dag_id, undecided=undecided):
                 # An undecided one may be our own, of a run that died: let it name its target.
-                limit = begun + _patience_with_youth(order) if undecided else give_up
+                limit = begun + _limits_with_youth(order) if undecided else give_up
                 await _wait_for(f"DAG {dag_id} {owner!r} holds the lock", limit, waits)
             case _:
                 return await _settled(link, order, decision, sighting, kept)
@@ -529,7 +529,7 @@ async def _find_lost(
 ) -> Submitted | None:
     """Look for the DAG of a POST whose answer was lost, until it can no longer arrive."""
     deadline = (lost.header_expires_at or _now()) + timedelta(
-        seconds=order.patience.lost_answer_seconds
+        seconds=order.time_limits.lost_answer_seconds
     )
     tell("submit", f"submit.answer_lost until={deadline:%H:%M:%S} reason={lost.message!r}")
     baseline = record.newest_dag
@@ -549,7 +549,7 @@ async def _find_lost(
             if isinstance(decision, PostAgain):
                 return None
         # A young scale-out that never names its target, its executor being lost, ends it too.
-        if expired and (sighting is None or _now() > deadline + _patience_with_youth(order)):
+        if expired and (sighting is None or _now() > deadline + _limits_with_youth(order)):
             raise lost
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
@@ -613,9 +613,9 @@ async def _wait_for_window(window: Window) -> None:
         await asyncio.sleep(min(left, LONGEST_SLEEP_SECONDS))
 
 
-def _patience_with_youth(order: Order) -> timedelta:
+def _limits_with_youth(order: Order) -> timedelta:
     return timedelta(
-        seconds=max(order.patience.lock_wait_seconds, order.patience.lost_answer_seconds)
+        seconds=max(order.time_limits.lock_wait_seconds, order.time_limits.lost_answer_seconds)
     )
 
 

@@ -11,7 +11,7 @@ from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.schedule import RowState
 from obscale.preflight.facts import Standing
 from obscale.request.models import ClusterSpec, ScaleOutSpec
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.spec.batch import compact
 from obscale.text import for_terminal
 
@@ -47,17 +47,17 @@ class Part:
         firsts = {entry.cluster: entry for entry in reversed(entries)}
         names = tuple(sorted(firsts))
         order = entries[0].order
-        patience = order.patience
+        time_limits = order.time_limits
         parameters: dict[str, Any] = {
             "batch": batch,
-            "clusters": [_asked(name, firsts[name], patience) for name in names],
+            "clusters": [_asked(name, firsts[name], time_limits) for name in names],
             "connections": {
                 name: written.model_dump(mode="json", exclude_defaults=True)
                 for name in names
                 if isinstance(written := firsts[name].order.cluster, ClusterSpec)
             },
             "on_failure": order.on_failure,
-            "patience": patience.model_dump(mode="json", exclude_defaults=True),
+            "time_limits": time_limits.model_dump(mode="json", exclude_defaults=True),
         }
         return cls(batch, names, parameters, len(entries))
 
@@ -100,10 +100,10 @@ def run_name(names: Iterable[str], count: int) -> str:
     return for_terminal(f"rows of {' and '.join(names)}: {count} node{'s' if count != 1 else ''}")
 
 
-def _asked(name: str, entry: Entry, usual: Patience) -> dict[str, Any]:
+def _asked(name: str, entry: Entry, usual: TimeLimits) -> dict[str, Any]:
     order = entry.order
     # Clusters that are one under two names share a run, and may differ in their limits.
-    own = None if order.patience == usual else Patience(**order.patience.model_dump())
+    own = None if order.time_limits == usual else TimeLimits(**order.time_limits.model_dump())
     spec = ScaleOutSpec(
         cluster=name,
         nodes=order.batch,
@@ -111,7 +111,7 @@ def _asked(name: str, entry: Entry, usual: Patience) -> dict[str, Any]:
         allow_new_zone=order.allow_new_zone,
         allow_unknown=order.allow_unknown,
         overrides=order.overrides,
-        patience=own,
+        time_limits=own,
     )
     return compact(spec)
 

@@ -20,7 +20,7 @@ from obscale.preflight.result import Preflight
 from obscale.request.models import ClusterSpec
 from obscale.request.policies import BatchPolicies
 from obscale.request.scale_out import Order
-from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
+from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import BatchSpec, label_of
 
 KEY_DIGITS: Final = 10
@@ -264,12 +264,12 @@ class Ledger:
                 entry.leave(why)
 
 
-def ledger_of(spec: BatchSpec, patience: Patience = DEFAULT_PATIENCE) -> Ledger:
+def ledger_of(spec: BatchSpec, time_limits: TimeLimits = DEFAULT_TIME_LIMITS) -> Ledger:
     """Open the ledger of a batch: one entry a node, cluster by cluster.
 
     Args:
         spec: The batch.
-        patience: Limits its clusters do not name themselves.
+        time_limits: Limits its clusters do not name themselves.
     """
     entries: list[Entry] = []
     for asked in spec.clusters:
@@ -285,7 +285,7 @@ def ledger_of(spec: BatchSpec, patience: Patience = DEFAULT_PATIENCE) -> Ledger:
             allow_new_zone=asked.allow_new_zone,
             allow_unknown=asked.allow_unknown,
             overrides=asked.overrides,
-            patience=patience.with_own(asked.patience),
+            time_limits=time_limits.with_own(asked.time_limits),
             on_failure=spec.policies.on_failure,
         )
         # Copies share the list of all nodes; made one by one, each order would hold its own.

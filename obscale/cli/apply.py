@@ -170,7 +170,7 @@ async def run_one(
             allow_unknown=order.allow_unknown,
             overrides=order.overrides,
             on_failure=order.on_failure,
-            patience=order.patience,
+            time_limits=order.time_limits,
         )
         try:
             with asking():

@@ -91,7 +91,7 @@ def _sample_order(ready: dict[str, Any], speed: float) -> Any:
     """Make the documented sample request for the first simulated cluster and spare."""
     from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName  # noqa: PLC0415
     from obscale.request.scale_out import Order  # noqa: PLC0415 - the command line starts quicker without
-    from obscale.request.time_limits import Patience  # noqa: PLC0415
+    from obscale.request.time_limits import TimeLimits  # noqa: PLC0415
 
     cluster, spare = ready["clusters"][0], ready["spares"][0]
     os.environ[PASSWORD_VARIABLE] = cluster["root_password"]
@@ -109,7 +109,7 @@ def _sample_order(ready: dict[str, Any], speed: float) -> Any:
         ),
         node=node,
         batch=(node,),
-        patience=Patience(steady_seconds=3, poll_seconds=max(0.2, min(3.0, 2 / speed))),
+        time_limits=TimeLimits(steady_seconds=3, poll_seconds=max(0.2, min(3.0, 2 / speed))),
     )
 
 

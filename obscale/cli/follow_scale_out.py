@@ -51,7 +51,7 @@ from obscale.recovery.selection import (
 from obscale.report.report import ScaleOutReport, server_rows, stage_rows
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec
 from obscale.request.scale_out import Order, orders_of
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.scale_out_dag import SCALE_OUT, is_hollow
 from obscale.spec import read_spec
 from obscale.verify.levels import shortfall
@@ -185,7 +185,7 @@ async def bedside_of(found: Found) -> AsyncIterator[Bedside]:
             f"{found.named} {dag.id} --roll-back",
         )
     asked = next((order for order in found.orders if order.target == target), None)
-    order = asked or Order(cluster=found.where, node=_node(target, ""), patience=Patience())
+    order = asked or Order(cluster=found.where, node=_node(target, ""), time_limits=TimeLimits())
     async with target_connected(order, found.cluster, found.vault) as link:
         yield Bedside(link, order, dag, asked is not None, found.named, found.words)
 
@@ -211,7 +211,7 @@ async def watch_live(bedside: Bedside, console: Console) -> Dag:
             # Only the facts are looked at.
             live.hear(cast("Happening", Seen({"dag": dag})))
 
-        return await follow(link.cluster, bedside.dag.id, order.patience, saw=saw, say=say)
+        return await follow(link.cluster, bedside.dag.id, order.time_limits, saw=saw, say=say)
 
 
 async def see_off(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutReport:

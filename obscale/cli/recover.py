@@ -36,7 +36,7 @@ from obscale.recovery.read import examine, next_step
 from obscale.recovery.run import Undone, insist, retry, roll_back, roll_back_untouched
 from obscale.recovery.selection import diagnose_untouched, is_untouched
 from obscale.report.report import ScaleOutReport
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.text import for_terminal
 
 Retry = Annotated[bool, typer.Option("--retry", help="Undo and repeat the failed stage, go on.")]
@@ -220,7 +220,7 @@ async def _undo(bedside: Bedside, acknowledged: bool, console: Console) -> Undon
     undone = await roll_back(
         bedside.link,
         diagnosis,
-        bedside.order.patience,
+        bedside.order.time_limits,
         saw=_teller(console),
         say=lambda text: _say(console, text),
         acknowledged=acknowledged,
@@ -241,7 +241,7 @@ async def _free(found: Found, wish: Wish, console: Console, shown: list[Diagnosi
     await _decide(look, found.words, wish, console, shown)
     _begins(Remedy.ROLLBACK, found)
     undone = await roll_back_untouched(
-        client, dag.id, Patience(), saw=_teller(console), say=lambda text: _say(console, text)
+        client, dag.id, TimeLimits(), saw=_teller(console), say=lambda text: _say(console, text)
     )
     console.print(
         as_text("the cluster's lock is free; no node had been called", style="bold green")

@@ -34,7 +34,7 @@ from obscale.preflight.facts import Facts
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName, TlsSpec
 from obscale.request.policies import OnFailure
 from obscale.request.scale_out import Order, orders_of
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 
 if TYPE_CHECKING:
     from obscale.sandbox import Door, Fault, World
@@ -171,11 +171,11 @@ def _on_stage(
             "node": _node_on_stage(order.node, ready, stands_for),
             "batch": tuple(_node_on_stage(other.node, ready, stands_for) for other in batch),
             "on_failure": policy,
-            "patience": Patience(
-                steady_seconds=order.patience.steady_seconds / speed,
+            "time_limits": TimeLimits(
+                steady_seconds=order.time_limits.steady_seconds / speed,
                 poll_seconds=max(0.2, min(REAL_POLL_SECONDS, 2 / speed)),
-                retry_pause_seconds=order.patience.retry_pause_seconds / speed,
-                lost_answer_seconds=max(1.0, order.patience.lost_answer_seconds / speed),
+                retry_pause_seconds=order.time_limits.retry_pause_seconds / speed,
+                lost_answer_seconds=max(1.0, order.time_limits.lost_answer_seconds / speed),
             ),
         }
     )

@@ -21,14 +21,14 @@ from obscale.plan.file import read_plan_file
 from obscale.reading import side_by_side
 from obscale.report.report import ScaleOutReport, server_rows
 from obscale.request.scale_out import Order, orders_of
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.spec import read_spec
 from obscale.verify.baseline import Baseline
 from obscale.verify.levels import Ladder, shortfall
 from obscale.verify.observation import Aftermath, Before
 from obscale.verify.run import Climbed, climb
 
-PATIENCE: Final = Patience(verify_seconds=60, unread_seconds=15)
+TIME_LIMITS: Final = TimeLimits(verify_seconds=60, unread_seconds=15)
 """Beyond the steady time only stragglers are waited for: who looks wants an answer."""
 
 
@@ -45,7 +45,7 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
     try:
         if read_plan_file(spec) is not None:
             raise SpecError(f"{spec}: is a plan, no request", "name the request it was made of")
-        orders = orders_of(read_spec(spec), patience=PATIENCE)
+        orders = orders_of(read_spec(spec), time_limits=TIME_LIMITS)
         with silence_shown(console):
             reports = PROGRAM.run(_verify_all(orders, vault_for(orders), console))
     except ObscaleError as error:
@@ -89,7 +89,7 @@ async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutRepor
     async with connected(order, vault) as link:
         # Whether anybody answers with these credentials is an error of its own, not a missing row.
         await link.read_members()
-        steady = order.patience.steady_seconds
+        steady = order.time_limits.steady_seconds
         console.print(as_text(f"{order.target}: has to hold for {steady:g} s", style="dim"))
         baseline = await baseline_known(link, order)
         climbed = await climb(

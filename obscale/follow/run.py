@@ -11,7 +11,7 @@ from obscale.clock import monotonic
 from obscale.connect.connections import Link
 from obscale.errors import AgentError, AgentProtocolError, DagStalledError, NotAuthorizedError
 from obscale.follow.progress import Change, describe_progress, next_poll_seconds
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 
 Saw = Callable[[Dag, tuple[Change, ...]], Awaitable[None]]
 """Gets every look at the DAG, with what changed since the last one."""
@@ -35,7 +35,7 @@ class Watch:
 
 
 async def follow(
-    cluster: ClusterClient, dag_id: str, patience: Patience, *, saw: Saw, say: Say
+    cluster: ClusterClient, dag_id: str, time_limits: TimeLimits, *, saw: Saw, say: Say
 ) -> Dag:
     """Look at a DAG until it moves no more by itself.
 
@@ -60,7 +60,7 @@ async def follow(
                 # Each time half as often: a long silence is one piece of news, not hundreds.
                 watch.said_silent = max(1.0, 2 * silent)
                 say(f"poll.no_answer silent_seconds={silent:.0f} reason={str(error)!r}")
-            _check_silence(silent, patience, dag_id, error)
+            _check_silence(silent, time_limits, dag_id, error)
         else:
             watch.answered, watch.said_silent = monotonic(), 0.0
             changes = describe_progress(watch.dag, dag)
@@ -70,11 +70,11 @@ async def follow(
             await saw(dag, changes)
             if dag.is_terminal:
                 return dag
-        _check_limits(watch, patience, dag_id)
+        _check_limits(watch, time_limits, dag_id)
         unchanged = monotonic() - watch.changed
-        pause = next_poll_seconds(watch.dag, unchanged, patience.poll_seconds)
+        pause = next_poll_seconds(watch.dag, unchanged, time_limits.poll_seconds)
         # Each refusal is a failed login at the database: no more of them than need be.
-        await asyncio.sleep(patience.poll_seconds if is_refused else pause)
+        await asyncio.sleep(time_limits.poll_seconds if is_refused else pause)
 
 
 async def learn_members(link: Link, say: Say) -> None:
@@ -109,8 +109,8 @@ def is_passing(error: AgentError) -> bool:
     return error.transient or isinstance(error, AgentProtocolError)
 
 
-def _check_silence(silent: float, patience: Patience, dag_id: str, error: AgentError) -> None:
-    if silent > patience.silence_seconds:
+def _check_silence(silent: float, time_limits: TimeLimits, dag_id: str, error: AgentError) -> None:
+    if silent > time_limits.silence_seconds:
         if isinstance(error, NotAuthorizedError):
             raise error
         raise DagStalledError(
@@ -119,17 +119,17 @@ def _check_silence(silent: float, patience: Patience, dag_id: str, error: AgentE
         ) from error
 
 
-def _check_limits(watch: Watch, patience: Patience, dag_id: str) -> None:
+def _check_limits(watch: Watch, time_limits: TimeLimits, dag_id: str) -> None:
     now = monotonic()
     stands = f"at stage {watch.dag.stage}/{watch.dag.max_stage}" if watch.dag else "unseen"
-    if now - watch.started > patience.deadline_seconds:
+    if now - watch.started > time_limits.deadline_seconds:
         raise DagStalledError(
-            f"DAG {dag_id} is still {stands} after {patience.deadline_seconds:.0f} s",
+            f"DAG {dag_id} is still {stands} after {time_limits.deadline_seconds:.0f} s",
             "it goes on by itself; running the flow again takes it up",
         )
-    if now - watch.changed > patience.stall_seconds:
+    if now - watch.changed > time_limits.stall_seconds:
         raise DagStalledError(
             f"DAG {dag_id} has stood {stands} without any change for "
-            f"{patience.stall_seconds:.0f} s",
+            f"{time_limits.stall_seconds:.0f} s",
             "look at the agent that executes the stage; do not submit again",
         )

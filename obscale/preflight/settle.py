@@ -30,13 +30,13 @@ async def settled(
 
     Args:
         read: Asks anew; gives at least one node's facts, all of the same cluster.
-        order: Its patience bounds the wait.
+        order: Its time limits bound the wait.
         say: Told what is waited for; None: nobody is.
 
     Returns:
         What was read last, settled or not.
     """
-    longest = min(order.patience.lost_answer_seconds, NAMING_SECONDS)
+    longest = min(order.time_limits.lost_answer_seconds, NAMING_SECONDS)
     give_up = utc_now() + timedelta(seconds=longest)
     is_second_look = False
     while True:

@@ -33,7 +33,7 @@ from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.policy import MOST_ATTEMPTS, refusal_of
 from obscale.recovery.read import examine, next_step
 from obscale.request.models import ClusterSpec
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.scale_out_dag import is_part_of
 
 LOOK_AGAIN_SECONDS: Final = 1.0
@@ -100,7 +100,7 @@ async def retry(link: Link, diagnosis: Diagnosis, say: Say) -> None:
 async def roll_back(
     link: Link,
     diagnosis: Diagnosis,
-    patience: Patience,
+    time_limits: TimeLimits,
     *,
     saw: Saw,
     say: Say,
@@ -111,47 +111,47 @@ async def roll_back(
     Args:
         link: Cluster and target.
         diagnosis: Made just now, and `insist`ed upon.
-        patience: Limits of following, and of waiting for the target.
+        time_limits: Limits of following, and of waiting for the target.
         saw: Gets each look at the cluster's DAG.
         say: Gets each line.
         acknowledged: Whether data may be lost that this scale-out did not make.
 
     Raises:
         DagFailedError: A stage could not be undone, or the target is stuck.
-        DagStalledError: It did not end within the order's patience.
+        DagStalledError: It did not end within the order's time limits.
         AgentError: No agent took it.
     """
-    dag = await _undo(link.cluster, diagnosis.dag_id, patience, saw=saw, say=say)
-    orphan = await _settle_target(link, dag, patience, say, acknowledged=acknowledged)
+    dag = await _undo(link.cluster, diagnosis.dag_id, time_limits, saw=saw, say=say)
+    orphan = await _settle_target(link, dag, time_limits, say, acknowledged=acknowledged)
     await _lock_freed(link.cluster, dag)
     say(f"recover.undone dag={dag.id} target={link.target.address} identity=SINGLE lock=free")
     return Undone(dag, str(link.target.address), orphan)
 
 
 async def roll_back_untouched(
-    cluster: ClusterClient, dag_id: str, patience: Patience, *, saw: Saw, say: Say
+    cluster: ClusterClient, dag_id: str, time_limits: TimeLimits, *, saw: Saw, say: Say
 ) -> Undone:
     """Roll back a scale-out that called no node yet: there is none to wait for.
 
     Raises:
         DagFailedError: Its stage could not be undone.
-        DagStalledError: It did not end within the patience.
+        DagStalledError: It did not end within the time limits.
         AgentError: No agent took it.
     """
-    dag = await _undo(cluster, dag_id, patience, saw=saw, say=say)
+    dag = await _undo(cluster, dag_id, time_limits, saw=saw, say=say)
     await _lock_freed(cluster, dag)
     say(f"recover.undone dag={dag.id} lock=free")
     return Undone(dag, "", "")
 
 
 async def _undo(
-    cluster: ClusterClient, dag_id: str, patience: Patience, *, saw: Saw, say: Say
+    cluster: ClusterClient, dag_id: str, time_limits: TimeLimits, *, saw: Saw, say: Say
 ) -> Dag:
     """Have the cluster's DAG rolled back to its end.
 
     Raises:
         DagFailedError: A stage could not be undone.
-        DagStalledError: It did not end within the patience.
+        DagStalledError: It did not end within the time limits.
         AgentError: No agent took it.
     """
     dag = await _cluster_dag(cluster, dag_id)()
@@ -161,9 +161,9 @@ async def _undo(
         if attempt > 1:
             # A new zone cannot be deleted while its server is still DELETING; it resumes there.
             say(f"recover.rollback_stopped stage={dag.stage} log={failure_of(dag).reason!r}")
-            await asyncio.sleep(patience.retry_pause_seconds)
+            await asyncio.sleep(time_limits.retry_pause_seconds)
         await _order(cluster, dag, Operator.ROLLBACK, say)
-        dag = await follow(cluster, dag.id, patience, saw=saw, say=say)
+        dag = await follow(cluster, dag.id, time_limits, saw=saw, say=say)
     if not dag.is_undone:
         failure = failure_of(dag)
         raise DagFailedError(
@@ -175,14 +175,14 @@ async def _undo(
 
 
 async def _settle_target(
-    link: Link, dag: Dag, patience: Patience, say: Say, *, acknowledged: bool
+    link: Link, dag: Dag, time_limits: TimeLimits, say: Say, *, acknowledged: bool
 ) -> str:
     """Wait until the target is SINGLE and unlocked; roll its own DAG back where it was left behind.
 
     Only after the cluster's DAG is undone: the rollback of the target's own one would otherwise
     post a ROLLBACK to the cluster too.
     """
-    give_up = monotonic() + patience.undo_seconds
+    give_up = monotonic() + time_limits.undo_seconds
     orphan, words = "", ""
     while True:
         state = await _target_state(link.target)
@@ -208,10 +208,10 @@ async def _settle_target(
         if monotonic() > give_up:
             raise DagStalledError(
                 f"the cluster's DAG {dag.id} is rolled back, but after "
-                f"{patience.undo_seconds:.0f} s {found.evidence[2]} [{found.cause}]",
+                f"{time_limits.undo_seconds:.0f} s {found.evidence[2]} [{found.cause}]",
                 found.advice,
             )
-        await asyncio.sleep(min(LOOK_AGAIN_SECONDS, patience.poll_seconds))
+        await asyncio.sleep(min(LOOK_AGAIN_SECONDS, time_limits.poll_seconds))
 
 
 async def _target_state(target: AgentClient) -> tuple[Identity, bool] | None:

@@ -24,7 +24,7 @@ from pydantic import (
 
 from obscale.agent.address import DEFAULT_PORT, AgentAddress
 from obscale.errors import SpecError
-from obscale.request.time_limits import Patience, in_order
+from obscale.request.time_limits import TimeLimits, in_order
 
 Profile = Literal["prod", "lab"]
 """How strictly findings are weighed."""
@@ -250,7 +250,7 @@ class ScaleOutSpec(Asked):
     profile: Profile = "prod"
     overrides: tuple[OverrideSpec, ...] = ()
     """Findings that are accepted, each for a reason and a time."""
-    patience: Patience | None = None
+    time_limits: TimeLimits | None = None
     """Time limits that are not the usual ones."""
 
     @model_validator(mode="before")

@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict
 from obscale.agent.address import AgentAddress
 from obscale.request.models import ClusterSpec, NodeSpec, OverrideSpec, Profile, ScaleOutSpec
 from obscale.request.policies import OnFailure, Window
-from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
+from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 
 
 class Order(BaseModel):
@@ -25,7 +25,7 @@ class Order(BaseModel):
     """Blocks and warnings that are accepted."""
     window: Window | None = None
     """Hours in which the scale-out may be begun; None: at any time."""
-    patience: Patience = Patience()
+    time_limits: TimeLimits = TimeLimits()
     on_failure: OnFailure = "hold"
     """What the run does by itself about a DAG that failed."""
 
@@ -43,14 +43,17 @@ class Order(BaseModel):
 
 
 def orders_of(
-    spec: ScaleOutSpec, *, profile: Profile | None = None, patience: Patience = DEFAULT_PATIENCE
+    spec: ScaleOutSpec,
+    *,
+    profile: Profile | None = None,
+    time_limits: TimeLimits = DEFAULT_TIME_LIMITS,
 ) -> tuple[Order, ...]:
     """Give one order per node of a spec, in its order.
 
     Args:
         spec: The request.
         profile: Instead of the spec's.
-        patience: Limits the spec does not name itself.
+        time_limits: Limits the spec does not name itself.
     """
     return tuple(
         Order(
@@ -61,7 +64,7 @@ def orders_of(
             allow_new_zone=spec.allow_new_zone,
             allow_unknown=spec.allow_unknown,
             overrides=spec.overrides,
-            patience=patience.with_own(spec.patience),
+            time_limits=time_limits.with_own(spec.time_limits),
         )
         for node in spec.nodes
     )

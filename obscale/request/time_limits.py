@@ -20,7 +20,7 @@ def in_order(schema: dict[str, Any]) -> None:
         field["position"] = position
 
 
-class Patience(BaseModel):
+class TimeLimits(BaseModel):
     """Time limits of one scale-out. The defaults suit production; a rehearsal may be quicker.
 
     Strict, because a request's file sets them too: neither `true` nor a text is a number there.
@@ -164,11 +164,11 @@ class Patience(BaseModel):
         ),
     ] = POLL_LONGEST_SECONDS
 
-    def with_own(self, own: "Patience | None") -> "Patience":
+    def with_own(self, own: "TimeLimits | None") -> "TimeLimits":
         """Give these limits with those of another one that it names; None names none."""
         if own is None:
             return self
         return self.model_copy(update=own.model_dump(exclude_unset=True))
 
 
-DEFAULT_PATIENCE: Final = Patience()
+DEFAULT_TIME_LIMITS: Final = TimeLimits()

@@ -25,7 +25,7 @@ from obscale.request.models import (
     ScaleOutSpec,
 )
 from obscale.request.policies import BatchPolicies
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.spec.clashes import Placed, node_problems
 from obscale.spec.problems import finding_problem, refused, shape_problems
 from obscale.spec.source import (
@@ -68,7 +68,7 @@ class BatchHead(Asked):
     allow_new_zone: bool = False
     allow_unknown: bool = False
     overrides: tuple[OverrideSpec, ...] = ()
-    patience: Patience | None = None
+    time_limits: TimeLimits | None = None
     cluster: str | None = Field(default=None, min_length=1)
     """Of rows that name none."""
     rows: str | None = Field(default=None, min_length=1)
@@ -139,11 +139,11 @@ def compact(spec: ScaleOutSpec) -> dict[str, Any]:
 
     A run's parameters are stored and shown; a thousand nodes need not repeat their start options.
     """
-    apart = {"defaults", "nodes", "patience"}
+    apart = {"defaults", "nodes", "time_limits"}
     written = spec.model_dump(mode="json", exclude_defaults=True, exclude=apart)
-    if spec.patience is not None:
+    if spec.time_limits is not None:
         # What is not named stays with whoever reads it.
-        written["patience"] = spec.patience.model_dump(mode="json", exclude_unset=True)
+        written["time_limits"] = spec.time_limits.model_dump(mode="json", exclude_unset=True)
     nodes = [node.model_dump(mode="json", exclude_none=True) for node in spec.nodes]
     shared = dict(
         set.intersection(*(set(node.obConfigs.items()) for node in spec.nodes)),
@@ -209,9 +209,9 @@ def _inheriting(item: object, data: Mapping[str, Any]) -> object:
     if not isinstance(item, Mapping):
         return item
     merged = {key: data[key] for key in _INHERITED if key in data} | dict(item)
-    limits, own = data.get("patience"), item.get("patience")
+    limits, own = data.get("time_limits"), item.get("time_limits")
     if limits and (own is None or isinstance(own, Mapping)):
-        merged["patience"] = {**limits, **(own or {})}
+        merged["time_limits"] = {**limits, **(own or {})}
     shared, own = data.get("defaults") or {}, item.get("defaults") or {}
     if shared and isinstance(own, Mapping):
         configs = own.get("obConfigs") or {}
@@ -300,7 +300,7 @@ class _Gathered:
                     allow_new_zone=head.allow_new_zone,
                     allow_unknown=head.allow_unknown,
                     overrides=head.overrides,
-                    patience=head.patience,
+                    time_limits=head.time_limits,
                 )
             )
 

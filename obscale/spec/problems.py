@@ -23,7 +23,7 @@ from obscale.request.models import (
     looks_secret,
 )
 from obscale.request.policies import BatchPolicies, Window
-from obscale.request.time_limits import DEFAULT_PATIENCE, Patience
+from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.sizes import quoted
 from obscale.spec.source import Path_, Source
 
@@ -42,7 +42,7 @@ _FIELDS: Final[dict[str, type[BaseModel]]] = {
     "overrides": OverrideSpec,
     "policies": BatchPolicies,
     "window": Window,
-    "patience": Patience,
+    "time_limits": TimeLimits,
 }
 _OF_A_NODE_AT_TOP: Final = tuple(NodeSpec.model_fields)
 _ADVICE: Final = {
@@ -58,10 +58,10 @@ _ADVICE: Final = {
     "rule": "write the id of a rule, as docs/preflight.md lists it",
     "reason": "say why the finding is accepted",
     "until": "write the last day it is accepted, e.g. 2026-12-31",
-    "patience": "write {verify_seconds: 3600}, or leave it out",
+    "time_limits": "write {verify_seconds: 3600}, or leave it out",
     **{
         limit: f"write seconds, e.g. {usual:g}"
-        for limit, usual in DEFAULT_PATIENCE.model_dump().items()
+        for limit, usual in DEFAULT_TIME_LIMITS.model_dump().items()
     },
 }
 _KINDS: Final = {

@@ -44,7 +44,7 @@ class ProofAnswer(StrEnum):
     """Answer of one proof; `waiting` may still turn, `fail` may not without somebody acting.
 
     `against` stands against the request now, say a dead peer, and may turn too: it fails once it
-    has held for `Patience.against_seconds`.
+    has held for `TimeLimits.against_seconds`.
     """
 
     PASS = "pass"  # noqa: S105 - an answer, no password

@@ -75,7 +75,7 @@ async def climb(
 
     The requested parameters are compared at every look, and count once they have held for the
     steady time, as obState does: both are awaited together, so that re-checking costs no time of
-    its own. What stands against the request ends it once it has held for the order's patience.
+    its own. What stands against the request ends it once it has held for the order's limit.
 
     Args:
         link: Open connections.
@@ -87,7 +87,7 @@ async def climb(
         notices: Called when something stands against the request, or no longer does.
         gate: Entered for each look, where many nodes are proved at the same time.
     """
-    patience = order.patience
+    time_limits = order.time_limits
     started = monotonic()
     looks: list[Look] = []
     seen: Rung | None = None
@@ -100,10 +100,10 @@ async def climb(
             after = await look_after(link)
             at = monotonic() - started
             looks.append(look_of(order.node, after, at))
-            is_late = at > patience.verify_seconds
+            is_late = at > time_limits.verify_seconds
             unreadable = Unreadable(
                 {proof: at - then for proof, then in blind.items()},
-                0.0 if is_late else patience.unread_seconds,
+                0.0 if is_late else time_limits.unread_seconds,
             )
 
             def judged(
@@ -118,14 +118,14 @@ async def climb(
                     after=after,
                     around=around,
                     looks=looks,
-                    steady_seconds=patience.steady_seconds,
+                    steady_seconds=time_limits.steady_seconds,
                     unreadable=unreadable,
                 )
 
             ladder = judged(None)
             if is_late or needs_surroundings(ladder):
                 ladder = judged(await look_around(link, after.members or ()))
-        held = hold(ladder, since, at, patience.against_seconds)
+        held = hold(ladder, since, at, time_limits.against_seconds)
         ladder, since = held.ladder, held.since
         blind = unread_since(ladder.unread, blind, at)
         for line in (*_notices(held), *_unread(ladder, unreadable, told)):
@@ -140,9 +140,9 @@ async def climb(
         mark, words = waits_for(ladder)
         if (waited := seldom.waited(mark, at)) is not None:
             waits(words, waited)
-        pause = min(LOOK_AGAIN_SECONDS, patience.poll_seconds)
+        pause = min(LOOK_AGAIN_SECONDS, time_limits.poll_seconds)
         if only_has_to_hold(ladder, looks):
-            pause = max(pause, patience.steady_seconds / LOOKS_WHILE_HOLDING)
+            pause = max(pause, time_limits.steady_seconds / LOOKS_WHILE_HOLDING)
         await asyncio.sleep(pause)
 
 

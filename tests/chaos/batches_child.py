@@ -50,7 +50,7 @@ def _applied(parameters: dict[str, Any]) -> str:
     told = apply_batch._parameters
 
     def in_a_hurry(spec: Any) -> dict[str, Any]:
-        return told(spec) | {"patience": parameters["patience"]}
+        return told(spec) | {"time_limits": parameters["time_limits"]}
 
     setattr(apply_batch, "_parameters", in_a_hurry)  # noqa: B010 - not to be typed as a mistake
     sys.argv = ["obscale", "apply", parameters["file"], "--yes", "--json"]

@@ -33,7 +33,7 @@ from tests.chaos.batches_cases import (
 )
 from tests.chaos.kills_backstage import Backstage, Run, until
 from tests.chaos.kills_cases import Kill
-from tests.chaos.kills_play import PASSWORD, PATIENCE, POST_PATH, SAMPLE, SCALE_OUT
+from tests.chaos.kills_play import PASSWORD, POST_PATH, SAMPLE, SCALE_OUT, TIME_LIMITS
 
 TOO_MUCH: Final = {"memory_limit": "80G"}
 """Of a host with 64 GiB."""
@@ -172,11 +172,11 @@ class BatchScene:
         await run.gone.wait()
 
     async def _start(self, file: Path, *, break_guard: bool) -> Run:
-        case, patience = self.outcome.case, PATIENCE.model_dump() | {"retry_pause_seconds": 0}
+        case, time_limits = self.outcome.case, TIME_LIMITS.model_dump() | {"retry_pause_seconds": 0}
         if case.program == "apply":
-            parameters: dict[str, Any] = {"file": str(file), "patience": patience}
+            parameters: dict[str, Any] = {"file": str(file), "time_limits": time_limits}
         else:
-            parameters = self.asked() | {"patience": patience}
+            parameters = self.asked() | {"time_limits": time_limits}
         seen = len(self.world.requests)
         run = await self._behind.nursery.start(
             parameters=parameters,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from obscale.agent.models import joined_address
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
 from tests.chaos.kills_backstage import Backstage, Run, until
 from tests.chaos.kills_cases import (
@@ -47,7 +47,7 @@ SAMPLE: Final = {
     "log_disk_size": "24G",
     "datafile_size": "24G",
 }
-PATIENCE: Final = Patience(
+TIME_LIMITS: Final = TimeLimits(
     deadline_seconds=240,
     silence_seconds=60,
     verify_seconds=120,
@@ -128,7 +128,7 @@ class Scene:
             "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
             "zone": "zone2",
             "obConfigs": SAMPLE,
-            "patience": PATIENCE.model_dump(),
+            "time_limits": TIME_LIMITS.model_dump(),
         }
 
     async def play(self, case: Case) -> None:

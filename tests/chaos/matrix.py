@@ -22,7 +22,7 @@ from obscale.agent.models import joined_address
 from obscale.errors import ObscaleError
 from obscale.report.report import ScaleOutReport
 from obscale.request.models import AgentInfoSpec, ClusterSpec, SecretName
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from tasks.runtime.journal import Happening, listening
 
@@ -50,7 +50,7 @@ SAMPLE = {
     "log_disk_size": "24G",
     "datafile_size": "24G",
 }
-PATIENCE = Patience(
+TIME_LIMITS = TimeLimits(
     deadline_seconds=90,
     stall_seconds=75,
     silence_seconds=8,
@@ -98,7 +98,7 @@ class Row:
         config: The world, where it is not the default one.
         policy: `on_failure` of the run.
         zone: Zone asked for.
-        patience: Limits that differ from `PATIENCE`.
+        time_limits: Limits that differ from `TIME_LIMITS`.
         speed: Times real pace.
         untouched: Whether the run itself must order nothing: no operator, of no DAG.
     """
@@ -110,7 +110,7 @@ class Row:
     config: Callable[[], WorldConfig] = default_config
     policy: str = "retry"
     zone: str = "zone2"
-    patience: dict[str, Any] = field(default_factory=dict)
+    time_limits: dict[str, Any] = field(default_factory=dict)
     speed: float = SPEED
     untouched: bool = False
 
@@ -289,7 +289,7 @@ async def _run(cell: Cell, ready: dict[str, Any]) -> ScaleOutReport:
         allow_new_zone=cell.row.zone != "zone2",
         obConfigs=SAMPLE,
         on_failure="roll-back" if cell.column == "undo" else cell.row.policy,
-        patience=PATIENCE.model_copy(update=cell.row.patience),
+        time_limits=TIME_LIMITS.model_copy(update=cell.row.time_limits),
     )
 
 

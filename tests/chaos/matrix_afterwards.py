@@ -53,6 +53,6 @@ AFTERWARDS = (
         lambda _p: [Fault.slow_service(1e6)],
         {"9": "verify"},
         idle=LAST_STAGE,
-        patience={"verify_seconds": 6},
+        time_limits={"verify_seconds": 6},
     ),
 )

@@ -51,7 +51,7 @@ AGENTS = (
         "entry agent silent",
         lambda p: [Fault.black_hole(p.entry, **p.when)],
         HEALS,
-        patience={"silence_seconds": 120, "verify_seconds": 240, "undo_seconds": 120},
+        time_limits={"silence_seconds": 120, "verify_seconds": 240, "undo_seconds": 120},
     ),
     Row("all members away 60 s", lambda p: away(p, 60, *p.members), HEALS),
     Row(

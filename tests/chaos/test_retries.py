@@ -17,7 +17,7 @@ import pytest_asyncio
 from obscale.agent.models import joined_address
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
 from tests.chaos.kills_backstage import Nursery, PrefectServer, Run, parent, until
-from tests.chaos.kills_play import HELD_SECONDS, PASSWORD, PATIENCE, POST_PATH, SAMPLE, SCALE_OUT
+from tests.chaos.kills_play import HELD_SECONDS, PASSWORD, POST_PATH, SAMPLE, SCALE_OUT, TIME_LIMITS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
@@ -66,7 +66,7 @@ class Scene:
     async def make_run(self) -> None:
         """Make the run over the API, as a runner finds it."""
         cluster, spare = self.ready["clusters"][0], self.ready["spares"][0]
-        patience = PATIENCE.model_copy(update={"against_seconds": HARM_HELD_SECONDS})
+        time_limits = TIME_LIMITS.model_copy(update={"against_seconds": HARM_HELD_SECONDS})
         self.parameters = {
             "cluster": {
                 "endpoints": [joined_address(a["ip"], a["port"]) for a in cluster["agents"]],
@@ -77,7 +77,7 @@ class Scene:
             "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
             "zone": "zone2",
             "obConfigs": SAMPLE,
-            "patience": patience.model_dump(),
+            "time_limits": time_limits.model_dump(),
         }
         flow = await self.workers.server.post("/flows/", {"name": "scale-out"})
         pending = {"type": "PENDING", "name": "Pending"}

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 import obscale.cli.verify as obscale_verify
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
 
 WIDTH = 80
@@ -72,8 +72,8 @@ def test_a_dead_member_of_which_nobody_saw_before_is_exit_1(
     obscale, write, open_world, monkeypatch
 ):
     """Without Prefect the other members are judged too: dead now, before unknown, and named."""
-    patience = Patience(verify_seconds=20, steady_seconds=0.2, against_seconds=1)
-    monkeypatch.setattr(obscale_verify, "PATIENCE", patience)
+    time_limits = TimeLimits(verify_seconds=20, steady_seconds=0.2, against_seconds=1)
+    monkeypatch.setattr(obscale_verify, "TIME_LIMITS", time_limits)
     monkeypatch.setenv("PREFECT_API_URL", NO_PREFECT)
     world = open_world()
     first, dead = world.ready["clusters"][0]["agents"][::2]

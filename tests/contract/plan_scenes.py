@@ -26,7 +26,7 @@ from obscale.preflight.read import survey
 from obscale.preflight.result import conclude
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order, orders_of
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import ManualClock, World, WorldConfig, in_process
 from obscale.sandbox.clock import Clock
 from obscale.spec import parse_spec, request_body
@@ -211,4 +211,4 @@ async def end_of(world: World, cluster: ClusterClient, dag_id: str) -> Dag:
         world.advance(5.0)
         passed += 5
         dag = await cluster.ask(lambda agent: agent.read_dag(dag_id))
-    return await follow(cluster, dag_id, Patience(), saw=saw, say=lambda _line: None)
+    return await follow(cluster, dag_id, TimeLimits(), saw=saw, say=lambda _line: None)

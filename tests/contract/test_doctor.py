@@ -20,13 +20,13 @@ from obscale.recovery.consequences import Remedy
 from obscale.recovery.read import examine
 from obscale.recovery.run import retry, roll_back
 from obscale.request.models import ClusterSpec
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, in_process
 
 TARGET = "127.0.1.4:2886"
 ROOT = SecretStr("sandbox-root")
 ENTRIES = ("127.0.1.1", "127.0.1.2", "127.0.1.3")
-PATIENCE = Patience(poll_seconds=0.001, undo_seconds=30, retry_pause_seconds=0.001)
+TIME_LIMITS = TimeLimits(poll_seconds=0.001, undo_seconds=30, retry_pause_seconds=0.001)
 STORE = "/home/admin/oceanbase/store"
 FULL = {"dirs": {STORE: ["somebody-s-data"]}}
 LOCKED = {"agent_password": "own"}
@@ -245,7 +245,7 @@ async def test_each_rollback_called_safe_ends_single_unlocked_and_empty(ward, na
     async with ward(name) as (world, link, dag_id):
         found = await examine(link, dag_id)
 
-        await passing(world, roll_back(link, found, PATIENCE, saw=saw, say=lambda _text: None))
+        await passing(world, roll_back(link, found, TIME_LIMITS, saw=saw, say=lambda _text: None))
 
         cluster, target = world.clusters[0], world.agent(TARGET)
         assert (target.identity, target.under_maintenance) == ("SINGLE", False)
@@ -263,7 +263,9 @@ async def test_a_target_no_password_reaches_is_named_with_what_to_do_on_its_host
         found = await examine(link, dag_id)
 
         with pytest.raises(DagFailedError, match=r"run/obshell\.sock") as caught:
-            await passing(world, roll_back(link, found, PATIENCE, saw=saw, say=lambda _text: None))
+            await passing(
+                world, roll_back(link, found, TIME_LIMITS, saw=saw, say=lambda _text: None)
+            )
 
         after = await examine(link, dag_id)
         target = world.agent(TARGET)
@@ -330,7 +332,9 @@ async def test_what_is_called_a_dead_end_really_strands_the_target(ward, name):
         assert found.cause in {"target-stuck", "undone-member"}
         assert found.recommended is Remedy.HAND_OVER
         with pytest.raises(DagFailedError, match="is not: "):
-            await passing(world, roll_back(link, found, PATIENCE, saw=saw, say=lambda _text: None))
+            await passing(
+                world, roll_back(link, found, TIME_LIMITS, saw=saw, say=lambda _text: None)
+            )
 
 
 async def test_retry_is_in_vain_until_the_observer_is_started_again(ward):

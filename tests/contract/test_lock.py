@@ -14,7 +14,7 @@ from obscale.preflight.judge import judge_accepting
 from obscale.preflight.read import survey
 from obscale.preflight.result import conclude
 from obscale.request.scale_out import Order
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, in_process
 from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, Step, StepFailed
 from tasks.runtime.journal import listening
@@ -81,9 +81,12 @@ async def test_a_lock_nobody_can_see_ends_the_submit_by_its_name(seconds, posts)
 
     async with ClusterClient([client(ENTRY)]) as cluster, client(AgentAddress("10.0.0.4")) as agent:
         link = Link(cluster, agent, scene.cluster_spec, None)
-        patience = Patience(lock_wait_seconds=seconds)
+        time_limits = TimeLimits(lock_wait_seconds=seconds)
         order = Order(
-            cluster=scene.cluster_spec, node=scene.node, batch=(scene.node,), patience=patience
+            cluster=scene.cluster_spec,
+            node=scene.node,
+            batch=(scene.node,),
+            time_limits=time_limits,
         )
         facts = await survey(link, order, knocking=False)
         findings = judge_accepting(facts, "prod")

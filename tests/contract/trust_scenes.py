@@ -9,11 +9,13 @@ from obscale.agent.sealing import parse_public_key
 from obscale.connect.connections import EnvironmentVault, KnownCluster, cluster_connected
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import World
 
 ROOT, OWN = "canary-root-8d41", "canary-own-61f0"
-QUICK = Patience(verify_seconds=0.01, steady_seconds=0, poll_seconds=0.05, lost_answer_seconds=0.01)
+QUICK = TimeLimits(
+    verify_seconds=0.01, steady_seconds=0, poll_seconds=0.05, lost_answer_seconds=0.01
+)
 SAMPLE = {
     "mysql_port": "2881",
     "rpc_port": "2882",
@@ -75,7 +77,7 @@ class Scene:
             obConfigs=SAMPLE,
             targetAgentPassword=SecretName(env="OWN_61F0") if own else None,
         )
-        return Order(cluster=cluster or self.spec(), node=node, batch=(node,), patience=QUICK)
+        return Order(cluster=cluster or self.spec(), node=node, batch=(node,), time_limits=QUICK)
 
     async def keys(self):
         """The members' fingerprints, as they serve them now."""

@@ -269,7 +269,7 @@ class Clusters:
             "agentInfo": {"ip": where["ip"], "port": where["port"]},
             "zone": "zone2",
             "obConfigs": CONFIGS,
-            "patience": QUICK,
+            "time_limits": QUICK,
         } | changes
 
     @property

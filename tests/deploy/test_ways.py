@@ -146,7 +146,7 @@ def test_a_batch_is_started_like_any_other_run(workers, trigger, write, clusters
     ]
     asked = {
         "clusters": [{"cluster": one["cluster"], "nodes": nodes}],
-        "patience": one["patience"],
+        "time_limits": one["time_limits"],
     }
 
     done = trigger(workers, write(asked), "batch/workers")
@@ -164,7 +164,7 @@ def test_a_dispatched_batch_and_its_parts_are_runs_of_one_worker(
     asked = {
         "clusters": [{"cluster": one["cluster"], "nodes": [node]}],
         "policies": {"dispatch": "deployment"},
-        "patience": one["patience"],
+        "time_limits": one["time_limits"],
     }
     before = {run["id"] for run in runs_of(api, "batch-part/workers")}
 
@@ -196,7 +196,7 @@ def test_a_batch_begun_meanwhile_waits_for_the_one_before_it(workers, clusters, 
                     ],
                 }
             ],
-            "patience": one["patience"],
+            "time_limits": one["time_limits"],
         }
         for spare in (0, 1)
     ]
@@ -226,7 +226,7 @@ def test_a_batch_begun_meanwhile_waits_for_the_one_before_it(workers, clusters, 
 def test_curl_starts_a_plan_that_touches_nothing(workers, trigger, write, clusters):
     """The shell example starts the plan-only flow twice, as one run, and nothing is posted."""
     parameters = clusters.request()
-    parameters.pop("patience")
+    parameters.pop("time_limits")
     request = write(parameters)
 
     first = trigger(workers, request, "plan/workers", shell=True)
@@ -241,7 +241,7 @@ def test_curl_starts_a_plan_that_touches_nothing(workers, trigger, write, cluste
 def test_a_blocked_plan_fails_with_what_blocks_it(workers, trigger, write, clusters):
     """A portal learns the first reason from the state's message, without opening the UI."""
     too_big = clusters.request(obConfigs={"memory_limit": "800G"})
-    too_big.pop("patience")
+    too_big.pop("time_limits")
 
     done = trigger(workers, write(too_big), "plan/workers")
 

@@ -32,7 +32,7 @@ def asking(deployed, clusters, connect, page):
                 "zone": "zone2",
                 "obConfigs": SAMPLE,
                 "approval": "ask",
-                "patience": QUICK,
+                "time_limits": QUICK,
             },
         )
         page.goto(f"{deployed.url.removesuffix('/api')}/runs/flow-run/{run_id}")

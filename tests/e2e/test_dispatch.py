@@ -236,7 +236,7 @@ def test_a_batch_on_a_worker_that_is_cancelled_stops_its_runs_on_the_others(depl
         "clusters": opened.clusters,
         "connections": opened.connections,
         "policies": {"dispatch": "deployment"},
-        "patience": QUICK,
+        "time_limits": QUICK,
     }
     offered = deployed.api("GET", "/deployments/name/batch/workers")
 

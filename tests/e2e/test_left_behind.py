@@ -27,7 +27,7 @@ def test_neither_the_database_nor_a_log_holds_a_secret(
         "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
         "zone": "zone2",
         "obConfigs": SAMPLE,
-        "patience": QUICK,
+        "time_limits": QUICK,
     }
     runs = [
         start_run(deployed, "scale-out/workers", asked),

@@ -91,7 +91,7 @@ def test_a_request_sent_twice_with_one_key_is_one_run(deployed, clusters, connec
                 "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
                 "zone": "zone3",
                 "obConfigs": SAMPLE,
-                "patience": QUICK,
+                "time_limits": QUICK,
             }
         )
     )
@@ -137,7 +137,7 @@ def test_a_scheduled_run_starts_by_itself_and_ends_verified(deployed, clusters, 
                     "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
                     "zone": "zone1",
                     "obConfigs": SAMPLE,
-                    "patience": QUICK,
+                    "time_limits": QUICK,
                 },
             }
         ],

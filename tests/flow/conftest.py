@@ -19,7 +19,7 @@ from obscale.agent.models import joined_address
 from obscale.errors import ObscaleError
 from obscale.report.report import ScaleOutReport
 from obscale.request.models import AgentInfoSpec, ClusterSpec, SecretName
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Door, ScaledClock, World, WorldConfig, default_config, serve
 from tasks.runtime.journal import Happening, listening
 
@@ -31,7 +31,7 @@ SAMPLE = {
     "log_disk_size": "24G",
     "datafile_size": "24G",
 }
-QUICK = Patience(
+QUICK = TimeLimits(
     deadline_seconds=120,
     silence_seconds=20,
     verify_seconds=60,
@@ -80,7 +80,7 @@ class Stage:
             "agentInfo": AgentInfoSpec(ip=spare["ip"], port=spare["port"]),
             "zone": "zone2",
             "obConfigs": SAMPLE,
-            "patience": QUICK,
+            "time_limits": QUICK,
         }
         return asked | changes
 

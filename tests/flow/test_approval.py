@@ -9,13 +9,15 @@ from prefect.client.schemas.objects import StateType
 
 from obscale.errors import NotApprovedError, PreflightError, RejectedError
 from obscale.request.policies import Window
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HALF_A_MINUTE = 30
-PATIENCE = Patience(steady_seconds=0.2, poll_seconds=0.1, verify_seconds=60, approval_seconds=120)
+TIME_LIMITS = TimeLimits(
+    steady_seconds=0.2, poll_seconds=0.1, verify_seconds=60, approval_seconds=120
+)
 
 
 def written(scene):
@@ -37,7 +39,7 @@ async def state_of(run):
 async def test_an_approved_run_goes_on_and_reports_who_approved_it_and_why(stage, asked):
     """The question shows plan and findings; name and reason stand in the report."""
     scene = await stage()
-    run = asyncio.create_task(scene.scale_out(approval="ask", patience=PATIENCE))
+    run = asyncio.create_task(scene.scale_out(approval="ask", time_limits=TIME_LIMITS))
 
     paused, schema, page = await asked(run)
     posted_before = written(scene)
@@ -59,7 +61,7 @@ async def test_whoever_approves_accepts_what_is_unknown(stage, asked):
     """The question names the rules that could block and could not be judged; a yes is enough."""
     scene = await stage()
     scene.world.play(Fault.panic(to="host-info"))
-    run = asyncio.create_task(scene.scale_out(approval="ask", patience=PATIENCE))
+    run = asyncio.create_task(scene.scale_out(approval="ask", time_limits=TIME_LIMITS))
 
     paused, _, page = await asked(run)
     await answer(paused, decision="approve", name="Ana", reason="seen on the host")
@@ -73,7 +75,7 @@ async def test_whoever_approves_accepts_what_is_unknown(stage, asked):
 async def test_a_rejected_run_touches_nothing_and_says_who_and_why(stage, asked):
     """No POST, a state called Rejected, an error with the person's own words."""
     scene = await stage()
-    run = asyncio.create_task(scene.scale_out(approval="ask", patience=PATIENCE))
+    run = asyncio.create_task(scene.scale_out(approval="ask", time_limits=TIME_LIMITS))
 
     paused, _, _ = await asked(run)
     await answer(paused, decision="reject", name="Ana", reason="month-end closing")
@@ -90,7 +92,7 @@ async def test_a_rejected_run_touches_nothing_and_says_who_and_why(stage, asked)
 async def test_an_answer_without_a_name_is_refused_and_the_run_stays_paused(stage, asked):
     """Prefect itself refuses half an answer; the next, whole one counts."""
     scene = await stage()
-    run = asyncio.create_task(scene.scale_out(approval="ask", patience=PATIENCE))
+    run = asyncio.create_task(scene.scale_out(approval="ask", time_limits=TIME_LIMITS))
 
     paused, _, _ = await asked(run)
     for half in ({"decision": "approve"}, {"decision": "approve", "name": " ", "reason": "x"}):
@@ -108,9 +110,9 @@ async def test_an_answer_without_a_name_is_refused_and_the_run_stays_paused(stag
 async def test_a_run_nobody_approves_ends_untouched(stage, refused):
     """After its time it ends as NotApproved; nothing was posted."""
     scene = await stage()
-    short = PATIENCE.model_copy(update={"approval_seconds": 1})
+    short = TIME_LIMITS.model_copy(update={"approval_seconds": 1})
 
-    error = await refused(scene.scale_out(approval="ask", patience=short))
+    error = await refused(scene.scale_out(approval="ask", time_limits=short))
 
     assert isinstance(error, NotApprovedError)
     assert written(scene) == []

@@ -224,7 +224,7 @@ async def test_a_root_password_changed_in_the_middle_ends_by_name_and_heals_with
     """Refused by all for longer than silence is borne: told so; the next run takes the DAG up."""
     scene = await stage(speed=6)
     short = QUICK.model_copy(update={"silence_seconds": 3})
-    run = asyncio.create_task(refused(scene.scale_out(patience=short)))
+    run = asyncio.create_task(refused(scene.scale_out(time_limits=short)))
     await until(lambda: any("progress" in h.facts for h in scene.happenings))
     scene.crawl()
     scene.world.play(Fault.change_root_password(NEW_PASSWORD))
@@ -245,7 +245,7 @@ async def test_a_root_password_changed_in_the_middle_ends_by_name_and_heals_with
     monkeypatch.setenv("OBSCALE_TEST_ROOT", NEW_PASSWORD)
     scene.hurry()
 
-    healed = await scene.scale_out(patience=QUICK.model_copy(update={"lost_answer_seconds": 60}))
+    healed = await scene.scale_out(time_limits=QUICK.model_copy(update={"lost_answer_seconds": 60}))
 
     assert healed.outcome == "verified"
     assert scene.posts() == 1
@@ -255,7 +255,7 @@ async def test_all_entry_agents_down_in_the_middle_ends_after_the_silence_and_he
     """It says whom it could not ask, the report what was seen last; the next run goes on."""
     scene = await stage(speed=6)
     short = QUICK.model_copy(update={"silence_seconds": 3})
-    run = asyncio.create_task(refused(scene.scale_out(patience=short)))
+    run = asyncio.create_task(refused(scene.scale_out(time_limits=short)))
     await until(lambda: any("progress" in h.facts for h in scene.happenings))
     scene.crawl()
     members = [agent.address for agent in scene.world.clusters[0].agents]
@@ -276,7 +276,7 @@ async def test_all_entry_agents_down_in_the_middle_ends_after_the_silence_and_he
     scene.hurry()
     # The DAG may not have named its target yet: its own successor waits until it does.
     again = QUICK.model_copy(update={"lost_answer_seconds": 60})
-    healed = await scene.scale_out(patience=again)
+    healed = await scene.scale_out(time_limits=again)
 
     assert healed.outcome == "verified"
     assert scene.posts() == 1
@@ -295,7 +295,7 @@ async def test_a_run_begun_right_after_one_that_died_waits_for_its_dag_to_be_nam
     scene.at("preflight.waiting", lambda: scene.reach(4))
     scene.at("submit.adopted", scene.hurry)
 
-    report = await scene.scale_out(patience=patient)
+    report = await scene.scale_out(time_limits=patient)
 
     said = [moment.text for moment in report.timeline]
     assert any(text.startswith("preflight.waiting") for text in said)

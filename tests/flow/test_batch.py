@@ -21,7 +21,7 @@ from obscale.batch.schedule import FAILURES, RowState
 from obscale.errors import SpecError
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, ScaleOutSpec, SecretName
 from obscale.request.policies import BatchPolicies, Window
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, WorldConfig
 from obscale.sandbox.config import AgentConfig, ClusterConfig, ZoneConfig
 from obscale.spec.batch import read_batch
@@ -30,7 +30,7 @@ from tasks.runtime.journal import artifact_key, listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 UNAUTHORIZED = 401
-QUICK = Patience(
+QUICK = TimeLimits(
     deadline_seconds=240,
     silence_seconds=60,
     verify_seconds=120,
@@ -72,7 +72,7 @@ class Fleet:
                 self.reports.append(report)
 
         with listening(hear), suppress(BatchIncompleteError):
-            await batch(**({"clusters": self.asked, "patience": QUICK} | changes))
+            await batch(**({"clusters": self.asked, "time_limits": QUICK} | changes))
         return self.reports[-1]
 
     def change(self, cluster: int, node: int, **fields: Any) -> None:
@@ -323,9 +323,9 @@ async def test_what_a_batch_retries_by_policy_goes_on(fleet):
     fleet.stage.world.play(
         Fault.fail_stage(5, target=fleet.asked[0].nodes[0].address, text="observer start timeout")
     )
-    patience = QUICK.model_copy(update={"retry_pause_seconds": 0})
+    time_limits = QUICK.model_copy(update={"retry_pause_seconds": 0})
 
-    report = await fleet.run(policies=BatchPolicies(on_failure="retry"), patience=patience)
+    report = await fleet.run(policies=BatchPolicies(on_failure="retry"), time_limits=time_limits)
 
     assert report.is_verified, render_batch(report)
     assert fleet.posts == 2
@@ -445,7 +445,7 @@ async def test_parameters_that_contradict_each_other_are_told_by_their_place(fle
     fleet.change(1, 0, agentInfo=taken)
 
     with pytest.raises(SpecError) as caught:
-        await batch(clusters=fleet.asked, patience=QUICK)
+        await batch(clusters=fleet.asked, time_limits=QUICK)
 
     (said,) = caught.value.problems
     assert said.startswith(f"clusters[1]: nodes[0]: {taken.ip}:{taken.port} is asked for of c2, ")

@@ -23,7 +23,7 @@ from obscale.cli.commands import app
 from obscale.cli.exits import Exit, exit_code_of
 from obscale.errors import RecordError, VerifyError
 from obscale.request.models import NodeSpec, ScaleOutSpec
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
 from obscale.spec import request_body
 from tasks.runtime.blocks import ObshellCluster
@@ -74,9 +74,9 @@ async def test_a_member_dead_since_the_post_stays_red_however_often_it_is_looked
     scene = await stage()
     harm(scene)
 
-    first = await refused(scene.scale_out(patience=SOON))
+    first = await refused(scene.scale_out(time_limits=SOON))
     one = scene.report
-    second = await refused(scene.scale_out(patience=SOON))
+    second = await refused(scene.scale_out(time_limits=SOON))
     two = scene.report
 
     assert isinstance(first, VerifyError)
@@ -95,7 +95,7 @@ async def test_a_member_dead_since_the_post_stays_red_however_often_it_is_looked
     assert "poll DAG 11" in await task_names()
 
     scene.world.play(Fault.observer_up(address_of(scene, 2)))
-    third = await scene.scale_out(patience=SOON)
+    third = await scene.scale_out(time_limits=SOON)
 
     assert (third.outcome, third.exceptions) == ("verified", ())
     assert [end.outcome for end in third.earlier] == ["failed", "failed"]
@@ -109,8 +109,8 @@ async def test_a_member_dead_before_already_is_an_exception_the_verdict_names(st
     scene = await stage()
     scene.world.play(Fault.observer_down(address_of(scene, 2)))
 
-    report = await scene.scale_out(patience=SOON)
-    again = await scene.scale_out(patience=SOON)
+    report = await scene.scale_out(time_limits=SOON)
+    again = await scene.scale_out(time_limits=SOON)
 
     excepted = f"{observer_of(scene, 2)} INACTIVE UNAVAILABLE (dead before already)"
     for each in (report, again):
@@ -122,7 +122,7 @@ async def test_a_member_dead_before_already_is_an_exception_the_verdict_names(st
 async def test_a_member_that_restarts_in_time_is_told_and_not_failed(stage):
     """Away for some seconds while the node is proved: a line when it goes, one when it is back."""
     scene = await stage()
-    patience = SOON.model_copy(update={"against_seconds": 30.0})
+    time_limits = SOON.model_copy(update={"against_seconds": 30.0})
     harm(scene)
     lost = []
 
@@ -132,7 +132,7 @@ async def test_a_member_that_restarts_in_time_is_told_and_not_failed(stage):
             scene.world.play(Fault.observer_up(address_of(scene, 2)))
 
     with tasks.runtime.journal.listening(bring_back):
-        report = await scene.scale_out(patience=patience)
+        report = await scene.scale_out(time_limits=time_limits)
 
     assert report.outcome == "verified"
     told = [moment.text for moment in report.timeline]
@@ -146,7 +146,7 @@ async def test_a_wait_is_told_by_what_it_waits_for(stage, refused):
     scene = await stage()
     scene.world.play(Fault.slow_service(1e6))
 
-    await refused(scene.scale_out(patience=SOON.model_copy(update={"verify_seconds": 3})))
+    await refused(scene.scale_out(time_limits=SOON.model_copy(update={"verify_seconds": 3})))
 
     waits = [h for h in scene.happenings if "waits" in h.facts and h.step == "verify"]
     assert "pv-service-started: not yet" in waits[0].facts["waits"]
@@ -174,7 +174,7 @@ async def test_of_anothers_dag_what_was_before_is_unknown(stage, refused, when):
     if when == "joined":
         await joined(scene)
 
-    error = await refused(scene.scale_out(patience=SOON))
+    error = await refused(scene.scale_out(time_limits=SOON))
 
     assert isinstance(error, VerifyError)
     assert exit_code_of(error) == Exit.REFUSED
@@ -182,7 +182,7 @@ async def test_of_anothers_dag_what_was_before_is_unknown(stage, refused, when):
     assert scene.report.before == ()
     assert scene.report.dag_id == "11"
     scene.world.play(Fault.observer_up(address_of(scene, 2)))
-    assert (await scene.scale_out(patience=SOON)).outcome == "verified"
+    assert (await scene.scale_out(time_limits=SOON)).outcome == "verified"
     assert scene.posts() == 1
 
 
@@ -205,12 +205,12 @@ async def test_a_batchs_row_is_compared_with_before_its_post_too(stage):
 
     for _ in range(2):
         with pytest.raises(BatchIncompleteError) as caught:
-            await batch(clusters=[spec], patience=SOON)
+            await batch(clusters=[spec], time_limits=SOON)
         assert f"pv-no-collateral: {observer_of(scene, 2)} INACTIVE" in str(caught.value)
         assert "unknown" not in str(caught.value)
 
     scene.world.play(Fault.observer_up(address_of(scene, 2)))
-    report = await batch(clusters=[spec], patience=SOON)
+    report = await batch(clusters=[spec], time_limits=SOON)
 
     assert "was a member already; follows a red end: " in report.rows[0].why
     assert scene.posts() == 1
@@ -220,8 +220,8 @@ async def test_verify_looks_into_prefect_only_where_the_request_needs_it(
     stage, refused, monkeypatch, tmp_path
 ):
     """With a stored connection it compares with before; written out, before is unknown: exit 1."""
-    patience = Patience(verify_seconds=20, steady_seconds=0.2, against_seconds=1)
-    monkeypatch.setattr(obscale.cli.verify, "PATIENCE", patience)
+    time_limits = TimeLimits(verify_seconds=20, steady_seconds=0.2, against_seconds=1)
+    monkeypatch.setattr(obscale.cli.verify, "TIME_LIMITS", time_limits)
     scene = await stage()
     known = scene.ready["clusters"][0]
     endpoints = [f"{a['ip']}:{a['port']}" for a in known["agents"]]
@@ -229,7 +229,7 @@ async def test_verify_looks_into_prefect_only_where_the_request_needs_it(
         endpoints=endpoints, root_password=SecretStr(known["root_password"])
     ).asave("before", overwrite=True)
     harm(scene)
-    await refused(scene.scale_out(patience=SOON))
+    await refused(scene.scale_out(time_limits=SOON))
     spare = scene.ready["spares"][0]
     node = {"agentInfo": {"ip": spare["ip"], "port": spare["port"]}, "zone": "zone2"}
     node["obConfigs"] = SAMPLE

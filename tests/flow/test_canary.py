@@ -30,7 +30,7 @@ from obscale.cli.exits import error_object
 from obscale.errors import ObscaleError
 from obscale.report.report import render_markdown
 from obscale.request.models import AgentInfoSpec, ScaleOutSpec, SecretName
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, default_config
 from tasks.runtime.blocks import ObshellCluster
 from tests.flow.conftest import QUICK, SAMPLE, Stage
@@ -54,7 +54,7 @@ def forms_of(secret: str) -> set[str]:
 FORMS = [form for secret in SECRETS for form in forms_of(secret)]
 CONNECTION = "canary-connection"
 SHORT = QUICK.model_copy(update={"deadline_seconds": 0.2, "lost_answer_seconds": 1.0})
-PATIENT = Patience(**(QUICK.model_dump() | {"silence_seconds": 3, "undo_seconds": 60}))
+PATIENT = TimeLimits(**(QUICK.model_dump() | {"silence_seconds": 3, "undo_seconds": 60}))
 SURE_TO_BE_FOUND = {
     "process list": "python",
     "blocks as the API shows them": CONNECTION,
@@ -105,7 +105,7 @@ ENDINGS = {
     "failed and rolled back": Ending(
         "dag-rolled-back", lambda _: [Fault.observer_dies()], {"on_failure": "roll-back"}
     ),
-    "not in time": Ending("dag-stalled", asks={"patience": SHORT}, speed=1),
+    "not in time": Ending("dag-stalled", asks={"time_limits": SHORT}, speed=1),
     "answer lost and found": Ending("verified", lambda _: [Fault.drop_answer(to="scale_out")]),
     "answer garbled": Ending("protocol", lambda _: [Fault.garble_answer(to="info", times=99)]),
     "handler panicked": Ending("agent-trouble", lambda _: [Fault.panic(to="info", times=99)]),
@@ -255,10 +255,10 @@ async def run(stage: Stage, ending: Ending, left: dict[str, list[str]], asked: A
             cluster = request.pop("cluster")
             node = {"agentInfo": where, "zone": "zone2", "obConfigs": SAMPLE} | request
             rows = ScaleOutSpec.model_validate({"cluster": cluster, "nodes": [node]})
-            done = await batch(clusters=[rows], patience=PATIENT)
+            done = await batch(clusters=[rows], time_limits=PATIENT)
             left["reports"] += [done.model_dump_json(), repr(done)]
             return "verified"
-        going = asyncio.create_task(stage.scale_out(**({"patience": PATIENT} | request)))
+        going = asyncio.create_task(stage.scale_out(**({"time_limits": PATIENT} | request)))
         if ending.answer:
             paused, schema, page = await asked(going)
             left["questions"] += [json.dumps(schema), str(page)]

@@ -67,7 +67,7 @@ class Served:
                 "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
                 "zone": "zone2",
                 "obConfigs": SAMPLE,
-                "patience": QUICK.model_dump(),
+                "time_limits": QUICK.model_dump(),
             },
         )
         return run.id
@@ -308,7 +308,7 @@ async def test_a_run_that_stalls_says_where_and_whether_it_goes_on(stage, refuse
     scene = await stage(speed=1)
     short = QUICK.model_copy(update={"deadline_seconds": 2})
 
-    error = await refused(scene.scale_out(patience=short))
+    error = await refused(scene.scale_out(time_limits=short))
 
     left = scene.report.remains
     assert isinstance(error, DagStalledError)

@@ -152,7 +152,7 @@ async def test_a_plan_that_finds_a_blocker_is_called_blocked(stage, refused):
     """The plan-only flow is named by the same words."""
     scene = await stage()
     asked = scene.asked(obConfigs={**scene.sample, "memory_limit": "80G"})
-    del asked["patience"]
+    del asked["time_limits"]
 
     await refused(plan(**asked))
 

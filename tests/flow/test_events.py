@@ -7,7 +7,7 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.sorting import FlowRunSort
 
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
 from tasks.runtime import events
 from tasks.runtime.events import PREFIX, Heard, signals_of
@@ -100,12 +100,12 @@ async def test_a_recovery_is_announced_with_its_remedy(stage, policy, remedy, la
     """A DAG that failed and was put right is announced as recovered, once."""
     scene = await stage()
     scene.world.play(Fault.observer_dies())
-    patience = Patience(
+    time_limits = TimeLimits(
         steady_seconds=0.2, poll_seconds=0.1, retry_pause_seconds=0.1, undo_seconds=60
     )
 
     await asyncio.gather(
-        scene.scale_out(on_failure=policy, patience=patience), return_exceptions=True
+        scene.scale_out(on_failure=policy, time_limits=time_limits), return_exceptions=True
     )
 
     found = await events_of(scene, last)

@@ -21,14 +21,16 @@ from typer.testing import CliRunner
 from flows.scale_out import scale_out
 from obscale.cli.commands import app
 from obscale.errors import SpecError
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
 from tasks.runtime.journal import listening
 from tasks.runtime.person import asking
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PATIENCE = Patience(steady_seconds=0.2, poll_seconds=0.1, verify_seconds=60, approval_seconds=120)
+TIME_LIMITS = TimeLimits(
+    steady_seconds=0.2, poll_seconds=0.1, verify_seconds=60, approval_seconds=120
+)
 
 
 async def newest():
@@ -45,7 +47,7 @@ async def evidence(*words):
 async def test_an_approved_run_is_exported_with_decision_logs_and_versions(stage, asked):
     """JSON by id: who approved and why, logs, before and after, versions; no secret."""
     scene = await stage()
-    running = asyncio.create_task(scene.scale_out(approval="ask", patience=PATIENCE))
+    running = asyncio.create_task(scene.scale_out(approval="ask", time_limits=TIME_LIMITS))
     paused, _, _ = await asked(running)
     async with get_client() as client:
         await client.resume_flow_run(
@@ -111,7 +113,7 @@ async def test_a_file_that_cannot_be_written_is_named(stage, tmp_path):
     assert not isinstance(told.exception, SpecError)
 
 
-SOON = PATIENCE.model_copy(update={"against_seconds": 1.0})
+SOON = TIME_LIMITS.model_copy(update={"against_seconds": 1.0})
 
 
 def member(scene, number=2):
@@ -144,7 +146,7 @@ async def test_a_red_attempt_stays_in_the_evidence_of_the_green_one(stage, refus
     """The same run is tried again and is green: what the first attempt sent and found stays."""
     scene = await stage()
     scene.world.play(Fault.observer_down(member(scene), stage=9))
-    await refused(scene.scale_out(patience=SOON))
+    await refused(scene.scale_out(time_limits=SOON))
     red, run = scene.report, await newest()
     scene.world.play(Fault.observer_up(member(scene)))
     await forget_page(run)
@@ -177,11 +179,11 @@ async def test_earlier_runs_of_the_same_dag_stay_in_the_evidence(stage, refused)
     """Another run proves what an earlier one found red; those of other DAGs are no part of it."""
     scene = await stage()
     scene.world.play(Fault.observer_down(member(scene), stage=9))
-    await refused(scene.scale_out(patience=SOON))
+    await refused(scene.scale_out(time_limits=SOON))
     first = await newest()
     scene.world.play(Fault.observer_up(member(scene)))
 
-    report = await scene.scale_out(patience=SOON)
+    report = await scene.scale_out(time_limits=SOON)
     told = json.loads((await evidence(report.target, "--json")).stdout)
     before = json.loads((await evidence(first.id, "--json")).stdout)
 

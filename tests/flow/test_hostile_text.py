@@ -16,7 +16,7 @@ from flows.scale_out import scale_out
 from obscale.cli.commands import app
 from obscale.errors import ObscaleError
 from obscale.request.models import AgentInfoSpec, NodeSpec, ScaleOutSpec
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, default_config
 from tests.flow.test_canary import all_events, through_the_api
 from tests.hostile_answers import LONGER, hostile_answers
@@ -24,7 +24,7 @@ from tests.hostile_text import HOSTILE, MARK, SHORT, faults_of_lines, faults_of_
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PATIENCE = Patience(
+TIME_LIMITS = TimeLimits(
     steady_seconds=0.2,
     poll_seconds=0.1,
     verify_seconds=20,
@@ -118,7 +118,7 @@ async def run_all(stage, asked, pages):
 
     with hostile_answers() as spoiler:
         spoiler.log = LONGER
-        wanted = {"allow_unknown": True, "profile": "lab", "patience": PATIENCE}
+        wanted = {"allow_unknown": True, "profile": "lab", "time_limits": TIME_LIMITS}
         going = asyncio.create_task(scene.scale_out(approval="ask", on_failure="ask", **wanted))
         for words in ({"decision": "approve"}, {"choice": "RETRY"}):
             paused, _, page = await asked(going)
@@ -136,7 +136,7 @@ async def run_all(stage, asked, pages):
         node = NodeSpec(agentInfo=where, zone="zone2", obConfigs=scene.sample)
         rows = ScaleOutSpec(cluster=known["cluster"], nodes=(node,), profile="lab")
         spoiler.refuses = "cluster"
-        await end_of(batch(clusters=[rows], patience=PATIENCE))
+        await end_of(batch(clusters=[rows], time_limits=TIME_LIMITS))
         spoiler.refuses, spoiler.whole = "", "dag"
         await end_of(scene.scale_out(agentInfo=where, **wanted))
     return report, ends

@@ -10,12 +10,12 @@ from prefect.client.schemas.objects import StateType
 from obscale.errors import DagFailedError, DagRolledBackError
 from obscale.recovery.consequences import Remedy
 from obscale.request.models import SecretName
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, default_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PATIENCE = Patience(
+TIME_LIMITS = TimeLimits(
     deadline_seconds=120,
     silence_seconds=20,
     verify_seconds=60,
@@ -62,7 +62,7 @@ async def test_a_slow_observer_is_retried_to_verified_with_one_dag(stage):
     scene = await stage(speed=60)
     scene.world.play(Fault.slow_observer(seconds=150))
 
-    report = await scene.scale_out(on_failure="retry", patience=PATIENCE)
+    report = await scene.scale_out(on_failure="retry", time_limits=TIME_LIMITS)
 
     assert report.outcome == "verified"
     assert report.diagnosis.cause == "slow-observer"
@@ -77,7 +77,7 @@ async def test_retry_gives_up_after_three_and_leaves_the_dag_to_a_person(stage, 
     scene = await stage(speed=60)
     scene.world.play(Fault.fail_stage(7, times=9))
 
-    error = await refused(scene.scale_out(on_failure="retry", patience=PATIENCE))
+    error = await refused(scene.scale_out(on_failure="retry", time_limits=TIME_LIMITS))
 
     assert isinstance(error, DagFailedError)
     assert "[add-server-timeout]" in str(error)
@@ -91,7 +91,7 @@ async def test_an_observer_that_dies_is_rolled_back_to_the_real_end(stage, refus
     scene = await stage()
     scene.world.play(Fault.observer_dies())
 
-    error = await refused(scene.scale_out(on_failure="roll-back", patience=PATIENCE))
+    error = await refused(scene.scale_out(on_failure="roll-back", time_limits=TIME_LIMITS))
 
     assert isinstance(error, DagRolledBackError)
     assert "[observer-died]" in str(error)
@@ -111,7 +111,7 @@ async def test_a_rollback_goes_on_where_a_new_zone_could_not_be_deleted_yet(stag
             zone="zone9",
             allow_new_zone=True,
             on_failure="roll-back",
-            patience=PATIENCE.model_copy(update={"retry_pause_seconds": 1.0}),
+            time_limits=TIME_LIMITS.model_copy(update={"retry_pause_seconds": 1.0}),
         )
     )
 
@@ -130,7 +130,7 @@ async def test_after_dir_not_empty_no_policy_deletes_anything(stage, refused, po
     )
     scene = await stage(config.model_copy(update={"spares": (spare, *config.spares[1:])}))
 
-    error = await refused(scene.scale_out(on_failure=policy, patience=PATIENCE))
+    error = await refused(scene.scale_out(on_failure=policy, time_limits=TIME_LIMITS))
 
     assert isinstance(error, DagFailedError)
     assert "[directory-not-empty]" in str(error)
@@ -164,7 +164,7 @@ async def test_a_rollback_that_is_a_dead_end_is_refused_whatever_the_policy(stag
     scene = await stage(speed=60)
     scene.world.play(Fault.slow_observer(seconds=500))
 
-    error = await refused(scene.scale_out(on_failure="roll-back", patience=PATIENCE))
+    error = await refused(scene.scale_out(on_failure="roll-back", time_limits=TIME_LIMITS))
 
     assert "ROLLBACK is a dead end" in str(error)
     assert operated(scene) == []
@@ -182,7 +182,7 @@ async def test_an_orphaned_local_dag_is_rolled_back_after_the_clusters(stage, re
     error = await refused(
         scene.scale_out(
             on_failure="roll-back",
-            patience=PATIENCE,
+            time_limits=TIME_LIMITS,
             targetAgentPassword=SecretName(env="OBSCALE_TEST_AGENT"),
         )
     )
@@ -204,7 +204,7 @@ async def test_an_orphan_only_a_member_could_reach_is_left_with_what_to_do_on_it
     scene = await stage()
     scene.world.play(Fault.orphan_local_dag())
 
-    error = await refused(scene.scale_out(on_failure="roll-back", patience=PATIENCE))
+    error = await refused(scene.scale_out(on_failure="roll-back", time_limits=TIME_LIMITS))
 
     assert isinstance(error, DagFailedError)
     assert "is rolled back, but" in str(error)
@@ -221,7 +221,7 @@ async def test_a_paused_run_is_resumed_through_the_api(stage, asked, choice, end
     """The form offers exactly the safe choices; the answer is carried out, and nothing else."""
     scene = await stage()
     scene.world.play(Fault.observer_dies())
-    run = asyncio.create_task(scene.scale_out(on_failure="ask", patience=PATIENCE))
+    run = asyncio.create_task(scene.scale_out(on_failure="ask", time_limits=TIME_LIMITS))
     paused, schema, page = await asked(run)
 
     async with get_client() as client:
@@ -253,7 +253,7 @@ async def test_the_form_says_first_what_each_choice_deletes(stage, asked):
     """One list item for each choice, of what the real form shows; no table that is cut off."""
     scene = await stage()
     scene.world.play(Fault.observer_dies())
-    run = asyncio.create_task(scene.scale_out(on_failure="ask", patience=PATIENCE))
+    run = asyncio.create_task(scene.scale_out(on_failure="ask", time_limits=TIME_LIMITS))
 
     paused, _, page = await asked(run)
     async with get_client() as client:
@@ -277,7 +277,7 @@ async def test_a_recovery_without_name_or_reason_is_refused_and_the_run_stays_pa
     """As for an approval: Prefect refuses half an answer, nothing is operated; the whole counts."""
     scene = await stage()
     scene.world.play(Fault.observer_dies())
-    run = asyncio.create_task(scene.scale_out(on_failure="ask", patience=PATIENCE))
+    run = asyncio.create_task(scene.scale_out(on_failure="ask", time_limits=TIME_LIMITS))
 
     paused, _, _ = await asked(run)
     async with get_client() as client:
@@ -302,7 +302,7 @@ async def test_the_form_offers_no_dead_end(stage, asked):
     """While the observer starts, ROLLBACK is no choice of the form."""
     scene = await stage(speed=60)
     scene.world.play(Fault.slow_observer(seconds=2000))
-    run = asyncio.create_task(scene.scale_out(on_failure="ask", patience=PATIENCE))
+    run = asyncio.create_task(scene.scale_out(on_failure="ask", time_limits=TIME_LIMITS))
 
     paused, schema, page = await asked(run)
 
@@ -320,9 +320,9 @@ async def test_a_pause_nobody_answers_holds(stage, refused):
     """After its time the run fails as with hold; the DAG is untouched."""
     scene = await stage()
     scene.world.play(Fault.observer_dies())
-    short = PATIENCE.model_copy(update={"ask_seconds": 1})
+    short = TIME_LIMITS.model_copy(update={"ask_seconds": 1})
 
-    error = await refused(scene.scale_out(on_failure="ask", patience=short))
+    error = await refused(scene.scale_out(on_failure="ask", time_limits=short))
 
     assert isinstance(error, DagFailedError)
     assert operated(scene) == []

@@ -24,7 +24,7 @@ from obscale.errors import ObscaleError
 from obscale.plan import make_plan
 from obscale.plan.file import plan_file, write_plan_file
 from obscale.request.scale_out import orders_of
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, default_config
 from obscale.spec import read_spec
 from tasks.runtime.blocks import ObshellCluster
@@ -48,11 +48,11 @@ def bench(stage, monkeypatch, tmp_path):
     """Give a scene, a scale-out somebody else began in it, and the command line beside it."""
     # A node the request does not name is followed with the usual limits.
     for name, value in QUICK.items():
-        monkeypatch.setattr(Patience.model_fields[name], "default", value)
-    Patience.model_rebuild(force=True)
+        monkeypatch.setattr(TimeLimits.model_fields[name], "default", value)
+    TimeLimits.model_rebuild(force=True)
     yield lambda *faults, **more: begin(stage, tmp_path, *faults, **more)
     monkeypatch.undo()
-    Patience.model_rebuild(force=True)
+    TimeLimits.model_rebuild(force=True)
 
 
 class Bench:
@@ -137,7 +137,7 @@ async def begin(
             for name, node, zone in (("another", other, "zone1"), ("it", spare, "zone2"))
             if name in asks
         ],
-        "patience": QUICK,
+        "time_limits": QUICK,
     }
     path.write_text(yaml.safe_dump(request), encoding="utf-8")
     bench = Bench(scene, path)

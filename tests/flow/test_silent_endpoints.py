@@ -84,7 +84,7 @@ async def test_a_post_that_hangs_and_is_carried_out_late_makes_one_dag(stage, as
     scene.world.play(Fault.black_hole(entry, phase="submit"))
     scene.at("submit.answer_lost ", lambda: scene.world.play(Fault.agent_up(entry)))
 
-    report = await scene.scale_out(patience=QUICK.model_copy(update={"lost_answer_seconds": 60}))
+    report = await scene.scale_out(time_limits=QUICK.model_copy(update={"lost_answer_seconds": 60}))
 
     assert report.outcome == "verified"
     assert report.submitted_how == "adopted"

@@ -55,7 +55,7 @@ def request_for(scene, target, **more):
                 "obConfigs": scene.sample,
             }
         ],
-        "patience": QUICK,
+        "time_limits": QUICK,
     } | more
 
 
@@ -108,7 +108,7 @@ async def test_no_flow_tells_a_stranger_the_root_password(stage, refused, claim)
         with pytest.raises((BatchIncompleteError, PreflightError)):
             await batch(
                 clusters=[ScaleOutSpec(cluster=cluster, nodes=(node,))],
-                patience=scene.asked()["patience"],
+                time_limits=scene.asked()["time_limits"],
             )
 
     assert isinstance(error, PreflightError)

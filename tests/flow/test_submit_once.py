@@ -9,7 +9,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import Operator
 from obscale.errors import DagRolledBackError, ForeignDagError, PreflightError, VerifyError
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
 from tests.flow.conftest import QUICK
 
@@ -44,20 +44,22 @@ async def test_two_targets_at_once_never_share_the_lock(stage):
     """For two targets one joins; the other waits for the lock, then joins too: two DAGs in all."""
     scene = await stage(speed=6)
     other = scene.ready["spares"][1]
-    waits = Patience(
+    waits = TimeLimits(
         lock_wait_seconds=60, poll_seconds=0.1, steady_seconds=0.2, lost_answer_seconds=5
     )
-    first = asyncio.create_task(scene.scale_out(patience=waits))
+    first = asyncio.create_task(scene.scale_out(time_limits=waits))
     await scene.dag_created()
     scene.crawl()
 
     # Preflight blocks while the lock is held; the run that came first is not disturbed by it.
     with pytest.raises((PreflightError, ForeignDagError)):
-        await scene.scale_out(agentInfo={"ip": other["ip"], "port": other["port"]}, patience=waits)
+        await scene.scale_out(
+            agentInfo={"ip": other["ip"], "port": other["port"]}, time_limits=waits
+        )
     scene.hurry()
     report = await first
     second = await scene.scale_out(
-        agentInfo={"ip": other["ip"], "port": other["port"]}, patience=waits
+        agentInfo={"ip": other["ip"], "port": other["port"]}, time_limits=waits
     )
 
     assert (report.outcome, second.outcome) == ("verified", "verified")
@@ -73,15 +75,15 @@ async def test_two_targets_in_the_same_second_take_turns(stage):
     elsewhere = {"agentInfo": {"ip": other["ip"], "port": other["port"]}}
 
     ended = await asyncio.gather(
-        scene.scale_out(patience=waits),
-        scene.scale_out(patience=waits, **elsewhere),
+        scene.scale_out(time_limits=waits),
+        scene.scale_out(time_limits=waits, **elsewhere),
         return_exceptions=True,
     )
     # On a slow machine one may look after the other has posted: it is told so, and runs again.
     told = [str(late) for late in ended if isinstance(late, PreflightError)]
     assert all("cluster-maintenance" in text for text in told)
     first, second = [
-        await scene.scale_out(patience=waits, **changes)
+        await scene.scale_out(time_limits=waits, **changes)
         if isinstance(report, PreflightError)
         else report
         for report, changes in zip(ended, ({}, elsewhere), strict=True)

@@ -7,14 +7,14 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from obscale.errors import VerifyError
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, WorldConfig, default_config
 from tasks.runtime.journal import listening
 from tests.flow.conftest import QUICK
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-SOON_OVER = Patience(
+SOON_OVER = TimeLimits(
     deadline_seconds=120,
     silence_seconds=20,
     verify_seconds=4,
@@ -66,7 +66,7 @@ async def test_a_dag_that_succeeds_without_a_serving_observer_fails_the_run(stag
     """SUCCEED at stage 9/9 is not believed: the run ends at JOINED, and names the missing start."""
     scene = await stage(world(service_start_delay_seconds=1e6))
 
-    error = await refused(scene.scale_out(patience=SOON_OVER))
+    error = await refused(scene.scale_out(time_limits=SOON_OVER))
 
     assert isinstance(error, VerifyError)
     assert "reached JOINED, not CONFORMING" in str(error)
@@ -98,7 +98,7 @@ async def test_what_can_never_be_read_is_told_and_does_not_hold_a_node_back(stag
     scene = await stage()
     scene.world.play(Fault.panic(to="host-info", phase="verify", times=0))
 
-    report = await scene.scale_out(patience=QUICK.model_copy(update={"unread_seconds": 1.0}))
+    report = await scene.scale_out(time_limits=QUICK.model_copy(update={"unread_seconds": 1.0}))
 
     assert report.rung in {"CONFORMING", "BALANCED"}
     line = next(line for line in report.proofs if line.id == "pv-disk-after")
@@ -138,7 +138,7 @@ async def test_a_peer_harmed_meanwhile_fails_the_run_and_is_named(stage, refused
         harmed.observer.alive = False
 
     with at_first_look(harm):
-        error = await refused(scene.scale_out(patience=SOON_OVER))
+        error = await refused(scene.scale_out(time_limits=SOON_OVER))
 
     assert isinstance(error, VerifyError)
     line = lines(scene.report)["pv-no-collateral"]

@@ -15,7 +15,7 @@ from obscale.errors import (
 from obscale.recovery import run as cure
 from obscale.recovery.consequences import Choice, Remedy
 from obscale.recovery.diagnosis import Diagnosis, Place
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 
 SHORT = timedelta(milliseconds=20)
 LONG = timedelta(minutes=5)
@@ -189,7 +189,7 @@ async def test_only_the_targets_part_of_this_very_scale_out_is_rolled_back(
 
     with pytest.raises(DagStalledError):
         await cure._settle_target(
-            link, dag(), Patience(undo_seconds=0.05), lambda _text: None, acknowledged=False
+            link, dag(), TimeLimits(undo_seconds=0.05), lambda _text: None, acknowledged=False
         )
 
     assert target.operated == operated

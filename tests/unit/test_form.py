@@ -43,7 +43,7 @@ def test_each_parameter_has_a_title_that_is_not_its_bare_name(flow):
 
 def test_fields_within_fields_keep_their_order_too():
     """Each has its position, because a database may hand them back sorted by name."""
-    for name in ("ObConfigs", "Patience", "AgentInfoSpec", "OverrideSpec", "ClusterSpec"):
+    for name in ("ObConfigs", "TimeLimits", "AgentInfoSpec", "OverrideSpec", "ClusterSpec"):
         fields = SCHEMA["definitions"][name]["properties"]
 
         assert [field["position"] for field in fields.values()] == list(range(len(fields)))

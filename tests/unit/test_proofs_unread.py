@@ -8,7 +8,7 @@ import pytest
 from obscale.preflight.result import JUDGED_BEFORE
 from obscale.reading import Unread
 from obscale.request.scale_out import Order
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.verify.observation import Before, ProofAnswer, Rung
 from obscale.verify.run import climb
 from obscale.verify.unread import NEVER_AGAINST, Unreadable, unread_since
@@ -30,7 +30,7 @@ SURROUNDINGS = {
 def climbing(monkeypatch):
     """Give a function that climbs while looks take virtual seconds, and tells what was said."""
 
-    async def run(*, before=JUDGED, patience=None, seen=None, **surroundings):
+    async def run(*, before=JUDGED, time_limits=None, seen=None, **surroundings):
         said, waited = [], []
 
         async def after(_link):
@@ -43,7 +43,9 @@ def climbing(monkeypatch):
 
         monkeypatch.setattr("obscale.verify.run.look_after", after)
         monkeypatch.setattr("obscale.verify.run.look_around", about)
-        order = Order(cluster="prod", node=NODE, batch=(NODE,), patience=patience or Patience())
+        order = Order(
+            cluster="prod", node=NODE, batch=(NODE,), time_limits=time_limits or TimeLimits()
+        )
         climbed = await climb(
             SimpleNamespace(),  # nothing is asked of it here
             order,
@@ -106,9 +108,9 @@ async def test_a_clock_nobody_has_judged_before_ends_it_unverified(climbing):
 @on_virtual_time
 async def test_what_decides_is_waited_for_to_the_end_and_named(climbing):
     """Nothing but the cluster's own view proves that a node is there: told, and waited for."""
-    patience = Patience(verify_seconds=600)
+    time_limits = TimeLimits(verify_seconds=600)
 
-    run = await climbing(seen=aftermath(parameters=None), patience=patience)
+    run = await climbing(seen=aftermath(parameters=None), time_limits=time_limits)
 
     assert not run.ladder.is_verified
     assert run.seconds > 600
@@ -121,7 +123,7 @@ async def test_what_decides_is_waited_for_to_the_end_and_named(climbing):
 @on_virtual_time
 async def test_what_cannot_be_read_is_settled_at_the_deadline_too(climbing):
     """A verification of a minute has no minute left for it."""
-    run = await climbing(host=SILENT, patience=Patience(verify_seconds=50))
+    run = await climbing(host=SILENT, time_limits=TimeLimits(verify_seconds=50))
 
     assert run.ladder.rung is Rung.CONFORMING
     assert run.seconds < 90

@@ -7,11 +7,11 @@ import pytest
 
 from obscale.batch.dispatch_rows import Part
 from obscale.batch.ledger import ledger_of
-from obscale.cli.verify import PATIENCE
+from obscale.cli.verify import TIME_LIMITS
 from obscale.errors import SpecError
 from obscale.request.models import ScaleOutSpec
 from obscale.request.scale_out import orders_of
-from obscale.request.time_limits import Patience
+from obscale.request.time_limits import TimeLimits
 from obscale.spec import parse_spec
 from obscale.spec.batch import compact, parse_batch
 
@@ -19,15 +19,15 @@ ONE = """\
 cluster: prod-east
 agentInfo: {ip: 10.0.0.4}
 zone: zone2
-patience: {verify_seconds: 3600, stall_seconds: 600.5}
+time_limits: {verify_seconds: 3600, stall_seconds: 600.5}
 """
 MANY = """\
-patience: {verify_seconds: 3600, steady_seconds: 60}
+time_limits: {verify_seconds: 3600, steady_seconds: 60}
 clusters:
   - cluster: east
     nodes: [{agentInfo: {ip: 10.0.0.4}, zone: zone1}]
   - cluster: west
-    patience: {steady_seconds: 90}
+    time_limits: {steady_seconds: 90}
     nodes: [{agentInfo: {ip: 10.1.0.4}, zone: zone1}]
 """
 
@@ -39,38 +39,42 @@ def test_a_file_sets_the_limits_it_names_and_no_other():
         "cluster": "prod-east",
         "agentInfo": {"ip": "10.0.0.4"},
         "zone": "zone2",
-        "patience": {"verify_seconds": 3600, "stall_seconds": 600.5},
+        "time_limits": {"verify_seconds": 3600, "stall_seconds": 600.5},
     }
     (same,) = orders_of(parse_spec(json.dumps(written), "node.json"))
 
-    assert order.patience == Patience(verify_seconds=3600, stall_seconds=600.5)
-    assert same.patience == order.patience
-    assert orders_of(parse_spec(ONE.rpartition("patience")[0], "n"))[0].patience == Patience()
+    assert order.time_limits == TimeLimits(verify_seconds=3600, stall_seconds=600.5)
+    assert same.time_limits == order.time_limits
+    assert (
+        orders_of(parse_spec(ONE.rpartition("time_limits")[0], "n"))[0].time_limits == TimeLimits()
+    )
 
 
 def test_a_command_with_limits_of_its_own_keeps_to_those_of_the_file():
     """`obscale verify` waits a minute, unless the request says for how long."""
-    (order,) = orders_of(parse_spec(ONE, "node.yaml"), patience=PATIENCE)
-    (silent,) = orders_of(parse_spec(ONE.rpartition("patience")[0], "n"), patience=PATIENCE)
+    (order,) = orders_of(parse_spec(ONE, "node.yaml"), time_limits=TIME_LIMITS)
+    (silent,) = orders_of(
+        parse_spec(ONE.rpartition("time_limits")[0], "n"), time_limits=TIME_LIMITS
+    )
 
-    assert order.patience.verify_seconds == 3600
-    assert order.patience.unread_seconds == PATIENCE.unread_seconds
-    assert silent.patience == PATIENCE
+    assert order.time_limits.verify_seconds == 3600
+    assert order.time_limits.unread_seconds == TIME_LIMITS.unread_seconds
+    assert silent.time_limits == TIME_LIMITS
 
 
 def test_a_batch_shares_limits_and_a_cluster_may_have_its_own(tmp_path):
     """Limit by limit, in a file of clusters, of rows, and of one cluster."""
-    ledger = ledger_of(parse_batch(MANY, "batch.yaml", Path()), Patience(lock_wait_seconds=5))
-    east, west = (entry.order.patience for entry in ledger.entries)
+    ledger = ledger_of(parse_batch(MANY, "batch.yaml", Path()), TimeLimits(lock_wait_seconds=5))
+    east, west = (entry.order.time_limits for entry in ledger.entries)
     (tmp_path / "nodes.csv").write_text("cluster,ip,zone\neast,10.0.0.4,zone1\n")
-    rows = "rows: nodes.csv\npatience: {verify_seconds: 3600}\n"
+    rows = "rows: nodes.csv\ntime_limits: {verify_seconds: 3600}\n"
     alone = f"policies: {{canary: node}}\n{ONE}"
 
-    assert east == Patience(verify_seconds=3600, steady_seconds=60, lock_wait_seconds=5)
-    assert west == Patience(verify_seconds=3600, steady_seconds=90, lock_wait_seconds=5)
+    assert east == TimeLimits(verify_seconds=3600, steady_seconds=60, lock_wait_seconds=5)
+    assert west == TimeLimits(verify_seconds=3600, steady_seconds=90, lock_wait_seconds=5)
     for text in (rows, alone):
         (entry,) = ledger_of(parse_batch(text, "batch.yaml", tmp_path)).entries
-        assert entry.order.patience.verify_seconds == 3600
+        assert entry.order.time_limits.verify_seconds == 3600
 
 
 def test_limits_survive_being_a_runs_parameters():
@@ -78,16 +82,19 @@ def test_limits_survive_being_a_runs_parameters():
     spec = parse_batch(MANY, "batch.yaml", Path())
     asked = parse_spec(ONE, "node.yaml")
 
-    assert compact(spec.clusters[1])["patience"] == {"steady_seconds": 90, "verify_seconds": 3600}
+    assert compact(spec.clusters[1])["time_limits"] == {
+        "steady_seconds": 90,
+        "verify_seconds": 3600,
+    }
     assert ScaleOutSpec.model_validate_json(asked.model_dump_json()) == asked
     ledger = ledger_of(spec)
     for entry in ledger.entries:
         entry.lane = "one and the same"
     parameters = Part.of(ledger.key, ledger.entries).parameters
-    usual = Patience.model_validate(parameters["patience"])
+    usual = TimeLimits.model_validate(parameters["time_limits"])
     parts = [ScaleOutSpec.model_validate(each) for each in parameters["clusters"]]
-    assert [usual.with_own(part.patience) for part in parts] == [
-        entry.order.patience for entry in ledger.entries
+    assert [usual.with_own(part.time_limits) for part in parts] == [
+        entry.order.time_limits for entry in ledger.entries
     ]
 
 
@@ -140,8 +147,8 @@ def test_a_wrong_limit_is_named_with_what_to_write(name):
     with pytest.raises(SpecError) as many:
         parse_batch(MANY.replace("{steady_seconds: 90}", limits), "batch.yaml", Path())
 
-    assert one.value.problems[0].startswith(f"node.yaml:4: patience{mark}{said}")
-    assert many.value.problems[0].startswith(f"batch.yaml:6: patience{mark}{said}")
+    assert one.value.problems[0].startswith(f"node.yaml:4: time_limits{mark}{said}")
+    assert many.value.problems[0].startswith(f"batch.yaml:6: time_limits{mark}{said}")
     assert len(one.value.problems) == len(many.value.problems) == 1
 
 
@@ -151,6 +158,6 @@ def test_a_fault_in_what_all_share_is_told_once():
         parse_batch(MANY.replace("3600", "soon"), "batch.yaml", Path())
 
     assert list(caught.value.problems) == [
-        f"batch.yaml:1: patience.verify_seconds: must be a number, not {what}"
+        f"batch.yaml:1: time_limits.verify_seconds: must be a number, not {what}"
         for what in ("the text 'soon'; write seconds, e.g. 1800",)
     ]
