@@ -174,11 +174,11 @@ async def carry(order: Order, run: RowRun) -> None:
             notices=notices,
             gate=proving,
         )
-    ladder = climbed.ladder
-    tell("verify", f"verify.ended rung={ladder.rung.name}", ladder=ladder)
-    if not ladder.is_verified:
+    levels = climbed.levels
+    tell("verify", f"verify.ended level={levels.level.name}", levels=levels)
+    if not levels.is_verified:
         raise VerifyError(
-            f"{order.target} {shortfall(ladder.rung.name, ladder.lines)}",
+            f"{order.target} {shortfall(levels.level.name, levels.lines)}",
             "look at the named proofs; the DAG's success alone proves nothing",
         )
 

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from obscale.agent.models import Dag
 from obscale.errors import VerifyError
 from obscale.request.scale_out import Order
-from obscale.verify.levels import Ladder, shortfall
+from obscale.verify.levels import VerifiedLevels, shortfall
 from obscale.verify.observation import Aftermath, Before, ProofLine
 from obscale.verify.run import climb
 from tasks.runtime.blocks import linked
@@ -30,8 +30,8 @@ TIME_LIMIT_SECONDS: Final = 90_000
     timeout_seconds=TIME_LIMIT_SECONDS,
     cache_policy=NO_CACHE,
 )
-async def verify(order: Order, dag: Dag | None, before: Before) -> Ladder:
-    """Climb the ladder JOINED → SERVING → CONFORMING → BALANCED; show one line per proof.
+async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevels:
+    """Prove the levels JOINED → SERVING → CONFORMING → BALANCED; show one line per proof.
 
     Args:
         order: What was asked.
@@ -45,38 +45,40 @@ async def verify(order: Order, dag: Dag | None, before: Before) -> Ladder:
         climbed = await climb(
             link, order, dag, before, reached=reached, waits=waits, notices=notices
         )
-    ladder = climbed.ladder
+    levels = climbed.levels
     if climbed.overdue:
         names = ", ".join(line.id for line in climbed.overdue)
         tell("verify", f"verify.deadline still={names!r}", level=logging.WARNING)
     await aside(
         note_table(
             artifact_key("verification", order.cluster_name, order.target),
-            [row_of(line) for line in ladder.lines] + [pin_row(pin) for pin in ladder.pins],
-            f"Verification of {order.target} in {order.cluster_name}: {ladder.verdict}",
+            [row_of(line) for line in levels.lines] + [pin_row(pin) for pin in levels.pins],
+            f"Verification of {order.target} in {order.cluster_name}: {levels.verdict}",
         )
     )
     tell(
         "verify",
-        f"verify.ended rung={ladder.rung.name}",
-        ladder=ladder,
+        f"verify.ended level={levels.level.name}",
+        levels=levels,
         after=climbed.after.zones or (),
     )
-    for pin in ladder.pins:
+    for pin in levels.pins:
         tell("verify", f"verify.may_revert pin={pin!r}")
-    for server in ladder.exceptions:
+    for server in levels.exceptions:
         tell("verify", f"verify.except server={server!r}", level=logging.WARNING)
-    if not ladder.is_verified:
+    if not levels.is_verified:
         raise VerifyError(
-            f"{order.target} {shortfall(ladder.rung.name, ladder.lines)}",
+            f"{order.target} {shortfall(levels.level.name, levels.lines)}",
             "look at the named proofs; the DAG's success alone proves nothing",
         )
-    return ladder
+    return levels
 
 
-def reached(ladder: Ladder, after: Aftermath) -> None:
-    """Tell that the node stands on another rung now."""
-    tell("verify", f"verify.rung rung={ladder.rung.name}", ladder=ladder, after=after.zones or ())
+def reached(levels: VerifiedLevels, after: Aftermath) -> None:
+    """Tell that the node has reached another level."""
+    tell(
+        "verify", f"verify.level level={levels.level.name}", levels=levels, after=after.zones or ()
+    )
 
 
 def waits(words: str, seconds: float) -> None:
@@ -98,7 +100,7 @@ def row_of(line: ProofLine) -> dict[str, str]:
     """Give a proof as one row of the table artifact."""
     return {
         "proof": line.id,
-        "rung": line.rung.name,
+        "level": line.level.name,
         "answer": line.answer,
         "expected": line.expected,
         "found": line.found,
@@ -109,7 +111,7 @@ def pin_row(pin: str) -> dict[str, str]:
     """Give a statement that pins a setting as one row of the table artifact."""
     return {
         "proof": "pv-restart-safety",
-        "rung": "",
+        "level": "",
         "answer": "to do, if it shall survive a restart",
         "expected": pin,
         "found": "",

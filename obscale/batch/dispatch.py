@@ -52,7 +52,7 @@ class RowTold(BaseModel):
     state: RowState
     stage: str = ""
     dag_id: str | None = None
-    rung: str = ""
+    level: str = ""
     why: str = ""
     next: str = ""
     how: str = ""

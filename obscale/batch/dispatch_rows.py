@@ -140,7 +140,7 @@ def told_rows(ledger: Ledger, words: Mapping[str, Heard]) -> list[dict[str, Any]
             state=entry.state,
             stage=entry.stage,
             dag_id=entry.dag_id,
-            rung=entry.rung,
+            level=entry.level,
             why=entry.note,
             next=entry.hint,
             how=entry.how,
@@ -155,7 +155,7 @@ def hear_told(entry: Entry, told: RowTold) -> None:
     """Take into the batch's own ledger how far a row's run says it is."""
     entry.dag_id = told.dag_id or entry.dag_id
     entry.how, entry.stage = told.how or entry.how, told.stage or entry.stage
-    entry.rung = told.rung or entry.rung
+    entry.level = told.level or entry.level
 
 
 def settle_told(entry: Entry, told: RowTold) -> None:

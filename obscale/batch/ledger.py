@@ -63,7 +63,7 @@ class Entry:
     """Members that do not serve, and did not before it was begun either."""
     follows: str = ""
     """The red end, of an earlier time, that its green one follows."""
-    rung: str = ""
+    level: str = ""
     verdict: str = ""
     unknown: tuple[str, ...] = ()
     """Rules that could block it and that preflight could not judge."""
@@ -120,8 +120,8 @@ class Entry:
             self.dag_is_done = dag.is_done
         if diagnosis := facts.get("diagnosis"):
             self.cause = f"{diagnosis.title} [{diagnosis.cause}]"
-        if ladder := facts.get("ladder"):
-            self.rung, self.exceptions = ladder.rung.name, ladder.exceptions
+        if levels := facts.get("levels"):
+            self.level, self.exceptions = levels.level.name, levels.exceptions
 
     def begin(self) -> None:
         """It is started now."""

@@ -54,7 +54,7 @@ class RowReport(BaseModel):
     dag_id: str | None
     submitted_how: str
     stage: str
-    rung: str
+    level: str
     verdict: str
     error_kind: str
     started_at: datetime | None
@@ -150,7 +150,7 @@ def _row(entry: Entry) -> RowReport:
         dag_id=entry.dag_id,
         submitted_how=entry.how,
         stage=entry.stage,
-        rung=entry.rung,
+        level=entry.level,
         verdict=entry.verdict,
         error_kind=entry.error_kind,
         started_at=entry.started,
@@ -233,7 +233,7 @@ def board_rows(ledger: Ledger) -> list[dict[str, str]]:
 
 def _progress(entry: Entry) -> str:
     if entry.state is RowState.RUNNING:
-        return f"running: {entry.rung or entry.stage or 'preflight'}"
+        return f"running: {entry.level or entry.stage or 'preflight'}"
     return _WORDS[entry.state]
 
 
@@ -308,7 +308,7 @@ def _every(rows: Sequence[RowReport]) -> Markdown:
                 str(row.number),
                 f"{row.target} → {row.zone}",
                 row.cluster,
-                _WORDS[row.state] + (f", {row.rung}" if row.rung else ""),
+                _WORDS[row.state] + (f", {row.level}" if row.level else ""),
                 f"{row.dag_id or '—'} {row.submitted_how}".strip(),
                 _length(row.seconds),
             )

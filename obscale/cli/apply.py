@@ -20,7 +20,7 @@ from obscale.cli.plan import (
     vault_for,
 )
 from obscale.cli.plan_view import show_plan
-from obscale.cli.run_view import LiveRun, show_ladder
+from obscale.cli.run_view import LiveRun, show_levels
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, open_console, say_json
 from obscale.connect.connections import EnvironmentVault, Vault, known_cluster, resolve_secret
@@ -179,7 +179,7 @@ async def run_one(
             error = failed
     report = reports[-1] if reports else None
     if report and report.proofs:
-        show_ladder(console, report)
+        show_levels(console, report)
     return report, error
 
 

@@ -191,7 +191,7 @@ def _by_cluster(console: Console, ledger: Ledger, heading: str, room: int) -> Re
         done = sum(entry.state is RowState.VERIFIED for entry in entries)
         failed = sum(entry.state in FAILURES for entry in entries)
         now = next((entry for entry in entries if entry.state is RowState.RUNNING), None)
-        stage = f"{now.target} {now.rung or now.stage or 'preflight'}" if now else ""
+        stage = f"{now.target} {now.level or now.stage or 'preflight'}" if now else ""
         table.add_row(
             as_text(name, style="bold red" if failed else ""),
             as_text(f"{done}/{len(entries)}"),

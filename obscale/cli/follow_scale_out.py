@@ -18,7 +18,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag
 from obscale.cli.plan import vault_for
-from obscale.cli.run_view import LiveRun, show_ladder, waiting
+from obscale.cli.run_view import LiveRun, show_levels, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text
 from obscale.cli.verify import baseline_known
@@ -229,10 +229,10 @@ async def see_off(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRepor
     if failed := error_of(dag, diagnosis, bedside.named, told=True):
         raise failed
     report = await _verified(bedside, dag, console)
-    show_ladder(console, report)
+    show_levels(console, report)
     if report.outcome != "verified":
         raise VerifyError(
-            f"{report.target} {shortfall(report.rung, report.proofs)}",
+            f"{report.target} {shortfall(report.level, report.proofs)}",
             "look at the named proofs; the DAG's success alone proves nothing",
         )
     return report
@@ -335,7 +335,7 @@ def _node(target: str, zone: str, **configs: str) -> NodeSpec:
 
 
 async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutReport:
-    """Climb the ladder; without a request, with the zone and ports the cluster shows."""
+    """Prove each level; without a request, with the zone and ports the cluster shows."""
     order = bedside.order
     after = await look_after(bedside.link)
     if not bedside.is_asked:
@@ -350,12 +350,12 @@ async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRep
         order,
         dag,
         baseline.before if baseline else Before(),
-        reached=lambda _ladder, _after: None,
+        reached=lambda _levels, _after: None,
         waits=waits,
     )
-    ladder, after = climbed.ladder, climbed.after
+    levels, after = climbed.levels, climbed.after
     return ScaleOutReport(
-        outcome="verified" if ladder.is_verified else "failed",
+        outcome="verified" if levels.is_verified else "failed",
         cluster=order.cluster_name,
         target=order.target,
         zone=order.node.zone,
@@ -363,12 +363,12 @@ async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRep
         dag_id=dag.id,
         submitted_how="watched",
         stages=stage_rows(dag),
-        rung=ladder.rung.name,
-        exceptions=ladder.exceptions,
+        level=levels.level.name,
+        exceptions=levels.exceptions,
         before=server_rows(baseline.zones) if baseline else (),
         before_at=baseline.at if baseline else None,
-        proofs=ladder.lines,
-        pins=ladder.pins,
+        proofs=levels.lines,
+        pins=levels.pins,
         after=server_rows(after.zones or ()),
     )
 

@@ -16,14 +16,14 @@ from obscale.cli.plan_view import COLOURS, show_findings
 from obscale.cli.terminal import as_text
 from obscale.report.report import PINS_EXPLAINED, ScaleOutReport
 from obscale.text import for_terminal
-from obscale.verify.levels import Ladder
-from obscale.verify.observation import ProofAnswer, ProofLine, Rung
+from obscale.verify.levels import VerifiedLevels
+from obscale.verify.observation import Level, ProofAnswer, ProofLine
 
 if TYPE_CHECKING:
     from tasks.runtime.journal import Happening
 
 
-def show_ladder(console: Console, report: ScaleOutReport) -> None:
+def show_levels(console: Console, report: ScaleOutReport) -> None:
     """Print the proofs and the observers before and after."""
     show_proofs(console, report.proofs)
     _show_servers(console, report)
@@ -52,16 +52,16 @@ def _show_servers(console: Console, report: ScaleOutReport) -> None:
 
 
 def show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
-    """Print the proofs by rung; what is expected stands only where it was not simply found."""
+    """Print the proofs by level; what is expected stands only where it was not simply found."""
     table = Table(title="Verification", title_justify="left")
     for name in ("proof", "answer", "found"):
         table.add_column(name, overflow="fold", no_wrap=name != "found")
-    rung: Rung | None = None
+    level: Level | None = None
     for proof in proofs:
-        if proof.rung is not rung:
-            rung = proof.rung
+        if proof.level is not level:
+            level = proof.level
             table.add_section()
-            table.add_row(as_text(rung.name, style="bold"))
+            table.add_row(as_text(level.name, style="bold"))
         answer = proof.answer.value
         plain = proof.answer in {ProofAnswer.PASS, ProofAnswer.NOT_APPLICABLE}
         found = proof.found if plain else f"{proof.found} (expected: {proof.expected})"
@@ -157,9 +157,9 @@ class LiveRun:
             self._say(notice)
         if dag := facts.get("dag"):
             self._draw(dag)
-        ladder = facts.get("ladder")
-        if isinstance(ladder, Ladder):
-            self._stage(f"verify: {ladder.rung.name}")
+        levels = facts.get("levels")
+        if isinstance(levels, VerifiedLevels):
+            self._stage(f"verify: {levels.level.name}")
 
     def _draw(self, dag: Dag) -> None:
         """Print a line for each node that changed, and move the bar."""

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.plan import AsJson, SpecPath, vault_for
-from obscale.cli.run_view import show_ladder, silence_shown, waiting
+from obscale.cli.run_view import show_levels, silence_shown, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, complain, open_console, say_json
 from obscale.connect.connections import Link, Vault, connected
@@ -24,7 +24,7 @@ from obscale.request.scale_out import Order, orders_of
 from obscale.request.time_limits import TimeLimits
 from obscale.spec import read_spec
 from obscale.verify.baseline import Baseline
-from obscale.verify.levels import Ladder, shortfall
+from obscale.verify.levels import VerifiedLevels, shortfall
 from obscale.verify.observation import Aftermath, Before
 from obscale.verify.run import Climbed, climb
 
@@ -56,7 +56,7 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
         say_json(json.dumps({"verified": proved, "runs": rows}, indent=2, ensure_ascii=False))
     for report in reports:
         if not as_json:
-            show_ladder(console, report)
+            show_levels(console, report)
         if report.error:
             complain(f"{report.error}. Next: {_next(report, str(spec))}")
     raise typer.Exit(Exit.DONE if proved else Exit.REFUSED)
@@ -77,8 +77,8 @@ async def _verify_all(
 
 
 async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutReport:
-    def reached(ladder: Ladder, _after: Aftermath) -> None:
-        console.print(as_text(f"{order.target}: {ladder.rung.name}", style="dim"))
+    def reached(levels: VerifiedLevels, _after: Aftermath) -> None:
+        console.print(as_text(f"{order.target}: {levels.level.name}", style="dim"))
 
     def waits(words: str, seconds: float) -> None:
         console.print(as_text(f"{order.target}: {waiting('verify', words, seconds)}", style="dim"))
@@ -114,28 +114,28 @@ async def baseline_known(link: Link, order: Order) -> Baseline | None:
 
 
 def _report(order: Order, climbed: Climbed, baseline: Baseline | None) -> ScaleOutReport:
-    ladder = climbed.ladder
-    lacks = shortfall(ladder.rung.name, ladder.lines)
+    levels = climbed.levels
+    lacks = shortfall(levels.level.name, levels.lines)
     return ScaleOutReport(
-        outcome="verified" if ladder.is_verified else "failed",
+        outcome="verified" if levels.is_verified else "failed",
         cluster=order.cluster_name,
         target=order.target,
         zone=order.node.zone,
         obConfigs=order.node.obConfigs,
         submitted_how="verified alone",
-        rung=ladder.rung.name,
-        exceptions=ladder.exceptions,
+        level=levels.level.name,
+        exceptions=levels.exceptions,
         before=server_rows(baseline.zones) if baseline else (),
         before_at=baseline.at if baseline else None,
-        proofs=ladder.lines,
-        pins=ladder.pins,
+        proofs=levels.lines,
+        pins=levels.pins,
         after=server_rows(climbed.after.zones or ()),
-        error_kind="" if ladder.is_verified else "verify",
-        error="" if ladder.is_verified else f"{order.target} {lacks}",
+        error_kind="" if levels.is_verified else "verify",
+        error="" if levels.is_verified else f"{order.target} {lacks}",
     )
 
 
 def _next(report: ScaleOutReport, source: str) -> str:
-    if report.rung == "NONE":
+    if report.level == "NONE":
         return f"obscale plan {source} says what is missing, obscale apply {source} adds it"
     return "look at the named proofs"

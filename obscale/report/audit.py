@@ -82,7 +82,7 @@ def end_of(kept: KeptReport) -> EarlierEnd:
         attempt=report.attempt,
         asked_by=report.asked_by,
         outcome=report.outcome,
-        rung=report.rung,
+        level=report.level,
         dag_id=report.dag_id,
         submitted_how=report.submitted_how,
         error_kind=report.error_kind,

@@ -103,7 +103,7 @@ class EarlierEnd(BaseModel):
     attempt: int = 0
     asked_by: str = ""
     outcome: str
-    rung: str = "NONE"
+    level: str = "NONE"
     dag_id: str | None = None
     submitted_how: str = ""
     error_kind: str = ""
@@ -114,7 +114,7 @@ class EarlierEnd(BaseModel):
         """Say it in one line."""
         run = self.run_name or self.run_id
         attempt = f", attempt {self.attempt}" if self.attempt else ""
-        why = f": {self.error}" if self.error else f" up to {self.rung}"
+        why = f": {self.error}" if self.error else f" up to {self.level}"
         return f"{self.at:%Y-%m-%d %H:%M:%S} UTC, run {run}{attempt}: {self.outcome}{why}"
 
 
@@ -138,7 +138,7 @@ class ScaleOutReport(BaseModel):
     stages: tuple[StageRow, ...] = ()
     diagnosis: Diagnosis | None = None
     """Of the last failure of the DAG, also where it was healed afterwards."""
-    rung: str = "NONE"
+    level: str = "NONE"
     exceptions: tuple[str, ...] = ()
     """Members that do not serve, and did not before the scale-out either."""
     proofs: tuple[ProofLine, ...] = ()
@@ -169,8 +169,8 @@ class ScaleOutReport(BaseModel):
 
     @property
     def verdict_reached(self) -> str:
-        """The rung in words, with what is excepted from it."""
-        return verdict_of(self.rung, self.exceptions)
+        """The level in words, with what is excepted from it."""
+        return verdict_of(self.level, self.exceptions)
 
     @property
     def follows(self) -> str:
@@ -262,7 +262,7 @@ def render_markdown(report: ScaleOutReport, level: int = 1) -> Markdown:
         _posted(report),
         _stages(report.stages),
         render_diagnosis(report.diagnosis, level + 1) if report.diagnosis else "",
-        _head(level + 1, "Proofs: {}", report.rung),
+        _head(level + 1, "Proofs: {}", report.level),
         _proofs(report.proofs),
         _pins(report.pins, level),
         _head(level + 1, "Before and after"),
@@ -377,7 +377,7 @@ def _earlier(ends: Sequence[EarlierEnd], level: int) -> Markdown:
                 end.asked_by,
                 end.outcome,
                 f"{end.dag_id or 'none'} {end.submitted_how}".strip(),
-                end.rung,
+                end.level,
                 end.error,
             )
             for end in ends
@@ -421,8 +421,8 @@ def _stages(stages: Sequence[StageRow]) -> Markdown:
 
 def _proofs(proofs: Sequence[ProofLine]) -> Markdown:
     return table(
-        ("proof", "rung", "answer", "expected", "found"),
-        [(p.id, p.rung.name, p.answer.value, p.expected, p.found) for p in proofs],
+        ("proof", "level", "answer", "expected", "found"),
+        [(p.id, p.level.name, p.answer.value, p.expected, p.found) for p in proofs],
     )
 
 

@@ -1,10 +1,10 @@
 """The level a node has reached: each level holds when its proofs, and those below, hold.
 
-The rungs are climbed in order: JOINED (agent and server rows) → SERVING (service started,
+The levels are reached in order: JOINED (agent and server rows) → SERVING (service started,
 connectable and steady) → CONFORMING (version, parameters, directories, capacity) → BALANCED (units
 of tenants have arrived). A node that conforms is verified; BALANCED is only told. A proof whose
-evidence could not be read is unknown and holds its rung back, except where this version never shows
-it.
+evidence could not be read is unknown and holds its level back, except where this version never
+shows it.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from obscale.verify.observation import (
     Aftermath,
     Before,
     Evidence,
+    Level,
     ProofAnswer,
     ProofLine,
     Row,
-    Rung,
     Steadiness,
     Surroundings,
 )
@@ -60,12 +60,12 @@ HELD_FOR_A_TIME: Final = ("pv-ob-state", "pv-params-effective:")
 """How the ids of the proofs begin that must hold for the steady time."""
 
 
-class Ladder(BaseModel):
-    """All proofs and the highest rung below which nothing hinders."""
+class VerifiedLevels(BaseModel):
+    """All proofs and the highest level below which nothing hinders."""
 
     model_config = ConfigDict(frozen=True)
 
-    rung: Rung
+    level: Level
     lines: tuple[ProofLine, ...]
     pins: tuple[str, ...] = ()
     """Statements that would keep for this server what a restart may take back."""
@@ -78,13 +78,13 @@ class Ladder(BaseModel):
 
     @property
     def verdict(self) -> str:
-        """The rung in words, with what is excepted from it."""
-        return verdict_of(self.rung.name, self.exceptions)
+        """The level in words, with what is excepted from it."""
+        return verdict_of(self.level.name, self.exceptions)
 
     @property
     def is_verified(self) -> bool:
         """Whether the node is what was asked for."""
-        return self.rung >= Rung.CONFORMING
+        return self.level >= Level.CONFORMING
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def look_of(node: NodeSpec, after: Aftermath, at: float) -> Look:
     )
 
 
-def judge_ladder(
+def judge_levels(
     node: NodeSpec,
     *,
     dag: Dag | None,
@@ -126,7 +126,7 @@ def judge_ladder(
     looks: Sequence[Look],
     steady_seconds: float,
     unreadable: Unreadable = Unreadable(),  # noqa: B008 - frozen
-) -> Ladder:
+) -> VerifiedLevels:
     """Judge every proof.
 
     Args:
@@ -142,80 +142,80 @@ def judge_ladder(
     evidence = Evidence(node, dag, before, after, around, steadiness(looks, steady_seconds))
     lines = [_line(row, evidence) for row in PROOFS]
     lines += parameter_lines(evidence)
-    lines.sort(key=lambda line: line.rung)  # stable: the order of PROOFS stays within a rung
+    lines.sort(key=lambda line: line.level)  # stable: the order of PROOFS stays within a level
     unread = tuple(line.id for line in lines if line.answer is ProofAnswer.UNKNOWN)
     lines = [unreadable.settle(line, before) for line in lines]
-    rung = _rung(lines)
-    return Ladder(
-        rung=rung,
+    level = _level(lines)
+    return VerifiedLevels(
+        level=level,
         lines=tuple(lines),
         pins=pins_of(evidence),
-        exceptions=dead_before(evidence) if rung >= Rung.CONFORMING else (),
+        exceptions=dead_before(evidence) if level >= Level.CONFORMING else (),
         unread=unread,
         given_up=tuple(unreadable.given_up(lines)),
     )
 
 
-def verdict_of(rung: str, exceptions: Sequence[str]) -> str:
-    """Say a rung with what is excepted from it.
+def verdict_of(level: str, exceptions: Sequence[str]) -> str:
+    """Say a level with what is excepted from it.
 
     >>> verdict_of("CONFORMING", ("10.0.0.3:2882 INACTIVE (dead before already)",))
     'CONFORMING, except 10.0.0.3:2882 INACTIVE (dead before already)'
     """
-    return f"{rung}, except {', '.join(exceptions)}" if exceptions else rung
+    return f"{level}, except {', '.join(exceptions)}" if exceptions else level
 
 
 def _line(row: Row, evidence: Evidence) -> ProofLine:
-    name, rung, proof = row
+    name, level, proof = row
     answer, expected, found = proof(evidence)
-    return ProofLine(id=name, rung=rung, answer=answer, expected=expected, found=found)
+    return ProofLine(id=name, level=level, answer=answer, expected=expected, found=found)
 
 
-def _rung(lines: Sequence[ProofLine]) -> Rung:
-    reached = Rung.NONE
-    for step in (Rung.JOINED, Rung.SERVING, Rung.CONFORMING):
-        if any(line.hinders for line in lines if line.rung is step):
+def _level(lines: Sequence[ProofLine]) -> Level:
+    reached = Level.NONE
+    for step in (Level.JOINED, Level.SERVING, Level.CONFORMING):
+        if any(line.hinders for line in lines if line.level is step):
             return reached
         reached = step
-    balanced_lines = [line for line in lines if line.rung is Rung.BALANCED]
+    balanced_lines = [line for line in lines if line.level is Level.BALANCED]
     arrived = all(line.answer is ProofAnswer.PASS for line in balanced_lines)
-    return Rung.BALANCED if arrived else reached
+    return Level.BALANCED if arrived else reached
 
 
-def shortfall(rung: str, lines: Sequence[ProofLine]) -> str:
+def shortfall(level: str, lines: Sequence[ProofLine]) -> str:
     """Say which proofs keep a node from CONFORMING; what failed, or else what is still missing.
 
-    Of the lowest rung only: what is missing further up mostly follows from it.
+    Of the lowest level only: what is missing further up mostly follows from it.
 
     Args:
-        rung: The one it reached.
+        level: The one it reached.
         lines: All its proofs.
     """
     failed = [line for line in lines if line.answer in {ProofAnswer.FAIL, ProofAnswer.AGAINST}]
     guilty = failed or [line for line in lines if line.hinders]
-    lowest = min((line.rung for line in guilty), default=Rung.NONE)
+    lowest = min((line.level for line in guilty), default=Level.NONE)
     reasons = "; ".join(
         f"{line.id}: {line.found}, expected {line.expected}"
         for line in guilty
-        if line.rung is lowest
+        if line.level is lowest
     )
-    return f"reached {rung}, not {Rung.CONFORMING.name}: {reasons}"
+    return f"reached {level}, not {Level.CONFORMING.name}: {reasons}"
 
 
-def still_waiting(ladder: Ladder) -> tuple[ProofLine, ...]:
+def still_waiting(levels: VerifiedLevels) -> tuple[ProofLine, ...]:
     """Give the lines that may still turn by waiting; a failed one ends the waiting at once."""
-    if any(line.answer is ProofAnswer.FAIL for line in ladder.lines):
+    if any(line.answer is ProofAnswer.FAIL for line in levels.lines):
         return ()
-    return tuple(line for line in ladder.lines if line.hinders and line.id not in ladder.given_up)
+    return tuple(line for line in levels.lines if line.hinders and line.id not in levels.given_up)
 
 
-def waits_for(ladder: Ladder) -> tuple[tuple[str, ...], str]:
+def waits_for(levels: VerifiedLevels) -> tuple[tuple[str, ...], str]:
     """Say what a wait is for.
 
     Returns:
         What tells one wait from another, and the words; both empty where nothing is waited for.
     """
-    lines = still_waiting(ladder)
+    lines = still_waiting(levels)
     # Looked at once all else holds, and so no news before.
     lines = tuple(line for line in lines if line.id not in RESTING_ON_SURROUNDINGS) or lines
     against = {line.id: line.found for line in lines if line.answer is ProofAnswer.AGAINST}
@@ -223,18 +223,18 @@ def waits_for(ladder: Ladder) -> tuple[tuple[str, ...], str]:
     return marks, "; ".join(f"{line.id}: {line.found} (wants {line.expected})" for line in lines)
 
 
-def needs_surroundings(ladder: Ladder) -> bool:
+def needs_surroundings(levels: VerifiedLevels) -> bool:
     """Whether nothing is left to wait for but what rests on the surroundings."""
-    return all(line.id in RESTING_ON_SURROUNDINGS for line in still_waiting(ladder))
+    return all(line.id in RESTING_ON_SURROUNDINGS for line in still_waiting(levels))
 
 
-def only_has_to_hold(ladder: Ladder, looks: Sequence[Look]) -> bool:
+def only_has_to_hold(levels: VerifiedLevels, looks: Sequence[Look]) -> bool:
     """Whether all is as it should be, and only has to stay so for a while."""
     now = steadiness(looks, 0)
     return now.serving >= 0 <= now.fitting and all(
         line.answer is ProofAnswer.WAITING
         and (line.id in RESTING_ON_SURROUNDINGS or line.id.startswith(HELD_FOR_A_TIME))
-        for line in still_waiting(ladder)
+        for line in still_waiting(levels)
     )
 
 

@@ -8,7 +8,7 @@ after the other are not taken for one that is dead.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from obscale.verify.levels import Ladder
+from obscale.verify.levels import VerifiedLevels
 from obscale.verify.observation import ProofAnswer, ProofLine
 
 Statement = tuple[str, str]
@@ -17,40 +17,42 @@ Statement = tuple[str, str]
 
 @dataclass(frozen=True)
 class Held:
-    """A ladder, judged with regard to how long things have stood so.
+    """The levels, judged with regard to how long things have stood so.
 
     Args:
-        ladder: What has held for long enough fails.
+        levels: What has held for long enough fails.
         since: When each statement that stands was first seen without a break, in seconds.
         risen: Statements that were not there at the look before.
         passed: Statements that stand no more, and for how many seconds they did.
     """
 
-    ladder: Ladder
+    levels: VerifiedLevels
     since: Mapping[Statement, float]
     risen: tuple[Statement, ...]
     passed: Mapping[Statement, float]
 
 
-def hold(ladder: Ladder, since: Mapping[Statement, float], at: float, limit_seconds: float) -> Held:
+def hold(
+    levels: VerifiedLevels, since: Mapping[Statement, float], at: float, limit_seconds: float
+) -> Held:
     """Let what has stood against the request for the limit fail.
 
     Args:
-        ladder: As judged by this look alone.
+        levels: As judged by this look alone.
         since: Of the look before.
         at: When this look was, in seconds of a clock that only moves forward.
         limit_seconds: 0: at once.
     """
     standing = [
         (line.id, words)
-        for line in ladder.lines
+        for line in levels.lines
         if line.answer is ProofAnswer.AGAINST
         for words in line.found.split(", ")
     ]
     now = {statement: since.get(statement, at) for statement in standing}
-    lines = tuple(_judged(line, now, at, limit_seconds) for line in ladder.lines)
+    lines = tuple(_judged(line, now, at, limit_seconds) for line in levels.lines)
     return Held(
-        ladder=ladder.model_copy(update={"lines": lines}),
+        levels=levels.model_copy(update={"lines": lines}),
         since=now,
         risen=tuple(statement for statement in now if statement not in since),
         passed={s: at - then for s, then in since.items() if s not in now},

@@ -29,7 +29,7 @@ NO_MOMENT: Final = datetime(1990, 1, 1, tzinfo=UTC)
 """A time before this is the year 1 or the epoch: obshell's way to say none."""
 
 
-class Rung(IntEnum):
+class Level(IntEnum):
     """How far the node has proved itself; whoever conforms is verified."""
 
     NONE = 0
@@ -67,14 +67,14 @@ class ProofLine(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
-    rung: Rung
+    level: Level
     answer: ProofAnswer
     expected: str
     found: str
 
     @property
     def hinders(self) -> bool:
-        """Whether this line holds its rung back."""
+        """Whether this line holds its level back."""
         return self.answer in HINDERING
 
 
@@ -224,15 +224,15 @@ class Evidence:
         return (server.ip, server.svr_port) == (self.node.agentInfo.ip, self.rpc_port)
 
     def untold(self) -> ProofAnswer:
-        """What a version never tells does not hold its rung back; what it should tell does."""
+        """What a version never tells does not hold its level back; what it should tell does."""
         return ProofAnswer.UNKNOWN if self.after.is_detailed else ProofAnswer.INFO
 
 
 Verdict = tuple[ProofAnswer, str, str]
 """Answer, expected, found."""
 Proof = Callable[[Evidence], Verdict]
-Row = tuple[str, Rung, Proof]
-"""Id of a proof, the rung it belongs to, and how it is judged."""
+Row = tuple[str, Level, Proof]
+"""Id of a proof, the level it belongs to, and how it is judged."""
 
 UNREAD_TOPOLOGY: Final = "the topology could not be read"
 NO_SERVER: Final = "no server row"

@@ -16,9 +16,9 @@ from obscale.connect.connections import Link
 from obscale.follow.reminders import Seldom
 from obscale.request.scale_out import Order
 from obscale.verify.levels import (
-    Ladder,
     Look,
-    judge_ladder,
+    VerifiedLevels,
+    judge_levels,
     look_of,
     needs_surroundings,
     only_has_to_hold,
@@ -26,7 +26,14 @@ from obscale.verify.levels import (
     waits_for,
 )
 from obscale.verify.objections import Held, Statement, hold
-from obscale.verify.observation import Aftermath, Before, ProofAnswer, ProofLine, Rung, Surroundings
+from obscale.verify.observation import (
+    Aftermath,
+    Before,
+    Level,
+    ProofAnswer,
+    ProofLine,
+    Surroundings,
+)
 from obscale.verify.read import look_after, look_around
 from obscale.verify.unread import Unreadable, unread_since
 
@@ -41,17 +48,17 @@ class Climbed:
     """How high a node came, and what was seen last.
 
     Args:
-        ladder: All proofs.
+        levels: All proofs.
         after: What they were judged by.
         overdue: Lines still waited for when time was up.
     """
 
-    ladder: Ladder
+    levels: VerifiedLevels
     after: Aftermath
     overdue: tuple[ProofLine, ...] = ()
 
 
-Told = Callable[[Ladder, Aftermath], None]
+Told = Callable[[VerifiedLevels, Aftermath], None]
 Waits = Callable[[str, float], None]
 """Gets what is waited for, and for how many seconds already: on change, and then seldom."""
 Notices = Callable[[str], None]
@@ -71,7 +78,7 @@ async def climb(
     notices: Notices = lambda _line: None,
     gate: AbstractAsyncContextManager[object] = ALONE,
 ) -> Climbed:
-    """Look until the ladder is complete, nothing can change by waiting, or the deadline passes.
+    """Look until all levels are reached, nothing can change by waiting, or the deadline passes.
 
     The requested parameters are compared at every look, and count once they have held for the
     steady time, as obState does: both are awaited together, so that re-checking costs no time of
@@ -82,7 +89,7 @@ async def climb(
         order: What was asked, and how patiently to look.
         dag: As it ended, with details; None: nothing was submitted.
         before: What was seen before anything was done.
-        reached: Called whenever the rung changes.
+        reached: Called whenever the level changes.
         waits: Called while something is waited for.
         notices: Called when something stands against the request, or no longer does.
         gate: Entered for each look, where many nodes are proved at the same time.
@@ -90,7 +97,7 @@ async def climb(
     time_limits = order.time_limits
     started = monotonic()
     looks: list[Look] = []
-    seen: Rung | None = None
+    seen: Level | None = None
     since: Mapping[Statement, float] = {}
     blind: Mapping[str, float] = {}
     told: frozenset[str] = frozenset()
@@ -110,8 +117,8 @@ async def climb(
                 around: Surroundings | None,
                 after: Aftermath = after,
                 unreadable: Unreadable = unreadable,
-            ) -> Ladder:
-                return judge_ladder(
+            ) -> VerifiedLevels:
+                return judge_levels(
                     order.node,
                     dag=dag,
                     before=before,
@@ -122,26 +129,26 @@ async def climb(
                     unreadable=unreadable,
                 )
 
-            ladder = judged(None)
-            if is_late or needs_surroundings(ladder):
-                ladder = judged(await look_around(link, after.members or ()))
-        held = hold(ladder, since, at, time_limits.against_seconds)
-        ladder, since = held.ladder, held.since
-        blind = unread_since(ladder.unread, blind, at)
-        for line in (*_notices(held), *_unread(ladder, unreadable, told)):
+            levels = judged(None)
+            if is_late or needs_surroundings(levels):
+                levels = judged(await look_around(link, after.members or ()))
+        held = hold(levels, since, at, time_limits.against_seconds)
+        levels, since = held.levels, held.since
+        blind = unread_since(levels.unread, blind, at)
+        for line in (*_notices(held), *_unread(levels, unreadable, told)):
             notices(line)
-        told = frozenset(proof for proof in ladder.unread if unreadable.is_over(proof))
-        if ladder.rung is not seen:
-            reached(ladder, after)
-            seen = ladder.rung
-        waiting = still_waiting(ladder)
+        told = frozenset(proof for proof in levels.unread if unreadable.is_over(proof))
+        if levels.level is not seen:
+            reached(levels, after)
+            seen = levels.level
+        waiting = still_waiting(levels)
         if not waiting or is_late:
-            return Climbed(ladder, after, waiting)
-        mark, words = waits_for(ladder)
+            return Climbed(levels, after, waiting)
+        mark, words = waits_for(levels)
         if (waited := seldom.waited(mark, at)) is not None:
             waits(words, waited)
         pause = min(LOOK_AGAIN_SECONDS, time_limits.poll_seconds)
-        if only_has_to_hold(ladder, looks):
+        if only_has_to_hold(levels, looks):
             pause = max(pause, time_limits.steady_seconds / LOOKS_WHILE_HOLDING)
         await asyncio.sleep(pause)
 
@@ -153,13 +160,13 @@ def _notices(held: Held) -> Iterator[str]:
         yield f"verify.passed proof={proof} found={words!r} after_seconds={seconds:.0f}"
 
 
-def _unread(ladder: Ladder, unreadable: Unreadable, told: frozenset[str]) -> Iterator[str]:
+def _unread(levels: VerifiedLevels, unreadable: Unreadable, told: frozenset[str]) -> Iterator[str]:
     """Tell each proof that could not be read for the limit, once, why, and how it counts now."""
-    for line in ladder.lines:
-        if line.id not in ladder.unread or line.id in told or not unreadable.is_over(line.id):
+    for line in levels.lines:
+        if line.id not in levels.unread or line.id in told or not unreadable.is_over(line.id):
             continue
         if line.answer is ProofAnswer.INFO:
             then = "it does not hinder"
         else:
-            then = "not verified" if line.id in ladder.given_up else "waited for"
+            then = "not verified" if line.id in levels.given_up else "waited for"
         yield f"verify.unread proof={line.id} found={line.found!r} next={then!r}"

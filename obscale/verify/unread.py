@@ -1,9 +1,9 @@
 """What a proof counts for whose evidence cannot be read: told after a while, then judged otherwise.
 
-Unknown is never passed, so it holds its rung back. Held back for good by something nobody will ever
-read, a node would be watched until the deadline and then not verified. What preflight has judged
-before the POST stands then; where it never has, nobody waits any longer, and the node is not
-verified. A proof whose evidence decides, say the topology, is waited for until the deadline.
+Unknown is never passed, so it holds its level back. Held back for good by something nobody will
+ever read, a node would be watched until the deadline and then not verified. What preflight has
+judged before the POST stands then; where it never has, nobody waits any longer, and the node is
+not verified. A proof whose evidence decides, say the topology, is waited for until the deadline.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

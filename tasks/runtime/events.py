@@ -26,8 +26,8 @@ from obscale.recovery.diagnosis import Diagnosis
 from obscale.report.report import ScaleOutReport
 from obscale.request.scale_out import Order
 from obscale.text import each_text, for_terminal
-from obscale.verify.levels import Ladder
-from obscale.verify.observation import Rung
+from obscale.verify.levels import VerifiedLevels
+from obscale.verify.observation import Level
 from tasks.runtime.journal import Happening, listening
 from tasks.runtime.run_log import run_logger
 
@@ -95,8 +95,8 @@ def _candidates(heard: Heard, facts: dict[str, Any]) -> Iterator[tuple[str, Sign
             yield f"submitted/{dag_id}", Signal("submitted", {"dag": dag_id, "how": how})
         case {"progress": Progress() as progress, "dag": Dag() as dag}:
             yield from _moved(heard, progress, dag)
-        case {"ladder": Ladder(rung=rung)} if rung >= Rung.JOINED:
-            yield "joined", Signal("joined", {"rung": rung.name})
+        case {"levels": VerifiedLevels(level=level)} if level >= Level.JOINED:
+            yield "joined", Signal("joined", {"level": level.name})
         case {"report": ScaleOutReport() as report}:
             yield from _ended(heard, report)
 
@@ -119,7 +119,7 @@ def _ended(heard: Heard, report: ScaleOutReport) -> Iterator[tuple[str, Signal]]
     kind, dag_id = report.error_kind, report.dag_id or ""
     error: Payload = {"error_kind": kind, "error": report.error[:LONGEST_TEXT], "dag": dag_id}
     if report.outcome == "verified":
-        yield "verified", Signal("verified", {"rung": report.rung, "dag": dag_id})
+        yield "verified", Signal("verified", {"level": report.level, "dag": dag_id})
     elif report.outcome == "blocked":
         yield "blocked", Signal("blocked", _judged("blocked", report.findings) | error)
     else:

@@ -34,7 +34,7 @@ from tasks.runtime.writing import ended, written
 class Happening:
     """One thing that happened, as the listener gets it.
 
-    `facts` holds the objects behind the words: `findings`, `progress`, `dag_id` or `ladder`.
+    `facts` holds the objects behind the words: `findings`, `progress`, `dag_id` or `levels`.
     """
 
     step: str

@@ -39,7 +39,7 @@ from obscale.report.report import (
 )
 from obscale.request.scale_out import Order
 from obscale.verify.baseline import Baseline
-from obscale.verify.levels import Ladder
+from obscale.verify.levels import VerifiedLevels
 from tasks.poll import progress_note
 from tasks.runtime.attempts import settle_earlier_attempts
 from tasks.runtime.baselines import page_of, this_run
@@ -82,7 +82,7 @@ class Story:
         self._how = ""
         self._dag: Dag | None = None
         self._diagnosis: Diagnosis | None = None
-        self._ladder: Ladder | None = None
+        self._levels: VerifiedLevels | None = None
         self._submitted: Submitted | None = None
         self.earlier: tuple[EarlierEnd, ...] = ()
         self._before: tuple[Zone, ...] = ()
@@ -105,7 +105,7 @@ class Story:
         self._how = facts.get("how", self._how)
         self._dag = facts.get("dag", self._dag)
         self._diagnosis = facts.get("diagnosis", self._diagnosis)
-        self._ladder = facts.get("ladder", self._ladder)
+        self._levels = facts.get("levels", self._levels)
         self._submitted = facts.get("submitted", self._submitted)
         self._before = facts.get("before", self._before)
         self._after = facts.get("after", self._after)
@@ -140,7 +140,7 @@ class Story:
         """Give the report as things stand; an error makes it a failed one."""
         node = self._order.node
         # Nothing but the proofs count: a run that merely ended is no success.
-        proved = self._ladder is not None and self._ladder.is_verified
+        proved = self._levels is not None and self._levels.is_verified
         outcome: Outcome = "verified" if proved else "failed"
         kind, told = "", ""
         if error:
@@ -164,10 +164,10 @@ class Story:
             submitted_how=self._how,
             stages=stage_rows(self._dag, self._diagnosis),
             diagnosis=self._diagnosis,
-            rung=self._ladder.rung.name if self._ladder else "NONE",
-            exceptions=self._ladder.exceptions if self._ladder else (),
-            proofs=self._ladder.lines if self._ladder else (),
-            pins=self._ladder.pins if self._ladder else (),
+            level=self._levels.level.name if self._levels else "NONE",
+            exceptions=self._levels.exceptions if self._levels else (),
+            proofs=self._levels.lines if self._levels else (),
+            pins=self._levels.pins if self._levels else (),
             before=server_rows(self._before),
             after=server_rows(self._after),
             timeline=tuple(self._timeline),

@@ -191,7 +191,7 @@ class Scene:
         for run in self._last:
             ended = run.ended()
             report = ended.get("report") or {}
-            if report.get("outcome") != "verified" or report.get("rung") not in VERIFIED:
+            if report.get("outcome") != "verified" or report.get("level") not in VERIFIED:
                 said = ended.get("error") or report.get("error") or "nothing"
                 wrong.append(f"run {run.number} ended {run.status}, not verified: {said[:300]}")
             else:

@@ -247,7 +247,7 @@ def test_a_verified_run_is_exit_0(verified):
     assert ended.code == 0, ended.err
     assert told.keys() == {"runs"}
     assert told["runs"][0]["report"]["outcome"] == "verified"
-    assert told["runs"][0]["report"]["rung"] == "CONFORMING"
+    assert told["runs"][0]["report"]["level"] == "CONFORMING"
     assert told["runs"][0]["report"]["asked_by"] == f"{getpass.getuser()}@{socket.gethostname()}"
     assert world.posts == ["/api/v1/ob/scale_out"]
 

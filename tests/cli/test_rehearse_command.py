@@ -29,7 +29,7 @@ def test_a_healthy_request_ends_verified_and_nothing_is_written_to_the_real_clus
 
     assert ended.code == 0, ended.err
     report = json.loads(ended.out)["runs"][0]["report"]
-    assert (report["outcome"], report["rung"] in {"CONFORMING", "BALANCED"}) == ("verified", True)
+    assert (report["outcome"], report["level"] in {"CONFORMING", "BALANCED"}) == ("verified", True)
     assert real.posts == []
     assert real.world.count_dags("Cluster scale out") == 0
     assert "nothing real was touched" in ended.err

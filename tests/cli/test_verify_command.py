@@ -99,7 +99,7 @@ def test_with_json_a_node_that_does_not_conform_is_one_object(obscale, write, me
     told = json.loads(ended.out)
     assert (ended.code, told["verified"]) == (1, False)
     report = told["runs"][0]["report"]
-    assert (report["outcome"], report["rung"]) == ("failed", "JOINED")
+    assert (report["outcome"], report["level"]) == ("failed", "JOINED")
     proofs = {proof["id"]: proof for proof in report["proofs"]}
     wrong = proofs["pv-params-effective:memory_limit"]
     assert (wrong["answer"], wrong["expected"], wrong["found"]) == ("fail", "12G", "16G")

@@ -59,14 +59,14 @@ async def test_a_target_that_serves_one_is_blocked_by_name(scene, name):
         plan = await make_plan([order], EnvironmentVault())
         async with connected(order, EnvironmentVault()) as link:
             seen = await look_for_dag(link)
-            climbed = await climb(link, order, None, Before(), reached=lambda _ladder, _after: None)
+            climbed = await climb(link, order, None, Before(), reached=lambda _levels, _after: None)
 
     (row,) = plan.rows
     blocks = {f.rule: f.measured for f in row.findings if f.answer == "block"}
     assert said in blocks["agent-auth"]
     assert not plan.ready
     assert seen.target_dag is None
-    assert not climbed.ladder.is_verified
+    assert not climbed.levels.is_verified
 
 
 @pytest.mark.parametrize("name", SOME)

@@ -31,7 +31,7 @@ async def look_everywhere(scene, order, vault):
         await survey(link, order, knocking=False)
         await look_for_dag(link)
         await learn_members(link, silent)
-        await climb(link, order, None, Before(), reached=lambda _ladder, _after: None)
+        await climb(link, order, None, Before(), reached=lambda _levels, _after: None)
         await look_around(link, (await link.read_members()).agent_info)
         await look_at_remains(link, order.node, None, None)
         foreign = request_body(scene.order(scene.spare).node, None)
@@ -138,7 +138,7 @@ async def test_with_pins_a_joined_targets_first_key_counts_and_then_no_other(sce
         with pytest.raises(UntrustedKeyError):
             await look_for_dag(link)
         with pytest.raises(UntrustedKeyError):
-            await climb(link, order, None, Before(), reached=lambda _ladder, _after: None)
+            await climb(link, order, None, Before(), reached=lambda _levels, _after: None)
 
     assert taken == {third: keys[third]}
     asked = {r.target.partition("?")[0] for r in scene.world.requests[seen:] if r.agent == third}

@@ -138,7 +138,7 @@ async def test_every_node_of_every_cluster_is_verified(fleet):
     assert report.is_verified, render_batch(report)
     assert report.summary == "6 of 6 nodes verified"
     assert fleet.posts == fleet.dags == 6
-    assert {row.rung for row in report.rows} <= {"CONFORMING", "BALANCED"}
+    assert {row.level for row in report.rows} <= {"CONFORMING", "BALANCED"}
     for cluster in ("c1", "c2"):
         mine = [row for row in report.rows if row.cluster == cluster]
         mine.sort(key=lambda row: row.started_at)

@@ -84,7 +84,7 @@ async def test_a_member_dead_since_the_post_stays_red_however_often_it_is_looked
     for report in (one, two):
         # Ended by what had held for long enough, not by the limit of the verification.
         assert not any(moment.text.startswith("verify.deadline") for moment in report.timeline)
-        assert (report.outcome, report.rung) == ("failed", "SERVING")
+        assert (report.outcome, report.level) == ("failed", "SERVING")
         assert f"{observer_of(scene, 2)} INACTIVE UNAVAILABLE" in collateral(report).found
         assert "unknown" not in collateral(report).found
     assert two.submitted_how == "already a member"

@@ -133,7 +133,7 @@ async def test_a_dispatched_batch_ends_as_one_in_a_single_process(fleet, serving
     assert {run.name for run in runs} == {"rows of c1: 3 nodes", "rows of c2: 3 nodes"}
     assert all(run.parent_task_run_id for run in runs)
     assert all(row.dag_id and row.submitted_how == "posted" for row in report.rows)
-    assert {row.rung for row in report.rows} <= {"CONFORMING", "BALANCED"}
+    assert {row.level for row in report.rows} <= {"CONFORMING", "BALANCED"}
     assert fleet.joined("c1") == ["zone1", "zone2", "zone3"]
     assert "dispatched to workers" in report.policies
 

@@ -22,7 +22,7 @@ async def test_an_older_cluster_is_grown_and_verified(stage, version):
 
     report = await scene.scale_out()
 
-    assert (report.outcome, report.rung) == ("verified", "CONFORMING")
+    assert (report.outcome, report.level) == ("verified", "CONFORMING")
     assert scene.posts() == 1
 
 

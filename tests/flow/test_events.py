@@ -64,7 +64,7 @@ async def test_a_run_that_goes_well_announces_its_way(stage):
         }
         assert roles["target"] == f"obscale.agent.{report.target}"
         assert event["payload"]["zone"] == "zone2"
-    assert found[-1]["payload"]["rung"] == "CONFORMING"
+    assert found[-1]["payload"]["level"] == "CONFORMING"
     assert found[1]["payload"] | {"dag": report.dag_id, "how": "posted"} == found[1]["payload"]
 
 

@@ -65,7 +65,7 @@ async def test_the_documented_sample_joins_and_conforms(stage):
     report = await scene.scale_out()
 
     assert report.outcome == "verified"
-    assert report.rung == "CONFORMING"
+    assert report.level == "CONFORMING"
     assert [row.state for row in report.stages] == ["SUCCEED"] * 9
     assert scene.posts() == 1
     assert scene.world.count_dags("Cluster scale out") == 1
@@ -201,7 +201,7 @@ async def test_beside_a_failed_dag_without_the_lock_a_node_is_added(stage, card)
 
     (left, _) = scene.world.clusters[0].dags
     proofs = {proof.id: proof for proof in report.proofs}
-    assert (report.outcome, report.rung) == ("verified", "CONFORMING")
+    assert (report.outcome, report.level) == ("verified", "CONFORMING")
     assert scene.posts() == 1
     assert proofs["pv-lock-released"].answer == "pass"
     assert (left.state, left.is_unfinished, left.holds_lock) == ("FAILED", True, False)

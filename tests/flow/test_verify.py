@@ -40,7 +40,7 @@ def at_first_look(act):
     done = []
 
     def hear(happening):
-        if happening.text.startswith("verify.rung") and not done:
+        if happening.text.startswith("verify.level") and not done:
             done.append(happening)
             act()
 
@@ -71,7 +71,7 @@ async def test_a_dag_that_succeeds_without_a_serving_observer_fails_the_run(stag
     assert isinstance(error, VerifyError)
     assert "reached JOINED, not CONFORMING" in str(error)
     assert "pv-service-started: not yet" in str(error)
-    assert (scene.report.outcome, scene.report.rung) == ("failed", "JOINED")
+    assert (scene.report.outcome, scene.report.level) == ("failed", "JOINED")
     assert [row.state for row in scene.report.stages] == ["SUCCEED"] * 9
     assert lines(scene.report)["pv-dag-forward-success"].answer == "pass"
 
@@ -83,7 +83,7 @@ async def test_answers_half_a_second_late_change_nothing_but_the_time(stage):
 
     report = await scene.scale_out()
 
-    assert report.rung in {"CONFORMING", "BALANCED"}
+    assert report.level in {"CONFORMING", "BALANCED"}
     answers = {line.id: line.answer for line in report.proofs}
     assert answers["pv-clock-after"] == "pass"
     assert "unknown" not in answers.values()
@@ -100,7 +100,7 @@ async def test_what_can_never_be_read_is_told_and_does_not_hold_a_node_back(stag
 
     report = await scene.scale_out(time_limits=QUICK.model_copy(update={"unread_seconds": 1.0}))
 
-    assert report.rung in {"CONFORMING", "BALANCED"}
+    assert report.level in {"CONFORMING", "BALANCED"}
     line = next(line for line in report.proofs if line.id == "pv-disk-after")
     assert (line.answer, line.found.startswith("not read for ")) == ("info", True)
     told = [h.text for h in scene.happenings if h.text.startswith("verify.unread")]
@@ -143,7 +143,7 @@ async def test_a_peer_harmed_meanwhile_fails_the_run_and_is_named(stage, refused
     assert isinstance(error, VerifyError)
     line = lines(scene.report)["pv-no-collateral"]
     assert f"{harmed.agent.ip}:2882 INACTIVE UNAVAILABLE" in line.found
-    assert scene.report.rung == "SERVING"
+    assert scene.report.level == "SERVING"
 
 
 async def test_a_new_zone_is_proved_and_its_region_told(stage):
@@ -169,7 +169,7 @@ async def test_units_that_arrive_lift_the_node_to_balanced(stage):
 
     report = await scene.scale_out()
 
-    assert (report.outcome, report.rung) == ("verified", "BALANCED")
+    assert (report.outcome, report.level) == ("verified", "BALANCED")
     assert lines(report)["pv-rebalance-observed"].found.startswith("1 unit:")
 
 

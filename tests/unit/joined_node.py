@@ -19,7 +19,7 @@ from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, NodeSpec
 from obscale.verify.levels import (
     Look,
-    judge_ladder,
+    judge_levels,
 )
 from obscale.verify.observation import Aftermath, Before, Surroundings
 
@@ -190,7 +190,7 @@ def judge(
     steady=30,
     alone=False,
 ):
-    return judge_ladder(
+    return judge_levels(
         node,
         dag=None if alone else dag or done_dag(),
         before=before,
@@ -201,12 +201,12 @@ def judge(
     )
 
 
-def line(ladder, name):
-    return next(line for line in ladder.lines if line.id == name)
+def line(levels, name):
+    return next(line for line in levels.lines if line.id == name)
 
 
-def answer(ladder, name):
-    return line(ladder, name).answer
+def answer(levels, name):
+    return line(levels, name).answer
 
 
 def asked(**configs):

@@ -217,11 +217,14 @@ def test_a_row_keeps_the_dag_a_lost_run_has_begun(tmp_path):
     settle_told(
         entry,
         row(
-            RowState.VERIFIED, how="already a member", why="was a member already", rung="CONFORMING"
+            RowState.VERIFIED,
+            how="already a member",
+            why="was a member already",
+            level="CONFORMING",
         ),
     )
 
-    assert (entry.dag_id, entry.how, entry.rung) == ("11", "posted", "CONFORMING")
+    assert (entry.dag_id, entry.how, entry.level) == ("11", "posted", "CONFORMING")
     assert entry.note == "the run that began it was lost; another one proved it"
     assert entry.state is RowState.VERIFIED
 

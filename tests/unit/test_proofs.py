@@ -7,7 +7,7 @@ from obscale.preflight.parameters import same_value
 from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, NodeSpec
 from obscale.verify.levels import Look, still_waiting
-from obscale.verify.observation import Before, ProofAnswer, Rung
+from obscale.verify.observation import Before, Level, ProofAnswer
 from tests.unit.joined_node import (
     GIB,
     NEW,
@@ -65,11 +65,11 @@ SURROUNDINGS = [
 )
 def test_surroundings_are_judged_by_what_they_tell(changes, proof, wanted):
     """Totals, disk and clock: unread is unknown, never told is said, and only proof is a pass."""
-    ladder = judge(seen_around=around(**changes))
+    levels = judge(seen_around=around(**changes))
 
-    assert answer(ladder, proof) is wanted
+    assert answer(levels, proof) is wanted
     good = {ProofAnswer.PASS, ProofAnswer.INFO, ProofAnswer.NOT_APPLICABLE}
-    assert ladder.is_verified is (wanted in good)
+    assert levels.is_verified is (wanted in good)
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def test_surroundings_are_judged_by_what_they_tell(changes, proof, wanted):
 )
 def test_without_a_view_of_before_nothing_is_compared(before, proof, wanted):
     """A node verified alone, or one that was a member already, still conforms."""
-    ladder = judge(before=before)
+    levels = judge(before=before)
 
-    assert answer(ladder, proof) is wanted
-    assert ladder.is_verified
+    assert answer(levels, proof) is wanted
+    assert levels.is_verified
 
 
 def test_totals_that_moved_for_other_reasons_are_told():
@@ -96,12 +96,12 @@ def test_totals_that_moved_for_other_reasons_are_told():
     grown = server("10.0.0.1", stats=stats(2))
     changed = cluster(total=4).model_copy(update={"zones": zones(server(NEW), first=grown)})
 
-    ladder = judge(seen_around=around(cluster=changed))
+    levels = judge(seen_around=around(cluster=changed))
 
-    found = line(ladder, "pv-capacity-cluster")
+    found = line(levels, "pv-capacity-cluster")
     assert found.answer is ProofAnswer.INFO
     assert "other servers changed" in found.found
-    assert ladder.is_verified
+    assert levels.is_verified
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_totals_that_moved_for_other_reasons_are_told():
 )
 def test_what_was_asked_for_binds_and_what_the_machine_suggests_is_told(configs, new, wanted):
     """Capacity that contradicts the request fails; one the request left open is only told."""
-    ladder = judge(aftermath(zones=zones(server(NEW, stats=new))), node=asked(**configs))
+    levels = judge(aftermath(zones=zones(server(NEW, stats=new))), node=asked(**configs))
 
-    assert answer(ladder, "pv-capacity-server") is wanted
+    assert answer(levels, "pv-capacity-server") is wanted
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ def test_what_was_asked_for_binds_and_what_the_machine_suggests_is_told(configs,
 )
 def test_directories_are_compared_where_they_are_told(changes, wanted):
     """A difference may be a link, so it is told and does not hold the node back."""
-    ladder = judge(aftermath(zones=zones(server(NEW, **changes))))
+    levels = judge(aftermath(zones=zones(server(NEW, **changes))))
 
-    assert answer(ladder, "pv-dirs") is wanted
-    assert ladder.is_verified
+    assert answer(levels, "pv-dirs") is wanted
+    assert levels.is_verified
 
 
 @pytest.mark.parametrize(
@@ -155,13 +155,13 @@ def test_a_new_zone_outside_its_peers_region_is_told_with_its_cure(region, wante
         target_info=info(zone="zone4"),
     )
 
-    ladder = judge(joined, node=node)
+    levels = judge(joined, node=node)
 
-    found = line(ladder, "pv-zone-active:region")
+    found = line(levels, "pv-zone-active:region")
     assert found.answer is wanted
     cure = "ALTER SYSTEM ALTER ZONE zone4 SET REGION 'sys_region'"
     assert (cure in found.found) is (wanted is ProofAnswer.INFO)
-    assert ladder.is_verified
+    assert levels.is_verified
 
 
 def test_a_parameter_that_was_set_back_says_so():
@@ -179,11 +179,11 @@ def test_a_parameter_that_was_set_back_says_so():
 
 def test_a_hidden_parameter_is_said_to_be_hidden():
     """Obshell lists no parameter that begins with an underscore."""
-    ladder = judge(node=asked(__min_full_resource_pool_memory="2147483648"))
+    levels = judge(node=asked(__min_full_resource_pool_memory="2147483648"))
 
     name = "pv-params-effective:__min_full_resource_pool_memory"
-    assert answer(ladder, name) is ProofAnswer.INFO
-    assert ladder.is_verified
+    assert answer(levels, name) is ProofAnswer.INFO
+    assert levels.is_verified
 
 
 def test_what_differs_from_the_peers_is_named():
@@ -191,12 +191,12 @@ def test_what_differs_from_the_peers_is_named():
     odd = parameter("syslog_level", "INFO", "WDIAG")
     size = parameter("memory_limit", "16G", "32G")
     place = parameter("devname", "eth0", "bond0")
-    ladder = judge(aftermath(parameters=parameters(odd, size, place)))
+    levels = judge(aftermath(parameters=parameters(odd, size, place)))
 
-    found = line(ladder, "pv-params-vs-peers")
+    found = line(levels, "pv-params-vs-peers")
     assert found.answer is ProofAnswer.INFO
     assert found.found == "syslog_level INFO, others WDIAG"
-    assert ladder.is_verified
+    assert levels.is_verified
 
 
 PINNED = [
@@ -215,11 +215,11 @@ PINNED = [
 )
 def test_what_may_revert_at_a_restart_is_told_with_the_statement_that_pins_it(row, pin):
     """One statement for each requested setting the other servers do not share, for this server."""
-    ladder = judge(aftermath(parameters=parameters(row)))
+    levels = judge(aftermath(parameters=parameters(row)))
 
     wanted = (f"ALTER SYSTEM SET {pin} SERVER='10.0.0.4:2882';",) if pin else ()
-    assert ladder.pins == wanted
-    safe = answer(ladder, "pv-restart-safety")
+    assert levels.pins == wanted
+    safe = answer(levels, "pv-restart-safety")
     assert safe is (ProofAnswer.INFO if pin else ProofAnswer.PASS)
 
 
@@ -241,9 +241,9 @@ def test_a_statement_quotes_values_and_brackets_ipv6():
 
     there = zones(server("fd00::4", svr_port=3882))
 
-    ladder = judge(aftermath(parameters=rows, zones=there), node=node)
+    levels = judge(aftermath(parameters=rows, zones=there), node=node)
 
-    assert ladder.pins == (
+    assert levels.pins == (
         "ALTER SYSTEM SET leak_mod_to_check='O''Brien\\\\' SERVER='[fd00::4]:3882';",
     )
 
@@ -253,40 +253,40 @@ ASSIGNED = server(NEW, stats=stats(cpu_core_assigned=2, memory_in_bytes_assigned
 
 
 @pytest.mark.parametrize(
-    ("pools", "new", "rung", "said"),
+    ("pools", "new", "level", "said"),
     [
-        ([POOL], ASSIGNED, Rung.BALANCED, "1 unit: 2 cores, 4G taken"),
-        ([POOL, POOL], ASSIGNED, Rung.BALANCED, "2 units"),
-        ([POOL | {"observer_list": None}], ASSIGNED, Rung.BALANCED, "some units"),
-        ([POOL | {"observer_list": "10.0.0.1:2882"}], None, Rung.CONFORMING, "0 units yet"),
+        ([POOL], ASSIGNED, Level.BALANCED, "1 unit: 2 cores, 4G taken"),
+        ([POOL, POOL], ASSIGNED, Level.BALANCED, "2 units"),
+        ([POOL | {"observer_list": None}], ASSIGNED, Level.BALANCED, "some units"),
+        ([POOL | {"observer_list": "10.0.0.1:2882"}], None, Level.CONFORMING, "0 units yet"),
         (
             [{"zone_list": "zone1", "observer_list": "10.0.0.1:2882"}],
             None,
-            Rung.CONFORMING,
+            Level.CONFORMING,
             "no tenant has units in zone2",
         ),
     ],
     ids=["one", "two", "not counted", "none yet", "none here"],
 )
-def test_balanced_is_told_and_never_waited_for(pools, new, rung, said):
+def test_balanced_is_told_and_never_waited_for(pools, new, level, said):
     """Units that have arrived lift a verified node to BALANCED; none keep it verified."""
     after = aftermath(zones=zones(new or server(NEW)))
 
-    ladder = judge(after, seen_around=around(cluster=cluster(tenants=pools)))
+    levels = judge(after, seen_around=around(cluster=cluster(tenants=pools)))
 
-    assert ladder.rung is rung
-    assert said in line(ladder, "pv-rebalance-observed").found
-    assert ladder.is_verified
-    assert still_waiting(ladder) == ()
+    assert levels.level is level
+    assert said in line(levels, "pv-rebalance-observed").found
+    assert levels.is_verified
+    assert still_waiting(levels) == ()
 
 
 def test_units_lift_no_node_that_does_not_conform():
     """BALANCED stands above CONFORMING, not beside it."""
     after = aftermath(zones=zones(ASSIGNED), parameters=parameters()[1:])
 
-    ladder = judge(after, seen_around=around(cluster=cluster(tenants=[POOL])))
+    levels = judge(after, seen_around=around(cluster=cluster(tenants=[POOL])))
 
-    assert ladder.rung is Rung.SERVING
+    assert levels.level is Level.SERVING
 
 
 def test_disabled_rebalancing_is_named():
@@ -294,11 +294,11 @@ def test_disabled_rebalancing_is_named():
     off = parameter("enable_rebalance", "False", scope="TENANT")
     tenants = [POOL | {"observer_list": "10.0.0.1:2882"}]
 
-    ladder = judge(
+    levels = judge(
         aftermath(parameters=parameters(off)), seen_around=around(cluster=cluster(tenants=tenants))
     )
 
-    assert "enable_rebalance is off" in line(ladder, "pv-rebalance-observed").found
+    assert "enable_rebalance is off" in line(levels, "pv-rebalance-observed").found
 
 
 @pytest.mark.parametrize(
@@ -335,13 +335,13 @@ def dead(ip="10.0.0.1", **changes):
 
 def test_a_member_dead_now_is_held_against_a_node_of_which_nobody_saw_before():
     """Without a look from before the POST a dead member is no exception, and no pass."""
-    ladder = judge(aftermath(zones=zones(server(NEW), first=dead())), before=Before())
+    levels = judge(aftermath(zones=zones(server(NEW), first=dead())), before=Before())
 
-    found = line(ladder, "pv-no-collateral")
+    found = line(levels, "pv-no-collateral")
     assert found.answer is ProofAnswer.AGAINST
     assert found.found == "10.0.0.1:2882 INACTIVE UNAVAILABLE (dead now, before unknown)"
-    assert not ladder.is_verified
-    assert ladder.exceptions == ()
+    assert not levels.is_verified
+    assert levels.exceptions == ()
 
 
 def test_a_member_dead_before_already_is_excepted_by_name():
@@ -349,16 +349,16 @@ def test_a_member_dead_before_already_is_excepted_by_name():
     after = aftermath(zones=zones(server(NEW), first=dead()))
     before = Before(zones(first=dead()))
 
-    ladder = judge(after, before=before)
+    levels = judge(after, before=before)
     other = judge(
         aftermath(zones=(zone("zone1", dead()), zone("zone2", dead("10.0.0.2"), server(NEW)))),
         before=before,
     )
 
-    assert answer(ladder, "pv-no-collateral") is ProofAnswer.INFO
-    assert ladder.is_verified
+    assert answer(levels, "pv-no-collateral") is ProofAnswer.INFO
+    assert levels.is_verified
     excepted = "10.0.0.1:2882 INACTIVE UNAVAILABLE (dead before already)"
-    assert ladder.verdict == f"CONFORMING, except {excepted}"
+    assert levels.verdict == f"CONFORMING, except {excepted}"
     assert line(other, "pv-no-collateral").found == "10.0.0.2:2882 INACTIVE UNAVAILABLE"
     assert (other.is_verified, other.exceptions) == (False, ())
 

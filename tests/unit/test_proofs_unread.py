@@ -9,7 +9,7 @@ from obscale.preflight.result import JUDGED_BEFORE
 from obscale.reading import Unread
 from obscale.request.scale_out import Order
 from obscale.request.time_limits import TimeLimits
-from obscale.verify.observation import Before, ProofAnswer, Rung
+from obscale.verify.observation import Before, Level, ProofAnswer
 from obscale.verify.run import climb
 from obscale.verify.unread import NEVER_AGAINST, Unreadable, unread_since
 from tests.unit.joined_node import BEFORE, NODE, aftermath, around, done_dag, judge, line
@@ -51,12 +51,12 @@ def climbing(monkeypatch):
             order,
             done_dag(),
             before,
-            reached=lambda _ladder, _after: None,
+            reached=lambda _levels, _after: None,
             waits=lambda words, seconds: waited.append((words, seconds)),
             notices=said.append,
         )
         return SimpleNamespace(
-            ladder=climbed.ladder,
+            levels=climbed.levels,
             seconds=virtual_clock().now(),
             said=said,
             waited=waited,
@@ -72,9 +72,9 @@ async def test_what_cannot_be_read_is_told_once_and_judged_as_before(climbing, p
     """A minute after it was missed first the node is verified; before, it took half an hour."""
     run = await climbing(**SURROUNDINGS[proof])
 
-    assert run.ladder.rung is Rung.CONFORMING
+    assert run.levels.level is Level.CONFORMING
     assert run.seconds < 180
-    told = line(run.ladder, proof)
+    told = line(run.levels, proof)
     assert told.answer is ProofAnswer.INFO
     assert "no answer within 5 s" in told.found
     (said,) = run.said
@@ -88,7 +88,7 @@ async def test_a_clock_counts_as_preflight_judged_it(climbing):
     """The record of before the POST is quoted."""
     run = await climbing(clocks={"10.0.0.1:2886": SILENT})
 
-    assert line(run.ladder, "pv-clock-after").found.endswith(
+    assert line(run.levels, "pv-clock-after").found.endswith(
         "preflight judged clock-skew: pass, within 10"
     )
 
@@ -98,8 +98,8 @@ async def test_a_clock_nobody_has_judged_before_ends_it_unverified(climbing):
     """Unknown is never passed; and it is not waited for, as it would never be read."""
     run = await climbing(before=BEFORE, clock=SILENT)
 
-    assert run.ladder.rung is Rung.SERVING
-    assert line(run.ladder, "pv-clock-after").answer is ProofAnswer.UNKNOWN
+    assert run.levels.level is Level.SERVING
+    assert line(run.levels, "pv-clock-after").answer is ProofAnswer.UNKNOWN
     assert run.seconds < 180
     assert not run.late
     assert run.said[0].endswith("next='not verified'")
@@ -112,7 +112,7 @@ async def test_what_decides_is_waited_for_to_the_end_and_named(climbing):
 
     run = await climbing(seen=aftermath(parameters=None), time_limits=time_limits)
 
-    assert not run.ladder.is_verified
+    assert not run.levels.is_verified
     assert run.seconds > 600
     assert "pv-params-effective:memory_limit" in {late.id for late in run.late}
     named = [said for said in run.said if "pv-params-effective:memory_limit" in said]
@@ -125,7 +125,7 @@ async def test_what_cannot_be_read_is_settled_at_the_deadline_too(climbing):
     """A verification of a minute has no minute left for it."""
     run = await climbing(host=SILENT, time_limits=TimeLimits(verify_seconds=50))
 
-    assert run.ladder.rung is Rung.CONFORMING
+    assert run.levels.level is Level.CONFORMING
     assert run.seconds < 90
 
 
@@ -134,7 +134,7 @@ async def test_a_healthy_node_is_told_nothing(climbing):
     """However late the answers."""
     run = await climbing()
 
-    assert run.ladder.rung is Rung.CONFORMING
+    assert run.levels.level is Level.CONFORMING
     assert run.said == []
 
 
@@ -158,4 +158,4 @@ def test_no_proof_of_joining_or_serving_is_ever_judged_otherwise():
     blind = aftermath(target_status=None, target_info=None, zones=None, members=None)
     for row in judge(blind).lines:
         settled = hour.settle(row, JUDGED)
-        assert settled.answer is row.answer or row.rung is Rung.CONFORMING
+        assert settled.answer is row.answer or row.level is Level.CONFORMING

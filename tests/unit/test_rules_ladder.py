@@ -17,7 +17,7 @@ from obscale.verify.levels import (
     waits_for,
 )
 from obscale.verify.objections import hold
-from obscale.verify.observation import ProofAnswer, Rung
+from obscale.verify.observation import Level, ProofAnswer
 from tests.unit.joined_node import (
     GIB,
     NEW,
@@ -70,30 +70,30 @@ CATALOGUE = {
 
 def test_a_whole_node_conforms():
     """Everything as asked: CONFORMING, verified, and nothing left to wait for."""
-    ladder = judge()
+    levels = judge()
 
-    assert ladder.rung is Rung.CONFORMING, [line for line in ladder.lines if line.hinders]
-    assert ladder.is_verified
-    assert still_waiting(ladder) == ()
+    assert levels.level is Level.CONFORMING, [line for line in levels.lines if line.hinders]
+    assert levels.is_verified
+    assert still_waiting(levels) == ()
     quiet = {"pv-rebalance-observed"}
-    assert {row.id for row in ladder.lines if row.answer is ProofAnswer.INFO} == quiet
+    assert {row.id for row in levels.lines if row.answer is ProofAnswer.INFO} == quiet
 
 
 def test_every_proof_has_its_line():
-    """Each id that shall be proved has a line, on the rung it belongs to, and none is unknown."""
-    ladder = judge()
+    """Each id that shall be proved has a line, on the level it belongs to, and none is unknown."""
+    levels = judge()
 
-    assert {row.id.partition(":")[0] for row in ladder.lines} == CATALOGUE
+    assert {row.id.partition(":")[0] for row in levels.lines} == CATALOGUE
     assert {name.partition(":")[0] for name, _, _ in PROOFS} | {"pv-params-effective"} == CATALOGUE
-    assert [row.rung for row in ladder.lines] == sorted(row.rung for row in ladder.lines)
+    assert [row.level for row in levels.lines] == sorted(row.level for row in levels.lines)
 
 
 def test_a_rolled_back_dag_never_joins():
     """SUCCEED with operator ROLLBACK fails the first proof."""
-    ladder = judge(dag=done_dag(operator="ROLLBACK", stage=1))
+    levels = judge(dag=done_dag(operator="ROLLBACK", stage=1))
 
-    assert ladder.rung is Rung.NONE
-    assert answer(ladder, "pv-dag-forward-success") is ProofAnswer.FAIL
+    assert levels.level is Level.NONE
+    assert answer(levels, "pv-dag-forward-success") is ProofAnswer.FAIL
 
 
 def test_a_dag_that_succeeded_over_undone_stages_fails_and_names_them():
@@ -103,124 +103,124 @@ def test_a_dag_that_succeeded_over_undone_stages_fails_and_names_them():
         {"name": "Add server for scale_out", "state": "SUCCEED", "operator": "ROLLBACK"}
     )
 
-    ladder = judge(dag=done.model_copy(update={"nodes": (*done.nodes, node)}))
+    levels = judge(dag=done.model_copy(update={"nodes": (*done.nodes, node)}))
 
-    found = next(line for line in ladder.lines if line.id == "pv-dag-forward-success")
+    found = next(line for line in levels.lines if line.id == "pv-dag-forward-success")
     assert found.answer is ProofAnswer.FAIL
     assert "undone before and skipped: Add server for scale_out" in found.found
 
 
 WAITS = [
-    ({"members": (listed(1),)}, "pv-agent-listed", Rung.NONE),
+    ({"members": (listed(1),)}, "pv-agent-listed", Level.NONE),
     (
         {"members": (listed(1), listed(4, identity="SCALING OUT"))},
         "pv-agent-listed",
-        Rung.NONE,
+        Level.NONE,
     ),
-    ({"target_info": info(identity="SCALING OUT")}, "pv-agent-identity", Rung.NONE),
-    ({"zones": zones()}, "pv-topology-registered", Rung.NONE),
-    ({"target_unfinished": (done_dag(state="RUNNING"),)}, "pv-local-dag-finished", Rung.NONE),
-    ({"unfinished": (done_dag(state="RUNNING"),)}, "pv-lock-released", Rung.NONE),
+    ({"target_info": info(identity="SCALING OUT")}, "pv-agent-identity", Level.NONE),
+    ({"zones": zones()}, "pv-topology-registered", Level.NONE),
+    ({"target_unfinished": (done_dag(state="RUNNING"),)}, "pv-local-dag-finished", Level.NONE),
+    ({"unfinished": (done_dag(state="RUNNING"),)}, "pv-lock-released", Level.NONE),
     (
         {"zones": zones(server(NEW, start_time="0001-01-01T00:00:00Z"))},
         "pv-service-started",
-        Rung.JOINED,
+        Level.JOINED,
     ),
-    ({"zones": zones(server(NEW, status="STARTING"))}, "pv-obshell-status", Rung.JOINED),
-    ({"zones": zones(server(NEW, ob_status=2))}, "pv-obshell-status", Rung.JOINED),
-    ({"zones": zones(server(NEW, stats={}))}, "pv-capacity-server", Rung.SERVING),
+    ({"zones": zones(server(NEW, status="STARTING"))}, "pv-obshell-status", Level.JOINED),
+    ({"zones": zones(server(NEW, ob_status=2))}, "pv-obshell-status", Level.JOINED),
+    ({"zones": zones(server(NEW, stats={}))}, "pv-capacity-server", Level.SERVING),
     (
         {"zones": zones(server(NEW, stats=stats(disk_in_bytes_total=0)))},
         "pv-capacity-server",
-        Rung.SERVING,
+        Level.SERVING,
     ),
     (
         {"parameters": parameters(parameter("memory_limit", None, "16G"))},
         "pv-params-effective:memory_limit",
-        Rung.SERVING,
+        Level.SERVING,
     ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("changes", "proof", "rung"),
+    ("changes", "proof", "level"),
     [pytest.param(*case, id=f"{case[1]}-{number}") for number, case in enumerate(WAITS)],
 )
-def test_what_is_not_there_yet_waits_on_its_rung(changes, proof, rung):
-    """A missing proof holds its rung back, and may still turn."""
-    ladder = judge(aftermath(**changes))
+def test_what_is_not_there_yet_waits_on_its_level(changes, proof, level):
+    """A missing proof holds its level back, and may still turn."""
+    levels = judge(aftermath(**changes))
 
-    assert answer(ladder, proof) is ProofAnswer.WAITING
-    assert ladder.rung is rung
-    assert proof in {line.id for line in still_waiting(ladder)}
+    assert answer(levels, proof) is ProofAnswer.WAITING
+    assert levels.level is level
+    assert proof in {line.id for line in still_waiting(levels)}
 
 
 AGAINST = [
-    ({"members": (listed(1), listed(4), listed(4))}, "pv-agent-listed", Rung.NONE),
-    ({"target_info": info(version="4.4.1.0-1")}, "pv-agent-identity", Rung.NONE),
-    ({"zones": zones(server(NEW, inner_status="INACTIVE"))}, "pv-status-active", Rung.JOINED),
+    ({"members": (listed(1), listed(4), listed(4))}, "pv-agent-listed", Level.NONE),
+    ({"target_info": info(version="4.4.1.0-1")}, "pv-agent-identity", Level.NONE),
+    ({"zones": zones(server(NEW, inner_status="INACTIVE"))}, "pv-status-active", Level.JOINED),
     (
         {"zones": (zones()[0], zone("zone2", server(NEW), inner_status="INACTIVE"))},
         "pv-zone-active",
-        Rung.JOINED,
+        Level.JOINED,
     ),
     (
         {"zones": zones(server(NEW), first=server("10.0.0.1", status="UNAVAILABLE"))},
         "pv-no-collateral",
-        Rung.SERVING,
+        Level.SERVING,
     ),
     (
         {"zones": zones(server(NEW), first=server("10.0.0.1", stop_time=STARTED))},
         "pv-no-collateral",
-        Rung.SERVING,
+        Level.SERVING,
     ),
     (
         {"zones": zones(server(NEW), first=server("10.0.0.1", with_rootserver=False))},
         "pv-no-collateral",
-        Rung.SERVING,
+        Level.SERVING,
     ),
-    ({"zones": zones(server(NEW))[1:]}, "pv-no-collateral", Rung.SERVING),
-    ({"target_info": info(zone="zone1")}, "pv-agent-identity", Rung.NONE),
-    ({"target_info": info(identity="SINGLE")}, "pv-agent-identity", Rung.NONE),
-    ({"members": (listed(1), listed(4, zone="zone1"))}, "pv-agent-listed", Rung.NONE),
+    ({"zones": zones(server(NEW))[1:]}, "pv-no-collateral", Level.SERVING),
+    ({"target_info": info(zone="zone1")}, "pv-agent-identity", Level.NONE),
+    ({"target_info": info(identity="SINGLE")}, "pv-agent-identity", Level.NONE),
+    ({"members": (listed(1), listed(4, zone="zone1"))}, "pv-agent-listed", Level.NONE),
     (
         {"zones": (zone("zone1", server("10.0.0.1"), server(NEW)), zones()[1])},
         "pv-topology-registered",
-        Rung.NONE,
+        Level.NONE,
     ),
     (
         {"target_status": AgentStatus.model_validate({"agent": {}, "obState": 0})},
         "pv-ob-state",
-        Rung.JOINED,
+        Level.JOINED,
     ),
     (
         {"zones": zones(server(NEW), first=server("10.0.0.1", start_time=YEAR_1))},
         "pv-no-collateral",
-        Rung.SERVING,
+        Level.SERVING,
     ),
 ]
 """What stands against the request: a dead peer, a wrong zone, a wrong version of the agent."""
 
 
 @pytest.mark.parametrize(
-    ("changes", "proof", "rung"),
+    ("changes", "proof", "level"),
     [pytest.param(*case, id=f"{case[1]}-{number}") for number, case in enumerate(AGAINST)],
 )
-def test_what_stands_against_the_request_fails_once_it_has_held(changes, proof, rung):
+def test_what_stands_against_the_request_fails_once_it_has_held(changes, proof, level):
     """It may still turn; held for the limit it ends the waiting, and says for how long it held."""
-    ladder = judge(aftermath(**changes))
+    levels = judge(aftermath(**changes))
 
-    assert answer(ladder, proof) is ProofAnswer.AGAINST
-    assert ladder.rung is rung
-    assert proof in {line.id for line in still_waiting(ladder)}
-    first = hold(ladder, {}, 5.0, 60)
-    young = hold(ladder, first.since, 64.9, 60)
-    old = hold(ladder, young.since, 65.0, 60)
-    assert [answer(each.ladder, proof) for each in (first, young)] == [ProofAnswer.AGAINST] * 2
-    assert answer(old.ladder, proof) is ProofAnswer.FAIL
-    assert line(old.ladder, proof).found.endswith(", for 60 s")
-    assert still_waiting(old.ladder) == ()
-    assert f"{proof}: " in shortfall(ladder.rung.name, ladder.lines)
+    assert answer(levels, proof) is ProofAnswer.AGAINST
+    assert levels.level is level
+    assert proof in {line.id for line in still_waiting(levels)}
+    first = hold(levels, {}, 5.0, 60)
+    young = hold(levels, first.since, 64.9, 60)
+    old = hold(levels, young.since, 65.0, 60)
+    assert [answer(each.levels, proof) for each in (first, young)] == [ProofAnswer.AGAINST] * 2
+    assert answer(old.levels, proof) is ProofAnswer.FAIL
+    assert line(old.levels, proof).found.endswith(", for 60 s")
+    assert still_waiting(old.levels) == ()
+    assert f"{proof}: " in shortfall(levels.level.name, levels.lines)
 
 
 def test_what_stands_no_more_is_told_and_begins_anew():
@@ -237,9 +237,9 @@ def test_what_stands_no_more_is_told_and_begins_anew():
     (risen,) = one.risen
     assert risen == ("pv-no-collateral", "10.0.0.1:2882 INACTIVE UNAVAILABLE")
     assert three.passed == {risen: 61.0}
-    assert answer(three.ladder, "pv-no-collateral") is ProofAnswer.AGAINST
+    assert answer(three.levels, "pv-no-collateral") is ProofAnswer.AGAINST
     assert [*well.passed.values()] == [30.0]
-    assert well.ladder.is_verified
+    assert well.levels.is_verified
 
 
 def down(number):
@@ -282,55 +282,55 @@ def test_what_nobody_is_at_work_on_is_not_waited_for(changes):
     idle = judge(aftermath(**changes), alone=True)
     busy = judge(aftermath(**changes, unfinished=(done_dag(state="RUNNING"),)), alone=True)
 
-    assert (idle.rung, still_waiting(idle)) == (Rung.NONE, ())
+    assert (idle.level, still_waiting(idle)) == (Level.NONE, ())
     assert still_waiting(busy)
 
 
 FAILS = [
-    ({"zones": zones(server(NEW, sql_port=3881))}, "pv-topology-registered", Rung.NONE),
-    ({"zones": zones(server(NEW, stop_time=STARTED))}, "pv-service-started", Rung.JOINED),
-    ({"zones": zones(server(NEW, version="4.3.5.1_1"))}, "pv-version-equal", Rung.SERVING),
-    ({"ob_version": "4.3.5.3"}, "pv-version-equal", Rung.SERVING),
+    ({"zones": zones(server(NEW, sql_port=3881))}, "pv-topology-registered", Level.NONE),
+    ({"zones": zones(server(NEW, stop_time=STARTED))}, "pv-service-started", Level.JOINED),
+    ({"zones": zones(server(NEW, version="4.3.5.1_1"))}, "pv-version-equal", Level.SERVING),
+    ({"ob_version": "4.3.5.3"}, "pv-version-equal", Level.SERVING),
     (
         {"zones": zones(server(NEW, stats=stats(memory_in_bytes_total=GIB)))},
         "pv-capacity-server",
-        Rung.SERVING,
+        Level.SERVING,
     ),
     (
         {"zones": zones(server(NEW, stats=stats(disk_in_bytes_total=GIB)))},
         "pv-capacity-server",
-        Rung.SERVING,
+        Level.SERVING,
     ),
     (
         {"parameters": parameters(parameter("memory_limit", "12G"))},
         "pv-params-effective:memory_limit",
-        Rung.SERVING,
+        Level.SERVING,
     ),
     (
         {"parameters": parameters()[1:]},
         "pv-params-effective:memory_limit",
-        Rung.SERVING,
+        Level.SERVING,
     ),
     (
         {"parameters": parameters(parameter("memory_limit", "16G", scope="TENANT"))},
         "pv-params-effective:memory_limit",
-        Rung.SERVING,
+        Level.SERVING,
     ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("changes", "proof", "rung"),
+    ("changes", "proof", "level"),
     [pytest.param(*case, id=f"{case[1]}-{number}") for number, case in enumerate(FAILS)],
 )
-def test_what_is_wrong_for_good_fails_and_ends_the_waiting(changes, proof, rung):
-    """A contradiction fails its rung at once; the rungs below stand."""
-    ladder = judge(aftermath(**changes))
+def test_what_is_wrong_for_good_fails_and_ends_the_waiting(changes, proof, level):
+    """A contradiction fails its level at once; the levels below stand."""
+    levels = judge(aftermath(**changes))
 
-    assert answer(ladder, proof) is ProofAnswer.FAIL
-    assert ladder.rung is rung
-    assert not ladder.is_verified
-    assert still_waiting(ladder) == ()
+    assert answer(levels, proof) is ProofAnswer.FAIL
+    assert levels.level is level
+    assert not levels.is_verified
+    assert still_waiting(levels) == ()
 
 
 @pytest.mark.parametrize(
@@ -341,12 +341,12 @@ def test_what_is_wrong_for_good_fails_and_ends_the_waiting(changes, proof, rung)
     ],
 )
 def test_evidence_that_cannot_be_read_is_never_a_pass(field):
-    """Without its evidence no rung at or above it is reached."""
-    ladder = judge(aftermath(**{field: None}))
+    """Without its evidence no level at or above it is reached."""
+    levels = judge(aftermath(**{field: None}))
 
-    assert ladder.rung < Rung.CONFORMING
-    assert any(line.answer is ProofAnswer.UNKNOWN for line in ladder.lines)
-    assert still_waiting(ladder)
+    assert levels.level < Level.CONFORMING
+    assert any(line.answer is ProofAnswer.UNKNOWN for line in levels.lines)
+    assert still_waiting(levels)
 
 
 def test_the_surroundings_are_looked_at_last():
@@ -356,7 +356,7 @@ def test_the_surroundings_are_looked_at_last():
 
     assert not needs_surroundings(missing)
     assert needs_surroundings(else_whole)
-    assert else_whole.rung is Rung.SERVING
+    assert else_whole.level is Level.SERVING
 
 
 @pytest.mark.parametrize(
@@ -376,10 +376,10 @@ def test_the_surroundings_are_looked_at_last():
 )
 def test_serving_wants_a_steady_observer(looks):
     """A connectable observer has to hold, over several looks and one service, up to now."""
-    ladder = judge(looks=looks)
+    levels = judge(looks=looks)
 
-    assert answer(ladder, "pv-ob-state") is ProofAnswer.WAITING
-    assert ladder.rung is Rung.JOINED
+    assert answer(levels, "pv-ob-state") is ProofAnswer.WAITING
+    assert levels.level is Level.JOINED
 
 
 def test_a_look_that_missed_the_topology_does_not_break_the_steadiness():
@@ -413,12 +413,12 @@ def test_looks_are_spread_only_while_all_is_well():
 
 
 def test_an_older_version_that_shows_no_parameters_can_still_conform():
-    """What a version never shows is said, and does not hold the rung back."""
-    ladder = judge(aftermath(parameters=None, parameters_supported=False))
+    """What a version never shows is said, and does not hold the level back."""
+    levels = judge(aftermath(parameters=None, parameters_supported=False))
 
     for name in ("pv-params-effective:memory_limit", "pv-params-vs-peers", "pv-restart-safety"):
-        assert answer(ladder, name) is ProofAnswer.INFO
-    assert ladder.rung is Rung.CONFORMING
+        assert answer(levels, name) is ProofAnswer.INFO
+    assert levels.level is Level.CONFORMING
 
 
 def test_a_version_that_only_lists_servers_can_still_conform():
@@ -431,26 +431,26 @@ def test_a_version_that_only_lists_servers_can_still_conform():
     should_tell = judge(aftermath(zones=plain), seen_around=blind)
 
     assert answer(untold, "pv-service-started") is ProofAnswer.INFO
-    assert untold.rung is Rung.CONFORMING
+    assert untold.level is Level.CONFORMING
     assert answer(should_tell, "pv-service-started") is ProofAnswer.UNKNOWN
-    assert should_tell.rung is Rung.JOINED
+    assert should_tell.level is Level.JOINED
 
 
 def test_another_dag_after_ours_is_no_fault_of_the_node():
     """Somebody else's lock after our end is said, not held against the node."""
     other = done_dag(id="18", dag_id=8, state="RUNNING", name="Create tenant", maintenance_type=3)
 
-    ladder = judge(aftermath(unfinished=(other,)))
+    levels = judge(aftermath(unfinished=(other,)))
 
-    assert answer(ladder, "pv-lock-released") is ProofAnswer.INFO
-    assert ladder.rung is Rung.CONFORMING
+    assert answer(levels, "pv-lock-released") is ProofAnswer.INFO
+    assert levels.level is Level.CONFORMING
 
 
-def test_the_reasons_told_are_those_of_the_lowest_rung():
+def test_the_reasons_told_are_those_of_the_lowest_level():
     """What fails further up mostly follows from it, and only having to hold is no reason."""
-    ladder = judge(aftermath(zones=zones()), looks=STEADY[:1])
+    levels = judge(aftermath(zones=zones()), looks=STEADY[:1])
 
-    said = shortfall(ladder.rung.name, ladder.lines)
+    said = shortfall(levels.level.name, levels.lines)
 
     assert said == (
         "reached NONE, not CONFORMING: pv-topology-registered: no such server in the zone, "

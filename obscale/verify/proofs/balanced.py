@@ -13,9 +13,9 @@ from obscale.verify.observation import (
     LOOKED_AT_LAST,
     NO_SERVER,
     Evidence,
+    Level,
     ProofAnswer,
     Row,
-    Rung,
     Verdict,
 )
 
@@ -68,4 +68,4 @@ def _listed(text: str, separator: str) -> list[str]:
     return [part.strip() for part in text.split(separator)]
 
 
-PROOFS: Final[tuple[Row, ...]] = (("pv-rebalance-observed", Rung.BALANCED, _rebalance),)
+PROOFS: Final[tuple[Row, ...]] = (("pv-rebalance-observed", Level.BALANCED, _rebalance),)

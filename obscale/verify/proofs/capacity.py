@@ -23,9 +23,9 @@ from obscale.verify.observation import (
     NO_SERVER,
     UNREAD_TOPOLOGY,
     Evidence,
+    Level,
     ProofAnswer,
     Row,
-    Rung,
     Verdict,
     gap,
     named,
@@ -216,7 +216,7 @@ def _range(growth: Interval) -> str:
 
 
 PROOFS: Final[tuple[Row, ...]] = (
-    ("pv-capacity-server", Rung.CONFORMING, _capacity_server),
-    ("pv-capacity-cluster", Rung.CONFORMING, _capacity_cluster),
-    ("pv-disk-after", Rung.CONFORMING, _disk_after),
+    ("pv-capacity-server", Level.CONFORMING, _capacity_server),
+    ("pv-capacity-cluster", Level.CONFORMING, _capacity_cluster),
+    ("pv-disk-after", Level.CONFORMING, _disk_after),
 )

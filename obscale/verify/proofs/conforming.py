@@ -12,9 +12,9 @@ from obscale.verify.observation import (
     NO_SERVER,
     UNREAD_TOPOLOGY,
     Evidence,
+    Level,
     ProofAnswer,
     Row,
-    Rung,
     Verdict,
     pass_if,
 )
@@ -111,8 +111,8 @@ def _clock(e: Evidence) -> Verdict:
 
 
 PROOFS: Final[tuple[Row, ...]] = (
-    ("pv-version-equal", Rung.CONFORMING, _version_equal),
-    ("pv-zone-active:region", Rung.CONFORMING, _zone_region),
-    ("pv-dirs", Rung.CONFORMING, _directories),
-    ("pv-clock-after", Rung.CONFORMING, _clock),
+    ("pv-version-equal", Level.CONFORMING, _version_equal),
+    ("pv-zone-active:region", Level.CONFORMING, _zone_region),
+    ("pv-dirs", Level.CONFORMING, _directories),
+    ("pv-clock-after", Level.CONFORMING, _clock),
 )

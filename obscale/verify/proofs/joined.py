@@ -8,9 +8,9 @@ from obscale.scale_out_dag import LOCAL_SCALE_OUT, is_hollow
 from obscale.verify.observation import (
     UNREAD_TOPOLOGY,
     Evidence,
+    Level,
     ProofAnswer,
     Row,
-    Rung,
     Verdict,
     pass_if,
 )
@@ -105,10 +105,10 @@ def _local_dag(e: Evidence) -> Verdict:
 
 
 PROOFS: Final[tuple[Row, ...]] = (
-    ("pv-dag-forward-success", Rung.JOINED, _forward_success),
-    ("pv-agent-identity", Rung.JOINED, _identity),
-    ("pv-agent-listed", Rung.JOINED, _agent_listed),
-    ("pv-topology-registered", Rung.JOINED, _registered),
-    ("pv-lock-released", Rung.JOINED, _lock_released),
-    ("pv-local-dag-finished", Rung.JOINED, _local_dag),
+    ("pv-dag-forward-success", Level.JOINED, _forward_success),
+    ("pv-agent-identity", Level.JOINED, _identity),
+    ("pv-agent-listed", Level.JOINED, _agent_listed),
+    ("pv-topology-registered", Level.JOINED, _registered),
+    ("pv-lock-released", Level.JOINED, _lock_released),
+    ("pv-local-dag-finished", Level.JOINED, _local_dag),
 )

@@ -12,9 +12,9 @@ from obscale.verify.observation import (
     NO_MOMENT,
     UNREAD_TOPOLOGY,
     Evidence,
+    Level,
     ProofAnswer,
     Row,
-    Rung,
     Verdict,
     named,
     stop_of,
@@ -87,4 +87,4 @@ def _trouble(server: Server) -> str:
     return ""
 
 
-PROOFS: Final[tuple[Row, ...]] = (("pv-no-collateral", Rung.CONFORMING, _no_collateral),)
+PROOFS: Final[tuple[Row, ...]] = (("pv-no-collateral", Level.CONFORMING, _no_collateral),)

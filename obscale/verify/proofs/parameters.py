@@ -28,10 +28,10 @@ from obscale.verify.observation import (
     NO_SERVER,
     Aftermath,
     Evidence,
+    Level,
     ProofAnswer,
     ProofLine,
     Row,
-    Rung,
     Verdict,
     pass_if,
 )
@@ -70,7 +70,7 @@ def parameter_lines(e: Evidence) -> Iterator[ProofLine]:
         answer, found = _in_force(e, key, asked)
         yield ProofLine(
             id=f"pv-params-effective:{key}",
-            rung=Rung.CONFORMING,
+            level=Level.CONFORMING,
             answer=answer,
             expected=asked,
             found=found,
@@ -181,6 +181,6 @@ def _values_elsewhere(row: Parameter, node: NodeSpec) -> list[str]:
 
 
 PROOFS: Final[tuple[Row, ...]] = (
-    ("pv-params-vs-peers", Rung.CONFORMING, _vs_peers),
-    ("pv-restart-safety", Rung.CONFORMING, _restart_safety),
+    ("pv-params-vs-peers", Level.CONFORMING, _vs_peers),
+    ("pv-restart-safety", Level.CONFORMING, _restart_safety),
 )

@@ -11,9 +11,9 @@ from obscale.verify.observation import (
     NO_SERVER,
     UNREAD_TOPOLOGY,
     Evidence,
+    Level,
     ProofAnswer,
     Row,
-    Rung,
     Verdict,
     pass_if,
     stop_of,
@@ -93,9 +93,9 @@ def _zone_active(e: Evidence) -> Verdict:
 
 
 PROOFS: Final[tuple[Row, ...]] = (
-    ("pv-status-active", Rung.SERVING, _status_active),
-    ("pv-service-started", Rung.SERVING, _service_started),
-    ("pv-obshell-status", Rung.SERVING, _obshell_status),
-    ("pv-ob-state", Rung.SERVING, _ob_state),
-    ("pv-zone-active", Rung.SERVING, _zone_active),
+    ("pv-status-active", Level.SERVING, _status_active),
+    ("pv-service-started", Level.SERVING, _service_started),
+    ("pv-obshell-status", Level.SERVING, _obshell_status),
+    ("pv-ob-state", Level.SERVING, _ob_state),
+    ("pv-zone-active", Level.SERVING, _zone_active),
 )
