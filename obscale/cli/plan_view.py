@@ -12,7 +12,7 @@ from rich.text import Text
 
 from obscale.cli.terminal import as_text
 from obscale.plan import Plan, RowPlan
-from obscale.plan.forecast import Offer, Outlook
+from obscale.plan.forecast import Forecast, Offer
 from obscale.plan.preview import SentValue
 from obscale.preflight.facts import Standing
 from obscale.preflight.finding import Answer, Finding, otherwise
@@ -67,17 +67,17 @@ def show_plan(console: Console, plan: Plan) -> None:
 
 
 def _show_rest(console: Console, plan: Plan) -> None:
-    _show_asking(console, plan.rows)
+    _show_request(console, plan.rows)
     _show_told(console, merged(plan.rows), len(plan.rows))
     if plan.unknown:
         words = f"  could block, and could not be judged: {', '.join(plan.unknown)}"
         console.print(as_text(words, style="magenta"))
     for rule in plan.overrides_not_needed:
         console.print(as_text(f"  the override of {rule} is not needed; take it out", style=DIM))
-    if plan.outlook is None:
+    if plan.forecast is None:
         console.print(as_text("Expected after: the topology could not be read", style="magenta"))
     else:
-        _show_outlook(console, plan.outlook)
+        _show_forecast(console, plan.forecast)
     _show_checklist(console, plan)
 
 
@@ -108,30 +108,30 @@ def _show_verdict(console: Console, plan: Plan) -> None:
     console.print(line)
 
 
-def _show_asking(console: Console, rows: Sequence[RowPlan]) -> None:
-    first = rows[0].asking
+def _show_request(console: Console, rows: Sequence[RowPlan]) -> None:
+    first = rows[0].request
     words = f"To be asked of {first.agent}: {first.endpoint}"
     if all(row.standing is not Standing.NEW for row in rows):
         words = f"Nothing is asked of {first.agent} again"
     console.print(as_text(words, style=HEAD))
-    counts = Counter((v.key, v.value, v.origin) for row in rows for v in row.asking.sent)
+    counts = Counter((v.key, v.value, v.origin) for row in rows for v in row.request.sent)
     shared = {key for key, count in counts.items() if count == len(rows)}
     for row in rows[:MOST_NODES_NAMED]:
-        origin = " (from the defaults)" if "zone" in row.asking.merged else ""
+        origin = " (from the defaults)" if "zone" in row.request.merged else ""
         words = (
             f"{row.target} → {row.zone}{origin} of {_short(row.cluster, MOST_OF_A_NAME)}"
             f"{_STANDING.get(row.standing, '')}"
         )
         _line(console, as_text(words))
         if len(rows) > 1:
-            _show_values(console, [v for v in row.asking.sent if _id(v) not in shared], INDENT * 2)
+            _show_values(console, [v for v in row.request.sent if _id(v) not in shared], INDENT * 2)
     if more := len(rows[MOST_NODES_NAMED:]):
         _line(console, as_text(f"and {more} more; --json lists them", style=DIM))
     if len(rows) > 1:
         _line(console, as_text(f"all {len(rows)} nodes"))
     _show_values(console, [v for v in first.sent if _id(v) in shared], INDENT * 2)
     left = dict.fromkeys(
-        f"{value.key} {value.value} ({value.why})" for row in rows for value in row.asking.left
+        f"{value.key} {value.value} ({value.why})" for row in rows for value in row.request.left
     )
     if left:
         _line(console, as_text("not sent: " + " · ".join(left), style=DIM))
@@ -224,20 +224,20 @@ def _listed(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def _show_outlook(console: Console, outlook: Outlook) -> None:
+def _show_forecast(console: Console, forecast: Forecast) -> None:
     table = Table.grid(padding=(0, 2))
     for _ in range(6):
         table.add_column(overflow="fold")
     names = ("Expected after", "observers", "", "cpu", "unit memory", "data disk")
     table.add_row(*(as_text(name, style=HEAD) for name in names))
-    for zone in outlook.zones:
+    for zone in forecast.zones:
         servers = as_text(_listed(zone.observers, MOST_OBSERVERS_NAMED))
         if zone.joining:
             joining = f"+ {_listed(zone.joining, MOST_OBSERVERS_NAMED)}"
             servers.append_text(as_text(f" {joining}" if servers else joining, style="green"))
         name = f"{zone.zone} (new)" if zone.is_new else zone.zone
         table.add_row(as_text(f"  {name}"), *_offers(zone.before, zone.after, servers))
-    table.add_row(as_text("  cluster"), *_offers(outlook.before, outlook.after, as_text("")))
+    table.add_row(as_text("  cluster"), *_offers(forecast.before, forecast.after, as_text("")))
     console.print(table)
 
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Disk
 from obscale.connect.connections import Vault, connected
-from obscale.plan.forecast import Outlook, outlook_of
-from obscale.plan.preview import Asking, asking_of
-from obscale.plan.snapshot import Standpoint, standpoint_of, topology_hash
+from obscale.plan.forecast import Forecast, forecast_of
+from obscale.plan.preview import RequestPreview, preview_of
+from obscale.plan.snapshot import Snapshot, snapshot_of, topology_hash
 from obscale.preflight.checklist import CHECKLIST
 from obscale.preflight.difference import Difference, differences_of
 from obscale.preflight.facts import Earlier, Facts, Standing
@@ -54,7 +54,7 @@ class RowPlan(BaseModel):
     target: str
     zone: str
     obConfigs: dict[str, str]  # noqa: N815 - spelled as the API spells it
-    asking: Asking
+    request: RequestPreview
     standing: Standing
     verdict: str
     ready: bool
@@ -92,11 +92,11 @@ class Plan(BaseModel):
     rows: tuple[RowPlan, ...]
     unknown: tuple[str, ...]
     """Of all rows. In production a run without a person is held back by them, see `held_back`."""
-    outlook: Outlook | None
+    forecast: Forecast | None
     """None where the topology could not be read."""
     overrides_not_needed: tuple[str, ...]
     checklist: tuple[Check, ...]
-    standpoint: Standpoint
+    snapshot: Snapshot
     topology_hash: str
     disks: dict[str, tuple[Disk, ...]]
     """Of each target whose machine could be read, by `ip:port`, as `df -h` tells them."""
@@ -183,7 +183,7 @@ def plan_of(
         _row(order, each, findings, defaults)
         for order, each, findings in zip(orders, facts, judged, strict=True)
     )
-    standpoint = standpoint_of(facts)
+    snapshot = snapshot_of(facts)
     is_held = any(
         held_back(findings, allow_unknown=order.allow_unknown) is not findings
         for order, findings in zip(orders, judged, strict=True)
@@ -191,18 +191,18 @@ def plan_of(
     every = [finding for findings in judged for finding in findings]
     return Plan(
         made_at=datetime.now(UTC),
-        cluster=standpoint.cluster,
+        cluster=snapshot.cluster,
         profile=orders[0].profile,
         verdict=_verdict(rows, judged),
         ready=all(row.ready for row in rows),
         next=_next(rows, source, is_held=is_held),
         rows=rows,
         unknown=tuple(dict.fromkeys(rule for row in rows for rule in row.unknown)),
-        outlook=outlook_of(facts),
+        forecast=forecast_of(facts),
         overrides_not_needed=unneeded(every, orders[0].overrides),
         checklist=_checklist(facts),
-        standpoint=standpoint,
-        topology_hash=topology_hash(standpoint),
+        snapshot=snapshot,
+        topology_hash=topology_hash(snapshot),
         disks={
             order.target: each.target.host.disks
             for order, each in zip(orders, facts, strict=True)
@@ -218,7 +218,7 @@ def _row(order: Order, facts: Facts, findings: Findings, defaults: DefaultsSpec)
         target=order.target,
         zone=order.node.zone,
         obConfigs=order.node.obConfigs,
-        asking=asking_of(facts, defaults),
+        request=preview_of(facts, defaults),
         standing=findings.standing,
         verdict=findings.verdict,
         # The flow goes on to verify a member, whatever would forbid adding it again.

@@ -18,8 +18,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from obscale.agent.models import Disk, HostInfo
 from obscale.errors import PlanChangedError, SpecError
 from obscale.plan import Plan
-from obscale.plan.forecast import Outlook
-from obscale.plan.snapshot import Standpoint, changes
+from obscale.plan.forecast import Forecast
+from obscale.plan.snapshot import Snapshot, changes
 from obscale.preflight.facts import Earlier, Standing
 from obscale.preflight.finding import Answer, Finding
 from obscale.request.models import ScaleOutSpec
@@ -61,8 +61,8 @@ class PlanFile(BaseModel):
     ready: bool
     findings: dict[str, tuple[Finding, ...]]
     """What says something, by target."""
-    outlook: Outlook | None
-    standpoint: Standpoint
+    forecast: Forecast | None
+    snapshot: Snapshot
     topology_hash: str
     disks: dict[str, tuple[Disk, ...]]
     """As in the plan: what changes on them until it is applied is judged."""
@@ -102,8 +102,8 @@ def plan_file(
             row.target: tuple(f for f in row.findings if f.answer not in _QUIET)
             for row in made.rows
         },
-        outlook=made.outlook,
-        standpoint=made.standpoint,
+        forecast=made.forecast,
+        snapshot=made.snapshot,
         topology_hash=made.topology_hash,
         disks=made.disks,
     ).signed()
@@ -240,7 +240,7 @@ def is_old(finding: Finding) -> bool:
 def _differences(plan: PlanFile, now: Plan) -> tuple[str, ...]:
     if plan.topology_hash == now.topology_hash:
         return ()
-    return changes(plan.standpoint, now.standpoint)
+    return changes(plan.snapshot, now.snapshot)
 
 
 def _new_findings(plan: PlanFile, now: Plan) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ class Offer(BaseModel):
         )
 
 
-class ZoneOutlook(BaseModel):
+class ZoneForecast(BaseModel):
     """One zone before, and as expected after."""
 
     model_config = ConfigDict(frozen=True)
@@ -49,17 +49,17 @@ class ZoneOutlook(BaseModel):
     after: Offer
 
 
-class Outlook(BaseModel):
+class Forecast(BaseModel):
     """The cluster before, and as expected after all nodes of the request have joined."""
 
     model_config = ConfigDict(frozen=True)
 
-    zones: tuple[ZoneOutlook, ...]
+    zones: tuple[ZoneForecast, ...]
     before: Offer
     after: Offer
 
 
-def outlook_of(rows: Sequence[Facts]) -> Outlook | None:
+def forecast_of(rows: Sequence[Facts]) -> Forecast | None:
     """Work out what the nodes of one request make of their cluster.
 
     Args:
@@ -83,16 +83,16 @@ def outlook_of(rows: Sequence[Facts]) -> Outlook | None:
         _zone(name, known.get(name), [facts for facts in joining if facts.node.zone == name])
         for name in names
     )
-    return Outlook(
+    return Forecast(
         zones=zones,
         before=_total(zone.before for zone in zones),
         after=_total(zone.after for zone in zones),
     )
 
 
-def _zone(name: str, servers: Sequence[Server] | None, joining: Sequence[Facts]) -> ZoneOutlook:
+def _zone(name: str, servers: Sequence[Server] | None, joining: Sequence[Facts]) -> ZoneForecast:
     before = _total(_offer(server) for server in servers or ())
-    return ZoneOutlook(
+    return ZoneForecast(
         zone=name,
         is_new=servers is None,
         observers=tuple(server_address(server) for server in servers or ()),

@@ -45,7 +45,7 @@ class LeftValue(BaseModel):
     why: str
 
 
-class Asking(BaseModel):
+class RequestPreview(BaseModel):
     """The request for one node. The password is only named."""
 
     model_config = ConfigDict(frozen=True)
@@ -61,7 +61,7 @@ class Asking(BaseModel):
     """Fields beside obConfigs that the defaults supply."""
 
 
-def asking_of(facts: Facts, defaults: DefaultsSpec) -> Asking:
+def preview_of(facts: Facts, defaults: DefaultsSpec) -> RequestPreview:
     """Give the request for the node of these facts.
 
     Args:
@@ -70,7 +70,7 @@ def asking_of(facts: Facts, defaults: DefaultsSpec) -> Asking:
     """
     node = facts.node
     body = request_body(node, None).model_dump(mode="json", by_alias=True, exclude_none=True)
-    return Asking(
+    return RequestPreview(
         agent=facts.cluster.entry,
         body=body,
         target_agent_password=node.targetAgentPassword,

@@ -38,7 +38,7 @@ class TargetStanding(BaseModel):
     """`ip:rpc_port` of the observer it will have."""
 
 
-class Standpoint(BaseModel):
+class Snapshot(BaseModel):
     """The state a plan was made for. None: it could not be read."""
 
     model_config = ConfigDict(frozen=True)
@@ -56,11 +56,11 @@ class Standpoint(BaseModel):
     """By `ip:port`."""
 
 
-def standpoint_of(rows: Sequence[Facts]) -> Standpoint:
+def snapshot_of(rows: Sequence[Facts]) -> Snapshot:
     """Give the state of the cluster and of all targets of one request."""
     cluster = rows[0].cluster
     known = not isinstance(cluster.topology, Unread)
-    return Standpoint(
+    return Snapshot(
         cluster=_name(rows[0]),
         zones={zone.name: zone.inner_status for zone in cluster.zones()} if known else None,
         servers={
@@ -77,15 +77,15 @@ def standpoint_of(rows: Sequence[Facts]) -> Standpoint:
     )
 
 
-def topology_hash(standpoint: Standpoint) -> str:
+def topology_hash(snapshot: Snapshot) -> str:
     """Give `sha256:…` of a state; the same state gives the same text in whatever order it came."""
     text = json.dumps(
-        standpoint.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True
+        snapshot.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True
     )
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def changes(then: Standpoint, now: Standpoint) -> tuple[str, ...]:
+def changes(then: Snapshot, now: Snapshot) -> tuple[str, ...]:
     """Say what has changed since, one line each; nothing that the plan itself has brought about.
 
     A target that is under way, or has joined, is the plan at work: running it again takes it up.
@@ -103,7 +103,7 @@ def changes(then: Standpoint, now: Standpoint) -> tuple[str, ...]:
     )
 
 
-def _unlike_cluster(then: Standpoint, now: Standpoint) -> Iterator[str]:
+def _unlike_cluster(then: Snapshot, now: Snapshot) -> Iterator[str]:
     if then.cluster != now.cluster:
         yield f"the cluster was {then.cluster} and is now {now.cluster}"
     for what, was_read, is_read in (
@@ -117,7 +117,7 @@ def _unlike_cluster(then: Standpoint, now: Standpoint) -> Iterator[str]:
 
 
 def _unlike_topology(
-    then: Standpoint, now: Standpoint, begun: Collection[TargetStanding]
+    then: Snapshot, now: Snapshot, begun: Collection[TargetStanding]
 ) -> Iterator[str]:
     own_zones, own_servers = {t.zone for t in begun}, {t.server for t in begun}
     for name, was, is_ in _compared(then.zones, now.zones):
@@ -128,7 +128,7 @@ def _unlike_topology(
             yield _told(f"server {name}", was, is_)
 
 
-def _unlike_dags(then: Standpoint, now: Standpoint, begun: Collection[str]) -> Iterator[str]:
+def _unlike_dags(then: Snapshot, now: Snapshot, begun: Collection[str]) -> Iterator[str]:
     for name, was, is_ in _compared(then.unfinished, now.unfinished):
         if is_ is None:
             yield f"DAG {name} ({was}) has ended"
@@ -136,7 +136,7 @@ def _unlike_dags(then: Standpoint, now: Standpoint, begun: Collection[str]) -> I
             yield f"DAG {name} ({is_}) is under way or failed"
 
 
-def _unlike_targets(then: Standpoint, now: Standpoint, begun: Collection[str]) -> Iterator[str]:
+def _unlike_targets(then: Snapshot, now: Snapshot, begun: Collection[str]) -> Iterator[str]:
     for address, target in now.targets.items():
         before = then.targets.get(address)
         was = before.identity if before else "not planned"

@@ -131,7 +131,7 @@ async def test_a_plan_of_the_double_says_what_a_plan_of_the_real_one_says(
             (s.zone, s.status, s.memory_bytes, s.cpu) for s in row.topology
         ]
     assert played.cluster == real.cluster
-    assert played.outlook == real.outlook
+    assert played.forecast == real.forecast
 
 
 async def test_the_double_has_passwords_of_its_own(monkeypatch):

@@ -171,16 +171,16 @@ async def test_a_plan_in_a_process_of_its_own_never_loads_prefect(desk):
 
 
 async def test_json_holds_what_the_screen_shows(desk):
-    """One object, with a schema version, the request as sent, findings, outlook and hash."""
+    """One object, with a schema version, the request as sent, findings, forecast and hash."""
     done = await desk.run("plan", desk.write(), "--json", "--profile", "lab")
 
     data = json.loads(done.output)
     assert data["schema_version"] == 1
     assert (data["ready"], data["profile"], data["verdict"]) == (True, "lab", "ready")
     (row,) = data["rows"]
-    assert row["asking"]["body"]["obConfigs"] == CONFIGS
-    assert data["outlook"]["after"]["servers"] == 4
-    assert data["outlook"]["before"]["memory_bytes"] == 3 * 8 * 2**30
+    assert row["request"]["body"]["obConfigs"] == CONFIGS
+    assert data["forecast"]["after"]["servers"] == 4
+    assert data["forecast"]["before"]["memory_bytes"] == 3 * 8 * 2**30
     assert data["topology_hash"].startswith("sha256:")
     assert data["checklist"]
     assert "sandbox-root" not in done.output

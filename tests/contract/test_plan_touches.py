@@ -138,7 +138,7 @@ async def test_a_plan_for_thirty_servers_asks_each_endpoint_once_of_an_agent(sta
 
     asked = here.asked()
     assert code == 0
-    assert json.loads(out)["outlook"]["before"]["servers"] == 30
+    assert json.loads(out)["forecast"]["before"]["servers"] == 30
     assert {n for (_, path), n in asked.items() if path != "/api/v1/time"} == {1}
     assert {n for (_, path), n in asked.items() if path == "/api/v1/time"} <= {1, 2, 3, 4, 5}
     assert sum(asked.values()) < 100

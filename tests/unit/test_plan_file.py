@@ -115,7 +115,7 @@ def test_a_plan_is_valid_to_its_last_instant(keep):
         lambda data: data["request"]["nodes"][0]["obConfigs"].update(memory_limit="64G"),
         lambda data: data.update(expires="2999-01-01T00:00:00Z"),
         lambda data: data.update(findings={}),
-        lambda data: data["standpoint"]["servers"].popitem(),
+        lambda data: data["snapshot"]["servers"].popitem(),
         lambda data: data.pop("command"),
         lambda data: data.update(more=1),
     ],

@@ -41,12 +41,12 @@ def test_each_value_is_told_as_sent_with_its_bytes_and_its_origin(world):
 
     plan = planned(world, defaults=defaults)
 
-    asking = plan.rows[0].asking
-    sent = {value.key: (value.value, value.size_bytes, value.origin) for value in asking.sent}
+    request = plan.rows[0].request
+    sent = {value.key: (value.value, value.size_bytes, value.origin) for value in request.sent}
     assert sent["memory_limit"] == ("16G", 16 * GIB, "defaults")
     assert sent["log_disk_size"] == ("24G", 24 * GIB, "node, instead of 48G of the defaults")
     assert sent["mysql_port"] == ("2881", None, "node")
-    assert asking.body == {
+    assert request.body == {
         "agentInfo": {"ip": "10.0.0.4", "port": 2886},
         "zone": "zone2",
         "obConfigs": world.configs,
@@ -57,7 +57,7 @@ def test_what_is_not_sent_is_told_with_what_the_observer_takes(world):
     """A key left out is a decision too."""
     world.drop("mysql_port", "system_memory", "datafile_size", "log_disk_size", "memory_limit")
 
-    left = {value.key: value.value for value in planned(world).rows[0].asking.left}
+    left = {value.key: value.value for value in planned(world).rows[0].request.left}
 
     assert left["mysql_port"] == "2881"
     assert left["memory_limit"] == "50.2G"
@@ -77,21 +77,21 @@ def test_the_cluster_after_is_the_cluster_before_and_the_new_node(world, make_zo
         told = type(world.zones[0].servers[0].stats).model_validate(stats)
         world.change_server(number, stats=told)
 
-    outlook = planned(world.ask(datafile_maxsize="40G", datafile_next="4G")).outlook
+    forecast = planned(world.ask(datafile_maxsize="40G", datafile_next="4G")).forecast
 
-    zone2 = outlook.zones[1]
+    zone2 = forecast.zones[1]
     assert (zone2.before.servers, zone2.after.servers) == (1, 2)
     assert zone2.joining == ("10.0.0.4:2882",)
-    assert (outlook.after.cpu, outlook.after.memory_bytes) == (64, 32 * GIB)
-    assert outlook.after.data_disk_bytes == (3 * 24 + 40) * GIB
+    assert (forecast.after.cpu, forecast.after.memory_bytes) == (64, 32 * GIB)
+    assert forecast.after.data_disk_bytes == (3 * 24 + 40) * GIB
 
 
 def test_a_sum_with_something_untold_is_untold(world):
     """A server that has not reported does not count as nothing."""
-    outlook = planned(world).outlook
+    forecast = planned(world).forecast
 
-    assert outlook.after.servers == 4
-    assert outlook.after.memory_bytes is None
+    assert forecast.after.servers == 4
+    assert forecast.after.memory_bytes is None
     assert "? " in printed(planned(world))
 
 
@@ -277,11 +277,11 @@ def test_what_is_far_too_long_is_cut_and_its_length_told(world):
     assert "17,179,869,184 B" in page
 
 
-def test_an_unread_topology_leaves_the_outlook_out_and_says_so(world):
+def test_an_unread_topology_leaves_the_forecast_out_and_says_so(world):
     """No guess of a cluster nobody saw."""
     plan = planned(world.set(zones=Unread("down")))
 
-    assert plan.outlook is None
+    assert plan.forecast is None
     assert "the topology could not be read" in printed(plan)
 
 

@@ -5,12 +5,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from obscale.agent.models import Identity
-from obscale.plan.snapshot import changes, standpoint_of, topology_hash
+from obscale.plan.snapshot import changes, snapshot_of, topology_hash
 from obscale.reading import Unread
 
 
 def stands(world):
-    return standpoint_of([world.facts()])
+    return snapshot_of([world.facts()])
 
 
 def told(then, world):
@@ -158,7 +158,7 @@ def test_the_hash_does_not_depend_on_the_order_of_anything(world, make_zone, mak
     rows = [straight.facts(), other.set(zones=straight.zones, unfinished=tuple(dags)).facts()]
 
     assert topology_hash(stands(straight)) == topology_hash(stands(crooked))
-    assert topology_hash(standpoint_of(rows)) == topology_hash(standpoint_of(rows[::-1]))
+    assert topology_hash(snapshot_of(rows)) == topology_hash(snapshot_of(rows[::-1]))
 
 
 @settings(
