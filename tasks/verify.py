@@ -52,7 +52,8 @@ async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevel
     await aside(
         note_table(
             artifact_key("verification", order.cluster_name, order.target),
-            [row_of(line) for line in levels.lines] + [pin_row(pin) for pin in levels.pins],
+            [row_of(line) for line in levels.lines]
+            + [statement_row(statement) for statement in levels.persist_statements],
             f"Verification of {order.target} in {order.cluster_name}: {levels.verdict}",
         )
     )
@@ -62,8 +63,8 @@ async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevel
         levels=levels,
         after=climbed.after.zones or (),
     )
-    for pin in levels.pins:
-        tell("verify", f"verify.may_revert pin={pin!r}")
+    for statement in levels.persist_statements:
+        tell("verify", f"verify.may_revert statement={statement!r}")
     for server in levels.exceptions:
         tell("verify", f"verify.except server={server!r}", level=logging.WARNING)
     if not levels.is_verified:
@@ -107,12 +108,12 @@ def row_of(line: ProofLine) -> dict[str, str]:
     }
 
 
-def pin_row(pin: str) -> dict[str, str]:
-    """Give a statement that pins a setting as one row of the table artifact."""
+def statement_row(statement: str) -> dict[str, str]:
+    """Give a statement that persists a setting as one row of the table artifact."""
     return {
         "proof": "pv-restart-safety",
         "level": "",
         "answer": "to do, if it shall survive a restart",
-        "expected": pin,
+        "expected": statement,
         "found": "",
     }

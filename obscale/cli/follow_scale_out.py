@@ -368,7 +368,7 @@ async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRep
         before=server_rows(baseline.zones) if baseline else (),
         before_at=baseline.at if baseline else None,
         proofs=levels.lines,
-        pins=levels.pins,
+        persist_statements=levels.persist_statements,
         after=server_rows(after.zones or ()),
     )
 

@@ -14,7 +14,7 @@ from obscale.agent.models import Dag
 from obscale.agent.silence import remembering_silence
 from obscale.cli.plan_view import COLOURS, show_findings
 from obscale.cli.terminal import as_text
-from obscale.report.report import PINS_EXPLAINED, ScaleOutReport
+from obscale.report.report import PERSIST_EXPLAINED, ScaleOutReport
 from obscale.text import for_terminal
 from obscale.verify.levels import VerifiedLevels
 from obscale.verify.observation import Level, ProofAnswer, ProofLine
@@ -27,7 +27,7 @@ def show_levels(console: Console, report: ScaleOutReport) -> None:
     """Print the proofs and the observers before and after."""
     show_proofs(console, report.proofs)
     _show_servers(console, report)
-    show_pins(console, report.pins)
+    show_persist_statements(console, report.persist_statements)
     style = "bold green" if report.outcome == "verified" else "bold red"
     verdict = f"{report.target} in {report.zone}: {report.verdict_reached}"
     console.print(as_text(verdict, style=style), soft_wrap=True)
@@ -71,13 +71,13 @@ def show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
     console.print(table)
 
 
-def show_pins(console: Console, pins: Sequence[str]) -> None:
-    """Print the statements that pin settings, each on one line whatever the width: to be copied."""
-    if not pins:
+def show_persist_statements(console: Console, persist_statements: Sequence[str]) -> None:
+    """Print the statements that persist settings, each on one line at any width: to be copied."""
+    if not persist_statements:
         return
-    console.print(as_text(f"{PINS_EXPLAINED}:"))
-    for pin in pins:
-        console.print(as_text(pin), soft_wrap=True)
+    console.print(as_text(f"{PERSIST_EXPLAINED}:"))
+    for statement in persist_statements:
+        console.print(as_text(statement), soft_wrap=True)
 
 
 @contextmanager

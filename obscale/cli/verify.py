@@ -128,7 +128,7 @@ def _report(order: Order, climbed: Climbed, baseline: Baseline | None) -> ScaleO
         before=server_rows(baseline.zones) if baseline else (),
         before_at=baseline.at if baseline else None,
         proofs=levels.lines,
-        pins=levels.pins,
+        persist_statements=levels.persist_statements,
         after=server_rows(climbed.after.zones or ()),
         error_kind="" if levels.is_verified else "verify",
         error="" if levels.is_verified else f"{order.target} {lacks}",

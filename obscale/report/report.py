@@ -20,7 +20,7 @@ SCHEMA_VERSION = 1
 """Raised when a field of the JSON report changes its meaning or goes away."""
 
 
-PINS_EXPLAINED: Final = (
+PERSIST_EXPLAINED: Final = (
     "These live as start options only, and other servers have other values. Run as root@sys to "
     "keep them for this server"
 )
@@ -142,7 +142,7 @@ class ScaleOutReport(BaseModel):
     exceptions: tuple[str, ...] = ()
     """Members that do not serve, and did not before the scale-out either."""
     proofs: tuple[ProofLine, ...] = ()
-    pins: tuple[str, ...] = ()
+    persist_statements: tuple[str, ...] = ()
     """Statements that would keep for this server what a restart may take back."""
     before: tuple[ServerRow, ...] = ()
     after: tuple[ServerRow, ...] = ()
@@ -264,7 +264,7 @@ def render_markdown(report: ScaleOutReport, level: int = 1) -> Markdown:
         render_diagnosis(report.diagnosis, level + 1) if report.diagnosis else "",
         _head(level + 1, "Proofs: {}", report.level),
         _proofs(report.proofs),
-        _pins(report.pins, level),
+        _persist_statements(report.persist_statements, level),
         _head(level + 1, "Before and after"),
         _when_before(report),
         _before_after(report.before, report.after),
@@ -426,11 +426,11 @@ def _proofs(proofs: Sequence[ProofLine]) -> Markdown:
     )
 
 
-def _pins(pins: Sequence[str], level: int) -> Markdown:
-    if not pins:
+def _persist_statements(persist_statements: Sequence[str], level: int) -> Markdown:
+    if not persist_statements:
         return Markdown()
     head = _head(level + 1, "Settings a restart may take back")
-    return paragraphs([head, markdown("{}.", PINS_EXPLAINED), code(pins, "sql")])
+    return paragraphs([head, markdown("{}.", PERSIST_EXPLAINED), code(persist_statements, "sql")])
 
 
 def _before_after(before: Sequence[ServerRow], after: Sequence[ServerRow]) -> Markdown:

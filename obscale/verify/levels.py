@@ -37,7 +37,7 @@ from obscale.verify.proofs import (
     serving,
 )
 from obscale.verify.proofs.members import dead_before
-from obscale.verify.proofs.parameters import fits, parameter_lines, pins_of
+from obscale.verify.proofs.parameters import fits, parameter_lines, persist_statements_of
 from obscale.verify.proofs.serving import CONNECTABLE
 from obscale.verify.unread import Unreadable
 
@@ -67,7 +67,7 @@ class VerifiedLevels(BaseModel):
 
     level: Level
     lines: tuple[ProofLine, ...]
-    pins: tuple[str, ...] = ()
+    persist_statements: tuple[str, ...] = ()
     """Statements that would keep for this server what a restart may take back."""
     exceptions: tuple[str, ...] = ()
     """Members that do not serve, and did not before the scale-out began either."""
@@ -149,7 +149,7 @@ def judge_levels(
     return VerifiedLevels(
         level=level,
         lines=tuple(lines),
-        pins=pins_of(evidence),
+        persist_statements=persist_statements_of(evidence),
         exceptions=dead_before(evidence) if level >= Level.CONFORMING else (),
         unread=unread,
         given_up=tuple(unreadable.given_up(lines)),

@@ -167,7 +167,7 @@ class Story:
             level=self._levels.level.name if self._levels else "NONE",
             exceptions=self._levels.exceptions if self._levels else (),
             proofs=self._levels.lines if self._levels else (),
-            pins=self._levels.pins if self._levels else (),
+            persist_statements=self._levels.persist_statements if self._levels else (),
             before=server_rows(self._before),
             after=server_rows(self._after),
             timeline=tuple(self._timeline),

@@ -64,7 +64,7 @@ def test_a_node_that_never_joined_is_said_so_at_once(obscale, write, quiet_world
     assert len(ended.lines) == 1, ended.err
     assert "reached NONE, not CONFORMING: pv-agent-identity: SINGLE in no zone" in ended.err
     assert f"obscale apply {request} adds it" in ended.err
-    assert "ALTER SYSTEM" not in ended.out, "there is no server to pin anything for"
+    assert "ALTER SYSTEM" not in ended.out, "there is no server to statement anything for"
     assert len(quiet_world.posts) == posts
 
 
@@ -93,7 +93,7 @@ def test_a_dead_member_of_which_nobody_saw_before_is_exit_1(
 
 
 def test_with_json_a_node_that_does_not_conform_is_one_object(obscale, write, member):
-    """A script finds what is not as asked, and the statement that would pin it."""
+    """A script finds what is not as asked, and the statement that would statement it."""
     ended = obscale("verify", write(member(memory_limit="12G")), "--json")
 
     told = json.loads(ended.out)
@@ -104,7 +104,9 @@ def test_with_json_a_node_that_does_not_conform_is_one_object(obscale, write, me
     wrong = proofs["pv-params-effective:memory_limit"]
     assert (wrong["answer"], wrong["expected"], wrong["found"]) == ("fail", "12G", "16G")
     address = report["target"].rpartition(":")[0]
-    assert report["pins"] == [f"ALTER SYSTEM SET memory_limit='12G' SERVER='{address}:2882';"]
+    assert report["persist_statements"] == [
+        f"ALTER SYSTEM SET memory_limit='12G' SERVER='{address}:2882';"
+    ]
     assert report["error"].startswith(f"{report['target']} reached JOINED, not CONFORMING")
 
 

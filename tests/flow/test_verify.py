@@ -59,7 +59,7 @@ async def test_a_whole_run_proves_everything_it_could_read(stage):
     for name in ("pv-capacity-cluster", "pv-disk-after", "pv-clock-after", "pv-no-collateral"):
         assert answers[name] == "pass", name
     assert "0 units" in lines(report)["pv-rebalance-observed"].found
-    assert report.pins == ()
+    assert report.persist_statements == ()
 
 
 async def test_a_dag_that_succeeds_without_a_serving_observer_fails_the_run(stage, refused):
@@ -179,15 +179,15 @@ async def test_what_may_revert_at_a_restart_is_pinned_in_report_and_artifacts(st
 
     report = await scene.scale_out(obConfigs={**scene.sample, "cpu_count": "8"})
 
-    pin = f"ALTER SYSTEM SET cpu_count='8' SERVER='{report.target.split(':')[0]}:2882';"
+    statement = f"ALTER SYSTEM SET cpu_count='8' SERVER='{report.target.split(':')[0]}:2882';"
     assert report.outcome == "verified", "it is a recommendation"
-    assert report.pins == (pin,)
-    assert json.loads(report.model_dump_json())["pins"] == [pin]
+    assert report.persist_statements == (statement,)
+    assert json.loads(report.model_dump_json())["persist_statements"] == [statement]
     key = report.target.replace(".", "-").replace(":", "-")
     async with get_client() as client:
         shown = await client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_=key))
         )
     pages = {artifact.key.split("-")[0]: artifact.data for artifact in shown}
-    assert pin in pages["report"]
-    assert pin in [row["expected"] for row in json.loads(pages["verification"])]
+    assert statement in pages["report"]
+    assert statement in [row["expected"] for row in json.loads(pages["verification"])]

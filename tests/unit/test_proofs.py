@@ -209,25 +209,25 @@ PINNED = [
 
 
 @pytest.mark.parametrize(
-    ("row", "pin"),
+    ("row", "statement"),
     PINNED,
     ids=["differs", "same by bytes", "of tenants", "read only", "set back already"],
 )
-def test_what_may_revert_at_a_restart_is_told_with_the_statement_that_pins_it(row, pin):
+def test_what_may_revert_at_a_restart_is_told_with_the_statement_that_persists_it(row, statement):
     """One statement for each requested setting the other servers do not share, for this server."""
     levels = judge(aftermath(parameters=parameters(row)))
 
-    wanted = (f"ALTER SYSTEM SET {pin} SERVER='10.0.0.4:2882';",) if pin else ()
-    assert levels.pins == wanted
+    wanted = (f"ALTER SYSTEM SET {statement} SERVER='10.0.0.4:2882';",) if statement else ()
+    assert levels.persist_statements == wanted
     safe = answer(levels, "pv-restart-safety")
-    assert safe is (ProofAnswer.INFO if pin else ProofAnswer.PASS)
+    assert safe is (ProofAnswer.INFO if statement else ProofAnswer.PASS)
 
 
 def test_nothing_is_pinned_for_a_server_that_is_not_there():
     """A statement for an unknown server would only be refused."""
     rows = parameters(parameter("memory_limit", None, "12G"))
 
-    assert judge(aftermath(parameters=rows, zones=zones())).pins == ()
+    assert judge(aftermath(parameters=rows, zones=zones())).persist_statements == ()
 
 
 def test_a_statement_quotes_values_and_brackets_ipv6():
@@ -243,7 +243,7 @@ def test_a_statement_quotes_values_and_brackets_ipv6():
 
     levels = judge(aftermath(parameters=rows, zones=there), node=node)
 
-    assert levels.pins == (
+    assert levels.persist_statements == (
         "ALTER SYSTEM SET leak_mod_to_check='O''Brien\\\\' SERVER='[fd00::4]:3882';",
     )
 

@@ -132,11 +132,11 @@ def _restart_safety(e: Evidence) -> Verdict:
     keys = [row.name for row in _start_option_only(e)]
     if not keys:
         return ProofAnswer.PASS, expected, "nothing asked for differs from its peers"
-    return ProofAnswer.INFO, expected, f"may revert: {', '.join(keys)}; pin as told below"
+    return ProofAnswer.INFO, expected, f"may revert: {', '.join(keys)}; persist them as told below"
 
 
-def pins_of(e: Evidence) -> tuple[str, ...]:
-    """Give the statements that pin for this one server what lives as start option only.
+def persist_statements_of(e: Evidence) -> tuple[str, ...]:
+    """Give the statements that persist for this one server what lives as start option only.
 
     A person runs them as root@sys; values are quoted for OceanBase's MySQL mode.
     """
