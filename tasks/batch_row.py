@@ -31,7 +31,7 @@ from obscale.errors import (
 )
 from obscale.follow.progress import Change, progress_of
 from obscale.follow.run import follow, learn_members
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.recovery.read import error_of
 from obscale.request.scale_out import Order
 from obscale.text import for_terminal
@@ -122,7 +122,7 @@ async def add_row(run: RowRun) -> None:
         ObscaleError: It is not verified; the error says why, as the flow scale-out would.
     """
     entry = run.entry
-    order = _impatient(entry.order) if entry.standing is Standing.MEMBER else entry.order
+    order = _impatient(entry.order) if entry.progress is TargetProgress.MEMBER else entry.order
     story = Story(order)
 
     def hear(happening: Happening) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from obscale.batch.schedule import RowState
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.request.policies import Window
 from obscale.text import each_text, from_markdown
 
@@ -71,7 +71,7 @@ class Grant(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     target: str
-    standing: Standing = Standing.NEW
+    progress: TargetProgress = TargetProgress.NEW
     """As the batch knows it: whoever is a member already is only looked at."""
     window: Window | None = None
     """Outside of it nothing is submitted, also where the row was begun inside."""

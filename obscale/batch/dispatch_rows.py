@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from obscale.batch.dispatch import RowTold
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.schedule import RowState
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.request.models import ClusterSpec, ScaleOutSpec
 from obscale.request.time_limits import TimeLimits
 from obscale.spec.batch import compact
@@ -173,4 +173,4 @@ def take_up_row(entry: Entry) -> None:
     if entry.state is RowState.BLOCKED:
         entry.state, entry.note, entry.hint, entry.error_kind = RowState.WAITING, "", "", ""
     if entry.state is RowState.WAITING:
-        entry.standing = Standing.UNDER_WAY
+        entry.progress = TargetProgress.UNDER_WAY

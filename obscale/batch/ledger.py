@@ -15,7 +15,7 @@ from obscale.batch.schedule import ENDED, Row, RowState
 from obscale.clock import utc_now
 from obscale.errors import ObscaleError, PreflightError
 from obscale.preflight.ageing import is_stale
-from obscale.preflight.facts import ClusterFacts, Standing
+from obscale.preflight.facts import ClusterFacts, TargetProgress
 from obscale.preflight.result import Preflight
 from obscale.request.models import ClusterSpec
 from obscale.request.policies import BatchPolicies
@@ -45,7 +45,7 @@ class Entry:
     order: Order
     lane: str = ""
     state: RowState = RowState.WAITING
-    standing: Standing = Standing.NEW
+    progress: TargetProgress = TargetProgress.NEW
     stands_failed: bool = False
     """Preflight saw its DAG, and it was FAILED."""
     is_posted: bool = False
@@ -82,13 +82,13 @@ class Entry:
         """As the rules want it; made anew where something of it has changed."""
         lane = self.lane or self.cluster
         known = self._row
-        if known is None or (lane, self.state, self.standing, self.stands_failed) != (
+        if known is None or (lane, self.state, self.progress, self.stands_failed) != (
             *(known.lane, known.state),
-            *(known.standing, known.stands_failed),
+            *(known.progress, known.stands_failed),
         ):
             known = self._row = Row(
                 *(self.number, lane, self.zone, self.target),
-                *(self.state, self.standing, self.stands_failed),
+                *(self.state, self.progress, self.stands_failed),
             )
         return known
 
@@ -163,7 +163,7 @@ class Entry:
 
     def leave(self, why: str) -> None:
         """The batch is ended while it runs."""
-        if self.standing is Standing.NEW and self.dag_id is None and not self.is_posted:
+        if self.progress is TargetProgress.NEW and self.dag_id is None and not self.is_posted:
             self.started = None
             self.skip(why)
             return

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.schedule import FAILURES, RowState, decide_wave, order_of
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.request.policies import told_policies
 
 Stopped = Mapping[int, str]
@@ -33,7 +33,7 @@ class PlannedRow(BaseModel):
     zone: str
     turn: int
     """Its place in the order of its cluster, from 1."""
-    standing: Standing
+    progress: TargetProgress
     verdict: str
     ready: bool
     """Whether it would be begun when its turn comes."""
@@ -51,7 +51,7 @@ class PlannedRow(BaseModel):
     @property
     def is_member(self) -> bool:
         """Whether there is nothing to add, only to look at."""
-        return self.standing is Standing.MEMBER
+        return self.progress is TargetProgress.MEMBER
 
 
 class PlannedCluster(BaseModel):
@@ -115,13 +115,13 @@ def _summary(ledger: Ledger, stopped: Stopped) -> str:
     """Say it in one line, e.g. `33 of 40 nodes ready, 3 blocked, 4 not begun after these`."""
     total = len(ledger.entries)
     waiting = [entry for entry in ledger.entries if entry.state is RowState.WAITING]
-    standings = Counter(entry.standing for entry in waiting)
+    by_progress = Counter(entry.progress for entry in waiting)
     ready = sum(entry.number not in stopped and not entry.differs for entry in waiting)
     said = f"{ready} of {total} node{'s' if total > 1 else ''} ready"
     said += f", {total - len(waiting)} blocked" if total > len(waiting) else ""
     said += f", {len(stopped)} not begun because of that" if stopped else ""
-    said += f", {n} under way already" if (n := standings[Standing.UNDER_WAY]) else ""
-    members = standings[Standing.MEMBER]
+    said += f", {n} under way already" if (n := by_progress[TargetProgress.UNDER_WAY]) else ""
+    members = by_progress[TargetProgress.MEMBER]
     said += f", {members} member{'s' if members > 1 else ''} already" if members else ""
     unlike = sum(bool(entry.differs) for entry in waiting)
     said += f", {unlike} of them not as asked" if unlike else ""
@@ -158,7 +158,7 @@ def _cluster(
         after[entry.zone] += (
             entry.state is RowState.WAITING
             and entry.number not in stopped
-            and entry.standing is not Standing.MEMBER
+            and entry.progress is not TargetProgress.MEMBER
         )
     return PlannedCluster(
         cluster=name,
@@ -178,7 +178,7 @@ def _row(entry: Entry, turns: dict[int, int], stopped: Stopped) -> PlannedRow:
         target=entry.target,
         zone=entry.zone,
         turn=turns[entry.number],
-        standing=entry.standing,
+        progress=entry.progress,
         verdict=entry.verdict,
         ready=entry.state is RowState.WAITING and entry.number not in stopped and not entry.differs,
         why=entry.note or stopped.get(entry.number, "") or entry.differs,

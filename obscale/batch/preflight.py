@@ -14,7 +14,7 @@ from obscale.batch.schedule import Row, next_of
 from obscale.connect.connections import Vault, known_cluster, resolve_secret
 from obscale.errors import AgentError, PreflightError, SpecError
 from obscale.plan import survey_all
-from obscale.preflight.facts import ClusterFacts, Facts, Standing, asked_port
+from obscale.preflight.facts import ClusterFacts, Facts, TargetProgress, asked_port
 from obscale.preflight.finding import Answer, Findings
 from obscale.preflight.judge import judge_accepting
 from obscale.preflight.result import conclude
@@ -46,7 +46,7 @@ turn comes."""
 class RowLook:
     """What preflight says of one node."""
 
-    standing: Standing
+    progress: TargetProgress
     verdict: str
     blocked: str = ""
     """What forbids it, in one line; empty: nothing."""
@@ -112,7 +112,7 @@ async def look_at_cluster(
         ]
     cluster = facts[-1].cluster
     listed = () if isinstance(cluster.ob_info, Unread) else cluster.ob_info.agent_info
-    if any(row.standing is Standing.UNDER_WAY for row in rows):
+    if any(row.progress is TargetProgress.UNDER_WAY for row in rows):
         rows = [row.cleared() if row.blockers <= WHILE_ONE_JOINS else row for row in rows]
     look = ClusterLook(
         rows=tuple(rows),
@@ -139,7 +139,7 @@ def _judged(order: Order, facts: Facts, *, will_be_asked: bool) -> Findings:
 def _first_of(orders: Sequence[Order], look: ClusterLook) -> int | None:
     """Give the place of the row that would go first, if preflight forbids it nothing."""
     waiting = [
-        Row(at, "", order.node.zone, order.target, standing=row.standing)
+        Row(at, "", order.node.zone, order.target, progress=row.progress)
         for at, (order, row) in enumerate(zip(orders, look.rows, strict=True))
         if not row.blocked
     ]
@@ -153,7 +153,7 @@ def _sizes(
     coming = {
         (order.node.agentInfo.ip, asked_port(order.node, "rpc_port"))
         for order, row in zip(orders, rows, strict=True)
-        if row.standing is Standing.UNDER_WAY
+        if row.progress is TargetProgress.UNDER_WAY
     }
     return {
         zone.name: sum((server.ip, server.svr_port) not in coming for server in zone.servers)
@@ -174,9 +174,9 @@ def row_look(findings: Findings, *, stands_failed: bool = False) -> RowLook:
         stands_failed: Its DAG is FAILED.
     """
     unlike = [finding for finding in findings.differing if finding.answer is Answer.WARN]
-    if not findings.blockers or findings.standing is Standing.MEMBER:
+    if not findings.blockers or findings.progress is TargetProgress.MEMBER:
         return RowLook(
-            findings.standing,
+            findings.progress,
             findings.verdict,
             stands_failed=stands_failed,
             unknown=findings.unknown,
@@ -188,7 +188,7 @@ def row_look(findings: Findings, *, stands_failed: bool = False) -> RowLook:
         for f in findings.blockers
     )
     return RowLook(
-        standing=findings.standing,
+        progress=findings.progress,
         verdict=findings.verdict,
         blocked=reasons,
         remedy=findings.blockers[0].remedy,
@@ -223,7 +223,7 @@ async def judge_all(ledger: Ledger, looking: Looking) -> None:
             ledger.looks[name] = entries[first.at], first
         ledger.sizes[name] = found.sizes
         for entry, row in zip(entries, found.rows, strict=True):
-            entry.standing, entry.verdict = row.standing, row.verdict
+            entry.progress, entry.verdict = row.progress, row.verdict
             entry.stands_failed, entry.unknown = row.stands_failed, row.unknown
             entry.differs, entry.differs_remedy = row.differs, row.differs_remedy
             if row.blocked:

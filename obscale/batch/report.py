@@ -11,7 +11,7 @@ from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.plan import PlannedRow
 from obscale.batch.schedule import FAILURES, RowState
 from obscale.errors import ObscaleError
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.request.policies import told_policies
 from obscale.text import Markdown, markdown, paragraphs, table
 
@@ -164,7 +164,7 @@ def _cluster(name: str, entries: Sequence[Entry], ledger: Ledger) -> ClusterRepo
     after = Counter(before)
     for entry in entries:
         after[entry.zone] += (
-            entry.state is RowState.VERIFIED and entry.standing is not Standing.MEMBER
+            entry.state is RowState.VERIFIED and entry.progress is not TargetProgress.MEMBER
         )
     return ClusterReport(
         cluster=name,

@@ -12,7 +12,7 @@ from enum import StrEnum
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.request.policies import BatchPolicies
 
 
@@ -34,7 +34,7 @@ FAILURES: Final = frozenset({RowState.BLOCKED, RowState.FAILED})
 ENDED: Final = frozenset(RowState) - {RowState.WAITING, RowState.RUNNING}
 _HAS_GROWN_ITS_ZONE: Final = frozenset({RowState.RUNNING, RowState.VERIFIED, RowState.LEFT})
 _BECAME: Final = {RowState.FAILED: "failed", RowState.BLOCKED: "was blocked"}
-_TURN: Final = {Standing.UNDER_WAY: 0, Standing.MEMBER: 1, Standing.NEW: 2}
+_TURN: Final = {TargetProgress.UNDER_WAY: 0, TargetProgress.MEMBER: 1, TargetProgress.NEW: 2}
 """A DAG under way holds the lock, so it goes first; a member only has to be looked at."""
 
 
@@ -48,7 +48,7 @@ class Row:
         zone: The node joins.
         target: `ip:port`, for what is said.
         state: How far it is.
-        standing: As preflight saw it: new, under way already, or a member already.
+        progress: As preflight saw it: new, under way already, or a member already.
         stands_failed: Under way, and its DAG is FAILED.
     """
 
@@ -57,14 +57,14 @@ class Row:
     zone: str
     target: str
     state: RowState = RowState.WAITING
-    standing: Standing = Standing.NEW
+    progress: TargetProgress = TargetProgress.NEW
     stands_failed: bool = False
 
     @property
     def is_doubtful(self) -> bool:
         """Whether an earlier run of the batch may have counted it as a failure already."""
         is_open = self.state in {RowState.WAITING, RowState.RUNNING}
-        return is_open and (self.standing is Standing.MEMBER or self.stands_failed)
+        return is_open and (self.progress is TargetProgress.MEMBER or self.stands_failed)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class _Lane:
             self.failed.append(row)
         if row.is_doubtful:
             self.doubtful.append(row)
-        if row.state in _HAS_GROWN_ITS_ZONE and row.standing is not Standing.MEMBER:
+        if row.state in _HAS_GROWN_ITS_ZONE and row.progress is not TargetProgress.MEMBER:
             self.grown[row.zone] += 1
 
     @property
@@ -140,7 +140,7 @@ def decide_wave(
     stopped = _stopped(lanes, policies)
     skip: dict[int, str] = {}
     for lane in lanes:
-        new = [row for row in lane.waiting if row.standing is Standing.NEW]
+        new = [row for row in lane.waiting if row.progress is TargetProgress.NEW]
         if stopped:
             skip |= {row.number: stopped for row in new}
         else:
@@ -156,7 +156,7 @@ def decide_wave(
         if lane.is_running or not lane.waiting:
             continue
         row = next_of(lane.waiting, sizes.get(lane.name, {}), lane.grown)
-        is_new = row.standing is Standing.NEW
+        is_new = row.progress is TargetProgress.NEW
         if is_new and (doubted or lane.name in held):
             continue
         if is_new and shut:
@@ -199,24 +199,24 @@ def next_of(
 
     def turn(row: Row) -> tuple[int, int, str, int]:
         servers = sizes.get(row.zone, 0) + added.get(row.zone, 0)
-        return _TURN[row.standing], servers, row.zone, row.number
+        return _TURN[row.progress], servers, row.zone, row.number
 
     return min(waiting, key=turn)
 
 
 def order_of(rows: Iterable[Row], sizes: Mapping[str, int]) -> Iterator[Row]:
     """Give the rows of one cluster in the order they start in, if all goes well."""
-    queues: dict[Standing, dict[str, deque[Row]]] = {standing: {} for standing in _TURN}
+    queues: dict[TargetProgress, dict[str, deque[Row]]] = {progress: {} for progress in _TURN}
     for row in sorted(rows, key=lambda row: row.number):
-        queues[row.standing].setdefault(row.zone, deque()).append(row)
+        queues[row.progress].setdefault(row.zone, deque()).append(row)
     servers = Counter(sizes)
-    for standing, zones in queues.items():
+    for progress, zones in queues.items():
         smallest = [(servers[zone], zone) for zone in zones]
         heapify(smallest)
         while smallest:
             _, zone = heappop(smallest)
             yield zones[zone].popleft()
-            servers[zone] += standing is not Standing.MEMBER
+            servers[zone] += progress is not TargetProgress.MEMBER
             if zones[zone]:
                 heappush(smallest, (servers[zone], zone))
 

@@ -26,7 +26,7 @@ from obscale.cli.terminal import complain, open_console, say_json
 from obscale.connect.connections import EnvironmentVault, Vault, known_cluster, resolve_secret
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.plan import Plan
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import AS_ASKED, Answer, Findings
 from obscale.preflight.unjudged import held_back
 from obscale.report.report import ScaleOutReport
@@ -205,7 +205,7 @@ def _may_begin(made: Plan) -> bool:
 
     Then the flow of each judges it again when its turn comes.
     """
-    return made.ready or any(row.standing is Standing.UNDER_WAY for row in made.rows)
+    return made.ready or any(row.progress is TargetProgress.UNDER_WAY for row in made.rows)
 
 
 def _refuse_unless_all_ready(spec: ScaleOutSpec, source: str) -> None:
@@ -239,7 +239,7 @@ def _refuse_unknown(spec: ScaleOutSpec, made: Plan) -> None:
         f"{row.target}: {finding.rule}: {finding.measured}"
         for row in made.rows
         for finding in held_back(
-            Findings(row.findings, spec.profile, row.standing), allow_unknown=spec.allow_unknown
+            Findings(row.findings, spec.profile, row.progress), allow_unknown=spec.allow_unknown
         ).blockers
         if finding.unjudged
     ]

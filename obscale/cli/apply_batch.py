@@ -29,7 +29,7 @@ from obscale.cli.stopping import NOTHING_SENT, PROGRAM, Words
 from obscale.cli.terminal import complain, open_console, say_json
 from obscale.connect.connections import Vault
 from obscale.errors import SpecError
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.request.models import Profile
 from obscale.spec.batch import (
     MAX_ROWS_BYTES,
@@ -176,7 +176,7 @@ def _ask(spec: BatchSpec, console: Console) -> BatchSpec:
 
 def _question(ready: Sequence[PlannedRow]) -> str:
     """Ask for what would be sent: what is there already is only looked at."""
-    add = sum(row.standing is Standing.NEW for row in ready)
+    add = sum(row.progress is TargetProgress.NEW for row in ready)
     there = len(ready) - add
     if not add:
         return f"Nothing is to be added; take up and prove what is there ({there})?"

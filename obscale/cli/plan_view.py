@@ -14,7 +14,7 @@ from obscale.cli.terminal import as_text
 from obscale.plan import Plan, RowPlan
 from obscale.plan.forecast import Forecast, Offer
 from obscale.plan.preview import SentValue
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import Answer, Finding, otherwise
 from obscale.sizes import render_bytes
 
@@ -41,9 +41,9 @@ MOST_CHARACTERS: Final = 400
 MOST_OF_A_NAME: Final = 48
 WIDEST_KEY: Final = 40
 """Longer keys are folded, so that values keep their place."""
-_STANDING: Final = {
-    Standing.MEMBER: " (a member already: nothing is submitted)",
-    Standing.UNDER_WAY: " (its scale-out is under way and will be taken up)",
+_PROGRESS: Final = {
+    TargetProgress.MEMBER: " (a member already: nothing is submitted)",
+    TargetProgress.UNDER_WAY: " (its scale-out is under way and will be taken up)",
 }
 
 
@@ -111,7 +111,7 @@ def _show_verdict(console: Console, plan: Plan) -> None:
 def _show_request(console: Console, rows: Sequence[RowPlan]) -> None:
     first = rows[0].request
     words = f"To be asked of {first.agent}: {first.endpoint}"
-    if all(row.standing is not Standing.NEW for row in rows):
+    if all(row.progress is not TargetProgress.NEW for row in rows):
         words = f"Nothing is asked of {first.agent} again"
     console.print(as_text(words, style=HEAD))
     counts = Counter((v.key, v.value, v.origin) for row in rows for v in row.request.sent)
@@ -120,7 +120,7 @@ def _show_request(console: Console, rows: Sequence[RowPlan]) -> None:
         origin = " (from the defaults)" if "zone" in row.request.merged else ""
         words = (
             f"{row.target} → {row.zone}{origin} of {_short(row.cluster, MOST_OF_A_NAME)}"
-            f"{_STANDING.get(row.standing, '')}"
+            f"{_PROGRESS.get(row.progress, '')}"
         )
         _line(console, as_text(words))
         if len(rows) > 1:

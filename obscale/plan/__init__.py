@@ -17,7 +17,7 @@ from obscale.plan.preview import RequestPreview, preview_of
 from obscale.plan.snapshot import Snapshot, snapshot_of, topology_hash
 from obscale.preflight.checklist import CHECKLIST
 from obscale.preflight.difference import Difference, differences_of
-from obscale.preflight.facts import Earlier, Facts, Standing
+from obscale.preflight.facts import Earlier, Facts, TargetProgress
 from obscale.preflight.finding import (
     AS_ASKED,
     Answer,
@@ -55,7 +55,7 @@ class RowPlan(BaseModel):
     zone: str
     obConfigs: dict[str, str]  # noqa: N815 - spelled as the API spells it
     request: RequestPreview
-    standing: Standing
+    progress: TargetProgress
     verdict: str
     ready: bool
     unknown: tuple[str, ...]
@@ -219,7 +219,7 @@ def _row(order: Order, facts: Facts, findings: Findings, defaults: DefaultsSpec)
         zone=order.node.zone,
         obConfigs=order.node.obConfigs,
         request=preview_of(facts, defaults),
-        standing=findings.standing,
+        progress=findings.progress,
         verdict=findings.verdict,
         # The flow goes on to verify a member, whatever would forbid adding it again.
         ready=not any(each.hinders for each in differences)
@@ -234,16 +234,16 @@ def _row(order: Order, facts: Facts, findings: Findings, defaults: DefaultsSpec)
 
 def _verdict(rows: Sequence[RowPlan], judged: Sequence[Findings]) -> str:
     """Say the verdict of all nodes in the words of one; a finding they share counts once."""
-    if all(row.standing is Standing.MEMBER for row in rows):
+    if all(row.progress is TargetProgress.MEMBER for row in rows):
         return verdict_of_members(sum(len(row.differences) for row in rows))
     blocked = [row for row in rows if not row.ready]
     if blocked:
         return "blocked" if len(rows) == 1 else f"blocked: {len(blocked)} of {len(rows)} nodes"
-    if len(rows) == 1 and rows[0].standing is Standing.UNDER_WAY:
+    if len(rows) == 1 and rows[0].progress is TargetProgress.UNDER_WAY:
         return "under way"
     shared = {
         (f.rule, f.measured, f.subject if f.overridden_by else ""): f
-        if j.standing is Standing.NEW
+        if j.progress is TargetProgress.NEW
         else f.model_copy(update={"unjudged": ()})
         for j in judged
         for f in j

@@ -20,7 +20,7 @@ from obscale.errors import PlanChangedError, SpecError
 from obscale.plan import Plan
 from obscale.plan.forecast import Forecast
 from obscale.plan.snapshot import Snapshot, changes
-from obscale.preflight.facts import Earlier, Standing
+from obscale.preflight.facts import Earlier, TargetProgress
 from obscale.preflight.finding import Answer, Finding
 from obscale.request.models import ScaleOutSpec
 from obscale.sizes import quoted
@@ -248,7 +248,7 @@ def _new_findings(plan: PlanFile, now: Plan) -> tuple[str, ...]:
     return tuple(
         f"{finding.rule} now says {finding.answer.value} of {row.target}: {finding.measured}"
         for row in now.rows
-        if row.standing is Standing.NEW
+        if row.progress is TargetProgress.NEW
         for finding in row.findings
         if finding.weight in _WEIGHTY
         and not is_old(finding)

@@ -7,7 +7,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Server, joined_address
-from obscale.preflight.facts import Facts, Standing, server_address
+from obscale.preflight.facts import Facts, TargetProgress, server_address
 from obscale.preflight.host_facts import cores, memory_asked
 from obscale.preflight.mounts import need_of, sized_disks_of
 from obscale.preflight.sizing import number_of, size_of
@@ -75,7 +75,7 @@ def forecast_of(rows: Sequence[Facts]) -> Forecast | None:
     joining = [
         facts
         for facts in rows
-        if facts.standing() is not Standing.MEMBER and _observer(facts) not in there
+        if facts.progress() is not TargetProgress.MEMBER and _observer(facts) not in there
     ]
     known = {zone.name: zone.servers for zone in cluster.topology}
     names = sorted({*known, *(facts.node.zone for facts in joining)})

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import joined_address
 from obscale.maintenance_lock import Lock, lock_held_by
-from obscale.preflight.facts import Facts, Standing, server_address
+from obscale.preflight.facts import Facts, TargetProgress, server_address
 from obscale.reading import Unread
 from obscale.scale_out_dag import is_scale_out_of
 
 
-class ServerStanding(BaseModel):
+class ServerSnapshot(BaseModel):
     """Where a server is and how it is."""
 
     model_config = ConfigDict(frozen=True)
@@ -26,13 +26,13 @@ class ServerStanding(BaseModel):
     status: str
 
 
-class TargetStanding(BaseModel):
+class TargetSnapshot(BaseModel):
     """Who a target is, and how far on its way: `new`, `under way` or `member`."""
 
     model_config = ConfigDict(frozen=True)
 
     identity: str
-    standing: str
+    progress: str
     zone: str
     server: str
     """`ip:rpc_port` of the observer it will have."""
@@ -47,12 +47,12 @@ class Snapshot(BaseModel):
     """`name/id` as the cluster itself says."""
     zones: Mapping[str, str] | None
     """State by name."""
-    servers: Mapping[str, ServerStanding] | None
+    servers: Mapping[str, ServerSnapshot] | None
     """By `ip:rpc_port`."""
     unfinished: Mapping[str, str] | None
     """Name by id of each unfinished DAG that may hold the lock; of a target's own scale-out, its
     `ip:port`."""
-    targets: Mapping[str, TargetStanding]
+    targets: Mapping[str, TargetSnapshot]
     """By `ip:port`."""
 
 
@@ -64,7 +64,7 @@ def snapshot_of(rows: Sequence[Facts]) -> Snapshot:
         cluster=_name(rows[0]),
         zones={zone.name: zone.inner_status for zone in cluster.zones()} if known else None,
         servers={
-            server_address(server): ServerStanding(
+            server_address(server): ServerSnapshot(
                 zone=zone.name,
                 status=" ".join(dict.fromkeys(filter(None, (server.status, server.inner_status)))),
             )
@@ -93,7 +93,7 @@ def changes(then: Snapshot, now: Snapshot) -> tuple[str, ...]:
     begun = {
         address: target
         for address, target in now.targets.items()
-        if target.standing != Standing.NEW.value
+        if target.progress != TargetProgress.NEW.value
     }
     return (
         *_unlike_cluster(then, now),
@@ -117,7 +117,7 @@ def _unlike_cluster(then: Snapshot, now: Snapshot) -> Iterator[str]:
 
 
 def _unlike_topology(
-    then: Snapshot, now: Snapshot, begun: Collection[TargetStanding]
+    then: Snapshot, now: Snapshot, begun: Collection[TargetSnapshot]
 ) -> Iterator[str]:
     own_zones, own_servers = {t.zone for t in begun}, {t.server for t in begun}
     for name, was, is_ in _compared(then.zones, now.zones):
@@ -163,7 +163,7 @@ def _told(what: str, was: str | None, is_: str | None) -> str:
     return f"{what} was {was} and is now {is_}"
 
 
-def _words(servers: Mapping[str, ServerStanding] | None) -> dict[str, str] | None:
+def _words(servers: Mapping[str, ServerSnapshot] | None) -> dict[str, str] | None:
     if servers is None:
         return None
     return {
@@ -194,11 +194,11 @@ def _unfinished(rows: Sequence[Facts]) -> dict[str, str] | None:
     return found
 
 
-def _target(facts: Facts) -> TargetStanding:
+def _target(facts: Facts) -> TargetSnapshot:
     info = facts.target.info
-    return TargetStanding(
+    return TargetSnapshot(
         identity="silent" if isinstance(info, Unread) else info.identity.value,
-        standing=facts.standing().value,
+        progress=facts.progress().value,
         zone=facts.node.zone,
         server=joined_address(facts.node.agentInfo.ip, facts.rpc_port or 0),
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Server
-from obscale.preflight.facts import Facts, Standing
+from obscale.preflight.facts import Facts, TargetProgress
 from obscale.preflight.parameters import setting_statement, values_unlike
 from obscale.preflight.sizing import directories_of
 from obscale.reading import Unread
@@ -34,7 +34,7 @@ class Difference(BaseModel):
 
 def differences_of(facts: Facts) -> tuple[Difference, ...]:
     """Give them by key; none of a node that is no member, and of what could not be read."""
-    if facts.standing() is not Standing.MEMBER:
+    if facts.progress() is not TargetProgress.MEMBER:
         return ()
     server = server_of(facts)
     found = [*_settings(facts)]

@@ -52,7 +52,7 @@ class PortState(Enum):
     SILENT = "no answer"
 
 
-class Standing(Enum):
+class TargetProgress(Enum):
     """How far the target is on its way into the cluster."""
 
     NEW = "new"
@@ -311,11 +311,11 @@ class Facts:
             return not self.is_listed()
         return (told.obcluster_info.name, told.obcluster_info.id) == self.cluster.identity()
 
-    def standing(self) -> Standing:
+    def progress(self) -> TargetProgress:
         """Say how far the target is: a member, being added by a DAG, or new."""
         if self.own_dag() is not None:
-            return Standing.UNDER_WAY
-        return Standing.MEMBER if self.is_member() else Standing.NEW
+            return TargetProgress.UNDER_WAY
+        return TargetProgress.MEMBER if self.is_member() else TargetProgress.NEW
 
     def serves_a_cluster(self) -> bool:
         """Whether the target says that it is a member of a cluster, or this one says so."""

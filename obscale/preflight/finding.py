@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.reading import Unread
 from obscale.request.models import Profile
 
@@ -188,12 +188,12 @@ class Findings(Sequence[Finding]):
     Args:
         items: The findings.
         profile: They were weighed in.
-        standing: How far the target is on its way.
+        progress: How far the target is on its way.
     """
 
     items: tuple[Finding, ...]
     profile: Profile
-    standing: Standing = Standing.NEW
+    progress: TargetProgress = TargetProgress.NEW
 
     def __len__(self) -> int:
         return len(self.items)
@@ -235,7 +235,7 @@ class Findings(Sequence[Finding]):
     @property
     def already_member(self) -> bool:
         """Whether the target is in this cluster and zone already: nothing to submit."""
-        return self.standing is Standing.MEMBER
+        return self.progress is TargetProgress.MEMBER
 
     @property
     def differing(self) -> tuple[Finding, ...]:
@@ -245,7 +245,7 @@ class Findings(Sequence[Finding]):
     @property
     def will_be_adopted(self) -> bool:
         """Whether an unfinished scale-out of this target is there to be taken up."""
-        return self.standing is Standing.UNDER_WAY
+        return self.progress is TargetProgress.UNDER_WAY
 
     @property
     def verdict(self) -> str:
@@ -276,7 +276,7 @@ class Findings(Sequence[Finding]):
         return tuple(sorted(self.items, key=lambda f: (_ORDER[f.weight], _ORDER[f.answer])))
 
     def _unjudged(self, items: Iterable[Finding]) -> tuple[str, ...]:
-        if self.standing is not Standing.NEW:
+        if self.progress is not TargetProgress.NEW:
             return ()
         return tuple(dict.fromkeys(rule for finding in items for rule in finding.unjudged))
 

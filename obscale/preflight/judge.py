@@ -94,7 +94,7 @@ def accepted(findings: Findings, overrides: Sequence[OverrideSpec], today: date)
     """
     by_rule = {override.rule: override for override in overrides if override.until >= today}
     items = tuple(_marked(finding, by_rule.get(finding.rule)) for finding in findings.items)
-    return Findings(items, findings.profile, findings.standing)
+    return Findings(items, findings.profile, findings.progress)
 
 
 def unneeded(findings: Sequence[Finding], overrides: Sequence[OverrideSpec]) -> tuple[str, ...]:

@@ -72,8 +72,8 @@ def judge(facts: Facts, profile: Profile, *, rules: Iterable[Rule] = RULES) -> F
         profile: How strictly to weigh.
         rules: Fewer than all, e.g. those that need nothing but the request.
     """
-    standing = facts.standing()
-    judged = [(rule, verdict) for rule in rules for verdict in rule.verdicts(facts, standing)]
+    progress = facts.progress()
+    judged = [(rule, verdict) for rule in rules for verdict in rule.verdicts(facts, progress)]
     reporting = {rule.id for rule, verdict in judged if verdict.kind in {"fires", "unknown"}}
     silent: dict[str, list[str]] = {}
     unjudged: dict[str, list[str]] = {}
@@ -88,7 +88,7 @@ def judge(facts: Facts, profile: Profile, *, rules: Iterable[Rule] = RULES) -> F
         if rule.leaves_open(verdict, profile):
             unjudged.setdefault(cover if is_covered else rule.id, []).append(rule.id)
     findings = tuple(_finding(rule, verdict, facts, profile, silent) for rule, verdict in told)
-    return Findings(_marked(findings, unjudged), profile, standing)
+    return Findings(_marked(findings, unjudged), profile, progress)
 
 
 def judge_request(facts: Facts) -> Findings:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from obscale.preflight.facts import Facts, Standing
+from obscale.preflight.facts import Facts, TargetProgress
 from obscale.preflight.finding import Answer, Finding, Severity, Verdict
 from obscale.request.models import Profile
 
@@ -18,8 +18,8 @@ WARN: Final = Answer.WARN
 INFO: Final = Answer.INFO
 
 _MOOT: Final = {
-    Standing.MEMBER: "already a member",
-    Standing.UNDER_WAY: "a scale-out of this target is under way",
+    TargetProgress.MEMBER: "already a member",
+    TargetProgress.UNDER_WAY: "a scale-out of this target is under way",
 }
 
 
@@ -70,10 +70,10 @@ class Rule:
         gap = verdict.gap
         return gap is not None and gap.supported and self.could_block(profile)
 
-    def verdicts(self, facts: Facts, standing: Standing) -> list[Verdict]:
+    def verdicts(self, facts: Facts, progress: TargetProgress) -> list[Verdict]:
         """Judge the facts; a rule that crashes is a bug and crashes the plan."""
-        if self.only_new and standing in _MOOT:
-            return [Verdict("n-a", _MOOT[standing])]
+        if self.only_new and progress in _MOOT:
+            return [Verdict("n-a", _MOOT[progress])]
         verdict = self.judge(facts)
         return [verdict] if isinstance(verdict, Verdict) else list(verdict)
 

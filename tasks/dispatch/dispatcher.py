@@ -33,7 +33,7 @@ from obscale.batch.dispatch_rows import Part, hear_told, settle_told, take_up_ro
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.schedule import RowState
 from obscale.errors import RunLostError
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from tasks.dispatch.start import find_deployment, find_runs, no_worker, start_run
 from tasks.dispatch.watch import AWAY, LOOK_SECONDS, Watch
 from tasks.dispatch.worker import END, HOLD, WORD
@@ -171,7 +171,7 @@ class Dispatch:
                 seen, entry.target, running.word, workers.silence_seconds, workers.wait_seconds
             )
             step = decided.step
-            if step is Step.GRANT and entry.standing is Standing.NEW and await called_off():
+            if step is Step.GRANT and entry.progress is TargetProgress.NEW and await called_off():
                 step = Step.PUT_BACK
             match step:
                 case Step.SETTLED if told:
@@ -211,8 +211,8 @@ class Dispatch:
             entry.stage = ""
         grant = Grant(
             target=entry.target,
-            standing=entry.standing,
-            window=self._ledger.policies.window if entry.standing is Standing.NEW else None,
+            progress=entry.progress,
+            window=self._ledger.policies.window if entry.progress is TargetProgress.NEW else None,
         )
         try:
             await self._client.create_flow_run_input(running.run_id, word, grant.model_dump_json())

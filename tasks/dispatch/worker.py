@@ -224,7 +224,7 @@ async def carry_part(ledger: Ledger, table: PartTable) -> None:
                 at = by_target[follow[word].target]
                 # Anew: this run may have tried it before.
                 old = ledger.entries[at]
-                entry = Entry(old.number, old.cluster, old.order, standing=follow[word].standing)
+                entry = Entry(old.number, old.cluster, old.order, progress=follow[word].progress)
                 ledger.entries[at] = entry
                 table.words[entry.target] = Heard(word)
                 await _carry(entry, ledger, words, table, follow[word], clusters)

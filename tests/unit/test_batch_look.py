@@ -7,7 +7,7 @@ import pytest
 from obscale.batch.ledger import FirstRow, ledger_of
 from obscale.batch.preflight import ClusterLook, RowLook, judge_all
 from obscale.preflight.ageing import FRESH_SECONDS
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import Findings
 from obscale.preflight.result import Preflight
 from obscale.request.models import AgentInfoSpec, NodeSpec, ScaleOutSpec
@@ -39,7 +39,7 @@ def looking(ages, members=None):
     async def look(name, entries):
         at = datetime.now(UTC) - ages.get(name, timedelta(0))
         preflight = Preflight(Findings((), "prod"), (), at)
-        rows = tuple(RowLook(Standing.NEW, "ready") for _ in entries)
+        rows = tuple(RowLook(TargetProgress.NEW, "ready") for _ in entries)
         found = ClusterLook(rows, (members or {}).get(name, ()))
         return found, FirstRow(0, preflight, None)
 

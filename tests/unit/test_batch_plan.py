@@ -11,7 +11,7 @@ from obscale.batch.plan import plan_of
 from obscale.batch.schedule import RowState
 from obscale.cli.batch_view import show_batch_plan
 from obscale.errors import AgentUnreachableError, PreflightError
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.request.models import AgentInfoSpec, NodeSpec, ScaleOutSpec
 from obscale.request.policies import BatchPolicies, Window
 from obscale.spec.batch import BatchSpec, read_batch
@@ -84,8 +84,8 @@ def test_a_blocked_row_tells_who_is_not_begun_because_of_it():
 def test_what_is_there_or_under_way_is_told_apart():
     """It is looked at and taken up, not added."""
     ledger = looked_at()
-    ledger.entries[0].standing = Standing.MEMBER
-    ledger.entries[4].standing = Standing.UNDER_WAY
+    ledger.entries[0].progress = TargetProgress.MEMBER
+    ledger.entries[4].progress = TargetProgress.UNDER_WAY
 
     made = plan_of(ledger, NOON)
 

@@ -19,7 +19,7 @@ from obscale.batch.dispatch import (
 from obscale.batch.dispatch_rows import Heard, Part, hear_told, settle_told, take_up_row, told_rows
 from obscale.batch.ledger import ledger_of
 from obscale.batch.schedule import RowState
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.request.policies import BatchPolicies, WorkersPolicy
 from obscale.spec.batch import parse_batch
 
@@ -230,11 +230,11 @@ def test_a_row_keeps_the_dag_a_lost_run_has_begun(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("state", "standing"),
-    [(RowState.WAITING, Standing.UNDER_WAY), (RowState.BLOCKED, Standing.UNDER_WAY)],
+    ("state", "progress"),
+    [(RowState.WAITING, TargetProgress.UNDER_WAY), (RowState.BLOCKED, TargetProgress.UNDER_WAY)],
 )
 def test_a_row_that_is_at_work_already_is_followed_whatever_preflight_said(
-    tmp_path, state, standing
+    tmp_path, state, progress
 ):
     """It goes first, and no window or stop rule keeps it from being followed."""
     entry = ledger(tmp_path).entries[0]
@@ -242,7 +242,7 @@ def test_a_row_that_is_at_work_already_is_followed_whatever_preflight_said(
 
     take_up_row(entry)
 
-    assert (entry.state, entry.standing) == (RowState.WAITING, standing)
+    assert (entry.state, entry.progress) == (RowState.WAITING, progress)
 
 
 @pytest.mark.parametrize("name", ["scale-out/workers", "batch-part", "batch-part/", "a/b/c", ""])

@@ -4,7 +4,7 @@ import pytest
 
 from obscale.agent.models import Identity, ListedAgent, ServerParameter
 from obscale.preflight.difference import differences_of
-from obscale.preflight.facts import AGENT_REACHABLE, Standing
+from obscale.preflight.facts import AGENT_REACHABLE, TargetProgress
 from obscale.preflight.registry import judge
 from obscale.reading import Unread
 
@@ -221,7 +221,7 @@ def test_somebody_elses_dag_is_named_with_its_target_and_forbids(world, make_dag
 
     finding = world.finding("cluster-maintenance")
 
-    assert world.facts().standing() is Standing.NEW
+    assert world.facts().progress() is TargetProgress.NEW
     assert finding.answer == "block"
     assert "Cluster scale out of 10.0.0.5:2886 (17) FAILED at stage 5/9" in finding.measured
     assert "17" in finding.remedy

@@ -18,7 +18,7 @@ from obscale.batch.schedule import (
     next_of,
     order_of,
 )
-from obscale.preflight.facts import Standing
+from obscale.preflight.facts import TargetProgress
 from obscale.request.policies import BatchPolicies, Window
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -31,7 +31,9 @@ row_lists = st.lists(
     st.tuples(
         st.sampled_from(("east", "west", "north")),
         st.sampled_from(ZONES),
-        st.sampled_from((*(Standing.NEW,) * 4, Standing.MEMBER, Standing.UNDER_WAY)),
+        st.sampled_from(
+            (*(TargetProgress.NEW,) * 4, TargetProgress.MEMBER, TargetProgress.UNDER_WAY)
+        ),
         st.sampled_from((*(RowState.WAITING,) * 8, RowState.BLOCKED)),
         st.booleans(),
     ),
@@ -45,10 +47,10 @@ row_lists = st.lists(
             zone,
             f"10.0.0.{number}:2886",
             state,
-            standing,
-            standing is Standing.UNDER_WAY and failed,
+            progress,
+            progress is TargetProgress.UNDER_WAY and failed,
         )
-        for number, (lane, zone, standing, state, failed) in enumerate(told, start=1)
+        for number, (lane, zone, progress, state, failed) in enumerate(told, start=1)
     ]
 )
 zone_sizes = st.dictionaries(st.sampled_from(ZONES), st.integers(0, 4))
@@ -145,7 +147,7 @@ def test_nothing_new_starts_outside_the_window_or_after_a_stop(rows, sizes, rule
     played = Played(rows, sizes, rules, drawn(data))
 
     for row, before, moment in played.starts:
-        if row.standing is not Standing.NEW:
+        if row.progress is not TargetProgress.NEW:
             continue
         assert rules.window is None or rules.window.is_open(moment)
         failed = [other for other in before if other.state in FAILURES]
@@ -161,7 +163,7 @@ def test_what_an_earlier_run_left_is_judged_before_it_could_have_stopped_anythin
     played = Played(rows, sizes, rules, drawn(data))
 
     for row, before, _ in played.starts:
-        if row.standing is not Standing.NEW or rules.stop_batch_after is None:
+        if row.progress is not TargetProgress.NEW or rules.stop_batch_after is None:
             continue
         counted = [other for other in before if other.is_doubtful or other.state in FAILURES]
         assert len(counted) < rules.stop_batch_after
@@ -173,7 +175,7 @@ def test_a_row_that_may_start_is_not_called_off_in_the_same_instant(rows, sizes,
     played = Played(rows, sizes, rules, drawn(data))
 
     for row, before, moment in played.starts:
-        if row.standing is Standing.NEW:
+        if row.progress is TargetProgress.NEW:
             assert not is_called_off(now_in(before, row.number, RowState.RUNNING), rules, moment)
 
 
@@ -185,16 +187,16 @@ def test_the_first_node_of_a_new_zone_goes_first_and_alone(rows, sizes, rules, d
     for row, before, _ in played.starts:
         mine = [other for other in before if other.lane == row.lane]
         mates = [other for other in mine if other.zone == row.zone]
-        if row.standing is Standing.NEW and not sizes[row.lane].get(row.zone, 0):
+        if row.progress is TargetProgress.NEW and not sizes[row.lane].get(row.zone, 0):
             failed = [m for m in mates if m.state is RowState.FAILED]
             verified = [m for m in mates if m.state is RowState.VERIFIED]
             assert verified or not failed
-        if row.standing is Standing.NEW and sizes[row.lane].get(row.zone, 0):
+        if row.progress is TargetProgress.NEW and sizes[row.lane].get(row.zone, 0):
             fresh = {
                 other.zone
                 for other in mine
                 if other.state is RowState.WAITING
-                and other.standing is Standing.NEW
+                and other.progress is TargetProgress.NEW
                 and not sizes[row.lane].get(other.zone, 0)
             }
             begun = {other.zone for other in mine if other.state is RowState.VERIFIED}
@@ -244,8 +246,8 @@ def test_zones_take_turns():
 def test_a_dag_under_way_goes_first_because_it_holds_the_lock():
     """Before members, which are only looked at, and before any new row."""
     new, member, under_way = rows_of("zone1", "zone1", "zone1")
-    member = Row(**(vars(member) | {"standing": Standing.MEMBER}))
-    under_way = Row(**(vars(under_way) | {"standing": Standing.UNDER_WAY}))
+    member = Row(**(vars(member) | {"progress": TargetProgress.MEMBER}))
+    under_way = Row(**(vars(under_way) | {"progress": TargetProgress.UNDER_WAY}))
 
     assert [r.number for r in order_of([new, member, under_way], {})] == [3, 2, 1]
     assert next_of([new, member], {}) == member
@@ -276,7 +278,7 @@ def test_the_canary_node_of_every_cluster_is_verified_before_any_second_node():
 def test_run_again_a_failed_dag_is_taken_up_before_another_cluster_begins(rules, healed):
     """Its failure had stopped everything; the run that is killed and run again must know it too."""
     failed, later = rows_of("zone1", "zone2")
-    failed = Row(**(vars(failed) | {"standing": Standing.UNDER_WAY, "stands_failed": True}))
+    failed = Row(**(vars(failed) | {"progress": TargetProgress.UNDER_WAY, "stands_failed": True}))
     rows = [failed, later, *rows_of("zone1", lane="west", first=3)]
 
     first = decide_wave(rows, {}, rules, NOON)
@@ -294,7 +296,7 @@ def test_run_again_a_failed_dag_is_taken_up_before_another_cluster_begins(rules,
 def test_run_again_a_failed_dag_keeps_nobody_waiting_where_it_stops_its_own_cluster_only():
     """By the defaults other clusters grow beside it."""
     failed, later = rows_of("zone1", "zone2")
-    failed = Row(**(vars(failed) | {"standing": Standing.UNDER_WAY, "stands_failed": True}))
+    failed = Row(**(vars(failed) | {"progress": TargetProgress.UNDER_WAY, "stands_failed": True}))
 
     wave = decide_wave([failed, later, *rows_of("zone1", lane="west", first=3)], {}, PLAIN, NOON)
 
@@ -358,7 +360,7 @@ def test_outside_the_window_the_batch_waits_for_its_opening():
     """Saturday noon waits for the next Saturday, 02:00; what is under way is followed meanwhile."""
     rules = BatchPolicies(window=NIGHT)
     new, under_way = rows_of("zone1", "zone2")
-    under_way = Row(**(vars(under_way) | {"lane": "west", "standing": Standing.UNDER_WAY}))
+    under_way = Row(**(vars(under_way) | {"lane": "west", "progress": TargetProgress.UNDER_WAY}))
 
     wave = decide_wave([new, under_way], {}, rules, NOON)
 

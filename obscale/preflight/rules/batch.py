@@ -151,7 +151,7 @@ def _refusals(facts: Facts, node: NodeSpec, on_ip: Sequence[NodeSpec]) -> list[s
         for each in _STATIC
         if any(
             verdict.kind == "fires" and (verdict.lab or each.lab) is BLOCK
-            for verdict in each.verdicts(elsewhere, elsewhere.standing())
+            for verdict in each.verdicts(elsewhere, elsewhere.progress())
         )
     ]
 

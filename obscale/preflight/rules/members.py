@@ -10,7 +10,7 @@ from typing import Final
 
 from obscale.agent.models import Server, Zone
 from obscale.preflight.difference import differences_of
-from obscale.preflight.facts import Facts, Standing, server_address
+from obscale.preflight.facts import Facts, TargetProgress, server_address
 from obscale.preflight.finding import (
     AS_ASKED,
     Verdict,
@@ -47,12 +47,12 @@ def agent_already_in_cluster(facts: Facts) -> Verdict:
     if row is None:
         return passes("not listed", "not listed")
     measured = f"listed as {row.identity.value} in zone {row.zone}"
-    match facts.standing():
-        case Standing.MEMBER:
+    match facts.progress():
+        case TargetProgress.MEMBER:
             return notes(f"already a member: {measured}", "not listed", "nothing to submit")
-        case Standing.UNDER_WAY:
+        case TargetProgress.UNDER_WAY:
             return notes(measured, "not listed", "its scale-out will be adopted")
-        case Standing.NEW:
+        case TargetProgress.NEW:
             unlike = _unlike(facts, row.zone)
             told = "".join(f"; {key}: {asked} asked, {there} there" for key, asked, there in unlike)
             there = ", ".join(f"{key} {there}" for key, _, there in unlike)
@@ -99,17 +99,17 @@ def server_already_registered(facts: Facts) -> Verdict:  # noqa: PLR0911 - one r
         return passes("not registered", "not registered")
     zone, server = found
     measured = f"{server_address(server)} is {server.inner_status or server.status} in {zone.name}"
-    match facts.standing():
-        case Standing.MEMBER:
+    match facts.progress():
+        case TargetProgress.MEMBER:
             return notes(f"already a member: {measured}", "not registered", "nothing to submit")
-        case Standing.UNDER_WAY:
+        case TargetProgress.UNDER_WAY:
             return notes(measured, "not registered", "its scale-out will be adopted")
-        case Standing.NEW if server.inner_status == "DELETING":
+        case TargetProgress.NEW if server.inner_status == "DELETING":
             return blocks(measured, "not registered", "wait until its deletion has ended")
-        case Standing.NEW if server.inner_status == "ACTIVE":
+        case TargetProgress.NEW if server.inner_status == "ACTIVE":
             remedy = "it serves: leave it alone, and choose another address"
             return blocks(measured, "not registered", remedy)
-        case Standing.NEW:
+        case TargetProgress.NEW:
             remedy = "have the cluster delete that server first, if it is gone for good"
             return blocks(measured, "not registered", remedy)
 
@@ -125,7 +125,7 @@ def server_already_registered(facts: Facts) -> Verdict:  # noqa: PLR0911 - one r
 )
 def member_as_asked(facts: Facts) -> Iterator[Verdict]:
     """Nothing is submitted for a member, so that nothing would make it so."""
-    if facts.standing() is not Standing.MEMBER:
+    if facts.progress() is not TargetProgress.MEMBER:
         yield not_applicable("no member yet")
         return
     found = differences_of(facts)

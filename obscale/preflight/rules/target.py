@@ -9,7 +9,13 @@ from typing import Final
 
 from obscale.agent.models import AgentInfo, Identity
 from obscale.cleaning import clean_by_hand
-from obscale.preflight.facts import AGENT_AUTH, AGENT_REACHABLE, HOST_FACTS_MISSING, Facts, Standing
+from obscale.preflight.facts import (
+    AGENT_AUTH,
+    AGENT_REACHABLE,
+    HOST_FACTS_MISSING,
+    Facts,
+    TargetProgress,
+)
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -49,7 +55,7 @@ def agent_reachable(facts: Facts) -> Verdict:
     info = facts.target.info
     if not isinstance(info, Unread):
         return passes(f"{facts.target.scheme}://{facts.target.address} answers")
-    if facts.standing() is Standing.UNDER_WAY:
+    if facts.progress() is TargetProgress.UNDER_WAY:
         return warns(
             info.reason, "an answer", "its scale-out is under way; start obshell there again"
         )
@@ -101,19 +107,19 @@ def agent_identity_single(facts: Facts) -> Verdict:
         return unknown(info, "SINGLE")
     if info.identity is Identity.SINGLE:
         return passes("SINGLE", "SINGLE")
-    match facts.standing():
-        case Standing.MEMBER:
+    match facts.progress():
+        case TargetProgress.MEMBER:
             return notes(
                 f"already a member, in zone {facts.node.zone}", "SINGLE", "nothing to submit"
             )
-        case Standing.UNDER_WAY:
+        case TargetProgress.UNDER_WAY:
             dag = facts.own_dag()
             return notes(
                 f"{info.identity.value}; DAG {dag.id if dag else '?'} adds it",
                 "SINGLE",
                 "it will be adopted",
             )
-        case Standing.NEW:
+        case TargetProgress.NEW:
             return blocks(_misfit(facts, info), "SINGLE", _way_out(facts, info))
 
 
@@ -320,7 +326,7 @@ def agent_not_busy(facts: Facts) -> Verdict:
     if not names and not status.under_maintenance:
         return passes("nothing unfinished")
     measured = names or "under maintenance"
-    if facts.standing() is not Standing.NEW:
+    if facts.progress() is not TargetProgress.NEW:
         return notes(measured, "nothing unfinished", "part of its own scale-out")
     return blocks(
         measured, "nothing unfinished", "have that DAG retried or rolled back on the target first"
