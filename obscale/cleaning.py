@@ -7,6 +7,8 @@ Seen on a real server of 4.5.0.0.
 
 from typing import Final
 
+from obscale.agent.models import AgentInfo, Identity
+
 
 def clean_by_hand(home: str = "<home>") -> str:
     """Say how a target that serves nobody is cleaned, and what that deletes.
@@ -31,3 +33,15 @@ NOT_WHILE_LISTED: Final = (
     "if it shall go, and look again once it is listed no more"
 )
 """What is told instead of it for a node of a cluster."""
+
+
+def way_out_of(info: AgentInfo) -> str:
+    """Say what to do about a target whose identity takes no scale-out."""
+    match info.identity:
+        case Identity.SCALING_IN:
+            cleaning = clean_by_hand(info.home_path or "<home>")
+            return f"it was scaled in and stays so until it is cleaned: {cleaning}"
+        case Identity.MASTER | Identity.FOLLOWER:
+            return "it belongs to a cluster that is not initialised yet: remove it there first"
+        case _:
+            return "use an agent that belongs to no cluster"

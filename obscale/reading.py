@@ -6,7 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from obscale.errors import AgentError, NotAuthorizedError, NotSupportedError, ObscaleError
+from obscale.errors import (
+    AgentError,
+    NotAuthorizedError,
+    NotSupportedError,
+    ObscaleError,
+    UntrustedKeyError,
+)
 
 CLUSTER_FACTS_MISSING: Final = "cluster-facts-missing"
 
@@ -82,6 +88,28 @@ async def fact(
     except AgentError as error:
         return Unread(str(error), covered_by=covered_by)
     return replace(told, covered_by=covered_by) if isinstance(told, Unread) else told
+
+
+async def or_none(read: Callable[[], Awaitable[T]]) -> T | None:
+    """Read something; None where nobody tells.
+
+    Raises:
+        UntrustedKeyError: An agent serves another key than it is known by.
+    """
+    try:
+        return await read()
+    except UntrustedKeyError:
+        raise
+    except AgentError:
+        return None
+
+
+async def or_words(read: Callable[[], Awaitable[T]]) -> T | str:
+    """Read something; a text says why it could not be read."""
+    try:
+        return await read()
+    except AgentError as error:
+        return str(error)
 
 
 def cluster_fact(

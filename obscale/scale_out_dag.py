@@ -144,6 +144,16 @@ def is_scale_out_of(dag: Dag, target: str, local_dag: Dag | None) -> bool:
     return any(_mentions(log, target) for log in _second_node_logs(dag))
 
 
+def is_undecided(dag: Dag) -> bool:
+    """Whether a scale-out has not named its target yet, but soon will."""
+    return (
+        dag.name == SCALE_OUT
+        and not dag.is_terminal
+        and dag.stage <= STAGE_THAT_NAMES_THE_TARGET
+        and target_of(dag) is None
+    )
+
+
 def _second_node_logs(dag: Dag) -> list[str]:
     if len(dag.nodes) < STAGE_THAT_NAMES_THE_TARGET:
         return []

@@ -34,6 +34,7 @@ from obscale.follow.run import follow, learn_members
 from obscale.preflight.facts import TargetProgress
 from obscale.recovery.read import error_of
 from obscale.request.scale_out import Order
+from obscale.submit.result import Submitted
 from obscale.text import for_terminal
 from obscale.verify.levels import shortfall
 from obscale.verify.run import climb
@@ -45,7 +46,7 @@ from tasks.runtime.baselines import Records
 from tasks.runtime.journal import Happening, listening, tell
 from tasks.runtime.report import Story, keep_report
 from tasks.runtime.retries import if_transient
-from tasks.submit import CalledOff, CalledOffError, Submitted, begin_once
+from tasks.submit import CalledOff, CalledOffError, begin_once
 from tasks.verify import notices, reached, waits
 
 LOOKING_AT_ONCE: Final = 8

@@ -16,11 +16,11 @@ from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.read import consequence_lines, error_of, examine
 from obscale.request.scale_out import Order
 from obscale.scale_out_dag import is_hollow
+from obscale.submit.result import Submitted
 from obscale.text import for_terminal
 from tasks.runtime.blocks import linked
 from tasks.runtime.journal import ProgressNote, artifact_key, tell
 from tasks.runtime.retries import if_transient
-from tasks.submit import Submitted
 
 TIME_LIMIT_SECONDS: Final = 90_000
 """Above the longest deadline a request may set, 86400 s; the loop itself keeps the deadline."""

@@ -17,7 +17,7 @@ from obscale.errors import AgentError, AgentUnreachableError, OutcomeUnknownErro
 from obscale.follow.reminders import Seldom
 from obscale.request.models import NodeSpec
 from obscale.submit.decide import Adopt, AlreadyMember, Sighting, decide_after_lost_answer
-from obscale.verify.read import look_for_dag
+from obscale.submit.read import look_for_dag
 from tasks.runtime.journal import tell
 
 ANSWER_OVERDUE_SECONDS: Final = 5.0

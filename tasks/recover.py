@@ -25,12 +25,12 @@ from obscale.recovery.read import examine
 from obscale.recovery.run import insist, retry, roll_back
 from obscale.report.report import Decided, render_diagnosis
 from obscale.request.scale_out import Order
+from obscale.submit.result import Submitted
 from obscale.text import for_terminal
 from tasks.approval import PersonsName, PersonsReason
 from tasks.poll import diagnosed, poll
 from tasks.runtime.blocks import linked
 from tasks.runtime.journal import tell
-from tasks.submit import Submitted
 
 TIME_LIMIT_SECONDS: Final = 180_000
 """Above the longest deadline of a DAG plus the longest wait for the target, 86400 s each."""

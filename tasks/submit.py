@@ -14,7 +14,6 @@ from typing import Any, Final, Protocol
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel, ConfigDict, Field
 
 from obscale.agent.models import Dag
 from obscale.clock import monotonic, utc_now
@@ -53,6 +52,8 @@ from obscale.submit.decide import (
     decide_cluster,
     decide_submission,
 )
+from obscale.submit.read import look_for_dag, look_for_passed
+from obscale.submit.result import Submitted
 from obscale.text import markdown
 from obscale.verify.baseline import (
     Baseline,
@@ -64,8 +65,6 @@ from obscale.verify.baseline import (
     identity_of,
     of_node,
 )
-from obscale.verify.observation import Before
-from obscale.verify.read import look_for_dag, look_for_passed
 from obscale.verify.run import ALONE
 from tasks.posting import Shown, post_once
 from tasks.runtime.baselines import Records, keep_page, kept_earlier, page_of
@@ -129,30 +128,6 @@ CalledOff = Callable[[], Awaitable[bool]]
 
 class CalledOffError(Exception):
     """Right before the POST it turned out that nothing may begin now; nothing was sent."""
-
-
-class Submitted(BaseModel):
-    """Which DAG carries the order; no DAG where the node is a member, and nobody tells by which."""
-
-    model_config = ConfigDict(frozen=True)
-
-    dag_id: str | None
-    how: str
-    """`posted`, `adopted`, `taken up` or `already a member`."""
-    why: str
-    at: datetime
-    cluster: str = ""
-    """`name/id` as the cluster itself says."""
-    baseline: Baseline | None = Field(default=None, exclude=True, repr=False)
-    """How things stood before the DAG's POST; None: that is not known. Kept in Prefect apart."""
-
-    dag: Dag | None = Field(default=None, exclude=True, repr=False)
-    """Where it was read already and has ended well."""
-
-    @property
-    def before(self) -> Before:
-        """What was seen before anything was done."""
-        return self.baseline.before if self.baseline else Before()
 
 
 @dataclass

@@ -14,7 +14,7 @@ from obscale.follow.run import Say
 from obscale.preflight.facts import Facts
 from obscale.reading import Unread
 from obscale.request.scale_out import Order
-from obscale.submit.decide import is_undecided
+from obscale.scale_out_dag import is_undecided
 
 NAMING_SECONDS: Final = 60.0
 """A scale-out names its target when its second stage begins, 4 s after its start as a rule."""

@@ -10,7 +10,7 @@ from obscale.recovery.interrupted import Remains, remains_of
 from obscale.request.models import NodeSpec
 from obscale.scale_out_dag import is_scale_out_of
 from obscale.submit.decide import Adopt, decide_submission
-from obscale.verify.read import look_for_dag
+from obscale.submit.read import look_for_dag
 
 LONGEST_SECONDS: Final = 5.0
 """A container gets 10 s between SIGTERM and SIGKILL, and the report is still to be written."""

@@ -11,8 +11,7 @@ from obscale.agent.models import Dag, Operator
 from obscale.recovery.case import Case, subject_of
 from obscale.recovery.consequences import Choice, Remedy
 from obscale.recovery.diagnosis import Diagnosis, diagnose
-from obscale.scale_out_dag import SCALE_OUT
-from obscale.submit.decide import is_undecided
+from obscale.scale_out_dag import SCALE_OUT, is_undecided
 
 
 @dataclass(frozen=True)

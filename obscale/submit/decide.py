@@ -8,15 +8,10 @@ Sources: ob/agent/executor/ob/scale_out.go, ob/agent/engine/task/task_dto.go, ob
 from dataclasses import dataclass
 
 from obscale.agent.models import AgentInfo, Dag, Identity, ObInfo
-from obscale.cleaning import clean_by_hand
+from obscale.cleaning import way_out_of
 from obscale.maintenance_lock import lock_of
 from obscale.request.models import NodeSpec
-from obscale.scale_out_dag import (
-    SCALE_OUT,
-    STAGE_THAT_NAMES_THE_TARGET,
-    is_scale_out_of,
-    target_of,
-)
+from obscale.scale_out_dag import is_scale_out_of, is_undecided, target_of
 
 
 @dataclass(frozen=True)
@@ -188,28 +183,6 @@ def decide_after_lost_answer(
     if any(is_undecided(dag) for dag in newer):
         return KeepLooking()
     return PostAgain() if expired else KeepLooking()
-
-
-def is_undecided(dag: Dag) -> bool:
-    """Whether a scale-out has not named its target yet, but soon will."""
-    return (
-        dag.name == SCALE_OUT
-        and not dag.is_terminal
-        and dag.stage <= STAGE_THAT_NAMES_THE_TARGET
-        and target_of(dag) is None
-    )
-
-
-def way_out_of(info: AgentInfo) -> str:
-    """Say what to do about a target whose identity takes no scale-out."""
-    match info.identity:
-        case Identity.SCALING_IN:
-            cleaning = clean_by_hand(info.home_path or "<home>")
-            return f"it was scaled in and stays so until it is cleaned: {cleaning}"
-        case Identity.MASTER | Identity.FOLLOWER:
-            return "it belongs to a cluster that is not initialised yet: remove it there first"
-        case _:
-            return "use an agent that belongs to no cluster"
 
 
 def _ours(sighting: Sighting, node: NodeSpec) -> list[Dag]:

@@ -38,6 +38,7 @@ from obscale.report.report import (
     stage_rows,
 )
 from obscale.request.scale_out import Order
+from obscale.submit.result import Submitted
 from obscale.verify.baseline import Baseline
 from obscale.verify.levels import VerifiedLevels
 from tasks.poll import progress_note
@@ -55,7 +56,6 @@ from tasks.runtime.journal import (
     written_by_its_end,
 )
 from tasks.runtime.person import asked_by
-from tasks.submit import Submitted
 
 TELLS_ITSELF: Final = (
     PreflightError,

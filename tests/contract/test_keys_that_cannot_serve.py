@@ -8,8 +8,8 @@ from obscale.connect.endpoints import call_roll, judge_roll
 from obscale.errors import AgentProtocolError
 from obscale.plan import make_plan
 from obscale.preflight.read import survey
+from obscale.submit.read import look_for_dag
 from obscale.verify.observation import Before
-from obscale.verify.read import look_for_dag
 from obscale.verify.run import climb
 from tests.stranger import BAD_KEYS, CLAIMS, listening
 

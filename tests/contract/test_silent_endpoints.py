@@ -15,7 +15,8 @@ from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
-from obscale.verify.read import look_after, look_around, look_for_dag
+from obscale.submit.read import look_for_dag
+from obscale.verify.read import look_after, look_around
 
 ROOT = "OBSCALE_SILENT_ROOT"
 READ_SECONDS = 23.0

@@ -13,8 +13,9 @@ from obscale.recovery.read import examine
 from obscale.recovery.read_interrupted import look_at_remains
 from obscale.sandbox import Fault
 from obscale.spec import request_body
+from obscale.submit.read import look_for_dag
 from obscale.verify.observation import Before
-from obscale.verify.read import look_around, look_for_dag
+from obscale.verify.read import look_around
 from obscale.verify.run import climb
 from tests.contract.trust_scenes import OWN, ROOT, PinningVault
 from tests.stranger import CLAIMS, listening

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from obscale.agent.models import AgentInfo, Identity, ListedAgent, Zone
-from obscale.cleaning import CLEAN_BY_HAND, NOT_WHILE_LISTED, clean_by_hand
+from obscale.cleaning import CLEAN_BY_HAND, NOT_WHILE_LISTED, clean_by_hand, way_out_of
 from obscale.recovery.causes import CAUSES
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import diagnose
-from obscale.submit.decide import way_out_of
 from tests.unit.test_rules_diagnosis import TABLE, TARGET
 
 ROOT = Path(__file__).resolve().parents[2]

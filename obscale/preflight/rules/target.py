@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from obscale.agent.models import AgentInfo, Identity
-from obscale.cleaning import clean_by_hand
+from obscale.cleaning import clean_by_hand, way_out_of
 from obscale.preflight.facts import (
     AGENT_AUTH,
     AGENT_REACHABLE,
@@ -28,7 +28,6 @@ from obscale.preflight.finding import (
 )
 from obscale.preflight.rule import BLOCK, INFO, WARN, rule
 from obscale.reading import Unread
-from obscale.submit.decide import way_out_of
 
 RUNNING: Final = 2
 """`state` of an agent that runs. Source: ob/agent/constant/agent.go, 4.5.0.0."""
