@@ -12,13 +12,14 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from obscale.errors import NotApprovedError, RejectedError
+from obscale.events import PersonAnswered, PersonAsked
 from obscale.preflight.finding import Answer, Finding
 from obscale.preflight.result import Preflight
 from obscale.report.report import Decided
 from obscale.request.scale_out import Order
 from obscale.text import Markdown, bullets, markdown, paragraphs
 from tasks.preflight import line_of
-from tasks.runtime.journal import tell
+from tasks.runtime.journal import publish, publish_line
 
 Approval = Literal["none", "ask"]
 """Whether a person is asked between preflight and submit."""
@@ -70,14 +71,13 @@ async def ask_approval(order: Order, before: Preflight) -> None:
     """
     if before.findings.already_member or before.findings.will_be_adopted:
         why = "already a member" if before.findings.already_member else "already under way"
-        tell("approval", f"approval.not_needed why={why!r}")
+        publish_line("approval", f"approval.not_needed why={why!r}")
         return
     seconds = order.time_limits.approval_seconds
-    tell(
-        "approval",
-        f"approval.asking seconds={seconds} next='press Resume on the page of this run'",
-        waits_for="approval",
-        choices=("approve", "reject"),
+    publish(
+        PersonAsked(
+            step="approval", about="approval", choices=("approve", "reject"), seconds=seconds
+        )
     )
     form = ApprovalForm.with_initial_data(description=render_question(order, before))
     try:
@@ -89,7 +89,7 @@ async def ask_approval(order: Order, before: Preflight) -> None:
             key=uuid4().hex,
         )
     except FlowPauseTimeout as late:
-        tell("approval", f"approval.not_answered seconds={seconds}")
+        publish_line("approval", f"approval.not_answered seconds={seconds}")
         raise NotApprovedError(
             f"not submitted: nobody approved {order.target} within {seconds} s; "
             "nothing was touched",
@@ -102,15 +102,13 @@ async def ask_approval(order: Order, before: Preflight) -> None:
         who=answer.name.strip(),
         why=answer.reason.strip(),
     )
-    said = f"by={decided.who!r} reason={decided.why!r}"
+    publish(PersonAnswered(step="approval", decided=decided))
     if decided.choice == "reject":
-        tell("approval", f"approval.rejected {said}", decided=decided)
         raise RejectedError(
             f"not submitted: {decided.who} rejected {order.target}: {decided.why}; "
             "nothing was touched",
             "change the request as the reason says, and run it again",
         )
-    tell("approval", f"approval.given {said}", decided=decided)
 
 
 def render_question(order: Order, before: Preflight) -> Markdown:

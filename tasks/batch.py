@@ -15,6 +15,7 @@ from obscale.batch.schedule import FAILURES, RowState, decide_wave, is_called_of
 from obscale.batch.slots import Gate
 from obscale.clock import utc_now
 from obscale.errors import DispatchError, ObscaleError
+from obscale.events import BatchBegun, BatchEnded, BatchWaits, RowChanged
 from tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
 from tasks.runtime.blocks import PrefectVault
 from tasks.runtime.journal import (
@@ -22,7 +23,8 @@ from tasks.runtime.journal import (
     artifact_key,
     aside,
     note_page,
-    tell,
+    publish,
+    publish_line,
     written_by_its_end,
 )
 from tasks.submit import CalledOff
@@ -139,7 +141,7 @@ async def _carry_out(ledger: Ledger, hands: Hands) -> None:
 
 def _wait_for_window(ledger: Ledger, until: datetime | None, *, idle: bool) -> None:
     if idle and until is not None and ledger.waits_until != until:
-        tell("batch", f"batch.waiting until={until:%Y-%m-%dT%H:%M}Z why='window'", ledger=ledger)
+        publish(BatchWaits(ledger=ledger, until=until))
     ledger.waits_until = until
 
 
@@ -171,10 +173,8 @@ def ends_the_process(error: BaseException | None) -> TypeGuard[BaseException]:
 
 def say_row(entry: Entry, what: str, ledger: Ledger) -> None:
     """Say in the log what has become of a row."""
-    level = logging.WARNING if entry.state in FAILURES else logging.INFO
-    why = f" why={entry.note!r}" if entry.note else ""
-    words = f"row.{what} node={entry.target} zone={entry.zone} cluster={entry.cluster}{why}"
-    tell("batch", words, level=level, ledger=ledger)
+    severity = logging.WARNING if entry.state in FAILURES else logging.INFO
+    publish(RowChanged(severity=severity, ledger=ledger, row=entry, what=what))
 
 
 async def give_up(running: Collection[asyncio.Task[None]]) -> None:
@@ -196,7 +196,7 @@ async def shown(ledger: Ledger) -> AsyncIterator[None]:
 async def _shown(ledger: Ledger) -> AsyncIterator[None]:
     note = TableNote(artifact_key("batch", ledger.key))
     await note.show(board_rows(ledger), summary_of(ledger))
-    tell("batch", f"batch.begun key={ledger.key} nodes={len(ledger.entries)}", ledger=ledger)
+    publish(BatchBegun(ledger=ledger))
     _make_room(ledger)
     keeper = asyncio.create_task(_keep_shown(ledger, note))
     ended_by: BaseException | None = None
@@ -215,8 +215,7 @@ async def _shown(ledger: Ledger) -> AsyncIterator[None]:
         await aside(note.show(board_rows(ledger), report.summary))
         page = render_batch(report)
         await aside(note_page(artifact_key("batch-report", ledger.key), page, report.summary))
-        told = f"batch.ended {report.summary}"
-        tell("batch", told, batch_report=report, ledger=ledger, ended_by=ended_by)
+        publish(BatchEnded(ledger=ledger, report=report, ended_by=ended_by))
 
 
 def _make_room(ledger: Ledger) -> None:
@@ -224,7 +223,7 @@ def _make_room(ledger: Ledger) -> None:
     at_once = min(ledger.policies.max_clusters_at_once, len(ledger.by_cluster()))
     if missing := make_room(at_once):
         words = f"batch.files_short missing={missing} next='ulimit -n, or fewer clusters at once'"
-        tell("batch", words, level=logging.WARNING)
+        publish_line("batch", words, logging.WARNING)
 
 
 async def _keep_shown(ledger: Ledger, note: TableNote) -> None:

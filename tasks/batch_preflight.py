@@ -16,7 +16,7 @@ from obscale.request.scale_out import Order
 from obscale.text import for_terminal
 from tasks.preflight import concluded, judged, read_facts
 from tasks.runtime.blocks import PrefectVault
-from tasks.runtime.journal import tell
+from tasks.runtime.journal import publish_line
 from tasks.runtime.retries import if_transient
 
 TIME_LIMIT_SECONDS: Final = 3600
@@ -50,7 +50,7 @@ async def preflight_all(ledger: Ledger) -> None:
 
     await judge_all(ledger, looking)
     blocked = ledger.counts()[RowState.BLOCKED]
-    tell("preflight", f"preflight.judged nodes={len(ledger.entries)} blocked={blocked}")
+    publish_line("preflight", f"preflight.judged nodes={len(ledger.entries)} blocked={blocked}")
 
 
 @task(
@@ -75,7 +75,9 @@ async def look(part: Part) -> ClusterLook:
     found, part.first = await look_at_cluster(orders, PrefectVault(), will_be_asked=False)
     for entry, row in zip(part.entries, found.rows, strict=True):
         words = f" blocked={row.blocked!r}" if row.blocked else ""
-        tell("preflight", f"preflight.row node={entry.target} verdict={row.verdict!r}{words}")
+        publish_line(
+            "preflight", f"preflight.row node={entry.target} verdict={row.verdict!r}{words}"
+        )
     return found
 
 

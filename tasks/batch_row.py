@@ -29,7 +29,8 @@ from obscale.errors import (
     PreflightError,
     VerifyError,
 )
-from obscale.follow.progress import Change, progress_of
+from obscale.events import DagMoved, Event, Reported, Verified
+from obscale.follow.progress import Change
 from obscale.follow.run import follow, learn_members
 from obscale.preflight.facts import TargetProgress
 from obscale.recovery.read import error_of
@@ -39,11 +40,11 @@ from obscale.text import for_terminal
 from obscale.verify.levels import shortfall
 from obscale.verify.run import climb
 from tasks.batch_preflight import judge_now
-from tasks.poll import diagnosed, level_of, say
+from tasks.poll import diagnosed, say, severity_of
 from tasks.preflight import concluded
 from tasks.recover import carry_through
 from tasks.runtime.baselines import Records
-from tasks.runtime.journal import Happening, listening, tell
+from tasks.runtime.journal import listening, publish, publish_line
 from tasks.runtime.report import Story, keep_report
 from tasks.runtime.retries import if_transient
 from tasks.submit import CalledOff, CalledOffError, begin_once
@@ -126,16 +127,16 @@ async def add_row(run: RowRun) -> None:
     order = _impatient(entry.order) if entry.progress is TargetProgress.MEMBER else entry.order
     story = Story(order)
 
-    def hear(happening: Happening) -> None:
-        story.hear(happening)
-        entry.hear(happening.facts)
+    def hear(event: Event) -> None:
+        story.hear(event)
+        entry.hear(event)
 
     with listening(hear):
         try:
             await carry(order, run)
             await _learn_what_it_follows(story, entry)
         except CalledOffError:
-            tell("submit", f"submit.called_off node={order.target}")
+            publish_line("submit", f"submit.called_off node={order.target}")
             entry.put_back()
         except ObscaleError as error:
             await _keep_report(story, error)
@@ -176,7 +177,7 @@ async def carry(order: Order, run: RowRun) -> None:
             gate=proving,
         )
     levels = climbed.levels
-    tell("verify", f"verify.ended level={levels.level.name}", levels=levels)
+    publish(Verified(levels=levels, zones=climbed.after.zones or ()))
     if not levels.is_verified:
         raise VerifyError(
             f"{order.target} {shortfall(levels.level.name, levels.lines)}",
@@ -189,9 +190,8 @@ async def _followed(link: Link, order: Order, submitted: Submitted) -> Dag | Non
     dag_id = str(submitted.dag_id)
 
     async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
-        progress = progress_of(dag)
         for change in changes:
-            tell("poll", change.text, level=level_of(change), progress=progress, dag=dag)
+            publish(DagMoved(step="poll", severity=severity_of(change), dag=dag, change=change))
 
     await learn_members(link, say)
     dag = await follow(link.cluster, dag_id, order.time_limits, saw=saw, say=say)
@@ -213,8 +213,8 @@ def _impatient(order: Order) -> Order:
 
 async def _keep_report(story: Story, error: ObscaleError) -> None:
     report = story.report(error)
-    level = logging.WARNING if isinstance(error, PreflightError) else logging.ERROR
-    tell("report", f"report.written outcome={report.outcome}", level=level)
+    severity = logging.WARNING if isinstance(error, PreflightError) else logging.ERROR
+    publish(Reported(severity=severity, report=report, ended_by=error))
     await keep_report(report, story.versions)
 
 
@@ -225,4 +225,4 @@ async def _learn_what_it_follows(story: Story, entry: Entry) -> None:
     await story.learn_of_earlier()
     entry.follows = story.report().follows
     if entry.follows:
-        tell("report", f"report.follows {entry.follows}", level=logging.WARNING)
+        publish_line("report", f"report.follows {entry.follows}", logging.WARNING)

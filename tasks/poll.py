@@ -10,6 +10,7 @@ from prefect.runtime import task_run
 from obscale.agent.models import Dag
 from obscale.connect.connections import Link
 from obscale.errors import AgentError
+from obscale.events import DagMoved, Diagnosed
 from obscale.follow.progress import Change, progress_of
 from obscale.follow.run import follow, learn_members
 from obscale.recovery.diagnosis import Diagnosis
@@ -19,7 +20,7 @@ from obscale.scale_out_dag import is_hollow
 from obscale.submit.result import Submitted
 from obscale.text import for_terminal
 from tasks.runtime.blocks import linked
-from tasks.runtime.journal import ProgressNote, artifact_key, tell
+from tasks.runtime.journal import ProgressNote, artifact_key, publish, publish_line
 from tasks.runtime.retries import if_transient
 
 TIME_LIMIT_SECONDS: Final = 90_000
@@ -60,7 +61,7 @@ async def poll(order: Order, submitted: Submitted) -> Dag | None:
         DagStalledError: One of the order's time limits was reached; the DAG may still go on.
     """
     if submitted.dag_id is None:
-        tell("poll", "poll.skipped why='already a member'")
+        publish_line("poll", "poll.skipped why='already a member'")
         # An earlier run, killed half-way, may have left its bar where the DAG was then.
         await progress_note(order).show(ALL_DONE, "the node is a member already")
         return None
@@ -91,14 +92,14 @@ async def watch_dag(link: Link, order: Order, dag_id: str) -> Dag:
     async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
         progress = progress_of(dag)
         for change in changes:
-            tell("poll", change.text, level=level_of(change), progress=progress, dag=dag)
+            publish(DagMoved(step="poll", severity=severity_of(change), dag=dag, change=change))
         await note.show(progress.percent, progress.text)
 
     return await follow(link.cluster, dag_id, order.time_limits, saw=saw, say=say)
 
 
-def level_of(change: Change) -> int:
-    """Give the level at which a change of a DAG stands in the log."""
+def severity_of(change: Change) -> int:
+    """Give the severity at which a change of a DAG stands in the log."""
     return logging.DEBUG if change.kind in QUIET else logging.INFO
 
 
@@ -107,19 +108,14 @@ async def diagnosed(link: Link, dag_id: str) -> Diagnosis | None:
     try:
         found = await examine(link, dag_id)
     except AgentError as error:
-        tell("poll", f"diagnosis.not_made reason={str(error)!r}", level=logging.WARNING)
+        publish_line("poll", f"diagnosis.not_made reason={str(error)!r}", logging.WARNING)
         return None
-    tell(
-        "poll",
-        f"diagnosis.made cause={found.cause} title={found.title!r}",
-        level=logging.WARNING,
-        diagnosis=found,
-    )
+    publish(Diagnosed(diagnosis=found))
     for line in (*found.evidence, *consequence_lines(found)):
-        tell("poll", f"diagnosis.says {line}", level=logging.WARNING)
+        publish_line("poll", f"diagnosis.says {line}", logging.WARNING)
     return found
 
 
 def say(text: str) -> None:
     """Tell one line of the poll."""
-    tell("poll", text)
+    publish_line("poll", text)

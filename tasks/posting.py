@@ -14,11 +14,12 @@ from obscale.agent.models import Dag, ScaleOutRequest
 from obscale.clock import monotonic
 from obscale.connect.connections import Link
 from obscale.errors import AgentError, AgentUnreachableError, OutcomeUnknownError
+from obscale.events import WaitsForAnswer
 from obscale.follow.reminders import Seldom
 from obscale.request.models import NodeSpec
 from obscale.submit.decide import Adopt, AlreadyMember, Sighting, decide_after_lost_answer
 from obscale.submit.read import look_for_dag
-from tasks.runtime.journal import tell
+from tasks.runtime.journal import publish, publish_line
 
 ANSWER_OVERDUE_SECONDS: Final = 5.0
 """After so long without an answer the DAG is looked for, again and again. obshell asks the target
@@ -63,9 +64,7 @@ async def post_once(
         while not await _ended(posting):
             now, where = monotonic(), taken_by.address
             if waits.waited(where, now) is not None:
-                words = f"submit.waiting_for_answer agent={where} seconds={now - began:.0f}"
-                what = f"the answer of {where} to the POST"
-                tell("submit", words, waits=what, seconds=now - began)
+                publish(WaitsForAnswer(agent=str(where), seconds=now - began))
             sighting = await _seen_meanwhile(posting, link)
             if posting.done() or sighting is None:
                 continue
@@ -98,7 +97,7 @@ async def _seen_meanwhile(posting: asyncio.Future[Dag], link: Link) -> Sighting 
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         return look.result() if look.done() else None
     except AgentError as error:
-        tell("submit", f"submit.look_failed reason={str(error)!r}")
+        publish_line("submit", f"submit.look_failed reason={str(error)!r}")
         return None
     finally:
         await _cancelled(look)

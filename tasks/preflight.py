@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from obscale.connect.connections import Link
 from obscale.errors import PreflightError
+from obscale.events import Judged
 from obscale.preflight.facts import ClusterFacts, Facts
 from obscale.preflight.finding import Answer, Finding, Findings
 from obscale.preflight.judge import judge_accepting
@@ -17,12 +18,12 @@ from obscale.preflight.settle import settled
 from obscale.preflight.unjudged import held_back
 from obscale.request.scale_out import Order
 from tasks.runtime.blocks import linked
-from tasks.runtime.journal import artifact_key, aside, note_table, tell
+from tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
 from tasks.runtime.retries import if_transient
 
 TIME_LIMIT_SECONDS: Final = 300
 """A slow endpoint may take minutes (obcluster/info asks every agent); more is a stuck database."""
-_LEVELS: Final = {Answer.BLOCK: logging.ERROR, Answer.WARN: logging.WARNING}
+_SEVERITIES: Final = {Answer.BLOCK: logging.ERROR, Answer.WARN: logging.WARNING}
 
 
 @task(
@@ -58,10 +59,10 @@ async def preflight(order: Order, *, will_be_asked: bool = False) -> Preflight:
         )
     )
     for finding in findings.by_weight():
-        level = _LEVELS.get(finding.answer, logging.DEBUG)
+        severity = _SEVERITIES.get(finding.answer, logging.DEBUG)
         if finding.overridden_by or finding.unjudged:
-            level = logging.WARNING
-        tell("preflight", f"preflight.{finding.answer} {line_of(finding)}", level=level)
+            severity = logging.WARNING
+        publish_line("preflight", f"preflight.{finding.answer} {line_of(finding)}", severity)
     return concluded(conclude(facts, findings))
 
 
@@ -89,7 +90,7 @@ async def read_facts(link: Link, order: Order, lasting: ClusterFacts | None = No
         return (await survey(link, order, lasting=lasting),)
 
     def say(words: str) -> None:
-        tell("preflight", words)
+        publish_line("preflight", words)
 
     (facts,) = await settled(read, order, say)
     return facts
@@ -102,13 +103,7 @@ def concluded(preflight: Preflight) -> Preflight:
         PreflightError: A rule blocks.
     """
     findings = preflight.findings
-    tell(
-        "preflight",
-        f"preflight.judged verdict={findings.verdict!r}",
-        findings=findings,
-        before=preflight.zones,
-        versions=preflight.versions,
-    )
+    publish(Judged(findings=findings, zones=preflight.zones, versions=preflight.versions))
     if findings.blockers and not findings.already_member:
         reasons = "; ".join(line_of(finding) for finding in findings.blockers)
         raise PreflightError(f"blocked by preflight: {reasons}", findings.blockers[0].remedy)

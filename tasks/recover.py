@@ -16,7 +16,8 @@ from pydantic import Field, create_model
 from obscale.agent.models import Dag
 from obscale.clock import monotonic, utc_now
 from obscale.errors import AgentError, DagFailedError, DagRolledBackError
-from obscale.follow.progress import Change, progress_of
+from obscale.events import DagMoved, PersonAnswered, PersonAsked, RemedyDecided
+from obscale.follow.progress import Change
 from obscale.follow.run import learn_members
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
@@ -30,7 +31,7 @@ from obscale.text import for_terminal
 from tasks.approval import PersonsName, PersonsReason
 from tasks.poll import diagnosed, poll
 from tasks.runtime.blocks import linked
-from tasks.runtime.journal import tell
+from tasks.runtime.journal import publish, publish_line
 
 TIME_LIMIT_SECONDS: Final = 180_000
 """Above the longest deadline of a DAG plus the longest wait for the target, 86400 s each."""
@@ -86,7 +87,7 @@ async def decide(order: Order, dag_id: str, history: list[Attempt]) -> Attempt |
     if decision.offered:
         remedy = await ask(order, diagnosis, decision.offered)
         why = "a person was asked"
-    tell("recover", f"recover.decided remedy={remedy} why={why!r}", decision=remedy)
+    publish(RemedyDecided(remedy=remedy, why=why))
     if remedy is Remedy.HAND_OVER:
         return None
     if remedy is Remedy.RETRY and not decision.offered:
@@ -98,7 +99,7 @@ async def target_answers(
     order: Order, diagnosis: Diagnosis, history: list[Attempt]
 ) -> tuple[Diagnosis, Decision]:
     """Wait for a silent target, within the silence limit; give what is known and decided then."""
-    tell("recover", f"recover.waiting why='{order.target} does not answer'")
+    publish_line("recover", f"recover.waiting why='{order.target} does not answer'")
     give_up = monotonic() + order.time_limits.silence_seconds
     while True:
         async with linked(order, proven=True) as link:
@@ -113,22 +114,18 @@ async def target_answers(
 async def ask(order: Order, diagnosis: Diagnosis, offered: tuple[Remedy, ...]) -> Remedy:
     """Pause the run and let a person choose; no answer in time hands over."""
     form = decision_form(offered).with_initial_data(description=render_diagnosis(diagnosis))
-    tell(
-        "recover",
-        f"recover.asking choices={'|'.join(offered)}",
-        waits_for="recovery",
-        choices=offered,
-    )
+    seconds = order.time_limits.ask_seconds
+    publish(PersonAsked(step="recover", about="recovery", choices=offered, seconds=seconds))
     try:
         answer: Any = await apause_flow_run(
             wait_for_input=form,
-            timeout=order.time_limits.ask_seconds,
+            timeout=seconds,
             poll_interval=ANSWER_LOOK_SECONDS,
             # Never the same: a run that is tried again may not pass by an answer given before.
             key=uuid4().hex,
         )
     except FlowPauseTimeout:
-        tell("recover", f"recover.not_answered seconds={order.time_limits.ask_seconds}")
+        publish_line("recover", f"recover.not_answered seconds={seconds}")
         return Remedy.HAND_OVER
     decided = Decided(
         at=utc_now(),
@@ -137,11 +134,7 @@ async def ask(order: Order, diagnosis: Diagnosis, offered: tuple[Remedy, ...]) -
         who=answer.name.strip(),
         why=answer.reason.strip(),
     )
-    tell(
-        "recover",
-        f"recover.answered choice={decided.choice} by={decided.who!r} reason={decided.why!r}",
-        decided=decided,
-    )
+    publish(PersonAnswered(step="recover", decided=decided))
     return Remedy(answer.choice)
 
 
@@ -201,9 +194,9 @@ async def recover(order: Order, dag_id: str, remedy: Remedy) -> None:
 async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
     """Tell each change of a rollback."""
     for change in changes:
-        tell("recover", change.text, progress=progress_of(dag), dag=dag)
+        publish(DagMoved(step="recover", dag=dag, change=change))
 
 
 def say(text: str) -> None:
     """Tell one line of the recovery."""
-    tell("recover", text)
+    publish_line("recover", text)

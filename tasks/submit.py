@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -30,6 +30,14 @@ from obscale.errors import (
     OutcomeUnknownError,
     PreflightError,
     UnderMaintenanceError,
+)
+from obscale.events import (
+    BaselineFound,
+    LookedAgain,
+    Posting,
+    SubmitSettled,
+    WaitsForLock,
+    WaitsForWindow,
 )
 from obscale.follow.reminders import Seldom
 from obscale.preflight.ageing import is_stale, judge_ageing
@@ -69,7 +77,7 @@ from obscale.verify.run import ALONE
 from tasks.posting import Shown, post_once
 from tasks.runtime.baselines import Records, keep_page, kept_earlier, page_of
 from tasks.runtime.blocks import linked
-from tasks.runtime.journal import artifact_key, aside, tell
+from tasks.runtime.journal import artifact_key, aside, publish, publish_line
 from tasks.runtime.retries import if_transient
 
 TIME_LIMIT_SECONDS: Final = 1_500_000
@@ -197,16 +205,16 @@ async def take_up(order: Order, begun: Submitted) -> Submitted | None:
         cluster = identity_of(sighting.members)
         dag = await _read_begun(link, order, begun, sighting)
         if dag is None or cluster != begun.cluster:
-            tell("submit", f"submit.not_taken_up dag={begun.dag_id} next='begin anew'")
+            publish_line("submit", f"submit.not_taken_up dag={begun.dag_id} next='begin anew'")
             return None
         records = await Records(cluster, order.target).read()
         baseline = baseline_of(records, cluster=cluster, node=order.node, dag=dag)
     why = f"begun by an earlier attempt of this run, {begun.how} {begun.at:%Y-%m-%d %H:%M:%S} UTC"
     return _told(
-        f"submit.confirmed dag={dag.id} state={dag.state}/{dag.operator} why={why!r}",
         Submitted(
             dag_id=dag.id, how="adopted", why=why, at=_now(), cluster=cluster, baseline=baseline
         ),
+        dag,
     )
 
 
@@ -338,20 +346,18 @@ async def _settled(
         case AlreadyMember(why=why):
             own = of_node(await kept.read(), cluster=cluster, node=order.node)
             dag = await _dag_of_member(link, order, sighting, own)
-            how, words, dag_id = "already a member", "already_member", dag.id if dag else None
+            how, dag_id = "already a member", dag.id if dag else None
         case Adopt(dag_id=dag_id, why=why):
             own = of_node(await kept.read(), cluster=cluster, node=order.node)
             seen = (sighting.last_dag, *sighting.unfinished, *sighting.passed)
             dag = next(each for each in seen if each is not None and each.id == dag_id)
-            how, words = "adopted", "adopted"
+            how = "adopted"
         case Refuse(reason=reason, hint=hint):
             raise IdentityMismatchError(reason, step="submit", hint=hint)
         case _:
             raise AssertionError(decision)
     baseline = baseline_of(own, cluster=cluster, node=order.node, dag=dag) if dag else None
-    named = f" dag={dag_id}" if dag_id else ""
     return _told(
-        f"submit.{words}{named} why={why!r}",
         Submitted(
             dag_id=dag_id,
             how=how,
@@ -364,18 +370,11 @@ async def _settled(
     )
 
 
-def _told(words: str, submitted: Submitted) -> Submitted:
+def _told(submitted: Submitted, dag: Dag | None = None) -> Submitted:
     """Tell how a node comes by its DAG, and what is known of before."""
-    facts: dict[str, Any] = {"dag_id": submitted.dag_id} if submitted.dag_id else {}
-    tell("submit", words, how=submitted.how, submitted=submitted, **facts)
-    if submitted.baseline is None:
-        words = "submit.before_unknown why='nobody has kept a look from before its POST'"
-        tell("submit", words, before=())
-    elif submitted.how != "posted":
-        at = f"{submitted.baseline.at:%Y-%m-%dT%H:%M:%SZ}"
-        by = submitted.baseline.run_name or "a run"
-        words = f"submit.before_known at={at} newest_dag={submitted.baseline.newest_dag} by={by!r}"
-        tell("submit", words, before=submitted.baseline.zones)
+    publish(SubmitSettled(submitted=submitted, dag=dag))
+    if submitted.how != "posted":
+        publish(BaselineFound(baseline=submitted.baseline))
     return submitted
 
 
@@ -402,7 +401,7 @@ async def _dag_of_member(
     try:
         dag = await link.cluster.ask(lambda agent: agent.read_dag(dag_id))
     except AgentError as error:
-        tell("submit", f"submit.dag_not_read dag={dag_id} reason={str(error)!r}")
+        publish_line("submit", f"submit.dag_not_read dag={dag_id} reason={str(error)!r}")
         return None
     return dag if carried_out(dag, sighting, order.node) else None
 
@@ -419,17 +418,19 @@ async def _judge_again(link: Link, order: Order, earlier: Preflight) -> Prefligh
         newly_unknown(judge_ageing(facts, order.profile, order.overrides), look.unjudged),
         allow_unknown=order.allow_unknown,
     )
-    tell("submit", f"submit.judged_again rules={len(findings)} verdict={findings.verdict!r}")
+    publish_line(
+        "submit", f"submit.judged_again rules={len(findings)} verdict={findings.verdict!r}"
+    )
     for finding in findings.warnings:
-        told = f"submit.{finding.answer} {finding.rule}: {finding.measured}"
-        tell("submit", f"{told}; needed {finding.needed}", level=logging.WARNING)
+        words = f"submit.{finding.answer} {finding.rule}: {finding.measured}"
+        publish_line("submit", f"{words}; needed {finding.needed}", logging.WARNING)
     if findings.blockers:
         reasons = "; ".join(f"{f.rule}: {f.measured}" for f in findings.blockers)
         raise PreflightError(
             f"not submitted, no longer as at preflight: {reasons}", findings.blockers[0].remedy
         )
     now = conclude(facts, findings)
-    tell("submit", "submit.looked_again", before=now.zones or earlier.zones)
+    publish(LookedAgain(zones=now.zones or earlier.zones))
     return replace(
         now,
         zones=now.zones or earlier.zones,
@@ -450,8 +451,7 @@ async def _post(
     """
     rounds.sent += 1
     password = link.target_password.get_secret_value() if link.target_password else None
-    words = f"submit.posting baseline={record.newest_dag} agent={link.cluster.current.address}"
-    tell("submit", words, posting=True)
+    publish(Posting(newest_dag=record.newest_dag, agent=str(link.cluster.current.address)))
     try:
         body = request_body(order.node, password)
         told = await post_once(link, order.node, body, record.newest_dag)
@@ -468,7 +468,7 @@ async def _post(
         words = f"submit.not_sent reason={refused.message!r}"
         if isinstance(refused, AgentRefusedError):
             words = f"submit.refused code={refused.code!r}"
-        tell("submit", f"{words} next='look again'")
+        publish_line("submit", f"{words} next='look again'")
         return None
     if isinstance(told, Shown):
         return await _found(link, order, told.decision, told.sighting, kept)
@@ -480,7 +480,7 @@ async def _post(
         cluster=record.cluster,
         baseline=record.model_copy(update={"dag_id": told.id}),
     )
-    _told(f"submit.posted dag={told.id} stages={told.max_stage}", submitted)
+    _told(submitted, told)
     await kept.settle(record, told.id)
     return submitted
 
@@ -506,7 +506,7 @@ async def _find_lost(
     deadline = (lost.header_expires_at or _now()) + timedelta(
         seconds=order.time_limits.lost_answer_seconds
     )
-    tell("submit", f"submit.answer_lost until={deadline:%H:%M:%S} reason={lost.message!r}")
+    publish_line("submit", f"submit.answer_lost until={deadline:%H:%M:%S} reason={lost.message!r}")
     baseline = record.newest_dag
     while True:
         expired = _now() > deadline
@@ -514,7 +514,7 @@ async def _find_lost(
         try:
             sighting = await (_look_once_more(link, baseline) if expired else look_for_dag(link))
         except AgentError as error:
-            tell("submit", f"submit.look_failed reason={str(error)!r}")
+            publish_line("submit", f"submit.look_failed reason={str(error)!r}")
         if sighting is not None:
             decision = decide_after_lost_answer(
                 sighting, order.node, baseline=baseline, expired=expired
@@ -547,8 +547,7 @@ async def _wait_for(what: str, give_up: datetime, waits: Seldom) -> None:
         )
     waited = waits.waited(what, monotonic())
     if waited is not None:
-        words = f"submit.waiting why={what!r} seconds={waited:.0f}"
-        tell("submit", words, waits=what, seconds=waited)
+        publish(WaitsForLock(what=what, seconds=waited))
     await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
@@ -570,7 +569,7 @@ async def _wait_unseen(refused: UnderMaintenanceError, rounds: Rounds) -> None:
             "wait for its end, or have its owner retry or roll it back",
         )
     words = f"submit.refused code={refused.code!r} next='look again' why={refused.message!r}"
-    tell("submit", words)
+    publish_line("submit", words)
     if rounds.held > 1:
         pause = LOOK_AGAIN_SECONDS * (rounds.held - 1)
         await asyncio.sleep(min(pause, LONGEST_PAUSE_SECONDS))
@@ -579,8 +578,7 @@ async def _wait_unseen(refused: UnderMaintenanceError, rounds: Rounds) -> None:
 async def _wait_for_window(window: Window) -> None:
     """Wait until the window opens; what was seen before must be looked at again."""
     opens = window.opens(_now())
-    words = f"submit.waiting_for_window until={opens:%Y-%m-%dT%H:%M}Z window='{window}'"
-    tell("submit", words, waits=f"the window {window}, which opens {opens:%Y-%m-%d %H:%M} UTC")
+    publish(WaitsForWindow(window=window, opens=opens))
     while True:
         left = (opens - _now()).total_seconds()
         if left <= 0:

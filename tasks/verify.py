@@ -8,12 +8,13 @@ from prefect.cache_policies import NO_CACHE
 
 from obscale.agent.models import Dag
 from obscale.errors import VerifyError
+from obscale.events import LevelReached, ProofNotice, Verified, WaitsForProofs
 from obscale.request.scale_out import Order
 from obscale.verify.levels import VerifiedLevels, shortfall
 from obscale.verify.observation import Aftermath, Before, ProofLine
 from obscale.verify.run import climb
 from tasks.runtime.blocks import linked
-from tasks.runtime.journal import artifact_key, aside, note_table, tell
+from tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
 from tasks.runtime.retries import if_transient
 
 TIME_LIMIT_SECONDS: Final = 90_000
@@ -48,7 +49,7 @@ async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevel
     levels = climbed.levels
     if climbed.overdue:
         names = ", ".join(line.id for line in climbed.overdue)
-        tell("verify", f"verify.deadline still={names!r}", level=logging.WARNING)
+        publish_line("verify", f"verify.deadline still={names!r}", logging.WARNING)
     await aside(
         note_table(
             artifact_key("verification", order.cluster_name, order.target),
@@ -57,16 +58,11 @@ async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevel
             f"Verification of {order.target} in {order.cluster_name}: {levels.verdict}",
         )
     )
-    tell(
-        "verify",
-        f"verify.ended level={levels.level.name}",
-        levels=levels,
-        after=climbed.after.zones or (),
-    )
+    publish(Verified(levels=levels, zones=climbed.after.zones or ()))
     for statement in levels.persist_statements:
-        tell("verify", f"verify.may_revert statement={statement!r}")
+        publish_line("verify", f"verify.may_revert statement={statement!r}")
     for server in levels.exceptions:
-        tell("verify", f"verify.except server={server!r}", level=logging.WARNING)
+        publish_line("verify", f"verify.except server={server!r}", logging.WARNING)
     if not levels.is_verified:
         raise VerifyError(
             f"{order.target} {shortfall(levels.level.name, levels.lines)}",
@@ -77,24 +73,17 @@ async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevel
 
 def reached(levels: VerifiedLevels, after: Aftermath) -> None:
     """Tell that the node has reached another level."""
-    tell(
-        "verify", f"verify.level level={levels.level.name}", levels=levels, after=after.zones or ()
-    )
+    publish(LevelReached(levels=levels, zones=after.zones or ()))
 
 
 def waits(words: str, seconds: float) -> None:
     """Tell what is waited for."""
-    tell(
-        "verify",
-        f"verify.waiting seconds={seconds:.0f} for={words!r}",
-        waits=words,
-        seconds=seconds,
-    )
+    publish(WaitsForProofs(what=words, seconds=seconds))
 
 
 def notices(line: str) -> None:
     """Tell what stands against the request, or no longer does."""
-    tell("verify", line, level=logging.WARNING, notice=line)
+    publish(ProofNotice(line=line))
 
 
 def row_of(line: ProofLine) -> dict[str, str]:

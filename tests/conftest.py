@@ -80,6 +80,15 @@ DEPLOYED = {"memory_limit", "system_memory", "log_disk_size", "datafile_size"}
 STATIC = {"net_thread_count", "high_priority_net_thread_count"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run take the words from the lines of all flows."""
+    parser.addoption(
+        "--wordless",
+        action="store_true",
+        help="tests/flow: replace the words of each line by the name of its event",
+    )
+
+
 def hash_of(path: str) -> str:
     return hashlib.sha1(path.encode(), usedforsecurity=False).hexdigest()
 

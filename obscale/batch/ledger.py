@@ -9,11 +9,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from obscale.batch.schedule import ENDED, Row, RowState
 from obscale.clock import utc_now
 from obscale.errors import ObscaleError, PreflightError
+from obscale.events import (
+    DagMoved,
+    Diagnosed,
+    Event,
+    LevelReached,
+    Posting,
+    SubmitSettled,
+    Verified,
+)
+from obscale.follow.progress import progress_of
 from obscale.preflight.ageing import is_stale
 from obscale.preflight.facts import ClusterFacts, TargetProgress
 from obscale.preflight.result import Preflight
@@ -109,19 +119,22 @@ class Entry:
             return None
         return ((self.ended or utc_now()) - self.started).total_seconds()
 
-    def hear(self, facts: Mapping[str, Any]) -> None:
+    def hear(self, event: Event) -> None:
         """Take what the row's own run tells."""
-        self.dag_id = facts.get("dag_id", self.dag_id)
-        self.how = facts.get("how", self.how)
-        self.is_posted |= "posting" in facts
-        if progress := facts.get("progress"):
-            self.stage = progress.text
-        if dag := facts.get("dag"):
-            self.dag_is_done = dag.is_done
-        if diagnosis := facts.get("diagnosis"):
-            self.cause = f"{diagnosis.title} [{diagnosis.cause}]"
-        if levels := facts.get("levels"):
-            self.level, self.exceptions = levels.level.name, levels.exceptions
+        match event:
+            case Posting():
+                self.is_posted = True
+            case SubmitSettled(submitted=submitted):
+                self.dag_id = submitted.dag_id or self.dag_id
+                self.how = submitted.how
+            case DagMoved(dag=dag):
+                self.stage, self.dag_is_done = progress_of(dag).text, dag.is_done
+            case Diagnosed(diagnosis=diagnosis):
+                self.cause = f"{diagnosis.title} [{diagnosis.cause}]"
+            case LevelReached(levels=levels) | Verified(levels=levels):
+                self.level, self.exceptions = levels.level.name, levels.exceptions
+            case _:
+                pass
 
     def begin(self) -> None:
         """It is started now."""

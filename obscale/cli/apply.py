@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, open_console, say_json
 from obscale.connect.connections import EnvironmentVault, Vault, known_cluster, resolve_secret
 from obscale.errors import ObscaleError, PreflightError, SpecError
+from obscale.events import Event, Reported
 from obscale.plan import Plan
 from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import AS_ASKED, Answer, Findings
@@ -150,11 +151,11 @@ async def run_one(
     reports: list[ScaleOutReport] = []
     told = Told()
 
-    def keep(happening: Any) -> None:
-        where.hear(happening.text, happening.facts)
-        if report := happening.facts.get("report"):
-            reports.append(report)
-            told.end(happening.facts.get("ended_by"))
+    def keep(event: Event) -> None:
+        where.hear(event)
+        if isinstance(event, Reported):
+            reports.append(event.report)
+            told.end(event.ended_by)
 
     title = f"{order.target} → {order.node.zone}"
     error: ObscaleError | None = None

@@ -29,6 +29,7 @@ from obscale.cli.stopping import NOTHING_SENT, PROGRAM, Words
 from obscale.cli.terminal import complain, open_console, say_json
 from obscale.connect.connections import Vault
 from obscale.errors import SpecError
+from obscale.events import BatchBegun, BatchEnded, Event
 from obscale.preflight.facts import TargetProgress
 from obscale.request.models import Profile
 from obscale.spec.batch import (
@@ -247,12 +248,12 @@ async def _flow(
 
     told = Told()
 
-    def keep(happening: Any) -> None:
-        if ledger := happening.facts.get("ledger"):
-            seen[:] = [ledger]
-        if report := happening.facts.get("batch_report"):
-            reports.append(report)
-            told.end(happening.facts["ended_by"] or error_of_batch(report))
+    def keep(event: Event) -> None:
+        if isinstance(event, BatchBegun):
+            seen[:] = [event.ledger]
+        if isinstance(event, BatchEnded):
+            reports.append(event.report)
+            told.end(event.ended_by or error_of_batch(event.report))
 
     with LiveBatch(console) as live, listening(live.hear), listening(keep):
         running: Any = batch(**parameters)  # which overload it is, no type checker can see

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -24,9 +24,15 @@ from obscale.batch.report import (
 )
 from obscale.batch.schedule import FAILURES, RowState
 from obscale.cli.terminal import as_text
-
-if TYPE_CHECKING:
-    from tasks.runtime.journal import Happening
+from obscale.events import (
+    AgentNotice,
+    BatchBegun,
+    BatchEnded,
+    BatchWaits,
+    Event,
+    PrefectNotice,
+    RowChanged,
+)
 
 REFRESHES_A_SECOND: Final = 2
 LINES_AROUND_A_TABLE: Final = 6
@@ -133,20 +139,28 @@ class LiveBatch:
     ) -> None:
         self._live.stop()
 
-    def hear(self, happening: "Happening") -> None:
-        """Take one happening of the run onto the screen."""
-        if said := happening.facts.get("about_prefect"):
-            self._console.print(as_text(said), soft_wrap=True)
-        if happening.step == "agents":
-            self._console.print(as_text(happening.text, style="yellow"), soft_wrap=True)
-        if happening.step != "batch":
+    def hear(self, event: Event) -> None:
+        """Take one event of the run onto the screen."""
+        match event:
+            case PrefectNotice(words=words):
+                self._console.print(as_text(words), soft_wrap=True)
+            case AgentNotice(line=line):
+                self._console.print(as_text(line, style="yellow"), soft_wrap=True)
+            case BatchWaits(ledger=ledger, until=until):
+                if not self._console.is_terminal:
+                    self._console.print(as_text(_nothing_before(until)))
+                self._take(ledger)
+            case BatchBegun(ledger=ledger) | RowChanged(ledger=ledger) | BatchEnded(ledger=ledger):
+                self._take(ledger)
+            case _:
+                pass
+
+    def _take(self, ledger: Ledger) -> None:
+        """Draw from this ledger; where nobody watches, print each row that has ended since."""
+        self._ledger = ledger
+        if self._console.is_terminal:
             return
-        self._ledger = happening.facts.get("ledger", self._ledger)
-        if self._ledger is None or self._console.is_terminal:
-            return
-        if happening.text.startswith("batch.waiting"):
-            self._console.print(as_text(_waiting(self._ledger)))
-        for entry in self._ledger.entries:
+        for entry in ledger.entries:
             if entry.ended and entry.number not in self._told:
                 self._told.add(entry.number)
                 took = f" after {entry.seconds:.0f} s" if entry.seconds else ""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -59,9 +59,6 @@ from obscale.verify.observation import Aftermath, Before
 from obscale.verify.read import look_after
 from obscale.verify.run import climb
 
-if TYPE_CHECKING:
-    from tasks.runtime.journal import Happening
-
 ClusterName = Annotated[
     str,
     typer.Argument(
@@ -94,13 +91,6 @@ class Bedside:
     """How the command line named the cluster; the next command names it so too."""
     words: str
     """The scale-out by its DAG and its target."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the live view draws; the shape of a happening, without Prefect behind it."""
-
-    facts: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -208,8 +198,7 @@ async def watch_live(bedside: Bedside, console: Console) -> Dag:
 
         async def saw(dag: Dag, _changes: tuple[Change, ...]) -> None:
             goes_on(bedside.named, order.target, dag)
-            # Only the facts are looked at.
-            live.hear(cast("Happening", Seen({"dag": dag})))
+            live.draw(dag)
 
         return await follow(link.cluster, bedside.dag.id, order.time_limits, saw=saw, say=say)
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -14,13 +14,24 @@ from obscale.agent.models import Dag
 from obscale.agent.silence import remembering_silence
 from obscale.cli.plan_view import COLOURS, show_findings
 from obscale.cli.terminal import as_text
+from obscale.events import (
+    AgentNotice,
+    DagMoved,
+    Event,
+    Judged,
+    LevelReached,
+    PrefectNotice,
+    ProofNotice,
+    SubmitSettled,
+    Verified,
+    WaitsForAnswer,
+    WaitsForLock,
+    WaitsForProofs,
+    WaitsForWindow,
+)
 from obscale.report.report import PERSIST_EXPLAINED, ScaleOutReport
 from obscale.text import for_terminal
-from obscale.verify.levels import VerifiedLevels
 from obscale.verify.observation import Level, ProofAnswer, ProofLine
-
-if TYPE_CHECKING:
-    from tasks.runtime.journal import Happening
 
 
 def show_levels(console: Console, report: ScaleOutReport) -> None:
@@ -101,6 +112,19 @@ def waiting(step: str, what: str, seconds: float) -> str:
     return f"{step}: waits for {what}{since}"
 
 
+def _waits_of(event: Event) -> tuple[str, float] | None:
+    """Give what an event says is waited for, and for how many seconds already."""
+    match event:
+        case WaitsForLock(what=what, seconds=seconds) | WaitsForProofs(what=what, seconds=seconds):
+            return what, seconds
+        case WaitsForAnswer(agent=agent, seconds=seconds):
+            return f"the answer of {agent} to the POST", seconds
+        case WaitsForWindow(window=window, opens=opens):
+            return f"the window {window}, which opens {opens:%Y-%m-%d %H:%M} UTC", 0.0
+        case _:
+            return None
+
+
 class LiveRun:
     """Draws one run as it happens: a line per stage passed, a bar with stage and elapsed time.
 
@@ -140,28 +164,28 @@ class LiveRun:
     ) -> None:
         self._progress.stop()
 
-    def hear(self, happening: "Happening") -> None:
-        """Take one happening of the run onto the screen."""
-        facts = happening.facts
-        if findings := facts.get("findings"):
-            show_findings(self._console, tuple(findings.by_weight()))
-            self._say(f"preflight: {findings.verdict}")
-        if said := facts.get("about_prefect"):
-            self._console.print(as_text(said), soft_wrap=True)
-        if how := facts.get("how"):
-            dag_id = facts.get("dag_id")
-            self._say(f"submit: {how}, DAG {dag_id}" if dag_id else f"submit: {how}")
-        if what := facts.get("waits"):
-            self._say(waiting(happening.step, what, facts.get("seconds", 0.0)))
-        if notice := facts.get("notice"):
-            self._say(notice)
-        if dag := facts.get("dag"):
-            self._draw(dag)
-        levels = facts.get("levels")
-        if isinstance(levels, VerifiedLevels):
-            self._stage(f"verify: {levels.level.name}")
+    def hear(self, event: Event) -> None:
+        """Take one event of the run onto the screen."""
+        match event:
+            case Judged(findings=findings):
+                show_findings(self._console, tuple(findings.by_weight()))
+                self._say(f"preflight: {findings.verdict}")
+            case PrefectNotice(words=words):
+                self._console.print(as_text(words), soft_wrap=True)
+            case SubmitSettled(submitted=submitted):
+                named = f", DAG {submitted.dag_id}" if submitted.dag_id else ""
+                self._say(f"submit: {submitted.how}{named}")
+            case AgentNotice(line=line) | ProofNotice(line=line):
+                self._say(line)
+            case DagMoved(dag=dag):
+                self.draw(dag)
+            case LevelReached(levels=levels) | Verified(levels=levels):
+                self._stage(f"verify: {levels.level.name}")
+            case _:
+                if waits := _waits_of(event):
+                    self._say(waiting(event.step, *waits))
 
-    def _draw(self, dag: Dag) -> None:
+    def draw(self, dag: Dag) -> None:
         """Print a line for each node that changed, and move the bar."""
         for number, node in enumerate(dag.nodes, start=1):
             mark = f"{number}/{node.state}/{node.operator}"

@@ -1,8 +1,11 @@
 """What is left in the cluster when a run ends before its DAG, and the next command."""
 
+from dataclasses import dataclass
+
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Dag
+from obscale.events import DagMoved, Event, Posting, SubmitSettled
 from obscale.follow.progress import progress_of
 from obscale.maintenance_lock import holds_lock
 
@@ -29,6 +32,29 @@ class Remains(BaseModel):
     """What the target agent said it is; empty: it did not answer."""
     unread: str = ""
     """Why the last look failed; then the rest is as the run itself last saw it."""
+
+
+@dataclass
+class LastSeen:
+    """What a run itself has seen of its scale-out so far, by what it tells."""
+
+    was_sent: bool = False
+    """Whether a POST was sent, or a DAG taken up. Refusals count as a POST whose answer is not
+    known: looking again is never wrong."""
+    dag_id: str | None = None
+    dag: Dag | None = None
+
+    def hear(self, event: Event) -> None:
+        """Take one event of the run."""
+        match event:
+            case Posting():
+                self.was_sent = True
+            case SubmitSettled(submitted=submitted) if submitted.dag_id:
+                self.was_sent, self.dag_id = True, submitted.dag_id
+            case DagMoved(dag=dag):
+                self.dag = dag
+            case _:
+                pass
 
 
 def remains_of(

@@ -37,7 +37,7 @@ from obscale.preflight.facts import TargetProgress
 from tasks.dispatch.start import find_deployment, find_runs, no_worker, start_run
 from tasks.dispatch.watch import AWAY, LOOK_SECONDS, Watch
 from tasks.dispatch.worker import END, HOLD, WORD
-from tasks.runtime.journal import tell
+from tasks.runtime.journal import publish_line
 from tasks.submit import CalledOff, never
 
 MOST_LOST: Final = 5
@@ -104,7 +104,9 @@ class Dispatch:
 
     def _take_up_row(self, running: _Running) -> None:
         busy = self._watch.now(running.run_id).busy_with
-        tell("batch", f"part.taken_up run={running.run_id} row={busy.target if busy else '-'}")
+        publish_line(
+            "batch", f"part.taken_up run={running.run_id} row={busy.target if busy else '-'}"
+        )
         entry = next((e for e in self._ledger.entries if busy and e.target == busy.target), None)
         if busy and entry:
             running.target, running.word = entry.target, busy.word
@@ -143,11 +145,11 @@ class Dispatch:
             why = lost
             may_be_begun |= running.has_word_for(entry)
             self._drop(entry.lane)
-            tell(
+            publish_line(
                 "batch",
                 f"part.lost cluster={entry.cluster} run={running.run_id} why={why!r} "
                 "next='another run looks, and takes up what was begun'",
-                level=logging.WARNING,
+                logging.WARNING,
             )
         raise RunLostError(
             f"{MOST_LOST} runs of {entry.target} were lost on workers, the last one: {why}",
@@ -217,7 +219,7 @@ class Dispatch:
         try:
             await self._client.create_flow_run_input(running.run_id, word, grant.model_dump_json())
         except AWAY as error:
-            tell("batch", f"part.word_not_sent run={running.run_id} reason={str(error)!r}")
+            publish_line("batch", f"part.word_not_sent run={running.run_id} reason={str(error)!r}")
 
     def _cancelled(self, entry: Entry, why: str) -> RunLostError:
         stands = "nothing of it was begun"
@@ -238,11 +240,11 @@ class Dispatch:
             raise await no_worker(self._client, self._deployment, waited)
         if waited - self._told_waiting >= TELL_EVERY_SECONDS:
             self._told_waiting = waited
-            tell(
+            publish_line(
                 "batch",
                 f"dispatch.waiting cluster={entry.cluster} "
                 f"why='no worker has taken it for {waited:.0f} s'",
-                level=logging.WARNING,
+                logging.WARNING,
             )
 
     async def hold(self) -> None:
@@ -254,7 +256,9 @@ class Dispatch:
                         running.run_id, HOLD + running.word, "true"
                     )
                 except AWAY as error:
-                    tell("batch", f"part.hold_not_sent run={running.run_id} reason={str(error)!r}")
+                    publish_line(
+                        "batch", f"part.hold_not_sent run={running.run_id} reason={str(error)!r}"
+                    )
                 else:
                     running.is_held = True
 
@@ -270,7 +274,7 @@ class Dispatch:
         for running in self._runs.values():
             with suppress(*AWAY):
                 await self._client.set_flow_run_state(running.run_id, Cancelling())
-        tell("batch", f"dispatch.stopped runs={len(self._runs)}")
+        publish_line("batch", f"dispatch.stopped runs={len(self._runs)}")
         while sum(self._hear_last(running) for running in self._runs.values()):
             await asyncio.sleep(LOOK_SECONDS)
             with suppress(*AWAY):
@@ -295,7 +299,9 @@ class Dispatch:
     async def _dispatch(self, entry: Entry) -> _Running:
         part = self._part(entry.lane)
         run = await start_run(self._client, self._deployment, part)
-        tell("batch", f"part.dispatched cluster={entry.cluster} run={run.id} name={run.name!r}")
+        publish_line(
+            "batch", f"part.dispatched cluster={entry.cluster} run={run.id} name={run.name!r}"
+        )
         running = self._followed(part, run)
         self._runs[entry.lane] = running
         return running

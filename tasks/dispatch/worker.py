@@ -35,7 +35,7 @@ from obscale.text import markdown
 from tasks.batch import ends_the_process, error_of_row, give_up, say_row
 from tasks.batch_row import RowRun, add_row
 from tasks.runtime.blocks import PrefectVault
-from tasks.runtime.journal import artifact_key, shown_rows, tell
+from tasks.runtime.journal import artifact_key, publish_line, shown_rows
 from tasks.runtime.run_log import run_logger
 
 TABLE: Final = "batch-part"
@@ -99,7 +99,7 @@ class PartTable:
                 self._is_told = False
                 return
             if not self._is_told:
-                tell("batch", "part.told_again")
+                publish_line("batch", "part.told_again")
             self._shown, self._at, self._is_told = rows, time.monotonic(), True
 
     async def keep(self) -> None:
@@ -170,7 +170,7 @@ async def told(ledger: Ledger, batch: str) -> AsyncIterator[PartTable]:
     keeper: asyncio.Task[None] | None = None
     why = "not given to this run"
     try:
-        tell("batch", f"part.begun batch={batch} nodes={len(ledger.entries)}", ledger=ledger)
+        publish_line("batch", f"part.begun batch={batch} nodes={len(ledger.entries)}")
         keeper = asyncio.create_task(table.keep())
         yield table
     except BaseException as stop:
@@ -184,7 +184,7 @@ async def told(ledger: Ledger, batch: str) -> AsyncIterator[PartTable]:
         ledger.stop(why)
         ledger.ended = datetime.now(UTC)
         await table.show()
-        tell("batch", f"part.ended {summary_of(ledger)}", ledger=ledger)
+        publish_line("batch", f"part.ended {summary_of(ledger)}")
 
 
 async def carry_part(ledger: Ledger, table: PartTable) -> None:
@@ -229,7 +229,7 @@ async def carry_part(ledger: Ledger, table: PartTable) -> None:
                 table.words[entry.target] = Heard(word)
                 await _carry(entry, ledger, words, table, follow[word], clusters)
             elif idle.look(turn, time.monotonic()) > IDLE_SECONDS:
-                tell("batch", f"part.left_alone seconds={IDLE_SECONDS:.0f}")
+                publish_line("batch", f"part.left_alone seconds={IDLE_SECONDS:.0f}")
                 return
             await asyncio.sleep(0 if word else LOOK_SECONDS)
 
@@ -272,7 +272,7 @@ async def _carry(
 
 def _decline(grants: dict[str, Grant], table: PartTable) -> None:
     for word, grant in grants.items():
-        tell("batch", f"part.declined node={grant.target} why='its word may be old'")
+        publish_line("batch", f"part.declined node={grant.target} why='its word may be old'")
         known = table.words.get(grant.target, Heard())
         table.words[grant.target] = replace(known, declined=word)
 

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.states import Crashed
 
-from tasks.runtime.journal import tell
+from tasks.runtime.journal import publish_line
 from tasks.runtime.writing import ANSWER_SECONDS, written
 
 UNSETTLED = [StateType.PENDING, StateType.RUNNING]
@@ -48,4 +48,4 @@ async def settle_earlier_attempts() -> None:
     # Before anything of this attempt begins, which would be taken for an earlier one's.
     found = await written("earlier attempts", settle, seconds=ANSWER_SECONDS)
     if found is not None:
-        tell("report", f"attempt.begun number={run.run_count} left_running={found}")
+        publish_line("report", f"attempt.begun number={run.run_count} left_running={found}")

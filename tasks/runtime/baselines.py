@@ -27,7 +27,7 @@ from pydantic import BaseModel, ValidationError
 from obscale.errors import RecordError
 from obscale.text import Markdown, for_json, for_markdown, paragraphs
 from obscale.verify.baseline import Baseline
-from tasks.runtime.journal import artifact_key, tell
+from tasks.runtime.journal import artifact_key, publish_line
 from tasks.runtime.person import asked_by
 from tasks.runtime.run_log import run_logger
 
@@ -150,7 +150,7 @@ class Records:
         try:
             return await bounded(self._read)
         except AWAY as error:
-            tell("submit", f"baseline.not_read reason={told(error)!r}")
+            publish_line("submit", f"baseline.not_read reason={told(error)!r}")
             return [self._written] if self._written else []
 
     async def _read(self) -> list[Baseline]:
@@ -234,5 +234,5 @@ async def kept_earlier(kind: type[M], prefix: str) -> M | None:
     try:
         return await bounded(read)
     except AWAY as error:
-        tell("submit", f"attempt.not_read reason={told(error)!r}")
+        publish_line("submit", f"attempt.not_read reason={told(error)!r}")
         return None

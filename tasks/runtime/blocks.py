@@ -5,7 +5,6 @@ a target agent's for instance: it holds one text and nothing has to be known bes
 in this importable module because a block defined beside a served flow does not validate.
 """
 
-import logging
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Literal, cast
@@ -19,9 +18,10 @@ from obscale.agent.passwords import NamedSecret
 from obscale.agent.silence import remembering_silence
 from obscale.connect.connections import KnownCluster, Link, connected
 from obscale.errors import SpecError
+from obscale.events import AgentNotice
 from obscale.request.models import BLOCK_NAME, ClusterSpec, TlsSpec
 from obscale.request.scale_out import Order
-from tasks.runtime.journal import tell
+from tasks.runtime.journal import publish
 from tasks.runtime.writing import ANSWER_SECONDS, last_known, recording, written
 
 KeyTrust = Literal["any", "first-use", "pinned"]
@@ -266,7 +266,7 @@ def silence_told() -> Iterator[None]:
     """
 
     def say(line: str) -> None:
-        tell("agents", line, level=logging.WARNING, notice=line)
+        publish(AgentNotice(line=line))
 
     with remembering_silence(say):
         yield

@@ -7,7 +7,7 @@ fails for want of one. `docs/events.md` lists them.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from prefect.events import emit_event
 from prefect.exceptions import EventTooLarge
@@ -19,16 +19,27 @@ from obscale.errors import (
     NotApprovedError,
     RejectedError,
 )
-from obscale.follow.progress import Progress
-from obscale.preflight.finding import Finding, Findings
+from obscale.events import (
+    DagMoved,
+    Event,
+    Judged,
+    LevelReached,
+    PersonAsked,
+    RemedyDecided,
+    Reported,
+    SubmitSettled,
+    Verified,
+)
+from obscale.follow.progress import progress_of
+from obscale.preflight.finding import Finding
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.report.report import ScaleOutReport
 from obscale.request.scale_out import Order
+from obscale.submit.result import Submitted
 from obscale.text import each_text, for_terminal
-from obscale.verify.levels import VerifiedLevels
 from obscale.verify.observation import Level
-from tasks.runtime.journal import Happening, listening
+from tasks.runtime.journal import listening
 from tasks.runtime.run_log import run_logger
 
 PREFIX: Final = "obscale.scale-out."
@@ -38,6 +49,8 @@ ENDS: Final = {
     NotApprovedError.kind: "rejected",
 }
 """What the end of a run is called by the kind of its error; every other one has `failed`."""
+BEGUN: Final = frozenset({"posted", "adopted"})
+"""How a DAG comes to carry the order where there is one to follow."""
 LONGEST_TEXT: Final = 500
 """Characters of an error or a cause; the report has it whole, and events are limited in size."""
 
@@ -62,46 +75,51 @@ class Heard:
     """Decided about a DAG that failed, and not carried out yet."""
 
 
-def signals_of(heard: Heard, happening: Happening) -> tuple[Heard, tuple[Signal, ...]]:
-    """Decide which events a happening is; the same one again is none.
+def signals_of(heard: Heard, event: Event) -> tuple[Heard, tuple[Signal, ...]]:
+    """Decide as what an event is announced in Prefect; the same one again is not.
 
     Returns:
         What is known after it, and the events in the order they are to be sent.
     """
     told, sent = set(heard.told), []
-    for mark, signal in _candidates(heard, happening.facts):
+    for mark, signal in _candidates(heard, event):
         if mark not in told:
             told.add(mark)
             sent.append(signal)
     remedy = heard.remedy
     if any(signal.name == "recovered" for signal in sent):
         remedy = None
-    if (decided := happening.facts.get("decision")) in {Remedy.RETRY, Remedy.ROLLBACK}:
-        remedy = decided
+    if isinstance(event, RemedyDecided) and event.remedy in {Remedy.RETRY, Remedy.ROLLBACK}:
+        remedy = event.remedy
     return Heard(frozenset(told), remedy), tuple(sent)
 
 
-def _candidates(heard: Heard, facts: dict[str, Any]) -> Iterator[tuple[str, Signal]]:
-    """Give each event a happening may be, with the mark by which it is sent once."""
-    match facts:
-        case {"findings": Findings() as found} if not found.blockers or found.already_member:
+def _candidates(heard: Heard, event: Event) -> Iterator[tuple[str, Signal]]:
+    """Give each signal an event may be, with the mark by which it is sent once."""
+    match event:
+        case Judged(findings=found) if not found.blockers or found.already_member:
             yield "planned", Signal("planned", _judged(found.verdict, found))
-        case {"findings": Findings() as found}:
+        case Judged(findings=found):
             yield "blocked", Signal("blocked", _judged(found.verdict, found))
-        case {"choices": choices, "waits_for": what}:
+        case PersonAsked(about=what, choices=choices):
             said: Payload = {"waits_for": what, "choices": list(choices)}
             yield f"asking/{what}", Signal("asking", said)
-        case {"how": "posted" | "adopted" as how, "dag_id": dag_id}:
+        case SubmitSettled(
+            submitted=Submitted(dag_id=str(dag_id), how="posted" | "adopted" as how)
+        ):
             yield f"submitted/{dag_id}", Signal("submitted", {"dag": dag_id, "how": how})
-        case {"progress": Progress() as progress, "dag": Dag() as dag}:
-            yield from _moved(heard, progress, dag)
-        case {"levels": VerifiedLevels(level=level)} if level >= Level.JOINED:
-            yield "joined", Signal("joined", {"level": level.name})
-        case {"report": ScaleOutReport() as report}:
+        case DagMoved(dag=dag):
+            yield from _moved(heard, dag)
+        case LevelReached(levels=levels) | Verified(levels=levels) if levels.level >= Level.JOINED:
+            yield "joined", Signal("joined", {"level": levels.level.name})
+        case Reported(report=report):
             yield from _ended(heard, report)
+        case _:
+            pass
 
 
-def _moved(heard: Heard, progress: Progress, dag: Dag) -> Iterator[tuple[str, Signal]]:
+def _moved(heard: Heard, dag: Dag) -> Iterator[tuple[str, Signal]]:
+    progress = progress_of(dag)
     place: Payload = {
         "dag": dag.id,
         "stage": progress.stage,
@@ -177,9 +195,9 @@ class Announcer:
         ]
         self._complained = False
 
-    def hear(self, happening: Happening) -> None:
-        """Send what this happening is to be announced as."""
-        self._heard, signals = signals_of(self._heard, happening)
+    def hear(self, event: Event) -> None:
+        """Send what this event is to be announced as."""
+        self._heard, signals = signals_of(self._heard, event)
         for signal in signals:
             self._send(signal)
 

@@ -1,6 +1,6 @@
-"""Tells what a run does: as log lines, artifacts, and to listeners in the process.
+"""Publishes what a run tells: as log lines, artifacts, and to listeners in the process.
 
-Every happening is told once, to the run's log and to whoever listens: the command line draws its
+Every event is published once, to the run's log and to whoever listens: the command line draws its
 progress bar from it. Artifacts are conveniences of the UI: where Prefect does not take one in time,
 the run goes on and says so.
 """
@@ -9,10 +9,9 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -25,31 +24,18 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
+from obscale import events
 from obscale.text import Markdown, each_text, for_markdown
 from tasks.runtime.run_log import run_logger
 from tasks.runtime.writing import ended, written
 
-
-@dataclass(frozen=True)
-class Happening:
-    """One thing that happened, as the listener gets it.
-
-    `facts` holds the objects behind the words: `findings`, `progress`, `dag_id` or `levels`.
-    """
-
-    step: str
-    text: str
-    facts: dict[str, Any]
-
-
-Listener = Callable[[Happening], None]
-_LISTENERS: ContextVar[tuple[Listener, ...]] = ContextVar("obscale_listeners", default=())
+_LISTENERS: ContextVar[tuple[events.Publish, ...]] = ContextVar("obscale_listeners", default=())
 _ASIDE: ContextVar[set[asyncio.Task[None]] | None] = ContextVar("obscale_aside", default=None)
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Hear every happening of the flows run inside this block, in this process."""
+def listening(listener: events.Publish) -> Iterator[None]:
+    """Hear every event of the flows run inside this block, in this process."""
     token = _LISTENERS.set((*_LISTENERS.get(), listener))
     try:
         yield
@@ -57,18 +43,22 @@ def listening(listener: Listener) -> Iterator[None]:
         _LISTENERS.reset(token)
 
 
-def tell(step: str, text: str, *, level: int = logging.INFO, **facts: Any) -> None:
-    """Say one happening in the run's log and to the listener.
+def publish(event: events.Event) -> None:
+    """Write an event into the run's log, and give it to whoever listens."""
+    run_logger().log(event.severity, "%s", events.text_of(event))
+    for listener in _LISTENERS.get():
+        listener(event)
+
+
+def publish_line(step: str, words: str, severity: int = logging.INFO) -> None:
+    """Write a line into the run's log that nothing else is made from.
 
     Args:
-        step: Which of the four tasks speaks.
-        text: Event first, then facts, e.g. `dag.node_started node="Start observer"`.
-        level: Level in the log.
-        facts: Objects for the listener; they do not reach the log.
+        step: Who speaks.
+        words: Event first, then facts, e.g. `poll.skipped why='already a member'`.
+        severity: In the log.
     """
-    run_logger().log(level, "%s", text)
-    for listener in _LISTENERS.get():
-        listener(Happening(step, text, facts))
+    publish(events.Line(step=step, words=words, severity=severity))
 
 
 def artifact_key(*parts: str) -> str:

@@ -5,7 +5,6 @@ run there, or cancelled it. So one small question is asked every few seconds, be
 """
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +20,8 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from tasks.runtime.journal import tell
+from obscale.events import PrefectNotice
+from tasks.runtime.journal import publish
 from tasks.runtime.quiet import quiet_process, quiet_threads
 from tasks.runtime.writing import PREFECT_TROUBLE, Recording, recorded
 
@@ -124,8 +124,8 @@ class PrefectWatch:
             self._on_cancelled = None
 
 
-def _say(text: str, words: str) -> None:
-    tell("prefect", text, level=logging.WARNING, about_prefect=words)
+def _say(line: str, words: str) -> None:
+    publish(PrefectNotice(line=line, words=words))
 
 
 WATCH: Final[ContextVar[PrefectWatch | None]] = ContextVar("obscale_prefect_watch", default=None)

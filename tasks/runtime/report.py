@@ -11,8 +11,8 @@ import httpx
 from prefect import __version__ as prefect_version
 from prefect.exceptions import ExternalSignal, PrefectException
 
-from obscale import __version__
-from obscale.agent.models import Dag, Zone
+from obscale import __version__, events
+from obscale.agent.models import Zone
 from obscale.errors import (
     DagFailedError,
     DagRolledBackError,
@@ -21,10 +21,22 @@ from obscale.errors import (
     SpecError,
     VerifyError,
 )
+from obscale.events import (
+    BaselineFound,
+    Diagnosed,
+    Event,
+    Judged,
+    LevelReached,
+    LookedAgain,
+    PersonAnswered,
+    Reported,
+    SubmitSettled,
+    Verified,
+)
 from obscale.follow.progress import Progress, progress_of
 from obscale.preflight.registry import Findings
 from obscale.recovery.diagnosis import Diagnosis
-from obscale.recovery.interrupted import Remains, remains_of, words_of
+from obscale.recovery.interrupted import LastSeen, Remains, remains_of, words_of
 from obscale.recovery.read_interrupted import LONGEST_SECONDS, look_at_remains
 from obscale.report.audit import KeptReport, end_of
 from obscale.report.report import (
@@ -47,12 +59,12 @@ from tasks.runtime.baselines import page_of, this_run
 from tasks.runtime.blocks import linked
 from tasks.runtime.earlier_reports import reports_before
 from tasks.runtime.journal import (
-    Happening,
     artifact_key,
     aside,
     listening,
     note_page,
-    tell,
+    publish,
+    publish_line,
     written_by_its_end,
 )
 from tasks.runtime.person import asked_by
@@ -75,12 +87,9 @@ class Story:
         self._order = order
         self._timeline: list[Moment] = []
         self._findings: Findings | None = None
-        self._was_sent = False
+        self._seen = LastSeen()
         self._decisions: list[Decided] = []
         self.versions = {"obscale": __version__, "Prefect": prefect_version}
-        self._dag_id: str | None = None
-        self._how = ""
-        self._dag: Dag | None = None
         self._diagnosis: Diagnosis | None = None
         self._levels: VerifiedLevels | None = None
         self._submitted: Submitted | None = None
@@ -88,40 +97,48 @@ class Story:
         self._before: tuple[Zone, ...] = ()
         self._after: tuple[Zone, ...] = ()
 
-    def hear(self, happening: Happening) -> None:
-        """Take one happening into the story."""
+    def hear(self, event: Event) -> None:
+        """Take one event into the story."""
         self._timeline.append(
-            Moment(at=datetime.now(UTC), step=happening.step, text=happening.text)
+            Moment(at=datetime.now(UTC), step=event.step, text=events.text_of(event))
         )
-        facts = happening.facts
-        self._was_sent = (
-            self._was_sent or "dag_id" in facts or happening.text.startswith("submit.posting")
-        )
-        self._findings = facts.get("findings", self._findings)
-        self.versions |= facts.get("versions", {})
-        if decided := facts.get("decided"):
-            self._decisions.append(decided)
-        self._dag_id = facts.get("dag_id", self._dag_id)
-        self._how = facts.get("how", self._how)
-        self._dag = facts.get("dag", self._dag)
-        self._diagnosis = facts.get("diagnosis", self._diagnosis)
-        self._levels = facts.get("levels", self._levels)
-        self._submitted = facts.get("submitted", self._submitted)
-        self._before = facts.get("before", self._before)
-        self._after = facts.get("after", self._after)
+        self._seen.hear(event)
+        match event:
+            case Judged(findings=findings, zones=zones, versions=versions):
+                self._findings, self._before = findings, zones
+                self.versions |= versions
+            case LookedAgain(zones=zones):
+                self._before = zones
+            case PersonAnswered(decided=decided):
+                self._decisions.append(decided)
+            case SubmitSettled(submitted=submitted):
+                self._submitted = submitted
+            case BaselineFound(baseline=baseline):
+                self._before = baseline.zones if baseline else ()
+            case Diagnosed(diagnosis=diagnosis):
+                self._diagnosis = diagnosis
+            case LevelReached(levels=levels, zones=zones) | Verified(levels=levels, zones=zones):
+                self._levels, self._after = levels, zones
+            case _:
+                pass
 
     async def look_at_remains(self, error: BaseException) -> Remains | None:
         """Look what the run leaves behind; None where its error says so itself."""
         if isinstance(error, TELLS_ITSELF):
             return None
         last_seen = remains_of(
-            self._order.target, was_sent=self._was_sent, dag=self._dag, dag_id=self._dag_id
+            self._order.target,
+            was_sent=self._seen.was_sent,
+            dag=self._seen.dag,
+            dag_id=self._seen.dag_id,
         )
-        if not self._was_sent:
+        if not self._seen.was_sent:
             return last_seen
         try:
             async with asyncio.timeout(LONGEST_SECONDS), linked(self._order) as link:
-                return await look_at_remains(link, self._order.node, self._dag_id, self._dag)
+                return await look_at_remains(
+                    link, self._order.node, self._seen.dag_id, self._seen.dag
+                )
         except TimeoutError:
             unread = f"no answer within {LONGEST_SECONDS:g} s"
         except (ObscaleError, PrefectException, httpx.HTTPError) as failed:
@@ -132,7 +149,7 @@ class Story:
     @property
     def progress(self) -> Progress | None:
         """Where the DAG was seen last."""
-        return progress_of(self._dag) if self._dag else None
+        return progress_of(self._seen.dag) if self._seen.dag else None
 
     def report(
         self, error: BaseException | None = None, remains: Remains | None = None
@@ -160,9 +177,9 @@ class Story:
             verdict=self._findings.verdict if self._findings else "",
             findings=tuple(self._findings.by_weight()) if self._findings else (),
             decisions=tuple(self._decisions),
-            dag_id=self._dag_id,
-            submitted_how=self._how,
-            stages=stage_rows(self._dag, self._diagnosis),
+            dag_id=self._seen.dag_id,
+            submitted_how=submitted.how if submitted else "",
+            stages=stage_rows(self._seen.dag, self._diagnosis),
             diagnosis=self._diagnosis,
             level=self._levels.level.name if self._levels else "NONE",
             exceptions=self._levels.exceptions if self._levels else (),
@@ -237,7 +254,7 @@ async def reported(order: Order) -> AsyncIterator[Story]:
             except BaseException as error:
                 remains = await story.look_at_remains(error)
                 if remains and remains.was_sent:
-                    tell("report", f"report.remains {words_of(remains)}")
+                    publish_line("report", f"report.remains {words_of(remains)}")
                     await _leave_progress(order, story.progress, words_of(remains))
                 await story.learn_of_earlier()
                 await _show(story.report(error, remains), story.versions, error)
@@ -257,10 +274,9 @@ async def _show(
 ) -> None:
     await keep_report(report, versions)
     # Whoever runs the flow ends by these, whatever Prefect makes of the run from now on.
-    told = f"report.written outcome={report.outcome}"
-    tell("report", told, report=report, ended_by=error)
+    publish(Reported(report=report, ended_by=error))
     if report.follows:
-        tell("report", f"report.follows {report.follows}", level=logging.WARNING)
+        publish_line("report", f"report.follows {report.follows}", logging.WARNING)
 
 
 async def keep_report(report: ScaleOutReport, versions: dict[str, str]) -> None:

@@ -12,8 +12,9 @@ from obscale.batch.schedule import Wave, decide_wave
 from obscale.cli import apply_batch
 from obscale.cli.commands import main
 from obscale.errors import ObscaleError
+from obscale.events import BatchEnded, Event
 from obscale.request.policies import BatchPolicies
-from tasks.runtime.journal import Happening, listening
+from tasks.runtime.journal import listening
 
 
 def carry_out(order: dict[str, Any]) -> dict[str, Any]:
@@ -21,9 +22,9 @@ def carry_out(order: dict[str, Any]) -> dict[str, Any]:
     reports: list[BatchReport] = []
     error = ""
 
-    def hear(happening: Happening) -> None:
-        if report := happening.facts.get("batch_report"):
-            reports.append(report)
+    def hear(event: Event) -> None:
+        if isinstance(event, BatchEnded):
+            reports.append(event.report)
 
     if order["break_guard"]:
         _break_guard()

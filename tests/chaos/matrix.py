@@ -20,11 +20,12 @@ from prefect.exceptions import PrefectHTTPStatusError
 from flows.scale_out import scale_out
 from obscale.agent.models import joined_address
 from obscale.errors import ObscaleError
+from obscale.events import Event, Reported
 from obscale.report.report import ScaleOutReport
 from obscale.request.models import AgentInfoSpec, ClusterSpec, SecretName
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
-from tasks.runtime.journal import Happening, listening
+from tasks.runtime.journal import listening
 
 STAGES = tuple(str(stage) for stage in range(1, 10))
 COLUMNS = ("preflight", "submit", *STAGES, "verify", "retry", "undo")
@@ -185,14 +186,14 @@ async def play(cell: Cell) -> Outcome:
     world = World(
         cell.row.config().model_copy(update={"port": 0}), clock=ScaledClock(speed=cell.row.speed)
     )
-    happenings: list[Happening] = []
+    told: list[Event] = []
     began = time.monotonic()
     async with serve(world) as door:
         place = _place(door.ready, cell.column)
         for fault in (*_setting(cell.column), *cell.row.cards(place)):
             world.play(fault)
         ended: Any
-        with listening(happenings.append):
+        with listening(told.append):
             try:
                 async with asyncio.timeout(WALL_SECONDS):
                     ended = await _run(cell, door.ready)
@@ -202,7 +203,7 @@ async def play(cell: Cell) -> Outcome:
                 ended = error
             except Exception as error:  # noqa: BLE001 - an unnamed error is what this looks for
                 ended = error
-    reports = [h.facts["report"] for h in happenings if "report" in h.facts]
+    reports = [event.report for event in told if isinstance(event, Reported)]
     report = reports[-1] if reports else None
     outcome = Outcome(cell, ending_of(ended, report), time.monotonic() - began)
     outcome.detail = str(ended)[:400]

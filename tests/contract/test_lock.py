@@ -10,6 +10,7 @@ from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.connect.connections import Link
 from obscale.errors import ForeignDagError
+from obscale.events import Line
 from obscale.preflight.judge import judge_accepting
 from obscale.preflight.read import survey
 from obscale.preflight.result import conclude
@@ -112,8 +113,9 @@ async def test_a_lock_that_was_not_seen_and_is_let_go_of_is_waited_for():
     def client(address):
         return AgentClient(address, root_password=SecretStr(ROOT), transport=transport)
 
-    def hear(happening):
-        if "submit.refused" in happening.text and world.cluster().lock_holder:
+    def hear(event):
+        is_refused = isinstance(event, Line) and event.words.startswith("submit.refused")
+        if is_refused and world.cluster().lock_holder:
             world.cluster().dags[0].state = "SUCCEED"
 
     async with ClusterClient([client(ENTRY)]) as cluster, client(AgentAddress("10.0.0.4")) as agent:

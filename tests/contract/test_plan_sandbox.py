@@ -22,6 +22,7 @@ from obscale.cli import apply as apply_command
 from obscale.cli.commands import app
 from obscale.connect.connections import EnvironmentVault, connected
 from obscale.errors import PreflightError
+from obscale.events import text_of
 from obscale.plan.file import PlanFile, read_plan_file, write_plan_file
 from obscale.preflight.judge import judge_accepting
 from obscale.preflight.read import survey
@@ -404,7 +405,7 @@ async def test_what_stirs_between_preflight_and_post_is_told(desk):
         (disk,) = facts.target.host.disks
         emptier = disk.model_copy(update={"total": "900G", "used": "1G"})
         host = facts.target.host.model_copy(update={"disks": (emptier,)})
-        with listening(lambda happening: heard.append(happening.text)):
+        with listening(lambda event: heard.append(text_of(event))):
             seen = seen_at(facts.now - timedelta(minutes=16), host)
             begun = await begin_once(link, order, seen, records=KeptHere)
 

@@ -15,13 +15,15 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import refresh_global_settings_context
 
 from flows.scale_out import scale_out
+from obscale import events
 from obscale.agent.models import joined_address
 from obscale.errors import ObscaleError
+from obscale.events import Event, Line, Reported, SubmitSettled, text_of
 from obscale.report.report import ScaleOutReport
 from obscale.request.models import AgentInfoSpec, ClusterSpec, SecretName
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Door, ScaledClock, World, WorldConfig, default_config, serve
-from tasks.runtime.journal import Happening, listening
+from tasks.runtime.journal import listening
 
 SAMPLE = {
     "mysql_port": "2881",
@@ -53,14 +55,42 @@ def prefect_of_these_tests(server_url):
     refresh_global_settings_context()
 
 
+@pytest.fixture
+def wordless(monkeypatch):
+    """Take the words from every line, but for the name of its event: nothing may follow by them."""
+    monkeypatch.setattr(events, "text_of", lambda event: type(event).__name__)
+
+
+@pytest.fixture(autouse=True)
+def wordless_where_asked(request):
+    """With `--wordless`, all tests of flows run so; those that read lines fail then."""
+    if request.config.getoption("wordless"):
+        request.getfixturevalue("wordless")
+
+
+def is_line(words: str) -> Callable[[Event], bool]:
+    """Give whether an event is the line that begins with a word."""
+    return lambda event: isinstance(event, Line) and event.words.startswith(f"{words} ")
+
+
+def is_adopted(event: Event) -> bool:
+    """Whether a run has taken up a DAG that was there."""
+    return isinstance(event, SubmitSettled) and event.submitted.how == "adopted"
+
+
+def is_posted(event: Event) -> bool:
+    """Whether the POST was answered."""
+    return isinstance(event, SubmitSettled) and event.submitted.how == "posted"
+
+
 @dataclass
 class Stage:
     """A served world, and the means to run the flow against it."""
 
     world: World
     door: Door
-    happenings: list[Happening] = field(default_factory=list)
-    acts: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    acts: list[tuple[Callable[[Event], bool], Callable[[], None]]] = field(default_factory=list)
 
     async def scale_out(self, *, zone: str = "zone2", **changes: Any) -> ScaleOutReport:
         """Run the flow with the documented sample request, changed where a test says so."""
@@ -102,13 +132,13 @@ class Stage:
             self.world.clock.skip(0.2)
         raise AssertionError(f"no stage {stage} within 200 s")
 
-    def at(self, words: str, act: Callable[[], None]) -> None:
-        """Do something once, as soon as a run says a line that begins with these words."""
-        self.acts.append((words, act))
+    def at(self, is_it: Callable[[Event], bool], act: Callable[[], None]) -> None:
+        """Do something once, as soon as a run tells such an event."""
+        self.acts.append((is_it, act))
 
-    def _hear(self, happening: Happening) -> None:
-        self.happenings.append(happening)
-        for each in [each for each in self.acts if happening.text.startswith(each[0])]:
+    def _hear(self, event: Event) -> None:
+        self.events.append(event)
+        for each in [each for each in self.acts if each[0](event)]:
             self.acts.remove(each)
             each[1]()
 
@@ -133,7 +163,12 @@ class Stage:
     @property
     def report(self) -> ScaleOutReport:
         """The report of the last run, also of a failed one."""
-        return [h.facts["report"] for h in self.happenings if "report" in h.facts][-1]
+        return [e.report for e in self.events if isinstance(e, Reported)][-1]
+
+    @property
+    def lines(self) -> list[str]:
+        """What the log has of each event."""
+        return [text_of(event) for event in self.events]
 
     def posts(self, target: str = "/api/v1/ob/scale_out") -> int:
         """How many POSTs reached the cluster."""

@@ -127,7 +127,7 @@ async def test_what_is_blocked_is_not_asked_about(stage, refused):
     )
 
     assert isinstance(error, PreflightError)
-    assert not [h for h in scene.happenings if h.text.startswith("approval.")]
+    assert not [event for event in scene.events if event.step == "approval"]
 
 
 async def test_a_node_that_is_there_already_is_verified_without_asking(stage):

@@ -18,10 +18,11 @@ from obscale.errors import (
     PreflightError,
     SpecError,
 )
+from obscale.events import DagMoved, Judged
 from obscale.request.models import ClusterSpec, SecretName
 from obscale.sandbox import Fault, WorldConfig, default_config
 from tasks.runtime.journal import listening
-from tests.flow.conftest import QUICK, SAMPLE
+from tests.flow.conftest import QUICK, SAMPLE, is_adopted, is_line
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -103,8 +104,8 @@ async def test_a_lock_taken_between_preflight_and_post_is_named_too(stage, refus
     """The look before the POST meets it: the DAG is named, nothing is posted over it."""
     scene = await stage()
 
-    def take_the_lock(happening):
-        if happening.text.startswith("preflight.judged"):
+    def take_the_lock(event):
+        if isinstance(event, Judged):
             scene.world.play(Fault.tenant_task(4000))
 
     with listening(take_the_lock):
@@ -171,8 +172,8 @@ async def test_an_agent_of_another_cluster_that_answers_late_is_not_posted_to(st
     scene = await stage(two_clusters())
     scene.world.play(Fault.agent_down(address(scene, 1, 0)))
 
-    def swap(happening):
-        if happening.text.startswith("preflight.judged"):
+    def swap(event):
+        if isinstance(event, Judged):
             scene.world.play(Fault.agent_down(address(scene, 0, 0)))
             scene.world.play(Fault.agent_up(address(scene, 1, 0)))
 
@@ -225,7 +226,7 @@ async def test_a_root_password_changed_in_the_middle_ends_by_name_and_heals_with
     scene = await stage(speed=6)
     short = QUICK.model_copy(update={"silence_seconds": 3})
     run = asyncio.create_task(refused(scene.scale_out(time_limits=short)))
-    await until(lambda: any("progress" in h.facts for h in scene.happenings))
+    await until(lambda: any(isinstance(e, DagMoved) for e in scene.events))
     scene.crawl()
     scene.world.play(Fault.change_root_password(NEW_PASSWORD))
     for member in scene.ready["clusters"][0]["agents"]:
@@ -256,7 +257,7 @@ async def test_all_entry_agents_down_in_the_middle_ends_after_the_silence_and_he
     scene = await stage(speed=6)
     short = QUICK.model_copy(update={"silence_seconds": 3})
     run = asyncio.create_task(refused(scene.scale_out(time_limits=short)))
-    await until(lambda: any("progress" in h.facts for h in scene.happenings))
+    await until(lambda: any(isinstance(e, DagMoved) for e in scene.events))
     scene.crawl()
     members = [agent.address for agent in scene.world.clusters[0].agents]
     for member in members:
@@ -292,8 +293,8 @@ async def test_a_run_begun_right_after_one_that_died_waits_for_its_dag_to_be_nam
     await asyncio.gather(died, return_exceptions=True)
     assert scene.world.clusters[0].dags[-1].stage == 1
     patient = QUICK.model_copy(update={"lost_answer_seconds": 60})
-    scene.at("preflight.waiting", lambda: scene.reach(4))
-    scene.at("submit.adopted", scene.hurry)
+    scene.at(is_line("preflight.waiting"), lambda: scene.reach(4))
+    scene.at(is_adopted, scene.hurry)
 
     report = await scene.scale_out(time_limits=patient)
 

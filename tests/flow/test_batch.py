@@ -19,6 +19,7 @@ from obscale.agent.models import joined_address
 from obscale.batch.report import BatchIncompleteError, BatchReport, render_batch
 from obscale.batch.schedule import FAILURES, RowState
 from obscale.errors import SpecError
+from obscale.events import BatchEnded, BatchWaits, RowChanged
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, ScaleOutSpec, SecretName
 from obscale.request.policies import BatchPolicies, Window
 from obscale.request.time_limits import TimeLimits
@@ -67,9 +68,9 @@ class Fleet:
     async def run(self, **changes: Any) -> BatchReport:
         """Run the batch; its report, also where it is incomplete."""
 
-        def hear(happening) -> None:
-            if report := happening.facts.get("batch_report"):
-                self.reports.append(report)
+        def hear(event) -> None:
+            if isinstance(event, BatchEnded):
+                self.reports.append(event.report)
 
         with listening(hear), suppress(BatchIncompleteError):
             await batch(**({"clusters": self.asked, "time_limits": QUICK} | changes))
@@ -234,8 +235,8 @@ async def test_a_row_whose_look_is_old_is_judged_again(fleet, monkeypatch):
     fleet = await fleet(clusters=1, nodes=1)
     monkeypatch.setattr("obscale.batch.ledger.is_stale", lambda *_: True)
 
-    def hear(happening) -> None:
-        if happening.text.startswith("row.started"):
+    def hear(event) -> None:
+        if isinstance(event, RowChanged) and event.row.state is RowState.RUNNING:
             spare = fleet.stage.world.spares[0]
             spare.identity = "CLUSTER AGENT"
 
@@ -302,12 +303,15 @@ async def test_a_row_is_put_back_where_the_window_closes_before_its_post(fleet, 
     monkeypatch.setattr("tasks.batch._now", lambda: clock[0])
     posts_while_shut: list[int] = []
 
-    def hear(happening) -> None:
-        if happening.text.startswith("row.started") and not posts_while_shut:
+    opens = datetime(2026, 11, 29, 2, tzinfo=UTC)
+
+    def hear(event) -> None:
+        is_started = isinstance(event, RowChanged) and event.row.state is RowState.RUNNING
+        if is_started and not posts_while_shut:
             clock[0] = datetime(2026, 11, 28, 5, tzinfo=UTC)
-        if happening.text.startswith("batch.waiting until=2026-11-29T02:00Z"):
+        if isinstance(event, BatchWaits) and event.until == opens:
             posts_while_shut.append(fleet.posts)
-            clock[0] = datetime(2026, 11, 29, 2, tzinfo=UTC)
+            clock[0] = opens
 
     with listening(hear):
         report = await fleet.run(policies=BatchPolicies(window=Window(start="02:00", end="04:00")))
@@ -364,12 +368,12 @@ async def test_nothing_is_begun_outside_the_window(fleet):
     fleet = await fleet(clusters=1, nodes=1)
     later = datetime.now(UTC) + timedelta(hours=2)
     window = Window(start=f"{later:%H:%M}", end=f"{later + timedelta(hours=1):%H:%M}")
-    told: list[str] = []
+    told: list[datetime] = []
     waits = asyncio.Event()
 
-    def hear(happening) -> None:
-        told.append(happening.text)
-        if happening.text.startswith("batch.waiting"):
+    def hear(event) -> None:
+        if isinstance(event, BatchWaits):
+            told.append(event.until)
             waits.set()
 
     with listening(hear):
@@ -379,7 +383,7 @@ async def test_nothing_is_begun_outside_the_window(fleet):
     with pytest.raises(asyncio.CancelledError):
         await run
 
-    assert f"batch.waiting until={later:%Y-%m-%dT%H:%M}Z why='window'" in told
+    assert later.replace(second=0, microsecond=0) in told
     assert states(fleet.reports[-1]) == {"c1": [RowState.SKIPPED]}
     assert fleet.posts == 0
 

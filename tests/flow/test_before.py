@@ -22,6 +22,7 @@ from obscale.batch.report import BatchIncompleteError
 from obscale.cli.commands import app
 from obscale.cli.exits import Exit, exit_code_of
 from obscale.errors import RecordError, VerifyError
+from obscale.events import Posting, ProofNotice, WaitsForProofs
 from obscale.request.models import NodeSpec, ScaleOutSpec
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
@@ -126,9 +127,9 @@ async def test_a_member_that_restarts_in_time_is_told_and_not_failed(stage):
     harm(scene)
     lost = []
 
-    def bring_back(happening):
-        if happening.text.startswith("verify.against") and not lost:
-            lost.append(happening)
+    def bring_back(event):
+        if isinstance(event, ProofNotice) and not lost:
+            lost.append(event)
             scene.world.play(Fault.observer_up(address_of(scene, 2)))
 
     with tasks.runtime.journal.listening(bring_back):
@@ -148,8 +149,8 @@ async def test_a_wait_is_told_by_what_it_waits_for(stage, refused):
 
     await refused(scene.scale_out(time_limits=SOON.model_copy(update={"verify_seconds": 3})))
 
-    waits = [h for h in scene.happenings if "waits" in h.facts and h.step == "verify"]
-    assert "pv-service-started: not yet" in waits[0].facts["waits"]
+    waits = [event for event in scene.events if isinstance(event, WaitsForProofs)]
+    assert "pv-service-started: not yet" in waits[0].what
     assert len(waits) < 6, "on change and then seldom, not at every look"
 
 
@@ -282,7 +283,7 @@ async def test_the_record_stands_before_the_post_arrives(stage):
     scene = await stage()
     scene.world.play(Fault.delay_answer(8, to="scale_out"))
     run = asyncio.create_task(scene.scale_out())
-    while not any(h.text.startswith("submit.posting") for h in scene.happenings):
+    while not any(isinstance(event, Posting) for event in scene.events):
         assert not run.done()
         await asyncio.sleep(0.02)
 

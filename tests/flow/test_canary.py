@@ -28,6 +28,7 @@ from flows.batch import batch
 from flows.plan import plan
 from obscale.cli.exits import error_object
 from obscale.errors import ObscaleError
+from obscale.events import Reported
 from obscale.report.report import render_markdown
 from obscale.request.models import AgentInfoSpec, ScaleOutSpec, SecretName
 from obscale.request.time_limits import TimeLimits
@@ -272,7 +273,7 @@ async def run(stage: Stage, ending: Ending, left: dict[str, list[str]], asked: A
     else:
         return report.outcome
     finally:
-        reports = [h.facts["report"] for h in stage.happenings if "report" in h.facts]
+        reports = [event.report for event in stage.events if isinstance(event, Reported)]
         left["reports"] += [r.model_dump_json() + repr(r) + render_markdown(r) for r in reports]
         left["process list"].append(arguments_of_all_processes())
         left["requests as agents see them"] += [

@@ -27,6 +27,7 @@ from prefect.states import Cancelling
 from obscale.batch.report import render_batch
 from obscale.batch.schedule import RowState
 from obscale.errors import DispatchError
+from obscale.events import BatchBegun, BatchWaits, RowChanged
 from obscale.request.policies import BatchPolicies, Window, WorkersPolicy
 from obscale.sandbox import Fault
 from tasks.dispatch.dispatcher import Dispatch
@@ -230,7 +231,12 @@ async def test_a_batch_that_is_ended_stops_its_runs_and_says_what_goes_on(fleet,
     fleet = await fleet(clusters=2, nodes=2, speed=1)
     await serving()
     ledgers = []
-    with listening(lambda happening: ledgers.append(happening.facts.get("ledger"))):
+
+    def hear(event) -> None:
+        if isinstance(event, BatchBegun):
+            ledgers.append(event.ledger)
+
+    with listening(hear):
         run = asyncio.create_task(fleet.run(policies=DISPATCHED))
 
     def both_grow():
@@ -323,11 +329,11 @@ async def test_a_worker_submits_nothing_outside_the_window_it_was_told(
     monkeypatch.setattr("tasks.batch._now", lambda: clock[0])
     put_back, waits = asyncio.Event(), asyncio.Event()
 
-    def hear(happening) -> None:
-        if happening.text.startswith("row.waiting"):
+    def hear(event) -> None:
+        if isinstance(event, RowChanged) and event.row.state is RowState.WAITING:
             clock[0] = now
             put_back.set()
-        if happening.text.startswith("batch.waiting"):
+        if isinstance(event, BatchWaits):
             waits.set()
 
     with listening(hear):

@@ -26,9 +26,10 @@ from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry, Cancelling
 
 from obscale.errors import DagStalledError
+from obscale.events import DagMoved
 from obscale.sandbox import Fault
 from tasks.runtime.journal import listening
-from tests.flow.conftest import QUICK, SAMPLE
+from tests.flow.conftest import QUICK, SAMPLE, is_posted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -255,7 +256,7 @@ async def test_the_last_look_gives_up_on_agents_that_swallow_it(stage):
     await scene.dag_created()
 
     async def followed():
-        return scene.happenings and any("dag" in h.facts for h in scene.happenings)
+        return any(isinstance(event, DagMoved) for event in scene.events)
 
     await until(followed, "the DAG is followed")
     scene.crawl()
@@ -284,8 +285,8 @@ async def test_a_signal_that_strikes_no_code_of_the_run_ends_it(stage, monkeypat
         terminate()
         return create(*words, **names)
 
-    def hear(happening):
-        if happening.text.startswith("submit.posted"):
+    def hear(event):
+        if is_posted(event):
             if where == "callback":
                 asyncio.get_running_loop().call_soon(terminate)
             else:

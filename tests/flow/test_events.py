@@ -7,11 +7,11 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.sorting import FlowRunSort
 
+from obscale.events import Line
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
 from tasks.runtime import events
 from tasks.runtime.events import PREFIX, Heard, signals_of
-from tasks.runtime.journal import Happening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -126,8 +126,8 @@ async def test_a_run_whose_events_nobody_takes_goes_on_and_says_so_once(stage, m
     assert "event=planned" in said[0]
 
 
-async def test_a_happening_that_says_nothing_new_is_no_event():
-    """Most log lines are no events at all."""
+async def test_a_line_that_says_nothing_new_is_not_announced():
+    """Most log lines are nothing to Prefect's events."""
     heard = Heard()
 
-    assert signals_of(heard, Happening("poll", "poll.no_answer", {})) == (heard, ())
+    assert signals_of(heard, Line(step="poll", words="poll.no_answer")) == (heard, ())

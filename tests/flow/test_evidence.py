@@ -151,7 +151,7 @@ async def test_a_red_attempt_stays_in_the_evidence_of_the_green_one(stage, refus
     scene.world.play(Fault.observer_up(member(scene)))
     await forget_page(run)
 
-    with listening(scene.happenings.append):
+    with listening(scene.events.append):
         state = await try_again(run)
     told = await evidence(run.id, "--json")
     page = await evidence(run.id)

@@ -6,6 +6,7 @@ import pytest
 
 from obscale.errors import OutcomeUnknownError
 from obscale.sandbox import Fault
+from tests.flow.conftest import is_adopted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -31,7 +32,7 @@ async def test_a_lost_answer_nobody_can_settle_ends_by_name_and_the_next_run_tak
 
     for address in members:
         scene.world.play(Fault.agent_up(address))
-    scene.at("submit.adopted", scene.hurry)
+    scene.at(is_adopted, scene.hurry)
     report = await scene.scale_out()
 
     assert report.outcome == "verified"

@@ -16,6 +16,7 @@ from obscale.errors import (
     ForeignDagError,
     PreflightError,
 )
+from obscale.events import Judged
 from obscale.sandbox import Fault
 from tasks.runtime.journal import listening
 
@@ -238,8 +239,8 @@ async def test_what_goes_dark_while_a_run_waits_holds_it_back(stage, refused, mo
     monkeypatch.setattr("tasks.submit.is_stale", lambda *_: True)
     scene = await stage()
 
-    def hear(happening):
-        if happening.text.startswith("preflight.judged"):
+    def hear(event):
+        if isinstance(event, Judged):
             scene.world.play(Fault.panic(to="host-info", times=0))
 
     with listening(hear):

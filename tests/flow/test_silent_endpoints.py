@@ -11,9 +11,10 @@ from prefect.cache_policies import NO_CACHE
 import tasks.posting
 from obscale.agent.silence import silent_agents
 from obscale.agent.transport import Exchange
+from obscale.events import Posting
 from obscale.sandbox import Fault
 from tasks.runtime.blocks import silence_told
-from tests.flow.conftest import QUICK
+from tests.flow.conftest import QUICK, is_line, is_posted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,7 +46,7 @@ def entry_of(scene):
 
 def lines_of(scene, event):
     """Give the lines of one event that the run has told."""
-    return [h.text for h in scene.happenings if h.text.startswith(f"{event} ")]
+    return [line for line in scene.lines if line.startswith(f"{event} ")]
 
 
 async def test_an_agent_silent_from_the_submit_on_is_asked_little_and_named_once(
@@ -60,7 +61,7 @@ async def test_an_agent_silent_from_the_submit_on_is_asked_little_and_named_once
         before.update(asked)
         scene.world.play(Fault.black_hole(entry))
 
-    scene.at("submit.posting ", hang)
+    scene.at(lambda e: isinstance(e, Posting), hang)
     began = time.monotonic()
 
     report = await scene.scale_out()
@@ -82,7 +83,7 @@ async def test_a_post_that_hangs_and_is_carried_out_late_makes_one_dag(stage, as
     scene = await stage()
     entry = entry_of(scene)
     scene.world.play(Fault.black_hole(entry, phase="submit"))
-    scene.at("submit.answer_lost ", lambda: scene.world.play(Fault.agent_up(entry)))
+    scene.at(is_line("submit.answer_lost"), lambda: scene.world.play(Fault.agent_up(entry)))
 
     report = await scene.scale_out(time_limits=QUICK.model_copy(update={"lost_answer_seconds": 60}))
 
@@ -101,7 +102,7 @@ async def test_a_post_that_hangs_past_its_header_is_sent_again_and_makes_one_dag
     scene = await stage(speed=15)
     entry = entry_of(scene)
     scene.world.play(Fault.black_hole(entry, phase="submit"))
-    scene.at("submit.posted ", lambda: scene.world.play(Fault.agent_up(entry)))
+    scene.at(is_posted, lambda: scene.world.play(Fault.agent_up(entry)))
     began = time.monotonic()
 
     report = await scene.scale_out()

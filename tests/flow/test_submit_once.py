@@ -11,7 +11,7 @@ from obscale.agent.models import Operator
 from obscale.errors import DagRolledBackError, ForeignDagError, PreflightError, VerifyError
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
-from tests.flow.conftest import QUICK
+from tests.flow.conftest import QUICK, is_adopted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -140,7 +140,7 @@ async def test_a_run_cut_off_after_its_post_is_taken_up_by_the_next(stage):
     scene.reach(4)
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
-    scene.at("submit.adopted", scene.hurry)
+    scene.at(is_adopted, scene.hurry)
 
     report = await scene.scale_out()
 

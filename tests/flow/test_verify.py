@@ -7,6 +7,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from obscale.errors import VerifyError
+from obscale.events import LevelReached
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, WorldConfig, default_config
 from tasks.runtime.journal import listening
@@ -39,9 +40,9 @@ def at_first_look(act):
     """Give a listener that acts on the world once, when the climb has looked for the first time."""
     done = []
 
-    def hear(happening):
-        if happening.text.startswith("verify.level") and not done:
-            done.append(happening)
+    def hear(event):
+        if isinstance(event, LevelReached) and not done:
+            done.append(event)
             act()
 
     return listening(hear)
@@ -87,10 +88,11 @@ async def test_answers_half_a_second_late_change_nothing_but_the_time(stage):
     answers = {line.id: line.answer for line in report.proofs}
     assert answers["pv-clock-after"] == "pass"
     assert "unknown" not in answers.values()
-    warned = [h.text for h in scene.happenings if h.text.startswith("preflight.warn")]
+    warned = [line for line in scene.lines if line.startswith("preflight.warn")]
     assert {text.split()[1].strip(":") for text in warned} == {"disk-same-mount", "zone-balance"}
-    told = [h.text for h in scene.happenings]
-    assert not [text for text in told if text.startswith(("preflight.unknown", "verify.unread"))]
+    assert not [
+        text for text in scene.lines if text.startswith(("preflight.unknown", "verify.unread"))
+    ]
 
 
 async def test_what_can_never_be_read_is_told_and_does_not_hold_a_node_back(stage):
@@ -103,7 +105,7 @@ async def test_what_can_never_be_read_is_told_and_does_not_hold_a_node_back(stag
     assert report.level in {"CONFORMING", "BALANCED"}
     line = next(line for line in report.proofs if line.id == "pv-disk-after")
     assert (line.answer, line.found.startswith("not read for ")) == ("info", True)
-    told = [h.text for h in scene.happenings if h.text.startswith("verify.unread")]
+    told = [line for line in scene.lines if line.startswith("verify.unread")]
     assert len(told) == 1
     assert told[0].startswith("verify.unread proof=pv-disk-after found='not read for ")
     assert "read agent/host-info" in told[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = (
-    ("obscale.clock", "obscale.errors", "obscale.sizes", "obscale.text"),
+    ("obscale.clock", "obscale.errors", "obscale.events", "obscale.sizes", "obscale.text"),
     ("obscale.agent",),
     ("obscale.reading", "obscale.cleaning", "obscale.maintenance_lock", "obscale.scale_out_dag"),
     ("obscale.request",),
@@ -27,6 +27,8 @@ FLOORS = (
 APART = {"obscale.sandbox": {"obscale.rehearse", "obscale.cli"}}
 """Stands beside the floors: imports none of them, and is imported only by these."""
 PREFECT_DOORS = {"tasks", "flows", "obscale.cli", "deployments"}
+NAMES_ALL = "obscale.events"
+"""Names, for type checkers alone, the types of all rooms that tell something."""
 ACTS = {
     "obscale.preflight": {"read", "settle", "clocks", "port_probe"},
     "obscale.verify": {"read", "run"},
@@ -55,6 +57,17 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def imports_for_types(path: Path) -> set[str]:
+    """Give what a file imports below `if TYPE_CHECKING:`, so never when it runs."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for each in node.body:
+                assert isinstance(each, ast.ImportFrom)
+                found |= {f"{each.module}.{alias.name}" for alias in each.names}
     return found
 
 
@@ -87,6 +100,8 @@ def test_imports_point_down():
                 allowed = room in PREFECT_DOORS
             elif other in APART:
                 allowed = room in APART[other]
+            elif module == NAMES_ALL and other in floor:
+                allowed = target in imports_for_types(path)
             else:
                 allowed = other not in floor or (room not in APART and floor[other] <= floor[room])
             if not allowed:

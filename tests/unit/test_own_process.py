@@ -8,6 +8,7 @@ import pytest
 from prefect.exceptions import Abort, ObjectNotFound
 
 from obscale.errors import PrefectUnreachableError, VerifyError
+from obscale.events import PrefectNotice
 from tasks.runtime import own_process
 from tasks.runtime.journal import listening
 from tasks.runtime.own_process import Told, run_here
@@ -28,9 +29,9 @@ def said():
     """What the run says of Prefect."""
     lines = []
 
-    def hear(happening):
-        if words := happening.facts.get("about_prefect"):
-            lines.append(words)
+    def hear(event):
+        if isinstance(event, PrefectNotice):
+            lines.append(event.words)
 
     with listening(hear):
         yield lines
