@@ -392,10 +392,13 @@ def _before(baseline: Baseline | None) -> str:
     return f"submit.before_known at={at} newest_dag={baseline.newest_dag} by={by!r}"
 
 
-def lines_to(publish: Publish, step: str) -> Callable[[str], None]:
-    """Give what publishes lines of a step, for whoever tells in words only."""
+def publish_line(publish: Publish, step: str, words: str, severity: int = logging.INFO) -> None:
+    """Publish a line that nothing else is made from.
 
-    def say(words: str) -> None:
-        publish(Line(step=step, words=words))
-
-    return say
+    Args:
+        publish: Takes it.
+        step: Who speaks.
+        words: Event first, then facts, e.g. `poll.skipped why='already a member'`.
+        severity: In the log.
+    """
+    publish(Line(step=step, words=words, severity=severity))

@@ -160,7 +160,7 @@ async def carry(order: Order, run: RowRun) -> None:
                 before = await judge_now(link, order, kept)
         submitting = run.entrance(SUBMITTING_SECONDS)
         submitted = await begin_once(
-            link, order, before, run.called_off, submitting, records=Records
+            link, order, before, run.called_off, submitting, records=Records, publish=publish
         )
         dag = submitted.dag
         if dag is None and submitted.dag_id:

@@ -14,12 +14,11 @@ from obscale.agent.models import Dag, ScaleOutRequest
 from obscale.clock import monotonic
 from obscale.connect.connections import Link
 from obscale.errors import AgentError, AgentUnreachableError, OutcomeUnknownError
-from obscale.events import WaitsForAnswer
+from obscale.events import Publish, WaitsForAnswer, publish_line
 from obscale.follow.reminders import Seldom
 from obscale.request.models import NodeSpec
 from obscale.submit.decide import Adopt, AlreadyMember, Sighting, decide_after_lost_answer
 from obscale.submit.read import look_for_dag
-from tasks.runtime.journal import publish, publish_line
 
 ANSWER_OVERDUE_SECONDS: Final = 5.0
 """After so long without an answer the DAG is looked for, again and again. obshell asks the target
@@ -35,7 +34,7 @@ class Shown:
 
 
 async def post_once(
-    link: Link, node: NodeSpec, body: ScaleOutRequest, baseline: int
+    link: Link, node: NodeSpec, body: ScaleOutRequest, baseline: int, publish: Publish
 ) -> Dag | Shown:
     """Send the POST to one agent.
 
@@ -44,6 +43,7 @@ async def post_once(
         node: What is asked for.
         body: The request.
         baseline: Number of the cluster's newest DAG before.
+        publish: Gets each event.
 
     Raises:
         OutcomeUnknownError: No answer; or its agent tells nothing any more, not even who it is,
@@ -65,7 +65,7 @@ async def post_once(
             now, where = monotonic(), taken_by.address
             if waits.waited(where, now) is not None:
                 publish(WaitsForAnswer(agent=str(where), seconds=now - began))
-            sighting = await _seen_meanwhile(posting, link)
+            sighting = await _seen_meanwhile(posting, link, publish)
             if posting.done() or sighting is None:
                 continue
             decision = decide_after_lost_answer(sighting, node, baseline=baseline, expired=False)
@@ -89,7 +89,9 @@ async def _ended(posting: asyncio.Future[Dag]) -> bool:
     return posting.done()
 
 
-async def _seen_meanwhile(posting: asyncio.Future[Dag], link: Link) -> Sighting | None:
+async def _seen_meanwhile(
+    posting: asyncio.Future[Dag], link: Link, publish: Publish
+) -> Sighting | None:
     """Look for the target's DAGs while the POST waits; None: it is answered, or nobody tells."""
     look = asyncio.ensure_future(look_for_dag(link))
     both: list[asyncio.Future[Any]] = [posting, look]
@@ -97,7 +99,7 @@ async def _seen_meanwhile(posting: asyncio.Future[Dag], link: Link) -> Sighting 
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         return look.result() if look.done() else None
     except AgentError as error:
-        publish_line("submit", f"submit.look_failed reason={str(error)!r}")
+        publish_line(publish, "submit", f"submit.look_failed reason={str(error)!r}")
         return None
     finally:
         await _cancelled(look)

@@ -35,9 +35,11 @@ from obscale.events import (
     BaselineFound,
     LookedAgain,
     Posting,
+    Publish,
     SubmitSettled,
     WaitsForLock,
     WaitsForWindow,
+    publish_line,
 )
 from obscale.follow.reminders import Seldom
 from obscale.preflight.ageing import is_stale, judge_ageing
@@ -77,7 +79,7 @@ from obscale.verify.run import ALONE
 from tasks.posting import Shown, post_once
 from tasks.runtime.baselines import Records, keep_page, kept_earlier, page_of
 from tasks.runtime.blocks import linked
-from tasks.runtime.journal import artifact_key, aside, publish, publish_line
+from tasks.runtime.journal import artifact_key, aside, publish
 from tasks.runtime.retries import if_transient
 
 TIME_LIMIT_SECONDS: Final = 1_500_000
@@ -176,7 +178,7 @@ async def submit(order: Order, seen: Preflight) -> Submitted:
         AgentRefusedError: The cluster refused the request; nothing was created.
     """
     async with linked(order, proven=True) as link:
-        submitted = await begin_once(link, order, seen, records=Records)
+        submitted = await begin_once(link, order, seen, records=Records, publish=publish)
     await aside(keep_submitted(order, submitted))
     return submitted
 
@@ -205,7 +207,9 @@ async def take_up(order: Order, begun: Submitted) -> Submitted | None:
         cluster = identity_of(sighting.members)
         dag = await _read_begun(link, order, begun, sighting)
         if dag is None or cluster != begun.cluster:
-            publish_line("submit", f"submit.not_taken_up dag={begun.dag_id} next='begin anew'")
+            publish_line(
+                publish, "submit", f"submit.not_taken_up dag={begun.dag_id} next='begin anew'"
+            )
             return None
         records = await Records(cluster, order.target).read()
         baseline = baseline_of(records, cluster=cluster, node=order.node, dag=dag)
@@ -214,6 +218,7 @@ async def take_up(order: Order, begun: Submitted) -> Submitted | None:
         Submitted(
             dag_id=dag.id, how="adopted", why=why, at=_now(), cluster=cluster, baseline=baseline
         ),
+        publish,
         dag,
     )
 
@@ -265,6 +270,7 @@ async def begin_once(
     gate: AbstractAsyncContextManager[object] = ALONE,
     *,
     records: Callable[[str, str], Keeping],
+    publish: Publish,
 ) -> Submitted:
     """Look, then adopt, wait or post, until one DAG is known to carry the order.
 
@@ -278,6 +284,7 @@ async def begin_once(
         called_off: Asked right before each POST: whether it is not to be sent after all.
         gate: Entered for each look, where many nodes are begun at the same time.
         records: Gives where the records of a node are kept, by cluster and target.
+        publish: Gets each event.
 
     Raises:
         CalledOffError: It is not.
@@ -302,25 +309,25 @@ async def begin_once(
             case Post() if await called_off():
                 raise CalledOffError
             case Post() if order.window and not order.window.is_open(_now()):
-                await _wait_for_window(order.window)
+                await _wait_for_window(order.window, publish)
             case Post() if is_stale(seen.at, _now()):
                 # Then look again: the look is always the last thing before the POST.
                 async with gate:
-                    seen = await _judge_again(link, order, seen)
+                    seen = await _judge_again(link, order, seen, publish)
             case Post(baseline=newest):
                 began = monotonic()
                 record = await kept.write(_record(order, seen, cluster, newest))
                 # Where writing took a while, the look is not the last thing before the POST.
                 if monotonic() - began > WRITTEN_WITHIN_SECONDS:
                     continue
-                if submitted := await _post(link, order, record, kept, rounds):
+                if submitted := await _post(link, order, record, kept, rounds, publish):
                     return submitted
             case WaitForLock(owner=owner, dag_id=dag_id, undecided=undecided):
                 # An undecided one may be our own, of a run that died: let it name its target.
                 limit = begun + _limits_with_youth(order) if undecided else give_up
-                await _wait_for(f"DAG {dag_id} {owner!r} holds the lock", limit, waits)
+                await _wait_for(f"DAG {dag_id} {owner!r} holds the lock", limit, waits, publish)
             case _:
-                return await _settled(link, order, decision, sighting, kept)
+                return await _settled(link, order, decision, sighting, kept, publish)
 
 
 def _record(order: Order, seen: Preflight, cluster: str, newest: int) -> Baseline:
@@ -338,14 +345,19 @@ def _record(order: Order, seen: Preflight, cluster: str, newest: int) -> Baselin
 
 
 async def _settled(
-    link: Link, order: Order, decision: Submission, sighting: Sighting, kept: Keeping
+    link: Link,
+    order: Order,
+    decision: Submission,
+    sighting: Sighting,
+    kept: Keeping,
+    publish: Publish,
 ) -> Submitted:
     """Give what is there already, with how things stood before its POST as far as that is known."""
     cluster = identity_of(sighting.members)
     match decision:
         case AlreadyMember(why=why):
             own = of_node(await kept.read(), cluster=cluster, node=order.node)
-            dag = await _dag_of_member(link, order, sighting, own)
+            dag = await _dag_of_member(link, order, sighting, own, publish)
             how, dag_id = "already a member", dag.id if dag else None
         case Adopt(dag_id=dag_id, why=why):
             own = of_node(await kept.read(), cluster=cluster, node=order.node)
@@ -367,10 +379,11 @@ async def _settled(
             baseline=baseline,
             dag=dag if dag and carried_out(dag, sighting, order.node) else None,
         ),
+        publish,
     )
 
 
-def _told(submitted: Submitted, dag: Dag | None = None) -> Submitted:
+def _told(submitted: Submitted, publish: Publish, dag: Dag | None = None) -> Submitted:
     """Tell how a node comes by its DAG, and what is known of before."""
     publish(SubmitSettled(submitted=submitted, dag=dag))
     if submitted.how != "posted":
@@ -378,7 +391,9 @@ def _told(submitted: Submitted, dag: Dag | None = None) -> Submitted:
     return submitted
 
 
-async def baseline_of_member(link: Link, order: Order) -> Baseline | None:
+async def baseline_of_member(
+    link: Link, order: Order, records: Callable[[str, str], Keeping], publish: Publish
+) -> Baseline | None:
     """Read how things stood before the POST that has made a node a member; None: not known.
 
     Raises:
@@ -386,13 +401,13 @@ async def baseline_of_member(link: Link, order: Order) -> Baseline | None:
     """
     sighting = await look_for_dag(link)
     cluster = identity_of(sighting.members)
-    own = of_node(await Records(cluster, order.target).read(), cluster=cluster, node=order.node)
-    dag = await _dag_of_member(link, order, sighting, own)
+    own = of_node(await records(cluster, order.target).read(), cluster=cluster, node=order.node)
+    dag = await _dag_of_member(link, order, sighting, own, publish)
     return baseline_of(own, cluster=cluster, node=order.node, dag=dag) if dag else None
 
 
 async def _dag_of_member(
-    link: Link, order: Order, sighting: Sighting, own: Sequence[Baseline]
+    link: Link, order: Order, sighting: Sighting, own: Sequence[Baseline], publish: Publish
 ) -> Dag | None:
     """Read the DAG that has made the node a member; None where nobody tells, or it is not there."""
     dag_id = dag_of_member(sighting, order.node, own)
@@ -401,12 +416,12 @@ async def _dag_of_member(
     try:
         dag = await link.cluster.ask(lambda agent: agent.read_dag(dag_id))
     except AgentError as error:
-        publish_line("submit", f"submit.dag_not_read dag={dag_id} reason={str(error)!r}")
+        publish_line(publish, "submit", f"submit.dag_not_read dag={dag_id} reason={str(error)!r}")
         return None
     return dag if carried_out(dag, sighting, order.node) else None
 
 
-async def _judge_again(link: Link, order: Order, earlier: Preflight) -> Preflight:
+async def _judge_again(link: Link, order: Order, earlier: Preflight, publish: Publish) -> Preflight:
     """Judge what ages by fresh facts; gives the new look.
 
     Raises:
@@ -419,11 +434,11 @@ async def _judge_again(link: Link, order: Order, earlier: Preflight) -> Prefligh
         allow_unknown=order.allow_unknown,
     )
     publish_line(
-        "submit", f"submit.judged_again rules={len(findings)} verdict={findings.verdict!r}"
+        publish, "submit", f"submit.judged_again rules={len(findings)} verdict={findings.verdict!r}"
     )
     for finding in findings.warnings:
         words = f"submit.{finding.answer} {finding.rule}: {finding.measured}"
-        publish_line("submit", f"{words}; needed {finding.needed}", logging.WARNING)
+        publish_line(publish, "submit", f"{words}; needed {finding.needed}", logging.WARNING)
     if findings.blockers:
         reasons = "; ".join(f"{f.rule}: {f.measured}" for f in findings.blockers)
         raise PreflightError(
@@ -442,7 +457,12 @@ async def _judge_again(link: Link, order: Order, earlier: Preflight) -> Prefligh
 
 
 async def _post(
-    link: Link, order: Order, record: Baseline, kept: Keeping, rounds: Rounds
+    link: Link,
+    order: Order,
+    record: Baseline,
+    kept: Keeping,
+    rounds: Rounds,
+    publish: Publish,
 ) -> Submitted | None:
     """Post once. None asks the caller to look again: the cluster, or its agent, has changed.
 
@@ -454,11 +474,11 @@ async def _post(
     publish(Posting(newest_dag=record.newest_dag, agent=str(link.cluster.current.address)))
     try:
         body = request_body(order.node, password)
-        told = await post_once(link, order.node, body, record.newest_dag)
+        told = await post_once(link, order.node, body, record.newest_dag, publish)
     except OutcomeUnknownError as lost:
-        return await _find_lost(link, order, record, kept, lost)
+        return await _find_lost(link, order, record, kept, lost, publish)
     except UnderMaintenanceError as refused:
-        await _wait_unseen(refused, rounds)
+        await _wait_unseen(refused, rounds, publish)
         return None
     except LOOKED_AT_AGAIN as refused:
         # Refused, so nothing was created; the look also finds an agent whose database is there, or
@@ -468,10 +488,10 @@ async def _post(
         words = f"submit.not_sent reason={refused.message!r}"
         if isinstance(refused, AgentRefusedError):
             words = f"submit.refused code={refused.code!r}"
-        publish_line("submit", f"{words} next='look again'")
+        publish_line(publish, "submit", f"{words} next='look again'")
         return None
     if isinstance(told, Shown):
-        return await _found(link, order, told.decision, told.sighting, kept)
+        return await _found(link, order, told.decision, told.sighting, kept, publish)
     submitted = Submitted(
         dag_id=told.id,
         how="posted",
@@ -480,7 +500,7 @@ async def _post(
         cluster=record.cluster,
         baseline=record.model_copy(update={"dag_id": told.id}),
     )
-    _told(submitted, told)
+    _told(submitted, publish, told)
     await kept.settle(record, told.id)
     return submitted
 
@@ -491,22 +511,30 @@ async def _found(
     decision: Adopt | AlreadyMember,
     sighting: Sighting,
     kept: Keeping,
+    publish: Publish,
 ) -> Submitted:
     """Take up what a POST without an answer has begun, and write down that it has."""
-    found = await _settled(link, order, decision, sighting, kept)
+    found = await _settled(link, order, decision, sighting, kept, publish)
     if found.baseline is not None and found.dag_id:
         await kept.settle(found.baseline, found.dag_id)
     return found
 
 
 async def _find_lost(
-    link: Link, order: Order, record: Baseline, kept: Keeping, lost: OutcomeUnknownError
+    link: Link,
+    order: Order,
+    record: Baseline,
+    kept: Keeping,
+    lost: OutcomeUnknownError,
+    publish: Publish,
 ) -> Submitted | None:
     """Look for the DAG of a POST whose answer was lost, until it can no longer arrive."""
     deadline = (lost.header_expires_at or _now()) + timedelta(
         seconds=order.time_limits.lost_answer_seconds
     )
-    publish_line("submit", f"submit.answer_lost until={deadline:%H:%M:%S} reason={lost.message!r}")
+    publish_line(
+        publish, "submit", f"submit.answer_lost until={deadline:%H:%M:%S} reason={lost.message!r}"
+    )
     baseline = record.newest_dag
     while True:
         expired = _now() > deadline
@@ -514,13 +542,13 @@ async def _find_lost(
         try:
             sighting = await (_look_once_more(link, baseline) if expired else look_for_dag(link))
         except AgentError as error:
-            publish_line("submit", f"submit.look_failed reason={str(error)!r}")
+            publish_line(publish, "submit", f"submit.look_failed reason={str(error)!r}")
         if sighting is not None:
             decision = decide_after_lost_answer(
                 sighting, order.node, baseline=baseline, expired=expired
             )
             if isinstance(decision, Adopt | AlreadyMember):
-                return await _found(link, order, decision, sighting, kept)
+                return await _found(link, order, decision, sighting, kept, publish)
             if isinstance(decision, PostAgain):
                 return None
         # A young scale-out that never names its target, its executor being lost, ends it too.
@@ -540,7 +568,7 @@ async def _look_once_more(link: Link, baseline: int) -> Sighting:
     return replace(sighting, passed=await look_for_passed(link, baseline))
 
 
-async def _wait_for(what: str, give_up: datetime, waits: Seldom) -> None:
+async def _wait_for(what: str, give_up: datetime, waits: Seldom, publish: Publish) -> None:
     if _now() >= give_up:
         raise ForeignDagError(
             f"not submitted: {what}", "wait for its end, or have its owner retry or roll it back"
@@ -551,7 +579,7 @@ async def _wait_for(what: str, give_up: datetime, waits: Seldom) -> None:
     await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
-async def _wait_unseen(refused: UnderMaintenanceError, rounds: Rounds) -> None:
+async def _wait_unseen(refused: UnderMaintenanceError, rounds: Rounds, publish: Publish) -> None:
     """Wait where a POST was refused by a lock of which the look before it showed no holder.
 
     Nothing was created. Somebody may have taken the lock in between, so the first refusal is
@@ -569,13 +597,13 @@ async def _wait_unseen(refused: UnderMaintenanceError, rounds: Rounds) -> None:
             "wait for its end, or have its owner retry or roll it back",
         )
     words = f"submit.refused code={refused.code!r} next='look again' why={refused.message!r}"
-    publish_line("submit", words)
+    publish_line(publish, "submit", words)
     if rounds.held > 1:
         pause = LOOK_AGAIN_SECONDS * (rounds.held - 1)
         await asyncio.sleep(min(pause, LONGEST_PAUSE_SECONDS))
 
 
-async def _wait_for_window(window: Window) -> None:
+async def _wait_for_window(window: Window, publish: Publish) -> None:
     """Wait until the window opens; what was seen before must be looked at again."""
     opens = window.opens(_now())
     publish(WaitsForWindow(window=window, opens=opens))

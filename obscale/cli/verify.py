@@ -108,9 +108,11 @@ async def baseline_known(link: Link, order: Order) -> Baseline | None:
     """Read how things stood before the POST; only where the request needs Prefect anyway."""
     if not isinstance(order.cluster, str):
         return None
+    from tasks.runtime.baselines import Records  # noqa: PLC0415
+    from tasks.runtime.journal import publish  # noqa: PLC0415
     from tasks.submit import baseline_of_member  # noqa: PLC0415 - Prefect reads its settings at import
 
-    return await baseline_of_member(link, order)
+    return await baseline_of_member(link, order, Records, publish)
 
 
 def _report(order: Order, climbed: Climbed, baseline: Baseline | None) -> ScaleOutReport:

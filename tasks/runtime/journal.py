@@ -51,14 +51,8 @@ def publish(event: events.Event) -> None:
 
 
 def publish_line(step: str, words: str, severity: int = logging.INFO) -> None:
-    """Write a line into the run's log that nothing else is made from.
-
-    Args:
-        step: Who speaks.
-        words: Event first, then facts, e.g. `poll.skipped why='already a member'`.
-        severity: In the log.
-    """
-    publish(events.Line(step=step, words=words, severity=severity))
+    """Write a line into the run's log that nothing else is made from."""
+    events.publish_line(publish, step, words, severity)
 
 
 def artifact_key(*parts: str) -> str:

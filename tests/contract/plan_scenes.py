@@ -31,7 +31,7 @@ from obscale.sandbox import ManualClock, World, WorldConfig, in_process
 from obscale.sandbox.clock import Clock
 from obscale.spec import parse_spec, request_body
 from tasks.submit import begin_once
-from tests.contract.kept_here import KeptHere
+from tests.contract.kept_here import KeptHere, unheard
 
 SAMPLE = {
     "mysql_port": "2881",
@@ -191,7 +191,7 @@ async def look_and_post(scene: Scene) -> Ending:
             door = "preflight" if blocked else "submit"
         if door == "submit":
             seen = conclude(facts, findings)
-            dag_id = (await begin_once(link, order, seen, records=KeptHere)).dag_id
+            dag_id = (await begin_once(link, order, seen, records=KeptHere, publish=unheard)).dag_id
         else:
             dag_id = (await cluster.current.submit_scale_out(request_body(node, scene.password))).id
         assert dag_id is not None

@@ -21,7 +21,7 @@ from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretN
 from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, in_process
 from tasks.submit import begin_once
-from tests.contract.kept_here import KeptHere, seen_at
+from tests.contract.kept_here import KeptHere, seen_at, unheard
 
 MEMBERS = ("127.0.1.1:2886", "127.0.1.2:2886", "127.0.1.3:2886")
 TARGET = "127.0.1.4:2886"
@@ -143,7 +143,12 @@ async def test_the_post_goes_to_an_agent_with_a_database_after_another_look(worl
 
     async with link_to(world) as link:
         submitted = await begin_once(
-            link, ORDER, seen_at(datetime.now(UTC)), lost_right_before, records=KeptHere
+            link,
+            ORDER,
+            seen_at(datetime.now(UTC)),
+            lost_right_before,
+            records=KeptHere,
+            publish=unheard,
         )
 
     assert submitted.how == "posted"
@@ -160,7 +165,7 @@ async def test_the_post_never_goes_to_an_agent_that_only_reads_in_the_name_of_ot
     world.play(Fault.observer_down(MEMBERS[0]))
 
     async with link_to(world) as link:
-        await begin_once(link, ORDER, seen_at(datetime.now(UTC)), records=KeptHere)
+        await begin_once(link, ORDER, seen_at(datetime.now(UTC)), records=KeptHere, publish=unheard)
 
     assert posted(world, "/api/v1/ob/scale_out") == [(MEMBERS[1], 200)]
 

@@ -18,7 +18,6 @@ from obscale.request.scale_out import Order
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, in_process
 from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, Step, StepFailed
-from tasks.runtime.journal import listening
 from tasks.submit import begin_once
 from tests.contract.plan_scenes import ENTRY, ROOT, KeptHere, Scene, look_and_post
 
@@ -91,9 +90,10 @@ async def test_a_lock_nobody_can_see_ends_the_submit_by_its_name(seconds, posts)
         )
         facts = await survey(link, order, knocking=False)
         findings = judge_accepting(facts, "prod")
-        with listening(said.append), pytest.raises(ForeignDagError) as caught:
+        seen = conclude(facts, findings)
+        with pytest.raises(ForeignDagError) as caught:
             async with asyncio.timeout(30):
-                await begin_once(link, order, conclude(facts, findings), records=KeptHere)
+                await begin_once(link, order, seen, records=KeptHere, publish=said.append)
 
     sent = [r for r in world.requests if (r.method, r.target) == ("POST", "/api/v1/ob/scale_out")]
     assert not findings.blockers
@@ -123,8 +123,7 @@ async def test_a_lock_that_was_not_seen_and_is_let_go_of_is_waited_for():
         order = Order(cluster=scene.cluster_spec, node=scene.node, batch=(scene.node,))
         facts = await survey(link, order, knocking=False)
         seen = conclude(facts, judge_accepting(facts, "prod"))
-        with listening(hear):
-            submitted = await begin_once(link, order, seen, records=KeptHere)
+        submitted = await begin_once(link, order, seen, records=KeptHere, publish=hear)
 
     assert submitted.how == "posted"
     assert world.count_dags("Cluster scale out") == 1

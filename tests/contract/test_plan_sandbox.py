@@ -31,9 +31,8 @@ from obscale.request.scale_out import orders_of
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.spec import parse_spec
 from tasks.preflight import line_of, row_of
-from tasks.runtime.journal import listening
 from tasks.submit import begin_once
-from tests.contract.kept_here import KeptHere, seen_at
+from tests.contract.kept_here import KeptHere, seen_at, unheard
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {
@@ -379,7 +378,7 @@ async def test_a_stale_preflight_is_judged_again_before_the_post(full_desk):
     async with connected(order, EnvironmentVault()) as link:
         minute_ago = seen_at(datetime.now(UTC) - timedelta(seconds=61))
         with pytest.raises(PreflightError, match="no longer as at preflight: disk-fits"):
-            await begin_once(link, order, minute_ago, records=KeptHere)
+            await begin_once(link, order, minute_ago, records=KeptHere, publish=unheard)
 
     assert full_desk.writes() == []
 
@@ -389,7 +388,9 @@ async def test_a_fresh_preflight_is_believed(full_desk):
     (order,) = full_desk.orders()
 
     async with connected(order, EnvironmentVault()) as link:
-        begun = await begin_once(link, order, seen_at(datetime.now(UTC)), records=KeptHere)
+        begun = await begin_once(
+            link, order, seen_at(datetime.now(UTC)), records=KeptHere, publish=unheard
+        )
 
     assert begun.how == "posted"
     assert not [r for r in full_desk.world.requests if r.target.endswith("/agent/host-info")]
@@ -405,12 +406,11 @@ async def test_what_stirs_between_preflight_and_post_is_told(desk):
         (disk,) = facts.target.host.disks
         emptier = disk.model_copy(update={"total": "900G", "used": "1G"})
         host = facts.target.host.model_copy(update={"disks": (emptier,)})
-        with listening(lambda event: heard.append(text_of(event))):
-            seen = seen_at(facts.now - timedelta(minutes=16), host)
-            begun = await begin_once(link, order, seen, records=KeptHere)
+        seen = seen_at(facts.now - timedelta(minutes=16), host)
+        begun = await begin_once(link, order, seen, records=KeptHere, publish=heard.append)
 
     assert begun.how == "posted"
-    told = "\n".join(heard)
+    told = "\n".join(map(text_of, heard))
     assert "submit.warn disk-recent-usage: / had at most" in told
     assert "submit.warn preflight-freshness: decided on what was true 16 minutes before" in told
     assert told.index("submit.judged_again") < told.index("submit.posting")

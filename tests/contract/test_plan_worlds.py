@@ -28,7 +28,7 @@ from obscale.sandbox import Fault, in_process
 from obscale.sandbox.agents import Observer
 from obscale.sandbox.dags.dag import Step
 from tasks.submit import begin_once
-from tests.contract.kept_here import KeptHere
+from tests.contract.kept_here import KeptHere, unheard
 from tests.contract.plan_scenes import ENTRY, ROOT, Scene, end_of, look_and_post
 
 GIB = 1 << 30
@@ -342,7 +342,9 @@ async def test_a_disk_that_keeps_filling_up_fails_the_start_as_told():
         facts = await survey(link, order, earlier=minutes_ago, knocking=False)
         accepted = OverrideSpec(rule="disk-recent-usage", reason="a dump", until=facts.now.date())
         findings = judge_accepting(facts, "prod", (accepted,))
-        begun = await begin_once(link, order, conclude(facts, findings), records=KeptHere)
+        begun = await begin_once(
+            link, order, conclude(facts, findings), records=KeptHere, publish=unheard
+        )
         spare.host.allocate("/dump", 420 * GIB)
         dag = await end_of(world, cluster, begun.dag_id)
 
