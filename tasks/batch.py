@@ -16,6 +16,7 @@ from obscale.batch.slots import Gate
 from obscale.clock import utc_now
 from obscale.errors import DispatchError, ObscaleError
 from obscale.events import BatchBegun, BatchEnded, BatchWaits, RowChanged
+from obscale.submit.result import CalledOff
 from tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
 from tasks.runtime.blocks import PrefectVault
 from tasks.runtime.journal import (
@@ -27,7 +28,6 @@ from tasks.runtime.journal import (
     publish_line,
     written_by_its_end,
 )
-from tasks.submit import CalledOff
 
 SHOW_EVERY_SECONDS: Final = 2.0
 """Shortest time between two versions of the batch's table."""

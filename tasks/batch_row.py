@@ -35,7 +35,8 @@ from obscale.follow.run import follow, learn_members
 from obscale.preflight.facts import TargetProgress
 from obscale.recovery.read import error_of
 from obscale.request.scale_out import Order
-from obscale.submit.result import Submitted
+from obscale.submit.result import CalledOff, CalledOffError, Submitted
+from obscale.submit.run import begin_once
 from obscale.text import for_terminal
 from obscale.verify.levels import shortfall
 from obscale.verify.run import climb
@@ -47,7 +48,6 @@ from tasks.runtime.baselines import Records
 from tasks.runtime.journal import listening, publish, publish_line
 from tasks.runtime.report import Story, keep_report
 from tasks.runtime.retries import if_transient
-from tasks.submit import CalledOff, CalledOffError, begin_once
 from tasks.verify import notices, reached, waits
 
 LOOKING_AT_ONCE: Final = 8

@@ -23,6 +23,7 @@ from obscale.report.report import ScaleOutReport, server_rows
 from obscale.request.scale_out import Order, orders_of
 from obscale.request.time_limits import TimeLimits
 from obscale.spec import read_spec
+from obscale.submit.settle import baseline_of_member
 from obscale.verify.baseline import Baseline
 from obscale.verify.levels import VerifiedLevels, shortfall
 from obscale.verify.observation import Aftermath, Before
@@ -108,9 +109,8 @@ async def baseline_known(link: Link, order: Order) -> Baseline | None:
     """Read how things stood before the POST; only where the request needs Prefect anyway."""
     if not isinstance(order.cluster, str):
         return None
-    from tasks.runtime.baselines import Records  # noqa: PLC0415
+    from tasks.runtime.baselines import Records  # noqa: PLC0415 - Prefect reads its settings at import
     from tasks.runtime.journal import publish  # noqa: PLC0415
-    from tasks.submit import baseline_of_member  # noqa: PLC0415 - Prefect reads its settings at import
 
     return await baseline_of_member(link, order, Records, publish)
 

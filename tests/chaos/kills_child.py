@@ -22,7 +22,8 @@ import fastapi  # noqa: F401 - Prefect imports it when a flow starts; here it is
 from prefect.client.schemas.objects import State
 from prefect.flow_engine import load_flow_run, run_flow
 
-import tasks.submit
+import obscale.submit.run
+import obscale.submit.settle
 from flows.scale_out import scale_out
 from obscale.report.report import ScaleOutReport
 from obscale.submit.decide import Post, PostAgain, Sighting
@@ -124,8 +125,8 @@ def _break_guard() -> None:
         return PostAgain()
 
     # Put into the module that asks; the product has no switch for it.
-    setattr(tasks.submit, "decide_submission", post)  # noqa: B010 - not to be typed as a mistake
-    setattr(tasks.submit, "decide_after_lost_answer", post_again)  # noqa: B010 - likewise
+    setattr(obscale.submit.run, "decide_submission", post)  # noqa: B010 - not to be typed as a mistake
+    setattr(obscale.submit.settle, "decide_after_lost_answer", post_again)  # noqa: B010 - likewise
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import ManualClock, World, WorldConfig, in_process
 from obscale.sandbox.clock import Clock
 from obscale.spec import parse_spec, request_body
-from tasks.submit import begin_once
+from obscale.submit.run import begin_once
 from tests.contract.kept_here import KeptHere, unheard
 
 SAMPLE = {

@@ -20,7 +20,7 @@ from obscale.recovery.run import retry
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, in_process
-from tasks.submit import begin_once
+from obscale.submit.run import begin_once
 from tests.contract.kept_here import KeptHere, seen_at, unheard
 
 MEMBERS = ("127.0.1.1:2886", "127.0.1.2:2886", "127.0.1.3:2886")

@@ -18,7 +18,7 @@ from obscale.request.scale_out import Order
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, in_process
 from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, Step, StepFailed
-from tasks.submit import begin_once
+from obscale.submit.run import begin_once
 from tests.contract.plan_scenes import ENTRY, ROOT, KeptHere, Scene, look_and_post
 
 LOCK_RULES = ("cluster-maintenance", "cluster-unfinished-dag", "tenant-dag-running")

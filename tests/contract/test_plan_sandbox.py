@@ -30,8 +30,8 @@ from obscale.request.models import ScaleOutSpec
 from obscale.request.scale_out import orders_of
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.spec import parse_spec
+from obscale.submit.run import begin_once
 from tasks.preflight import line_of, row_of
-from tasks.submit import begin_once
 from tests.contract.kept_here import KeptHere, seen_at, unheard
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -27,7 +27,7 @@ from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, in_process
 from obscale.sandbox.agents import Observer
 from obscale.sandbox.dags.dag import Step
-from tasks.submit import begin_once
+from obscale.submit.run import begin_once
 from tests.contract.kept_here import KeptHere, unheard
 from tests.contract.plan_scenes import ENTRY, ROOT, Scene, end_of, look_and_post
 

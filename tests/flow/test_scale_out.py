@@ -236,7 +236,7 @@ async def test_what_is_unknown_and_allowed_is_told_and_goes_on(stage):
 
 async def test_what_goes_dark_while_a_run_waits_holds_it_back(stage, refused, monkeypatch):
     """Known at preflight, unknown when it is judged again right before the POST."""
-    monkeypatch.setattr("tasks.submit.is_stale", lambda *_: True)
+    monkeypatch.setattr("obscale.submit.run.is_stale", lambda *_: True)
     scene = await stage()
 
     def hear(event):

@@ -8,7 +8,7 @@ import pytest
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-import tasks.posting
+import obscale.submit.post
 from obscale.agent.silence import silent_agents
 from obscale.agent.transport import Exchange
 from obscale.events import Posting
@@ -53,7 +53,7 @@ async def test_an_agent_silent_from_the_submit_on_is_asked_little_and_named_once
     stage, asked, monkeypatch
 ):
     """It hangs before the POST has left: another agent gets it, and no later step asks it again."""
-    monkeypatch.setattr(tasks.posting, "ANSWER_OVERDUE_SECONDS", 1.0)
+    monkeypatch.setattr(obscale.submit.post, "ANSWER_OVERDUE_SECONDS", 1.0)
     scene = await stage()
     entry, before = entry_of(scene), Counter()
 
@@ -79,7 +79,7 @@ async def test_an_agent_silent_from_the_submit_on_is_asked_little_and_named_once
 
 async def test_a_post_that_hangs_and_is_carried_out_late_makes_one_dag(stage, asked, monkeypatch):
     """Given up as lost, found when its agent is back and carries it out: it is not sent again."""
-    monkeypatch.setattr(tasks.posting, "ANSWER_OVERDUE_SECONDS", 1.0)
+    monkeypatch.setattr(obscale.submit.post, "ANSWER_OVERDUE_SECONDS", 1.0)
     scene = await stage()
     entry = entry_of(scene)
     scene.world.play(Fault.black_hole(entry, phase="submit"))
@@ -98,7 +98,7 @@ async def test_a_post_that_hangs_past_its_header_is_sent_again_and_makes_one_dag
     stage, asked, monkeypatch
 ):
     """Only when the first can no longer arrive; its agent, back afterwards, refuses it by then."""
-    monkeypatch.setattr(tasks.posting, "ANSWER_OVERDUE_SECONDS", 1.0)
+    monkeypatch.setattr(obscale.submit.post, "ANSWER_OVERDUE_SECONDS", 1.0)
     scene = await stage(speed=15)
     entry = entry_of(scene)
     scene.world.play(Fault.black_hole(entry, phase="submit"))
@@ -117,10 +117,10 @@ async def test_a_post_that_hangs_past_its_header_is_sent_again_and_makes_one_dag
 
 async def test_an_agent_that_was_only_slow_keeps_its_post(stage, monkeypatch):
     """Others were quicker while it is at work on the POST; it tells who it is, so it is awaited."""
-    monkeypatch.setattr(tasks.posting, "ANSWER_OVERDUE_SECONDS", 0.5)
+    monkeypatch.setattr(obscale.submit.post, "ANSWER_OVERDUE_SECONDS", 0.5)
     scene = await stage(speed=6)
     scene.world.play(Fault.delay_answer(3.0, to="scale_out"))
-    look, looks = tasks.posting.look_for_dag, []
+    look, looks = obscale.submit.post.look_for_dag, []
 
     async def see_nothing_yet(link):
         looks.append(str(link.cluster.current.address))
@@ -128,7 +128,7 @@ async def test_an_agent_that_was_only_slow_keeps_its_post(stage, monkeypatch):
         link.cluster._silent.add(link.cluster.clients[0].address, "no answer within 2.0 s")
         return replace(sighting, last_dag=None, unfinished=())
 
-    monkeypatch.setattr(tasks.posting, "look_for_dag", see_nothing_yet)
+    monkeypatch.setattr(obscale.submit.post, "look_for_dag", see_nothing_yet)
 
     report = await scene.scale_out()
 
@@ -163,7 +163,7 @@ async def test_prefect_hands_the_memory_of_a_run_on_to_its_tasks():
 
 async def test_a_dag_that_shows_before_the_answer_to_its_post_is_taken_up(stage, monkeypatch):
     """The agent answers minutes late: it is followed at once, and what is waited for is told."""
-    monkeypatch.setattr(tasks.posting, "ANSWER_OVERDUE_SECONDS", 1.0)
+    monkeypatch.setattr(obscale.submit.post, "ANSWER_OVERDUE_SECONDS", 1.0)
     scene = await stage()
     scene.world.play(Fault.delay_answer(600.0, to="scale_out"))
     began = time.monotonic()

@@ -33,7 +33,7 @@ ACTS = {
     "obscale.preflight": {"read", "settle", "clocks", "port_probe"},
     "obscale.verify": {"read", "run"},
     "obscale.recovery": {"read", "read_interrupted", "run"},
-    "obscale.submit": {"read"},
+    "obscale.submit": {"post", "read", "result", "run", "settle", "waits"},
     "obscale.follow": {"run", "local_dag"},
     "obscale.report": set(),
     "obscale.request": set(),

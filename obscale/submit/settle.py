@@ -1,0 +1,172 @@
+"""Says which DAG carries an order, where it is there already or was begun by a lost POST."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from obscale.agent.models import Dag
+from obscale.connect.connections import Link
+from obscale.errors import AgentError, IdentityMismatchError, OutcomeUnknownError
+from obscale.events import BaselineFound, Publish, SubmitSettled, publish_line
+from obscale.request.scale_out import Order
+from obscale.submit.decide import (
+    Adopt,
+    AlreadyMember,
+    PostAgain,
+    Refuse,
+    Sighting,
+    Submission,
+    decide_after_lost_answer,
+)
+from obscale.submit.read import look_for_dag, look_for_passed
+from obscale.submit.result import Keeping, Submitted
+from obscale.submit.waits import LOOK_AGAIN_SECONDS, naming_limit, now
+from obscale.verify.baseline import (
+    Baseline,
+    baseline_of,
+    carried_out,
+    dag_of_member,
+    identity_of,
+    of_node,
+)
+
+
+async def settled(
+    link: Link,
+    order: Order,
+    decision: Submission,
+    sighting: Sighting,
+    kept: Keeping,
+    publish: Publish,
+) -> Submitted:
+    """Give what is there already, with how things stood before its POST as far as that is known."""
+    cluster = identity_of(sighting.members)
+    match decision:
+        case AlreadyMember(why=why):
+            own = of_node(await kept.read(), cluster=cluster, node=order.node)
+            dag = await read_dag_of_member(link, order, sighting, own, publish)
+            how, dag_id = "already a member", dag.id if dag else None
+        case Adopt(dag_id=dag_id, why=why):
+            own = of_node(await kept.read(), cluster=cluster, node=order.node)
+            seen = (sighting.last_dag, *sighting.unfinished, *sighting.passed)
+            dag = next(each for each in seen if each is not None and each.id == dag_id)
+            how = "adopted"
+        case Refuse(reason=reason, hint=hint):
+            raise IdentityMismatchError(reason, step="submit", hint=hint)
+        case _:
+            raise AssertionError(decision)
+    baseline = baseline_of(own, cluster=cluster, node=order.node, dag=dag) if dag else None
+    return tell_settled(
+        Submitted(
+            dag_id=dag_id,
+            how=how,
+            why=why,
+            at=now(),
+            cluster=cluster,
+            baseline=baseline,
+            dag=dag if dag and carried_out(dag, sighting, order.node) else None,
+        ),
+        publish,
+    )
+
+
+def tell_settled(submitted: Submitted, publish: Publish, dag: Dag | None = None) -> Submitted:
+    """Tell how a node comes by its DAG, and what is known of before."""
+    publish(SubmitSettled(submitted=submitted, dag=dag))
+    if submitted.how != "posted":
+        publish(BaselineFound(baseline=submitted.baseline))
+    return submitted
+
+
+async def baseline_of_member(
+    link: Link, order: Order, records: Callable[[str, str], Keeping], publish: Publish
+) -> Baseline | None:
+    """Read how things stood before the POST that has made a node a member; None: not known.
+
+    Raises:
+        AgentError: No cluster agent told its DAGs or members.
+    """
+    sighting = await look_for_dag(link)
+    cluster = identity_of(sighting.members)
+    own = of_node(await records(cluster, order.target).read(), cluster=cluster, node=order.node)
+    dag = await read_dag_of_member(link, order, sighting, own, publish)
+    return baseline_of(own, cluster=cluster, node=order.node, dag=dag) if dag else None
+
+
+async def read_dag_of_member(
+    link: Link, order: Order, sighting: Sighting, own: Sequence[Baseline], publish: Publish
+) -> Dag | None:
+    """Read the DAG that has made the node a member; None where nobody tells, or it is not there."""
+    dag_id = dag_of_member(sighting, order.node, own)
+    if dag_id is None:
+        return None
+    try:
+        dag = await link.cluster.ask(lambda agent: agent.read_dag(dag_id))
+    except AgentError as error:
+        publish_line(publish, "submit", f"submit.dag_not_read dag={dag_id} reason={str(error)!r}")
+        return None
+    return dag if carried_out(dag, sighting, order.node) else None
+
+
+async def find_lost(
+    link: Link,
+    order: Order,
+    record: Baseline,
+    kept: Keeping,
+    lost: OutcomeUnknownError,
+    publish: Publish,
+) -> Submitted | None:
+    """Look for the DAG of a POST whose answer was lost, until it can no longer arrive."""
+    deadline = (lost.header_expires_at or now()) + timedelta(
+        seconds=order.time_limits.lost_answer_seconds
+    )
+    publish_line(
+        publish, "submit", f"submit.answer_lost until={deadline:%H:%M:%S} reason={lost.message!r}"
+    )
+    baseline = record.newest_dag
+    while True:
+        expired = now() > deadline
+        sighting: Sighting | None = None
+        try:
+            sighting = await (_look_once_more(link, baseline) if expired else look_for_dag(link))
+        except AgentError as error:
+            publish_line(publish, "submit", f"submit.look_failed reason={str(error)!r}")
+        if sighting is not None:
+            decision = decide_after_lost_answer(
+                sighting, order.node, baseline=baseline, expired=expired
+            )
+            if isinstance(decision, Adopt | AlreadyMember):
+                return await take_up_posted(link, order, decision, sighting, kept, publish)
+            if isinstance(decision, PostAgain):
+                return None
+        # A young scale-out that never names its target, its executor being lost, ends it too.
+        if expired and (sighting is None or now() > deadline + naming_limit(order)):
+            raise lost
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def take_up_posted(
+    link: Link,
+    order: Order,
+    decision: Adopt | AlreadyMember,
+    sighting: Sighting,
+    kept: Keeping,
+    publish: Publish,
+) -> Submitted:
+    """Take up what a POST without an answer has begun, and write down that it has."""
+    found = await settled(link, order, decision, sighting, kept, publish)
+    if found.baseline is not None and found.dag_id:
+        await kept.settle(found.baseline, found.dag_id)
+    return found
+
+
+async def _look_once_more(link: Link, baseline: int) -> Sighting:
+    """Look when the lost request can come no more: also among what is over and not the newest.
+
+    It may have been carried out, rolled back by somebody, and followed by another DAG.
+    """
+    sighting = await look_for_dag(link)
+    if sighting.last_dag is None or sighting.last_dag.dag_id <= baseline:
+        return sighting
+    return replace(sighting, passed=await look_for_passed(link, baseline))
