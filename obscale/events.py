@@ -392,6 +392,11 @@ def _before(baseline: Baseline | None) -> str:
     return f"submit.before_known at={at} newest_dag={baseline.newest_dag} by={by!r}"
 
 
+def lines_to(publish: Publish, step: str) -> Callable[[str], None]:
+    """Give what publishes lines of a step, for whoever tells in words only."""
+    return lambda words: publish_line(publish, step, words)
+
+
 def publish_line(publish: Publish, step: str, words: str, severity: int = logging.INFO) -> None:
     """Publish a line that nothing else is made from.
 

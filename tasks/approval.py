@@ -13,12 +13,11 @@ from pydantic import Field
 
 from obscale.errors import NotApprovedError, RejectedError
 from obscale.events import PersonAnswered, PersonAsked
-from obscale.preflight.finding import Answer, Finding
+from obscale.preflight.finding import Answer, Finding, line_of
 from obscale.preflight.result import Preflight
 from obscale.report.report import Decided
 from obscale.request.scale_out import Order
 from obscale.text import Markdown, bullets, markdown, paragraphs
-from tasks.preflight import line_of
 from tasks.runtime.journal import publish, publish_line
 
 Approval = Literal["none", "ask"]

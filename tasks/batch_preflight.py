@@ -1,4 +1,4 @@
-"""Judges a batch before anything is sent, and each row again before its POST."""
+"""Judges a batch before anything is sent."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,15 +6,10 @@ from typing import Final
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from obscale.batch.connections import Kept
 from obscale.batch.ledger import Entry, FirstRow, Ledger
 from obscale.batch.preflight import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.batch.schedule import RowState
-from obscale.connect.connections import Link
-from obscale.preflight.result import Preflight, conclude
-from obscale.request.scale_out import Order
 from obscale.text import for_terminal
-from tasks.preflight import concluded, judged, read_facts
 from tasks.runtime.blocks import PrefectVault
 from tasks.runtime.journal import publish_line
 from tasks.runtime.retries import if_transient
@@ -79,20 +74,3 @@ async def look(part: Part) -> ClusterLook:
             "preflight", f"preflight.row node={entry.target} verdict={row.verdict!r}{words}"
         )
     return found
-
-
-async def judge_now(link: Link, order: Order, kept: Kept) -> Preflight:
-    """Judge every rule by fresh facts: between a batch's preflight and a row's turn, hours may lie.
-
-    Args:
-        link: Open connections.
-        order: Of the row.
-        kept: Its cluster; what an earlier row has learned of it and what lasts is not asked again.
-
-    Raises:
-        PreflightError: A rule blocks now.
-        AgentError: No entry agent could be asked.
-    """
-    facts = await read_facts(link, order, kept.lasting)
-    kept.lasting = facts.cluster.lasting()
-    return concluded(conclude(facts, judged(order, facts)))

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from obscale.agent.models import Dag
 from obscale.batch.connections import KeptClusters
 from obscale.batch.ledger import Entry, FirstRow
+from obscale.batch.preflight import judge_now
 from obscale.batch.slots import (
     JUDGING_SECONDS,
     PROVING_SECONDS,
@@ -29,26 +30,23 @@ from obscale.errors import (
     PreflightError,
     VerifyError,
 )
-from obscale.events import DagMoved, Event, Reported, Verified
+from obscale.events import Event, Reported, Verified, lines_to
 from obscale.follow.progress import Change
-from obscale.follow.run import follow, learn_members
+from obscale.follow.run import follow, learn_members, publish_moves
 from obscale.preflight.facts import TargetProgress
-from obscale.recovery.read import error_of
+from obscale.preflight.run import concluded
+from obscale.recovery.read import diagnosed, error_of
 from obscale.request.scale_out import Order
 from obscale.submit.result import CalledOff, CalledOffError, Submitted
 from obscale.submit.run import begin_once
 from obscale.text import for_terminal
 from obscale.verify.levels import shortfall
 from obscale.verify.run import climb
-from tasks.batch_preflight import judge_now
-from tasks.poll import diagnosed, say, severity_of
-from tasks.preflight import concluded
 from tasks.recover import carry_through
 from tasks.runtime.baselines import Records
 from tasks.runtime.journal import listening, publish, publish_line
 from tasks.runtime.report import Story, keep_report
 from tasks.runtime.retries import if_transient
-from tasks.verify import notices, reached, waits
 
 LOOKING_AT_ONCE: Final = 8
 """Rows of a batch that ask many questions side by side: some fifty to judge a row, some thirty to
@@ -154,10 +152,10 @@ async def carry(order: Order, run: RowRun) -> None:
             # Preflight had it accepted, moments ago.
             link.cluster.password_was_accepted = True
             kept.lasting = look.lasting
-            before = concluded(look.preflight)
+            before = concluded(look.preflight, publish)
         else:
             async with run.entrance(JUDGING_SECONDS):
-                before = await judge_now(link, order, kept)
+                before = await judge_now(link, order, kept, publish)
         submitting = run.entrance(SUBMITTING_SECONDS)
         submitted = await begin_once(
             link, order, before, run.called_off, submitting, records=Records, publish=publish
@@ -171,9 +169,7 @@ async def carry(order: Order, run: RowRun) -> None:
             order,
             dag,
             submitted.before,
-            reached=reached,
-            waits=waits,
-            notices=notices,
+            publish=publish,
             gate=proving,
         )
     levels = climbed.levels
@@ -190,14 +186,14 @@ async def _followed(link: Link, order: Order, submitted: Submitted) -> Dag | Non
     dag_id = str(submitted.dag_id)
 
     async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
-        for change in changes:
-            publish(DagMoved(step="poll", severity=severity_of(change), dag=dag, change=change))
+        publish_moves(publish, dag, changes)
 
+    say = lines_to(publish, "poll")
     await learn_members(link, say)
     dag = await follow(link.cluster, dag_id, order.time_limits, saw=saw, say=say)
     if dag.is_done:
         return dag
-    failed = error_of(dag, await diagnosed(link, dag.id), order.cluster)
+    failed = error_of(dag, await diagnosed(link, dag.id, publish), order.cluster)
     if order.on_failure != "hold" and isinstance(failed, DagFailedError | DagRolledBackError):
         return await carry_through(order, submitted)
     if failed:

@@ -1,6 +1,5 @@
 """Follows the DAG to its end, or to a limit, on any cluster agent that answers."""
 
-import logging
 from typing import Final
 
 from prefect import task
@@ -9,12 +8,10 @@ from prefect.runtime import task_run
 
 from obscale.agent.models import Dag
 from obscale.connect.connections import Link
-from obscale.errors import AgentError
-from obscale.events import DagMoved, Diagnosed
+from obscale.events import lines_to
 from obscale.follow.progress import Change, progress_of
-from obscale.follow.run import follow, learn_members
-from obscale.recovery.diagnosis import Diagnosis
-from obscale.recovery.read import consequence_lines, error_of, examine
+from obscale.follow.run import follow, learn_members, publish_moves
+from obscale.recovery.read import diagnosed, error_of
 from obscale.request.scale_out import Order
 from obscale.scale_out_dag import is_hollow
 from obscale.submit.result import Submitted
@@ -25,8 +22,6 @@ from tasks.runtime.retries import if_transient
 
 TIME_LIMIT_SECONDS: Final = 90_000
 """Above the longest deadline a request may set, 86400 s; the loop itself keeps the deadline."""
-QUIET: Final = frozenset({"dag.node_started", "dag.node_spoke"})
-"""Kept from the log at INFO, where the end of each node is enough; the report has them all."""
 ALL_DONE: Final = 100.0
 """Percent."""
 
@@ -66,10 +61,10 @@ async def poll(order: Order, submitted: Submitted) -> Dag | None:
         await progress_note(order).show(ALL_DONE, "the node is a member already")
         return None
     async with linked(order, proven=True) as link:
-        await learn_members(link, say)
+        await learn_members(link, lines_to(publish, "poll"))
         dag = await watch_dag(link, order, submitted.dag_id)
         well = dag.is_done and not is_hollow(dag)
-        diagnosis = None if well else await diagnosed(link, dag.id)
+        diagnosis = None if well else await diagnosed(link, dag.id, publish)
     if failed := error_of(dag, diagnosis, order.cluster):
         raise failed
     return dag
@@ -91,31 +86,9 @@ async def watch_dag(link: Link, order: Order, dag_id: str) -> Dag:
 
     async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
         progress = progress_of(dag)
-        for change in changes:
-            publish(DagMoved(step="poll", severity=severity_of(change), dag=dag, change=change))
+        publish_moves(publish, dag, changes)
         await note.show(progress.percent, progress.text)
 
-    return await follow(link.cluster, dag_id, order.time_limits, saw=saw, say=say)
-
-
-def severity_of(change: Change) -> int:
-    """Give the severity at which a change of a DAG stands in the log."""
-    return logging.DEBUG if change.kind in QUIET else logging.INFO
-
-
-async def diagnosed(link: Link, dag_id: str) -> Diagnosis | None:
-    """Diagnose a DAG that did not end well, and tell it; None where it could not be read again."""
-    try:
-        found = await examine(link, dag_id)
-    except AgentError as error:
-        publish_line("poll", f"diagnosis.not_made reason={str(error)!r}", logging.WARNING)
-        return None
-    publish(Diagnosed(diagnosis=found))
-    for line in (*found.evidence, *consequence_lines(found)):
-        publish_line("poll", f"diagnosis.says {line}", logging.WARNING)
-    return found
-
-
-def say(text: str) -> None:
-    """Tell one line of the poll."""
-    publish_line("poll", text)
+    return await follow(
+        link.cluster, dag_id, order.time_limits, saw=saw, say=lines_to(publish, "poll")
+    )

@@ -22,14 +22,14 @@ from obscale.follow.run import learn_members
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.policy import Attempt, Decision, decide_recovery
-from obscale.recovery.read import examine
+from obscale.recovery.read import diagnosed, examine
 from obscale.recovery.run import insist, retry, roll_back
 from obscale.report.report import Decided, render_diagnosis
 from obscale.request.scale_out import Order
 from obscale.submit.result import Submitted
 from obscale.text import for_terminal
 from tasks.approval import PersonsName, PersonsReason
-from tasks.poll import diagnosed, poll
+from tasks.poll import poll
 from tasks.runtime.blocks import linked
 from tasks.runtime.journal import publish, publish_line
 
@@ -77,7 +77,7 @@ async def carry_through(order: Order, submitted: Submitted) -> Dag | None:
 async def decide(order: Order, dag_id: str, history: list[Attempt]) -> Attempt | None:
     """Diagnose again and decide, by policy or by asking; None: hold."""
     async with linked(order, proven=True) as link:
-        diagnosis = await diagnosed(link, dag_id)
+        diagnosis = await diagnosed(link, dag_id, publish)
     if diagnosis is None:
         return None
     decision = decide_recovery(diagnosis, order.on_failure, history)

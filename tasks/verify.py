@@ -8,10 +8,10 @@ from prefect.cache_policies import NO_CACHE
 
 from obscale.agent.models import Dag
 from obscale.errors import VerifyError
-from obscale.events import LevelReached, ProofNotice, Verified, WaitsForProofs
+from obscale.events import Verified
 from obscale.request.scale_out import Order
 from obscale.verify.levels import VerifiedLevels, shortfall
-from obscale.verify.observation import Aftermath, Before, ProofLine
+from obscale.verify.observation import Before, ProofLine
 from obscale.verify.run import climb
 from tasks.runtime.blocks import linked
 from tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
@@ -43,9 +43,7 @@ async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevel
         VerifyError: CONFORMING was not reached by the deadline, or a proof failed for good.
     """
     async with linked(order, proven=True) as link:
-        climbed = await climb(
-            link, order, dag, before, reached=reached, waits=waits, notices=notices
-        )
+        climbed = await climb(link, order, dag, before, publish=publish)
     levels = climbed.levels
     if climbed.overdue:
         names = ", ".join(line.id for line in climbed.overdue)
@@ -69,21 +67,6 @@ async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevel
             "look at the named proofs; the DAG's success alone proves nothing",
         )
     return levels
-
-
-def reached(levels: VerifiedLevels, after: Aftermath) -> None:
-    """Tell that the node has reached another level."""
-    publish(LevelReached(levels=levels, zones=after.zones or ()))
-
-
-def waits(words: str, seconds: float) -> None:
-    """Tell what is waited for."""
-    publish(WaitsForProofs(what=words, seconds=seconds))
-
-
-def notices(line: str) -> None:
-    """Tell what stands against the request, or no longer does."""
-    publish(ProofNotice(line=line))
 
 
 def row_of(line: ProofLine) -> dict[str, str]:

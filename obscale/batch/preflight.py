@@ -9,15 +9,18 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from obscale.agent.models import Identity, State
+from obscale.batch.connections import Kept
 from obscale.batch.ledger import Entry, FirstRow, Ledger, shared_lanes
 from obscale.batch.schedule import Row, next_of
-from obscale.connect.connections import Vault, known_cluster, resolve_secret
+from obscale.connect.connections import Link, Vault, known_cluster, resolve_secret
 from obscale.errors import AgentError, PreflightError, SpecError
+from obscale.events import Publish
 from obscale.plan import survey_all
 from obscale.preflight.facts import ClusterFacts, Facts, TargetProgress, asked_port
 from obscale.preflight.finding import Answer, Findings
 from obscale.preflight.judge import judge_accepting
-from obscale.preflight.result import conclude
+from obscale.preflight.result import Preflight, conclude
+from obscale.preflight.run import concluded, judged, read_facts
 from obscale.preflight.unjudged import held_back
 from obscale.reading import Unread
 from obscale.request.models import SecretName
@@ -271,3 +274,21 @@ async def _problem(resolving: Awaitable[object], label: str, order: Order) -> li
     except SpecError as error:
         return [f"{order.target} of cluster {label}: {error}"]
     return []
+
+
+async def judge_now(link: Link, order: Order, kept: Kept, publish: Publish) -> Preflight:
+    """Judge every rule by fresh facts: between a batch's preflight and a row's turn, hours may lie.
+
+    Args:
+        link: Open connections.
+        order: Of the row.
+        kept: Its cluster; what an earlier row has learned of it and what lasts is not asked again.
+        publish: Gets each event.
+
+    Raises:
+        PreflightError: A rule blocks now.
+        AgentError: No entry agent could be asked.
+    """
+    facts = await read_facts(link, order, publish, kept.lasting)
+    kept.lasting = facts.cluster.lasting()
+    return concluded(conclude(facts, judged(order, facts)), publish)

@@ -31,6 +31,7 @@ from obscale.connect.connections import (
     target_connected,
 )
 from obscale.errors import SpecError, VerifyError
+from obscale.events import Event, WaitsForProofs
 from obscale.follow.progress import Change
 from obscale.follow.run import follow, learn_members
 from obscale.plan.file import read_plan_file, request_of
@@ -330,8 +331,9 @@ async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRep
     if not bedside.is_asked:
         order = order.model_copy(update={"node": _node_found(order.target, after)})
 
-    def waits(words: str, seconds: float) -> None:
-        console.print(as_text(waiting("verify", words, seconds), style="dim"))
+    def show(event: Event) -> None:
+        if isinstance(event, WaitsForProofs):
+            console.print(as_text(waiting("verify", event.what, event.seconds), style="dim"))
 
     baseline = await baseline_known(bedside.link, order)
     climbed = await climb(
@@ -339,8 +341,7 @@ async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRep
         order,
         dag,
         baseline.before if baseline else Before(),
-        reached=lambda _levels, _after: None,
-        waits=waits,
+        publish=show,
     )
     levels, after = climbed.levels, climbed.after
     return ScaleOutReport(

@@ -17,6 +17,7 @@ from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, complain, open_console, say_json
 from obscale.connect.connections import Link, Vault, connected
 from obscale.errors import ObscaleError, SpecError
+from obscale.events import Event, LevelReached, ProofNotice, WaitsForProofs
 from obscale.plan.file import read_plan_file
 from obscale.reading import side_by_side
 from obscale.report.report import ScaleOutReport, server_rows
@@ -25,8 +26,8 @@ from obscale.request.time_limits import TimeLimits
 from obscale.spec import read_spec
 from obscale.submit.settle import baseline_of_member
 from obscale.verify.baseline import Baseline
-from obscale.verify.levels import VerifiedLevels, shortfall
-from obscale.verify.observation import Aftermath, Before
+from obscale.verify.levels import shortfall
+from obscale.verify.observation import Before
 from obscale.verify.run import Climbed, climb
 
 TIME_LIMITS: Final = TimeLimits(verify_seconds=60, unread_seconds=15)
@@ -78,14 +79,17 @@ async def _verify_all(
 
 
 async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutReport:
-    def reached(levels: VerifiedLevels, _after: Aftermath) -> None:
-        console.print(as_text(f"{order.target}: {levels.level.name}", style="dim"))
-
-    def waits(words: str, seconds: float) -> None:
-        console.print(as_text(f"{order.target}: {waiting('verify', words, seconds)}", style="dim"))
-
-    def notices(line: str) -> None:
-        console.print(as_text(f"{order.target}: {line}", style="yellow"))
+    def show(event: Event) -> None:
+        match event:
+            case LevelReached(levels=levels):
+                words, style = levels.level.name, "dim"
+            case WaitsForProofs(what=what, seconds=seconds):
+                words, style = waiting("verify", what, seconds), "dim"
+            case ProofNotice(line=line):
+                words, style = line, "yellow"
+            case _:
+                return
+        console.print(as_text(f"{order.target}: {words}", style=style))
 
     async with connected(order, vault) as link:
         # Whether anybody answers with these credentials is an error of its own, not a missing row.
@@ -98,9 +102,7 @@ async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutRepor
             order,
             None,
             baseline.before if baseline else Before(),
-            reached=reached,
-            waits=waits,
-            notices=notices,
+            publish=show,
         )
     return _report(order, climbed, baseline)
 

@@ -1,8 +1,10 @@
 """Follows a DAG to its end, or to a limit, on any cluster agent that answers."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
@@ -10,9 +12,12 @@ from obscale.agent.models import Dag, Identity
 from obscale.clock import monotonic
 from obscale.connect.connections import Link
 from obscale.errors import AgentError, AgentProtocolError, DagStalledError, NotAuthorizedError
+from obscale.events import DagMoved, Publish
 from obscale.follow.progress import Change, describe_progress, next_poll_seconds
 from obscale.request.time_limits import TimeLimits
 
+QUIET: Final = frozenset({"dag.node_started", "dag.node_spoke"})
+"""Kept from the log at INFO, where the end of each node is enough; the report has them all."""
 Saw = Callable[[Dag, tuple[Change, ...]], Awaitable[None]]
 """Gets every look at the DAG, with what changed since the last one."""
 Say = Callable[[str], None]
@@ -75,6 +80,13 @@ async def follow(
         pause = next_poll_seconds(watch.dag, unchanged, time_limits.poll_seconds)
         # Each refusal is a failed login at the database: no more of them than need be.
         await asyncio.sleep(time_limits.poll_seconds if is_refused else pause)
+
+
+def publish_moves(publish: Publish, dag: Dag, changes: tuple[Change, ...]) -> None:
+    """Publish each change of a DAG that is polled."""
+    for change in changes:
+        severity = logging.DEBUG if change.kind in QUIET else logging.INFO
+        publish(DagMoved(step="poll", severity=severity, dag=dag, change=change))
 
 
 async def learn_members(link: Link, say: Say) -> None:

@@ -282,3 +282,13 @@ class Findings(Sequence[Finding]):
 
     def _of_weight(self, weight: Answer) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.items if finding.weight is weight)
+
+
+def line_of(finding: Finding) -> str:
+    """Say one finding in one line, e.g. `mem-fits-total: 80G; needed ≤ 62.8G`."""
+    line = f"{finding.rule}: {finding.measured}"
+    if finding.needed:
+        line += f"; needed {finding.needed}"
+    if accepted := finding.overridden_by:
+        line += f"; overridden until {accepted.until}: {accepted.reason!r}"
+    return line

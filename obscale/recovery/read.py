@@ -1,5 +1,6 @@
 """Reads all facts around a failed scale-out and diagnoses it; it only reads."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
@@ -7,6 +8,7 @@ from typing import TypeVar
 from obscale.agent.models import Dag, HostInfo
 from obscale.connect.connections import Link
 from obscale.errors import AgentError, DagFailedError, DagRolledBackError, ObscaleError
+from obscale.events import Diagnosed, Publish, publish_line
 from obscale.follow.local_dag import read_local_dag
 from obscale.follow.progress import failure_of
 from obscale.reading import side_by_side
@@ -26,6 +28,19 @@ async def examine(link: Link, dag_id: str) -> Diagnosis:
         AgentError: The DAG itself could not be read; whatever else is missing is said so.
     """
     return diagnose(await read_case(link, dag_id))
+
+
+async def diagnosed(link: Link, dag_id: str, publish: Publish) -> Diagnosis | None:
+    """Diagnose a DAG that did not end well, and tell it; None where it could not be read again."""
+    try:
+        found = await examine(link, dag_id)
+    except AgentError as error:
+        publish_line(publish, "poll", f"diagnosis.not_made reason={str(error)!r}", logging.WARNING)
+        return None
+    publish(Diagnosed(diagnosis=found))
+    for line in (*found.evidence, *consequence_lines(found)):
+        publish_line(publish, "poll", f"diagnosis.says {line}", logging.WARNING)
+    return found
 
 
 async def read_case(link: Link, dag_id: str) -> Case:

@@ -5,13 +5,13 @@ post once, and after a lost answer look again until the lost request can no long
 """
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from obscale.clock import monotonic
 from obscale.connect.connections import Link
 from obscale.errors import (
     AgentRefusedError,
@@ -114,10 +114,10 @@ async def begin_once(
                 async with gate:
                     seen = await _judge_again(link, order, seen, publish)
             case Post(baseline=newest):
-                began = time.monotonic()
+                began = monotonic()
                 record = await kept.write(_record(order, seen, cluster, newest))
                 # Where writing took a while, the look is not the last thing before the POST.
-                if time.monotonic() - began > WRITTEN_WITHIN_SECONDS:
+                if monotonic() - began > WRITTEN_WITHIN_SECONDS:
                     continue
                 if submitted := await _post(link, order, record, kept, rounds, publish):
                     return submitted

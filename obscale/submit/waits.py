@@ -1,12 +1,12 @@
 """Waits of a submit: for a lock, for a lock nobody can see, and for the window."""
 
 import asyncio
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from obscale.agent.models import Dag
+from obscale.clock import monotonic, utc_now
 from obscale.errors import ForeignDagError, UnderMaintenanceError
 from obscale.events import Publish, WaitsForLock, WaitsForWindow, publish_line
 from obscale.follow.reminders import Seldom
@@ -53,7 +53,7 @@ async def wait_for_lock(what: str, give_up: datetime, waits: Seldom, publish: Pu
         raise ForeignDagError(
             f"not submitted: {what}", "wait for its end, or have its owner retry or roll it back"
         )
-    waited = waits.waited(what, time.monotonic())
+    waited = waits.waited(what, monotonic())
     if waited is not None:
         publish(WaitsForLock(what=what, seconds=waited))
     await asyncio.sleep(LOOK_AGAIN_SECONDS)
@@ -103,4 +103,4 @@ def naming_limit(order: Order) -> timedelta:
 
 def now() -> datetime:
     """Give the time, UTC."""
-    return datetime.now(UTC)
+    return utc_now()

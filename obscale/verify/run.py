@@ -5,7 +5,7 @@ person at any time.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 from obscale.agent.models import Dag
 from obscale.clock import monotonic
 from obscale.connect.connections import Link
+from obscale.events import LevelReached, ProofNotice, Publish, WaitsForProofs
 from obscale.follow.reminders import Seldom
 from obscale.request.scale_out import Order
 from obscale.verify.levels import (
@@ -58,11 +59,6 @@ class Climbed:
     overdue: tuple[ProofLine, ...] = ()
 
 
-Told = Callable[[VerifiedLevels, Aftermath], None]
-Waits = Callable[[str, float], None]
-"""Gets what is waited for, and for how many seconds already: on change, and then seldom."""
-Notices = Callable[[str], None]
-"""Gets one line, event first, about what stands against the request, or stands no more."""
 ALONE: Final = nullcontext()
 """The gate of whoever proves one node."""
 
@@ -73,9 +69,7 @@ async def climb(
     dag: Dag | None,
     before: Before,
     *,
-    reached: Told,
-    waits: Waits = lambda _words, _seconds: None,
-    notices: Notices = lambda _line: None,
+    publish: Publish,
     gate: AbstractAsyncContextManager[object] = ALONE,
 ) -> Climbed:
     """Look until all levels are reached, nothing can change by waiting, or the deadline passes.
@@ -89,9 +83,8 @@ async def climb(
         order: What was asked, and how patiently to look.
         dag: As it ended, with details; None: nothing was submitted.
         before: What was seen before anything was done.
-        reached: Called whenever the level changes.
-        waits: Called while something is waited for.
-        notices: Called when something stands against the request, or no longer does.
+        publish: Gets an event whenever the level changes, when something stands against the request
+            or no longer does, and what is waited for: on change, and then seldom.
         gate: Entered for each look, where many nodes are proved at the same time.
     """
     time_limits = order.time_limits
@@ -136,17 +129,17 @@ async def climb(
         levels, since = held.levels, held.since
         blind = unread_since(levels.unread, blind, at)
         for line in (*_notices(held), *_unread(levels, unreadable, told)):
-            notices(line)
+            publish(ProofNotice(line=line))
         told = frozenset(proof for proof in levels.unread if unreadable.is_over(proof))
         if levels.level is not seen:
-            reached(levels, after)
+            publish(LevelReached(levels=levels, zones=after.zones or ()))
             seen = levels.level
         waiting = still_waiting(levels)
         if not waiting or is_late:
             return Climbed(levels, after, waiting)
         mark, words = waits_for(levels)
         if (waited := seldom.waited(mark, at)) is not None:
-            waits(words, waited)
+            publish(WaitsForProofs(what=words, seconds=waited))
         pause = min(LOOK_AGAIN_SECONDS, time_limits.poll_seconds)
         if only_has_to_hold(levels, looks):
             pause = max(pause, time_limits.steady_seconds / LOOKS_WHILE_HOLDING)

@@ -24,6 +24,7 @@ from obscale.connect.connections import EnvironmentVault, connected
 from obscale.errors import PreflightError
 from obscale.events import text_of
 from obscale.plan.file import PlanFile, read_plan_file, write_plan_file
+from obscale.preflight.finding import line_of
 from obscale.preflight.judge import judge_accepting
 from obscale.preflight.read import survey
 from obscale.request.models import ScaleOutSpec
@@ -31,7 +32,7 @@ from obscale.request.scale_out import orders_of
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.spec import parse_spec
 from obscale.submit.run import begin_once
-from tasks.preflight import line_of, row_of
+from tasks.preflight import row_of
 from tests.contract.kept_here import KeptHere, seen_at, unheard
 
 ROOT = Path(__file__).resolve().parents[2]

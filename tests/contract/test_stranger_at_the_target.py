@@ -17,6 +17,7 @@ from obscale.submit.read import look_for_dag
 from obscale.verify.observation import Before
 from obscale.verify.read import look_around
 from obscale.verify.run import climb
+from tests.contract.kept_here import unheard
 from tests.contract.trust_scenes import OWN, ROOT, PinningVault
 from tests.stranger import CLAIMS, listening
 
@@ -32,7 +33,7 @@ async def look_everywhere(scene, order, vault):
         await survey(link, order, knocking=False)
         await look_for_dag(link)
         await learn_members(link, silent)
-        await climb(link, order, None, Before(), reached=lambda _levels, _after: None)
+        await climb(link, order, None, Before(), publish=unheard)
         await look_around(link, (await link.read_members()).agent_info)
         await look_at_remains(link, order.node, None, None)
         foreign = request_body(scene.order(scene.spare).node, None)
@@ -139,7 +140,7 @@ async def test_with_pins_a_joined_targets_first_key_counts_and_then_no_other(sce
         with pytest.raises(UntrustedKeyError):
             await look_for_dag(link)
         with pytest.raises(UntrustedKeyError):
-            await climb(link, order, None, Before(), reached=lambda _levels, _after: None)
+            await climb(link, order, None, Before(), publish=unheard)
 
     assert taken == {third: keys[third]}
     asked = {r.target.partition("?")[0] for r in scene.world.requests[seen:] if r.agent == third}

@@ -30,7 +30,7 @@ PREFECT_DOORS = {"tasks", "flows", "obscale.cli", "deployments"}
 NAMES_ALL = "obscale.events"
 """Names, for type checkers alone, the types of all rooms that tell something."""
 ACTS = {
-    "obscale.preflight": {"read", "settle", "clocks", "port_probe"},
+    "obscale.preflight": {"read", "run", "settle", "clocks", "port_probe"},
     "obscale.verify": {"read", "run"},
     "obscale.recovery": {"read", "read_interrupted", "run"},
     "obscale.submit": {"post", "read", "result", "run", "settle", "waits"},

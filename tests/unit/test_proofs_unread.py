@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from obscale.events import ProofNotice, WaitsForProofs
 from obscale.preflight.result import JUDGED_BEFORE
 from obscale.reading import Unread
 from obscale.request.scale_out import Order
@@ -41,6 +42,13 @@ def climbing(monkeypatch):
             await asyncio.sleep(LOOK_SECONDS)
             return around(**surroundings)
 
+        def hear(event):
+            match event:
+                case WaitsForProofs(what=what, seconds=seconds):
+                    waited.append((what, seconds))
+                case ProofNotice(line=line):
+                    said.append(line)
+
         monkeypatch.setattr("obscale.verify.run.look_after", after)
         monkeypatch.setattr("obscale.verify.run.look_around", about)
         order = Order(
@@ -51,9 +59,7 @@ def climbing(monkeypatch):
             order,
             done_dag(),
             before,
-            reached=lambda _levels, _after: None,
-            waits=lambda words, seconds: waited.append((words, seconds)),
-            notices=said.append,
+            publish=hear,
         )
         return SimpleNamespace(
             levels=climbed.levels,
