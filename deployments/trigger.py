@@ -24,6 +24,8 @@ BUSY_LOOKS: Final = 10
 LONGEST_SECONDS: Final = 4 * 3600
 LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 REFUSES: Final = {401, 403}
+RENAMED: Final = {"patience": "time_limits"}
+"""Parameters of earlier versions, by what they are called now."""
 ENDED: Final = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 
 
@@ -64,13 +66,18 @@ def start(
     found = _ask(api, "GET", f"/deployments/name/{deployment}")
     # Prefect itself lets unknown keys pass, and the run then crashes without a word on them.
     if unknown := sorted(set(parameters) - set(found["parameter_openapi_schema"]["properties"])):
-        _end(2, f"{deployment} takes no parameter {', '.join(unknown)}")
+        _end(2, f"{deployment} takes no parameter {', '.join(map(_with_new_name, unknown))}")
     text = json.dumps([deployment, ticket, parameters], sort_keys=True)
     body = {
         "parameters": parameters,
         "idempotency_key": hashlib.sha256(text.encode()).hexdigest(),
     }
     return _ask(api, "POST", f"/deployments/{found['id']}/create_flow_run", json=body)
+
+
+def _with_new_name(parameter: str) -> str:
+    new = RENAMED.get(parameter)
+    return f"{parameter}: it is called {new} now" if new else parameter
 
 
 def wait(api: httpx.Client, run_id: str) -> dict[str, Any]:

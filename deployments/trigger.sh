@@ -44,6 +44,9 @@ id=$(printf '%s' "$found" | jq --raw-output .id)
 # Prefect itself lets unknown keys pass, and the run then crashes without a word on them.
 unknown=$(printf '%s' "$found" | jq --raw-output --slurpfile asked "$request" \
   '($asked[0] | keys) - (.parameter_openapi_schema.properties | keys) | join(", ")') || exit 2
+case ", $unknown," in
+  *", patience,"*) unknown="$unknown (patience is called time_limits now)" ;;
+esac
 [ -z "$unknown" ] || { echo "trigger: $deployment takes no parameter $unknown" >&2; exit 2; }
 body=$(jq --compact-output --arg key "$key" '{parameters: ., idempotency_key: $key}' "$request")
 made=$(call "$api/deployments/$id/create_flow_run" --data "$body") || refused "$made" $?

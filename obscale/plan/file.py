@@ -23,6 +23,7 @@ from obscale.plan.snapshot import Snapshot, changes
 from obscale.preflight.facts import Earlier, TargetProgress
 from obscale.preflight.finding import Answer, Finding
 from obscale.request.models import ScaleOutSpec
+from obscale.request.renamed import told_renamed
 from obscale.sizes import quoted
 from obscale.spec import parse_spec
 
@@ -34,7 +35,7 @@ MAX_FILE_BYTES: Final = 16 << 20
 MOST_CHANGES_TOLD: Final = 5
 """In the one line of the error; the error itself carries all."""
 MARK: Final = "obscale_plan"
-SHAPE: Final = 2
+SHAPE: Final = 3
 """Raised when a plan file of before can no longer be read."""
 CLOCK_STEP: Final = timedelta(minutes=1)
 """A plan made so long after now is no plan of this machine's clock."""
@@ -49,7 +50,7 @@ class PlanFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    obscale_plan: Literal[2] = 2
+    obscale_plan: Literal[3] = 3
     """Version of this shape; its presence makes a file a plan."""
     created: AwareDatetime
     expires: AwareDatetime
@@ -159,16 +160,24 @@ def read_plan_file(path: Path) -> PlanFile | None:
         return None
     if (number := data[MARK]) != SHAPE:
         raise SpecError(
-            f"{path}: is a plan of shape {quoted(str(number))}, this obscale reads shape {SHAPE}",
+            f"{path}: is a plan of shape {quoted(str(number))}, this obscale reads shape {SHAPE}"
+            f"{_old_names(data)}",
             again,
         )
     try:
         plan = PlanFile.model_validate(data)
     except ValidationError:
-        raise SpecError(f"{path}: is a plan, but edited after it was made", again) from None
+        raise SpecError(
+            f"{path}: is a plan, but edited after it was made{_old_names(data)}", again
+        ) from None
     if plan.digest != plan.own_digest():
         raise SpecError(f"{path}: is a plan that was edited after it was made", plan.command)
     return plan
+
+
+def _old_names(data: dict[str, Any]) -> str:
+    told = told_renamed(data)
+    return f": {told}" if told else ""
 
 
 def request_of(path: Path, plan: PlanFile, now: datetime | None = None) -> ScaleOutSpec:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from obscale.agent.models import Dag, Node, State, Zone, joined_address
 from obscale.follow.progress import last_words_of
@@ -12,6 +12,7 @@ from obscale.preflight.finding import Finding
 from obscale.recovery.consequences import NOTHING, Choice, Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.interrupted import Remains, next_step, words_of
+from obscale.request.renamed import with_new_names
 from obscale.text import Markdown, bullets, code, markdown, paragraphs, table
 from obscale.verify.levels import verdict_of
 from obscale.verify.observation import ProofLine
@@ -109,6 +110,11 @@ class EarlierEnd(BaseModel):
     error_kind: str = ""
     error: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_stored_before(cls, data: Any) -> Any:
+        return with_new_names(data, cls.model_fields)
+
     @property
     def words(self) -> str:
         """Say it in one line."""
@@ -166,6 +172,11 @@ class ScaleOutReport(BaseModel):
     """When the view of before was taken; None: what was before is not known."""
     earlier: tuple[EarlierEnd, ...] = ()
     """Earlier attempts of this run, and earlier runs of the same DAG; oldest first."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_stored_before(cls, data: Any) -> Any:
+        return with_new_names(data, cls.model_fields)
 
     @property
     def verdict_reached(self) -> str:

@@ -24,6 +24,7 @@ from pydantic import (
 
 from obscale.agent.address import DEFAULT_PORT, AgentAddress
 from obscale.errors import SpecError
+from obscale.request.renamed import refuse_old_names
 from obscale.request.time_limits import TimeLimits, in_order
 
 Profile = Literal["prod", "lab"]
@@ -43,6 +44,11 @@ class Asked(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, json_schema_extra=in_order
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_today(cls, data: Any) -> Any:
+        return refuse_old_names(data, cls.model_fields)
 
 
 class SecretName(Asked):

@@ -23,6 +23,7 @@ from obscale.request.models import (
     looks_secret,
 )
 from obscale.request.policies import BatchPolicies, Window
+from obscale.request.renamed import KIND
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.sizes import quoted
 from obscale.spec.source import Path_, Source
@@ -130,8 +131,13 @@ def refused(problems: Sequence[str], most: int = MAX_PROBLEMS) -> SpecError:
 
 def _shape_problem(details: ErrorDetails, source: Source, top: type[BaseModel]) -> str:
     loc: Path_ = tuple(part for part in details["loc"] if part not in _TAGS)
-    path = _as_written(loc, source)
-    what = _what(details, path, source, top)
+    if details["type"] == KIND:
+        names = details.get("ctx", {})
+        path = _as_written((*loc, names["old"]), source)
+        what = f"is called {names['new']} now; write {names['new']}"
+    else:
+        path = _as_written(loc, source)
+        what = _what(details, path, source, top)
     shown = _shown(path)
     return f"{source.where(path)}{shown + ': ' if shown else ''}{what}"
 

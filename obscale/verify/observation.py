@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import (
@@ -24,6 +24,7 @@ from obscale.agent.models import (
 from obscale.preflight.facts import DEFAULT_PORTS, asked_port, server_address
 from obscale.reading import Unread
 from obscale.request.models import NodeSpec
+from obscale.request.renamed import with_new_names
 
 NO_MOMENT: Final = datetime(1990, 1, 1, tzinfo=UTC)
 """A time before this is the year 1 or the epoch: obshell's way to say none."""
@@ -71,6 +72,11 @@ class ProofLine(BaseModel):
     answer: ProofAnswer
     expected: str
     found: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_stored_before(cls, data: Any) -> Any:
+        return with_new_names(data, cls.model_fields)
 
     @property
     def hinders(self) -> bool:

@@ -1,6 +1,7 @@
 """Give the log of the current run, in which an error of obscale's is one line."""
 
 import logging
+import re
 from traceback import format_exception
 from typing import Final
 
@@ -9,6 +10,7 @@ from prefect.logging import get_run_logger
 
 from obscale import __version__
 from obscale.errors import ObscaleError
+from obscale.request.renamed import told_renamed
 from obscale.text import for_lines, for_terminal
 
 
@@ -22,7 +24,7 @@ def run_logger() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
 
 _UNKNOWN: Final = (
     "not begun, nothing was touched: in the obscale %s of this worker the flow does not take these "
-    "parameters. %s. Next: correct the name; or, where a newer obscale has made the deployment, "
+    "parameters. %s%s. Next: correct the name; or, where a newer obscale has made the deployment, "
     "install that on the worker"
 )
 
@@ -40,7 +42,9 @@ class OneLineForOurErrors(logging.Filter):
         if isinstance(error, ObscaleError):
             record.msg, record.args, record.exc_info = str(error), (), None
         elif isinstance(error, SignatureMismatchError):
-            record.msg, record.args, record.exc_info = _UNKNOWN, (__version__, error), None
+            renamed = told_renamed(re.findall(r"'(\w+)'", str(error)))
+            told = (__version__, error, renamed and f"; {renamed}")
+            record.msg, record.args, record.exc_info = _UNKNOWN, told, None
         record.msg, record.args = for_terminal(record.getMessage()), ()
         if record.exc_info:
             # Handlers write what stands here in place of a traceback of their own.
