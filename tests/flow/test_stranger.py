@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 from contextlib import contextmanager, suppress
 
 import pytest
 import yaml
+from prefect.context import refresh_global_settings_context
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -60,8 +62,17 @@ def request_for(scene, target, **more):
 
 
 async def command(*words):
-    """Run the command line in a thread; it has its own event loop."""
-    result = await asyncio.to_thread(lambda: CliRunner().invoke(app, [str(w) for w in words]))
+    """Run the command line in a thread; it has its own event loop.
+
+    What it makes of Prefect's settings, for a server of its own say, ends with it.
+    """
+    known = dict(os.environ)
+    try:
+        result = await asyncio.to_thread(lambda: CliRunner().invoke(app, [str(w) for w in words]))
+    finally:
+        os.environ.clear()
+        os.environ.update(known)
+        refresh_global_settings_context()
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
