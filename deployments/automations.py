@@ -25,6 +25,7 @@ from obscale.cli.local_prefect import reach_prefect, settle
 from obscale.errors import PrefectUnreachableError
 from obscale.request.policies import PARTS_FLOW
 from tasks.runtime.events import PREFIX
+from tasks.runtime.prefect_private import block_id, from_template
 from tasks.runtime.run_state import RERUN_TAG, STATE_NAMES
 
 WEBHOOK_BLOCK: Final = "obscale-notify"
@@ -164,7 +165,7 @@ def plan_on_request(deployment: UUID) -> AutomationCore:
 def _from_event(name: str) -> dict[str, Any]:
     """Take a parameter from the event's payload, whatever its shape."""
     template = f"{{{{ event.payload.{name} | tojson }}}}"
-    return {"__prefect_kind": "json", "value": {"__prefect_kind": "jinja", "template": template}}
+    return from_template(template)
 
 
 async def apply(webhook_url: str | None, plan_deployment: str, silence: timedelta) -> list[str]:
@@ -192,7 +193,7 @@ async def _webhook(url: str | None) -> UUID | None:
         stored = cast("Webhook", await Webhook.aload(WEBHOOK_BLOCK))
     except ValueError:
         return None
-    return stored._block_document_id  # noqa: SLF001 - Prefect has no other way to tell
+    return block_id(stored)
 
 
 async def _kept(client: PrefectClient, wanted: AutomationCore) -> str:

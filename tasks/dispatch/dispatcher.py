@@ -39,6 +39,7 @@ from tasks.dispatch.start import find_deployment, find_runs, no_worker, start_ru
 from tasks.dispatch.watch import AWAY, LOOK_SECONDS, Watch
 from tasks.dispatch.worker import END, HOLD, WORD
 from tasks.runtime.journal import publish_line
+from tasks.runtime.prefect_private import force_flow_run_state, leave_input
 
 MOST_LOST: Final = 5
 """Runs of one row that may be lost before the row counts as failed."""
@@ -217,7 +218,7 @@ class Dispatch:
             window=self._ledger.policies.window if entry.progress is TargetProgress.NEW else None,
         )
         try:
-            await self._client.create_flow_run_input(running.run_id, word, grant.model_dump_json())
+            await leave_input(self._client, running.run_id, word, grant.model_dump_json())
         except AWAY as error:
             publish_line("batch", f"part.word_not_sent run={running.run_id} reason={str(error)!r}")
 
@@ -252,9 +253,7 @@ class Dispatch:
         for running in self._runs.values():
             if running.word and not running.is_held:
                 try:
-                    await self._client.create_flow_run_input(
-                        running.run_id, HOLD + running.word, "true"
-                    )
+                    await leave_input(self._client, running.run_id, HOLD + running.word, "true")
                 except AWAY as error:
                     publish_line(
                         "batch", f"part.hold_not_sent run={running.run_id} reason={str(error)!r}"
@@ -325,12 +324,12 @@ class Dispatch:
         """Say in Prefect that nobody is at work on it, as a worker does that outlives its run."""
         with suppress(*AWAY):
             state: State[None] = Crashed(message=f"Given up by its batch: {why}.")
-            await self._client.set_flow_run_state(run_id, state, force=True)
+            await force_flow_run_state(self._client, run_id, state)
 
     async def _end(self, run_id: UUID) -> None:
         """Let a run end; one that does not hear it ends by itself."""
         with suppress(*AWAY):
-            await self._client.create_flow_run_input(run_id, END, "true")
+            await leave_input(self._client, run_id, END, "true")
 
 
 @asynccontextmanager

@@ -36,6 +36,7 @@ from tasks.batch import ends_the_process, error_of_row, give_up, say_row
 from tasks.batch_row import RowRun, add_row
 from tasks.runtime.blocks import PrefectVault
 from tasks.runtime.journal import artifact_key, publish_line, shown_rows
+from tasks.runtime.prefect_private import read_inputs
 from tasks.runtime.run_log import run_logger
 
 TABLE: Final = "batch-part"
@@ -122,12 +123,10 @@ class Words:
 
     async def look(self) -> tuple[dict[str, Grant], dict[str, Grant]]:
         """Give the words to follow, and those that may have lain there for long."""
-        found = await self._client.filter_flow_run_input(
-            self._run_id, INBOX, MOST_WORDS, self._seen
-        )
-        self._seen |= {each.key for each in found}
+        found = await read_inputs(self._client, self._run_id, INBOX, MOST_WORDS, self._seen)
+        self._seen |= set(found)
         self.is_told_to_end |= END in self._seen
-        words = {each.key: each.value for each in found if each.key.startswith(WORD)}
+        words = {key: value for key, value in found.items() if key.startswith(WORD)}
         follow, decline = self._inbox.sort(sorted(words), time.monotonic())
         return _grants(words, follow), _grants(words, decline)
 
@@ -137,9 +136,7 @@ class Words:
         Where Prefect does not answer it is held: all may have been stopped meanwhile.
         """
         try:
-            return bool(
-                await self._client.filter_flow_run_input(self._run_id, HOLD + word, 1, set())
-            )
+            return bool(await read_inputs(self._client, self._run_id, HOLD + word, 1, set()))
         except AWAY as error:
             run_logger().warning("part.hold_not_read reason=%r", str(error))
             return True

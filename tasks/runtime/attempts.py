@@ -17,6 +17,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Crashed
 
 from tasks.runtime.journal import publish_line
+from tasks.runtime.prefect_private import force_task_run_state
 from tasks.runtime.writing import ANSWER_SECONDS, written
 
 UNSETTLED = [StateType.PENDING, StateType.RUNNING]
@@ -42,7 +43,7 @@ async def settle_earlier_attempts() -> None:
                 task_run_filter=unsettled,
             )
             for task_run in left:
-                await client.set_task_run_state(task_run.id, ended, force=True)
+                await force_task_run_state(client, task_run.id, ended)
         return len(left)
 
     # Before anything of this attempt begins, which would be taken for an earlier one's.

@@ -22,13 +22,12 @@ from obscale.events import AgentNotice
 from obscale.request.models import BLOCK_NAME, ClusterSpec, TlsSpec
 from obscale.request.scale_out import Order
 from tasks.runtime.journal import publish
+from tasks.runtime.prefect_private import BLOCK_TYPE_FIELD, block_name
 from tasks.runtime.writing import ANSWER_SECONDS, last_known, recording, written
 
 KeyTrust = Literal["any", "first-use", "pinned"]
 """How agents' keys are trusted: all, held to the first one seen, only those listed."""
 _UNLISTED: Final[dict[KeyTrust, Unlisted]] = {"first-use": "remember", "pinned": "refuse"}
-_OF_PREFECT: Final = "block_type_slug"
-"""Added by Prefect to what it stores."""
 
 
 class ObshellCluster(Block):
@@ -96,7 +95,7 @@ class ObshellCluster(Block):
         Raises:
             SpecError: A field does not fit, e.g. a host name among the entry agents.
         """
-        name = self._block_document_name or "NAME"
+        name = block_name(self) or "NAME"
         unknown = sorted(k for k, v in (self.model_extra or {}).items() if _says_something(k, v))
         if unknown:
             raise SpecError(
@@ -130,7 +129,7 @@ class ObshellCluster(Block):
 
 def _says_something(key: str, value: object) -> bool:
     """Whether an unknown field may change what is done; an empty one cannot."""
-    return key != _OF_PREFECT and value not in (None, "", [], {})
+    return key != BLOCK_TYPE_FIELD and value not in (None, "", [], {})
 
 
 def _unfit(name: str, error: ValidationError) -> SpecError:

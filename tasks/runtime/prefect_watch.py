@@ -22,14 +22,13 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from obscale.events import PrefectNotice
 from tasks.runtime.journal import publish
+from tasks.runtime.prefect_private import PROCESS_OF_A_RUN
 from tasks.runtime.quiet import quiet_process, quiet_threads
 from tasks.runtime.writing import PREFECT_TROUBLE, Recording, recorded
 
 LOOK_EVERY_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 5.0
 """Longest a look is waited for."""
-A_WORKERS: Final = "PREFECT__FLOW_RUN_ID"
-"""Set by Prefect in a process that a worker, or `serve`, has made for one run."""
 MISSES: Final = 2
 """Looks in a row without an answer, until Prefect is called away: one is a server that is busy."""
 
@@ -146,7 +145,7 @@ async def prefect_watched() -> AsyncIterator[None]:
         return
     with recorded() as known:
         quiet_threads(known)
-        if os.environ.get(A_WORKERS):
+        if os.environ.get(PROCESS_OF_A_RUN):
             quiet_process()
         watch = PrefectWatch(known)
         watch.begin(run.id)

@@ -11,15 +11,9 @@ import httpx
 from prefect.exceptions import PrefectException
 
 from obscale.text import for_terminal
+from tasks.runtime.prefect_private import FLOW_RUNS_LOGGER, SENDER_LOGGERS
 from tasks.runtime.writing import Recording
 
-LOUD: Final = (
-    "prefect._internal.concurrency",
-    "prefect.events.clients",
-    "EventsWorker",
-    "APILogWorker",
-)
-"""Loggers of the threads that send events and lines, and of what they use."""
 LOST: Final = "events or log lines"
 
 
@@ -58,10 +52,10 @@ def quiet_threads(known: Recording) -> None:
         known: Of Prefect beside the run of the moment.
     """
     _HUSH.known = known
-    for name in LOUD:
+    for name in SENDER_LOGGERS:
         # A filter, because Prefect sets the levels anew where a run begins.
         logging.getLogger(name).addFilter(_HUSH)
-    logging.getLogger("prefect.flow_runs").addFilter(_ONE_LINE)
+    logging.getLogger(FLOW_RUNS_LOGGER).addFilter(_ONE_LINE)
 
 
 def quiet_process() -> None:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import httpx
 from prefect import __version__ as prefect_version
-from prefect.exceptions import ExternalSignal, PrefectException
+from prefect.exceptions import PrefectException
 
 from obscale import __version__, events
 from obscale.agent.models import Zone
@@ -68,6 +68,7 @@ from tasks.runtime.journal import (
     written_by_its_end,
 )
 from tasks.runtime.person import asked_by
+from tasks.runtime.prefect_private import ExternalSignal
 
 TELLS_ITSELF: Final = (
     PreflightError,

@@ -5,13 +5,14 @@ import re
 from traceback import format_exception
 from typing import Final
 
-from prefect.exceptions import MissingContextError, SignatureMismatchError
+from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from obscale import __version__
 from obscale.errors import ObscaleError
 from obscale.request.renamed import told_renamed
 from obscale.text import for_lines, for_terminal
+from tasks.runtime.prefect_private import RUN_LOGGERS, SignatureMismatchError
 
 
 def run_logger() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
@@ -52,5 +53,5 @@ class OneLineForOurErrors(logging.Filter):
         return True
 
 
-for _runs in ("prefect.task_runs", "prefect.flow_runs"):
+for _runs in RUN_LOGGERS:
     logging.getLogger(_runs).addFilter(OneLineForOurErrors())

@@ -17,6 +17,7 @@ from obscale.errors import ObscaleError
 from obscale.request.scale_out import Order
 from obscale.text import for_terminal
 from tasks.runtime.person import own_tags
+from tasks.runtime.prefect_private import force_flow_run_state, hand_over_state
 from tasks.runtime.writing import ANSWER_SECONDS, written
 
 RERUN_TAG: Final = "rerun-when-crashed"
@@ -78,8 +79,7 @@ async def name_the_ending(flow: Flow[..., Any], flow_run: FlowRun, state: State[
     # Forced: from one final state to another there is no ordinary way.
     if not await set_state(flow_run.id, named):
         return
-    # The same object the engine hands to whoever called the flow in this process.
-    flow_run.state, flow_run.state_name = named, name
+    hand_over_state(flow_run, named)
 
 
 async def set_state(run_id: UUID, state: State[Any]) -> bool:
@@ -87,7 +87,7 @@ async def set_state(run_id: UUID, state: State[Any]) -> bool:
 
     async def write() -> bool:
         async with get_client() as client:
-            await client.set_flow_run_state(run_id, state, force=True)
+            await force_flow_run_state(client, run_id, state)
         return True
 
     return bool(await written(f"state {state.name}", write, seconds=ANSWER_SECONDS))

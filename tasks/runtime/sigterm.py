@@ -15,11 +15,8 @@ from types import FrameType
 from typing import Any, Final
 
 from prefect.exceptions import Abort, TerminationSignal
-from prefect.utilities import engine
 
-PREFECTS_HANDLER: Final = "_prefect_sigterm_handler"
-"""By this name Prefect installs its handler for each run, and knows it again: only where it finds
-it, a run that is cancelled ends as Cancelled and not as Crashed."""
+from tasks.runtime.prefect_private import replace_sigterm_handler
 
 
 class CancelledInPrefect(Abort):
@@ -79,9 +76,7 @@ def handle_sigterm() -> None:
         signal.signal(signal.SIGTERM, heed)
 
 
-# A Prefect without the name, or with a run under way already, is left as it is.
-if hasattr(engine, PREFECTS_HANDLER) and not engine.is_prefect_sigterm_handler_installed():
-    setattr(engine, PREFECTS_HANDLER, heed)
+replace_sigterm_handler(heed)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from tasks.runtime.writing import Recording
 @pytest.fixture
 def log(monkeypatch):
     """A loud logger, and where its lines are collected."""
-    monkeypatch.setattr(quiet, "LOUD", ("quiet.test",))
+    monkeypatch.setattr(quiet, "SENDER_LOGGERS", ("quiet.test",))
     lines = io.StringIO()
     handler = logging.StreamHandler(lines)
     loud = logging.getLogger("quiet.test")
