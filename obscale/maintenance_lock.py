@@ -30,12 +30,13 @@ from enum import StrEnum
 from typing import Final
 
 from obscale.agent.models import Dag, Operator, State
+from obscale.scale_out_dag import SCALE_OUT
 
 GLOBAL_MAINTENANCE: Final = 2
 TENANT_MAINTENANCE: Final = 3
 """`maintenance_type` of the DAGs that take the cluster's lock, told from 4.3.1.0 on."""
 SCALE_IN: Final = "Cluster scale in"
-_KEEPS: Final = frozenset({"Cluster scale out", "Delete zone"})
+_KEEPS: Final = frozenset({SCALE_OUT, "Delete zone"})
 """No node of these gives the lock up."""
 _TENANT_KEEPS: Final = ("Set obcluster backup config", "Cancel restore")
 """How the names of those operations on tenants begin that keep it, unlike all others."""
