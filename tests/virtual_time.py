@@ -15,6 +15,8 @@ from typing import Any
 from obscale.clock import going_by
 from obscale.sandbox.clock import DEFAULT_EPOCH_SECONDS
 
+MOST_WAITS = 1000
+"""Whoever waits more often waits for what never comes."""
 BEGINNING_SECONDS = 1000.0
 """What a monotonic clock shows at first is no promise, so it is not zero."""
 
@@ -23,12 +25,17 @@ class EverybodyWaitsError(Exception):
     """Nothing is ready and nothing ever will be: all wait for each other."""
 
 
+class EndlessWaitError(Exception):
+    """Somebody waits again and again, and nothing puts an end to it."""
+
+
 class _Jump(selectors.DefaultSelector):
     """Waits by moving the time of its loop forward."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = BEGINNING_SECONDS
+        self._waits = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
         """Give what is ready; else pass the time until the next timer at once."""
@@ -37,6 +44,9 @@ class _Jump(selectors.DefaultSelector):
             raise EverybodyWaitsError
         if not ready and timeout > 0:
             self.now += timeout
+            self._waits += 1
+            if self._waits > MOST_WAITS:
+                raise EndlessWaitError
         return ready
 
 

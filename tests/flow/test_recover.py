@@ -9,7 +9,6 @@ from prefect.client.schemas.objects import StateType
 
 from obscale.errors import DagFailedError, DagRolledBackError
 from obscale.recovery.consequences import Remedy
-from obscale.request.models import SecretName
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, default_config
 
@@ -100,27 +99,6 @@ async def test_an_observer_that_dies_is_rolled_back_to_the_real_end(stage, refus
     assert [dag for _, dag in operated(scene)] == ["11"]
 
 
-async def test_a_rollback_goes_on_where_a_new_zone_could_not_be_deleted_yet(stage, refused):
-    """The server is still DELETING, so the zone stays; the rollback is resumed and ends."""
-    config = default_config().model_copy(update={"delete_server_seconds": 40.0})
-    scene = await stage(config)
-    scene.world.play(Fault.fail_stage(10))
-
-    error = await refused(
-        scene.scale_out(
-            zone="zone9",
-            allow_new_zone=True,
-            on_failure="roll-back",
-            time_limits=TIME_LIMITS.model_copy(update={"retry_pause_seconds": 1.0}),
-        )
-    )
-
-    assert isinstance(error, DagRolledBackError)
-    assert len(operated(scene)) == 2
-    assert is_free(scene)
-    assert scene.world.clusters[0].zone("zone9") is None
-
-
 @pytest.mark.parametrize("policy", ["retry", "roll-back"])
 async def test_after_dir_not_empty_no_policy_deletes_anything(stage, refused, policy):
     """Both operators would delete somebody's data: neither is sent, nothing is deleted."""
@@ -168,50 +146,6 @@ async def test_a_rollback_that_is_a_dead_end_is_refused_whatever_the_policy(stag
 
     assert "ROLLBACK is a dead end" in str(error)
     assert operated(scene) == []
-
-
-async def test_an_orphaned_local_dag_is_rolled_back_after_the_clusters(stage, refused, monkeypatch):
-    """Cluster first, then the target's own DAG on the target: the only order that works."""
-    config = default_config()
-    spare = config.spares[0].model_copy(update={"agent_password": "spare-pw"})
-    scene = await stage(config.model_copy(update={"spares": (spare, *config.spares[1:])}))
-    monkeypatch.setenv("OBSCALE_TEST_AGENT", "spare-pw")
-    scene.world.play(Fault.orphan_local_dag())
-    target = target_of(scene)
-
-    error = await refused(
-        scene.scale_out(
-            on_failure="roll-back",
-            time_limits=TIME_LIMITS,
-            targetAgentPassword=SecretName(env="OBSCALE_TEST_AGENT"),
-        )
-    )
-
-    assert isinstance(error, DagRolledBackError)
-    assert "[orphaned-local-dag]" in str(error)
-    local = target.dags[-1].generic_id()
-    (first, main_id), (second, local_id) = operated(scene)
-    assert (main_id, local_id) == ("11", local)
-    assert first != target.address
-    assert second == target.address
-    assert is_free(scene)
-
-
-async def test_an_orphan_only_a_member_could_reach_is_left_with_what_to_do_on_its_host(
-    stage, refused
-):
-    """Without an own password the target wants root's, which it does not get: said, not sent."""
-    scene = await stage()
-    scene.world.play(Fault.orphan_local_dag())
-
-    error = await refused(scene.scale_out(on_failure="roll-back", time_limits=TIME_LIMITS))
-
-    assert isinstance(error, DagFailedError)
-    assert "is rolled back, but" in str(error)
-    assert "run/obshell.sock" in str(error)
-    assert [dag for _, dag in operated(scene)] == ["11"]
-    assert not any(dag.is_unfinished for dag in scene.world.clusters[0].dags)
-    assert target_of(scene).identity == "SCALING OUT"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Tests of the clock handed to loops, and of the virtual time on which other tests run."""
 
 import asyncio
+import itertools
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from obscale.clock import going_by, monotonic, utc_now
-from tests.virtual_time import EverybodyWaitsError, on_virtual_time, virtual_clock
+from tests.virtual_time import EndlessWaitError, EverybodyWaitsError, on_virtual_time, virtual_clock
 
 HOUR = 3600.0
 
@@ -88,3 +89,15 @@ def test_a_wait_that_nobody_can_end_fails_at_once():
 
     with pytest.raises(EverybodyWaitsError):
         waits()
+
+
+def test_a_wait_without_an_end_fails():
+    """A loop that looks for ever, as one would whose limit never strikes, is ended."""
+
+    @on_virtual_time
+    async def looks():
+        for _ in itertools.count():
+            await asyncio.sleep(HOUR)
+
+    with pytest.raises(EndlessWaitError):
+        looks()

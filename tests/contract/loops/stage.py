@@ -11,9 +11,10 @@ from pydantic import SecretStr
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
-from obscale.agent.models import Dag
+from obscale.agent.models import Dag, Operator
 from obscale.agent.silence import remembering_silence
 from obscale.connect.connections import Link
+from obscale.errors import ObscaleError
 from obscale.events import Event, LevelReached, WaitsForProofs, text_of
 from obscale.follow.progress import Change
 from obscale.follow.run import follow
@@ -21,6 +22,7 @@ from obscale.preflight.facts import Facts
 from obscale.preflight.judge import judge_accepting
 from obscale.preflight.read import survey
 from obscale.preflight.result import Preflight, conclude
+from obscale.recovery.read import error_of, examine
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order
 from obscale.request.time_limits import TimeLimits
@@ -152,6 +154,15 @@ class Stage:
         return await follow(
             self.link.cluster, dag_id, self.order.time_limits, saw=self.saw, say=self.say
         )
+
+    async def operate(self, operator: Operator) -> None:
+        """Have somebody else operate the newest DAG."""
+        dag_id = self.dag.generic_id()
+        await self.link.cluster.ask(lambda agent: agent.operate_dag(dag_id, operator))
+
+    async def error_of(self, dag: Dag) -> ObscaleError | None:
+        """Give the error a run tells of a DAG that ended so, with its diagnosis."""
+        return error_of(dag, await examine(self.link, dag.id), self.order.cluster)
 
     async def survey(self) -> Facts:
         """Read what preflight reads; no port of a simulated host is tried."""

@@ -4,7 +4,13 @@ import asyncio
 
 import pytest
 
-from obscale.errors import ForeignDagError, IdentityMismatchError, OutcomeUnknownError
+from obscale.agent.models import Operator
+from obscale.errors import (
+    DagRolledBackError,
+    ForeignDagError,
+    IdentityMismatchError,
+    OutcomeUnknownError,
+)
 from obscale.request.policies import Window
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
@@ -96,6 +102,8 @@ async def test_a_lost_post_that_was_undone_and_followed_by_others_is_not_sent_ag
             "adopted",
             scene.world.clusters[0].dags[0].generic_id(),
         )
+        error = await scene.error_of(await scene.follow(submitted.dag_id))
+        assert isinstance(error, DagRolledBackError)
         assert len(scene.posts()) == 1
         assert scene.world.undrawn() == []
 
@@ -146,6 +154,40 @@ async def test_two_targets_at_once_take_turns():
 
 
 @on_virtual_time
+async def test_a_lock_that_is_held_already_blocks_in_preflight_and_disturbs_nobody():
+    """While another's scale-out is at work preflight says so; once it is done both have joined."""
+    async with stage() as scene, stage(world=scene.world, number=1, zone="zone1") as other:
+        first = await other.begin()
+        await asyncio.sleep(10)
+
+        blocked = (await scene.preflight()).findings
+        assert "cluster-maintenance" in {finding.rule for finding in blocked.blockers}
+        assert (await other.follow(first.dag_id)).is_done
+        second = await scene.begin()
+
+        assert second.how == "posted"
+        assert (await scene.follow(second.dag_id)).is_done
+        assert len(scene.posts()) == 2
+
+
+@on_virtual_time
+async def test_a_dag_that_failed_and_is_tried_again_by_somebody_is_taken_up():
+    """Stage 5 gave up on a slow start, by name; after RETRY the next run follows it to the end."""
+    async with stage(Fault.slow_observer(150)) as scene:
+        first = await scene.begin()
+        error = await scene.error_of(await scene.follow(first.dag_id))
+        await scene.operate(Operator.RETRY)
+
+        second = await scene.begin()
+
+        assert "stage 5/9" in str(error)
+        assert "timeout" in str(error)
+        assert (second.how, second.dag_id) == ("adopted", first.dag_id)
+        assert (await scene.follow(second.dag_id)).is_done
+        assert len(scene.posts()) == 1
+
+
+@on_virtual_time
 async def test_a_lock_is_waited_for_and_the_post_follows_its_release():
     """Another DAG holds it for 40 s of the 60 that are allowed: then posted, at once."""
     waits = LIMITS.model_copy(update={"lock_wait_seconds": 60.0})
@@ -186,7 +228,8 @@ async def test_a_window_that_is_not_open_yet_is_waited_for_to_the_second():
         assert submitted.how == "posted"
         (posted,) = scene.posts()
         assert HOUR <= posted < HOUR + LOOK_SECONDS
-        assert submitted.baseline.at.hour == 3
+        again = [r.at for r in scene.world.requests if r.target.endswith("/host-info")]
+        assert again[-1] == pytest.approx(HOUR), "what ages was judged again"
 
 
 @on_virtual_time

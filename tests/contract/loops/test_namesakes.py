@@ -1,9 +1,12 @@
-"""Tests that agents of two clusters are told apart before anything is sent."""
+"""Tests that entry agents that do not belong together are told apart before anything is sent."""
 
 import pytest
+from pydantic import SecretStr
 
-from obscale.errors import IdentityMismatchError, SpecError
-from obscale.sandbox import Fault, default_config
+from obscale.agent.address import AgentAddress
+from obscale.agent.client import AgentClient
+from obscale.errors import IdentityMismatchError, NotAuthorizedError, SpecError
+from obscale.sandbox import Fault, default_config, in_process
 from tests.contract.loops.stage import stage
 from tests.virtual_time import on_virtual_time
 
@@ -75,3 +78,25 @@ async def test_a_spare_among_the_entry_agents_is_told_from_a_member():
         async with stage(world=scene.world, spec=mixed) as asked:
             with pytest.raises(SpecError, match=f"{spare} of none: it is 'SINGLE'"):
                 await asked.preflight()
+
+
+@pytest.mark.parametrize("shown_to", [0, 1], ids=["the first refuses", "the second refuses"])
+@on_virtual_time
+async def test_a_password_one_agent_accepts_and_another_refuses_names_both(shown_to):
+    """root@sys has a new password that one agent knows: both agents and the reason are told."""
+    async with stage(endpoints=((0, 0), (0, 1))) as scene:
+        scene.play(Fault.change_root_password("changed#1"))
+        async with AgentClient(
+            AgentAddress.parse(scene.members[shown_to]),
+            root_password=SecretStr("changed#1"),
+            transport=in_process(scene.world),
+        ) as knowing:
+            await knowing.read_ob_info()
+
+        with pytest.raises(NotAuthorizedError) as caught:
+            await scene.preflight()
+
+        assert caught.value.agent == scene.members[shown_to]
+        assert f"{scene.members[1 - shown_to]} accepts the same password" in str(caught.value)
+        assert "name the password root@sys has now" in str(caught.value)
+        assert scene.posts() == []

@@ -184,6 +184,7 @@ async def test_an_orphaned_local_dag_is_rolled_back_after_the_clusters():
             for record in scene.world.requests
             if record.method == "POST" and record.target.startswith(OPERATIONS)
         ]
+        assert diagnosis.cause == "orphaned-local-dag"
         assert first[0] != scene.target
         assert first[1] == diagnosis.dag_id
         assert second == (scene.target, undone.orphan)

@@ -4,6 +4,7 @@ import asyncio
 
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, WorldConfig, default_config
+from obscale.verify.levels import shortfall
 from obscale.verify.observation import Level, ProofAnswer
 from tests.contract.loops import stage as stages
 from tests.virtual_time import on_virtual_time
@@ -46,6 +47,10 @@ async def test_a_node_rises_level_by_level_and_counts_once_it_has_held():
 
         assert climbed.levels.level is Level.CONFORMING
         assert loud(climbed.levels) == {"pv-rebalance-observed"}
+        assert "0 units" in proof(climbed.levels, "pv-rebalance-observed").found
+        for name in ("pv-capacity-cluster", "pv-disk-after", "pv-clock-after", "pv-no-collateral"):
+            assert proof(climbed.levels, name).answer is ProofAnswer.PASS, name
+        assert climbed.levels.pins == ()
         assert scene.said("reached") == ["reached JOINED", "reached CONFORMING"]
         held = scene.now - began
         assert LIMITS.steady_seconds <= held <= LIMITS.steady_seconds + LOOK_SECONDS
@@ -77,6 +82,9 @@ async def test_a_succeeded_dag_without_a_serving_observer_is_not_believed():
 
         assert climbed.levels.level is Level.JOINED
         assert "pv-service-started" in {line.id for line in climbed.overdue}
+        told = shortfall(climbed.levels.level.name, climbed.levels.lines)
+        assert "reached JOINED, not CONFORMING" in told
+        assert "pv-service-started: not yet" in told
         assert proof(climbed.levels, "pv-dag-forward-success").answer is ProofAnswer.PASS
         assert LIMITS.verify_seconds < scene.now - began <= LIMITS.verify_seconds + LOOK_SECONDS
 
