@@ -50,7 +50,7 @@ async def test_a_node_rises_level_by_level_and_counts_once_it_has_held():
         assert "0 units" in proof(climbed.levels, "pv-rebalance-observed").found
         for name in ("pv-capacity-cluster", "pv-disk-after", "pv-clock-after", "pv-no-collateral"):
             assert proof(climbed.levels, name).answer is ProofAnswer.PASS, name
-        assert climbed.levels.pins == ()
+        assert climbed.levels.persist_statements == ()
         assert scene.said("reached") == ["reached JOINED", "reached CONFORMING"]
         held = scene.now - began
         assert LIMITS.steady_seconds <= held <= LIMITS.steady_seconds + LOOK_SECONDS
