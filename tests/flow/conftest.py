@@ -64,7 +64,7 @@ def wordless(monkeypatch):
 @pytest.fixture(autouse=True)
 def wordless_where_asked(request):
     """With `--wordless`, all tests of flows run so; those that read lines fail then."""
-    if request.config.getoption("wordless"):
+    if request.config.getoption("wordless", default=False):
         request.getfixturevalue("wordless")
 
 

@@ -215,10 +215,10 @@ async def test_a_row_preflight_has_just_seen_is_not_judged_twice(fleet, monkeypa
     judged: list[str] = []
     judge_now = batch_row.judge_now
 
-    async def noted(link, order, kept):
+    async def noted(link, order, kept, publish):
         judged.append(order.target)
         assert kept.lasting is not None
-        return await judge_now(link, order, kept)
+        return await judge_now(link, order, kept, publish)
 
     monkeypatch.setattr(batch_row, "judge_now", noted)
 
