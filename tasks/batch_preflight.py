@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from obscale.batch.ledger import Entry, FirstRow, Ledger
 from obscale.batch.preflight import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.batch.schedule import RowState
 from obscale.text import for_terminal
 from tasks.runtime.blocks import PrefectVault
 from tasks.runtime.journal import publish_line
-from tasks.runtime.retries import if_transient
+from tasks.runtime.retries import repeatable_task
 
 TIME_LIMIT_SECONDS: Final = 3600
 """Of one cluster's part, however many nodes it has."""
@@ -48,16 +45,7 @@ async def preflight_all(ledger: Ledger) -> None:
     publish_line("preflight", f"preflight.judged nodes={len(ledger.entries)} blocked={blocked}")
 
 
-@task(
-    name="preflight",
-    task_run_name="preflight {part}",
-    retries=2,
-    retry_delay_seconds=[2, 5],
-    retry_jitter_factor=0.5,
-    retry_condition_fn=if_transient,
-    timeout_seconds=TIME_LIMIT_SECONDS,
-    cache_policy=NO_CACHE,
-)
+@repeatable_task("preflight", run_name="preflight {part}", timeout_seconds=TIME_LIMIT_SECONDS)
 async def look(part: Part) -> ClusterLook:
     """Read one cluster and all its targets, and judge every rule for each of them.
 

@@ -8,9 +8,6 @@ any other is an artifact.
 import logging
 from typing import Final
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from obscale.agent.models import Dag
 from obscale.batch.connections import KeptClusters
 from obscale.batch.ledger import Entry, FirstRow
@@ -46,7 +43,7 @@ from tasks.recover import carry_through
 from tasks.runtime.baselines import Records
 from tasks.runtime.journal import listening, publish, publish_line
 from tasks.runtime.report import Story, keep_report
-from tasks.runtime.retries import if_transient
+from tasks.runtime.retries import repeatable_task
 
 LOOKING_AT_ONCE: Final = 8
 """Rows of a batch that ask many questions side by side: some fifty to judge a row, some thirty to
@@ -102,16 +99,7 @@ class RowRun:
         return for_terminal(f"{self.entry.target} → {self.entry.zone} of {self.entry.cluster}")
 
 
-@task(
-    name="row",
-    task_run_name="{run}",
-    retries=2,
-    retry_delay_seconds=[2, 5],
-    retry_jitter_factor=0.5,
-    retry_condition_fn=if_transient,
-    timeout_seconds=TIME_LIMIT_SECONDS,
-    cache_policy=NO_CACHE,
-)
+@repeatable_task("row", run_name="{run}", timeout_seconds=TIME_LIMIT_SECONDS)
 async def add_row(run: RowRun) -> None:
     """Add the node of one row, and prove it; asking again after an error is safe.
 

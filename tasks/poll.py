@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
 from obscale.agent.models import Dag
@@ -18,7 +16,7 @@ from obscale.submit.result import Submitted
 from obscale.text import for_terminal
 from tasks.runtime.blocks import linked
 from tasks.runtime.journal import ProgressNote, artifact_key, publish, publish_line
-from tasks.runtime.retries import if_transient
+from tasks.runtime.retries import repeatable_task
 
 TIME_LIMIT_SECONDS: Final = 90_000
 """Above the longest deadline a request may set, 86400 s; the loop itself keeps the deadline."""
@@ -33,15 +31,8 @@ def poll_name() -> str:
     return for_terminal(f"poll DAG {dag_id}") if dag_id else "poll: the DAG is not known"
 
 
-@task(
-    name="poll",
-    task_run_name=poll_name,
-    retries=3,
-    retry_delay_seconds=[1, 5, 15],
-    retry_jitter_factor=0.5,
-    retry_condition_fn=if_transient,
-    timeout_seconds=TIME_LIMIT_SECONDS,
-    cache_policy=NO_CACHE,
+@repeatable_task(
+    "poll", run_name=poll_name, timeout_seconds=TIME_LIMIT_SECONDS, pauses_seconds=(1, 5, 15)
 )
 async def poll(order: Order, submitted: Submitted) -> Dag | None:
     """Follow the DAG to its end, say each change once, and move one progress artifact.

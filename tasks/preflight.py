@@ -3,31 +3,21 @@
 import logging
 from typing import Final
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from obscale.preflight.finding import Answer, Finding, line_of
 from obscale.preflight.result import Preflight, conclude
 from obscale.preflight.run import concluded, judged, read_facts
 from obscale.request.scale_out import Order
 from tasks.runtime.blocks import linked
 from tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
-from tasks.runtime.retries import if_transient
+from tasks.runtime.retries import repeatable_task
 
 TIME_LIMIT_SECONDS: Final = 300
 """A slow endpoint may take minutes (obcluster/info asks every agent); more is a stuck database."""
 _SEVERITIES: Final = {Answer.BLOCK: logging.ERROR, Answer.WARN: logging.WARNING}
 
 
-@task(
-    name="preflight",
-    task_run_name="preflight {order.target}",
-    retries=2,
-    retry_delay_seconds=[2, 5],
-    retry_jitter_factor=0.5,
-    retry_condition_fn=if_transient,
-    timeout_seconds=TIME_LIMIT_SECONDS,
-    cache_policy=NO_CACHE,
+@repeatable_task(
+    "preflight", run_name="preflight {order.target}", timeout_seconds=TIME_LIMIT_SECONDS
 )
 async def preflight(order: Order, *, will_be_asked: bool = False) -> Preflight:
     """Read cluster and target, judge every rule, show the findings. Writes nothing to either.

@@ -3,9 +3,6 @@
 import logging
 from typing import Final
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from obscale.agent.models import Dag
 from obscale.errors import VerifyError
 from obscale.events import Verified
@@ -15,22 +12,13 @@ from obscale.verify.observation import Before, ProofLine
 from obscale.verify.run import climb
 from tasks.runtime.blocks import linked
 from tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
-from tasks.runtime.retries import if_transient
+from tasks.runtime.retries import repeatable_task
 
 TIME_LIMIT_SECONDS: Final = 90_000
 """Above the longest verification deadline a request may set."""
 
 
-@task(
-    name="verify",
-    task_run_name="verify {order.target}",
-    retries=2,
-    retry_delay_seconds=[2, 5],
-    retry_jitter_factor=0.5,
-    retry_condition_fn=if_transient,
-    timeout_seconds=TIME_LIMIT_SECONDS,
-    cache_policy=NO_CACHE,
-)
+@repeatable_task("verify", run_name="verify {order.target}", timeout_seconds=TIME_LIMIT_SECONDS)
 async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevels:
     """Prove the levels JOINED → SERVING → CONFORMING → BALANCED; show one line per proof.
 
