@@ -9,7 +9,12 @@ from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Identity, ObCluster
 from obscale.cli.terminal import complain
 from obscale.connect.connections import KnownCluster, entries
-from obscale.connect.endpoints import Absent, Present, call_roll, judge_roll
+from obscale.connect.endpoints import (
+    ProvedEndpoint,
+    SilentEndpoint,
+    ask_endpoints,
+    require_one_cluster,
+)
 from obscale.errors import SpecError
 
 if TYPE_CHECKING:
@@ -22,7 +27,7 @@ class Proved:
 
     name: str
     cluster: str
-    agents: tuple[Present, ...]
+    agents: tuple[ProvedEndpoint, ...]
     """Entry agents first; with --pin the other members that answered too."""
     warnings: tuple[str, ...]
     """How it is less safe than it could be; said before anything was asked."""
@@ -103,7 +108,7 @@ async def _pinned_anew(block: "ObshellCluster", proved: Proved) -> Proved:
 async def _prove(
     name: str, known: KnownCluster, *, everyone: bool = False
 ) -> tuple[Proved, ObCluster]:
-    """Call the roll of the entry agents, with `everyone` of the other members too.
+    """Check the entry agents, with `everyone` of the other members too.
 
     Raises:
         SpecError: The TLS files cannot be used, or the agents are not of one cluster.
@@ -113,21 +118,21 @@ async def _prove(
     for warning in warnings:
         complain(f"warning: {warning}")
     async with ClusterClient(entries(known)) as cluster:
-        rows = await call_roll(cluster.clients)
-        ob_info = judge_roll(rows, name=known.spec.name, cluster_id=known.spec.id)
-        others: tuple[Present | Absent, ...] = ()
+        rows = await ask_endpoints(cluster.clients)
+        ob_info = require_one_cluster(rows, name=known.spec.name, cluster_id=known.spec.id)
+        others: tuple[ProvedEndpoint | SilentEndpoint, ...] = ()
         if everyone:
             asked = set(cluster.clients)
             scheme = cluster.current.address.scheme
             for row in ob_info.agent_info:
                 if row.identity is Identity.CLUSTER_AGENT:
                     cluster.add(AgentAddress(row.ip, row.port, scheme))
-            others = await call_roll([c for c in cluster.clients if c not in asked])
-    agents = tuple(row for row in (*rows, *others) if isinstance(row, Present))
+            others = await ask_endpoints([c for c in cluster.clients if c not in asked])
+    agents = tuple(row for row in (*rows, *others) if isinstance(row, ProvedEndpoint))
     silent = tuple(
         f"{row.agent} is a member but its key could not be read: {row.error}"
         for row in others
-        if isinstance(row, Absent)
+        if isinstance(row, SilentEndpoint)
     )
     proved = Proved(name, agents[0].cluster, agents, warnings, silent, "holds as stored")
     return proved, ob_info.obcluster_info

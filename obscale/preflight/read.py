@@ -31,7 +31,7 @@ from obscale.agent.models import (
 )
 from obscale.clock import utc_now
 from obscale.connect.connections import Link
-from obscale.connect.entry_agents import Entry, odd_one_out, who_accepts
+from obscale.connect.endpoints import EndpointAnswer, find_foreign_endpoint, who_accepts
 from obscale.errors import (
     AgentError,
     AgentProtocolError,
@@ -171,11 +171,11 @@ async def survey_cluster(
         and agent.address != target.address
     ]
     ask = cluster.ask
-    first = Entry(str(entry.address), info, ob_info)
+    first = EndpointAnswer(str(entry.address), info, ob_info)
     async with side_by_side() as reads:
         limit = peer_limit(peer_seconds, entry.answer_seconds)
-        odd = reads.create_task(
-            odd_one_out(first, () if lasting else others, limit, cluster.fell_silent)
+        foreign = reads.create_task(
+            find_foreign_endpoint(first, () if lasting else others, limit, cluster.fell_silent)
         )
         # Each agent asked in turn may be as late as this one is.
         late = peer_limit(peer_seconds, entry.answer_seconds, len(ob_info.agent_info))
@@ -186,7 +186,7 @@ async def survey_cluster(
             fact(partial(ask, lambda agent: agent.read_unfinished_cluster_dags()))
         )
         last = reads.create_task(fact(partial(ask, lambda agent: agent.read_last_cluster_dag())))
-    if error := odd.result():
+    if error := foreign.result():
         raise error
     known = details.result()
     told = replace(

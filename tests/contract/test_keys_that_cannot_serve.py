@@ -4,7 +4,7 @@ import pytest
 
 from obscale.agent.sealing import parse_public_key
 from obscale.connect.connections import EnvironmentVault, cluster_connected, connected
-from obscale.connect.endpoints import call_roll, judge_roll
+from obscale.connect.endpoints import ask_endpoints, require_one_cluster
 from obscale.errors import AgentProtocolError
 from obscale.plan import make_plan
 from obscale.preflight.read import survey
@@ -72,14 +72,14 @@ async def test_a_target_that_serves_one_is_blocked_by_name(scene, name):
 
 @pytest.mark.parametrize("name", SOME)
 async def test_a_connection_to_one_is_not_proved(scene, name):
-    """The roll is called: the agent and its flaw are named, and it has learnt nothing."""
+    """The entry agents are checked: the agent and its flaw are named, and it has learnt nothing."""
     key, said = BAD_KEYS[name]
     with listening(CLAIMS["CLUSTER AGENT"], public_key=key) as stranger:
         spec = scene.spec([scene.members[0], stranger.address])
         async with cluster_connected(spec, EnvironmentVault()) as opened:
-            rows = await call_roll(opened.client.clients)
+            rows = await ask_endpoints(opened.client.clients)
             with pytest.raises(AgentProtocolError, match=said) as caught:
-                judge_roll(rows)
+                require_one_cluster(rows)
 
     assert caught.value.agent == stranger.address
     assert not stranger.passwords

@@ -9,7 +9,7 @@ import pytest
 
 from obscale.agent.clock import ClockReading
 from obscale.connect.connections import EnvironmentVault, connected
-from obscale.connect.entry_agents import Entry, odd_one_out
+from obscale.connect.endpoints import EndpointAnswer, find_foreign_endpoint
 from obscale.errors import SpecError
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
@@ -93,15 +93,15 @@ async def test_late_entry_agents_are_compared_all_the_same(late_link):
     """One of another cluster is met, although its three answers together are late."""
     _, link = await late_link(clusters=2)
     mine, other = link.cluster.clients
-    first = Entry(str(mine.address), await mine.read_info(), await mine.read_ob_info())
+    first = EndpointAnswer(str(mine.address), await mine.read_info(), await mine.read_ob_info())
     silent: list[str] = []
 
-    odd = await odd_one_out(
+    odd = await find_foreign_endpoint(
         first, [other], ONE_SILENT_SECONDS, lambda *heard: silent.append(heard[2])
     )
 
     assert isinstance(odd, SpecError)
-    assert "of several clusters" in odd.message
+    assert "not all of one cluster" in odd.message
     assert silent == []
 
 

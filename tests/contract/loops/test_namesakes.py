@@ -76,7 +76,7 @@ async def test_a_spare_among_the_entry_agents_is_told_from_a_member():
         cluster = scene.order.cluster
         mixed = cluster.model_copy(update={"endpoints": (*cluster.endpoints[:1], spare)})
         async with stage(world=scene.world, spec=mixed) as asked:
-            with pytest.raises(SpecError, match=f"{spare} of none: it is 'SINGLE'"):
+            with pytest.raises(SpecError, match=f"{spare} of none: it is SINGLE"):
                 await asked.preflight()
 
 
