@@ -14,7 +14,6 @@ from typing import Final
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
-TIB: Final = 1 << 40
 
 MAX_BYTES: Final = 1 << 63
 """The observer keeps a capacity in a signed 64-bit number and does not notice an overflow."""

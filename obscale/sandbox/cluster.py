@@ -33,7 +33,6 @@ class Server:
     Attributes:
         agent: The agent of its host: address and observer come from there.
         observer: The process behind the row.
-        added_at: Virtual second of ADD SERVER.
         serves_from: Virtual second from which `start_time` is set; `None` for never.
         deleting: DELETE SERVER was issued.
     """
@@ -42,7 +41,6 @@ class Server:
     zone: str
     agent: Agent
     observer: Observer
-    added_at: float
     serves_from: float | None
     deleting: bool = False
 

@@ -265,7 +265,6 @@ def _add_server(scene: Scene) -> Work:
         zone=scene.facts["zone"],
         agent=target,
         observer=target.observer,
-        added_at=scene.now,
         serves_from=None,
     )
     cluster.servers.append(server)
