@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from obscale.batch.ledger import Entry, Ledger
+from obscale.batch.row import BatchRow
 from obscale.batch.schedule import FAILURES, RowState, decide_wave, order_of
 from obscale.preflight.facts import TargetProgress
 from obscale.request.policies import told_policies
@@ -22,26 +23,14 @@ SCHEMA_VERSION: Final = 1
 """Raised when a field of the JSON plan changes its meaning or goes away."""
 
 
-class PlannedRow(BaseModel):
-    """One node, and what forbids it."""
+class PlannedRow(BatchRow):
+    """One node, and what forbids it: a rule that blocks it, or another row that is blocked."""
 
-    model_config = ConfigDict(frozen=True)
-
-    number: int
-    cluster: str
-    target: str
-    zone: str
     turn: int
     """Its place in the order of its cluster, from 1."""
     progress: TargetProgress
-    verdict: str
     ready: bool
     """Whether it would be begun when its turn comes."""
-    why: str
-    """What keeps it from being begun: a rule that blocks it, or another row that is blocked."""
-    next: str
-    error_kind: str
-    """Of what blocks it; empty: nothing does."""
     differs: str
     """Values in which a member is not as it is asked for; its verification would fail."""
     unknown: tuple[str, ...]

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from pydantic import BaseModel, ConfigDict
 
 from obscale.batch.ledger import Entry, Ledger
-from obscale.batch.plan import PlannedRow
+from obscale.batch.row import BatchRow
 from obscale.batch.schedule import FAILURES, RowState
 from obscale.errors import ObscaleError
 from obscale.preflight.facts import TargetProgress
@@ -39,24 +39,14 @@ class BatchIncompleteError(ObscaleError):
     kind: ClassVar[str] = "batch-incomplete"
 
 
-class RowReport(BaseModel):
+class RowReport(BatchRow):
     """How one row ended."""
 
-    model_config = ConfigDict(frozen=True)
-
-    number: int
-    cluster: str
-    target: str
-    zone: str
     state: RowState
-    why: str
-    next: str
     dag_id: str | None
     submitted_how: str
     stage: str
     level: str
-    verdict: str
-    error_kind: str
     started_at: datetime | None
     ended_at: datetime | None
     seconds: float | None
@@ -268,9 +258,7 @@ def told_zones(zones: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(zones.items())) or "not known"
 
 
-def together(
-    rows: Sequence[RowReport] | Sequence[PlannedRow],
-) -> dict[tuple[str, str, str], list[str]]:
+def together(rows: Sequence[BatchRow]) -> dict[tuple[str, str, str], list[str]]:
     """Put the rows of a cluster together that share their reason and what to do about it.
 
     A cluster that does not answer blocks all of its rows: that is one piece of news.

@@ -12,16 +12,16 @@ from rich.live import Live
 from rich.table import Table
 
 from obscale.batch.ledger import Entry, Ledger
-from obscale.batch.plan import BatchPlan, PlannedRow
+from obscale.batch.plan import BatchPlan
 from obscale.batch.report import (
     BatchReport,
-    RowReport,
     board_rows,
     named_briefly,
     summary_of,
     together,
     told_zones,
 )
+from obscale.batch.row import BatchRow
 from obscale.batch.schedule import FAILURES, RowState
 from obscale.cli.terminal import as_text
 from obscale.events import (
@@ -95,9 +95,7 @@ def show_ending(console: Console, report: BatchReport) -> None:
     console.print(as_text(report.summary, style=style))
 
 
-def _show_reasons(
-    console: Console, state: RowState, rows: Sequence[PlannedRow] | Sequence[RowReport]
-) -> None:
+def _show_reasons(console: Console, state: RowState, rows: Sequence[BatchRow]) -> None:
     """Print why rows are as they are; those of a cluster that share their reason share a line."""
     for (cluster, why, advice), nodes in together(rows).items():
         console.print(
