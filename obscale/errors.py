@@ -319,7 +319,7 @@ class DatabaseDownError(AgentRefusedError):
 
 
 class AgentTroubleError(AgentRefusedError):
-    """The agent stumbled over its own code, a shell or a network; another one may not."""
+    """An internal error of the agent: its code, a shell or a network; another one may do."""
 
     kind = "agent-trouble"
     transient = True

@@ -313,7 +313,7 @@ def _summed_up(failures: Sequence[AgentError]) -> AgentError:
     *others, last = failures
     if others:
         trail = "; ".join(f"{error.agent} [{error.kind}]" for error in others)
-        last.message = f"{last.message} (asked before, in vain: {trail})"
+        last.message = f"{last.message} (also tried: {trail})"
         # Pickling builds the error from its args, and the message is the first of them.
         last.args = (last.message, *last.args[1:])
     return last

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from obscale.errors import AgentProtocolError, UntrustedKeyError
 
-STEP: Final = "trust its key"
+STEP: Final = "verify its public key"
 
 Unlisted = Literal["refuse", "remember", "accept"]
 """What becomes of agents no key is known of: `remember` holds them to the first key they show."""

@@ -383,7 +383,9 @@ class Session:
         self._learn_clock(envelope, answer, trace_id)
         if question.kind == "write" and envelope.is_panic:
             raise AgentProtocolError(
-                "the agent stumbled while it carried this out", **names, status=answer.status
+                "internal error of the agent while it carried this out",
+                **names,
+                status=answer.status,
             )
         data = judge(envelope, agent=self._agent, step=question.step, trace_id=trace_id)
         try:

@@ -72,7 +72,7 @@ class Entry:
     exceptions: tuple[str, ...] = ()
     """Members that do not serve, and did not before it was begun either."""
     follows: str = ""
-    """The red end, of an earlier time, that its green one follows."""
+    """The failed attempt, of an earlier time, that this one follows."""
     level: str = ""
     verdict: str = ""
     unknown: tuple[str, ...] = ()
@@ -150,7 +150,7 @@ class Entry:
         if error is None:
             self.state = RowState.VERIFIED
             there = "was a member already" if self.how == "already a member" else ""
-            follows = f"follows a red end: {self.follows}" if self.follows else ""
+            follows = f"follows a failed attempt: {self.follows}" if self.follows else ""
             excepted = f"except {', '.join(self.exceptions)}" if self.exceptions else ""
             self.note = in_brief("; ".join(filter(None, (there, excepted, follows))))
             return

@@ -44,7 +44,7 @@ def show_levels(console: Console, report: ScaleOutReport) -> None:
     console.print(as_text(verdict, style=style), soft_wrap=True)
     if report.follows:
         console.print(
-            as_text(f"follows a red end: {report.follows}", style="yellow"), soft_wrap=True
+            as_text(f"follows a failed attempt: {report.follows}", style="yellow"), soft_wrap=True
         )
 
 

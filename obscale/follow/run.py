@@ -117,7 +117,7 @@ async def learn_members(link: Link, say: Say) -> None:
 
 
 def is_passing(error: AgentError) -> bool:
-    """Whether a question may be answered later, unchanged: silence, or not obshell's words."""
+    """Whether a question may be answered later, unchanged: silence, or no answer of obshell's."""
     return error.transient or isinstance(error, AgentProtocolError)
 
 

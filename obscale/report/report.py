@@ -158,7 +158,7 @@ class ScaleOutReport(BaseModel):
     command_name: str = "SPEC"
     """How a command names the cluster: a stored connection's name, or the request's file."""
     remains: Remains | None = None
-    """What stands in the cluster; only where the run ended before its DAG was seen off."""
+    """What stands in the cluster; only where the run ended before its DAG did."""
     told_cluster: str = ""
     """`name/id` as the cluster itself says; empty: it was not asked."""
     run_id: str = ""
@@ -185,7 +185,7 @@ class ScaleOutReport(BaseModel):
 
     @property
     def follows(self) -> str:
-        """Say which red end a green one follows; empty where there is none."""
+        """Say which failed attempt a verified one follows; empty where there is none."""
         red = [end for end in self.earlier if end.outcome != "verified"]
         return red[-1].words if red and self.outcome == "verified" else ""
 
@@ -262,7 +262,7 @@ def render_markdown(report: ScaleOutReport, level: int = 1) -> Markdown:
         markdown("**{}**", report.error)
         if report.error
         else markdown("Verified up to **{}**.", report.verdict_reached),
-        markdown("Follows a red end: {}.", report.follows) if report.follows else "",
+        markdown("Follows a failed attempt: {}.", report.follows) if report.follows else "",
         _remains(report, level),
         _head(level + 1, "Asked"),
         table(("key", "value"), sorted(report.obConfigs.items())),

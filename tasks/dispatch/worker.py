@@ -60,7 +60,7 @@ ROWS_A_SECOND: Final = 50
 """A long table is written less often, as the batch's own."""
 MOST_WORDS: Final = 200
 AWAY: Final = (PrefectException, httpx.HTTPError)
-"""What a Prefect server that is away, or stumbles, looks like."""
+"""What a Prefect server that is away, or fails, looks like."""
 
 
 class PartTable:

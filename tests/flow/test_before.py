@@ -213,7 +213,7 @@ async def test_a_batchs_row_is_compared_with_before_its_post_too(stage):
     scene.world.play(Fault.observer_up(address_of(scene, 2)))
     report = await batch(clusters=[spec], time_limits=SOON)
 
-    assert "was a member already; follows a red end: " in report.rows[0].why
+    assert "was a member already; follows a failed attempt: " in report.rows[0].why
     assert scene.posts() == 1
 
 

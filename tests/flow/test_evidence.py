@@ -170,7 +170,7 @@ async def test_a_red_attempt_stays_in_the_evidence_of_the_green_one(stage, refus
     texts = [moment["text"] for moment in earlier["report"]["timeline"]]
     assert any(text.startswith("submit.posted dag=11") for text in texts)
     assert earlier["report"]["proofs"] == json.loads(red.model_dump_json())["proofs"]
-    assert f"Follows a red end: {end['at'][:10]}" in page.stdout
+    assert f"Follows a failed attempt: {end['at'][:10]}" in page.stdout
     assert f"## Earlier: attempt 1 of run {run.name}" in page.stdout
     assert "POST sent " in page.stdout
 
