@@ -18,7 +18,7 @@ from obscale.errors import DispatchError, ObscaleError
 from obscale.events import BatchBegun, BatchEnded, BatchWaits, RowChanged
 from obscale.submit.result import CalledOff
 from tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
-from tasks.runtime.blocks import PrefectVault
+from tasks.runtime.blocks import PrefectSecrets
 from tasks.runtime.journal import (
     TableNote,
     artifact_key,
@@ -98,7 +98,7 @@ async def carry_out(ledger: Ledger, hands: Hands | None = None) -> None:
         DispatchError: Its hands are tied.
     """
     ledger.phase = "rows"
-    async with KeptClusters(PrefectVault()) as clusters:
+    async with KeptClusters(PrefectSecrets()) as clusters:
         await _carry_out(ledger, hands or OwnHands(ledger, clusters))
 
 

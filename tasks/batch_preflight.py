@@ -7,7 +7,7 @@ from obscale.batch.ledger import Entry, FirstRow, Ledger
 from obscale.batch.preflight import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.batch.schedule import RowState
 from obscale.text import for_terminal
-from tasks.runtime.blocks import PrefectVault
+from tasks.runtime.blocks import PrefectSecrets
 from tasks.runtime.journal import publish_line
 from tasks.runtime.retries import repeatable_task
 
@@ -34,7 +34,7 @@ async def preflight_all(ledger: Ledger) -> None:
     Raises:
         SpecError: A stored connection or a named secret is not there; nothing was asked.
     """
-    await check_names(ledger, PrefectVault())
+    await check_names(ledger, PrefectSecrets())
 
     async def looking(name: str, entries: Sequence[Entry]) -> tuple[ClusterLook, FirstRow | None]:
         part = Part(name, entries)
@@ -55,7 +55,7 @@ async def look(part: Part) -> ClusterLook:
         AgentError: No entry agent could be asked.
     """
     orders = [entry.order for entry in part.entries]
-    found, part.first = await look_at_cluster(orders, PrefectVault(), will_be_asked=False)
+    found, part.first = await look_at_cluster(orders, PrefectSecrets(), will_be_asked=False)
     for entry, row in zip(part.entries, found.rows, strict=True):
         words = f" blocked={row.blocked!r}" if row.blocked else ""
         publish_line(

@@ -19,7 +19,7 @@ from obscale.batch.slots import (
     Entrance,
     Gate,
 )
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import (
     DagFailedError,
     DagRolledBackError,
@@ -169,7 +169,7 @@ async def carry(order: Order, run: RowRun) -> None:
         )
 
 
-async def _followed(link: Link, order: Order, submitted: Submitted) -> Dag | None:
+async def _followed(link: Connections, order: Order, submitted: Submitted) -> Dag | None:
     """Follow the DAG; where it fails, do what the order's policy says."""
     dag_id = str(submitted.dag_id)
 

@@ -5,7 +5,7 @@ from typing import Final
 from prefect.runtime import task_run
 
 from obscale.agent.models import Dag
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.events import lines_to
 from obscale.follow.progress import Change, progress_of
 from obscale.follow.run import follow, learn_members, publish_moves
@@ -14,7 +14,7 @@ from obscale.request.scale_out import Order
 from obscale.scale_out_dag import is_hollow
 from obscale.submit.result import Submitted
 from obscale.text import for_terminal
-from tasks.runtime.blocks import linked
+from tasks.runtime.blocks import open_connections
 from tasks.runtime.journal import ProgressNote, artifact_key, publish, publish_line
 from tasks.runtime.retries import repeatable_task
 
@@ -51,7 +51,7 @@ async def poll(order: Order, submitted: Submitted) -> Dag | None:
         # An earlier run, killed half-way, may have left its bar where the DAG was then.
         await progress_note(order).show(ALL_DONE, "the node is a member already")
         return None
-    async with linked(order, proven=True) as link:
+    async with open_connections(order, proven=True) as link:
         await learn_members(link, lines_to(publish, "poll"))
         dag = await watch_dag(link, order, submitted.dag_id)
         well = dag.is_done and not is_hollow(dag)
@@ -66,7 +66,7 @@ def progress_note(order: Order) -> ProgressNote:
     return ProgressNote(artifact_key("progress", order.cluster_name, order.target))
 
 
-async def watch_dag(link: Link, order: Order, dag_id: str) -> Dag:
+async def watch_dag(link: Connections, order: Order, dag_id: str) -> Dag:
     """Follow a DAG until it moves no more by itself; tell each change, move the bar.
 
     Raises:

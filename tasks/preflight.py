@@ -7,7 +7,7 @@ from obscale.preflight.finding import Answer, Finding, line_of
 from obscale.preflight.result import Preflight, conclude
 from obscale.preflight.run import concluded, judged, read_facts
 from obscale.request.scale_out import Order
-from tasks.runtime.blocks import linked
+from tasks.runtime.blocks import open_connections
 from tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
 from tasks.runtime.retries import repeatable_task
 
@@ -31,7 +31,7 @@ async def preflight(order: Order, *, will_be_asked: bool = False) -> Preflight:
             acknowledged that; the findings are in the table artifact.
         AgentError: No entry agent could be asked.
     """
-    async with linked(order) as link:
+    async with open_connections(order) as link:
         facts = await read_facts(link, order, publish)
     findings = judged(order, facts, will_be_asked=will_be_asked)
     await aside(

@@ -30,7 +30,7 @@ from obscale.submit.result import Submitted
 from obscale.text import for_terminal
 from tasks.approval import PersonsName, PersonsReason
 from tasks.poll import poll
-from tasks.runtime.blocks import linked
+from tasks.runtime.blocks import open_connections
 from tasks.runtime.journal import publish, publish_line
 
 TIME_LIMIT_SECONDS: Final = 180_000
@@ -76,7 +76,7 @@ async def carry_through(order: Order, submitted: Submitted) -> Dag | None:
 
 async def decide(order: Order, dag_id: str, history: list[Attempt]) -> Attempt | None:
     """Diagnose again and decide, by policy or by asking; None: hold."""
-    async with linked(order, proven=True) as link:
+    async with open_connections(order, proven=True) as link:
         diagnosis = await diagnosed(link, dag_id, publish)
     if diagnosis is None:
         return None
@@ -102,7 +102,7 @@ async def target_answers(
     publish_line("recover", f"recover.waiting why='{order.target} does not answer'")
     give_up = monotonic() + order.time_limits.silence_seconds
     while True:
-        async with linked(order, proven=True) as link:
+        async with open_connections(order, proven=True) as link:
             with suppress(AgentError):
                 diagnosis = await examine(link, diagnosis.dag_id)
         decision = decide_recovery(diagnosis, order.on_failure, history)
@@ -178,7 +178,7 @@ async def recover(order: Order, dag_id: str, remedy: Remedy) -> None:
         DagStalledError: The rollback did not end within the order's time limits.
         AgentError: No agent took the operation.
     """
-    async with linked(order, proven=True) as link:
+    async with open_connections(order, proven=True) as link:
         await learn_members(link, say)
         diagnosis = await examine(link, dag_id)
         if diagnosis.cause in NEEDS_NOTHING:

@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from obscale.agent.models import Dag
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import DagNotFoundError
 from obscale.events import publish_line
 from obscale.preflight.result import Preflight
@@ -20,7 +20,7 @@ from obscale.submit.waits import now
 from obscale.text import markdown
 from obscale.verify.baseline import Baseline, baseline_of, goes_on, identity_of
 from tasks.runtime.baselines import Records, keep_page, kept_earlier, page_of
-from tasks.runtime.blocks import linked
+from tasks.runtime.blocks import open_connections
 from tasks.runtime.journal import artifact_key, aside, publish
 from tasks.runtime.retries import if_transient
 
@@ -51,7 +51,7 @@ async def submit(order: Order, seen: Preflight) -> Submitted:
         OutcomeUnknownError: The answer was lost and no look could settle what happened.
         AgentRefusedError: The cluster refused the request; nothing was created.
     """
-    async with linked(order, proven=True) as link:
+    async with open_connections(order, proven=True) as link:
         submitted = await begin_once(link, order, seen, records=Records, publish=publish)
     await aside(keep_submitted(order, submitted))
     return submitted
@@ -76,7 +76,7 @@ async def take_up(order: Order, begun: Submitted) -> Submitted | None:
     Raises:
         AgentError: No cluster agent told.
     """
-    async with linked(order) as link:
+    async with open_connections(order) as link:
         sighting = await look_for_dag(link)
         cluster = identity_of(sighting.members)
         dag = await _read_begun(link, order, begun, sighting)
@@ -97,7 +97,9 @@ async def take_up(order: Order, begun: Submitted) -> Submitted | None:
     )
 
 
-async def _read_begun(link: Link, order: Order, begun: Submitted, sighting: Sighting) -> Dag | None:
+async def _read_begun(
+    link: Connections, order: Order, begun: Submitted, sighting: Sighting
+) -> Dag | None:
     """Read a DAG an earlier attempt has begun; None where it is not the one to follow."""
     if begun.dag_id is None or decide_cluster(sighting, link.spec.name, link.spec.id):
         return None

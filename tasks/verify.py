@@ -10,7 +10,7 @@ from obscale.request.scale_out import Order
 from obscale.verify.levels import VerifiedLevels, shortfall
 from obscale.verify.observation import Before, ProofLine
 from obscale.verify.run import climb
-from tasks.runtime.blocks import linked
+from tasks.runtime.blocks import open_connections
 from tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
 from tasks.runtime.retries import repeatable_task
 
@@ -30,7 +30,7 @@ async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevel
     Raises:
         VerifyError: CONFORMING was not reached by the deadline, or a proof failed for good.
     """
-    async with linked(order, proven=True) as link:
+    async with open_connections(order, proven=True) as link:
         climbed = await climb(link, order, dag, before, publish=publish)
     levels = climbed.levels
     if climbed.overdue:

@@ -11,9 +11,9 @@ from typing import Final, Self
 
 from obscale.clock import monotonic
 from obscale.connect.connections import (
-    Link,
-    OpenCluster,
-    Vault,
+    ClusterConnection,
+    Connections,
+    SecretStore,
     cluster_connected,
     known_cluster,
     target_connected,
@@ -29,7 +29,7 @@ KEPT_SECONDS: Final = 300.0
 class Kept:
     """A cluster whose connections stay open between its rows."""
 
-    cluster: OpenCluster
+    cluster: ClusterConnection
     closing: AsyncExitStack
     opened: float
     """Monotonic seconds."""
@@ -43,12 +43,12 @@ class KeptClusters:
     Rows of one cluster come one after the other.
 
     Args:
-        vault: Where the names in orders resolve. It is asked for each row: a password or a key that
-            was changed meanwhile counts from the next row on.
+        secret_store: Where the names in orders resolve. It is asked for each row: a password or
+            a key that was changed meanwhile counts from the next row on.
     """
 
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
+    def __init__(self, secret_store: SecretStore) -> None:
+        self._secret_store = secret_store
         self._kept: dict[str, Kept] = {}
 
     async def __aenter__(self) -> Self:
@@ -58,7 +58,7 @@ class KeptClusters:
         await self.close_all_but()
 
     @asynccontextmanager
-    async def link(self, name: str, order: Order) -> AsyncIterator[tuple[Link, Kept]]:
+    async def link(self, name: str, order: Order) -> AsyncIterator[tuple[Connections, Kept]]:
         """Open what an order needs and is not open yet. After an error nothing is kept.
 
         Raises:
@@ -67,7 +67,7 @@ class KeptClusters:
         kept = await self._opened(name, order)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close, name)
-            async with target_connected(order, kept.cluster, self._vault) as link:
+            async with target_connected(order, kept.cluster, self._secret_store) as link:
                 yield link, kept
             stack.pop_all()
 
@@ -77,14 +77,14 @@ class KeptClusters:
             await self._close(name)
 
     async def _opened(self, name: str, order: Order) -> Kept:
-        known = await known_cluster(order.cluster, self._vault)
+        known = await known_cluster(order.cluster, self._secret_store)
         kept = self._kept.get(name)
         if kept and kept.cluster.known.is_like(known) and _age_seconds(kept) < KEPT_SECONDS:
             return kept
         await self._close(name)
         async with AsyncExitStack() as stack:
             cluster = await stack.enter_async_context(
-                cluster_connected(order.cluster, self._vault, known)
+                cluster_connected(order.cluster, self._secret_store, known)
             )
             kept = self._kept[name] = Kept(cluster, stack.pop_all(), monotonic())
         return kept

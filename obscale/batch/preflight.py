@@ -12,7 +12,7 @@ from obscale.agent.models import Identity, State
 from obscale.batch.connections import Kept
 from obscale.batch.ledger import Entry, FirstRow, Ledger, shared_lanes
 from obscale.batch.schedule import Row, next_of
-from obscale.connect.connections import Link, Vault, known_cluster, resolve_secret
+from obscale.connect.connections import Connections, SecretStore, known_cluster, resolve_secret
 from obscale.errors import AgentError, PreflightError, SpecError
 from obscale.events import Publish
 from obscale.plan import survey_all
@@ -81,13 +81,13 @@ class ClusterLook:
 
 
 async def look_at_cluster(
-    orders: Sequence[Order], vault: Vault, *, will_be_asked: bool
+    orders: Sequence[Order], secret_store: SecretStore, *, will_be_asked: bool
 ) -> tuple[ClusterLook, FirstRow | None]:
     """Read a cluster and all the targets that are to join it, and judge every rule.
 
     Args:
         orders: Of one cluster, at least one.
-        vault: Where their names resolve.
+        secret_store: Where their names resolve.
         will_be_asked: Whether a person is shown what was found before anything is begun; else what
             could not be judged, and nobody has acknowledged, forbids a row.
 
@@ -104,7 +104,7 @@ async def look_at_cluster(
     judged: list[Findings] = []
     for first in range(0, len(orders), ROWS_AT_ONCE):
         some = orders[first : first + ROWS_AT_ONCE]
-        facts = list(await survey_all(some, vault))
+        facts = list(await survey_all(some, secret_store))
         judged = [
             _judged(order, each, will_be_asked=will_be_asked)
             for order, each in zip(some, facts, strict=True)
@@ -244,7 +244,7 @@ async def judge_all(ledger: Ledger, looking: Looking) -> None:
             ledger.looks.pop(lane, None)
 
 
-async def check_names(ledger: Ledger, vault: Vault) -> None:
+async def check_names(ledger: Ledger, secret_store: SecretStore) -> None:
     """See that every stored connection and named secret is there, each looked up once.
 
     Raises:
@@ -257,12 +257,12 @@ async def check_names(ledger: Ledger, vault: Vault) -> None:
         label, order = entry.cluster, entry.order
         if label not in clusters:
             clusters.add(label)
-            problems += await _problem(known_cluster(order.cluster, vault), label, order)
+            problems += await _problem(known_cluster(order.cluster, secret_store), label, order)
         name = order.node.targetAgentPassword
         if name is not None and name not in secrets:
             secrets.add(name)
             problems += await _problem(
-                resolve_secret(name, vault, "targetAgentPassword"), label, order
+                resolve_secret(name, secret_store, "targetAgentPassword"), label, order
             )
     if problems:
         raise refused(problems, MAX_PROBLEMS)
@@ -276,7 +276,7 @@ async def _problem(resolving: Awaitable[object], label: str, order: Order) -> li
     return []
 
 
-async def judge_now(link: Link, order: Order, kept: Kept, publish: Publish) -> Preflight:
+async def judge_now(link: Connections, order: Order, kept: Kept, publish: Publish) -> Preflight:
     """Judge every rule by fresh facts: between a batch's preflight and a row's turn, hours may lie.
 
     Args:

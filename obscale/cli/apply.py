@@ -17,13 +17,18 @@ from obscale.cli.plan import (
     checked_profile,
     plan_now,
     read_request,
-    vault_for,
+    secret_store_for,
 )
 from obscale.cli.plan_view import show_plan
 from obscale.cli.run_view import LiveRun, show_levels
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, open_console, say_json
-from obscale.connect.connections import EnvironmentVault, Vault, known_cluster, resolve_secret
+from obscale.connect.connections import (
+    EnvironmentSecrets,
+    SecretStore,
+    known_cluster,
+    resolve_secret,
+)
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.events import Event, Reported
 from obscale.plan import Plan
@@ -82,11 +87,11 @@ Ending = tuple[ScaleOutReport | None, Exit, ObscaleError | None]
 def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending]:
     """Run the orders; whoever ends the program meanwhile is told what goes on without it."""
     settle()
-    vault = vault_for(orders)
-    is_stored = not isinstance(vault, EnvironmentVault)
+    secret_store = secret_store_for(orders)
+    is_stored = not isinstance(secret_store, EnvironmentSecrets)
     if is_stored:
         reach_prefect(to_record=True)
-    PROGRAM.run(_resolve_names(orders, vault))
+    PROGRAM.run(_resolve_names(orders, secret_store))
     if not is_stored:
         # Only now: a name that is missing is told before a server is started.
         reach_prefect(to_record=True)
@@ -104,15 +109,15 @@ def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending
         _end_stopped(stop, where, as_json=as_json)
 
 
-async def _resolve_names(orders: tuple[Order, ...], vault: Vault) -> None:
+async def _resolve_names(orders: tuple[Order, ...], secret_store: SecretStore) -> None:
     """See that every named secret is there, before anything is started.
 
     Raises:
         SpecError: A name resolves to nothing.
     """
     for order in orders:
-        await known_cluster(order.cluster, vault)
-        await resolve_secret(order.node.targetAgentPassword, vault, "targetAgentPassword")
+        await known_cluster(order.cluster, secret_store)
+        await resolve_secret(order.node.targetAgentPassword, secret_store, "targetAgentPassword")
 
 
 def _end_stopped(stop: BaseException, where: Whereabouts, *, as_json: bool) -> NoReturn:

@@ -27,7 +27,7 @@ from obscale.cli.local_prefect import reach_prefect, settle
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import NOTHING_SENT, PROGRAM, Words
 from obscale.cli.terminal import complain, open_console, say_json
-from obscale.connect.connections import Vault
+from obscale.connect.connections import SecretStore
 from obscale.errors import SpecError
 from obscale.events import BatchBegun, BatchEnded, Event
 from obscale.preflight.facts import TargetProgress
@@ -155,11 +155,11 @@ def _ask(spec: BatchSpec, console: Console) -> BatchSpec:
         The batch as it was answered: who says yes accepts what was shown as unknown, in the
         clusters that have it.
     """
-    from tasks.runtime.blocks import PrefectVault  # noqa: PLC0415 - after the settings
+    from tasks.runtime.blocks import PrefectSecrets  # noqa: PLC0415 - after the settings
 
     ledger = ledger_of(spec)
     with silence_shown(open_console(stderr=True)):
-        PROGRAM.run(look_at_all(ledger, PrefectVault()))
+        PROGRAM.run(look_at_all(ledger, PrefectSecrets()))
     made = plan_of(ledger, datetime.now(UTC))
     show_batch_plan(console, made)
     ready = [row for row in made.rows if row.ready]
@@ -193,7 +193,7 @@ def although_unknown(rules: Collection[str]) -> str:
     return f", although {len(rules)} rule{'s' if len(rules) > 1 else ''} could not be judged"
 
 
-async def look_at_all(ledger: Ledger, vault: Vault) -> None:
+async def look_at_all(ledger: Ledger, secret_store: SecretStore) -> None:
     """Resolve every name, then judge every row; sends nothing.
 
     Raises:
@@ -203,9 +203,9 @@ async def look_at_all(ledger: Ledger, vault: Vault) -> None:
     def looking(
         _name: str, entries: Sequence[Entry]
     ) -> Awaitable[tuple[ClusterLook, FirstRow | None]]:
-        return look_at_cluster([entry.order for entry in entries], vault, will_be_asked=True)
+        return look_at_cluster([entry.order for entry in entries], secret_store, will_be_asked=True)
 
-    await check_names(ledger, vault)
+    await check_names(ledger, secret_store)
     await judge_all(ledger, looking)
 
 

@@ -18,7 +18,7 @@ from obscale.cli.local_prefect import reach_prefect, settle, warn_if_open
 from obscale.cli.plan import AsJson
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, say, say_json
-from obscale.connect.connections import KnownCluster
+from obscale.connect.connections import ClusterAccess
 from obscale.errors import ObscaleError, SpecError
 from obscale.request.models import BLOCK_NAME, ClusterSpec, TlsSpec
 
@@ -94,7 +94,7 @@ def connect(
             tls = TlsFiles(ca_file, client_cert, client_key, verify=not no_verify_tls)
             spec = _spec(endpoint, cluster_name, cluster_id, tls)
             _reach_prefect()
-            known = KnownCluster(
+            known = ClusterAccess(
                 spec,
                 _root_password(password_env),
                 _from_environment("--agent-password-env", agent_password_env),

@@ -8,7 +8,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Identity, ObCluster
 from obscale.cli.terminal import complain
-from obscale.connect.connections import KnownCluster, entries
+from obscale.connect.connections import ClusterAccess, entries
 from obscale.connect.endpoints import (
     ProvedEndpoint,
     SilentEndpoint,
@@ -37,7 +37,7 @@ class Proved:
     """`stored`, `replaced`, `pinned anew` or `holds as stored`."""
 
 
-async def store_proved(name: str, known: KnownCluster, trust: "KeyTrust") -> Proved:
+async def store_proved(name: str, known: ClusterAccess, trust: "KeyTrust") -> Proved:
     """Prove a new connection, then store it; one of the same name is replaced.
 
     Raises:
@@ -87,7 +87,7 @@ async def prove_stored(name: str, *, pin: bool) -> Proved:
     known = block.known()
     if not pin:
         return (await _prove(name, known))[0]
-    anyone = KnownCluster(known.spec, known.root_password, known.agent_password)
+    anyone = ClusterAccess(known.spec, known.root_password, known.agent_password)
     proved, _ = await _prove(name, anyone, everyone=True)
     return await _pinned_anew(block, proved)
 
@@ -106,7 +106,7 @@ async def _pinned_anew(block: "ObshellCluster", proved: Proved) -> Proved:
 
 
 async def _prove(
-    name: str, known: KnownCluster, *, everyone: bool = False
+    name: str, known: ClusterAccess, *, everyone: bool = False
 ) -> tuple[Proved, ObCluster]:
     """Check the entry agents, with `everyone` of the other members too.
 
@@ -138,7 +138,7 @@ async def _prove(
     return proved, ob_info.obcluster_info
 
 
-def _warnings_of(known: KnownCluster) -> tuple[str, ...]:
+def _warnings_of(known: ClusterAccess) -> tuple[str, ...]:
     spec = known.spec
     addresses = [AgentAddress.parse(endpoint) for endpoint in spec.endpoints]
     plain = [str(a) for a in addresses if a.scheme == "http" and not ip_address(a.ip).is_loopback]

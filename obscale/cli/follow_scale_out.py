@@ -17,16 +17,16 @@ from rich.table import Table
 from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag
-from obscale.cli.plan import vault_for
+from obscale.cli.plan import secret_store_for
 from obscale.cli.run_view import LiveRun, show_levels, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text
 from obscale.cli.verify import baseline_known
 from obscale.clock import monotonic
 from obscale.connect.connections import (
-    Link,
-    OpenCluster,
-    Vault,
+    ClusterConnection,
+    Connections,
+    SecretStore,
     cluster_connected,
     target_connected,
 )
@@ -83,7 +83,7 @@ SPEC_ENDINGS: Final = {".yaml", ".yml", ".json"}
 class Bedside:
     """A scale-out somebody looks after, whoever started it."""
 
-    link: Link
+    link: Connections
     order: Order
     dag: Dag
     is_asked: bool
@@ -99,11 +99,11 @@ class Found:
     """The scale-out that is meant, and the open connections to its cluster."""
 
     meant: Meant
-    cluster: OpenCluster
+    cluster: ClusterConnection
     orders: tuple[Order, ...]
     """Of the request's nodes; none where a stored connection was named."""
     where: str | ClusterSpec
-    vault: Vault
+    secret_store: SecretStore
     named: str
     """How the command line named the cluster; the next command names it so too."""
 
@@ -140,8 +140,8 @@ async def looking_for(
             without being named.
         AgentError: No agent of the cluster could be asked.
     """
-    where, orders, vault = _named(cluster)
-    async with cluster_connected(where, vault) as opened:
+    where, orders, secret_store = _named(cluster)
+    async with cluster_connected(where, secret_store) as opened:
 
         async def choose() -> Decision:
             if dag_id is not None:
@@ -153,7 +153,7 @@ async def looking_for(
             return of_cluster(seen, unasked=unasked)
 
         meant = await _settle(choose, console, again, by_id=dag_id is not None)
-        found = Found(meant, opened, orders, where, vault, cluster)
+        found = Found(meant, opened, orders, where, secret_store, cluster)
         console.print(as_text(f"{found.words}: {standing(meant.dag)}", style="dim"))
         goes_on(cluster, meant.target, meant.dag)
         yield found
@@ -177,7 +177,7 @@ async def bedside_of(found: Found) -> AsyncIterator[Bedside]:
         )
     asked = next((order for order in found.orders if order.target == target), None)
     order = asked or Order(cluster=found.where, node=_node(target, ""), time_limits=TimeLimits())
-    async with target_connected(order, found.cluster, found.vault) as link:
+    async with target_connected(order, found.cluster, found.secret_store) as link:
         yield Bedside(link, order, dag, asked is not None, found.named, found.words)
 
 
@@ -258,21 +258,21 @@ def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     console.print(told)
 
 
-def _named(cluster: str) -> tuple[str | ClusterSpec, tuple[Order, ...], Vault]:
+def _named(cluster: str) -> tuple[str | ClusterSpec, tuple[Order, ...], SecretStore]:
     path = Path(cluster)
     if path.suffix.lower() in SPEC_ENDINGS or path.is_file():
         kept = read_plan_file(path)
         # Expired or not, it names what was begun with it.
         spec = request_of(path, kept, kept.created) if kept else read_spec(path)
         orders = orders_of(spec)
-        return spec.cluster, orders, vault_for(orders)
+        return spec.cluster, orders, secret_store_for(orders)
     from obscale.cli.local_prefect import reach_prefect, settle  # noqa: PLC0415 - takes a second
 
     settle()
     reach_prefect()
-    from tasks.runtime.blocks import PrefectVault  # noqa: PLC0415 - after the settings
+    from tasks.runtime.blocks import PrefectSecrets  # noqa: PLC0415 - after the settings
 
-    return cluster, (), PrefectVault()
+    return cluster, (), PrefectSecrets()
 
 
 async def _settle(

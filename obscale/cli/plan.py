@@ -17,7 +17,7 @@ from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.suggest import Wanted, order_of, print_suggestion
 from obscale.cli.terminal import complain, open_console, say, say_json
-from obscale.connect.connections import EnvironmentVault, Vault
+from obscale.connect.connections import EnvironmentSecrets, SecretStore
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.plan import Plan, make_plan
 from obscale.plan.file import (
@@ -135,7 +135,7 @@ def _suggest(
             "obscale plan --suggest … > request.yaml",
         )
     order = order_of(wanted, checked_profile(profile))
-    print_suggestion(wanted, order, vault_for((order,)), as_json=as_json)
+    print_suggestion(wanted, order, secret_store_for((order,)), as_json=as_json)
 
 
 def _plan(
@@ -168,9 +168,9 @@ def _plan_batch(path: Path, profile: str | None, out: Path | None, *, as_json: b
             f"obscale apply {path}",
         )
     ledger = ledger_of(read_in_profile(path, checked_profile(profile)))
-    vault = vault_for(tuple(entry.order for entry in ledger.entries))
+    secret_store = secret_store_for(tuple(entry.order for entry in ledger.entries))
     with silence_shown(open_console(stderr=True)):
-        PROGRAM.run(look_at_all(ledger, vault))
+        PROGRAM.run(look_at_all(ledger, secret_store))
     made = plan_of(ledger, datetime.now(UTC))
     if as_json:
         say_json(made.model_dump_json(indent=2))
@@ -193,7 +193,7 @@ def plan_now(spec: ScaleOutSpec, *, source: str, kept: PlanFile | None = None) -
     orders = orders_of(spec)
     earlier = earlier_looks(kept) if kept else {}
     made = make_plan(
-        orders, vault_for(orders), defaults=spec.defaults, source=source, earlier=earlier
+        orders, secret_store_for(orders), defaults=spec.defaults, source=source, earlier=earlier
     )
     with silence_shown(open_console(stderr=True)):
         return PROGRAM.run(made)
@@ -259,8 +259,8 @@ def checked_profile(profile: str | None) -> Profile | None:
             raise SpecError(f"--profile: {profile!r} is not a profile", "write prod or lab")
 
 
-def vault_for(orders: tuple[Order, ...]) -> Vault:
-    """Give the plainest vault that can resolve what the orders name.
+def secret_store_for(orders: tuple[Order, ...]) -> SecretStore:
+    """Give the plainest store of secrets that can resolve what the orders name.
 
     Prefect takes a second to import; a request that names only environment variables does without.
     """
@@ -273,11 +273,11 @@ def vault_for(orders: tuple[Order, ...]) -> Vault:
         return any(name is not None and name.block is not None for name in names)
 
     if not any(stored(order) for order in orders):
-        return EnvironmentVault()
+        return EnvironmentSecrets()
     from obscale.cli.local_prefect import reach_prefect, settle  # noqa: PLC0415
 
     settle()
     reach_prefect()
-    from tasks.runtime.blocks import PrefectVault  # noqa: PLC0415 - after the settings
+    from tasks.runtime.blocks import PrefectSecrets  # noqa: PLC0415 - after the settings
 
-    return PrefectVault()
+    return PrefectSecrets()

@@ -25,7 +25,7 @@ from obscale.cli.exits import end_with
 from obscale.cli.follow_scale_out import show_diagnosis
 from obscale.cli.guarded import without_group_signals
 from obscale.cli.local_prefect import reach_prefect, settle
-from obscale.cli.plan import AsJson, SpecPath, WantedProfile, read_request, vault_for
+from obscale.cli.plan import AsJson, SpecPath, WantedProfile, read_request, secret_store_for
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.cli.terminal import as_text, open_console, say_json
 from obscale.errors import ObscaleError, SpecError
@@ -113,7 +113,7 @@ def _snapshot(orders: tuple[Order, ...]) -> tuple[Facts, ...]:
 
 def _read(orders: tuple[Order, ...]) -> tuple[Facts, ...]:
     with remembering_silence():
-        return asyncio.run(survey_all(orders, vault_for(orders)))
+        return asyncio.run(survey_all(orders, secret_store_for(orders)))
 
 
 async def _rehearse(

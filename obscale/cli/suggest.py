@@ -9,7 +9,7 @@ from obscale.agent.address import AgentAddress
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import open_console, say_json, say_lines
-from obscale.connect.connections import Vault
+from obscale.connect.connections import SecretStore
 from obscale.errors import SpecError
 from obscale.plan.suggest_file import as_request, make_suggestion, render_request
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, Profile, SecretName
@@ -69,7 +69,9 @@ def order_of(wanted: Wanted, profile: Profile | None) -> Order:
     return Order(cluster=cluster, node=node, batch=(node,), profile=profile or "prod")
 
 
-def print_suggestion(wanted: Wanted, order: Order, vault: Vault, *, as_json: bool) -> None:
+def print_suggestion(
+    wanted: Wanted, order: Order, secret_store: SecretStore, *, as_json: bool
+) -> None:
     """Suggest a request and print it on standard output, as YAML or as one JSON object.
 
     Raises:
@@ -77,7 +79,7 @@ def print_suggestion(wanted: Wanted, order: Order, vault: Vault, *, as_json: boo
         AgentError: No entry agent could be asked.
     """
     with silence_shown(open_console(stderr=True)):
-        made, facts = PROGRAM.run(make_suggestion(order, vault, wanted.zone))
+        made, facts = PROGRAM.run(make_suggestion(order, secret_store, wanted.zone))
     if not as_json:
         say_lines(render_request(order, facts, made))
         return

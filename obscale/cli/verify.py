@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 
 from obscale.cli.exits import Exit, end_with
-from obscale.cli.plan import AsJson, SpecPath, vault_for
+from obscale.cli.plan import AsJson, SpecPath, secret_store_for
 from obscale.cli.run_view import show_levels, silence_shown, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, complain, open_console, say_json
-from obscale.connect.connections import Link, Vault, connected
+from obscale.connect.connections import Connections, SecretStore, connected
 from obscale.errors import ObscaleError, SpecError
 from obscale.events import Event, LevelReached, ProofNotice, WaitsForProofs
 from obscale.plan.file import read_plan_file
@@ -49,7 +49,7 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
             raise SpecError(f"{spec}: is a plan, no request", "name the request it was made of")
         orders = orders_of(read_spec(spec), time_limits=TIME_LIMITS)
         with silence_shown(console):
-            reports = PROGRAM.run(_verify_all(orders, vault_for(orders), console))
+            reports = PROGRAM.run(_verify_all(orders, secret_store_for(orders), console))
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     proved = all(report.outcome == "verified" for report in reports)
@@ -65,7 +65,7 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
 
 
 async def _verify_all(
-    orders: Sequence[Order], vault: Vault, console: Console
+    orders: Sequence[Order], secret_store: SecretStore, console: Console
 ) -> list[ScaleOutReport]:
     """Climb for every node at the same time.
 
@@ -74,11 +74,11 @@ async def _verify_all(
         AgentError: No agent of the cluster could be asked.
     """
     async with side_by_side() as climbs:
-        running = [climbs.create_task(_verify(order, vault, console)) for order in orders]
+        running = [climbs.create_task(_verify(order, secret_store, console)) for order in orders]
     return [climb.result() for climb in running]
 
 
-async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutReport:
+async def _verify(order: Order, secret_store: SecretStore, console: Console) -> ScaleOutReport:
     def show(event: Event) -> None:
         match event:
             case LevelReached(levels=levels):
@@ -91,7 +91,7 @@ async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutRepor
                 return
         console.print(as_text(f"{order.target}: {words}", style=style))
 
-    async with connected(order, vault) as link:
+    async with connected(order, secret_store) as link:
         # Whether anybody answers with these credentials is an error of its own, not a missing row.
         await link.read_members()
         steady = order.time_limits.steady_seconds
@@ -107,7 +107,7 @@ async def _verify(order: Order, vault: Vault, console: Console) -> ScaleOutRepor
     return _report(order, climbed, baseline)
 
 
-async def baseline_known(link: Link, order: Order) -> Baseline | None:
+async def baseline_known(link: Connections, order: Order) -> Baseline | None:
     """Read how things stood before the POST; only where the request needs Prefect anyway."""
     if not isinstance(order.cluster, str):
         return None

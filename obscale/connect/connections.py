@@ -1,10 +1,10 @@
 """The open connections of a request: names resolved, secrets read, clients made.
 
-Secrets come from a `Vault`: environment variables here, Prefect blocks where Prefect is at hand
-(tasks/runtime/blocks.py). They live inside the clients and the link, and nowhere else.
+Secrets come from a `SecretStore`: environment variables here, Prefect blocks where Prefect is at
+hand (tasks/runtime/blocks.py). They live inside the clients and `Connections`, nowhere else.
 
-The target gets the password of root@sys only while the cluster itself lists it as a member: `Link`
-reads the list and gives the password, or takes it back. Nobody else does.
+The target gets the password of root@sys only while the cluster itself lists it as a member:
+`Connections` reads the list and gives the password, or takes it back. Nobody else does.
 """
 
 import os
@@ -28,7 +28,7 @@ from obscale.request.scale_out import Order
 
 
 @dataclass(frozen=True)
-class KnownCluster:
+class ClusterAccess:
     """A cluster with what is needed to ask it: where it is, its passwords, its agents' keys."""
 
     spec: ClusterSpec
@@ -38,7 +38,7 @@ class KnownCluster:
     keys: KnownKeys | None = None
     """None trusts any key an agent serves."""
 
-    def is_like(self, other: "KnownCluster") -> bool:
+    def is_like(self, other: "ClusterAccess") -> bool:
         """Whether it is asked and trusted in the same way; what keys were learned is no matter."""
         return replace(self, keys=None) == replace(other, keys=None) and (
             _trust(self.keys) == _trust(other.keys)
@@ -49,7 +49,7 @@ def _trust(keys: KnownKeys | None) -> object:
     return keys and (keys.pinned, keys.unlisted)
 
 
-class Vault(Protocol):
+class SecretStore(Protocol):
     """Where named secrets and stored connections come from."""
 
     async def read_block(self, name: str, field: str) -> SecretStr:
@@ -60,7 +60,7 @@ class Vault(Protocol):
         """
         ...
 
-    async def read_cluster(self, name: str) -> KnownCluster:
+    async def read_cluster(self, name: str) -> ClusterAccess:
         """Give the stored connection of this name.
 
         Raises:
@@ -81,14 +81,14 @@ class Vault(Protocol):
         ...
 
 
-class EnvironmentVault:
-    """A vault without a store: only environment variables resolve."""
+class EnvironmentSecrets:
+    """A store that knows environment variables only."""
 
     async def read_block(self, name: str, field: str) -> SecretStr:
         """Refuse: no store is at hand."""
         raise SpecError(f"{field}: no stored secret is named {name!r}", "write {env: NAME} instead")
 
-    async def read_cluster(self, name: str) -> KnownCluster:
+    async def read_cluster(self, name: str) -> ClusterAccess:
         """Refuse: no store is at hand."""
         raise SpecError(
             f"cluster: no stored connection is named {name!r}", "write the cluster out in the spec"
@@ -101,7 +101,7 @@ class EnvironmentVault:
 
 
 @dataclass(frozen=True)
-class Link:
+class Connections:
     """Open connections of one order: the cluster's entry agents and the target agent.
 
     Args:
@@ -196,14 +196,16 @@ class Link:
 
 
 @dataclass(frozen=True)
-class OpenCluster:
+class ClusterConnection:
     """Open connections of a cluster alone, and what they were opened with."""
 
     client: ClusterClient
-    known: KnownCluster
+    known: ClusterAccess
 
 
-async def resolve_secret(name: SecretName | None, vault: Vault, field: str) -> SecretStr | None:
+async def resolve_secret(
+    name: SecretName | None, secret_store: SecretStore, field: str
+) -> SecretStr | None:
     """Fetch a named secret; no name gives None.
 
     Raises:
@@ -212,7 +214,7 @@ async def resolve_secret(name: SecretName | None, vault: Vault, field: str) -> S
     if name is None:
         return None
     if name.block is not None:
-        return await vault.read_block(name.block, field)
+        return await secret_store.read_block(name.block, field)
     value = os.environ.get(name.env or "")
     if value is None:
         raise SpecError(
@@ -221,50 +223,54 @@ async def resolve_secret(name: SecretName | None, vault: Vault, field: str) -> S
     return NamedSecret(value, f"env {name.env}")
 
 
-async def known_cluster(cluster: str | ClusterSpec, vault: Vault) -> KnownCluster:
+async def known_cluster(cluster: str | ClusterSpec, secret_store: SecretStore) -> ClusterAccess:
     """Resolve a cluster, stored or written out.
 
     Raises:
         SpecError: The name, or the password's name, resolves to nothing.
     """
     if isinstance(cluster, str):
-        return await vault.read_cluster(cluster)
-    password = await resolve_secret(cluster.password, vault, "cluster.password")
-    return KnownCluster(cluster, password or SecretStr(""))
+        return await secret_store.read_cluster(cluster)
+    password = await resolve_secret(cluster.password, secret_store, "cluster.password")
+    return ClusterAccess(cluster, password or SecretStr(""))
 
 
 @asynccontextmanager
 async def cluster_connected(
-    cluster: str | ClusterSpec, vault: Vault, known: KnownCluster | None = None
-) -> AsyncIterator[OpenCluster]:
+    cluster: str | ClusterSpec, secret_store: SecretStore, known: ClusterAccess | None = None
+) -> AsyncIterator[ClusterConnection]:
     """Open the connections to a cluster alone. Sends nothing by itself.
 
     Args:
         cluster: As it was asked for.
-        vault: Where its names resolve.
+        secret_store: Where its names resolve.
         known: What they resolve to, where that was looked up already.
 
     Raises:
         SpecError: A name resolves to nothing.
     """
-    known = known or await known_cluster(cluster, vault)
-    async with ClusterClient(entries(known)) as client, _keeping(cluster, known, vault):
-        yield OpenCluster(client, known)
+    known = known or await known_cluster(cluster, secret_store)
+    async with ClusterClient(entries(known)) as client, _keeping(cluster, known, secret_store):
+        yield ClusterConnection(client, known)
 
 
 @asynccontextmanager
-async def target_connected(order: Order, cluster: OpenCluster, vault: Vault) -> AsyncIterator[Link]:
+async def target_connected(
+    order: Order, cluster: ClusterConnection, secret_store: SecretStore
+) -> AsyncIterator[Connections]:
     """Open the connection to an order's target, beside those of its cluster.
 
     Raises:
         SpecError: The name of the target's password resolves to nothing.
     """
     known = cluster.known
-    password = await resolve_secret(order.node.targetAgentPassword, vault, "targetAgentPassword")
+    password = await resolve_secret(
+        order.node.targetAgentPassword, secret_store, "targetAgentPassword"
+    )
     where = order.node.agentInfo
     # Agents call each other with their own scheme, so the target must speak the cluster's.
     scheme = cluster.client.clients[0].address.scheme
-    # Without the root password: who the target is, only the cluster can say; see `Link.admit`.
+    # Without the root password: only the cluster can say who the target is; `Connections.admit`.
     async with AgentClient(
         AgentAddress(where.ip, where.port, scheme),
         agent_password=password,
@@ -272,36 +278,38 @@ async def target_connected(order: Order, cluster: OpenCluster, vault: Vault) -> 
         keys=known.keys.for_newcomer() if known.keys else None,
         timeouts=Timeouts(),
     ) as target:
-        yield Link(cluster.client, target, known.spec, password, known.root_password, known.keys)
+        yield Connections(
+            cluster.client, target, known.spec, password, known.root_password, known.keys
+        )
 
 
 @asynccontextmanager
-async def connected(order: Order, vault: Vault) -> AsyncIterator[Link]:
+async def connected(order: Order, secret_store: SecretStore) -> AsyncIterator[Connections]:
     """Open the connections of an order and close them at the end. Sends nothing by itself.
 
     Raises:
         SpecError: A name resolves to nothing.
     """
     async with (
-        cluster_connected(order.cluster, vault) as cluster,
-        target_connected(order, cluster, vault) as link,
+        cluster_connected(order.cluster, secret_store) as cluster,
+        target_connected(order, cluster, secret_store) as link,
     ):
         yield link
 
 
 @asynccontextmanager
 async def _keeping(
-    cluster: str | ClusterSpec, known: KnownCluster, vault: Vault
+    cluster: str | ClusterSpec, known: ClusterAccess, secret_store: SecretStore
 ) -> AsyncIterator[None]:
     """Keep what was learned of keys inside this block, however it ends."""
     try:
         yield
     finally:
         if isinstance(cluster, str) and known.keys and known.keys.learned:
-            await vault.keep_keys(cluster, known.keys.learned, known.keys.joined)
+            await secret_store.keep_keys(cluster, known.keys.learned, known.keys.joined)
 
 
-def entries(known: KnownCluster) -> list[AgentClient]:
+def entries(known: ClusterAccess) -> list[AgentClient]:
     """Make one client for each entry agent; whoever enters them closes them."""
     return [
         AgentClient(
@@ -316,7 +324,7 @@ def entries(known: KnownCluster) -> list[AgentClient]:
     ]
 
 
-def _tls(known: KnownCluster) -> Tls:
+def _tls(known: ClusterAccess) -> Tls:
     tls = known.spec.tls
     return Tls(
         verify=tls.verify,

@@ -3,12 +3,14 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from obscale.agent.models import Dag
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import NotAuthorizedError, PasswordWithheldError
 from obscale.scale_out_dag import local_dag_of
 
 
-async def read_local_dag(link: Link, mains: Callable[[], Awaitable[Sequence[Dag]]]) -> Dag | None:
+async def read_local_dag(
+    link: Connections, mains: Callable[[], Awaitable[Sequence[Dag]]]
+) -> Dag | None:
     """Read the newest DAG that a target keeps itself; None: there is none.
 
     While it joins, it shows that only to who has the cluster's password, and it is no member yet.

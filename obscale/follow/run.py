@@ -10,7 +10,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag, Identity
 from obscale.clock import monotonic
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import AgentError, AgentProtocolError, DagStalledError, NotAuthorizedError
 from obscale.events import DagMoved, Publish
 from obscale.follow.progress import Change, describe_progress, next_poll_seconds
@@ -89,7 +89,7 @@ def publish_moves(publish: Publish, dag: Dag, changes: tuple[Change, ...]) -> No
         publish(DagMoved(step="poll", severity=severity, dag=dag, change=change))
 
 
-async def learn_members(link: Link, say: Say) -> None:
+async def learn_members(link: Connections, say: Say) -> None:
     """Learn the cluster's other agents, so that a look can move when its agent goes away.
 
     They are asked with the cluster's credentials, so only an entry agent's list of the cluster that

@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Disk
-from obscale.connect.connections import Vault, connected
+from obscale.connect.connections import SecretStore, connected
 from obscale.plan.forecast import Forecast, forecast_of
 from obscale.plan.preview import RequestPreview, preview_of
 from obscale.plan.snapshot import Snapshot, snapshot_of, topology_hash
@@ -104,7 +104,7 @@ class Plan(BaseModel):
 
 async def make_plan(
     orders: Sequence[Order],
-    vault: Vault,
+    secret_store: SecretStore,
     *,
     defaults: DefaultsSpec = NO_DEFAULTS,
     source: str = "SPEC",
@@ -114,7 +114,7 @@ async def make_plan(
 
     Args:
         orders: Of one request, so of one cluster.
-        vault: Where the names in it resolve.
+        secret_store: Where the names in it resolve.
         defaults: Of the request; they are merged already, this says what came from them.
         source: Name of the request's file, for the next command.
         earlier: Looks at these targets that were decided on, by `ip:port`.
@@ -123,12 +123,14 @@ async def make_plan(
         SpecError: A name in the request resolves to nothing.
         AgentError: No entry agent of the cluster could be asked.
     """
-    facts = await survey_all(orders, vault, earlier)
+    facts = await survey_all(orders, secret_store, earlier)
     return plan_of(orders, facts, defaults=defaults, source=source)
 
 
 async def survey_all(
-    orders: Sequence[Order], vault: Vault, earlier: Mapping[str, Earlier] = NEVER_BEFORE
+    orders: Sequence[Order],
+    secret_store: SecretStore,
+    earlier: Mapping[str, Earlier] = NEVER_BEFORE,
 ) -> tuple[Facts, ...]:
     """Read the cluster once and every target; the facts come in the order of the orders.
 
@@ -136,26 +138,26 @@ async def survey_all(
 
     Args:
         orders: As for `make_plan`.
-        vault: As for `make_plan`.
+        secret_store: As for `make_plan`.
         earlier: As for `make_plan`.
 
     Raises:
         SpecError: A name in the request resolves to nothing.
         AgentError: No entry agent of the cluster could be asked.
     """
-    return await settled(partial(_survey_once, orders, vault, earlier), orders[0])
+    return await settled(partial(_survey_once, orders, secret_store, earlier), orders[0])
 
 
 async def _survey_once(
-    orders: Sequence[Order], vault: Vault, earlier: Mapping[str, Earlier]
+    orders: Sequence[Order], secret_store: SecretStore, earlier: Mapping[str, Earlier]
 ) -> tuple[Facts, ...]:
-    async with connected(orders[0], vault) as link:
+    async with connected(orders[0], secret_store) as link:
         first = await survey(link, orders[0], earlier=earlier.get(orders[0].target))
     gate = asyncio.Semaphore(TARGETS_AT_ONCE)
 
     async def further(order: Order) -> Facts:
         before = earlier.get(order.target)
-        async with gate, connected(order, vault) as link:
+        async with gate, connected(order, secret_store) as link:
             return replace(
                 first,
                 node=order.node,

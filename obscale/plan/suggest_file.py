@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from obscale.connect.connections import Link, Vault, connected
+from obscale.connect.connections import Connections, SecretStore, connected
 from obscale.errors import AgentError
 from obscale.plan.suggest import Suggestion, suggest
 from obscale.plan.suggest_zone import Units, other_members
@@ -14,12 +14,14 @@ from obscale.request.models import SecretName
 from obscale.request.scale_out import Order
 
 
-async def make_suggestion(order: Order, vault: Vault, zone: str | None) -> tuple[Suggestion, Facts]:
+async def make_suggestion(
+    order: Order, secret_store: SecretStore, zone: str | None
+) -> tuple[Suggestion, Facts]:
     """Read cluster and host, and suggest a request; writes nothing anywhere.
 
     Args:
         order: Names cluster and target; its zone and start options are not looked at.
-        vault: Where its names resolve.
+        secret_store: Where its names resolve.
         zone: Where the node should join; None: where it serves most.
 
     Raises:
@@ -27,13 +29,13 @@ async def make_suggestion(order: Order, vault: Vault, zone: str | None) -> tuple
         AgentError: No entry agent of the cluster could be asked.
         PreflightError: Nothing can be suggested for this host.
     """
-    async with connected(order, vault) as link:
+    async with connected(order, secret_store) as link:
         facts = await survey(link, order)
         units = await _read_units(link)
     return suggest(facts, order.profile, zone=zone, units=units), facts
 
 
-async def _read_units(link: Link) -> Units | None:
+async def _read_units(link: Connections) -> Units | None:
     try:
         configs = await link.cluster.ask(lambda agent: agent.read_unit_configs())
         pools = await link.cluster.ask(lambda agent: agent.read_resource_pools())

@@ -30,7 +30,7 @@ from obscale.agent.models import (
     Zone,
 )
 from obscale.clock import utc_now
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.connect.endpoints import EndpointAnswer, find_foreign_endpoint, who_accepts
 from obscale.errors import (
     AgentError,
@@ -65,7 +65,7 @@ LOOKS_APART: Final = timedelta(seconds=10)
 
 
 async def survey(
-    link: Link,
+    link: Connections,
     order: Order,
     *,
     earlier: Earlier | None = None,
@@ -109,7 +109,7 @@ async def survey(
 
 
 async def survey_joining(
-    link: Link, order: Order, earlier: Earlier | None = None, *, knocking: bool = True
+    link: Connections, order: Order, earlier: Earlier | None = None, *, knocking: bool = True
 ) -> TargetFacts:
     """Read what the joining agent knows, and try its observer's ports; never raises an AgentError.
 
@@ -131,7 +131,7 @@ def _machine_of(earlier: Earlier | None) -> HostInfo | None:
 
 
 async def survey_cluster(
-    link: Link,
+    link: Connections,
     *,
     peer_seconds: float = PEER_SECONDS,
     lasting: ClusterFacts | None = None,
@@ -297,7 +297,7 @@ async def _introduce(agent: AgentClient, *, seconds: float | None) -> tuple[Agen
     return info, await agent.read_ob_info()
 
 
-async def survey_target(link: Link) -> TargetFacts:
+async def survey_target(link: Connections) -> TargetFacts:
     """Read what the joining agent knows; never raises an AgentError."""
     target = link.target
     address = target.address
@@ -374,7 +374,7 @@ def _server(row: ListedServer) -> Server:
     )
 
 
-async def _mains(link: Link) -> tuple[Dag, ...]:
+async def _mains(link: Connections) -> tuple[Dag, ...]:
     return await link.cluster.ask(lambda agent: agent.read_unfinished_cluster_dags())
 
 

@@ -1,6 +1,6 @@
 """Reads and judges what a scale-out needs, tells the verdict, and raises where a rule blocks."""
 
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import PreflightError
 from obscale.events import Judged, Publish, lines_to
 from obscale.preflight.facts import ClusterFacts, Facts
@@ -14,7 +14,7 @@ from obscale.request.scale_out import Order
 
 
 async def read_facts(
-    link: Link, order: Order, publish: Publish, lasting: ClusterFacts | None = None
+    link: Connections, order: Order, publish: Publish, lasting: ClusterFacts | None = None
 ) -> Facts:
     """Read all facts of an order, once they tell whose a scale-out is that has just begun.
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 from obscale.agent.models import Dag, HostInfo
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import AgentError, DagFailedError, DagRolledBackError, ObscaleError
 from obscale.events import Diagnosed, Publish, publish_line
 from obscale.follow.local_dag import read_local_dag
@@ -21,7 +21,7 @@ from obscale.verify.read import read_zones
 T = TypeVar("T")
 
 
-async def examine(link: Link, dag_id: str) -> Diagnosis:
+async def examine(link: Connections, dag_id: str) -> Diagnosis:
     """Read a scale-out and everything around it, and diagnose it.
 
     Raises:
@@ -30,7 +30,7 @@ async def examine(link: Link, dag_id: str) -> Diagnosis:
     return diagnose(await read_case(link, dag_id))
 
 
-async def diagnosed(link: Link, dag_id: str, publish: Publish) -> Diagnosis | None:
+async def diagnosed(link: Connections, dag_id: str, publish: Publish) -> Diagnosis | None:
     """Diagnose a DAG that did not end well, and tell it; None where it could not be read again."""
     try:
         found = await examine(link, dag_id)
@@ -43,7 +43,7 @@ async def diagnosed(link: Link, dag_id: str, publish: Publish) -> Diagnosis | No
     return found
 
 
-async def read_case(link: Link, dag_id: str) -> Case:
+async def read_case(link: Connections, dag_id: str) -> Case:
     """Read what a diagnosis looks at, all at the same time.
 
     Raises:

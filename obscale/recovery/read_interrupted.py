@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from obscale.agent.models import Dag
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import AgentError
 from obscale.recovery.interrupted import Remains, remains_of
 from obscale.request.models import NodeSpec
@@ -17,7 +17,7 @@ LONGEST_SECONDS: Final = 5.0
 
 
 async def look_at_remains(
-    link: Link, node: NodeSpec, dag_id: str | None, last_seen: Dag | None
+    link: Connections, node: NodeSpec, dag_id: str | None, last_seen: Dag | None
 ) -> Remains:
     """Look where the scale-out of a node stands; never raises an AgentError.
 
@@ -43,7 +43,7 @@ async def look_at_remains(
     return left.model_copy(update={"identity": await _identity(link)})
 
 
-async def _find(link: Link, node: NodeSpec) -> str | None:
+async def _find(link: Connections, node: NodeSpec) -> str | None:
     """Find the DAG of a POST without an answer; None: the cluster knows of none (yet)."""
     sighting = await look_for_dag(link)
     decision = decide_submission(sighting, node)
@@ -55,7 +55,7 @@ async def _find(link: Link, node: NodeSpec) -> str | None:
     return None
 
 
-async def _identity(link: Link) -> str:
+async def _identity(link: Connections) -> str:
     try:
         async with asyncio.timeout(LONGEST_SECONDS / 2):
             return (await link.target.read_info()).identity.value

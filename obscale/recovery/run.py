@@ -14,7 +14,7 @@ from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import AgentInfo, AgentStatus, Dag, Identity, Operator
 from obscale.clock import monotonic, utc_now
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import (
     AgentError,
     AgentRefusedError,
@@ -87,7 +87,7 @@ def insist(
         raise DagFailedError(f"DAG {diagnosis.dag_id} was not touched: {refused}", hint)
 
 
-async def retry(link: Link, diagnosis: Diagnosis, say: Say) -> None:
+async def retry(link: Connections, diagnosis: Diagnosis, say: Say) -> None:
     """Have the cluster's DAG retried. It goes on by itself; follow it.
 
     Raises:
@@ -98,7 +98,7 @@ async def retry(link: Link, diagnosis: Diagnosis, say: Say) -> None:
 
 
 async def roll_back(
-    link: Link,
+    link: Connections,
     diagnosis: Diagnosis,
     time_limits: TimeLimits,
     *,
@@ -175,7 +175,7 @@ async def _undo(
 
 
 async def _settle_target(
-    link: Link, dag: Dag, time_limits: TimeLimits, say: Say, *, acknowledged: bool
+    link: Connections, dag: Dag, time_limits: TimeLimits, say: Say, *, acknowledged: bool
 ) -> str:
     """Wait until the target is SINGLE and unlocked; roll its own DAG back where it was left behind.
 
@@ -243,7 +243,7 @@ async def _order(cluster: ClusterClient, dag: Dag, operator: Operator, say: Say)
     )
 
 
-async def _order_local(link: Link, local: Dag, say: Say) -> None:
+async def _order_local(link: Connections, local: Dag, say: Say) -> None:
     """Have the target's own DAG rolled back: by the target, or through its cluster.
 
     A target that is no member yet takes it only with the cluster's password, which it does not get;
@@ -267,7 +267,7 @@ async def _order_local(link: Link, local: Dag, say: Say) -> None:
     await _send(operate, read, local, Operator.ROLLBACK, say)
 
 
-def _mains(link: Link, dag_id: str) -> Callable[[], Awaitable[tuple[Dag, ...]]]:
+def _mains(link: Connections, dag_id: str) -> Callable[[], Awaitable[tuple[Dag, ...]]]:
     async def read() -> tuple[Dag, ...]:
         return (await _cluster_dag(link.cluster, dag_id)(),)
 

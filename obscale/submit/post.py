@@ -12,7 +12,7 @@ from typing import Any, Final
 from obscale.agent.client import AgentClient
 from obscale.agent.models import Dag, ScaleOutRequest
 from obscale.clock import monotonic
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import AgentError, AgentUnreachableError, OutcomeUnknownError
 from obscale.events import Publish, WaitsForAnswer, publish_line
 from obscale.follow.reminders import Seldom
@@ -34,7 +34,7 @@ class Shown:
 
 
 async def post_once(
-    link: Link, node: NodeSpec, body: ScaleOutRequest, baseline: int, publish: Publish
+    link: Connections, node: NodeSpec, body: ScaleOutRequest, baseline: int, publish: Publish
 ) -> Dag | Shown:
     """Send the POST to one agent.
 
@@ -90,7 +90,7 @@ async def _ended(posting: asyncio.Future[Dag]) -> bool:
 
 
 async def _seen_meanwhile(
-    posting: asyncio.Future[Dag], link: Link, publish: Publish
+    posting: asyncio.Future[Dag], link: Connections, publish: Publish
 ) -> Sighting | None:
     """Look for the target's DAGs while the POST waits; None: it is answered, or nobody tells."""
     look = asyncio.ensure_future(look_for_dag(link))

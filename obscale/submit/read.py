@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from obscale.agent.models import Dag
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import NotSupportedError
 from obscale.follow.local_dag import read_local_dag
 from obscale.reading import or_none, or_words, side_by_side
@@ -16,7 +16,7 @@ from obscale.scale_out_dag import SCALE_OUT
 from obscale.submit.decide import Sighting
 
 
-async def look_for_dag(link: Link) -> Sighting:
+async def look_for_dag(link: Connections) -> Sighting:
     """Look for DAGs of the link's target.
 
     Raises:
@@ -45,7 +45,7 @@ async def look_for_dag(link: Link) -> Sighting:
     )
 
 
-async def look_for_passed(link: Link, baseline: int) -> tuple[Dag, ...]:
+async def look_for_passed(link: Connections, baseline: int) -> tuple[Dag, ...]:
     """Look for scale-outs that began after a DAG and are over, with details; from 4.3.0.0 on.
 
     A look for the newest and the unfinished ones misses a scale-out that was rolled back and then
@@ -66,6 +66,6 @@ async def look_for_passed(link: Link, baseline: int) -> tuple[Dag, ...]:
     return tuple([await _read_dag(link, dag.id) for dag in newer])
 
 
-async def _read_dag(link: Link, dag_id: str) -> Dag:
+async def _read_dag(link: Connections, dag_id: str) -> Dag:
     """Read one of the cluster's DAGs, with details."""
     return await link.cluster.ask(lambda agent: agent.read_dag(dag_id))

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from obscale.clock import monotonic
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import (
     AgentRefusedError,
     AgentUnreachableError,
@@ -62,7 +62,7 @@ WRITTEN_WITHIN_SECONDS: Final = 5.0
 
 
 async def begin_once(
-    link: Link,
+    link: Connections,
     order: Order,
     seen: Preflight,
     called_off: CalledOff = never,
@@ -143,7 +143,9 @@ def _record(order: Order, seen: Preflight, cluster: str, newest: int) -> Baselin
     )
 
 
-async def _judge_again(link: Link, order: Order, earlier: Preflight, publish: Publish) -> Preflight:
+async def _judge_again(
+    link: Connections, order: Order, earlier: Preflight, publish: Publish
+) -> Preflight:
     """Judge what ages by fresh facts; gives the new look.
 
     Raises:
@@ -179,7 +181,7 @@ async def _judge_again(link: Link, order: Order, earlier: Preflight, publish: Pu
 
 
 async def _post(
-    link: Link,
+    link: Connections,
     order: Order,
     record: Baseline,
     kept: Keeping,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from obscale.agent.models import Dag
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import AgentError, IdentityMismatchError, OutcomeUnknownError
 from obscale.events import BaselineFound, Publish, SubmitSettled, publish_line
 from obscale.request.scale_out import Order
@@ -33,7 +33,7 @@ from obscale.verify.baseline import (
 
 
 async def settled(
-    link: Link,
+    link: Connections,
     order: Order,
     decision: Submission,
     sighting: Sighting,
@@ -80,7 +80,7 @@ def tell_settled(submitted: Submitted, publish: Publish, dag: Dag | None = None)
 
 
 async def baseline_of_member(
-    link: Link, order: Order, records: Callable[[str, str], Keeping], publish: Publish
+    link: Connections, order: Order, records: Callable[[str, str], Keeping], publish: Publish
 ) -> Baseline | None:
     """Read how things stood before the POST that has made a node a member; None: not known.
 
@@ -95,7 +95,7 @@ async def baseline_of_member(
 
 
 async def read_dag_of_member(
-    link: Link, order: Order, sighting: Sighting, own: Sequence[Baseline], publish: Publish
+    link: Connections, order: Order, sighting: Sighting, own: Sequence[Baseline], publish: Publish
 ) -> Dag | None:
     """Read the DAG that has made the node a member; None where nobody tells, or it is not there."""
     dag_id = dag_of_member(sighting, order.node, own)
@@ -110,7 +110,7 @@ async def read_dag_of_member(
 
 
 async def find_lost(
-    link: Link,
+    link: Connections,
     order: Order,
     record: Baseline,
     kept: Keeping,
@@ -147,7 +147,7 @@ async def find_lost(
 
 
 async def take_up_posted(
-    link: Link,
+    link: Connections,
     order: Order,
     decision: Adopt | AlreadyMember,
     sighting: Sighting,
@@ -161,7 +161,7 @@ async def take_up_posted(
     return found
 
 
-async def _look_once_more(link: Link, baseline: int) -> Sighting:
+async def _look_once_more(link: Connections, baseline: int) -> Sighting:
     """Look when the lost request can come no more: also among what is over and not the newest.
 
     It may have been carried out, rolled back by somebody, and followed by another DAG.

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from obscale.agent.client import AgentClient
 from obscale.agent.models import ListedAgent, Zone
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import AgentError, NotSupportedError
 from obscale.preflight.clocks import clocks_of
 from obscale.preflight.read import zones_listed
@@ -21,7 +21,7 @@ from obscale.verify.observation import Aftermath, Surroundings
 T = TypeVar("T")
 
 
-async def look_after(link: Link) -> Aftermath:
+async def look_after(link: Connections) -> Aftermath:
     """Look at the node and the cluster once the DAG has ended.
 
     Raises:
@@ -56,7 +56,7 @@ async def look_after(link: Link) -> Aftermath:
     )
 
 
-async def look_around(link: Link, members: tuple[ListedAgent, ...]) -> Surroundings:
+async def look_around(link: Connections, members: tuple[ListedAgent, ...]) -> Surroundings:
     """Look at what costs many questions: totals, machine, clocks. Never raises an AgentError.
 
     Args:
@@ -79,7 +79,7 @@ async def look_around(link: Link, members: tuple[ListedAgent, ...]) -> Surroundi
     )
 
 
-async def read_zones(link: Link) -> tuple[tuple[Zone, ...] | None, bool]:
+async def read_zones(link: Connections) -> tuple[tuple[Zone, ...] | None, bool]:
     """Read the topology from the cheapest endpoint this version has.
 
     Returns:

@@ -12,7 +12,7 @@ from typing import Final
 
 from obscale.agent.models import Dag
 from obscale.clock import monotonic
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.events import LevelReached, ProofNotice, Publish, WaitsForProofs
 from obscale.follow.reminders import Seldom
 from obscale.request.scale_out import Order
@@ -64,7 +64,7 @@ ALONE: Final = nullcontext()
 
 
 async def climb(
-    link: Link,
+    link: Connections,
     order: Order,
     dag: Dag | None,
     before: Before,

@@ -34,7 +34,7 @@ from obscale.errors import DispatchError
 from obscale.text import markdown
 from tasks.batch import ends_the_process, error_of_row, give_up, say_row
 from tasks.batch_row import RowRun, add_row
-from tasks.runtime.blocks import PrefectVault
+from tasks.runtime.blocks import PrefectSecrets
 from tasks.runtime.journal import artifact_key, publish_line, shown_rows
 from tasks.runtime.prefect_private import read_inputs
 from tasks.runtime.run_log import run_logger
@@ -196,7 +196,7 @@ async def carry_part(ledger: Ledger, table: PartTable) -> None:
             "a part of a batch hears from its batch through Prefect", "run the flow batch instead"
         )
     by_target = {entry.target: at for at, entry in enumerate(ledger.entries)}
-    async with get_client() as client, KeptClusters(PrefectVault()) as clusters:
+    async with get_client() as client, KeptClusters(PrefectSecrets()) as clusters:
         words = Words(client, context.flow_run.id)
         _decline(await words.skip(), table)
         await table.show()

@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, ValidationError
 from obscale.agent.keys import KnownKeys, Unlisted
 from obscale.agent.passwords import NamedSecret
 from obscale.agent.silence import remembering_silence
-from obscale.connect.connections import KnownCluster, Link, connected
+from obscale.connect.connections import ClusterAccess, Connections, connected
 from obscale.errors import SpecError
 from obscale.events import AgentNotice
 from obscale.request.models import BLOCK_NAME, ClusterSpec, TlsSpec
@@ -89,7 +89,7 @@ class ObshellCluster(Block):
         description="Agent (ip:port) to fingerprint, as `obscale connect NAME --pin` fills it.",
     )
 
-    def known(self) -> KnownCluster:
+    def known(self) -> ClusterAccess:
         """Give the connection in obscale's own terms.
 
         Raises:
@@ -124,7 +124,7 @@ class ObshellCluster(Block):
         root = NamedSecret(self.root_password.get_secret_value(), source)
         own = self.agent_password
         agent = None if own is None else NamedSecret(own.get_secret_value(), source)
-        return KnownCluster(spec, root, agent, keys)
+        return ClusterAccess(spec, root, agent, keys)
 
 
 def _says_something(key: str, value: object) -> bool:
@@ -167,7 +167,7 @@ async def _secret(name: str) -> object:
     return await Secret.aload(name)
 
 
-class PrefectVault:
+class PrefectSecrets:
     """Reads named secrets and stored connections from Prefect's blocks.
 
     Inside a run, while Prefect does not answer, as the run has read them before.
@@ -195,7 +195,7 @@ class PrefectVault:
             )
         return NamedSecret(text, f"block {name}")
 
-    async def read_cluster(self, name: str) -> KnownCluster:
+    async def read_cluster(self, name: str) -> ClusterAccess:
         """Give the connection stored as `obshell-cluster` block of this name.
 
         Raises:
@@ -245,14 +245,14 @@ def _new_keys(
 
 
 @asynccontextmanager
-async def linked(order: Order, *, proven: bool = False) -> AsyncIterator[Link]:
-    """Open an order's connections with Prefect's blocks as the vault.
+async def open_connections(order: Order, *, proven: bool = False) -> AsyncIterator[Connections]:
+    """Open an order's connections with Prefect's blocks as the store of secrets.
 
     Args:
         order: What is to be done.
         proven: Whether an earlier step of this run had the root password accepted.
     """
-    async with connected(order, PrefectVault()) as link:
+    async with connected(order, PrefectSecrets()) as link:
         link.cluster.password_was_accepted = proven
         yield link
 

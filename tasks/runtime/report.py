@@ -56,7 +56,7 @@ from obscale.verify.levels import VerifiedLevels
 from tasks.poll import progress_note
 from tasks.runtime.attempts import settle_earlier_attempts
 from tasks.runtime.baselines import page_of, this_run
-from tasks.runtime.blocks import linked
+from tasks.runtime.blocks import open_connections
 from tasks.runtime.earlier_reports import reports_before
 from tasks.runtime.journal import (
     artifact_key,
@@ -136,7 +136,7 @@ class Story:
         if not self._seen.was_sent:
             return last_seen
         try:
-            async with asyncio.timeout(LONGEST_SECONDS), linked(self._order) as link:
+            async with asyncio.timeout(LONGEST_SECONDS), open_connections(self._order) as link:
                 return await look_at_remains(
                     link, self._order.node, self._seen.dag_id, self._seen.dag
                 )

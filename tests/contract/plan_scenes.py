@@ -17,7 +17,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import SpecError
 from obscale.follow.run import follow
 from obscale.preflight.finding import Findings
@@ -173,7 +173,7 @@ async def look_and_post(scene: Scene) -> Ending:
         ClusterClient([client(ENTRY, root_password=root)]) as cluster,
         client(target, agent_password=password) as agent,
     ):
-        link = Link(cluster, agent, scene.cluster_spec, password, root)
+        link = Connections(cluster, agent, scene.cluster_spec, password, root)
         order = Order(cluster=scene.cluster_spec, node=node, batch=(node,))
         facts = await survey(link, order, knocking=False)
         findings = judge_accepting(facts, "prod")

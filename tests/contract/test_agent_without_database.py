@@ -10,7 +10,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Operator
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import DatabaseDownError
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
@@ -55,7 +55,7 @@ def link_to():
             ClusterClient([client(member) for member in MEMBERS]) as cluster,
             client(TARGET) as target,
         ):
-            yield Link(cluster, target, ORDER.cluster, None)
+            yield Connections(cluster, target, ORDER.cluster, None)
 
     return opened
 

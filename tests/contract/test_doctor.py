@@ -14,7 +14,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Operator
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import DagFailedError
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.read import examine
@@ -206,7 +206,7 @@ def ward(build_world, asker):
         entries = ClusterClient([client(ip, ROOT) for ip in ENTRIES])
         own = None if own is None else SecretStr(own)
         async with entries as cluster, client("127.0.1.4", own=own) as target:
-            link = Link(cluster, target, ClusterSpec(endpoints=ENTRIES), None, ROOT)
+            link = Connections(cluster, target, ClusterSpec(endpoints=ENTRIES), None, ROOT)
             yield world, link, answer.json()["data"]["id"]
 
     return play
@@ -369,7 +369,7 @@ async def test_a_retry_of_a_half_rolled_back_dag_really_adds_no_server(build_wor
         return AgentClient(AgentAddress(ip, 2886), root_password=root, transport=transport)
 
     async with ClusterClient([client(ENTRIES[0])]) as cluster, client("127.0.1.4", None) as target:
-        link = Link(cluster, target, ClusterSpec(endpoints=ENTRIES), None, ROOT)
+        link = Connections(cluster, target, ClusterSpec(endpoints=ENTRIES), None, ROOT)
         dag = world.clusters[0].dags[-1]
         await cluster.current.operate_dag(dag.generic_id(), Operator.ROLLBACK)
         world.advance(60)

@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from obscale.agent.models import joined_address
-from obscale.connect.connections import EnvironmentVault
+from obscale.connect.connections import EnvironmentSecrets
 from obscale.errors import SpecError
 from obscale.plan import plan_of, survey_all
 from obscale.rehearse.double import double_of, real_addresses
@@ -102,7 +102,7 @@ async def looked_at(config, monkeypatch, zones):
     """
     async with serve(World(config, clock=ScaledClock())) as door:
         orders = orders_for(door.ready, monkeypatch, zones)
-        facts = await survey_all(orders, EnvironmentVault())
+        facts = await survey_all(orders, EnvironmentSecrets())
         return orders, facts
 
 
@@ -146,7 +146,7 @@ async def test_real_addresses_stand_in_the_order_of_the_double(monkeypatch):
     config = WorldConfig.model_validate(UNLIKE)
     async with serve(World(config, clock=ManualClock())) as door:
         orders = orders_for(door.ready, monkeypatch, ("east-b", "west-a"))
-        facts = await survey_all(orders, EnvironmentVault())
+        facts = await survey_all(orders, EnvironmentSecrets())
         told = [
             joined_address(a["ip"], a["port"])
             for a in (*door.ready["clusters"][0]["agents"], *door.ready["spares"])
@@ -162,7 +162,7 @@ async def test_a_target_that_does_not_answer_cannot_be_played(monkeypatch):
     async with serve(world) as door:
         orders = orders_for(door.ready, monkeypatch, ("zone2",))
         world.stop_agent(world.spares[0])
-        facts = await survey_all(orders, EnvironmentVault())
+        facts = await survey_all(orders, EnvironmentSecrets())
 
     with pytest.raises(SpecError, match="does not answer"):
         double_of(facts)

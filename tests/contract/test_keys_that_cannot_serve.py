@@ -3,7 +3,7 @@
 import pytest
 
 from obscale.agent.sealing import parse_public_key
-from obscale.connect.connections import EnvironmentVault, cluster_connected, connected
+from obscale.connect.connections import EnvironmentSecrets, cluster_connected, connected
 from obscale.connect.endpoints import ask_endpoints, require_one_cluster
 from obscale.errors import AgentProtocolError
 from obscale.plan import make_plan
@@ -33,11 +33,11 @@ async def test_an_entry_agent_that_serves_one_is_passed_over(scene, name):
     key, said = BAD_KEYS[name]
     with listening("CLUSTER AGENT", public_key=key) as stranger:
         both = scene.order(scene.spare, scene.spec([stranger.address, *scene.members]))
-        plan = await make_plan([both], EnvironmentVault())
-        async with connected(both, EnvironmentVault()) as link:
+        plan = await make_plan([both], EnvironmentSecrets())
+        async with connected(both, EnvironmentSecrets()) as link:
             seen = await look_for_dag(link)
         alone = scene.order(scene.spare, scene.spec([stranger.address]))
-        async with connected(alone, EnvironmentVault()) as link:
+        async with connected(alone, EnvironmentSecrets()) as link:
             errors = []
             for look in (survey(link, alone, knocking=False), look_for_dag(link)):
                 with pytest.raises(AgentProtocolError) as caught:
@@ -57,8 +57,8 @@ async def test_a_target_that_serves_one_is_blocked_by_name(scene, name):
     key, said = BAD_KEYS[name]
     with listening(FREE, public_key=key) as stranger:
         order = scene.order(stranger.address)
-        plan = await make_plan([order], EnvironmentVault())
-        async with connected(order, EnvironmentVault()) as link:
+        plan = await make_plan([order], EnvironmentSecrets())
+        async with connected(order, EnvironmentSecrets()) as link:
             seen = await look_for_dag(link)
             climbed = await climb(link, order, None, Before(), publish=unheard)
 
@@ -76,7 +76,7 @@ async def test_a_connection_to_one_is_not_proved(scene, name):
     key, said = BAD_KEYS[name]
     with listening(CLAIMS["CLUSTER AGENT"], public_key=key) as stranger:
         spec = scene.spec([scene.members[0], stranger.address])
-        async with cluster_connected(spec, EnvironmentVault()) as opened:
+        async with cluster_connected(spec, EnvironmentSecrets()) as opened:
             rows = await ask_endpoints(opened.client.clients)
             with pytest.raises(AgentProtocolError, match=said) as caught:
                 require_one_cluster(rows)

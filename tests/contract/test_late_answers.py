@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from obscale.agent.clock import ClockReading
-from obscale.connect.connections import EnvironmentVault, connected
+from obscale.connect.connections import EnvironmentSecrets, connected
 from obscale.connect.endpoints import EndpointAnswer, find_foreign_endpoint
 from obscale.errors import SpecError
 from obscale.preflight.read import survey
@@ -67,7 +67,7 @@ async def late_link(monkeypatch):
             )
             order = Order(cluster=spec, node=node, batch=(node,))
             world.play(Fault.delay_answer(LATE_SECONDS, times=0))
-            return order, await stack.enter_async_context(connected(order, EnvironmentVault()))
+            return order, await stack.enter_async_context(connected(order, EnvironmentSecrets()))
 
         yield opened
 

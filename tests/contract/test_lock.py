@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import ForeignDagError
 from obscale.events import Line
 from obscale.preflight.judge import judge_accepting
@@ -80,7 +80,7 @@ async def test_a_lock_nobody_can_see_ends_the_submit_by_its_name(seconds, posts)
         return AgentClient(address, root_password=SecretStr(ROOT), transport=transport)
 
     async with ClusterClient([client(ENTRY)]) as cluster, client(AgentAddress("10.0.0.4")) as agent:
-        link = Link(cluster, agent, scene.cluster_spec, None)
+        link = Connections(cluster, agent, scene.cluster_spec, None)
         time_limits = TimeLimits(lock_wait_seconds=seconds)
         order = Order(
             cluster=scene.cluster_spec,
@@ -119,7 +119,7 @@ async def test_a_lock_that_was_not_seen_and_is_let_go_of_is_waited_for():
             world.cluster().dags[0].state = "SUCCEED"
 
     async with ClusterClient([client(ENTRY)]) as cluster, client(AgentAddress("10.0.0.4")) as agent:
-        link = Link(cluster, agent, scene.cluster_spec, None)
+        link = Connections(cluster, agent, scene.cluster_spec, None)
         order = Order(cluster=scene.cluster_spec, node=scene.node, batch=(scene.node,))
         facts = await survey(link, order, knocking=False)
         seen = conclude(facts, judge_accepting(facts, "prod"))

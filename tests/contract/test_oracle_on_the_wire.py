@@ -14,7 +14,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import AgentEndpoint, ScaleOutRequest
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
 from obscale.request.scale_out import Order
@@ -191,7 +191,7 @@ async def look(scene, *, before=None):
     ):
         if before is not None:
             await before(world, cluster)
-        link = Link(cluster, agent, scene.cluster_spec, password, root)
+        link = Connections(cluster, agent, scene.cluster_spec, password, root)
         order = Order(
             cluster=scene.cluster_spec,
             node=node,

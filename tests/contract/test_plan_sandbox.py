@@ -20,7 +20,7 @@ from obscale.agent.client import AgentClient
 from obscale.agent.models import AgentEndpoint, ScaleOutRequest
 from obscale.cli import apply as apply_command
 from obscale.cli.commands import app
-from obscale.connect.connections import EnvironmentVault, connected
+from obscale.connect.connections import EnvironmentSecrets, connected
 from obscale.errors import PreflightError
 from obscale.events import text_of
 from obscale.plan.file import PlanFile, read_plan_file, write_plan_file
@@ -376,7 +376,7 @@ async def test_a_stale_preflight_is_judged_again_before_the_post(full_desk):
     """A minute later the disk is full: nothing is posted."""
     (order,) = full_desk.orders()
 
-    async with connected(order, EnvironmentVault()) as link:
+    async with connected(order, EnvironmentSecrets()) as link:
         minute_ago = seen_at(datetime.now(UTC) - timedelta(seconds=61))
         with pytest.raises(PreflightError, match="no longer as at preflight: disk-fits"):
             await begin_once(link, order, minute_ago, records=KeptHere, publish=unheard)
@@ -388,7 +388,7 @@ async def test_a_fresh_preflight_is_believed(full_desk):
     """Seconds later nothing is surveyed again: the look alone precedes the POST."""
     (order,) = full_desk.orders()
 
-    async with connected(order, EnvironmentVault()) as link:
+    async with connected(order, EnvironmentSecrets()) as link:
         begun = await begin_once(
             link, order, seen_at(datetime.now(UTC)), records=KeptHere, publish=unheard
         )
@@ -402,7 +402,7 @@ async def test_what_stirs_between_preflight_and_post_is_told(desk):
     (order,) = desk.orders()
     heard = []
 
-    async with connected(order, EnvironmentVault()) as link:
+    async with connected(order, EnvironmentSecrets()) as link:
         facts = await survey(link, order)
         (disk,) = facts.target.host.disks
         emptier = disk.model_copy(update={"total": "900G", "used": "1G"})
@@ -424,7 +424,7 @@ async def test_log_line_and_table_carry_the_reason_of_an_override(desk):
         overrides=[{"rule": "zone-balance", "reason": "two more follow", "until": str(until)}]
     )
 
-    async with connected(order, EnvironmentVault()) as link:
+    async with connected(order, EnvironmentSecrets()) as link:
         facts = await survey(link, order)
     (finding,) = judge_accepting(facts, "prod", order.overrides).overridden
 

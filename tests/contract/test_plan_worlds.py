@@ -16,7 +16,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Operator
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.preflight.facts import Earlier
 from obscale.preflight.judge import judge_accepting
 from obscale.preflight.read import survey
@@ -334,7 +334,7 @@ async def test_a_disk_that_keeps_filling_up_fails_the_start_as_told():
 
     root, target = SecretStr(ROOT), AgentAddress("10.0.0.4")
     async with ClusterClient([client(ENTRY, root)]) as cluster, client(target) as agent:
-        link = Link(cluster, agent, scene.cluster_spec, None, root)
+        link = Connections(cluster, agent, scene.cluster_spec, None, root)
         order = Order(cluster=scene.cluster_spec, node=node, batch=(node,))
         first = await survey(link, order, knocking=False)
         spare.host.allocate("/dump", 200 * GIB)

@@ -8,7 +8,7 @@ import pytest
 
 from obscale.agent.silence import remembering_silence
 from obscale.agent.transport import Exchange
-from obscale.connect.connections import EnvironmentVault, connected
+from obscale.connect.connections import EnvironmentSecrets, connected
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
 from obscale.reading import Unread
@@ -63,10 +63,10 @@ async def test_all_looks_of_a_run_together_wait_for_a_silent_endpoint_once(world
     began = time.monotonic()
 
     with remembering_silence(said.append):
-        async with connected(order, EnvironmentVault()) as link:
+        async with connected(order, EnvironmentSecrets()) as link:
             facts = await survey(link, order)
         first = {agents[number]: asked[agents[number]] for number in silent}
-        async with connected(order, EnvironmentVault()) as link:
+        async with connected(order, EnvironmentSecrets()) as link:
             sighting = await look_for_dag(link)
             after = await look_after(link)
             around = await look_around(link, after.members)
@@ -94,7 +94,7 @@ async def test_an_endpoint_that_falls_silent_in_the_middle_of_a_look_costs_that_
 ):
     """All questions side by side go on to the next agent; who sends next begins there."""
     world, agents, order = world
-    async with connected(order, EnvironmentVault()) as link:
+    async with connected(order, EnvironmentSecrets()) as link:
         await look_for_dag(link)
         assert str(link.cluster.current.address) == agents[0]
         world.play(Fault.black_hole(agents[0]))
@@ -116,7 +116,7 @@ async def test_endpoints_that_are_all_one_second_late_are_not_called_silent(worl
         world.play(Fault.delay_answer(1.0, target=agent, times=0))
 
     with remembering_silence(said.append):
-        async with connected(order, EnvironmentVault()) as link:
+        async with connected(order, EnvironmentSecrets()) as link:
             for _ in range(3):
                 await look_for_dag(link)
 
@@ -131,7 +131,7 @@ async def test_a_silent_endpoint_is_passed_over_by_orders_side_by_side(world, as
     world.play(Fault.black_hole(agents[0]))
 
     async def row():
-        async with connected(order, EnvironmentVault()) as link:
+        async with connected(order, EnvironmentSecrets()) as link:
             return await link.read_members()
 
     with remembering_silence():

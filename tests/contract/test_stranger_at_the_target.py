@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from obscale.connect.connections import EnvironmentVault, connected
+from obscale.connect.connections import EnvironmentSecrets, connected
 from obscale.errors import PasswordWithheldError, UntrustedKeyError
 from obscale.follow.run import learn_members
 from obscale.plan import make_plan
@@ -18,7 +18,7 @@ from obscale.verify.observation import Before
 from obscale.verify.read import look_around
 from obscale.verify.run import climb
 from tests.contract.kept_here import unheard
-from tests.contract.trust_scenes import OWN, ROOT, PinningVault
+from tests.contract.trust_scenes import OWN, ROOT, PinningSecrets
 from tests.stranger import CLAIMS, listening
 
 
@@ -26,10 +26,10 @@ def silent(_text):
     """Nobody listens."""
 
 
-async def look_everywhere(scene, order, vault):
+async def look_everywhere(scene, order, secret_store):
     """Take every look at the target there is; give the plan."""
-    plan = await make_plan([order, order], vault)
-    async with connected(order, vault) as link:
+    plan = await make_plan([order, order], secret_store)
+    async with connected(order, secret_store) as link:
         await survey(link, order, knocking=False)
         await look_for_dag(link)
         await learn_members(link, silent)
@@ -55,10 +55,10 @@ PINNED = ("CLUSTER AGENT", "SCALING OUT", "SINGLE, wants root's", "own password,
 async def test_a_stranger_learns_no_root_password_whatever_it_claims(scene, claim, pinned):
     """Every look, by a connection of either kind: what it opens holds its own password at most."""
     with listening(claim) as stranger:
-        stored = PinningVault(scene.spec(), await scene.keys()) if pinned else None
+        stored = PinningSecrets(scene.spec(), await scene.keys()) if pinned else None
         order = scene.order(stranger.address, "stored" if pinned else None, own=True)
 
-        plan = await look_everywhere(scene, order, stored or EnvironmentVault())
+        plan = await look_everywhere(scene, order, stored or EnvironmentSecrets())
 
     told = [f"{f.rule}: {f.measured}" for row in plan.rows for f in row.findings]
     assert stranger.asked.count("GET /api/v1/info") > 3
@@ -78,7 +78,7 @@ async def test_what_opens_opens(scene):
     """The listener is no sham: who is taken for an entry agent learns the password."""
     with listening("CLUSTER AGENT") as stranger:
         mistyped = scene.spec([stranger.address])
-        async with connected(scene.order(scene.spare, mistyped), EnvironmentVault()) as link:
+        async with connected(scene.order(scene.spare, mistyped), EnvironmentSecrets()) as link:
             await link.read_members()
 
     assert stranger.knows(ROOT)
@@ -88,7 +88,7 @@ async def test_a_listed_target_gets_it_and_no_other(scene):
     """A member that is no entry agent: only the entry agents' list opens it, of this cluster."""
     first, second, third = scene.members
     here = scene.order(third, scene.spec([first, second]))
-    async with connected(here, EnvironmentVault()) as link:
+    async with connected(here, EnvironmentSecrets()) as link:
         with pytest.raises(PasswordWithheldError, match="goes only to members the cluster lists"):
             await link.target.read_ob_info()
         await link.read_members()
@@ -105,7 +105,7 @@ async def test_a_listed_target_gets_it_and_no_other(scene):
 
     for changes in ({"name": "another"}, {"id": 7}):
         elsewhere = scene.order(third, scene.spec([first], **changes))
-        async with connected(elsewhere, EnvironmentVault()) as link:
+        async with connected(elsewhere, EnvironmentSecrets()) as link:
             await link.read_members()
             await learn_members(link, silent)
             assert not link.target.has_root_password
@@ -117,7 +117,7 @@ async def test_a_row_of_another_identity_is_no_membership(scene, identity):
     """Not yet a member, or no more: the list shows it, and nothing is given."""
     first, _, third = scene.members
     scene.world.agent(third).identity = identity
-    async with connected(scene.order(third, scene.spec([first])), EnvironmentVault()) as link:
+    async with connected(scene.order(third, scene.spec([first])), EnvironmentSecrets()) as link:
         assert third in [row.address for row in (await link.read_members()).agent_info]
         assert not link.target.has_root_password
 
@@ -126,17 +126,19 @@ async def test_with_pins_a_joined_targets_first_key_counts_and_then_no_other(sce
     """Not pinned, so refused as a member; listed, it is taken, kept, and held to."""
     first, second, third = scene.members
     keys = await scene.keys()
-    vault = PinningVault(scene.spec([first, second]), {a: keys[a] for a in (first, second)})
+    secret_store = PinningSecrets(
+        scene.spec([first, second]), {a: keys[a] for a in (first, second)}
+    )
     order = scene.order(third, "stored")
 
-    async with connected(order, vault) as link:
+    async with connected(order, secret_store) as link:
         await link.read_members()
         await link.target.read_ob_info()
-    taken = dict(vault.kept)
-    vault.pinned |= taken
+    taken = dict(secret_store.kept)
+    secret_store.pinned |= taken
     scene.world.agent(third).rotate_key()
     seen = len(scene.world.requests)
-    async with connected(order, vault) as link:
+    async with connected(order, secret_store) as link:
         with pytest.raises(UntrustedKeyError):
             await look_for_dag(link)
         with pytest.raises(UntrustedKeyError):
@@ -155,7 +157,9 @@ async def test_a_key_served_before_the_cluster_listed_it_counts_for_nothing(scen
         asked = (r.agent == third and r.target == "/api/v1/secret" for r in scene.world.requests)
         return sum(asked)
 
-    async with connected(scene.order(third, scene.spec([first, second])), EnvironmentVault()) as it:
+    async with connected(
+        scene.order(third, scene.spec([first, second])), EnvironmentSecrets()
+    ) as it:
         scene.world.agent(third).identity = "SINGLE"
         await it.target.read_ob_info()
         scene.world.agent(third).identity = "CLUSTER AGENT"
@@ -171,7 +175,7 @@ async def test_a_scale_out_under_way_is_read_through_the_cluster(scene):
     """SCALING OUT and not listed: its own DAG is seen all the same, and adopted, without root's."""
     order = scene.order(scene.spare)
     scene.world.play(Fault.slow_observer(seconds=5000))
-    async with connected(order, EnvironmentVault()) as link:
+    async with connected(order, EnvironmentSecrets()) as link:
         dag = await link.cluster.current.submit_scale_out(request_body(order.node, None))
         for _ in range(600):
             seen = await look_for_dag(link)

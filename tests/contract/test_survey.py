@@ -14,7 +14,7 @@ import pytest
 
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import HostInfo
-from obscale.connect.connections import EnvironmentVault, connected
+from obscale.connect.connections import EnvironmentSecrets, connected
 from obscale.errors import AgentProtocolError, AgentUnreachableError, NotAuthorizedError
 from obscale.plan import survey_all
 from obscale.preflight.facts import Earlier, Facts, PortState
@@ -79,7 +79,7 @@ def look(order_in) -> Look:
 
     async def survey_world(*, earlier=None, **world: Any) -> Facts:
         order = await order_in(**world)
-        async with connected(order, EnvironmentVault()) as link:
+        async with connected(order, EnvironmentSecrets()) as link:
             return await survey(link, order, earlier=earlier)
 
     return survey_world
@@ -260,7 +260,7 @@ async def survey_served(monkeypatch, world, door, **options):
         id=cluster["id"],
     )
     order = Order(cluster=spec, node=node, batch=(node,))
-    async with connected(order, EnvironmentVault()) as link, asyncio.timeout(60):
+    async with connected(order, EnvironmentSecrets()) as link, asyncio.timeout(60):
         return await survey(link, order, **options)
 
 
@@ -318,7 +318,7 @@ async def test_every_node_of_a_request_is_looked_at_as_the_first(monkeypatch):
         orders = [Order(cluster=spec, node=node, batch=nodes) for node in nodes]
         before = Earlier(datetime.now(UTC) - timedelta(minutes=1), HostInfo())
 
-        facts = await survey_all(orders, EnvironmentVault(), {orders[2].target: before})
+        facts = await survey_all(orders, EnvironmentSecrets(), {orders[2].target: before})
 
     for each in facts[:2]:
         assert each.target.ports[int(taken["rpc_port"])] is PortState.TAKEN
@@ -341,7 +341,7 @@ async def test_a_port_somebody_listens_on_is_told_from_a_free_one():
 async def test_a_survey_given_up_at_any_moment_leaves_no_reading_behind(order_in):
     """Cancelled after any step: Python tells of no coroutine that was made and never awaited."""
     order = await order_in()
-    async with connected(order, EnvironmentVault()) as link:
+    async with connected(order, EnvironmentSecrets()) as link:
         with warnings.catch_warnings(record=True, action="always") as told:
             for steps in range(MOMENTS):
                 reading = asyncio.create_task(survey(link, order))
@@ -358,7 +358,7 @@ async def test_what_lasts_is_not_asked_again(order_in, monkeypatch):
     """A look some minutes later asks for members, DAGs and the target only, and judges the same."""
     take_slow_answers_for_good(monkeypatch)
     order = await order_in()
-    async with connected(order, EnvironmentVault()) as link:
+    async with connected(order, EnvironmentSecrets()) as link:
         first = await survey(link, order)
         lasting = first.cluster.lasting()
         asked: list[str] = []
@@ -396,7 +396,7 @@ async def test_who_has_just_told_the_time_is_not_asked_for_it(order_in, monkeypa
     """Each answer bears it, and all three members and the target have answered something."""
     take_slow_answers_for_good(monkeypatch)
     order = await order_in()
-    async with connected(order, EnvironmentVault()) as link:
+    async with connected(order, EnvironmentSecrets()) as link:
         asked: list[str] = []
         hear_requests(link, asked)
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.preflight.judge import judge_accepting
 from obscale.preflight.read import survey
 from obscale.preflight.unjudged import held_back
@@ -52,7 +52,7 @@ async def judged(scene, *faults, profile="prod"):
         return AgentClient(address, root_password=SecretStr(ROOT), transport=transport)
 
     async with ClusterClient([client(ENTRY)]) as cluster, client(AgentAddress("10.0.0.4")) as agent:
-        link = Link(cluster, agent, scene.cluster_spec, None)
+        link = Connections(cluster, agent, scene.cluster_spec, None)
         order = Order(
             cluster=scene.cluster_spec,
             node=scene.node,

@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from obscale.agent.keys import KnownKeys, fingerprint
 from obscale.agent.sealing import parse_public_key
-from obscale.connect.connections import EnvironmentVault, KnownCluster, cluster_connected
+from obscale.connect.connections import ClusterAccess, EnvironmentSecrets, cluster_connected
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order
 from obscale.request.time_limits import TimeLimits
@@ -27,7 +27,7 @@ SAMPLE = {
 
 
 @dataclass
-class PinningVault(EnvironmentVault):
+class PinningSecrets(EnvironmentSecrets):
     """Gives one stored connection that takes pinned keys only, and notes what is kept of it."""
 
     spec: ClusterSpec
@@ -36,7 +36,7 @@ class PinningVault(EnvironmentVault):
 
     async def read_cluster(self, name):
         """Give the connection, whatever the name."""
-        return KnownCluster(self.spec, SecretStr(ROOT), keys=KnownKeys(self.pinned, "refuse"))
+        return ClusterAccess(self.spec, SecretStr(ROOT), keys=KnownKeys(self.pinned, "refuse"))
 
     async def keep_keys(self, name, learned, joined=()):
         """Note the keys of who has joined."""
@@ -81,7 +81,7 @@ class Scene:
 
     async def keys(self):
         """The members' fingerprints, as they serve them now."""
-        async with cluster_connected(self.spec(), EnvironmentVault()) as opened:
+        async with cluster_connected(self.spec(), EnvironmentSecrets()) as opened:
             return {
                 str(agent.address): fingerprint(
                     parse_public_key((await agent.read_secret()).public_key)

@@ -10,7 +10,7 @@ from obscale.agent.passwords import odd_ends
 from obscale.errors import SpecError, UntrustedKeyError
 from obscale.request.models import SecretName
 from obscale.sandbox import WorldConfig, default_config
-from tasks.runtime.blocks import ObshellCluster, PrefectVault
+from tasks.runtime.blocks import ObshellCluster, PrefectSecrets
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 ROOT = "sandbox-root"
@@ -74,7 +74,7 @@ async def test_a_stored_password_that_ends_in_a_blank_is_hinted_at_once_refused(
     await Secret(value=f"{ROOT}\n").asave("with-line-break", overwrite=True)
 
     stored = await refused(scene.scale_out(cluster="blank"))
-    named = await PrefectVault().read_block("with-line-break", "cluster.password")
+    named = await PrefectSecrets().read_block("with-line-break", "cluster.password")
 
     assert "the password from connection blank ends in a blank" in stored.hint
     assert ROOT not in str(stored)
@@ -106,7 +106,7 @@ async def test_a_connection_stored_before_new_fields_existed_still_holds(stage):
             stored.id, BlockDocumentUpdate(data=old, merge_existing_data=False)
         )
 
-    known = await PrefectVault().read_cluster("old-shape")
+    known = await PrefectSecrets().read_cluster("old-shape")
 
     assert known.spec.endpoints == tuple(entries)
     assert known.spec.tls.verify
@@ -133,7 +133,7 @@ async def test_a_connection_of_another_shape_says_what_does_not_fit(stage, field
     await change_stored("other-shape", **fields)
 
     with pytest.raises(SpecError) as caught:
-        await PrefectVault().read_cluster("other-shape")
+        await PrefectSecrets().read_cluster("other-shape")
 
     told = str(caught.value)
     assert "'other-shape'" in told
@@ -149,7 +149,7 @@ async def test_a_newer_field_that_says_nothing_is_no_hindrance(stage):
     await block_for(scene).asave("newer", overwrite=True)
     await change_stored("newer", bastion=None, labels={})
 
-    known = await PrefectVault().read_cluster("newer")
+    known = await PrefectSecrets().read_cluster("newer")
 
     assert known.spec.name == "obcluster"
 
@@ -159,7 +159,7 @@ async def test_a_secret_block_that_holds_a_number_is_named(stage):
     await Secret(value=12345).asave("numeric", overwrite=True)
 
     with pytest.raises(SpecError, match="holds no text, but int") as caught:
-        await PrefectVault().read_block("numeric", "targetAgentPassword")
+        await PrefectSecrets().read_block("numeric", "targetAgentPassword")
 
     assert "12345" not in str(caught.value)
 
@@ -226,7 +226,7 @@ async def test_first_use_keeps_what_it_saw_and_what_was_announced_meanwhile(stag
         "learning", overwrite=True
     )
 
-    await PrefectVault().keep_keys(
+    await PrefectSecrets().keep_keys(
         "learning", {"10.0.0.1:2886": "SHA256:stale", "10.0.0.2:2886": "SHA256:b"}
     )
 

@@ -19,7 +19,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import Operator, ScaleOutRequest
 from obscale.cli.commands import app
-from obscale.connect.connections import EnvironmentVault
+from obscale.connect.connections import EnvironmentSecrets
 from obscale.errors import ObscaleError
 from obscale.plan import make_plan
 from obscale.plan.file import plan_file, write_plan_file
@@ -173,7 +173,7 @@ async def test_watch_takes_a_kept_plan_for_the_cluster_also_when_it_has_expired(
     at_work = await bench(wait_for=2, speed=15)
     spec = read_spec(at_work.path)
     plan = tmp_path / "plan.json"
-    made = await make_plan(orders_of(spec), EnvironmentVault())
+    made = await make_plan(orders_of(spec), EnvironmentSecrets())
     again = "obscale plan cluster.yaml --out plan.json"
     write_plan_file(plan, plan_file(spec, made, again, valid_minutes=0))
     at_work.path = plan

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from obscale.agent.models import AgentInfo, AgentStatus, Dag, Operator
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import (
     AgentRefusedError,
     AgentUnreachableError,
@@ -185,7 +185,7 @@ async def test_only_the_targets_part_of_this_very_scale_out_is_rolled_back(
 
     monkeypatch.setattr(cure, "examine", examine)
     target = Left(main)
-    link = Link(None, target, None, None)
+    link = Connections(None, target, None, None)
 
     with pytest.raises(DagStalledError):
         await cure._settle_target(

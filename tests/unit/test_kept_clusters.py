@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from obscale.agent.keys import KnownKeys
 from obscale.batch.connections import KEPT_SECONDS, KeptClusters
-from obscale.connect.connections import KnownCluster
+from obscale.connect.connections import ClusterAccess
 from obscale.errors import SpecError
 from obscale.preflight.facts import ClusterFacts
 from obscale.request.models import ClusterSpec, NodeSpec, SecretName
@@ -19,7 +19,7 @@ SPEC = ClusterSpec(endpoints=(f"http://{AGENT}",), password=SecretName(env="OB_R
 
 
 class Store:
-    """A vault of stored connections, any of which may be changed between two rows."""
+    """A secret_store of stored connections, any of which may be changed between two rows."""
 
     def __init__(self):
         self.connections = {name: _connection() for name in ("east", "west")}
@@ -41,7 +41,7 @@ class Store:
 def _connection(*, password="old", pinned=None, unlisted="remember"):
     def made_anew():
         keys = KnownKeys(pinned or {}, unlisted)
-        return KnownCluster(SPEC, SecretStr(password), keys=keys)
+        return ClusterAccess(SPEC, SecretStr(password), keys=keys)
 
     return made_anew
 
@@ -127,7 +127,7 @@ async def test_keys_learned_by_a_row_do_not_open_it_anew(row, store):
 
 
 async def test_what_was_learned_is_kept_at_the_end(row, store, clusters):
-    """Closing a cluster hands its new keys to the vault."""
+    """Closing a cluster hands its new keys to the secret_store."""
     await row(learns={AGENT: "SHA256:y"})
 
     await clusters.close_all_but()

@@ -13,7 +13,7 @@ from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag, Operator
 from obscale.agent.silence import remembering_silence
-from obscale.connect.connections import Link
+from obscale.connect.connections import Connections
 from obscale.errors import ObscaleError
 from obscale.events import Event, LevelReached, WaitsForProofs, text_of
 from obscale.follow.progress import Change
@@ -65,7 +65,7 @@ class Stage:
     """
 
     world: World
-    link: Link
+    link: Connections
     order: Order
     lines: list[tuple[float, str]] = field(default_factory=list)
     looks: list[float] = field(default_factory=list)
@@ -253,7 +253,7 @@ async def stage(
         )
         yield Stage(
             world,
-            Link(entries, target, spec, own, root),
+            Connections(entries, target, spec, own, root),
             Order(
                 cluster=spec,
                 node=node,
