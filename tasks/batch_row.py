@@ -38,7 +38,7 @@ from obscale.submit.result import CalledOff, CalledOffError, Submitted
 from obscale.submit.run import begin_once
 from obscale.text import for_terminal
 from obscale.verify.levels import shortfall
-from obscale.verify.run import climb
+from obscale.verify.run import verify_node
 from tasks.recover import carry_through
 from tasks.runtime.baselines import Records
 from tasks.runtime.journal import listening, publish, publish_line
@@ -152,7 +152,7 @@ async def carry(order: Order, run: RowRun) -> None:
         if dag is None and submitted.dag_id:
             dag = await _followed(link, order, submitted)
         proving = run.entrance(PROVING_SECONDS)
-        climbed = await climb(
+        verification = await verify_node(
             link,
             order,
             dag,
@@ -160,8 +160,8 @@ async def carry(order: Order, run: RowRun) -> None:
             publish=publish,
             gate=proving,
         )
-    levels = climbed.levels
-    publish(Verified(levels=levels, zones=climbed.after.zones or ()))
+    levels = verification.levels
+    publish(Verified(levels=levels, zones=verification.after.zones or ()))
     if not levels.is_verified:
         raise VerifyError(
             f"{order.target} {shortfall(levels.level.name, levels.lines)}",

@@ -11,8 +11,8 @@ from obscale.errors import DagNotFoundError
 from obscale.events import publish_line
 from obscale.preflight.result import Preflight
 from obscale.request.scale_out import Order
-from obscale.submit.decide import Sighting, decide_cluster
-from obscale.submit.read import look_for_dag
+from obscale.submit.decide import Candidates, decide_cluster
+from obscale.submit.read import read_candidates
 from obscale.submit.result import Submitted
 from obscale.submit.run import begin_once
 from obscale.submit.settle import tell_settled
@@ -77,7 +77,7 @@ async def take_up(order: Order, begun: Submitted) -> Submitted | None:
         AgentError: No cluster agent told.
     """
     async with open_connections(order) as link:
-        sighting = await look_for_dag(link)
+        sighting = await read_candidates(link)
         cluster = identity_of(sighting.members)
         dag = await _read_begun(link, order, begun, sighting)
         if dag is None or cluster != begun.cluster:
@@ -98,7 +98,7 @@ async def take_up(order: Order, begun: Submitted) -> Submitted | None:
 
 
 async def _read_begun(
-    link: Connections, order: Order, begun: Submitted, sighting: Sighting
+    link: Connections, order: Order, begun: Submitted, sighting: Candidates
 ) -> Dag | None:
     """Read a DAG an earlier attempt has begun; None where it is not the one to follow."""
     if begun.dag_id is None or decide_cluster(sighting, link.spec.name, link.spec.id):

@@ -9,7 +9,7 @@ from obscale.events import Verified
 from obscale.request.scale_out import Order
 from obscale.verify.levels import VerifiedLevels, shortfall
 from obscale.verify.observation import Before, ProofLine
-from obscale.verify.run import climb
+from obscale.verify.run import verify_node
 from tasks.runtime.blocks import open_connections
 from tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
 from tasks.runtime.retries import repeatable_task
@@ -31,10 +31,10 @@ async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevel
         VerifyError: CONFORMING was not reached by the deadline, or a proof failed for good.
     """
     async with open_connections(order, proven=True) as link:
-        climbed = await climb(link, order, dag, before, publish=publish)
-    levels = climbed.levels
-    if climbed.overdue:
-        names = ", ".join(line.id for line in climbed.overdue)
+        verification = await verify_node(link, order, dag, before, publish=publish)
+    levels = verification.levels
+    if verification.overdue:
+        names = ", ".join(line.id for line in verification.overdue)
         publish_line("verify", f"verify.deadline still={names!r}", logging.WARNING)
     await aside(
         note_table(
@@ -44,7 +44,7 @@ async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevel
             f"Verification of {order.target} in {order.cluster_name}: {levels.verdict}",
         )
     )
-    publish(Verified(levels=levels, zones=climbed.after.zones or ()))
+    publish(Verified(levels=levels, zones=verification.after.zones or ()))
     for statement in levels.persist_statements:
         publish_line("verify", f"verify.may_revert statement={statement!r}")
     for server in levels.exceptions:

@@ -56,9 +56,9 @@ from obscale.request.time_limits import TimeLimits
 from obscale.scale_out_dag import SCALE_OUT, is_hollow
 from obscale.spec import read_spec
 from obscale.verify.levels import shortfall
-from obscale.verify.observation import Aftermath, Before
-from obscale.verify.read import look_after
-from obscale.verify.run import climb
+from obscale.verify.observation import Before, Observation
+from obscale.verify.read import read_observation
+from obscale.verify.run import verify_node
 
 ClusterName = Annotated[
     str,
@@ -327,7 +327,7 @@ def _node(target: str, zone: str, **configs: str) -> NodeSpec:
 async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutReport:
     """Prove each level; without a request, with the zone and ports the cluster shows."""
     order = bedside.order
-    after = await look_after(bedside.link)
+    after = await read_observation(bedside.link)
     if not bedside.is_asked:
         order = order.model_copy(update={"node": _node_found(order.target, after)})
 
@@ -336,14 +336,14 @@ async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRep
             console.print(as_text(waiting("verify", event.what, event.seconds), style="dim"))
 
     baseline = await baseline_known(bedside.link, order)
-    climbed = await climb(
+    verification = await verify_node(
         bedside.link,
         order,
         dag,
         baseline.before if baseline else Before(),
         publish=show,
     )
-    levels, after = climbed.levels, climbed.after
+    levels, after = verification.levels, verification.after
     return ScaleOutReport(
         outcome="verified" if levels.is_verified else "failed",
         cluster=order.cluster_name,
@@ -363,7 +363,7 @@ async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRep
     )
 
 
-def _node_found(target: str, after: Aftermath) -> NodeSpec:
+def _node_found(target: str, after: Observation) -> NodeSpec:
     address = AgentAddress.parse(target)
     for zone in after.zones or ():
         for server in zone.servers:

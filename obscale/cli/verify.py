@@ -28,7 +28,7 @@ from obscale.submit.settle import baseline_of_member
 from obscale.verify.baseline import Baseline
 from obscale.verify.levels import shortfall
 from obscale.verify.observation import Before
-from obscale.verify.run import Climbed, climb
+from obscale.verify.run import Verification, verify_node
 
 TIME_LIMITS: Final = TimeLimits(verify_seconds=60, unread_seconds=15)
 """Beyond the steady time only stragglers are waited for: who looks wants an answer."""
@@ -75,7 +75,7 @@ async def _verify_all(
     """
     async with side_by_side() as climbs:
         running = [climbs.create_task(_verify(order, secret_store, console)) for order in orders]
-    return [climb.result() for climb in running]
+    return [verify_node.result() for verify_node in running]
 
 
 async def _verify(order: Order, secret_store: SecretStore, console: Console) -> ScaleOutReport:
@@ -97,14 +97,14 @@ async def _verify(order: Order, secret_store: SecretStore, console: Console) -> 
         steady = order.time_limits.steady_seconds
         console.print(as_text(f"{order.target}: has to hold for {steady:g} s", style="dim"))
         baseline = await baseline_known(link, order)
-        climbed = await climb(
+        verification = await verify_node(
             link,
             order,
             None,
             baseline.before if baseline else Before(),
             publish=show,
         )
-    return _report(order, climbed, baseline)
+    return _report(order, verification, baseline)
 
 
 async def baseline_known(link: Connections, order: Order) -> Baseline | None:
@@ -117,8 +117,8 @@ async def baseline_known(link: Connections, order: Order) -> Baseline | None:
     return await baseline_of_member(link, order, Records, publish)
 
 
-def _report(order: Order, climbed: Climbed, baseline: Baseline | None) -> ScaleOutReport:
-    levels = climbed.levels
+def _report(order: Order, verification: Verification, baseline: Baseline | None) -> ScaleOutReport:
+    levels = verification.levels
     lacks = shortfall(levels.level.name, levels.lines)
     return ScaleOutReport(
         outcome="verified" if levels.is_verified else "failed",
@@ -133,7 +133,7 @@ def _report(order: Order, climbed: Climbed, baseline: Baseline | None) -> ScaleO
         before_at=baseline.at if baseline else None,
         proofs=levels.lines,
         persist_statements=levels.persist_statements,
-        after=server_rows(climbed.after.zones or ()),
+        after=server_rows(verification.after.zones or ()),
         error_kind="" if levels.is_verified else "verify",
         error="" if levels.is_verified else f"{order.target} {lacks}",
     )

@@ -10,7 +10,7 @@ from obscale.recovery.interrupted import Remains, remains_of
 from obscale.request.models import NodeSpec
 from obscale.scale_out_dag import is_scale_out_of
 from obscale.submit.decide import Adopt, decide_submission
-from obscale.submit.read import look_for_dag
+from obscale.submit.read import read_candidates
 
 LONGEST_SECONDS: Final = 5.0
 """A container gets 10 s between SIGTERM and SIGKILL, and the report is still to be written."""
@@ -45,7 +45,7 @@ async def look_at_remains(
 
 async def _find(link: Connections, node: NodeSpec) -> str | None:
     """Find the DAG of a POST without an answer; None: the cluster knows of none (yet)."""
-    sighting = await look_for_dag(link)
+    sighting = await read_candidates(link)
     decision = decide_submission(sighting, node)
     if isinstance(decision, Adopt):
         return decision.dag_id

@@ -15,7 +15,7 @@ from obscale.scale_out_dag import is_scale_out_of, is_undecided, target_of
 
 
 @dataclass(frozen=True)
-class Sighting:
+class Candidates:
     """What stands in the cluster and at the target at this moment.
 
     Args:
@@ -94,7 +94,7 @@ class PostAgain:
 Submission = Post | Adopt | AlreadyMember | WaitForLock | Refuse
 
 
-def decide_submission(sighting: Sighting, node: NodeSpec) -> Submission:  # noqa: PLR0911 - one return for each answer
+def decide_submission(sighting: Candidates, node: NodeSpec) -> Submission:  # noqa: PLR0911 - one return for each answer
     """Decide what is to be done for a node, from one sighting.
 
     A DAG of which nobody can tell whether it holds the lock is no reason to wait: obshell refuses
@@ -136,7 +136,7 @@ def decide_submission(sighting: Sighting, node: NodeSpec) -> Submission:  # noqa
     return Post(sighting.last_dag.dag_id if sighting.last_dag else 0)
 
 
-def decide_cluster(sighting: Sighting, name: str | None, number: int | None) -> Refuse | None:
+def decide_cluster(sighting: Candidates, name: str | None, number: int | None) -> Refuse | None:
     """Refuse a sighting of another cluster than the one that was meant; None: it is the right one.
 
     An entry agent that was silent during preflight may answer for the others now.
@@ -157,7 +157,7 @@ def decide_cluster(sighting: Sighting, name: str | None, number: int | None) -> 
 
 
 def decide_after_lost_answer(
-    sighting: Sighting, node: NodeSpec, *, baseline: int, expired: bool
+    sighting: Candidates, node: NodeSpec, *, baseline: int, expired: bool
 ) -> Adopt | AlreadyMember | KeepLooking | PostAgain:
     """Decide whether a POST without an answer was carried out.
 
@@ -185,20 +185,20 @@ def decide_after_lost_answer(
     return PostAgain() if expired else KeepLooking()
 
 
-def _ours(sighting: Sighting, node: NodeSpec) -> list[Dag]:
+def _ours(sighting: Candidates, node: NodeSpec) -> list[Dag]:
     """The scale-outs of this target among the DAGs in sight, the newest first."""
     return [
         dag for dag in _seen(sighting) if is_scale_out_of(dag, node.address, sighting.target_dag)
     ]
 
 
-def _seen(sighting: Sighting) -> list[Dag]:
+def _seen(sighting: Candidates) -> list[Dag]:
     dags = (sighting.last_dag, *sighting.unfinished, *sighting.passed)
     seen = {dag.id: dag for dag in dags if dag is not None}
     return sorted(seen.values(), key=lambda dag: -dag.dag_id)
 
 
-def _member_or_not(sighting: Sighting, node: NodeSpec) -> AlreadyMember | Refuse:
+def _member_or_not(sighting: Candidates, node: NodeSpec) -> AlreadyMember | Refuse:
     row = next((row for row in sighting.members.agent_info if row.address == node.address), None)
     if row is None:
         return Refuse(
@@ -213,7 +213,7 @@ def _member_or_not(sighting: Sighting, node: NodeSpec) -> AlreadyMember | Refuse
     return AlreadyMember(f"{node.address} is listed as {row.identity.value} in zone {row.zone}")
 
 
-def _half_way(sighting: Sighting, node: NodeSpec, lock: Dag | None) -> Submission:
+def _half_way(sighting: Candidates, node: NodeSpec, lock: Dag | None) -> Submission:
     """The target is SCALING OUT, but no DAG of the cluster in sight is its own."""
     if lock is not None and is_undecided(lock):
         return _wait_for(lock)

@@ -17,8 +17,8 @@ from obscale.errors import AgentError, AgentUnreachableError, OutcomeUnknownErro
 from obscale.events import Publish, WaitsForAnswer, publish_line
 from obscale.follow.reminders import Seldom
 from obscale.request.models import NodeSpec
-from obscale.submit.decide import Adopt, AlreadyMember, Sighting, decide_after_lost_answer
-from obscale.submit.read import look_for_dag
+from obscale.submit.decide import Adopt, AlreadyMember, Candidates, decide_after_lost_answer
+from obscale.submit.read import read_candidates
 
 ANSWER_OVERDUE_SECONDS: Final = 5.0
 """After so long without an answer the DAG is looked for, again and again. obshell asks the target
@@ -30,7 +30,7 @@ class Shown:
     """What the cluster has shown of a POST before its answer came."""
 
     decision: Adopt | AlreadyMember
-    sighting: Sighting
+    sighting: Candidates
 
 
 async def post_once(
@@ -91,9 +91,9 @@ async def _ended(posting: asyncio.Future[Dag]) -> bool:
 
 async def _seen_meanwhile(
     posting: asyncio.Future[Dag], link: Connections, publish: Publish
-) -> Sighting | None:
+) -> Candidates | None:
     """Look for the target's DAGs while the POST waits; None: it is answered, or nobody tells."""
-    look = asyncio.ensure_future(look_for_dag(link))
+    look = asyncio.ensure_future(read_candidates(link))
     both: list[asyncio.Future[Any]] = [posting, look]
     try:
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

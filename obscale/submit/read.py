@@ -13,10 +13,10 @@ from obscale.errors import NotSupportedError
 from obscale.follow.local_dag import read_local_dag
 from obscale.reading import or_none, or_words, side_by_side
 from obscale.scale_out_dag import SCALE_OUT
-from obscale.submit.decide import Sighting
+from obscale.submit.decide import Candidates
 
 
-async def look_for_dag(link: Connections) -> Sighting:
+async def read_candidates(link: Connections) -> Candidates:
     """Look for DAGs of the link's target.
 
     Raises:
@@ -36,7 +36,7 @@ async def look_for_dag(link: Connections) -> Sighting:
     seen, local = target.result(), None
     if not isinstance(seen, str):
         local = await or_none(partial(read_local_dag, link, dags))
-    return Sighting(
+    return Candidates(
         target=seen,
         target_dag=local,
         last_dag=last.result(),
@@ -45,7 +45,7 @@ async def look_for_dag(link: Connections) -> Sighting:
     )
 
 
-async def look_for_passed(link: Connections, baseline: int) -> tuple[Dag, ...]:
+async def read_finished_scale_outs(link: Connections, baseline: int) -> tuple[Dag, ...]:
     """Look for scale-outs that began after a DAG and are over, with details; from 4.3.0.0 on.
 
     A look for the newest and the unfinished ones misses a scale-out that was rolled back and then

@@ -33,7 +33,7 @@ from obscale.request.scale_out import Order
 from obscale.spec import request_body
 from obscale.submit.decide import Post, WaitForLock, decide_cluster, decide_submission
 from obscale.submit.post import Shown, post_once
-from obscale.submit.read import look_for_dag
+from obscale.submit.read import read_candidates
 from obscale.submit.result import CalledOff, CalledOffError, Keeping, Submitted, never
 from obscale.submit.settle import find_lost, settled, take_up_posted, tell_settled
 from obscale.submit.waits import (
@@ -96,7 +96,7 @@ async def begin_once(
     waits = Seldom()
     while True:
         async with gate:
-            sighting = await look_for_dag(link)
+            sighting = await read_candidates(link)
         rounds.unfinished = sighting.unfinished
         cluster = identity_of(sighting.members)
         if kept is None or kept.cluster != cluster:

@@ -13,13 +13,13 @@ from obscale.request.scale_out import Order
 from obscale.submit.decide import (
     Adopt,
     AlreadyMember,
+    Candidates,
     PostAgain,
     Refuse,
-    Sighting,
     Submission,
     decide_after_lost_answer,
 )
-from obscale.submit.read import look_for_dag, look_for_passed
+from obscale.submit.read import read_candidates, read_finished_scale_outs
 from obscale.submit.result import Keeping, Submitted
 from obscale.submit.waits import LOOK_AGAIN_SECONDS, naming_limit, now
 from obscale.verify.baseline import (
@@ -36,7 +36,7 @@ async def settled(
     link: Connections,
     order: Order,
     decision: Submission,
-    sighting: Sighting,
+    sighting: Candidates,
     kept: Keeping,
     publish: Publish,
 ) -> Submitted:
@@ -87,7 +87,7 @@ async def baseline_of_member(
     Raises:
         AgentError: No cluster agent told its DAGs or members.
     """
-    sighting = await look_for_dag(link)
+    sighting = await read_candidates(link)
     cluster = identity_of(sighting.members)
     own = of_node(await records(cluster, order.target).read(), cluster=cluster, node=order.node)
     dag = await read_dag_of_member(link, order, sighting, own, publish)
@@ -95,7 +95,7 @@ async def baseline_of_member(
 
 
 async def read_dag_of_member(
-    link: Connections, order: Order, sighting: Sighting, own: Sequence[Baseline], publish: Publish
+    link: Connections, order: Order, sighting: Candidates, own: Sequence[Baseline], publish: Publish
 ) -> Dag | None:
     """Read the DAG that has made the node a member; None where nobody tells, or it is not there."""
     dag_id = dag_of_member(sighting, order.node, own)
@@ -127,9 +127,9 @@ async def find_lost(
     baseline = record.newest_dag
     while True:
         expired = now() > deadline
-        sighting: Sighting | None = None
+        sighting: Candidates | None = None
         try:
-            sighting = await (_look_once_more(link, baseline) if expired else look_for_dag(link))
+            sighting = await (_look_once_more(link, baseline) if expired else read_candidates(link))
         except AgentError as error:
             publish_line(publish, "submit", f"submit.look_failed reason={str(error)!r}")
         if sighting is not None:
@@ -150,7 +150,7 @@ async def take_up_posted(
     link: Connections,
     order: Order,
     decision: Adopt | AlreadyMember,
-    sighting: Sighting,
+    sighting: Candidates,
     kept: Keeping,
     publish: Publish,
 ) -> Submitted:
@@ -161,12 +161,12 @@ async def take_up_posted(
     return found
 
 
-async def _look_once_more(link: Connections, baseline: int) -> Sighting:
+async def _look_once_more(link: Connections, baseline: int) -> Candidates:
     """Look when the lost request can come no more: also among what is over and not the newest.
 
     It may have been carried out, rolled back by somebody, and followed by another DAG.
     """
-    sighting = await look_for_dag(link)
+    sighting = await read_candidates(link)
     if sighting.last_dag is None or sighting.last_dag.dag_id <= baseline:
         return sighting
-    return replace(sighting, passed=await look_for_passed(link, baseline))
+    return replace(sighting, passed=await read_finished_scale_outs(link, baseline))

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from obscale.agent.models import Dag, HostInfo, Identity, ObInfo, Server, Stats, Zone
 from obscale.request.models import NodeSpec
 from obscale.scale_out_dag import LOCAL_SCALE_OUT, SCALE_OUT, is_hollow, is_scale_out_of
-from obscale.submit.decide import Sighting
+from obscale.submit.decide import Candidates
 from obscale.verify.observation import NO_MOMENT, Before
 
 LONGEST_BEFORE: Final = timedelta(hours=6)
@@ -141,7 +141,7 @@ def _may_be(record: Baseline, dag: Dag) -> bool:
 
 
 def dag_of_member(
-    sighting: Sighting, node: NodeSpec, records: Sequence[Baseline] = ()
+    sighting: Candidates, node: NodeSpec, records: Sequence[Baseline] = ()
 ) -> str | None:
     """Name the DAG that has made a node a member; None: nobody tells.
 
@@ -164,7 +164,7 @@ def dag_of_member(
     return next((row.dag_id for row in reversed(records) if row.dag_id), None)
 
 
-def carried_out(dag: Dag, sighting: Sighting, node: NodeSpec) -> bool:
+def carried_out(dag: Dag, sighting: Candidates, node: NodeSpec) -> bool:
     """Whether a DAG, read with details, has added this node."""
     return (
         dag.is_done
@@ -173,7 +173,7 @@ def carried_out(dag: Dag, sighting: Sighting, node: NodeSpec) -> bool:
     )
 
 
-def goes_on(dag: Dag, sighting: Sighting, node: NodeSpec) -> bool:
+def goes_on(dag: Dag, sighting: Candidates, node: NodeSpec) -> bool:
     """Whether a DAG that an attempt began is still the one to follow: its own, and not undone.
 
     Args:

@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict
 from obscale.agent.models import Dag
 from obscale.request.models import NodeSpec
 from obscale.verify.observation import (
-    Aftermath,
     Before,
-    Evidence,
     Level,
+    Observation,
     ProofAnswer,
+    ProofInput,
     ProofLine,
     Row,
     Steadiness,
@@ -104,9 +104,9 @@ class Look:
     fitting: bool | None = None
 
 
-def look_of(node: NodeSpec, after: Aftermath, at: float) -> Look:
+def look_of(node: NodeSpec, after: Observation, at: float) -> Look:
     """Take from one look what has to hold over several."""
-    evidence = Evidence(node, None, Before(), after, None, Steadiness(-1, -1, 0))
+    evidence = ProofInput(node, None, Before(), after, None, Steadiness(-1, -1, 0))
     status, server = after.target_status, evidence.server
     return Look(
         at=at,
@@ -121,7 +121,7 @@ def judge_levels(
     *,
     dag: Dag | None,
     before: Before,
-    after: Aftermath,
+    after: Observation,
     around: Surroundings | None,
     looks: Sequence[Look],
     steady_seconds: float,
@@ -139,7 +139,7 @@ def judge_levels(
         steady_seconds: How long obState and the requested parameters have to hold.
         unreadable: Proofs that could not be read for a while.
     """
-    evidence = Evidence(node, dag, before, after, around, steadiness(looks, steady_seconds))
+    evidence = ProofInput(node, dag, before, after, around, steadiness(looks, steady_seconds))
     lines = [_line(row, evidence) for row in PROOFS]
     lines += parameter_lines(evidence)
     lines.sort(key=lambda line: line.level)  # stable: the order of PROOFS stays within a level
@@ -165,7 +165,7 @@ def verdict_of(level: str, exceptions: Sequence[str]) -> str:
     return f"{level}, except {', '.join(exceptions)}" if exceptions else level
 
 
-def _line(row: Row, evidence: Evidence) -> ProofLine:
+def _line(row: Row, evidence: ProofInput) -> ProofLine:
     name, level, proof = row
     answer, expected, found = proof(evidence)
     return ProofLine(id=name, level=level, answer=answer, expected=expected, found=found)

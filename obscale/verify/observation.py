@@ -104,7 +104,7 @@ class Before:
 
 
 @dataclass(frozen=True)
-class Aftermath:
+class Observation:
     """What is seen after the DAG; None stands for what could not be read.
 
     Args:
@@ -169,13 +169,13 @@ class Steadiness:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ProofInput:
     """Everything the proofs may look at."""
 
     node: NodeSpec
     dag: Dag | None
     before: Before
-    after: Aftermath
+    after: Observation
     around: Surroundings | None
     """None: not looked at yet."""
     steady: Steadiness
@@ -236,7 +236,7 @@ class Evidence:
 
 Verdict = tuple[ProofAnswer, str, str]
 """Answer, expected, found."""
-Proof = Callable[[Evidence], Verdict]
+Proof = Callable[[ProofInput], Verdict]
 Row = tuple[str, Level, Proof]
 """Id of a proof, the level it belongs to, and how it is judged."""
 

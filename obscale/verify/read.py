@@ -16,12 +16,12 @@ from obscale.errors import AgentError, NotSupportedError
 from obscale.preflight.clocks import clocks_of
 from obscale.preflight.read import zones_listed
 from obscale.reading import PEER_SECONDS, Unread, fact, or_none, side_by_side
-from obscale.verify.observation import Aftermath, Surroundings
+from obscale.verify.observation import Observation, Surroundings
 
 T = TypeVar("T")
 
 
-async def look_after(link: Connections) -> Aftermath:
+async def read_observation(link: Connections) -> Observation:
     """Look at the node and the cluster once the DAG has ended.
 
     Raises:
@@ -41,7 +41,7 @@ async def look_after(link: Connections) -> Aftermath:
     own = await or_none(link.target.read_unfinished_agent_dags) if info.result() else None
     ob_info, (values, supported) = members.result(), parameters.result()
     known, detailed = zones.result() or (None, True)
-    return Aftermath(
+    return Observation(
         target=str(link.target.address),
         target_info=info.result(),
         target_status=status.result(),
@@ -56,7 +56,7 @@ async def look_after(link: Connections) -> Aftermath:
     )
 
 
-async def look_around(link: Connections, members: tuple[ListedAgent, ...]) -> Surroundings:
+async def read_surroundings(link: Connections, members: tuple[ListedAgent, ...]) -> Surroundings:
     """Look at what costs many questions: totals, machine, clocks. Never raises an AgentError.
 
     Args:

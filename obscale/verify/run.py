@@ -28,14 +28,14 @@ from obscale.verify.levels import (
 )
 from obscale.verify.objections import Held, Statement, hold
 from obscale.verify.observation import (
-    Aftermath,
     Before,
     Level,
+    Observation,
     ProofAnswer,
     ProofLine,
     Surroundings,
 )
-from obscale.verify.read import look_after, look_around
+from obscale.verify.read import read_observation, read_surroundings
 from obscale.verify.unread import Unreadable, unread_since
 
 LOOK_AGAIN_SECONDS: Final = 1.0
@@ -45,7 +45,7 @@ LOOKS_WHILE_HOLDING: Final = 6
 
 
 @dataclass(frozen=True)
-class Climbed:
+class Verification:
     """How high a node came, and what was seen last.
 
     Args:
@@ -55,7 +55,7 @@ class Climbed:
     """
 
     levels: VerifiedLevels
-    after: Aftermath
+    after: Observation
     overdue: tuple[ProofLine, ...] = ()
 
 
@@ -63,7 +63,7 @@ ALONE: Final = nullcontext()
 """The gate of whoever proves one node."""
 
 
-async def climb(
+async def verify_node(
     link: Connections,
     order: Order,
     dag: Dag | None,
@@ -71,7 +71,7 @@ async def climb(
     *,
     publish: Publish,
     gate: AbstractAsyncContextManager[object] = ALONE,
-) -> Climbed:
+) -> Verification:
     """Look until all levels are reached, nothing can change by waiting, or the deadline passes.
 
     The requested parameters are compared at every look, and count once they have held for the
@@ -97,7 +97,7 @@ async def climb(
     seldom = Seldom()
     while True:
         async with gate:
-            after = await look_after(link)
+            after = await read_observation(link)
             at = monotonic() - started
             looks.append(look_of(order.node, after, at))
             is_late = at > time_limits.verify_seconds
@@ -108,7 +108,7 @@ async def climb(
 
             def judged(
                 around: Surroundings | None,
-                after: Aftermath = after,
+                after: Observation = after,
                 unreadable: Unreadable = unreadable,
             ) -> VerifiedLevels:
                 return judge_levels(
@@ -124,7 +124,7 @@ async def climb(
 
             levels = judged(None)
             if is_late or needs_surroundings(levels):
-                levels = judged(await look_around(link, after.members or ()))
+                levels = judged(await read_surroundings(link, after.members or ()))
         held = hold(levels, since, at, time_limits.against_seconds)
         levels, since = held.levels, held.since
         blind = unread_since(levels.unread, blind, at)
@@ -136,7 +136,7 @@ async def climb(
             seen = levels.level
         waiting = still_waiting(levels)
         if not waiting or is_late:
-            return Climbed(levels, after, waiting)
+            return Verification(levels, after, waiting)
         mark, words = waits_for(levels)
         if (waited := seldom.waited(mark, at)) is not None:
             publish(WaitsForProofs(what=words, seconds=waited))

@@ -26,7 +26,7 @@ import obscale.submit.run
 import obscale.submit.settle
 from flows.scale_out import scale_out
 from obscale.report.report import ScaleOutReport
-from obscale.submit.decide import Post, PostAgain, Sighting
+from obscale.submit.decide import Candidates, Post, PostAgain
 from tests.chaos import batches_child
 
 LOOK_SECONDS = 0.02
@@ -118,7 +118,7 @@ async def _ended(running: Any) -> dict[str, Any]:
 def _break_guard() -> None:
     """Post without looking, and post again after a lost answer: to see that it shows."""
 
-    def post(sighting: Sighting, _node: object) -> Post:
+    def post(sighting: Candidates, _node: object) -> Post:
         return Post(sighting.last_dag.dag_id if sighting.last_dag else 0)
 
     def post_again(*_looked: object, **_known: object) -> PostAgain:

@@ -8,9 +8,9 @@ from obscale.connect.endpoints import ask_endpoints, require_one_cluster
 from obscale.errors import AgentProtocolError
 from obscale.plan import make_plan
 from obscale.preflight.read import survey
-from obscale.submit.read import look_for_dag
+from obscale.submit.read import read_candidates
 from obscale.verify.observation import Before
-from obscale.verify.run import climb
+from obscale.verify.run import verify_node
 from tests.contract.kept_here import unheard
 from tests.stranger import BAD_KEYS, CLAIMS, listening
 
@@ -35,11 +35,11 @@ async def test_an_entry_agent_that_serves_one_is_passed_over(scene, name):
         both = scene.order(scene.spare, scene.spec([stranger.address, *scene.members]))
         plan = await make_plan([both], EnvironmentSecrets())
         async with connected(both, EnvironmentSecrets()) as link:
-            seen = await look_for_dag(link)
+            seen = await read_candidates(link)
         alone = scene.order(scene.spare, scene.spec([stranger.address]))
         async with connected(alone, EnvironmentSecrets()) as link:
             errors = []
-            for look in (survey(link, alone, knocking=False), look_for_dag(link)):
+            for look in (survey(link, alone, knocking=False), read_candidates(link)):
                 with pytest.raises(AgentProtocolError) as caught:
                     await look
                 errors.append(caught.value)
@@ -59,15 +59,15 @@ async def test_a_target_that_serves_one_is_blocked_by_name(scene, name):
         order = scene.order(stranger.address)
         plan = await make_plan([order], EnvironmentSecrets())
         async with connected(order, EnvironmentSecrets()) as link:
-            seen = await look_for_dag(link)
-            climbed = await climb(link, order, None, Before(), publish=unheard)
+            seen = await read_candidates(link)
+            verification = await verify_node(link, order, None, Before(), publish=unheard)
 
     (row,) = plan.rows
     blocks = {f.rule: f.measured for f in row.findings if f.answer == "block"}
     assert said in blocks["agent-auth"]
     assert not plan.ready
     assert seen.target_dag is None
-    assert not climbed.levels.is_verified
+    assert not verification.levels.is_verified
 
 
 @pytest.mark.parametrize("name", SOME)

@@ -17,7 +17,7 @@ from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
-from obscale.verify.read import look_around
+from obscale.verify.read import read_surroundings
 
 LATE_SECONDS = 0.4
 ONE_SILENT_SECONDS = 1.0
@@ -111,7 +111,7 @@ async def test_the_verification_reads_late_clocks(late_link, monkeypatch):
     _, link = await late_link()
     members = await link.read_members()
 
-    around = await look_around(link, members.agent_info)
+    around = await read_surroundings(link, members.agent_info)
 
     assert len(around.clocks) == 3
     assert all(isinstance(clock, ClockReading) for clock in around.clocks.values())

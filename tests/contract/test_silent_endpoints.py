@@ -15,8 +15,8 @@ from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
-from obscale.submit.read import look_for_dag
-from obscale.verify.read import look_after, look_around
+from obscale.submit.read import read_candidates
+from obscale.verify.read import read_observation, read_surroundings
 
 ROOT = "OBSCALE_SILENT_ROOT"
 READ_SECONDS = 23.0
@@ -67,9 +67,9 @@ async def test_all_looks_of_a_run_together_wait_for_a_silent_endpoint_once(world
             facts = await survey(link, order)
         first = {agents[number]: asked[agents[number]] for number in silent}
         async with connected(order, EnvironmentSecrets()) as link:
-            sighting = await look_for_dag(link)
-            after = await look_after(link)
-            around = await look_around(link, after.members)
+            sighting = await read_candidates(link)
+            after = await read_observation(link)
+            around = await read_surroundings(link, after.members)
 
     assert time.monotonic() - began < READ_SECONDS
     assert {agent: asked[agent] for agent in first} == first, "asked again by a later step"
@@ -95,12 +95,12 @@ async def test_an_endpoint_that_falls_silent_in_the_middle_of_a_look_costs_that_
     """All questions side by side go on to the next agent; who sends next begins there."""
     world, agents, order = world
     async with connected(order, EnvironmentSecrets()) as link:
-        await look_for_dag(link)
+        await read_candidates(link)
         assert str(link.cluster.current.address) == agents[0]
         world.play(Fault.black_hole(agents[0]))
         began = time.monotonic()
 
-        sighting = await look_for_dag(link)
+        sighting = await read_candidates(link)
 
         assert time.monotonic() - began < READ_SECONDS / 2
         assert sighting.members.agent_info
@@ -118,7 +118,7 @@ async def test_endpoints_that_are_all_one_second_late_are_not_called_silent(worl
     with remembering_silence(said.append):
         async with connected(order, EnvironmentSecrets()) as link:
             for _ in range(3):
-                await look_for_dag(link)
+                await read_candidates(link)
 
     assert said == []
     # Who it is, its key, and one for the first question, whose usual time nobody knew.

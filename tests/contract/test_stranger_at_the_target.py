@@ -13,10 +13,10 @@ from obscale.recovery.read import examine
 from obscale.recovery.read_interrupted import look_at_remains
 from obscale.sandbox import Fault
 from obscale.spec import request_body
-from obscale.submit.read import look_for_dag
+from obscale.submit.read import read_candidates
 from obscale.verify.observation import Before
-from obscale.verify.read import look_around
-from obscale.verify.run import climb
+from obscale.verify.read import read_surroundings
+from obscale.verify.run import verify_node
 from tests.contract.kept_here import unheard
 from tests.contract.trust_scenes import OWN, ROOT, PinningSecrets
 from tests.stranger import CLAIMS, listening
@@ -31,10 +31,10 @@ async def look_everywhere(scene, order, secret_store):
     plan = await make_plan([order, order], secret_store)
     async with connected(order, secret_store) as link:
         await survey(link, order, knocking=False)
-        await look_for_dag(link)
+        await read_candidates(link)
         await learn_members(link, silent)
-        await climb(link, order, None, Before(), publish=unheard)
-        await look_around(link, (await link.read_members()).agent_info)
+        await verify_node(link, order, None, Before(), publish=unheard)
+        await read_surroundings(link, (await link.read_members()).agent_info)
         await look_at_remains(link, order.node, None, None)
         foreign = request_body(scene.order(scene.spare).node, None)
         dag = await link.cluster.current.submit_scale_out(foreign)
@@ -140,9 +140,9 @@ async def test_with_pins_a_joined_targets_first_key_counts_and_then_no_other(sce
     seen = len(scene.world.requests)
     async with connected(order, secret_store) as link:
         with pytest.raises(UntrustedKeyError):
-            await look_for_dag(link)
+            await read_candidates(link)
         with pytest.raises(UntrustedKeyError):
-            await climb(link, order, None, Before(), publish=unheard)
+            await verify_node(link, order, None, Before(), publish=unheard)
 
     assert taken == {third: keys[third]}
     asked = {r.target.partition("?")[0] for r in scene.world.requests[seen:] if r.agent == third}
@@ -178,7 +178,7 @@ async def test_a_scale_out_under_way_is_read_through_the_cluster(scene):
     async with connected(order, EnvironmentSecrets()) as link:
         dag = await link.cluster.current.submit_scale_out(request_body(order.node, None))
         for _ in range(600):
-            seen = await look_for_dag(link)
+            seen = await read_candidates(link)
             # Its own DAG is there up to a second before it says SCALING OUT.
             if seen.target_dag and seen.target.identity == "SCALING OUT":
                 break

@@ -120,7 +120,7 @@ async def test_an_agent_that_was_only_slow_keeps_its_post(stage, monkeypatch):
     monkeypatch.setattr(obscale.submit.post, "ANSWER_OVERDUE_SECONDS", 0.5)
     scene = await stage(speed=6)
     scene.world.play(Fault.delay_answer(3.0, to="scale_out"))
-    look, looks = obscale.submit.post.look_for_dag, []
+    look, looks = obscale.submit.post.read_candidates, []
 
     async def see_nothing_yet(link):
         looks.append(str(link.cluster.current.address))
@@ -128,7 +128,7 @@ async def test_an_agent_that_was_only_slow_keeps_its_post(stage, monkeypatch):
         link.cluster._silent.add(link.cluster.clients[0].address, "no answer within 2.0 s")
         return replace(sighting, last_dag=None, unfinished=())
 
-    monkeypatch.setattr(obscale.submit.post, "look_for_dag", see_nothing_yet)
+    monkeypatch.setattr(obscale.submit.post, "read_candidates", see_nothing_yet)
 
     report = await scene.scale_out()
 

@@ -19,7 +19,7 @@ def lines(report):
 
 
 def at_first_look(act):
-    """Give a listener that acts on the world once, when the climb has looked for the first time."""
+    """Give a listener that acts on the world once, at the first look of the verification."""
     done = []
 
     def hear(event):

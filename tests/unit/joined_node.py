@@ -21,7 +21,7 @@ from obscale.verify.levels import (
     Look,
     judge_levels,
 )
-from obscale.verify.observation import Aftermath, Before, Surroundings
+from obscale.verify.observation import Before, Observation, Surroundings
 
 GIB = 1 << 30
 VERSION = "4.3.5.2_102000092025042111"
@@ -156,7 +156,7 @@ AROUND = Surroundings(
 
 def aftermath(**changes):
     """A node that joined, serves and conforms, changed where a test says so."""
-    whole = Aftermath(
+    whole = Observation(
         target="10.0.0.4:2886",
         target_info=info(),
         target_status=AgentStatus.model_validate({"agent": {}, "obState": 3}),

@@ -7,7 +7,7 @@ import pytest
 from obscale.agent.models import AgentInfo, Dag, ObInfo
 from obscale.preflight.result import conclude
 from obscale.scale_out_dag import LOCAL_SCALE_OUT, SCALE_OUT
-from obscale.submit.decide import Sighting
+from obscale.submit.decide import Candidates
 from obscale.verify.baseline import (
     Baseline,
     baseline_of,
@@ -49,7 +49,7 @@ def record(newest=10, minutes=-1, **changes):
 def sighting(identity="CLUSTER AGENT", last=None, local=None, unfinished=()):
     """What stands in the cluster, and who the target is."""
     target = {"ip": "10.0.0.4", "port": 2886, "identity": identity, "zone": "zone2"}
-    return Sighting(AgentInfo.model_validate(target), local, last, unfinished, ObInfo())
+    return Candidates(AgentInfo.model_validate(target), local, last, unfinished, ObInfo())
 
 
 def chosen(*records, of=None):

@@ -11,7 +11,7 @@ from obscale.reading import Unread
 from obscale.request.scale_out import Order
 from obscale.request.time_limits import TimeLimits
 from obscale.verify.observation import Before, Level, ProofAnswer
-from obscale.verify.run import climb
+from obscale.verify.run import verify_node
 from obscale.verify.unread import NEVER_AGAINST, Unreadable, unread_since
 from tests.unit.joined_node import BEFORE, NODE, aftermath, around, done_dag, judge, line
 from tests.virtual_time import on_virtual_time, virtual_clock
@@ -28,7 +28,7 @@ SURROUNDINGS = {
 
 
 @pytest.fixture
-def climbing(monkeypatch):
+def verifying(monkeypatch):
     """Give a function that climbs while looks take virtual seconds, and tells what was said."""
 
     async def run(*, before=JUDGED, time_limits=None, seen=None, **surroundings):
@@ -49,12 +49,12 @@ def climbing(monkeypatch):
                 case ProofNotice(line=line):
                     said.append(line)
 
-        monkeypatch.setattr("obscale.verify.run.look_after", after)
-        monkeypatch.setattr("obscale.verify.run.look_around", about)
+        monkeypatch.setattr("obscale.verify.run.read_observation", after)
+        monkeypatch.setattr("obscale.verify.run.read_surroundings", about)
         order = Order(
             cluster="prod", node=NODE, batch=(NODE,), time_limits=time_limits or TimeLimits()
         )
-        climbed = await climb(
+        verification = await verify_node(
             SimpleNamespace(),  # nothing is asked of it here
             order,
             done_dag(),
@@ -62,11 +62,11 @@ def climbing(monkeypatch):
             publish=hear,
         )
         return SimpleNamespace(
-            levels=climbed.levels,
+            levels=verification.levels,
             seconds=virtual_clock().now(),
             said=said,
             waited=waited,
-            late=climbed.overdue,
+            late=verification.overdue,
         )
 
     return run
@@ -74,9 +74,9 @@ def climbing(monkeypatch):
 
 @pytest.mark.parametrize("proof", SURROUNDINGS)
 @on_virtual_time
-async def test_what_cannot_be_read_is_told_once_and_judged_as_before(climbing, proof):
+async def test_what_cannot_be_read_is_told_once_and_judged_as_before(verifying, proof):
     """A minute after it was missed first the node is verified; before, it took half an hour."""
-    run = await climbing(**SURROUNDINGS[proof])
+    run = await verifying(**SURROUNDINGS[proof])
 
     assert run.levels.level is Level.CONFORMING
     assert run.seconds < 180
@@ -90,9 +90,9 @@ async def test_what_cannot_be_read_is_told_once_and_judged_as_before(climbing, p
 
 
 @on_virtual_time
-async def test_a_clock_counts_as_preflight_judged_it(climbing):
+async def test_a_clock_counts_as_preflight_judged_it(verifying):
     """The record of before the POST is quoted."""
-    run = await climbing(clocks={"10.0.0.1:2886": SILENT})
+    run = await verifying(clocks={"10.0.0.1:2886": SILENT})
 
     assert line(run.levels, "pv-clock-after").found.endswith(
         "preflight judged clock-skew: pass, within 10"
@@ -100,9 +100,9 @@ async def test_a_clock_counts_as_preflight_judged_it(climbing):
 
 
 @on_virtual_time
-async def test_a_clock_nobody_has_judged_before_ends_it_unverified(climbing):
+async def test_a_clock_nobody_has_judged_before_ends_it_unverified(verifying):
     """Unknown is never passed; and it is not waited for, as it would never be read."""
-    run = await climbing(before=BEFORE, clock=SILENT)
+    run = await verifying(before=BEFORE, clock=SILENT)
 
     assert run.levels.level is Level.SERVING
     assert line(run.levels, "pv-clock-after").answer is ProofAnswer.UNKNOWN
@@ -112,11 +112,11 @@ async def test_a_clock_nobody_has_judged_before_ends_it_unverified(climbing):
 
 
 @on_virtual_time
-async def test_what_decides_is_waited_for_to_the_end_and_named(climbing):
+async def test_what_decides_is_waited_for_to_the_end_and_named(verifying):
     """Nothing but the cluster's own view proves that a node is there: told, and waited for."""
     time_limits = TimeLimits(verify_seconds=600)
 
-    run = await climbing(seen=aftermath(parameters=None), time_limits=time_limits)
+    run = await verifying(seen=aftermath(parameters=None), time_limits=time_limits)
 
     assert not run.levels.is_verified
     assert run.seconds > 600
@@ -127,18 +127,18 @@ async def test_what_decides_is_waited_for_to_the_end_and_named(climbing):
 
 
 @on_virtual_time
-async def test_what_cannot_be_read_is_settled_at_the_deadline_too(climbing):
+async def test_what_cannot_be_read_is_settled_at_the_deadline_too(verifying):
     """A verification of a minute has no minute left for it."""
-    run = await climbing(host=SILENT, time_limits=TimeLimits(verify_seconds=50))
+    run = await verifying(host=SILENT, time_limits=TimeLimits(verify_seconds=50))
 
     assert run.levels.level is Level.CONFORMING
     assert run.seconds < 90
 
 
 @on_virtual_time
-async def test_a_healthy_node_is_told_nothing(climbing):
+async def test_a_healthy_node_is_told_nothing(verifying):
     """However late the answers."""
-    run = await climbing()
+    run = await verifying()
 
     assert run.levels.level is Level.CONFORMING
     assert run.said == []

@@ -10,11 +10,11 @@ from obscale.scale_out_dag import decode_generic_id, is_scale_out_of
 from obscale.submit.decide import (
     Adopt,
     AlreadyMember,
+    Candidates,
     KeepLooking,
     Post,
     PostAgain,
     Refuse,
-    Sighting,
     WaitForLock,
     decide_after_lost_answer,
     decide_submission,
@@ -60,7 +60,7 @@ THEIRS = "create local scale out dag success, genericID:20167772165028863"
 
 def seen(*unfinished, identity="SINGLE", last=None, local=None, members=(), answers=True):
     info = {"ip": "10.0.0.4", "port": 2886, "identity": identity}
-    return Sighting(
+    return Candidates(
         target=AgentInfo.model_validate(info) if answers else "no route to host",
         target_dag=local,
         last_dag=last,

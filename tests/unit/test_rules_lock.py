@@ -7,7 +7,7 @@ from obscale.maintenance_lock import SCALE_IN, Lock, holds_lock, lock_held_by, l
 from obscale.recovery.interrupted import remains_of, words_of
 from obscale.request.models import AgentInfoSpec, NodeSpec
 from obscale.scale_out_dag import SCALE_OUT
-from obscale.submit.decide import Post, Sighting, WaitForLock, decide_submission
+from obscale.submit.decide import Candidates, Post, WaitForLock, decide_submission
 
 NODE = NodeSpec(agentInfo=AgentInfoSpec(ip="10.0.0.4"), zone="zone2")
 HOLDS, FREE, UNKNOWN = Lock.HOLDS, Lock.FREE, Lock.UNKNOWN
@@ -109,7 +109,7 @@ def test_the_newest_holder_is_named_not_the_newest_that_is_listed():
 )
 def test_a_submit_waits_for_a_known_holder_alone(other, waits):
     """Beside a DAG without the lock it posts; where nobody can tell, obshell's answer decides."""
-    sighting = Sighting(
+    sighting = Candidates(
         target=_single(), target_dag=None, last_dag=other, unfinished=(other,), members=_alone()
     )
 

@@ -12,15 +12,15 @@ from obscale.sizes import render_bytes
 from obscale.verify.observation import (
     LOOKED_AT_LAST,
     NO_SERVER,
-    Evidence,
     Level,
     ProofAnswer,
+    ProofInput,
     Row,
     Verdict,
 )
 
 
-def _rebalance(e: Evidence) -> Verdict:
+def _rebalance(e: ProofInput) -> Verdict:
     expected = "units of tenants; none is no fault"
     if e.around is None:
         return ProofAnswer.INFO, expected, LOOKED_AT_LAST
@@ -44,7 +44,7 @@ def _pools(cluster: ClusterInfo) -> tuple[PlacedPool, ...]:
     return tuple(pool for tenant in cluster.tenants for pool in tenant.pools)
 
 
-def _count(e: Evidence, pools: tuple[PlacedPool, ...]) -> int | None:
+def _count(e: ProofInput, pools: tuple[PlacedPool, ...]) -> int | None:
     """Count the pools with a unit there, one each; None where this version does not tell."""
     told = [pool.observer_list for pool in pools if pool.observer_list is not None]
     if not told:
@@ -55,7 +55,7 @@ def _count(e: Evidence, pools: tuple[PlacedPool, ...]) -> int | None:
     return sum(not spellings.isdisjoint(_listed(text, ",")) for text in told)
 
 
-def _why_none(e: Evidence, pools: tuple[PlacedPool, ...]) -> str:
+def _why_none(e: ProofInput, pools: tuple[PlacedPool, ...]) -> str:
     if pools and not any(e.node.zone in _listed(pool.zone_list, ";") for pool in pools):
         return f"; no tenant has units in {e.node.zone}"
     rows = [row for row in e.after.parameters or () if row.name == "enable_rebalance"]

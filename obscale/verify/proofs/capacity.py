@@ -22,9 +22,9 @@ from obscale.verify.observation import (
     NO_BEFORE,
     NO_SERVER,
     UNREAD_TOPOLOGY,
-    Evidence,
     Level,
     ProofAnswer,
+    ProofInput,
     Row,
     Verdict,
     gap,
@@ -60,7 +60,7 @@ def _alike(one: float, other: float) -> bool:
     return abs(one - other) <= TOLERANCE * max(abs(one), abs(other))
 
 
-def _capacity_server(e: Evidence) -> Verdict:
+def _capacity_server(e: ProofInput) -> Verdict:
     """What was asked for binds; what follows from the machine is only told where it differs."""
     asked, derived = _asked(e), _derived(e)
     expected = _told({**derived, **asked}) or "what it offers"
@@ -79,7 +79,7 @@ def _capacity_server(e: Evidence) -> Verdict:
     return pass_if(good, ProofAnswer.INFO), expected, found
 
 
-def _asked(e: Evidence) -> dict[str, float]:
+def _asked(e: ProofInput) -> dict[str, float]:
     """What the request itself fixes."""
     configs = e.node.obConfigs
     told: dict[str, float | None] = {
@@ -90,7 +90,7 @@ def _asked(e: Evidence) -> dict[str, float]:
     return {name: value for name, value in told.items() if value}
 
 
-def _derived(e: Evidence) -> dict[str, float]:
+def _derived(e: ProofInput) -> dict[str, float]:
     """What follows from the machine where the request is silent."""
     host = e.before.host
     if host is None and e.around is not None and not isinstance(e.around.host, Unread):
@@ -112,7 +112,7 @@ def _data_bytes(configs: Mapping[str, str]) -> int | None:
     return max(size, size_of(configs, "datafile_maxsize") or 0) if size else None
 
 
-def _capacity_cluster(e: Evidence) -> Verdict:  # noqa: PLR0911 - one return for each answer
+def _capacity_cluster(e: ProofInput) -> Verdict:  # noqa: PLR0911 - one return for each answer
     expected = "the cluster offers more, by what the new server offers"
     if e.around is None:
         return ProofAnswer.WAITING, expected, LOOKED_AT_LAST
@@ -138,12 +138,12 @@ def _capacity_cluster(e: Evidence) -> Verdict:  # noqa: PLR0911 - one return for
     return ProofAnswer.WAITING, expected, found
 
 
-def _server_of(e: Evidence, cluster: ClusterInfo) -> Server | None:
+def _server_of(e: ProofInput, cluster: ClusterInfo) -> Server | None:
     servers = (server for zone in cluster.zones for server in zone.servers)
     return next((server for server in servers if e.is_new(server)), None)
 
 
-def _peers_changed(e: Evidence, cluster: ClusterInfo) -> bool:
+def _peers_changed(e: ProofInput, cluster: ClusterInfo) -> bool:
     before, now = (
         {
             name: _amounts(server.stats)
@@ -156,7 +156,7 @@ def _peers_changed(e: Evidence, cluster: ClusterInfo) -> bool:
     return before != now
 
 
-def _disk_after(e: Evidence) -> Verdict:  # noqa: PLR0911 - one return for each answer
+def _disk_after(e: ProofInput) -> Verdict:  # noqa: PLR0911 - one return for each answer
     expected = "data file and log pool lie on the target's disks"
     if e.around is None:
         return ProofAnswer.WAITING, expected, LOOKED_AT_LAST
@@ -185,7 +185,7 @@ def _disk_after(e: Evidence) -> Verdict:  # noqa: PLR0911 - one return for each 
     return pass_if(good, ProofAnswer.INFO), expected, text
 
 
-def _planned(e: Evidence, host: HostInfo) -> dict[str, int] | Unread:
+def _planned(e: ProofInput, host: HostInfo) -> dict[str, int] | Unread:
     """Give what the first start allocates, in bytes, by mount point."""
     configs, info = e.node.obConfigs, e.after.target_info
     data, log = size_of(configs, "datafile_size"), size_of(configs, "log_disk_size")

@@ -11,16 +11,16 @@ from obscale.verify.observation import (
     NO_BEFORE,
     NO_SERVER,
     UNREAD_TOPOLOGY,
-    Evidence,
     Level,
     ProofAnswer,
+    ProofInput,
     Row,
     Verdict,
     pass_if,
 )
 
 
-def _version_equal(e: Evidence) -> Verdict:
+def _version_equal(e: ProofInput) -> Verdict:
     expected = "one version on all servers"
     expected += f", {e.after.ob_version} as the cluster" if e.after.ob_version else ""
     if e.after.zones is None:
@@ -37,7 +37,7 @@ def _version_equal(e: Evidence) -> Verdict:
     return pass_if(good, ProofAnswer.FAIL), expected, found
 
 
-def _zone_region(e: Evidence) -> Verdict:  # noqa: PLR0911 - one return for each answer
+def _zone_region(e: ProofInput) -> Verdict:  # noqa: PLR0911 - one return for each answer
     expected = "a new zone in its peers' region"
     if e.after.zones is None:
         return ProofAnswer.UNKNOWN, expected, UNREAD_TOPOLOGY
@@ -57,7 +57,7 @@ def _zone_region(e: Evidence) -> Verdict:  # noqa: PLR0911 - one return for each
     return ProofAnswer.INFO, f"{', '.join(sorted(regions))}", f"{zone.region_name}; mend: {mend}"
 
 
-def _directories(e: Evidence) -> Verdict:
+def _directories(e: ProofInput) -> Verdict:
     info = e.after.target_info
     home = info.home_path.rstrip("/") if info and info.home_path else None
     dirs = directories_of(e.node.obConfigs, home)
@@ -80,7 +80,7 @@ def _directories(e: Evidence) -> Verdict:
     return pass_if(alike, ProofAnswer.INFO), expected, text
 
 
-def _clock(e: Evidence) -> Verdict:
+def _clock(e: ProofInput) -> Verdict:
     expected = f"within {WARN_SECONDS * 1000:.0f} ms of the other members"
     if e.around is None:
         return ProofAnswer.WAITING, expected, LOOKED_AT_LAST

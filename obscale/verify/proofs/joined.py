@@ -7,16 +7,16 @@ from obscale.maintenance_lock import Lock, lock_held_by
 from obscale.scale_out_dag import LOCAL_SCALE_OUT, is_hollow
 from obscale.verify.observation import (
     UNREAD_TOPOLOGY,
-    Evidence,
     Level,
     ProofAnswer,
+    ProofInput,
     Row,
     Verdict,
     pass_if,
 )
 
 
-def _forward_success(e: Evidence) -> Verdict:
+def _forward_success(e: ProofInput) -> Verdict:
     expected = "SUCCEED forwards, at its last stage"
     if e.dag is None:
         return ProofAnswer.NOT_APPLICABLE, expected, "no DAG: nothing was submitted"
@@ -27,7 +27,7 @@ def _forward_success(e: Evidence) -> Verdict:
     return pass_if(good, ProofAnswer.FAIL), expected, found
 
 
-def _identity(e: Evidence) -> Verdict:
+def _identity(e: ProofInput) -> Verdict:
     info = e.after.target_info
     peers = {row.version for row in e.after.members or () if row.address != e.after.target} - {""}
     expected = f"CLUSTER AGENT in {e.node.zone}"
@@ -46,7 +46,7 @@ def _identity(e: Evidence) -> Verdict:
     return pass_if(alike, e.contrary), expected, f"{found}, obshell {info.version or 'not told'}"
 
 
-def _agent_listed(e: Evidence) -> Verdict:
+def _agent_listed(e: ProofInput) -> Verdict:
     expected = f"listed once, CLUSTER AGENT in {e.node.zone}"
     if e.after.members is None:
         return ProofAnswer.UNKNOWN, expected, "the members could not be read"
@@ -62,7 +62,7 @@ def _agent_listed(e: Evidence) -> Verdict:
     return pass_if(good, e.not_yet), expected, found
 
 
-def _registered(e: Evidence) -> Verdict:
+def _registered(e: ProofInput) -> Verdict:
     expected = f"{joined_address(e.node.agentInfo.ip, e.rpc_port)} in {e.node.zone}"
     if e.after.zones is None:
         return ProofAnswer.UNKNOWN, expected, UNREAD_TOPOLOGY
@@ -76,7 +76,7 @@ def _registered(e: Evidence) -> Verdict:
     return ProofAnswer.PASS, expected, f"registered, SQL port {server.sql_port}"
 
 
-def _lock_released(e: Evidence) -> Verdict:
+def _lock_released(e: ProofInput) -> Verdict:
     expected = "no DAG holds the cluster's lock"
     if e.after.unfinished is None:
         return ProofAnswer.UNKNOWN, expected, "the DAGs could not be read"
@@ -93,7 +93,7 @@ def _holding(dag: Dag) -> str:
     return f"{dag.name} {dag.id} {dag.state}{doubt}"
 
 
-def _local_dag(e: Evidence) -> Verdict:
+def _local_dag(e: ProofInput) -> Verdict:
     expected = f"the target's {LOCAL_SCALE_OUT!r} has ended"
     status = e.after.target_status
     if status is None or e.after.target_unfinished is None:

@@ -11,9 +11,9 @@ from obscale.agent.models import Server
 from obscale.verify.observation import (
     NO_MOMENT,
     UNREAD_TOPOLOGY,
-    Evidence,
     Level,
     ProofAnswer,
+    ProofInput,
     Row,
     Verdict,
     named,
@@ -21,7 +21,7 @@ from obscale.verify.observation import (
 )
 
 
-def _no_collateral(e: Evidence) -> Verdict:
+def _no_collateral(e: ProofInput) -> Verdict:
     expected = "every other member serves, none is worse than before"
     if e.after.zones is None:
         return ProofAnswer.UNKNOWN, expected, UNREAD_TOPOLOGY
@@ -33,7 +33,7 @@ def _no_collateral(e: Evidence) -> Verdict:
     return ProofAnswer.PASS, expected, f"all {len(e.peers)} serve, {before}"
 
 
-def dead_before(e: Evidence) -> tuple[str, ...]:
+def dead_before(e: ProofInput) -> tuple[str, ...]:
     """Name the members that do not serve, and did not before either; no harm of this scale-out."""
     was = _peers_before(e)
     return tuple(
@@ -43,7 +43,7 @@ def dead_before(e: Evidence) -> tuple[str, ...]:
     )
 
 
-def _harmed(e: Evidence) -> Iterator[str]:
+def _harmed(e: ProofInput) -> Iterator[str]:
     was, peers = _peers_before(e), named(e.peers)
     for name, now in peers.items():
         if not (trouble := _trouble(now)):
@@ -62,7 +62,7 @@ def _harmed(e: Evidence) -> Iterator[str]:
         yield "no server leads the root service"
 
 
-def _peers_before(e: Evidence) -> dict[str, Server]:
+def _peers_before(e: ProofInput) -> dict[str, Server]:
     servers = tuple(s for zone in e.before.zones for s in zone.servers if not e.is_new(s))
     return named(servers)
 

@@ -26,10 +26,10 @@ from obscale.preflight.parameters import (
 from obscale.request.models import NodeSpec
 from obscale.verify.observation import (
     NO_SERVER,
-    Aftermath,
-    Evidence,
     Level,
+    Observation,
     ProofAnswer,
+    ProofInput,
     ProofLine,
     Row,
     Verdict,
@@ -48,7 +48,7 @@ UNREAD: Final = "the parameters could not be read"
 UNTOLD: Final = "this version does not show parameters"
 
 
-def fits(node: NodeSpec, after: Aftermath) -> bool | None:
+def fits(node: NodeSpec, after: Observation) -> bool | None:
     """Whether every requested parameter the cluster shows for the new server is as asked.
 
     Returns:
@@ -63,7 +63,7 @@ def fits(node: NodeSpec, after: Aftermath) -> bool | None:
     return all(told) if told or not known else None
 
 
-def parameter_lines(e: Evidence) -> Iterator[ProofLine]:
+def parameter_lines(e: ProofInput) -> Iterator[ProofLine]:
     """Give one line per requested key, so that a difference names its key."""
     for key in asked_keys(e.node):
         asked = e.node.obConfigs[key]
@@ -78,7 +78,7 @@ def parameter_lines(e: Evidence) -> Iterator[ProofLine]:
 
 
 def _in_force(  # noqa: PLR0911 - one return for each answer
-    e: Evidence, key: str, asked: str
+    e: ProofInput, key: str, asked: str
 ) -> tuple[ProofAnswer, str]:
     if key.startswith("_"):
         return ProofAnswer.INFO, "hidden parameters are not shown by obshell"
@@ -102,7 +102,7 @@ def _in_force(  # noqa: PLR0911 - one return for each answer
     return ProofAnswer.PASS, value
 
 
-def _vs_peers(e: Evidence) -> Verdict:
+def _vs_peers(e: ProofInput) -> Verdict:
     expected = "as its peers, sizes aside"
     if (blind := _blind(e, expected)) is not None:
         return blind
@@ -123,7 +123,7 @@ def _vs_peers(e: Evidence) -> Verdict:
     return pass_if(not differing, ProofAnswer.INFO), expected, "; ".join(differing) or "all alike"
 
 
-def _restart_safety(e: Evidence) -> Verdict:
+def _restart_safety(e: ProofInput) -> Verdict:
     expected = "what was asked for survives a restart"
     if (blind := _blind(e, expected)) is not None:
         return blind
@@ -135,7 +135,7 @@ def _restart_safety(e: Evidence) -> Verdict:
     return ProofAnswer.INFO, expected, f"may revert: {', '.join(keys)}; persist them as told below"
 
 
-def persist_statements_of(e: Evidence) -> tuple[str, ...]:
+def persist_statements_of(e: ProofInput) -> tuple[str, ...]:
     """Give the statements that persist for this one server what lives as start option only.
 
     A person runs them as root@sys; values are quoted for OceanBase's MySQL mode.
@@ -144,7 +144,7 @@ def persist_statements_of(e: Evidence) -> tuple[str, ...]:
     return tuple(setting_statement(e.node, rows, row.name) for row in _start_option_only(e))
 
 
-def _start_option_only(e: Evidence) -> Iterator[Parameter]:
+def _start_option_only(e: ProofInput) -> Iterator[Parameter]:
     """What the other servers do not all have alike: no set for the cluster can have given it.
 
     Where all have it alike, the cluster's value, if there is one, is the same.
@@ -158,13 +158,13 @@ def _start_option_only(e: Evidence) -> Iterator[Parameter]:
             yield row
 
 
-def _no_value(e: Evidence) -> tuple[ProofAnswer, str]:
+def _no_value(e: ProofInput) -> tuple[ProofAnswer, str]:
     if e.after.zones is not None and e.server is None:
         return e.not_yet, NO_SERVER
     return ProofAnswer.WAITING, "no value for the new server yet"
 
 
-def _blind(e: Evidence, expected: str) -> Verdict | None:
+def _blind(e: ProofInput, expected: str) -> Verdict | None:
     """Say why nothing can be compared; None where it can."""
     if not e.after.parameters_supported:
         return ProofAnswer.INFO, expected, UNTOLD

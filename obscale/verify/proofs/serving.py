@@ -10,9 +10,9 @@ from obscale.verify.observation import (
     NO_MOMENT,
     NO_SERVER,
     UNREAD_TOPOLOGY,
-    Evidence,
     Level,
     ProofAnswer,
+    ProofInput,
     Row,
     Verdict,
     pass_if,
@@ -25,7 +25,7 @@ NO_PROCESS: Final = 0
 """obState where no observer process is there."""
 
 
-def _status_active(e: Evidence) -> Verdict:
+def _status_active(e: ProofInput) -> Verdict:
     if e.after.zones is None:
         return ProofAnswer.UNKNOWN, "ACTIVE", UNREAD_TOPOLOGY
     if (server := e.server) is None:
@@ -37,7 +37,7 @@ def _status_active(e: Evidence) -> Verdict:
     return pass_if(good, ProofAnswer.AGAINST), "ACTIVE", server.inner_status
 
 
-def _service_started(e: Evidence) -> Verdict:
+def _service_started(e: ProofInput) -> Verdict:
     expected = "service started, not stopped"
     if e.after.zones is None:
         return ProofAnswer.UNKNOWN, expected, UNREAD_TOPOLOGY
@@ -52,7 +52,7 @@ def _service_started(e: Evidence) -> Verdict:
     return pass_if(started, ProofAnswer.WAITING), expected, found
 
 
-def _obshell_status(e: Evidence) -> Verdict:
+def _obshell_status(e: ProofInput) -> Verdict:
     expected = f"RUNNING, ob_status {CONNECTABLE}"
     if e.after.zones is None:
         return ProofAnswer.UNKNOWN, expected, UNREAD_TOPOLOGY
@@ -66,7 +66,7 @@ def _obshell_status(e: Evidence) -> Verdict:
     return pass_if(good, ProofAnswer.WAITING), expected, found
 
 
-def _ob_state(e: Evidence) -> Verdict:
+def _ob_state(e: ProofInput) -> Verdict:
     held, wanted = e.steady.serving, e.steady.wanted
     expected = f"obState {CONNECTABLE} for {wanted:g} s"
     status = e.after.target_status
@@ -81,7 +81,7 @@ def _ob_state(e: Evidence) -> Verdict:
     return ProofAnswer.WAITING, expected, f"obState {CONNECTABLE} for {max(held, 0):.0f} s so far"
 
 
-def _zone_active(e: Evidence) -> Verdict:
+def _zone_active(e: ProofInput) -> Verdict:
     if e.after.zones is None:
         return ProofAnswer.UNKNOWN, "zone ACTIVE", UNREAD_TOPOLOGY
     if (zone := e.zone) is None:

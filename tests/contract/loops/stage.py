@@ -31,7 +31,7 @@ from obscale.spec import request_body
 from obscale.submit.result import Submitted
 from obscale.submit.run import CalledOff, CalledOffError, begin_once, never
 from obscale.verify.observation import Before
-from obscale.verify.run import Climbed, climb
+from obscale.verify.run import Verification, verify_node
 from tests.contract.kept_here import KeptHere
 from tests.virtual_time import virtual_clock
 
@@ -190,9 +190,9 @@ class Stage:
         """Have the DAG posted, and followed to its end."""
         return await self.follow(await self.post())
 
-    async def climb(self, dag: Dag | None, before: Before | None = None) -> Climbed:
+    async def verify_node(self, dag: Dag | None, before: Before | None = None) -> Verification:
         """Prove the node; each level and each line that is told is kept."""
-        return await climb(
+        return await verify_node(
             self.link,
             self.order,
             dag,

@@ -43,14 +43,14 @@ async def test_a_node_rises_level_by_level_and_counts_once_it_has_held():
     async with stage() as scene:
         dag, before, began = await joined(scene)
 
-        climbed = await scene.climb(dag, before)
+        verification = await scene.verify_node(dag, before)
 
-        assert climbed.levels.level is Level.CONFORMING
-        assert loud(climbed.levels) == {"pv-rebalance-observed"}
-        assert "0 units" in proof(climbed.levels, "pv-rebalance-observed").found
+        assert verification.levels.level is Level.CONFORMING
+        assert loud(verification.levels) == {"pv-rebalance-observed"}
+        assert "0 units" in proof(verification.levels, "pv-rebalance-observed").found
         for name in ("pv-capacity-cluster", "pv-disk-after", "pv-clock-after", "pv-no-collateral"):
-            assert proof(climbed.levels, name).answer is ProofAnswer.PASS, name
-        assert climbed.levels.persist_statements == ()
+            assert proof(verification.levels, name).answer is ProofAnswer.PASS, name
+        assert verification.levels.persist_statements == ()
         assert scene.said("reached") == ["reached JOINED", "reached CONFORMING"]
         held = scene.now - began
         assert LIMITS.steady_seconds <= held <= LIMITS.steady_seconds + LOOK_SECONDS
@@ -62,9 +62,9 @@ async def test_a_server_that_serves_late_is_waited_for_and_told():
     async with stage(Fault.slow_service(20)) as scene:
         dag, before, began = await joined(scene)
 
-        climbed = await scene.climb(dag, before)
+        verification = await scene.verify_node(dag, before)
 
-        assert climbed.levels.level is Level.CONFORMING
+        assert verification.levels.level is Level.CONFORMING
         assert scene.said("waits pv-service-started")
         assert scene.now - began > LIMITS.steady_seconds
 
@@ -78,14 +78,14 @@ async def test_a_succeeded_dag_without_a_serving_observer_is_not_believed():
     async with stage(config=config) as scene:
         dag, before, began = await joined(scene)
 
-        climbed = await scene.climb(dag, before)
+        verification = await scene.verify_node(dag, before)
 
-        assert climbed.levels.level is Level.JOINED
-        assert "pv-service-started" in {line.id for line in climbed.overdue}
-        told = shortfall(climbed.levels.level.name, climbed.levels.lines)
+        assert verification.levels.level is Level.JOINED
+        assert "pv-service-started" in {line.id for line in verification.overdue}
+        told = shortfall(verification.levels.level.name, verification.levels.lines)
         assert "reached JOINED, not CONFORMING" in told
         assert "pv-service-started: not yet" in told
-        assert proof(climbed.levels, "pv-dag-forward-success").answer is ProofAnswer.PASS
+        assert proof(verification.levels, "pv-dag-forward-success").answer is ProofAnswer.PASS
         assert LIMITS.verify_seconds < scene.now - began <= LIMITS.verify_seconds + LOOK_SECONDS
 
 
@@ -94,17 +94,17 @@ async def test_a_parameter_that_is_set_back_while_it_has_to_hold_fails_the_node(
     """As asked at the first look and not at the second: told as set back, ended after its limit."""
     async with stage() as scene:
         dag, before, began = await joined(scene)
-        climbing = asyncio.create_task(scene.climb(dag, before))
+        verifying = asyncio.create_task(scene.verify_node(dag, before))
         await asyncio.sleep(LOOK_SECONDS + 1)
         scene.world.spares[0].observer.values["memory_limit"] = "12G"
 
-        climbed = await climbing
+        verification = await verifying
 
-        line = proof(climbed.levels, "pv-params-effective:memory_limit")
+        line = proof(verification.levels, "pv-params-effective:memory_limit")
         assert (line.answer, line.expected) == (ProofAnswer.FAIL, "16G")
         assert line.found.startswith("12G")
         assert "set back" in line.found
-        assert not climbed.levels.is_verified
+        assert not verification.levels.is_verified
         assert scene.now - began < LIMITS.against_seconds + 4 * LOOK_SECONDS
 
 
@@ -113,16 +113,16 @@ async def test_a_peer_harmed_meanwhile_ends_it_once_it_has_stood_for_its_limit()
     """Another server is down for good: named, and the verification ends after its limit."""
     async with stage() as scene:
         dag, before, _ = await joined(scene)
-        climbing = asyncio.create_task(scene.climb(dag, before))
+        verifying = asyncio.create_task(scene.verify_node(dag, before))
         await asyncio.sleep(LOOK_SECONDS)
         harmed, harmed_at = scene.world.cluster().servers[2], scene.now
         harmed.observer.alive = False
 
-        climbed = await climbing
+        verification = await verifying
 
-        found = proof(climbed.levels, "pv-no-collateral").found
+        found = proof(verification.levels, "pv-no-collateral").found
         assert f"{harmed.agent.ip}:2882 INACTIVE UNAVAILABLE" in found
-        assert climbed.levels.level is Level.SERVING
+        assert verification.levels.level is Level.SERVING
         stood = scene.now - harmed_at
         assert LIMITS.against_seconds <= stood <= LIMITS.against_seconds + 2 * LOOK_SECONDS
         assert len(scene.said("verify.against proof=pv-no-collateral")) == 1
@@ -133,16 +133,16 @@ async def test_a_peer_that_is_back_before_the_limit_stands_against_nothing():
     """It restarts within the limit: told when it goes and when it is back, and verified."""
     async with stage() as scene:
         dag, before, _ = await joined(scene)
-        climbing = asyncio.create_task(scene.climb(dag, before))
+        verifying = asyncio.create_task(scene.verify_node(dag, before))
         await asyncio.sleep(LOOK_SECONDS)
         harmed = scene.world.cluster().servers[2]
         harmed.observer.alive = False
         await asyncio.sleep(LIMITS.against_seconds - 4 * LOOK_SECONDS)
         harmed.observer.alive = True
 
-        climbed = await climbing
+        verification = await verifying
 
-        assert climbed.levels.level is Level.CONFORMING
+        assert verification.levels.level is Level.CONFORMING
         assert len(scene.said("verify.against proof=pv-no-collateral")) == 1
         assert len(scene.said("verify.passed proof=pv-no-collateral")) == 1
 
@@ -154,10 +154,10 @@ async def test_what_can_never_be_read_is_told_after_its_limit_and_holds_nobody_b
         dag, before, began = await joined(scene)
         scene.play(Fault.panic(to="host-info", times=0))
 
-        climbed = await scene.climb(dag, before)
+        verification = await scene.verify_node(dag, before)
 
-        assert climbed.levels.level is Level.CONFORMING
-        line = proof(climbed.levels, "pv-disk-after")
+        assert verification.levels.level is Level.CONFORMING
+        line = proof(verification.levels, "pv-disk-after")
         assert (line.answer, line.found.startswith("not read for ")) == (ProofAnswer.INFO, True)
         (told,) = scene.said("verify.unread")
         assert told.startswith("verify.unread proof=pv-disk-after found='not read for ")
@@ -174,12 +174,12 @@ async def test_clocks_that_were_set_meanwhile_fail_their_proof():
         scene.play(*(Fault.shift_clock(member, seconds=300) for member in scene.members))
         dag = await scene.follow(submitted.dag_id)
 
-        climbed = await scene.climb(dag, submitted.before)
+        verification = await scene.verify_node(dag, submitted.before)
 
         assert dag.is_done
-        assert not climbed.levels.is_verified
+        assert not verification.levels.is_verified
         assert "pv-clock-after" in {
-            line.id for line in climbed.levels.lines if line.answer is ProofAnswer.FAIL
+            line.id for line in verification.levels.lines if line.answer is ProofAnswer.FAIL
         }
 
 
@@ -189,11 +189,11 @@ async def test_answers_half_a_second_late_change_nothing_but_the_time():
     async with stage(Fault.delay_answer(0.5, times=0)) as scene:
         dag, before, _ = await joined(scene)
 
-        climbed = await scene.climb(dag, before)
+        verification = await scene.verify_node(dag, before)
 
-        assert climbed.levels.level is Level.CONFORMING
-        assert proof(climbed.levels, "pv-clock-after").answer is ProofAnswer.PASS
-        assert "unknown" not in {line.answer for line in climbed.levels.lines}
+        assert verification.levels.level is Level.CONFORMING
+        assert proof(verification.levels, "pv-clock-after").answer is ProofAnswer.PASS
+        assert "unknown" not in {line.answer for line in verification.levels.lines}
         assert scene.said("verify.unread") == []
 
 
@@ -203,7 +203,7 @@ async def test_a_new_zone_is_proved_and_its_region_told():
     async with stage(zone="zone4", allow_new_zone=True) as scene:
         dag, before, _ = await joined(scene)
 
-        levels = (await scene.climb(dag, before)).levels
+        levels = (await scene.verify_node(dag, before)).levels
 
         assert levels.is_verified
         assert proof(levels, "pv-zone-active").answer is ProofAnswer.PASS
@@ -222,7 +222,7 @@ async def test_units_that_arrive_lift_the_node_to_balanced():
     async with stage(config=WorldConfig.model_validate(config)) as scene:
         dag, before, _ = await joined(scene)
 
-        levels = (await scene.climb(dag, before)).levels
+        levels = (await scene.verify_node(dag, before)).levels
 
         assert levels.level is Level.BALANCED
         assert proof(levels, "pv-rebalance-observed").found.startswith("1 unit:")
