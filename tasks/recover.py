@@ -22,8 +22,8 @@ from obscale.follow.run import learn_members
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.policy import Attempt, Decision, decide_recovery
-from obscale.recovery.read import diagnosed, examine
-from obscale.recovery.run import insist, retry, roll_back
+from obscale.recovery.read import diagnose_now, diagnosed
+from obscale.recovery.run import require_allowed, retry, roll_back
 from obscale.report.report import Decided, render_diagnosis
 from obscale.request.scale_out import Order
 from obscale.submit.result import Submitted
@@ -104,7 +104,7 @@ async def target_answers(
     while True:
         async with open_connections(order, proven=True) as link:
             with suppress(AgentError):
-                diagnosis = await examine(link, diagnosis.dag_id)
+                diagnosis = await diagnose_now(link, diagnosis.dag_id)
         decision = decide_recovery(diagnosis, order.on_failure, history)
         if not decision.look_again or monotonic() > give_up:
             return diagnosis, decision
@@ -180,11 +180,11 @@ async def recover(order: Order, dag_id: str, remedy: Remedy) -> None:
     """
     async with open_connections(order, proven=True) as link:
         await learn_members(link, say)
-        diagnosis = await examine(link, dag_id)
+        diagnosis = await diagnose_now(link, dag_id)
         if diagnosis.cause in NEEDS_NOTHING:
             say(f"recover.not_needed cause={diagnosis.cause}")
             return
-        insist(diagnosis, remedy, order.cluster)
+        require_allowed(diagnosis, remedy, order.cluster)
         if remedy is Remedy.RETRY:
             await retry(link, diagnosis, say)
         else:

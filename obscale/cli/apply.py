@@ -9,7 +9,7 @@ from rich.console import Console
 
 from obscale.cli.apply_batch import although_unknown, apply_batch, is_batch_file
 from obscale.cli.exits import Exit, end_stopped, end_with, error_object, exit_code_of
-from obscale.cli.interrupted import Whereabouts
+from obscale.cli.interrupted import RunPosition
 from obscale.cli.local_prefect import reach_prefect, settle
 from obscale.cli.plan import (
     AsJson,
@@ -95,7 +95,7 @@ def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending
     if not is_stored:
         # Only now: a name that is missing is told before a server is started.
         reach_prefect(to_record=True)
-    where = Whereabouts(str(spec))
+    where = RunPosition(str(spec))
     PROGRAM.stands(where.words, records=True)
     from tasks.runtime.sigterm import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
 
@@ -120,13 +120,13 @@ async def _resolve_names(orders: tuple[Order, ...], secret_store: SecretStore) -
         await resolve_secret(order.node.targetAgentPassword, secret_store, "targetAgentPassword")
 
 
-def _end_stopped(stop: BaseException, where: Whereabouts, *, as_json: bool) -> NoReturn:
+def _end_stopped(stop: BaseException, where: RunPosition, *, as_json: bool) -> NoReturn:
     stands, hint = where.words()
     end_stopped(stop, stands, hint, as_json=as_json)
 
 
 async def run_all(
-    orders: tuple[Order, ...], console: Console, where: Whereabouts | None = None
+    orders: tuple[Order, ...], console: Console, where: RunPosition | None = None
 ) -> list[Ending]:
     """Run the flow for each order, strictly one by one; the first failure ends the rest."""
     endings: list[Ending] = []
@@ -143,7 +143,7 @@ async def run_all(
 
 
 async def run_one(
-    order: Order, console: Console, where: Whereabouts | None = None
+    order: Order, console: Console, where: RunPosition | None = None
 ) -> tuple[ScaleOutReport | None, ObscaleError | None]:
     """Run the scale-out flow in this process and draw it on the console."""
     from flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import
@@ -151,7 +151,7 @@ async def run_one(
     from tasks.runtime.own_process import Told, run_here  # noqa: PLC0415
     from tasks.runtime.person import asking  # noqa: PLC0415
 
-    where = where or Whereabouts("SPEC")
+    where = where or RunPosition("SPEC")
     where.begin(order.target)
     reports: list[ScaleOutReport] = []
     told = Told()

@@ -36,8 +36,8 @@ from obscale.follow.progress import Change
 from obscale.follow.run import follow, learn_members
 from obscale.plan.file import read_plan_file, request_of
 from obscale.recovery.diagnosis import Diagnosis
-from obscale.recovery.interrupted import next_step, remains_of, words_of
-from obscale.recovery.read import consequence_lines, error_of, examine
+from obscale.recovery.interrupted import describe_interrupted, next_step, remains_of
+from obscale.recovery.read import consequence_lines, diagnose_now, error_of
 from obscale.recovery.selection import (
     Decision,
     LookAgain,
@@ -213,7 +213,7 @@ async def see_off(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRepor
         VerifyError: The node is not what its DAG says.
     """
     well = dag.is_done and not is_hollow(dag)
-    diagnosis = None if well else await examine(bedside.link, dag.id)
+    diagnosis = None if well else await diagnose_now(bedside.link, dag.id)
     if diagnosis:
         show_diagnosis(console, diagnosis)
     if failed := error_of(dag, diagnosis, bedside.named, told=True):
@@ -237,7 +237,7 @@ def goes_on(named: str, target: str, dag: Dag) -> None:
         dag: As it was read last.
     """
     left = remains_of(target, was_sent=True, dag=dag)
-    PROGRAM.stands(lambda: (words_of(left), next_step(left, named)))
+    PROGRAM.stands(lambda: (describe_interrupted(left), next_step(left, named)))
 
 
 def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:

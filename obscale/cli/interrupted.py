@@ -1,10 +1,16 @@
 """Tells what goes on in the cluster when the program that follows a scale-out ends."""
 
 from obscale.events import Event, Reported
-from obscale.recovery.interrupted import LastSeen, Remains, next_step, remains_of, words_of
+from obscale.recovery.interrupted import (
+    InterruptedState,
+    LastSeen,
+    describe_interrupted,
+    next_step,
+    remains_of,
+)
 
 
-class Whereabouts:
+class RunPosition:
     """Where the run of the moment stands, learned from what its tasks tell.
 
     Args:
@@ -19,7 +25,7 @@ class Whereabouts:
         """The run of the next target begins."""
         self._target = target
         self._seen = LastSeen()
-        self._remains: Remains | None = None
+        self._remains: InterruptedState | None = None
 
     def hear(self, event: Event) -> None:
         """Take one event of the run."""
@@ -38,4 +44,6 @@ class Whereabouts:
             dag=self._seen.dag,
             dag_id=self._seen.dag_id,
         )
-        return words_of(left), next_step(left, self._source, f"obscale apply {self._source}")
+        return describe_interrupted(left), next_step(
+            left, self._source, f"obscale apply {self._source}"
+        )

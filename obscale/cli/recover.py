@@ -32,8 +32,8 @@ from obscale.follow.run import learn_members
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.policy import refusal_of
-from obscale.recovery.read import examine, next_step
-from obscale.recovery.run import Undone, insist, retry, roll_back, roll_back_untouched
+from obscale.recovery.read import diagnose_now, next_step
+from obscale.recovery.run import RolledBack, require_allowed, retry, roll_back, roll_back_untouched
 from obscale.recovery.selection import diagnose_untouched, is_untouched
 from obscale.report.report import ScaleOutReport
 from obscale.request.time_limits import TimeLimits
@@ -125,7 +125,9 @@ def _one_of(wants_retry: bool, wants_roll_back: bool, yes: bool) -> Remedy | Non
     return Remedy.RETRY if wants_retry else Remedy.ROLLBACK
 
 
-async def _recover(wish: Wish, console: Console, shown: list[Diagnosis]) -> ScaleOutReport | Undone:
+async def _recover(
+    wish: Wish, console: Console, shown: list[Diagnosis]
+) -> ScaleOutReport | RolledBack:
     unasked = wish.yes and wish.dag_id is None
     async with looking_for(
         wish.cluster, wish.dag_id, console, wish.again, unasked=unasked
@@ -135,7 +137,7 @@ async def _recover(wish: Wish, console: Console, shown: list[Diagnosis]) -> Scal
         async with bedside_of(found) as bedside:
             link = bedside.link
             remedy, diagnosis = await _decide(
-                lambda: examine(link, bedside.dag.id), bedside.words, wish, console, shown
+                lambda: diagnose_now(link, bedside.dag.id), bedside.words, wish, console, shown
             )
             await learn_members(link, lambda text: _say(console, text))
             _begins(remedy, found)
@@ -162,14 +164,14 @@ async def _decide(
     shown[:] = [diagnosis]
     show_diagnosis(console, diagnosis)
     remedy = wish.remedy or _choose(diagnosis, words, wish)
-    insist(diagnosis, remedy, wish.cluster, acknowledged=wish.acknowledged)
+    require_allowed(diagnosis, remedy, wish.cluster, acknowledged=wish.acknowledged)
     if not wish.yes:
         if wish.remedy:
             _confirm(remedy, words)
         # The answer may have taken its time: what was safe then need not be now.
         diagnosis = await look()
         shown[:] = [diagnosis]
-        insist(diagnosis, remedy, wish.cluster, acknowledged=wish.acknowledged)
+        require_allowed(diagnosis, remedy, wish.cluster, acknowledged=wish.acknowledged)
     return remedy, diagnosis
 
 
@@ -215,8 +217,8 @@ def _choose(diagnosis: Diagnosis, words: str, wish: Wish) -> Remedy:
     return answers[answer]
 
 
-async def _undo(bedside: Bedside, acknowledged: bool, console: Console) -> Undone:
-    diagnosis = await examine(bedside.link, bedside.dag.id)
+async def _undo(bedside: Bedside, acknowledged: bool, console: Console) -> RolledBack:
+    diagnosis = await diagnose_now(bedside.link, bedside.dag.id)
     undone = await roll_back(
         bedside.link,
         diagnosis,
@@ -231,7 +233,7 @@ async def _undo(bedside: Bedside, acknowledged: bool, console: Console) -> Undon
     return undone
 
 
-async def _free(found: Found, wish: Wish, console: Console, shown: list[Diagnosis]) -> Undone:
+async def _free(found: Found, wish: Wish, console: Console, shown: list[Diagnosis]) -> RolledBack:
     """Undo a scale-out that failed before it named a node, so that the cluster's lock is free."""
     client, dag = found.cluster.client, found.meant.dag
 
@@ -288,7 +290,7 @@ def _end(error: ObscaleError, shown: list[Diagnosis], *, as_json: bool) -> NoRet
     raise typer.Exit(exit_code_of(error))
 
 
-def _as_object(ending: ScaleOutReport | Undone) -> dict[str, object]:
+def _as_object(ending: ScaleOutReport | RolledBack) -> dict[str, object]:
     if isinstance(ending, ScaleOutReport):
         return {"exit_code": 0, "report": ending.model_dump(mode="json")}
     return {

@@ -10,7 +10,7 @@ from obscale.follow.progress import progress_of
 from obscale.maintenance_lock import holds_lock
 
 
-class Remains(BaseModel):
+class InterruptedState(BaseModel):
     """What a run leaves behind in the cluster, as the last look found it."""
 
     model_config = ConfigDict(frozen=True)
@@ -59,7 +59,7 @@ class LastSeen:
 
 def remains_of(
     target: str, *, was_sent: bool, dag: Dag | None, dag_id: str | None = None
-) -> Remains:
+) -> InterruptedState:
     """Give what is left behind, from a DAG read with details.
 
     Args:
@@ -69,8 +69,8 @@ def remains_of(
         dag_id: Its id where it could not be read.
     """
     if dag is None:
-        return Remains(target=target, was_sent=was_sent, dag_id=dag_id)
-    return Remains(
+        return InterruptedState(target=target, was_sent=was_sent, dag_id=dag_id)
+    return InterruptedState(
         target=target,
         was_sent=was_sent,
         dag_id=dag.id,
@@ -81,7 +81,7 @@ def remains_of(
     )
 
 
-def words_of(left: Remains) -> str:
+def describe_interrupted(left: InterruptedState) -> str:
     """Say what stands now, in one line without a full stop at its end."""
     if not left.was_sent:
         return "nothing was sent"
@@ -101,7 +101,9 @@ def words_of(left: Remains) -> str:
     return f"DAG {left.dag_id}{stands}{fate}{_identity(left)}{unread}"
 
 
-def next_step(left: Remains, cluster: str, again: str = "running the same request again") -> str:
+def next_step(
+    left: InterruptedState, cluster: str, again: str = "running the same request again"
+) -> str:
     """Give the next command; empty where there is nothing to do.
 
     Args:
@@ -121,5 +123,5 @@ def next_step(left: Remains, cluster: str, again: str = "running the same reques
     return f"{watch} says why, and what is safe"
 
 
-def _identity(left: Remains) -> str:
+def _identity(left: InterruptedState) -> str:
     return f"; {left.target} is {left.identity!r}" if left.identity else ""

@@ -21,19 +21,19 @@ from obscale.verify.read import read_zones
 T = TypeVar("T")
 
 
-async def examine(link: Connections, dag_id: str) -> Diagnosis:
+async def diagnose_now(link: Connections, dag_id: str) -> Diagnosis:
     """Read a scale-out and everything around it, and diagnose it.
 
     Raises:
         AgentError: The DAG itself could not be read; whatever else is missing is said so.
     """
-    return diagnose(await read_case(link, dag_id))
+    return diagnose(await read_failure(link, dag_id))
 
 
 async def diagnosed(link: Connections, dag_id: str, publish: Publish) -> Diagnosis | None:
     """Diagnose a DAG that did not end well, and tell it; None where it could not be read again."""
     try:
-        found = await examine(link, dag_id)
+        found = await diagnose_now(link, dag_id)
     except AgentError as error:
         publish_line(publish, "poll", f"diagnosis.not_made reason={str(error)!r}", logging.WARNING)
         return None
@@ -43,7 +43,7 @@ async def diagnosed(link: Connections, dag_id: str, publish: Publish) -> Diagnos
     return found
 
 
-async def read_case(link: Connections, dag_id: str) -> Case:
+async def read_failure(link: Connections, dag_id: str) -> Case:
     """Read what a diagnosis looks at, all at the same time.
 
     Raises:

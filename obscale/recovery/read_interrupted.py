@@ -6,7 +6,7 @@ from typing import Final
 from obscale.agent.models import Dag
 from obscale.connect.connections import Connections
 from obscale.errors import AgentError
-from obscale.recovery.interrupted import Remains, remains_of
+from obscale.recovery.interrupted import InterruptedState, remains_of
 from obscale.request.models import NodeSpec
 from obscale.scale_out_dag import is_scale_out_of
 from obscale.submit.decide import Adopt, decide_submission
@@ -18,7 +18,7 @@ LONGEST_SECONDS: Final = 5.0
 
 async def look_at_remains(
     link: Connections, node: NodeSpec, dag_id: str | None, last_seen: Dag | None
-) -> Remains:
+) -> InterruptedState:
     """Look where the scale-out of a node stands; never raises an AgentError.
 
     Args:

@@ -31,7 +31,7 @@ from obscale.maintenance_lock import holds_lock
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.policy import MOST_ATTEMPTS, refusal_of
-from obscale.recovery.read import examine, next_step
+from obscale.recovery.read import diagnose_now, next_step
 from obscale.request.models import ClusterSpec
 from obscale.request.time_limits import TimeLimits
 from obscale.scale_out_dag import is_part_of
@@ -51,7 +51,7 @@ ReadDag = Callable[[], Awaitable[Dag]]
 
 
 @dataclass(frozen=True)
-class Undone:
+class RolledBack:
     """A rollback that has come to its real end: lock free, target SINGLE and unlocked."""
 
     dag: Dag
@@ -61,7 +61,7 @@ class Undone:
     """Id of the target's own DAG where it had to be rolled back after the cluster's; else empty."""
 
 
-def insist(
+def require_allowed(
     diagnosis: Diagnosis,
     remedy: Remedy,
     cluster: str | ClusterSpec,
@@ -105,12 +105,12 @@ async def roll_back(
     saw: Saw,
     say: Say,
     acknowledged: bool = False,
-) -> Undone:
+) -> RolledBack:
     """Roll a scale-out back to its real end: cluster first, then what the target left behind.
 
     Args:
         link: Cluster and target.
-        diagnosis: Made just now, and `insist`ed upon.
+        diagnosis: Made just now, and passed by `require_allowed`.
         time_limits: Limits of following, and of waiting for the target.
         saw: Gets each look at the cluster's DAG.
         say: Gets each line.
@@ -125,12 +125,12 @@ async def roll_back(
     orphan = await _settle_target(link, dag, time_limits, say, acknowledged=acknowledged)
     await _lock_freed(link.cluster, dag)
     say(f"recover.undone dag={dag.id} target={link.target.address} identity=SINGLE lock=free")
-    return Undone(dag, str(link.target.address), orphan)
+    return RolledBack(dag, str(link.target.address), orphan)
 
 
 async def roll_back_untouched(
     cluster: ClusterClient, dag_id: str, time_limits: TimeLimits, *, saw: Saw, say: Say
-) -> Undone:
+) -> RolledBack:
     """Roll back a scale-out that called no node yet: there is none to wait for.
 
     Raises:
@@ -141,7 +141,7 @@ async def roll_back_untouched(
     dag = await _undo(cluster, dag_id, time_limits, saw=saw, say=say)
     await _lock_freed(cluster, dag)
     say(f"recover.undone dag={dag.id} lock=free")
-    return Undone(dag, "", "")
+    return RolledBack(dag, "", "")
 
 
 async def _undo(
@@ -188,7 +188,7 @@ async def _settle_target(
         state = await _target_state(link.target)
         if state == (Identity.SINGLE, False):
             return orphan
-        found = await examine(link, dag.id)
+        found = await diagnose_now(link, dag.id)
         standing = f"recover.target {found.evidence[2]!r} cause={found.cause}"
         if standing != words:
             say(standing)

@@ -11,7 +11,7 @@ from obscale.follow.progress import last_words_of
 from obscale.preflight.finding import Finding
 from obscale.recovery.consequences import NOTHING, Choice, Remedy
 from obscale.recovery.diagnosis import Diagnosis
-from obscale.recovery.interrupted import Remains, next_step, words_of
+from obscale.recovery.interrupted import InterruptedState, describe_interrupted, next_step
 from obscale.request.renamed import with_new_names
 from obscale.text import Markdown, bullets, code, markdown, paragraphs, table
 from obscale.verify.levels import verdict_of
@@ -157,7 +157,7 @@ class ScaleOutReport(BaseModel):
     error: str = ""
     command_name: str = "SPEC"
     """How a command names the cluster: a stored connection's name, or the request's file."""
-    remains: Remains | None = None
+    remains: InterruptedState | None = None
     """What stands in the cluster; only where the run ended before its DAG did."""
     told_cluster: str = ""
     """`name/id` as the cluster itself says; empty: it was not asked."""
@@ -349,7 +349,7 @@ def _remains(report: ScaleOutReport, level: int) -> Markdown:
     return paragraphs(
         [
             _head(level + 1, "What stands where"),
-            markdown("{}.", words_of(left)),
+            markdown("{}.", describe_interrupted(left)),
             markdown("Next: {}.", step) if step else "",
         ]
     )

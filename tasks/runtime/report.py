@@ -36,7 +36,12 @@ from obscale.events import (
 from obscale.follow.progress import Progress, progress_of
 from obscale.preflight.registry import Findings
 from obscale.recovery.diagnosis import Diagnosis
-from obscale.recovery.interrupted import LastSeen, Remains, remains_of, words_of
+from obscale.recovery.interrupted import (
+    InterruptedState,
+    LastSeen,
+    describe_interrupted,
+    remains_of,
+)
 from obscale.recovery.read_interrupted import LONGEST_SECONDS, look_at_remains
 from obscale.report.audit import KeptReport, end_of
 from obscale.report.report import (
@@ -123,7 +128,7 @@ class Story:
             case _:
                 pass
 
-    async def look_at_remains(self, error: BaseException) -> Remains | None:
+    async def look_at_remains(self, error: BaseException) -> InterruptedState | None:
         """Look what the run leaves behind; None where its error says so itself."""
         if isinstance(error, TELLS_ITSELF):
             return None
@@ -153,7 +158,7 @@ class Story:
         return progress_of(self._seen.dag) if self._seen.dag else None
 
     def report(
-        self, error: BaseException | None = None, remains: Remains | None = None
+        self, error: BaseException | None = None, remains: InterruptedState | None = None
     ) -> ScaleOutReport:
         """Give the report as things stand; an error makes it a failed one."""
         node = self._order.node
@@ -255,8 +260,8 @@ async def reported(order: Order) -> AsyncIterator[Story]:
             except BaseException as error:
                 remains = await story.look_at_remains(error)
                 if remains and remains.was_sent:
-                    publish_line("report", f"report.remains {words_of(remains)}")
-                    await _leave_progress(order, story.progress, words_of(remains))
+                    publish_line("report", f"report.remains {describe_interrupted(remains)}")
+                    await _leave_progress(order, story.progress, describe_interrupted(remains))
                 await story.learn_of_earlier()
                 await _show(story.report(error, remains), story.versions, error)
                 raise

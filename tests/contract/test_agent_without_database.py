@@ -15,7 +15,7 @@ from obscale.errors import DatabaseDownError
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
 from obscale.reading import Unread
-from obscale.recovery.read import examine
+from obscale.recovery.read import diagnose_now
 from obscale.recovery.run import retry
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order
@@ -89,7 +89,7 @@ async def test_an_operation_goes_to_the_next_agent_where_the_first_has_no_databa
     async with link_to(world) as link:
         if when == "before the diagnosis":
             world.play(lost)
-        found = await examine(link, dag_id)
+        found = await diagnose_now(link, dag_id)
         if when == "before the operation":
             world.play(lost)
         await retry(link, found, lambda _line: None)
@@ -111,7 +111,7 @@ async def test_a_lost_answer_of_an_operation_is_sent_to_no_other_agent(world, as
             world.play(Fault.drop_answer(to=dag_id, target=MEMBERS[1]))
 
     async with link_to(world) as link:
-        found = await examine(link, dag_id)
+        found = await diagnose_now(link, dag_id)
         await retry(link, found, say)
 
     assert posted(world, f"/api/v1/task/dag/{dag_id}") == [(MEMBERS[0], 500), (MEMBERS[1], 200)]

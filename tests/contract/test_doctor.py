@@ -17,7 +17,7 @@ from obscale.agent.models import Operator
 from obscale.connect.connections import Connections
 from obscale.errors import DagFailedError
 from obscale.recovery.consequences import Remedy
-from obscale.recovery.read import examine
+from obscale.recovery.read import diagnose_now
 from obscale.recovery.run import retry, roll_back
 from obscale.request.models import ClusterSpec
 from obscale.request.time_limits import TimeLimits
@@ -229,7 +229,7 @@ async def saw(_dag, _changes):
 async def test_each_scenario_is_recognised_on_the_wire(ward, name):
     """Cause and safe choices are as the scenario promises; what is recommended is among them."""
     async with ward(name) as (_, link, dag_id):
-        found = await examine(link, dag_id)
+        found = await diagnose_now(link, dag_id)
 
     *_, cause, safe = SCENARIOS[name]
     assert found.cause == cause
@@ -243,7 +243,7 @@ async def test_each_scenario_is_recognised_on_the_wire(ward, name):
 async def test_each_rollback_called_safe_ends_single_unlocked_and_empty(ward, name):
     """Carried out: target SINGLE, both locks free, no server, row, zone or identity left."""
     async with ward(name) as (world, link, dag_id):
-        found = await examine(link, dag_id)
+        found = await diagnose_now(link, dag_id)
 
         await passing(world, roll_back(link, found, TIME_LIMITS, saw=saw, say=lambda _text: None))
 
@@ -260,14 +260,14 @@ async def test_each_rollback_called_safe_ends_single_unlocked_and_empty(ward, na
 async def test_a_target_no_password_reaches_is_named_with_what_to_do_on_its_host(ward):
     """The cluster's side is undone and free; the target's own DAG nobody knows, so it is told."""
     async with ward(OUT_OF_REACH) as (world, link, dag_id):
-        found = await examine(link, dag_id)
+        found = await diagnose_now(link, dag_id)
 
         with pytest.raises(DagFailedError, match=r"run/obshell\.sock") as caught:
             await passing(
                 world, roll_back(link, found, TIME_LIMITS, saw=saw, say=lambda _text: None)
             )
 
-        after = await examine(link, dag_id)
+        after = await diagnose_now(link, dag_id)
         target = world.agent(TARGET)
         assert "stays SCALING OUT" in str(caught.value)
         assert (after.cause, after.recommended) == ("orphan-out-of-reach", Remedy.HAND_OVER)
@@ -285,7 +285,7 @@ async def test_each_retry_called_safe_ends_with_a_member(ward, name):
         dag = cluster.dags[-1]
 
         for _ in range(3):
-            found = await examine(link, dag_id)
+            found = await diagnose_now(link, dag_id)
             if found.cause == "carried-out":
                 break
             assert found.choice(R).safe
@@ -325,7 +325,7 @@ async def test_what_is_called_a_dead_end_really_strands_the_target(ward, name):
         await link.cluster.current.operate_dag(dag_id, Operator.ROLLBACK)
         world.advance(1000)
 
-        found = await examine(link, dag_id)
+        found = await diagnose_now(link, dag_id)
 
         assert world.agent(TARGET).identity in {"SCALING OUT", "CLUSTER AGENT"}
         assert world.agent(TARGET) not in world.clusters[0].agents
@@ -344,10 +344,10 @@ async def test_retry_is_in_vain_until_the_observer_is_started_again(ward):
         await link.cluster.current.operate_dag(dag_id, Operator.RETRY)
         world.advance(60)
         stood = (dag.state, dag.stage)
-        in_vain = await examine(link, dag_id)
+        in_vain = await diagnose_now(link, dag_id)
         world.play(Fault.observer_up(TARGET))
 
-        found = await examine(link, dag_id)
+        found = await diagnose_now(link, dag_id)
         await retry(link, found, lambda _text: None)
         world.advance(60)
 
@@ -374,7 +374,7 @@ async def test_a_retry_of_a_half_rolled_back_dag_really_adds_no_server(build_wor
         await cluster.current.operate_dag(dag.generic_id(), Operator.ROLLBACK)
         world.advance(60)
 
-        found = await examine(link, dag.generic_id())
+        found = await diagnose_now(link, dag.generic_id())
         await cluster.current.operate_dag(dag.generic_id(), Operator.RETRY)
         world.advance(200)
 

@@ -9,7 +9,7 @@ from obscale.errors import PasswordWithheldError, UntrustedKeyError
 from obscale.follow.run import learn_members
 from obscale.plan import make_plan
 from obscale.preflight.read import survey
-from obscale.recovery.read import examine
+from obscale.recovery.read import diagnose_now
 from obscale.recovery.read_interrupted import look_at_remains
 from obscale.sandbox import Fault
 from obscale.spec import request_body
@@ -38,7 +38,7 @@ async def look_everywhere(scene, order, secret_store):
         await look_at_remains(link, order.node, None, None)
         foreign = request_body(scene.order(scene.spare).node, None)
         dag = await link.cluster.current.submit_scale_out(foreign)
-        await examine(link, dag.id)
+        await diagnose_now(link, dag.id)
         assert not link.target.has_root_password
         assert str(link.target.address) not in map(str, (c.address for c in link.cluster.clients))
     return plan
@@ -184,7 +184,7 @@ async def test_a_scale_out_under_way_is_read_through_the_cluster(scene):
                 break
             await asyncio.sleep(0.05)
         facts = await survey(link, order, knocking=False)
-        found = await examine(link, dag.id)
+        found = await diagnose_now(link, dag.id)
 
         assert seen.target.identity == "SCALING OUT"
         assert str(seen.target_dag.additional_data["main_dag_id"]) == dag.id

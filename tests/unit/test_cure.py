@@ -180,10 +180,10 @@ async def test_only_the_targets_part_of_this_very_scale_out_is_rolled_back(
         recommended=Remedy.ROLLBACK,
     )
 
-    async def examine(_link, _dag_id):
+    async def diagnose_now(_link, _dag_id):
         return orphan
 
-    monkeypatch.setattr(cure, "examine", examine)
+    monkeypatch.setattr(cure, "diagnose_now", diagnose_now)
     target = Left(main)
     link = Connections(None, target, None, None)
 

@@ -9,7 +9,7 @@ from obscale import events
 from obscale.agent.models import State
 from obscale.batch.ledger import Entry
 from obscale.cli.batch_view import LiveBatch
-from obscale.cli.interrupted import Whereabouts
+from obscale.cli.interrupted import RunPosition
 from obscale.cli.run_view import LiveRun
 from obscale.events import (
     AgentNotice,
@@ -103,7 +103,7 @@ class Listeners:
     def __init__(self):
         self.console = Console(width=200, force_terminal=False, record=True, quiet=False)
         self.story, self.entry = Story(ORDER), Entry(1, "east", ORDER)
-        self.where = Whereabouts("r.yaml")
+        self.where = RunPosition("r.yaml")
         self.where.begin(ORDER.target)
         self.live = LiveRun(self.console, "run", attached=True)
         self.heard, self.signals = Heard(), []

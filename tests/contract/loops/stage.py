@@ -22,7 +22,7 @@ from obscale.preflight.facts import Facts
 from obscale.preflight.judge import judge_accepting
 from obscale.preflight.read import survey
 from obscale.preflight.result import Preflight, conclude
-from obscale.recovery.read import error_of, examine
+from obscale.recovery.read import diagnose_now, error_of
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import Order
 from obscale.request.time_limits import TimeLimits
@@ -162,7 +162,7 @@ class Stage:
 
     async def error_of(self, dag: Dag) -> ObscaleError | None:
         """Give the error a run tells of a DAG that ended so, with its diagnosis."""
-        return error_of(dag, await examine(self.link, dag.id), self.order.cluster)
+        return error_of(dag, await diagnose_now(self.link, dag.id), self.order.cluster)
 
     async def survey(self) -> Facts:
         """Read what preflight reads; no port of a simulated host is tried."""

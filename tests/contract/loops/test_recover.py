@@ -3,7 +3,7 @@
 import pytest
 
 from obscale.errors import DagFailedError, DagStalledError
-from obscale.recovery.read import examine
+from obscale.recovery.read import diagnose_now
 from obscale.recovery.run import LOOK_AGAIN_SECONDS, MOST_ATTEMPTS, retry, roll_back
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, default_config
@@ -28,7 +28,7 @@ async def failed(scene):
     """Have the scale-out fail as its fault says; gives the diagnosis."""
     dag = await scene.carried_out()
     assert dag.is_failed
-    return await examine(scene.link, dag.id)
+    return await diagnose_now(scene.link, dag.id)
 
 
 async def undo(scene, diagnosis):
