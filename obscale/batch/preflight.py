@@ -18,7 +18,7 @@ from obscale.events import Publish
 from obscale.plan import survey_all
 from obscale.preflight.facts import ClusterFacts, Facts, TargetProgress, asked_port
 from obscale.preflight.finding import Answer, Findings
-from obscale.preflight.judge import judge_accepting
+from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.result import Preflight, conclude
 from obscale.preflight.run import concluded, judged, read_facts
 from obscale.preflight.unjudged import held_back
@@ -133,7 +133,7 @@ async def look_at_cluster(
 
 
 def _judged(order: Order, facts: Facts, *, will_be_asked: bool) -> Findings:
-    findings = judge_accepting(facts, order.profile, order.overrides)
+    findings = judge_with_overrides(facts, order.profile, order.overrides)
     if will_be_asked:
         return findings
     return held_back(findings, allow_unknown=order.allow_unknown)

@@ -17,7 +17,7 @@ from obscale.plan.preview import RequestPreview, preview_of
 from obscale.plan.snapshot import Snapshot, snapshot_of, topology_hash
 from obscale.preflight.checklist import CHECKLIST
 from obscale.preflight.difference import Difference, differences_of
-from obscale.preflight.facts import Earlier, Facts, TargetProgress
+from obscale.preflight.facts import Facts, PreviousReading, TargetProgress
 from obscale.preflight.finding import (
     AS_ASKED,
     Answer,
@@ -25,7 +25,7 @@ from obscale.preflight.finding import (
     Findings,
     verdict_of_members,
 )
-from obscale.preflight.judge import judge_accepting, unneeded
+from obscale.preflight.judge import judge_with_overrides, unneeded
 from obscale.preflight.read import survey, survey_joining
 from obscale.preflight.settle import settled
 from obscale.preflight.unjudged import ALLOW, held_back
@@ -41,7 +41,7 @@ SCHEMA_VERSION: Final = 1
 TARGETS_AT_ONCE: Final = 8
 """Targets surveyed side by side; each costs about ten questions."""
 NO_DEFAULTS: Final = DefaultsSpec()
-NEVER_BEFORE: Final[Mapping[str, Earlier]] = {}
+NEVER_BEFORE: Final[Mapping[str, PreviousReading]] = {}
 DEFAULT_RPC_PORT: Final = 2882
 
 
@@ -108,7 +108,7 @@ async def make_plan(
     *,
     defaults: DefaultsSpec = NO_DEFAULTS,
     source: str = "SPEC",
-    earlier: Mapping[str, Earlier] = NEVER_BEFORE,
+    earlier: Mapping[str, PreviousReading] = NEVER_BEFORE,
 ) -> Plan:
     """Read the cluster and every target and judge every rule; writes nothing anywhere.
 
@@ -130,7 +130,7 @@ async def make_plan(
 async def survey_all(
     orders: Sequence[Order],
     secret_store: SecretStore,
-    earlier: Mapping[str, Earlier] = NEVER_BEFORE,
+    earlier: Mapping[str, PreviousReading] = NEVER_BEFORE,
 ) -> tuple[Facts, ...]:
     """Read the cluster once and every target; the facts come in the order of the orders.
 
@@ -149,7 +149,7 @@ async def survey_all(
 
 
 async def _survey_once(
-    orders: Sequence[Order], secret_store: SecretStore, earlier: Mapping[str, Earlier]
+    orders: Sequence[Order], secret_store: SecretStore, earlier: Mapping[str, PreviousReading]
 ) -> tuple[Facts, ...]:
     async with connected(orders[0], secret_store) as link:
         first = await survey(link, orders[0], earlier=earlier.get(orders[0].target))
@@ -178,7 +178,7 @@ def plan_of(
 ) -> Plan:
     """Judge facts and make a plan of them; for the arguments see `make_plan`."""
     judged = [
-        judge_accepting(each, order.profile, order.overrides)
+        judge_with_overrides(each, order.profile, order.overrides)
         for order, each in zip(orders, facts, strict=True)
     ]
     rows = tuple(

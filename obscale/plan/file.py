@@ -20,7 +20,7 @@ from obscale.errors import PlanChangedError, SpecError
 from obscale.plan import Plan
 from obscale.plan.forecast import Forecast
 from obscale.plan.snapshot import Snapshot, changes
-from obscale.preflight.facts import Earlier, TargetProgress
+from obscale.preflight.facts import PreviousReading, TargetProgress
 from obscale.preflight.finding import Answer, Finding
 from obscale.request.models import ScaleOutSpec
 from obscale.request.renamed import told_renamed
@@ -207,10 +207,10 @@ def request_of(path: Path, plan: PlanFile, now: datetime | None = None) -> Scale
     return parse_spec(json.dumps(plan.request), str(path))
 
 
-def earlier_looks(plan: PlanFile) -> dict[str, Earlier]:
+def earlier_looks(plan: PlanFile) -> dict[str, PreviousReading]:
     """Give the look at each target that the plan was made of, by `ip:port`."""
     return {
-        target: Earlier(
+        target: PreviousReading(
             plan.created,
             HostInfo(disks=plan.disks[target]) if target in plan.disks else None,
         )

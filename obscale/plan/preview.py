@@ -35,7 +35,7 @@ class SentValue(BaseModel):
     """`node`, or `defaults`, or which value of the defaults the node replaces."""
 
 
-class LeftValue(BaseModel):
+class DefaultedValue(BaseModel):
     """One setting that is not sent, and what the observer takes instead."""
 
     model_config = ConfigDict(frozen=True)
@@ -56,7 +56,7 @@ class RequestPreview(BaseModel):
     body: dict[str, Any]
     target_agent_password: SecretName | None
     sent: tuple[SentValue, ...]
-    left: tuple[LeftValue, ...]
+    left: tuple[DefaultedValue, ...]
     merged: tuple[str, ...]
     """Fields beside obConfigs that the defaults supply."""
 
@@ -113,11 +113,11 @@ def _origin(key: str, value: str, defaults: DefaultsSpec) -> str:
     return "defaults" if shared == value else f"node, instead of {shared} of the defaults"
 
 
-def _left(facts: Facts) -> list[LeftValue]:
+def _left(facts: Facts) -> list[DefaultedValue]:
     """What the observer decides itself; sources stand with the functions that work it out."""
     configs, memory = facts.configs, memory_asked(facts)
     left = [
-        LeftValue(key=key, value=str(port), why="obshell's default")
+        DefaultedValue(key=key, value=str(port), why="obshell's default")
         for key, port in DEFAULT_PORTS.items()
         if not configs.get(key) and not configs.get(OLD_NAMES[key])
     ]
@@ -137,18 +137,18 @@ def _left(facts: Facts) -> list[LeftValue]:
     return left
 
 
-def _left_of_disks(facts: Facts) -> list[LeftValue]:
+def _left_of_disks(facts: Facts) -> list[DefaultedValue]:
     disks = disks_of(facts)
     if isinstance(disks, Unread):
         return []
     shares = {"datafile_size": disks.data_share, "log_disk_size": disks.log_share}
     return [
-        LeftValue(key=key, value=f"{share.percent} %", why="of its disk")
+        DefaultedValue(key=key, value=f"{share.percent} %", why="of its disk")
         for key, share in shares.items()
         if share.size is None
     ]
 
 
-def _took(key: str, value: int | str | None, why: str) -> LeftValue:
+def _took(key: str, value: int | str | None, why: str) -> DefaultedValue:
     told = render_bytes(value) if isinstance(value, int) else value
-    return LeftValue(key=key, value=told or "unknown", why=why)
+    return DefaultedValue(key=key, value=told or "unknown", why=why)

@@ -5,7 +5,7 @@ from typing import Final
 
 
 @dataclass(frozen=True)
-class Unseen:
+class ManualCheck:
     """One line of the checklist.
 
     Args:
@@ -23,13 +23,13 @@ class Unseen:
 
 
 CHECKLIST: Final = (
-    Unseen("empty, for a rollback", "ls -A {home}/{{store,etc,log}}"),
-    Unseen("disks as free as df shows", "df -B1 --output=avail"),
-    Unseen("reached by every observer", "nc -zv HOST {port}, both ways"),
-    Unseen("same edition and build", "rpm -q oceanbase{{-ce,}}"),
-    Unseen("CPU with AVX (ARM: atomics)", "grep -cwE 'avx|atomics' /proc/cpuinfo"),
-    Unseen("no second address of a member", "hostname -I"),
-    Unseen("clock and kernel set up", "chronyc tracking; sysctl fs.aio-max-nr"),
+    ManualCheck("empty, for a rollback", "ls -A {home}/{{store,etc,log}}"),
+    ManualCheck("disks as free as df shows", "df -B1 --output=avail"),
+    ManualCheck("reached by every observer", "nc -zv HOST {port}, both ways"),
+    ManualCheck("same edition and build", "rpm -q oceanbase{{-ce,}}"),
+    ManualCheck("CPU with AVX (ARM: atomics)", "grep -cwE 'avx|atomics' /proc/cpuinfo"),
+    ManualCheck("no second address of a member", "hostname -I"),
+    ManualCheck("clock and kernel set up", "chronyc tracking; sysctl fs.aio-max-nr"),
 )
 """Source: what OceanBase Deployer checks over SSH (plugins/oceanbase), and what obshell's endpoints
 leave out (ob/agent/executor/host/info.go, 4.5.0.0)."""

@@ -61,7 +61,7 @@ class TargetProgress(Enum):
 
 
 @dataclass(frozen=True)
-class Earlier:
+class PreviousReading:
     """An earlier look at the same request, which somebody has judged and gone on with.
 
     Args:
@@ -273,10 +273,12 @@ class Facts:
             if (node.agentInfo.ip, asked_port(node, "rpc_port")) not in there
         )
 
-    def look(self) -> Earlier:
+    def look(self) -> PreviousReading:
         """Give this look, for a later one to compare with."""
         host = self.target.host
-        return Earlier(self.now or datetime.now(UTC), None if isinstance(host, Unread) else host)
+        return PreviousReading(
+            self.now or datetime.now(UTC), None if isinstance(host, Unread) else host
+        )
 
     def own_dag(self) -> Dag | None:
         """Give the unfinished scale-out of this very target."""

@@ -74,7 +74,7 @@ def override_problems(overrides: Sequence[OverrideSpec], today: date) -> list[tu
     return found
 
 
-def judge_accepting(
+def judge_with_overrides(
     facts: Facts, profile: Profile, overrides: Sequence[OverrideSpec] = ()
 ) -> Findings:
     """Judge facts by all rules, and mark what the request accepts on the day of the facts."""

@@ -12,29 +12,29 @@ PROBE_SECONDS: Final = 3.0
 """Who neither accepts nor refuses a connection for so long is behind a firewall."""
 
 
-async def ports_seen(order: Order, *, knocking: bool) -> dict[int, PortState]:
+async def probe_ports(order: Order, *, probing: bool) -> dict[int, PortState]:
     """Try the ports of the new observer; not on loopback, where simulated agents only pretend.
 
     Args:
         order: Names the target and its ports.
-        knocking: False: nothing is tried.
+        probing: False: nothing is tried.
 
     Returns:
         What each port answered; empty where none was tried.
     """
     ip = order.node.agentInfo.ip
     try:
-        if not knocking or ip_address(ip).is_loopback:
+        if not probing or ip_address(ip).is_loopback:
             return {}
     except ValueError:  # no IP at all is the business of `ip-literal`
         return {}
     asked = {asked_port(order.node, name) for name in ("rpc_port", "mysql_port")}
     ports = sorted(port for port in asked if port)
-    states = await asyncio.gather(*(knock(ip, port) for port in ports))
+    states = await asyncio.gather(*(probe_port(ip, port) for port in ports))
     return dict(zip(ports, states, strict=True))
 
 
-async def knock(ip: str, port: int, seconds: float = PROBE_SECONDS) -> PortState:
+async def probe_port(ip: str, port: int, seconds: float = PROBE_SECONDS) -> PortState:
     """Open a connection to a port and close it again; nothing is sent on it.
 
     Args:

@@ -49,11 +49,11 @@ from obscale.preflight.facts import (
     AGENT_REACHABLE,
     HOST_FACTS_MISSING,
     ClusterFacts,
-    Earlier,
     Facts,
+    PreviousReading,
     TargetFacts,
 )
-from obscale.preflight.port_probe import ports_seen
+from obscale.preflight.port_probe import probe_ports
 from obscale.reading import PEER_SECONDS, Unread, cluster_fact, fact, peer_limit, side_by_side
 from obscale.request.scale_out import Order
 
@@ -68,9 +68,9 @@ async def survey(
     link: Connections,
     order: Order,
     *,
-    earlier: Earlier | None = None,
+    earlier: PreviousReading | None = None,
     peer_seconds: float = PEER_SECONDS,
-    knocking: bool = True,
+    probing: bool = True,
     lasting: ClusterFacts | None = None,
 ) -> Facts:
     """Read all facts of an order.
@@ -81,7 +81,7 @@ async def survey(
         earlier: A look somebody has decided on: its age, and what has changed on the target's
             machine since, are judged too.
         peer_seconds: Longest wait for what depends on other members than the one that is asked.
-        knocking: Whether the new observer's ports are tried from here.
+        probing: Whether the new observer's ports are tried from here.
         lasting: What a look at this cluster some minutes ago has told and what lasts as long, see
             `ClusterFacts.lasting`; it is not asked for again.
 
@@ -93,7 +93,7 @@ async def survey(
         cluster = reads.create_task(
             survey_cluster(link, peer_seconds=peer_seconds, lasting=lasting)
         )
-        target = reads.create_task(survey_joining(link, order, earlier, knocking=knocking))
+        target = reads.create_task(survey_joining(link, order, earlier, probing=probing))
     return Facts(
         node=order.node,
         batch=order.batch or (order.node,),
@@ -109,7 +109,7 @@ async def survey(
 
 
 async def survey_joining(
-    link: Connections, order: Order, earlier: Earlier | None = None, *, knocking: bool = True
+    link: Connections, order: Order, earlier: PreviousReading | None = None, *, probing: bool = True
 ) -> TargetFacts:
     """Read what the joining agent knows, and try its observer's ports; never raises an AgentError.
 
@@ -117,13 +117,13 @@ async def survey_joining(
         link: Open connections.
         order: As for `survey`.
         earlier: As for `survey`.
-        knocking: As for `survey`.
+        probing: As for `survey`.
     """
-    target, ports = await asyncio.gather(survey_target(link), ports_seen(order, knocking=knocking))
+    target, ports = await asyncio.gather(survey_target(link), probe_ports(order, probing=probing))
     return replace(target, ports=ports, host_before=_machine_of(earlier))
 
 
-def _machine_of(earlier: Earlier | None) -> HostInfo | None:
+def _machine_of(earlier: PreviousReading | None) -> HostInfo | None:
     """What two looks in one breath differ in is no trend."""
     if earlier is None or utc_now() - earlier.at < LOOKS_APART:
         return None

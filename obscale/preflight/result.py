@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from obscale.agent.models import HostInfo, Stats, Zone
-from obscale.preflight.facts import Earlier, Facts
+from obscale.preflight.facts import Facts, PreviousReading
 from obscale.preflight.finding import Findings
 from obscale.reading import Unread
 
@@ -32,10 +32,10 @@ class Preflight:
     versions: dict[str, str] = field(default_factory=dict)
     """obshell's and OceanBase's, of each agent that was asked who it is, by `ip:port`."""
 
-    def look(self) -> Earlier:
+    def look(self) -> PreviousReading:
         """Give what a later look is compared with."""
         unjudged = self.gone_on_with | set(self.findings.unjudged)
-        return Earlier(self.at, self.host, unjudged)
+        return PreviousReading(self.at, self.host, unjudged)
 
 
 def conclude(facts: Facts, findings: Findings) -> Preflight:

@@ -5,7 +5,7 @@ from obscale.errors import PreflightError
 from obscale.events import Judged, Publish, lines_to
 from obscale.preflight.facts import ClusterFacts, Facts
 from obscale.preflight.finding import Findings, line_of
-from obscale.preflight.judge import judge_accepting
+from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.read import survey
 from obscale.preflight.result import Preflight
 from obscale.preflight.settle import settled
@@ -37,7 +37,7 @@ async def read_facts(
 
 def judged(order: Order, facts: Facts, *, will_be_asked: bool = False) -> Findings:
     """Judge facts as an order asks; what nobody is asked about is held back where it is unknown."""
-    findings = judge_accepting(facts, order.profile, order.overrides)
+    findings = judge_with_overrides(facts, order.profile, order.overrides)
     if will_be_asked:
         return findings
     return held_back(findings, allow_unknown=order.allow_unknown)

@@ -21,7 +21,7 @@ from obscale.connect.connections import Connections
 from obscale.errors import SpecError
 from obscale.follow.run import follow
 from obscale.preflight.finding import Findings
-from obscale.preflight.judge import judge_accepting
+from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.read import survey
 from obscale.preflight.result import conclude
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
@@ -175,8 +175,8 @@ async def look_and_post(scene: Scene) -> Ending:
     ):
         link = Connections(cluster, agent, scene.cluster_spec, password, root)
         order = Order(cluster=scene.cluster_spec, node=node, batch=(node,))
-        facts = await survey(link, order, knocking=False)
-        findings = judge_accepting(facts, "prod")
+        facts = await survey(link, order, probing=False)
+        findings = judge_with_overrides(facts, "prod")
         loud = (*findings.blockers, *findings.warnings)
         refusal = ""
         try:
@@ -187,7 +187,7 @@ async def look_and_post(scene: Scene) -> Ending:
             door: Door = "reader"
             refusal = " ".join(error.problems)
         else:
-            blocked = judge_accepting(facts, "prod", order.overrides).blockers
+            blocked = judge_with_overrides(facts, "prod", order.overrides).blockers
             door = "preflight" if blocked else "submit"
         if door == "submit":
             seen = conclude(facts, findings)

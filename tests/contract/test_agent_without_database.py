@@ -176,7 +176,7 @@ async def test_a_plan_is_made_by_an_entry_agent_with_a_database(world, link_to, 
     world.play(lost(MEMBERS[0]))
 
     async with link_to(world) as link:
-        facts = await survey(link, ORDER, knocking=False)
+        facts = await survey(link, ORDER, probing=False)
 
     cluster = facts.cluster
     told = [cluster.ob_info, cluster.cluster_info, cluster.topology, cluster.parameters]
@@ -194,7 +194,7 @@ async def test_a_plan_without_any_database_is_still_told_by_the_first_entry_agen
         world.play(Fault.database_down(member))
 
     async with link_to(world) as link:
-        facts = await survey(link, ORDER, knocking=False)
+        facts = await survey(link, ORDER, probing=False)
 
     assert facts.cluster.entry in MEMBERS
     assert isinstance(facts.cluster.topology, Unread) or isinstance(facts.cluster.tenants, Unread)

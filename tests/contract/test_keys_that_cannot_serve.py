@@ -39,7 +39,7 @@ async def test_an_entry_agent_that_serves_one_is_passed_over(scene, name):
         alone = scene.order(scene.spare, scene.spec([stranger.address]))
         async with connected(alone, EnvironmentSecrets()) as link:
             errors = []
-            for look in (survey(link, alone, knocking=False), read_candidates(link)):
+            for look in (survey(link, alone, probing=False), read_candidates(link)):
                 with pytest.raises(AgentProtocolError) as caught:
                     await look
                 errors.append(caught.value)

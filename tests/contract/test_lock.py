@@ -11,7 +11,7 @@ from obscale.agent.cluster import ClusterClient
 from obscale.connect.connections import Connections
 from obscale.errors import ForeignDagError
 from obscale.events import Line
-from obscale.preflight.judge import judge_accepting
+from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.read import survey
 from obscale.preflight.result import conclude
 from obscale.request.scale_out import Order
@@ -88,8 +88,8 @@ async def test_a_lock_nobody_can_see_ends_the_submit_by_its_name(seconds, posts)
             batch=(scene.node,),
             time_limits=time_limits,
         )
-        facts = await survey(link, order, knocking=False)
-        findings = judge_accepting(facts, "prod")
+        facts = await survey(link, order, probing=False)
+        findings = judge_with_overrides(facts, "prod")
         seen = conclude(facts, findings)
         with pytest.raises(ForeignDagError) as caught:
             async with asyncio.timeout(30):
@@ -121,8 +121,8 @@ async def test_a_lock_that_was_not_seen_and_is_let_go_of_is_waited_for():
     async with ClusterClient([client(ENTRY)]) as cluster, client(AgentAddress("10.0.0.4")) as agent:
         link = Connections(cluster, agent, scene.cluster_spec, None)
         order = Order(cluster=scene.cluster_spec, node=scene.node, batch=(scene.node,))
-        facts = await survey(link, order, knocking=False)
-        seen = conclude(facts, judge_accepting(facts, "prod"))
+        facts = await survey(link, order, probing=False)
+        seen = conclude(facts, judge_with_overrides(facts, "prod"))
         submitted = await begin_once(link, order, seen, records=KeptHere, publish=hear)
 
     assert submitted.how == "posted"

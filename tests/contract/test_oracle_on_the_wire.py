@@ -198,7 +198,7 @@ async def look(scene, *, before=None):
             batch=(node,),
             allow_new_zone=scene.allow_new_zone,
         )
-        return await survey(link, order, knocking=False)
+        return await survey(link, order, probing=False)
 
 
 def loud(findings):

@@ -25,7 +25,7 @@ from obscale.errors import PreflightError
 from obscale.events import text_of
 from obscale.plan.file import PlanFile, read_plan_file, write_plan_file
 from obscale.preflight.finding import line_of
-from obscale.preflight.judge import judge_accepting
+from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.read import survey
 from obscale.request.models import ScaleOutSpec
 from obscale.request.scale_out import orders_of
@@ -426,7 +426,7 @@ async def test_log_line_and_table_carry_the_reason_of_an_override(desk):
 
     async with connected(order, EnvironmentSecrets()) as link:
         facts = await survey(link, order)
-    (finding,) = judge_accepting(facts, "prod", order.overrides).overridden
+    (finding,) = judge_with_overrides(facts, "prod", order.overrides).overridden
 
     assert line_of(finding).endswith(f"overridden until {until}: 'two more follow'")
     assert row_of(finding)["overridden"] == f"until {until}: two more follow"

@@ -17,8 +17,8 @@ from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Operator
 from obscale.connect.connections import Connections
-from obscale.preflight.facts import Earlier
-from obscale.preflight.judge import judge_accepting
+from obscale.preflight.facts import PreviousReading
+from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.read import survey
 from obscale.preflight.registry import RULES
 from obscale.preflight.result import conclude
@@ -336,12 +336,12 @@ async def test_a_disk_that_keeps_filling_up_fails_the_start_as_told():
     async with ClusterClient([client(ENTRY, root)]) as cluster, client(target) as agent:
         link = Connections(cluster, agent, scene.cluster_spec, None, root)
         order = Order(cluster=scene.cluster_spec, node=node, batch=(node,))
-        first = await survey(link, order, knocking=False)
+        first = await survey(link, order, probing=False)
         spare.host.allocate("/dump", 200 * GIB)
-        minutes_ago = Earlier(first.now - timedelta(minutes=5), first.look().host)
-        facts = await survey(link, order, earlier=minutes_ago, knocking=False)
+        minutes_ago = PreviousReading(first.now - timedelta(minutes=5), first.look().host)
+        facts = await survey(link, order, earlier=minutes_ago, probing=False)
         accepted = OverrideSpec(rule="disk-recent-usage", reason="a dump", until=facts.now.date())
-        findings = judge_accepting(facts, "prod", (accepted,))
+        findings = judge_with_overrides(facts, "prod", (accepted,))
         begun = await begin_once(
             link, order, conclude(facts, findings), records=KeptHere, publish=unheard
         )

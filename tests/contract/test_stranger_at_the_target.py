@@ -30,7 +30,7 @@ async def look_everywhere(scene, order, secret_store):
     """Take every look at the target there is; give the plan."""
     plan = await make_plan([order, order], secret_store)
     async with connected(order, secret_store) as link:
-        await survey(link, order, knocking=False)
+        await survey(link, order, probing=False)
         await read_candidates(link)
         await learn_members(link, silent)
         await verify_node(link, order, None, Before(), publish=unheard)
@@ -183,7 +183,7 @@ async def test_a_scale_out_under_way_is_read_through_the_cluster(scene):
             if seen.target_dag and seen.target.identity == "SCALING OUT":
                 break
             await asyncio.sleep(0.05)
-        facts = await survey(link, order, knocking=False)
+        facts = await survey(link, order, probing=False)
         found = await diagnose_now(link, dag.id)
 
         assert seen.target.identity == "SCALING OUT"

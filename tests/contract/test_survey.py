@@ -17,8 +17,8 @@ from obscale.agent.models import HostInfo
 from obscale.connect.connections import EnvironmentSecrets, connected
 from obscale.errors import AgentProtocolError, AgentUnreachableError, NotAuthorizedError
 from obscale.plan import survey_all
-from obscale.preflight.facts import Earlier, Facts, PortState
-from obscale.preflight.port_probe import knock
+from obscale.preflight.facts import Facts, PortState, PreviousReading
+from obscale.preflight.port_probe import probe_port
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
 from obscale.reading import PEER_SECONDS, Unread
@@ -213,7 +213,7 @@ async def test_what_changed_since_an_earlier_look_is_judged(look):
     before = await look()
     full = HostConfig(disks=(DiskConfig(used="100G"),))
 
-    minutes_ago = Earlier(before.now - timedelta(minutes=16), before.look().host)
+    minutes_ago = PreviousReading(before.now - timedelta(minutes=16), before.look().host)
     facts = await look(spares=(AgentConfig(host=full),), earlier=minutes_ago)
 
     for rule in ("disk-recent-usage", "preflight-freshness"):
@@ -316,7 +316,7 @@ async def test_every_node_of_a_request_is_looked_at_as_the_first(monkeypatch):
             for ip, port in (("0.0.0.0", 1), ("0.0.0.0", 2), (spare["ip"], spare["port"]))
         )
         orders = [Order(cluster=spec, node=node, batch=nodes) for node in nodes]
-        before = Earlier(datetime.now(UTC) - timedelta(minutes=1), HostInfo())
+        before = PreviousReading(datetime.now(UTC) - timedelta(minutes=1), HostInfo())
 
         facts = await survey_all(orders, EnvironmentSecrets(), {orders[2].target: before})
 
@@ -332,10 +332,10 @@ async def test_a_port_somebody_listens_on_is_told_from_a_free_one():
     """One connection, nothing sent."""
     async with await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        taken = await knock("127.0.0.1", port)
+        taken = await probe_port("127.0.0.1", port)
 
     assert taken is PortState.TAKEN
-    assert await knock("127.0.0.1", port) is PortState.FREE
+    assert await probe_port("127.0.0.1", port) is PortState.FREE
 
 
 async def test_a_survey_given_up_at_any_moment_leaves_no_reading_behind(order_in):

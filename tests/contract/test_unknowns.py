@@ -10,7 +10,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.connect.connections import Connections
-from obscale.preflight.judge import judge_accepting
+from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.read import survey
 from obscale.preflight.unjudged import held_back
 from obscale.request.scale_out import Order
@@ -59,7 +59,7 @@ async def judged(scene, *faults, profile="prod"):
             batch=(scene.node,),
             allow_new_zone=scene.allow_new_zone,
         )
-        return judge_accepting(await survey(link, order, knocking=False), profile)
+        return judge_with_overrides(await survey(link, order, probing=False), profile)
 
 
 @pytest.mark.parametrize("profile", ["prod", "lab"])

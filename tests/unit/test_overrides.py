@@ -9,7 +9,7 @@ from obscale.errors import SpecError
 from obscale.preflight.finding import Answer
 from obscale.preflight.judge import (
     accepted,
-    judge_accepting,
+    judge_with_overrides,
     may_be_overridden,
     override_problems,
     unneeded,
@@ -53,7 +53,7 @@ def test_an_accepted_block_keeps_its_answer_and_loses_its_weight(world):
     world.memory("16252928 kB", "15204352 kB")
     plain = world.judge()
 
-    findings = judge_accepting(
+    findings = judge_with_overrides(
         world.facts(), "prod", (override("mem-fits-total"), override("mem-available"))
     )
 
@@ -69,7 +69,7 @@ def test_an_accepted_block_keeps_its_answer_and_loses_its_weight(world):
 
 def test_an_accepted_warning_is_counted_as_an_override(world):
     """The base case has two warnings; one of them is accepted."""
-    findings = judge_accepting(world.facts(), "prod", (override("disk-same-mount"),))
+    findings = judge_with_overrides(world.facts(), "prod", (override("disk-same-mount"),))
 
     assert findings.verdict == "ready with 1 warning and 1 override"
     assert [f.rule for f in findings.overridden] == ["disk-same-mount"]
@@ -79,7 +79,7 @@ def test_what_passes_or_merely_informs_is_never_marked(world):
     """An override of a rule that found nothing changes nothing, and is named as not needed."""
     wanted = (override("mem-fits-total"), override("rebalance-impact"))
 
-    findings = judge_accepting(world.facts(), "prod", wanted)
+    findings = judge_with_overrides(world.facts(), "prod", wanted)
 
     assert not findings.overridden
     assert unneeded(findings, wanted) == ("mem-fits-total", "rebalance-impact")
@@ -104,7 +104,9 @@ def test_an_override_holds_on_its_last_day_and_not_on_the_next(world):
 def test_a_sure_refusal_cannot_be_overridden(world, rule):
     """Identity, version, syntax, lock: neither as input nor behind its back."""
     problems = override_problems([override(rule.id)], TODAY)
-    findings = judge_accepting(world.ask(memory_limit="3G").facts(), "prod", (override(rule.id),))
+    findings = judge_with_overrides(
+        world.ask(memory_limit="3G").facts(), "prod", (override(rule.id),)
+    )
 
     assert len(problems) == 1
     assert f"{rule.id} may not be overridden" in problems[0][1]
@@ -143,8 +145,8 @@ def test_the_warnings_of_a_rule_that_may_block_for_sure_can_be_accepted(
 ):
     """Too close to call is somebody's to answer for; a disk proved too small is not."""
     wanted = (override(rule),)
-    warned = judge_accepting(warn(deepcopy(world), make_disk).facts(), "prod", wanted)
-    blocked = judge_accepting(block(deepcopy(world), make_disk).facts(), "prod", wanted)
+    warned = judge_with_overrides(warn(deepcopy(world), make_disk).facts(), "prod", wanted)
+    blocked = judge_with_overrides(block(deepcopy(world), make_disk).facts(), "prod", wanted)
 
     assert override_problems(wanted, TODAY) == []
     assert [f.rule for f in warned.overridden] == [rule]
@@ -229,7 +231,7 @@ def test_overrides_reach_every_order_of_a_request():
 
 def test_the_report_carries_the_reason(world):
     """An accepted finding is never quietly gone."""
-    findings = judge_accepting(world.facts(), "prod", (override("disk-same-mount"),))
+    findings = judge_with_overrides(world.facts(), "prod", (override("disk-same-mount"),))
 
     page = render_markdown(
         ScaleOutReport(

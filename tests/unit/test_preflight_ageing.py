@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from obscale.preflight.ageing import AGEING, FRESH_SECONDS, is_stale, judge_ageing
-from obscale.preflight.facts import Earlier
+from obscale.preflight.facts import PreviousReading
 from obscale.preflight.registry import RULES
 from obscale.request.models import OverrideSpec
 
@@ -44,7 +44,7 @@ def test_what_changed_meanwhile_blocks(world, make_disk, change, rule):
 @pytest.mark.parametrize("rule", ["disk-recent-usage", "preflight-freshness"])
 def test_what_only_two_looks_can_tell_is_told(world, make_disk, rule):
     """Somebody filled half of the free space, and a quarter of an hour went by."""
-    before = Earlier(world.now - timedelta(minutes=20), world.host)
+    before = PreviousReading(world.now - timedelta(minutes=20), world.host)
     first = {finding.rule: finding.answer for finding in judge_ageing(world.facts(), "prod")}
     world.disks(make_disk("/", used="200G")).set(host_before=before.host, judged_before=before.at)
 

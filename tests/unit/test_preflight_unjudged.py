@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from obscale.preflight.facts import AGENT_REACHABLE, HOST_FACTS_MISSING
-from obscale.preflight.judge import judge_accepting
+from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.result import conclude
 from obscale.preflight.unjudged import held_back, newly_unknown
 from obscale.reading import CLUSTER_FACTS_MISSING, Unread
@@ -108,8 +108,8 @@ def test_an_override_of_the_reporting_rule_acknowledges_what_it_reports(world):
     """For its reason and its time, as any other; it is counted as an override, not as unknown."""
     world.set(host=HOST)
 
-    findings = judge_accepting(world.facts(), "prod", accepting(HOST_FACTS_MISSING))
-    late = judge_accepting(
+    findings = judge_with_overrides(world.facts(), "prod", accepting(HOST_FACTS_MISSING))
+    late = judge_with_overrides(
         world.facts(),
         "prod",
         (accepting(HOST_FACTS_MISSING)[0].model_copy(update={"until": date(2020, 1, 1)}),),
@@ -126,7 +126,7 @@ def test_an_override_in_the_lab_takes_it_out_of_the_count(world):
     """It weighs nothing there, and is acknowledged all the same."""
     world.set(host=HOST)
 
-    findings = judge_accepting(world.facts(), "lab", accepting(HOST_FACTS_MISSING))
+    findings = judge_with_overrides(world.facts(), "lab", accepting(HOST_FACTS_MISSING))
 
     assert findings.unknown == ()
 

@@ -19,7 +19,7 @@ from obscale.events import Event, LevelReached, WaitsForProofs, text_of
 from obscale.follow.progress import Change
 from obscale.follow.run import follow
 from obscale.preflight.facts import Facts
-from obscale.preflight.judge import judge_accepting
+from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.read import survey
 from obscale.preflight.result import Preflight, conclude
 from obscale.recovery.read import diagnose_now, error_of
@@ -166,12 +166,12 @@ class Stage:
 
     async def survey(self) -> Facts:
         """Read what preflight reads; no port of a simulated host is tried."""
-        return await survey(self.link, self.order, knocking=False)
+        return await survey(self.link, self.order, probing=False)
 
     async def preflight(self) -> Preflight:
         """Look as a run does before it submits."""
         facts = await self.survey()
-        return conclude(facts, judge_accepting(facts, self.order.profile))
+        return conclude(facts, judge_with_overrides(facts, self.order.profile))
 
     async def begin(
         self,

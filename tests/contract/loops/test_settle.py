@@ -1,6 +1,6 @@
 """Tests of waiting, before preflight judges, until a young scale-out names its target."""
 
-from obscale.preflight.judge import judge_accepting
+from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.result import conclude
 from obscale.preflight.settle import NAMING_SECONDS, settled
 from obscale.request.time_limits import TimeLimits
@@ -46,7 +46,7 @@ async def test_a_young_scale_out_of_our_own_is_waited_for_until_it_names_us():
         assert facts.own_dag().id == scene.dag.generic_id()
         assert 0 < took <= NAMES_AFTER_SECONDS + LOOK_SECONDS
         assert scene.said("preflight.waiting why='DAG ")
-        begun = await scene.begin(conclude(facts, judge_accepting(facts, "prod")))
+        begun = await scene.begin(conclude(facts, judge_with_overrides(facts, "prod")))
         assert begun.how == "adopted"
         assert len(scene.posts()) == 1
 
