@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from obscale.batch.process_limits import make_room
+from obscale.batch.process_limits import raise_file_limit
 from obscale.sandbox import ScaledClock, World, WorldConfig, default_config, serve
 from obscale.sandbox.config import DEFAULT_START_SECONDS
 from obscale.sandbox.dags.dag import Dag
@@ -168,7 +168,7 @@ def _ask(process: "subprocess.Popen[str]", line: str) -> str:
 
 async def _serve(speed: float) -> None:
     config = WorldConfig.model_validate_json(sys.stdin.readline())
-    make_room(len(config.clusters))
+    raise_file_limit(len(config.clusters))
     world = World(config, clock=ScaledClock(speed))
     for agent in world.agents:
         # Made when it is installed; here it would be made when it is first asked for, within the

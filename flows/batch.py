@@ -7,7 +7,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from obscale.batch.ledger import ledger_of
-from obscale.batch.process_limits import spared_collections
+from obscale.batch.process_limits import fewer_gc_runs
 from obscale.batch.report import BatchReport, error_of_batch, report_of
 from obscale.request.form import titled
 from obscale.request.models import ClusterSpec, ScaleOutSpec
@@ -73,7 +73,7 @@ async def batch(
     check_worker()
     spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
     ledger = ledger_of(checked_batch(spec), time_limits)
-    with heeding_sigterm(), spared_collections(), silence_told():
+    with heeding_sigterm(), fewer_gc_runs(), silence_told():
         async with prefect_watched(), shown(ledger), dispatching(ledger) as hands:
             await preflight_all(ledger)
             await carry_out(ledger, hands)

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Final, Protocol, TypeGuard
 
-from obscale.batch.connections import KeptClusters
+from obscale.batch.connections import ConnectionCache
 from obscale.batch.ledger import Entry, Ledger
-from obscale.batch.process_limits import make_room
+from obscale.batch.process_limits import raise_file_limit
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
 from obscale.batch.schedule import FAILURES, RowState, decide_wave, is_called_off
-from obscale.batch.slots import Gate
+from obscale.batch.slots import PrioritySlots
 from obscale.clock import utc_now
 from obscale.errors import DispatchError, ObscaleError
 from obscale.events import BatchBegun, BatchEnded, BatchWaits, RowChanged
@@ -63,9 +63,9 @@ class Hands(Protocol):
 class OwnHands:
     """Carries rows out in this process."""
 
-    def __init__(self, ledger: Ledger, clusters: KeptClusters) -> None:
+    def __init__(self, ledger: Ledger, clusters: ConnectionCache) -> None:
         self._ledger = ledger
-        self._gate = Gate(LOOKING_AT_ONCE)
+        self._gate = PrioritySlots(LOOKING_AT_ONCE)
         self._clusters = clusters
 
     async def take_up(self) -> None:
@@ -98,7 +98,7 @@ async def carry_out(ledger: Ledger, hands: Hands | None = None) -> None:
         DispatchError: Its hands are tied.
     """
     ledger.phase = "rows"
-    async with KeptClusters(PrefectSecrets()) as clusters:
+    async with ConnectionCache(PrefectSecrets()) as clusters:
         await _carry_out(ledger, hands or OwnHands(ledger, clusters))
 
 
@@ -221,7 +221,7 @@ async def _shown(ledger: Ledger) -> AsyncIterator[None]:
 def _make_room(ledger: Ledger) -> None:
     """See that the connections of all clusters at once may be open."""
     at_once = min(ledger.policies.max_clusters_at_once, len(ledger.by_cluster()))
-    if missing := make_room(at_once):
+    if missing := raise_file_limit(at_once):
         words = f"batch.files_short missing={missing} next='ulimit -n, or fewer clusters at once'"
         publish_line("batch", words, logging.WARNING)
 

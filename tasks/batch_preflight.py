@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from obscale.batch.ledger import Entry, FirstRow, Ledger
+from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger
 from obscale.batch.preflight import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.batch.schedule import RowState
 from obscale.text import for_terminal
@@ -21,7 +21,7 @@ class Part:
     def __init__(self, name: str, entries: Sequence[Entry]) -> None:
         self.name = name
         self.entries = entries
-        self.first: FirstRow | None = None
+        self.first: FirstRowPreflight | None = None
 
     def __str__(self) -> str:
         count = len(self.entries)
@@ -36,7 +36,9 @@ async def preflight_all(ledger: Ledger) -> None:
     """
     await check_names(ledger, PrefectSecrets())
 
-    async def looking(name: str, entries: Sequence[Entry]) -> tuple[ClusterLook, FirstRow | None]:
+    async def looking(
+        name: str, entries: Sequence[Entry]
+    ) -> tuple[ClusterLook, FirstRowPreflight | None]:
         part = Part(name, entries)
         return await look(part), part.first
 

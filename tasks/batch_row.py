@@ -9,15 +9,15 @@ import logging
 from typing import Final
 
 from obscale.agent.models import Dag
-from obscale.batch.connections import KeptClusters
-from obscale.batch.ledger import Entry, FirstRow
+from obscale.batch.connections import ConnectionCache
+from obscale.batch.ledger import Entry, FirstRowPreflight
 from obscale.batch.preflight import judge_now
 from obscale.batch.slots import (
     JUDGING_SECONDS,
     PROVING_SECONDS,
     SUBMITTING_SECONDS,
-    Entrance,
-    Gate,
+    PrioritySlots,
+    Slot,
 )
 from obscale.connect.connections import Connections
 from obscale.errors import (
@@ -75,10 +75,10 @@ class RowRun:
     def __init__(
         self,
         entry: Entry,
-        gate: Gate,
+        gate: PrioritySlots,
         called_off: CalledOff,
-        clusters: KeptClusters,
-        look: FirstRow | None = None,
+        clusters: ConnectionCache,
+        look: FirstRowPreflight | None = None,
     ) -> None:
         self.entry = entry
         self.gate = gate
@@ -86,11 +86,11 @@ class RowRun:
         self.clusters = clusters
         self._look = look
 
-    def entrance(self, head_start_seconds: float) -> Entrance:
+    def entrance(self, head_start_seconds: float) -> Slot:
         """Give this row's way through the gate."""
-        return Entrance(self.gate, self.entry.cluster, head_start_seconds)
+        return Slot(self.gate, self.entry.cluster, head_start_seconds)
 
-    def take_look(self) -> FirstRow | None:
+    def take_look(self) -> FirstRowPreflight | None:
         """Give the look once: whoever tries the row again looks anew."""
         look, self._look = self._look, None
         return look

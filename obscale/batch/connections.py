@@ -37,7 +37,7 @@ class Kept:
     """What it has told of itself that lasts; None: nothing yet."""
 
 
-class KeptClusters:
+class ConnectionCache:
     """The clusters that rows of this process join, by the name the batch has for them.
 
     Rows of one cluster come one after the other.

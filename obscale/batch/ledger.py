@@ -197,7 +197,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class FirstRow:
+class FirstRowPreflight:
     """The row of a cluster that would go first, with all that preflight saw of it."""
 
     at: int
@@ -220,7 +220,7 @@ class Ledger:
     waits_until: datetime | None = None
     """Set while nothing may start before."""
     phase: str = "preflight"
-    looks: dict[str, tuple[Entry, FirstRow]] = field(default_factory=dict)
+    looks: dict[str, tuple[Entry, FirstRowPreflight]] = field(default_factory=dict)
     """By lane, oldest first: the row that would go first there, and what preflight saw of it. Kept
     for as long as it is worth anything, of the lanes that can begin at once."""
 
@@ -250,7 +250,7 @@ class Ledger:
         """Give the rows as the rules want them."""
         return (entry.row for entry in self.entries)
 
-    def take_look(self, entry: Entry) -> FirstRow | None:
+    def take_look(self, entry: Entry) -> FirstRowPreflight | None:
         """Give what preflight saw of a row that begins now; None where that is worth nothing.
 
         Whichever row of a lane begins, what was seen of the others is old from then on.

@@ -10,7 +10,7 @@ from typing import Final
 
 from obscale.agent.models import Identity, State
 from obscale.batch.connections import Kept
-from obscale.batch.ledger import Entry, FirstRow, Ledger, shared_lanes
+from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger, shared_lanes
 from obscale.batch.schedule import Row, next_of
 from obscale.connect.connections import Connections, SecretStore, known_cluster, resolve_secret
 from obscale.errors import AgentError, PreflightError, SpecError
@@ -82,7 +82,7 @@ class ClusterLook:
 
 async def look_at_cluster(
     orders: Sequence[Order], secret_store: SecretStore, *, will_be_asked: bool
-) -> tuple[ClusterLook, FirstRow | None]:
+) -> tuple[ClusterLook, FirstRowPreflight | None]:
     """Read a cluster and all the targets that are to join it, and judge every rule.
 
     Args:
@@ -129,7 +129,9 @@ async def look_at_cluster(
     if at is None:
         return look, None
     first_facts = facts[at]
-    return look, FirstRow(at, conclude(first_facts, judged[at]), first_facts.cluster.lasting())
+    return look, FirstRowPreflight(
+        at, conclude(first_facts, judged[at]), first_facts.cluster.lasting()
+    )
 
 
 def _judged(order: Order, facts: Facts, *, will_be_asked: bool) -> Findings:
@@ -200,7 +202,7 @@ def row_look(findings: Findings, *, stands_failed: bool = False) -> RowLook:
     )
 
 
-Looking = Callable[[str, Sequence[Entry]], Awaitable[tuple[ClusterLook, FirstRow | None]]]
+Looking = Callable[[str, Sequence[Entry]], Awaitable[tuple[ClusterLook, FirstRowPreflight | None]]]
 """Looks at one cluster's rows."""
 
 

@@ -20,7 +20,7 @@ OBJECTS_A_SEARCH: Final = 20_000
 """New objects after which the youngest are searched; Python's own 700 suits small programs."""
 
 
-def make_room(clusters_at_once: int) -> int:
+def raise_file_limit(clusters_at_once: int) -> int:
     """Raise this process's limit of open files as far as is needed and allowed.
 
     Args:
@@ -39,7 +39,7 @@ def make_room(clusters_at_once: int) -> int:
 
 
 @contextmanager
-def spared_collections() -> Iterator[None]:
+def fewer_gc_runs() -> Iterator[None]:
     """Have garbage searched for less often in this block, and not among what is loaded by now.
 
     Prefect and what it imports are well over 100 000 objects that live as long as the process, and

@@ -19,8 +19,8 @@ SUBMITTING_SECONDS: Final = 60.0
 """Head starts. Whoever waits for longer than the difference goes first all the same."""
 
 
-class Gate:
-    """Lets so many in at a time; `Entrance` is the way in.
+class PrioritySlots:
+    """Lets so many in at a time; `Slot` is the way in.
 
     Args:
         places: How many.
@@ -63,10 +63,10 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Entrance:
+class Slot:
     """How a cluster's rows enter for one purpose; an asynchronous context, again and again."""
 
-    gate: Gate
+    gate: PrioritySlots
     cluster: str
     head_start_seconds: float
 

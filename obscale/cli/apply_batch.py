@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 import typer
 from rich.console import Console
 
-from obscale.batch.ledger import Entry, FirstRow, Ledger, ledger_of
+from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger, ledger_of
 from obscale.batch.plan import PlannedRow, plan_of
 from obscale.batch.preflight import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.batch.report import (
@@ -202,7 +202,7 @@ async def look_at_all(ledger: Ledger, secret_store: SecretStore) -> None:
 
     def looking(
         _name: str, entries: Sequence[Entry]
-    ) -> Awaitable[tuple[ClusterLook, FirstRow | None]]:
+    ) -> Awaitable[tuple[ClusterLook, FirstRowPreflight | None]]:
         return look_at_cluster([entry.order for entry in entries], secret_store, will_be_asked=True)
 
     await check_names(ledger, secret_store)

@@ -23,13 +23,13 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from pydantic import ValidationError
 
-from obscale.batch.connections import KeptClusters
+from obscale.batch.connections import ConnectionCache
 from obscale.batch.dispatch import Grant, Inbox, Signs
 from obscale.batch.dispatch_rows import Heard, told_rows
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.report import summary_of
 from obscale.batch.schedule import RowState
-from obscale.batch.slots import Gate
+from obscale.batch.slots import PrioritySlots
 from obscale.errors import DispatchError
 from obscale.text import markdown
 from tasks.batch import ends_the_process, error_of_row, give_up, say_row
@@ -196,7 +196,7 @@ async def carry_part(ledger: Ledger, table: PartTable) -> None:
             "a part of a batch hears from its batch through Prefect", "run the flow batch instead"
         )
     by_target = {entry.target: at for at, entry in enumerate(ledger.entries)}
-    async with get_client() as client, KeptClusters(PrefectSecrets()) as clusters:
+    async with get_client() as client, ConnectionCache(PrefectSecrets()) as clusters:
         words = Words(client, context.flow_run.id)
         _decline(await words.skip(), table)
         await table.show()
@@ -237,7 +237,7 @@ async def _carry(
     words: Words,
     table: PartTable,
     grant: Grant,
-    clusters: KeptClusters,
+    clusters: ConnectionCache,
 ) -> None:
     """Carry out one row, and tell how it ended."""
     word = table.words[entry.target].word
@@ -248,7 +248,7 @@ async def _carry(
 
     entry.begin()
     say_row(entry, "started", ledger)
-    row = asyncio.create_task(add_row(RowRun(entry, Gate(1), called_off, clusters)))
+    row = asyncio.create_task(add_row(RowRun(entry, PrioritySlots(1), called_off, clusters)))
     try:
         await asyncio.wait({row})
     finally:

@@ -8,8 +8,8 @@ from obscale.batch.slots import (
     JUDGING_SECONDS,
     PROVING_SECONDS,
     SUBMITTING_SECONDS,
-    Entrance,
-    Gate,
+    PrioritySlots,
+    Slot,
 )
 
 DEADLINE_SECONDS = 10
@@ -31,7 +31,7 @@ async def begun(coroutine):
 
 @pytest.fixture
 def gate():
-    return Gate(2)
+    return PrioritySlots(2)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def come(gate):
 
     async def comes(name, head_start_seconds=PROVING_SECONDS, cluster="c1"):
         async def look():
-            async with Entrance(gate, cluster, head_start_seconds):
+            async with Slot(gate, cluster, head_start_seconds):
                 comes.seen.append(name)
 
         return await begun(look())
@@ -156,7 +156,7 @@ async def test_an_error_inside_gives_the_place_back(gate, come):
     """However often: afterwards as many places are free as before."""
     for _ in range(5):
         with pytest.raises(ConnectionError):
-            async with Entrance(gate, "c1", 0):
+            async with Slot(gate, "c1", 0):
                 raise ConnectionError
     await come("last")
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from obscale.batch.ledger import FirstRow, ledger_of
+from obscale.batch.ledger import FirstRowPreflight, ledger_of
 from obscale.batch.preflight import ClusterLook, RowLook, judge_all
 from obscale.preflight.ageing import FRESH_SECONDS
 from obscale.preflight.facts import TargetProgress
@@ -41,7 +41,7 @@ def looking(ages, members=None):
         preflight = Preflight(Findings((), "prod"), (), at)
         rows = tuple(RowLook(TargetProgress.NEW, "ready") for _ in entries)
         found = ClusterLook(rows, (members or {}).get(name, ()))
-        return found, FirstRow(0, preflight, None)
+        return found, FirstRowPreflight(0, preflight, None)
 
     return look
 

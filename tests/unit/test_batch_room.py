@@ -9,8 +9,8 @@ import pytest
 from obscale.batch.process_limits import (
     FILES_A_CLUSTER,
     FILES_BESIDE,
-    make_room,
-    spared_collections,
+    fewer_gc_runs,
+    raise_file_limit,
 )
 
 
@@ -31,7 +31,7 @@ def test_a_login_shells_limit_is_raised(limit):
     """1024 files do not do for a hundred clusters; as many as needed are allowed afterwards."""
     limit(1024)
 
-    missing = make_room(100)
+    missing = raise_file_limit(100)
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert missing == 0
@@ -42,7 +42,7 @@ def test_enough_room_is_left_as_it_is(limit):
     """A limit is never lowered."""
     hard = limit(3000)
 
-    assert make_room(8) == 0
+    assert raise_file_limit(8) == 0
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (3000, hard)
 
 
@@ -52,7 +52,7 @@ def test_what_the_system_does_not_allow_is_told(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda _which, limits: asked.append(limits))
 
-    missing = make_room(200)
+    missing = raise_file_limit(200)
 
     assert asked == [(4096, 4096)]
     assert missing == FILES_BESIDE + 200 * FILES_A_CLUSTER - 4096
@@ -62,7 +62,7 @@ def test_what_is_loaded_is_not_searched_while_a_batch_runs():
     """Afterwards all is as it was, also where the batch ends by an error."""
     thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
 
-    with suppress(RuntimeError), spared_collections():
+    with suppress(RuntimeError), fewer_gc_runs():
         during = gc.get_threshold(), gc.get_freeze_count()
         raise RuntimeError
 

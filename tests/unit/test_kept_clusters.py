@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from obscale.agent.keys import KnownKeys
-from obscale.batch.connections import KEPT_SECONDS, KeptClusters
+from obscale.batch.connections import KEPT_SECONDS, ConnectionCache
 from obscale.connect.connections import ClusterAccess
 from obscale.errors import SpecError
 from obscale.preflight.facts import ClusterFacts
@@ -58,7 +58,7 @@ def store():
 
 @pytest.fixture
 async def clusters(store):
-    async with KeptClusters(store) as opened:
+    async with ConnectionCache(store) as opened:
         yield opened
 
 
