@@ -13,7 +13,7 @@ from obscale.request.models import ClusterSpec, ScaleOutSpec
 from obscale.request.policies import PARTS_FLOW, BatchPolicies, OnRowFailure
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import BatchSpec, checked_batch
-from tasks.dispatch.worker import carry_part, is_incomplete, told
+from tasks.dispatch.worker import is_incomplete, run_assignment, told
 from tasks.runtime.blocks import silence_told
 from tasks.runtime.prefect_watch import prefect_watched
 from tasks.runtime.run_state import name_the_ending
@@ -73,7 +73,7 @@ async def batch_part(
     ledger = ledger_of(checked_batch(spec), time_limits)
     with heeding_sigterm(), silence_told():
         async with prefect_watched(), told(ledger, batch) as table:
-            await carry_part(ledger, table)
+            await run_assignment(ledger, table)
     if is_incomplete(ledger) and (incomplete := error_of_batch(report_of(ledger))):
         raise incomplete
     return summary_of(ledger)

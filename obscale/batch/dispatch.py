@@ -41,7 +41,7 @@ ALIVE: Final = frozenset({RunState.SCHEDULED, RunState.PENDING, RunState.RUNNING
 ON_A_WORKER: Final = frozenset({RunState.PENDING, RunState.RUNNING})
 
 
-class RowTold(BaseModel):
+class RowStatus(BaseModel):
     """One row as the run that carries it tells it: a line of its table, for people and machines."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -65,8 +65,8 @@ class RowTold(BaseModel):
     """The last one it was begun by and put back, because nothing might be submitted any more."""
 
 
-class Grant(BaseModel):
-    """The word by which one row may begin."""
+class Permit(BaseModel):
+    """The permit by which one row may begin."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -77,16 +77,16 @@ class Grant(BaseModel):
     """Outside of it nothing is submitted, also where the row was begun inside."""
 
 
-def read_told(rows: object) -> dict[str, RowTold]:
+def read_status_rows(rows: object) -> dict[str, RowStatus]:
     """Read a run's table by target; what cannot be read, say of another version, is left out.
 
     Args:
         rows: Texts in them are Markdown.
     """
-    found: dict[str, RowTold] = {}
+    found: dict[str, RowStatus] = {}
     for row in rows if isinstance(rows, Sequence) else ():
         try:
-            told = RowTold.model_validate(each_text(row, from_markdown))
+            told = RowStatus.model_validate(each_text(row, from_markdown))
         except ValidationError:
             continue
         found[told.target] = told
@@ -94,7 +94,7 @@ def read_told(rows: object) -> dict[str, RowTold]:
 
 
 @dataclass(frozen=True)
-class PartSeen:
+class WorkerRun:
     """What is seen of a run.
 
     Args:
@@ -108,11 +108,11 @@ class PartSeen:
     state: RunState
     message: str = ""
     is_heard: bool = False
-    told: Mapping[str, RowTold] = field(default_factory=dict)
+    told: Mapping[str, RowStatus] = field(default_factory=dict)
     silent_seconds: float = 0.0
 
     @property
-    def busy_with(self) -> RowTold | None:
+    def busy_with(self) -> RowStatus | None:
         """The row it is at."""
         return next((row for row in self.told.values() if row.state is RowState.RUNNING), None)
 
@@ -142,7 +142,7 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True)
-class Decided:
+class NextStep:
     """The step, and why."""
 
     step: Step
@@ -155,8 +155,8 @@ class Decided:
 
 
 def decide_part(
-    seen: PartSeen, target: str, word: str, silence_seconds: float, start_seconds: float
-) -> Decided:
+    seen: WorkerRun, target: str, word: str, silence_seconds: float, start_seconds: float
+) -> NextStep:
     """Decide about one row of a run.
 
     Args:
@@ -169,28 +169,28 @@ def decide_part(
     """
     row = seen.told.get(target)
     if word and row and (ended := _ended(row, word)):
-        return Decided(ended)
+        return NextStep(ended)
     if seen.state in {RunState.CANCELLING, RunState.CANCELLED, RunState.PAUSED}:
-        return Decided(Step.CANCELLED, f"its run is {seen.state.value}")
+        return NextStep(Step.CANCELLED, f"its run is {seen.state.value}")
     if seen.state not in ALIVE:
-        return Decided(Step.GONE, f"its run {seen.words}")
+        return NextStep(Step.GONE, f"its run {seen.words}")
     limit = start_seconds if seen.state is RunState.PENDING else silence_seconds
     if seen.state in ON_A_WORKER and seen.silent_seconds > limit:
-        return Decided(Step.SILENT, f"no sign of life for {seen.silent_seconds:.0f} s")
+        return NextStep(Step.SILENT, f"no sign of life for {seen.silent_seconds:.0f} s")
     listens = seen.state is RunState.RUNNING and seen.is_heard and seen.busy_with is None
     if listens and (not word or (row and row.declined == word)):
-        return Decided(Step.GRANT)
-    return Decided.wait()
+        return NextStep(Step.GRANT)
+    return NextStep.wait()
 
 
-def _ended(row: RowTold, word: str) -> Step | None:
+def _ended(row: RowStatus, word: str) -> Step | None:
     if row.called_off == word:
         return Step.PUT_BACK
     return Step.SETTLED if row.word == word and row.state in SETTLED else None
 
 
 @dataclass
-class Signs:
+class SilenceTimer:
     """Counts for how long something has not moved, in time in which it could be seen.
 
     Whoever cannot look has not heard silence: a long pause between two looks counts for little.
@@ -220,7 +220,7 @@ class Signs:
 
 
 @dataclass
-class Inbox:
+class PermitInbox:
     """Which words of those that lie there may a run still follow?
 
     A word is followed only if it was not there at the look before, and that was a moment ago: so

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from obscale.batch.dispatch import RowTold
+from obscale.batch.dispatch import RowStatus
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.schedule import RowState
 from obscale.preflight.facts import TargetProgress
@@ -20,7 +20,7 @@ ID_DIGITS: Final = 12
 
 
 @dataclass(frozen=True)
-class Part:
+class WorkerAssignment:
     """All rows of one lane, as a run on a worker gets them.
 
     Args:
@@ -117,7 +117,7 @@ def _asked(name: str, entry: Entry, usual: TimeLimits) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Heard:
+class PermitState:
     """What became of the words for a row: the last one of each kind; empty: none."""
 
     word: str = ""
@@ -125,7 +125,7 @@ class Heard:
     called_off: str = ""
 
 
-def told_rows(ledger: Ledger, words: Mapping[str, Heard]) -> list[dict[str, Any]]:
+def status_rows(ledger: Ledger, words: Mapping[str, PermitState]) -> list[dict[str, Any]]:
     """Tell the rows of a run, one line each.
 
     Args:
@@ -133,7 +133,7 @@ def told_rows(ledger: Ledger, words: Mapping[str, Heard]) -> list[dict[str, Any]
         words: By target.
     """
     return [
-        RowTold(
+        RowStatus(
             target=entry.target,
             zone=entry.zone,
             cluster=entry.cluster,
@@ -145,23 +145,23 @@ def told_rows(ledger: Ledger, words: Mapping[str, Heard]) -> list[dict[str, Any]
             next=entry.hint,
             how=entry.how,
             error_kind=entry.error_kind,
-            **vars(words.get(entry.target, Heard())),
+            **vars(words.get(entry.target, PermitState())),
         ).model_dump(mode="json")
         for entry in ledger.entries
     ]
 
 
-def hear_told(entry: Entry, told: RowTold) -> None:
+def apply_status(entry: Entry, told: RowStatus) -> None:
     """Take into the batch's own ledger how far a row's run says it is."""
     entry.dag_id = told.dag_id or entry.dag_id
     entry.how, entry.stage = told.how or entry.how, told.stage or entry.stage
     entry.level = told.level or entry.level
 
 
-def settle_told(entry: Entry, told: RowTold) -> None:
+def apply_result(entry: Entry, told: RowStatus) -> None:
     """Take into the batch's own ledger how a row ended."""
     how, dag_id, why = entry.how, entry.dag_id, told.why
-    hear_told(entry, told)
+    apply_status(entry, told)
     if how and dag_id and told.how == "already a member":
         # A run that was lost had begun it, and the one after that found the node there.
         entry.how, why = how, "the run that began it was lost; another one proved it"

@@ -22,14 +22,14 @@ from obscale.batch.dispatch import (
     ALIVE,
     ON_A_WORKER,
     SETTLED,
-    Grant,
-    PartSeen,
-    RowTold,
+    Permit,
+    RowStatus,
     RunState,
     Step,
+    WorkerRun,
     decide_part,
 )
-from obscale.batch.dispatch_rows import Part, hear_told, settle_told, take_up_row
+from obscale.batch.dispatch_rows import WorkerAssignment, apply_result, apply_status, take_up_row
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.schedule import RowState
 from obscale.errors import RunLostError
@@ -55,7 +55,7 @@ WAITS: Final = "waits for a worker"
 class _Running:
     """The run a lane has, and the row it is at."""
 
-    part: Part
+    part: WorkerAssignment
     run_id: UUID
     target: str = ""
     word: str = ""
@@ -112,7 +112,7 @@ class Dispatch:
         if busy and entry:
             running.target, running.word = entry.target, busy.word
             take_up_row(entry)
-            hear_told(entry, busy)
+            apply_status(entry, busy)
 
     async def add(self, entry: Entry, called_off: CalledOff) -> None:
         """Have one row carried out; on return its entry says how it ended, or that it is put back.
@@ -178,7 +178,7 @@ class Dispatch:
                 step = Step.PUT_BACK
             match step:
                 case Step.SETTLED if told:
-                    settle_told(entry, told)
+                    apply_result(entry, told)
                     return ""
                 case Step.PUT_BACK:
                     running.word = ""
@@ -197,11 +197,11 @@ class Dispatch:
                     await self._see_whether_it_is_taken(seen, entry)
 
     @staticmethod
-    def _hear(running: _Running, seen: PartSeen, entry: Entry) -> RowTold | None:
+    def _hear(running: _Running, seen: WorkerRun, entry: Entry) -> RowStatus | None:
         """Take what a row's run tells of it."""
         told = seen.told.get(entry.target)
         if told and running.word and told.word == running.word:
-            hear_told(entry, told)
+            apply_status(entry, told)
         return told
 
     async def _grant(self, running: _Running, entry: Entry) -> None:
@@ -212,7 +212,7 @@ class Dispatch:
         entry.is_posted = True
         if entry.stage == WAITS:
             entry.stage = ""
-        grant = Grant(
+        grant = Permit(
             target=entry.target,
             progress=entry.progress,
             window=self._ledger.policies.window if entry.progress is TargetProgress.NEW else None,
@@ -232,7 +232,7 @@ class Dispatch:
             f"{why}; {stands}", "see who cancelled it, then run the same batch again"
         )
 
-    async def _see_whether_it_is_taken(self, seen: PartSeen, entry: Entry) -> None:
+    async def _see_whether_it_is_taken(self, seen: WorkerRun, entry: Entry) -> None:
         waited = self._watch.untaken_seconds
         if seen.state is not RunState.SCHEDULED or not waited:
             self._told_waiting = min(self._told_waiting, waited)
@@ -288,9 +288,9 @@ class Dispatch:
         told = seen.told.get(running.target)
         if told and told.word == running.word:
             if told.state in SETTLED:
-                settle_told(entry, told)
+                apply_result(entry, told)
                 return False
-            hear_told(entry, told)
+            apply_status(entry, told)
         is_over = seen.state not in ON_A_WORKER | {RunState.CANCELLING}
         # Of a row whose DAG is known enough is known: it goes on by itself.
         return entry.dag_id is None and not is_over
@@ -305,14 +305,14 @@ class Dispatch:
         self._runs[entry.lane] = running
         return running
 
-    def _followed(self, part: Part, run: FlowRun) -> _Running:
+    def _followed(self, part: WorkerAssignment, run: FlowRun) -> _Running:
         state = RunState(run.state.type.value) if run.state else RunState.SCHEDULED
         self._watch.follow(run.id, state)
         return _Running(part, run.id)
 
-    def _part(self, lane: str) -> Part:
+    def _part(self, lane: str) -> WorkerAssignment:
         entries = [entry for entry in self._ledger.entries if entry.lane == lane]
-        return Part.of(self._ledger.key, entries)
+        return WorkerAssignment.of(self._ledger.key, entries)
 
     def _drop(self, lane: str) -> _Running | None:
         running = self._runs.pop(lane, None)

@@ -22,7 +22,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.settings import get_current_settings
 
 from obscale.batch.dispatch import RunState
-from obscale.batch.dispatch_rows import Part, batch_tag
+from obscale.batch.dispatch_rows import WorkerAssignment, batch_tag
 from obscale.errors import DispatchError, SpecError
 from obscale.request.policies import PARTS_FLOW, WorkersPolicy
 
@@ -113,7 +113,9 @@ async def find_runs(
     return list(reversed(found))
 
 
-async def start_run(client: PrefectClient, deployment: DeploymentResponse, part: Part) -> FlowRun:
+async def start_run(
+    client: PrefectClient, deployment: DeploymentResponse, part: WorkerAssignment
+) -> FlowRun:
     """Begin a run for one lane's rows. Asked twice, say by a batch begun again, it is one run.
 
     Raises:
@@ -130,7 +132,7 @@ async def start_run(client: PrefectClient, deployment: DeploymentResponse, part:
 
 
 async def _asked_for(
-    client: PrefectClient, deployment: DeploymentResponse, part: Part, turn: int
+    client: PrefectClient, deployment: DeploymentResponse, part: WorkerAssignment, turn: int
 ) -> FlowRun:
     tries = 0
     while True:

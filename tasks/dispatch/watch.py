@@ -20,7 +20,14 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import Artifact, FlowRun
 from prefect.exceptions import PrefectException
 
-from obscale.batch.dispatch import ON_A_WORKER, PartSeen, RowTold, RunState, Signs, read_told
+from obscale.batch.dispatch import (
+    ON_A_WORKER,
+    RowStatus,
+    RunState,
+    SilenceTimer,
+    WorkerRun,
+    read_status_rows,
+)
 from obscale.errors import DispatchError
 from tasks.dispatch.worker import TABLE
 from tasks.runtime.run_log import run_logger
@@ -33,15 +40,15 @@ LONGEST_STEP_SECONDS: Final = 15.0
 TELL_EVERY_SECONDS: Final = 30.0
 """How often the log says that Prefect does not answer."""
 AWAY: Final = (PrefectException, httpx.HTTPError)
-UNKNOWN_RUN: Final = PartSeen(RunState.CRASHED, "Prefect does not know it any more")
+UNKNOWN_RUN: Final = WorkerRun(RunState.CRASHED, "Prefect does not know it any more")
 
 
 @dataclass
 class _Run:
     """One run, and what was seen of it last."""
 
-    seen: PartSeen
-    signs: Signs = field(default_factory=lambda: Signs(LONGEST_STEP_SECONDS))
+    seen: WorkerRun
+    signs: SilenceTimer = field(default_factory=lambda: SilenceTimer(LONGEST_STEP_SECONDS))
     data: Any = None
     """Of its table, as Prefect gave it: read again only when it has changed."""
 
@@ -61,7 +68,7 @@ class Watch:
         self._trouble: DispatchError | None = None
         self._answered_at = time.monotonic()
         self._told_away = 0.0
-        self._untaken = Signs(LONGEST_STEP_SECONDS)
+        self._untaken = SilenceTimer(LONGEST_STEP_SECONDS)
 
     @property
     def untaken_seconds(self) -> float:
@@ -70,13 +77,13 @@ class Watch:
 
     def follow(self, run_id: UUID, state: RunState) -> None:
         """Look at a run from now on."""
-        self._runs.setdefault(run_id, _Run(PartSeen(state)))
+        self._runs.setdefault(run_id, _Run(WorkerRun(state)))
 
     def forget(self, run_id: UUID) -> None:
         """Look at it no more."""
         self._runs.pop(run_id, None)
 
-    async def next(self, run_id: UUID) -> PartSeen:
+    async def next(self, run_id: UUID) -> WorkerRun:
         """Wait for the next look, and give what it saw of a run.
 
         Raises:
@@ -88,7 +95,7 @@ class Watch:
             raise self._trouble
         return self.now(run_id)
 
-    def now(self, run_id: UUID) -> PartSeen:
+    def now(self, run_id: UUID) -> WorkerRun:
         """Give what was seen of a run last."""
         known = self._runs.get(run_id)
         return known.seen if known else UNKNOWN_RUN
@@ -148,7 +155,7 @@ class Watch:
                 told, known.data = _read(data), data
             said = table.description if table else None
             silent = known.signs.look((run.state.id, said, data), time.monotonic())
-            known.seen = PartSeen(
+            known.seen = WorkerRun(
                 state=RunState(run.state.type.value),
                 message=run.state.message or "",
                 is_heard=table is not None,
@@ -168,13 +175,13 @@ class Watch:
             )
 
 
-def _read(data: Any) -> dict[str, RowTold]:
+def _read(data: Any) -> dict[str, RowStatus]:
     if isinstance(data, str):
         try:
             data = json.loads(data)
         except ValueError:
             return {}
-    return read_told(data)
+    return read_status_rows(data)
 
 
 def _in_portions(ids: Sequence[UUID]) -> Iterator[list[UUID]]:

@@ -24,8 +24,8 @@ from prefect.exceptions import PrefectException
 from pydantic import ValidationError
 
 from obscale.batch.connections import ConnectionCache
-from obscale.batch.dispatch import Grant, Inbox, Signs
-from obscale.batch.dispatch_rows import Heard, told_rows
+from obscale.batch.dispatch import Permit, PermitInbox, SilenceTimer
+from obscale.batch.dispatch_rows import PermitState, status_rows
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.report import summary_of
 from obscale.batch.schedule import RowState
@@ -63,11 +63,11 @@ AWAY: Final = (PrefectException, httpx.HTTPError)
 """What a Prefect server that is away, or fails, looks like."""
 
 
-class PartTable:
+class StatusTable:
     """The run's one table artifact: its rows for people and for the batch, and its sign of life."""
 
     def __init__(self, ledger: Ledger, key: str) -> None:
-        self.words: dict[str, Heard] = {}
+        self.words: dict[str, PermitState] = {}
         self._ledger, self._key = ledger, key
         self._id: UUID | None = None
         self._shown: list[dict[str, Any]] = []
@@ -78,7 +78,7 @@ class PartTable:
     async def show(self) -> None:
         """Write what has changed, or a sign of life; Prefect being away, it is written later."""
         async with self._one_at_a_time:
-            rows = told_rows(self._ledger, self.words)
+            rows = status_rows(self._ledger, self.words)
             said = markdown(
                 "{}; as of {} UTC", summary_of(self._ledger), f"{datetime.now(UTC):%H:%M:%S}"
             )
@@ -108,20 +108,20 @@ class PartTable:
         while True:
             await asyncio.sleep(max(LOOK_SECONDS, len(self._ledger.entries) / ROWS_A_SECOND))
             is_due = time.monotonic() - self._at >= BEAT_SECONDS
-            if is_due or told_rows(self._ledger, self.words) != self._shown:
+            if is_due or status_rows(self._ledger, self.words) != self._shown:
                 await self.show()
 
 
-class Words:
+class SentPermits:
     """The run's inbox."""
 
     def __init__(self, client: PrefectClient, run_id: UUID) -> None:
         self._client, self._run_id = client, run_id
-        self._inbox = Inbox(FRESH_SECONDS)
+        self._inbox = PermitInbox(FRESH_SECONDS)
         self._seen: set[str] = set()
         self.is_told_to_end = False
 
-    async def look(self) -> tuple[dict[str, Grant], dict[str, Grant]]:
+    async def look(self) -> tuple[dict[str, Permit], dict[str, Permit]]:
         """Give the words to follow, and those that may have lain there for long."""
         found = await read_inputs(self._client, self._run_id, INBOX, MOST_WORDS, self._seen)
         self._seen |= set(found)
@@ -141,7 +141,7 @@ class Words:
             run_logger().warning("part.hold_not_read reason=%r", str(error))
             return True
 
-    async def skip(self) -> dict[str, Grant]:
+    async def skip(self) -> dict[str, Permit]:
         """Give the words that lie there; none of them is to be followed."""
         self._inbox.forget()
         with suppress(*AWAY):
@@ -149,21 +149,21 @@ class Words:
         return {}
 
 
-def _grants(words: dict[str, str], keys: list[str]) -> dict[str, Grant]:
-    found: dict[str, Grant] = {}
+def _grants(words: dict[str, str], keys: list[str]) -> dict[str, Permit]:
+    found: dict[str, Permit] = {}
     for key in keys:
         try:
-            found[key] = Grant.model_validate_json(words[key])
+            found[key] = Permit.model_validate_json(words[key])
         except ValidationError as error:
             run_logger().warning("part.word_not_read word=%s reason=%r", key, str(error))
     return found
 
 
 @asynccontextmanager
-async def told(ledger: Ledger, batch: str) -> AsyncIterator[PartTable]:
+async def told(ledger: Ledger, batch: str) -> AsyncIterator[StatusTable]:
     """Keep the run's table up to date in this block, and tell what is left however it ends."""
     names = sorted({entry.cluster for entry in ledger.entries})
-    table = PartTable(ledger, artifact_key(TABLE, batch, *names))
+    table = StatusTable(ledger, artifact_key(TABLE, batch, *names))
     keeper: asyncio.Task[None] | None = None
     why = "not given to this run"
     try:
@@ -184,7 +184,7 @@ async def told(ledger: Ledger, batch: str) -> AsyncIterator[PartTable]:
         publish_line("batch", f"part.ended {summary_of(ledger)}")
 
 
-async def carry_part(ledger: Ledger, table: PartTable) -> None:
+async def run_assignment(ledger: Ledger, table: StatusTable) -> None:
     """Carry out each row at its word, one at a time, until told to end or left alone.
 
     Raises:
@@ -197,10 +197,10 @@ async def carry_part(ledger: Ledger, table: PartTable) -> None:
         )
     by_target = {entry.target: at for at, entry in enumerate(ledger.entries)}
     async with get_client() as client, ConnectionCache(PrefectSecrets()) as clusters:
-        words = Words(client, context.flow_run.id)
+        words = SentPermits(client, context.flow_run.id)
         _decline(await words.skip(), table)
         await table.show()
-        idle, away = Signs(LOOK_SECONDS * 5), Signs(GIVE_UP_SECONDS)
+        idle, away = SilenceTimer(LOOK_SECONDS * 5), SilenceTimer(GIVE_UP_SECONDS)
         turn = 0
         while not words.is_told_to_end:
             try:
@@ -213,7 +213,7 @@ async def carry_part(ledger: Ledger, table: PartTable) -> None:
                     ) from error
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
-            away = Signs(GIVE_UP_SECONDS)
+            away = SilenceTimer(GIVE_UP_SECONDS)
             word = next((key for key, each in follow.items() if each.target in by_target), None)
             _decline({k: v for k, v in (follow | decline).items() if k != word}, table)
             if word:
@@ -223,7 +223,7 @@ async def carry_part(ledger: Ledger, table: PartTable) -> None:
                 old = ledger.entries[at]
                 entry = Entry(old.number, old.cluster, old.order, progress=follow[word].progress)
                 ledger.entries[at] = entry
-                table.words[entry.target] = Heard(word)
+                table.words[entry.target] = PermitState(word)
                 await _carry(entry, ledger, words, table, follow[word], clusters)
             elif idle.look(turn, time.monotonic()) > IDLE_SECONDS:
                 publish_line("batch", f"part.left_alone seconds={IDLE_SECONDS:.0f}")
@@ -234,9 +234,9 @@ async def carry_part(ledger: Ledger, table: PartTable) -> None:
 async def _carry(
     entry: Entry,
     ledger: Ledger,
-    words: Words,
-    table: PartTable,
-    grant: Grant,
+    words: SentPermits,
+    table: StatusTable,
+    grant: Permit,
     clusters: ConnectionCache,
 ) -> None:
     """Carry out one row, and tell how it ended."""
@@ -267,10 +267,10 @@ async def _carry(
     await table.show()
 
 
-def _decline(grants: dict[str, Grant], table: PartTable) -> None:
+def _decline(grants: dict[str, Permit], table: StatusTable) -> None:
     for word, grant in grants.items():
         publish_line("batch", f"part.declined node={grant.target} why='its word may be old'")
-        known = table.words.get(grant.target, Heard())
+        known = table.words.get(grant.target, PermitState())
         table.words[grant.target] = replace(known, declined=word)
 
 

@@ -7,16 +7,23 @@ from hypothesis import strategies as st
 from obscale.batch.dispatch import (
     ALIVE,
     SETTLED,
-    Inbox,
-    PartSeen,
-    RowTold,
+    PermitInbox,
+    RowStatus,
     RunState,
-    Signs,
+    SilenceTimer,
     Step,
+    WorkerRun,
     decide_part,
-    read_told,
+    read_status_rows,
 )
-from obscale.batch.dispatch_rows import Heard, Part, hear_told, settle_told, take_up_row, told_rows
+from obscale.batch.dispatch_rows import (
+    PermitState,
+    WorkerAssignment,
+    apply_result,
+    apply_status,
+    status_rows,
+    take_up_row,
+)
 from obscale.batch.ledger import ledger_of
 from obscale.batch.schedule import RowState
 from obscale.preflight.facts import TargetProgress
@@ -42,11 +49,11 @@ clusters:
 
 
 def seen(state=RunState.RUNNING, *rows, silent=0.0, is_heard=True):
-    return PartSeen(state, "", is_heard, {row.target: row for row in rows}, silent)
+    return WorkerRun(state, "", is_heard, {row.target: row for row in rows}, silent)
 
 
 def row(state=RowState.WAITING, target=MINE, **words):
-    return RowTold(target=target, state=state, **words)
+    return RowStatus(target=target, state=state, **words)
 
 
 def ledger(tmp_path, text=BATCH):
@@ -93,13 +100,13 @@ def test_each_sight_of_a_run_leads_to_one_step(run, word, step):
 
 
 runs = st.builds(
-    PartSeen,
+    WorkerRun,
     state=st.sampled_from(RunState),
     is_heard=st.booleans(),
     silent_seconds=st.sampled_from((0.0, 60.0, 600.0)),
     told=st.lists(
         st.builds(
-            RowTold,
+            RowStatus,
             target=st.sampled_from((MINE, OTHER)),
             state=st.sampled_from(RowState),
             word=st.sampled_from(("", WORD, "old")),
@@ -131,7 +138,7 @@ def test_an_ending_counts_only_for_the_word_it_was_begun_by(run, word):
 
 def test_silence_is_counted_only_while_somebody_looks():
     """A server that was away for an hour makes no worker dead."""
-    signs = Signs(longest_step_seconds=15)
+    signs = SilenceTimer(longest_step_seconds=15)
 
     assert signs.look("a", at=100.0) == 0
     assert signs.look("a", at=110.0) == 10
@@ -141,7 +148,7 @@ def test_silence_is_counted_only_while_somebody_looks():
 
 def test_a_word_that_lay_there_at_the_first_look_is_declined():
     """A run that begins a day late starts nothing by yesterday's word."""
-    inbox = Inbox(fresh_seconds=30)
+    inbox = PermitInbox(fresh_seconds=30)
 
     assert inbox.sort(["old"], at=0.0) == ([], ["old"])
     assert inbox.sort(["old", "new"], at=1.0) == (["new"], [])
@@ -150,7 +157,7 @@ def test_a_word_that_lay_there_at_the_first_look_is_declined():
 
 def test_a_word_found_after_a_long_pause_is_declined():
     """So is what was said to a run that slept, was cut off, or was at work on another row."""
-    inbox = Inbox(fresh_seconds=30)
+    inbox = PermitInbox(fresh_seconds=30)
     inbox.sort([], at=0.0)
 
     assert inbox.sort(["late"], at=31.0) == ([], ["late"])
@@ -163,8 +170,8 @@ def test_a_part_holds_just_what_its_cluster_was_asked_for(tmp_path):
     """Rows, switches, the written connection and the policy; secrets stay names."""
     made = ledger(tmp_path)
 
-    east = Part.of(made.key, made.entries[:2])
-    written = Part.of(made.key, made.entries[2:])
+    east = WorkerAssignment.of(made.key, made.entries[:2])
+    written = WorkerAssignment.of(made.key, made.entries[2:])
 
     assert east.name == "rows of prod-east: 2 nodes"
     assert east.tags == (f"batch:{made.key}", "cluster:prod-east")
@@ -186,7 +193,9 @@ def test_the_same_rows_have_the_same_key_and_any_change_another(tmp_path):
     first, again = ledger(tmp_path), ledger(tmp_path)
     other = ledger(tmp_path, BATCH.replace("memory_limit: 16G", "memory_limit: 32G"))
 
-    one, same, changed = (Part.of(each.key, each.entries[:2]) for each in (first, again, other))
+    one, same, changed = (
+        WorkerAssignment.of(each.key, each.entries[:2]) for each in (first, again, other)
+    )
 
     assert one.key(1) == same.key(1) != one.key(2)
     assert changed.batch == one.batch
@@ -201,20 +210,22 @@ def test_rows_told_are_read_back(tmp_path):
     made = ledger(tmp_path)
     made.entries[0].begin()
 
-    told = read_told([*told_rows(made, {MINE: Heard(WORD)}), {"target": 7}, "nonsense"])
+    told = read_status_rows(
+        [*status_rows(made, {MINE: PermitState(WORD)}), {"target": 7}, "nonsense"]
+    )
 
     assert len(told) == 3
     assert (told[MINE].state, told[MINE].word) == (RowState.RUNNING, WORD)
-    assert read_told(None) == read_told("text") == {}
+    assert read_status_rows(None) == read_status_rows("text") == {}
 
 
 def test_a_row_keeps_the_dag_a_lost_run_has_begun(tmp_path):
     """Although the run after that one found a member and knows of no DAG."""
     entry = ledger(tmp_path).entries[0]
     entry.begin()
-    hear_told(entry, row(RowState.RUNNING, dag_id="11", how="posted", stage="stage 3/9"))
+    apply_status(entry, row(RowState.RUNNING, dag_id="11", how="posted", stage="stage 3/9"))
 
-    settle_told(
+    apply_result(
         entry,
         row(
             RowState.VERIFIED,

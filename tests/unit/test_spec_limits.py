@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from obscale.batch.dispatch_rows import Part
+from obscale.batch.dispatch_rows import WorkerAssignment
 from obscale.batch.ledger import ledger_of
 from obscale.cli.verify import TIME_LIMITS
 from obscale.errors import SpecError
@@ -90,7 +90,7 @@ def test_limits_survive_being_a_runs_parameters():
     ledger = ledger_of(spec)
     for entry in ledger.entries:
         entry.lane = "one and the same"
-    parameters = Part.of(ledger.key, ledger.entries).parameters
+    parameters = WorkerAssignment.of(ledger.key, ledger.entries).parameters
     usual = TimeLimits.model_validate(parameters["time_limits"])
     parts = [ScaleOutSpec.model_validate(each) for each in parameters["clusters"]]
     assert [usual.with_own(part.time_limits) for part in parts] == [
