@@ -14,13 +14,13 @@ from obscale.request.models import ClusterSpec, ScaleOutSpec
 from obscale.request.policies import BatchPolicies
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import BatchSpec, checked_batch
-from tasks.batch import carry_out, shown
+from tasks.batch import run_batch, shown
 from tasks.batch_preflight import preflight_all
 from tasks.dispatch.dispatcher import dispatching
 from tasks.runtime.blocks import silence_told
 from tasks.runtime.prefect_watch import prefect_watched
-from tasks.runtime.run_state import name_the_ending
-from tasks.runtime.sigterm import heeding_sigterm
+from tasks.runtime.run_state import name_final_state
+from tasks.runtime.sigterm import cancel_on_sigterm
 from tasks.runtime.versions import check_worker
 
 DEFAULT_POLICIES = BatchPolicies()
@@ -37,7 +37,7 @@ def run_name() -> str:
     flow_run_name=run_name,
     retries=0,
     persist_result=False,
-    on_failure=[name_the_ending],
+    on_failure=[name_final_state],
 )
 async def batch(
     clusters: Annotated[
@@ -73,10 +73,10 @@ async def batch(
     check_worker()
     spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
     ledger = ledger_of(checked_batch(spec), time_limits)
-    with heeding_sigterm(), fewer_gc_runs(), silence_told():
-        async with prefect_watched(), shown(ledger), dispatching(ledger) as hands:
+    with cancel_on_sigterm(), fewer_gc_runs(), silence_told():
+        async with prefect_watched(), shown(ledger), dispatching(ledger) as runner:
             await preflight_all(ledger)
-            await carry_out(ledger, hands)
+            await run_batch(ledger, runner)
     report = report_of(ledger)
     if incomplete := error_of_batch(report):
         raise incomplete

@@ -16,8 +16,8 @@ from obscale.spec.batch import BatchSpec, checked_batch
 from tasks.dispatch.worker import is_incomplete, run_assignment, told
 from tasks.runtime.blocks import silence_told
 from tasks.runtime.prefect_watch import prefect_watched
-from tasks.runtime.run_state import name_the_ending
-from tasks.runtime.sigterm import heeding_sigterm
+from tasks.runtime.run_state import name_final_state
+from tasks.runtime.sigterm import cancel_on_sigterm
 from tasks.runtime.versions import check_worker
 
 
@@ -34,7 +34,7 @@ def rows_run_name() -> str:
     flow_run_name=rows_run_name,
     retries=0,
     persist_result=False,
-    on_failure=[name_the_ending],
+    on_failure=[name_final_state],
 )
 async def batch_part(
     batch: Annotated[
@@ -71,7 +71,7 @@ async def batch_part(
         policies=BatchPolicies(on_failure=on_failure),
     )
     ledger = ledger_of(checked_batch(spec), time_limits)
-    with heeding_sigterm(), silence_told():
+    with cancel_on_sigterm(), silence_told():
         async with prefect_watched(), told(ledger, batch) as table:
             await run_assignment(ledger, table)
     if is_incomplete(ledger) and (incomplete := error_of_batch(report_of(ledger))):

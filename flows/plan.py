@@ -20,8 +20,8 @@ from obscale.spec import checked, checked_overrides
 from obscale.text import for_terminal
 from tasks.preflight import preflight
 from tasks.runtime.blocks import silence_told
-from tasks.runtime.run_state import name_the_ending
-from tasks.runtime.sigterm import heeding_sigterm
+from tasks.runtime.run_state import name_final_state
+from tasks.runtime.sigterm import cancel_on_sigterm
 from tasks.runtime.versions import check_worker
 
 
@@ -39,7 +39,7 @@ def run_name() -> str:
     flow_run_name=run_name,
     retries=0,
     persist_result=False,
-    on_failure=[name_the_ending],
+    on_failure=[name_final_state],
 )
 async def plan(
     cluster: NamedCluster,
@@ -84,5 +84,5 @@ async def plan(
         allow_unknown=allow_unknown,
         overrides=checked_overrides(overrides),
     )
-    with heeding_sigterm(), silence_told():
+    with cancel_on_sigterm(), silence_told():
         return (await preflight(order)).findings.verdict

@@ -26,14 +26,14 @@ from obscale.spec import checked, checked_overrides
 from obscale.text import for_terminal
 from tasks.approval import Approval, ask_approval
 from tasks.preflight import preflight
-from tasks.recover import carry_through
+from tasks.recover import poll_and_recover
 from tasks.runtime.blocks import silence_told
 from tasks.runtime.events import announced
 from tasks.runtime.journal import aside
 from tasks.runtime.prefect_watch import prefect_watched
-from tasks.runtime.report import reported
-from tasks.runtime.run_state import check_this_run, name_the_ending, tag_run
-from tasks.runtime.sigterm import heeding_sigterm
+from tasks.runtime.report import report_at_end
+from tasks.runtime.run_state import check_this_run, name_final_state, tag_run
+from tasks.runtime.sigterm import cancel_on_sigterm
 from tasks.runtime.versions import check_worker
 from tasks.submit import earlier_attempt, submit
 from tasks.verify import verify
@@ -53,7 +53,7 @@ def run_name() -> str:
     flow_run_name=run_name,
     retries=0,
     persist_result=False,
-    on_failure=[name_the_ending],
+    on_failure=[name_final_state],
 )
 async def scale_out(
     cluster: NamedCluster,
@@ -118,8 +118,8 @@ async def scale_out(
         on_failure=on_failure,
     )
     check_this_run()
-    with heeding_sigterm(), announced(order), silence_told():
-        async with prefect_watched(), reported(order) as story:
+    with cancel_on_sigterm(), announced(order), silence_told():
+        async with prefect_watched(), report_at_end(order) as builder:
             await aside(tag_run(order))
             submitted = await earlier_attempt(order)
             if submitted is None:
@@ -127,6 +127,6 @@ async def scale_out(
                 if approval == "ask":
                     await ask_approval(order, seen)
                 submitted = await submit(order, seen)
-            dag = await carry_through(order, submitted)
+            dag = await poll_and_recover(order, submitted)
             await verify(order, dag, submitted.before)
-    return story.report()
+    return builder.report()

@@ -39,7 +39,7 @@ GRACE_SECONDS: Final = 20.0
 """For rows that are given up when a batch is ended, to close their connections."""
 
 
-class Hands(Protocol):
+class RowRunner(Protocol):
     """Whoever carries rows out elsewhere than in this process."""
 
     async def take_up(self) -> None:
@@ -60,7 +60,7 @@ class Hands(Protocol):
         """Let go of what has no row at work."""
 
 
-class OwnHands:
+class LocalRunner:
     """Carries rows out in this process."""
 
     def __init__(self, ledger: Ledger, clusters: ConnectionCache) -> None:
@@ -85,25 +85,25 @@ class OwnHands:
         await self._clusters.close_all_but(at_work)
 
 
-async def carry_out(ledger: Ledger, hands: Hands | None = None) -> None:
+async def run_batch(ledger: Ledger, runner: RowRunner | None = None) -> None:
     """Start rows as policies, failures and the clock allow, until none is left.
 
     Cancelled, it starts nothing more and leaves what runs to its cluster.
 
     Args:
         ledger: Of the batch, judged by preflight.
-        hands: Carry rows out; None: this process does.
+        runner: Runs the rows; None: this process does.
 
     Raises:
-        DispatchError: Its hands are tied.
+        DispatchError: No worker can be given its rows.
     """
     ledger.phase = "rows"
     async with ConnectionCache(PrefectSecrets()) as clusters:
-        await _carry_out(ledger, hands or OwnHands(ledger, clusters))
+        await _run_batch(ledger, runner or LocalRunner(ledger, clusters))
 
 
-async def _carry_out(ledger: Ledger, hands: Hands) -> None:
-    await hands.take_up()
+async def _run_batch(ledger: Ledger, runner: RowRunner) -> None:
+    await runner.take_up()
     running: dict[asyncio.Task[None], Entry] = {}
 
     async def called_off() -> bool:
@@ -118,10 +118,10 @@ async def _carry_out(ledger: Ledger, hands: Hands) -> None:
                 entry = ledger.entries[number - 1]
                 entry.begin()
                 say_row(entry, "started", ledger)
-                running[asyncio.create_task(hands.add(entry, called_off))] = entry
+                running[asyncio.create_task(runner.add(entry, called_off))] = entry
             if await called_off():
-                await hands.hold()
-            await hands.release()
+                await runner.hold()
+            await runner.release()
             _wait_for_window(ledger, wave.wait_until, idle=not running)
             if not running and wave.wait_until is None and not wave.skip:
                 return

@@ -39,10 +39,10 @@ from obscale.submit.run import begin_once
 from obscale.text import for_terminal
 from obscale.verify.levels import shortfall
 from obscale.verify.run import verify_node
-from tasks.recover import carry_through
+from tasks.recover import poll_and_recover
 from tasks.runtime.baselines import Records
 from tasks.runtime.journal import listening, publish, publish_line
-from tasks.runtime.report import Story, keep_report
+from tasks.runtime.report import ReportBuilder, keep_report
 from tasks.runtime.retries import repeatable_task
 
 LOOKING_AT_ONCE: Final = 8
@@ -111,25 +111,25 @@ async def add_row(run: RowRun) -> None:
     """
     entry = run.entry
     order = _impatient(entry.order) if entry.progress is TargetProgress.MEMBER else entry.order
-    story = Story(order)
+    builder = ReportBuilder(order)
 
     def hear(event: Event) -> None:
-        story.hear(event)
+        builder.hear(event)
         entry.hear(event)
 
     with listening(hear):
         try:
-            await carry(order, run)
-            await _learn_what_it_follows(story, entry)
+            await run_row(order, run)
+            await _learn_what_it_follows(builder, entry)
         except CalledOffError:
             publish_line("submit", f"submit.called_off node={order.target}")
             entry.put_back()
         except ObscaleError as error:
-            await _keep_report(story, error)
+            await _keep_report(builder, error)
             raise
 
 
-async def carry(order: Order, run: RowRun) -> None:
+async def run_row(order: Order, run: RowRun) -> None:
     """Judge, submit, follow and verify one order in one go.
 
     Raises:
@@ -183,7 +183,7 @@ async def _followed(link: Connections, order: Order, submitted: Submitted) -> Da
         return dag
     failed = error_of(dag, await diagnosed(link, dag.id, publish), order.cluster)
     if order.on_failure != "hold" and isinstance(failed, DagFailedError | DagRolledBackError):
-        return await carry_through(order, submitted)
+        return await poll_and_recover(order, submitted)
     if failed:
         raise failed
     return dag
@@ -195,18 +195,18 @@ def _impatient(order: Order) -> Order:
     return order.model_copy(update={"time_limits": time_limits})
 
 
-async def _keep_report(story: Story, error: ObscaleError) -> None:
-    report = story.report(error)
+async def _keep_report(builder: ReportBuilder, error: ObscaleError) -> None:
+    report = builder.report(error)
     severity = logging.WARNING if isinstance(error, PreflightError) else logging.ERROR
     publish(Reported(severity=severity, report=report, ended_by=error))
-    await keep_report(report, story.versions)
+    await keep_report(report, builder.versions)
 
 
-async def _learn_what_it_follows(story: Story, entry: Entry) -> None:
+async def _learn_what_it_follows(builder: ReportBuilder, entry: Entry) -> None:
     """Learn whether a row that is green now was red before; one this run has begun was not."""
     if entry.how == "posted":
         return
-    await story.learn_of_earlier()
-    entry.follows = story.report().follows
+    await builder.learn_of_earlier()
+    entry.follows = builder.report().follows
     if entry.follows:
         publish_line("report", f"report.follows {entry.follows}", logging.WARNING)

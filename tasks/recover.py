@@ -43,7 +43,7 @@ NEEDS_NOTHING: Final = frozenset({"under-way", "carried-out"})
 """Causes of DAGs that somebody else has taken up meanwhile."""
 
 
-async def carry_through(order: Order, submitted: Submitted) -> Dag | None:
+async def poll_and_recover(order: Order, submitted: Submitted) -> Dag | None:
     """Follow the DAG; where it fails, do what the order's policy says, and follow it again.
 
     Returns:

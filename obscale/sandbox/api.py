@@ -168,7 +168,7 @@ class Api:
                 return self._panicked(agent), ""
             if TASKS in path and self._draw("task_not_found", agent, last_word):
                 return self._refused(agent, task_not_shown(agent), trace_id), trace_id
-            data = self._carry_out(agent, request, path)
+            data = self._run_batch(agent, request, path)
         except Refusal as refusal:
             trace_id = trace_id if refusal.traced else ""
             return self._refused(agent, refusal, trace_id), trace_id
@@ -187,7 +187,7 @@ class Api:
             return Reply(MOVED if method == "GET" else REDIRECT, "text/html", b"", location=bare)
         return None
 
-    def _carry_out(self, agent: Agent, request: Request, path: str) -> Any:
+    def _run_batch(self, agent: Agent, request: Request, path: str) -> Any:
         wall = self.world.wall_of(agent, self.world.engine.now)
         opened = open_header(agent, request.headers)
         body, keys = request.body, opened.keys if opened else b""

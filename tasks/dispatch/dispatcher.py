@@ -69,7 +69,7 @@ class _Running:
 
 
 class Dispatch:
-    """Hands rows to runs on workers."""
+    """Gives rows to runs on workers."""
 
     def __init__(
         self, client: PrefectClient, ledger: Ledger, deployment: DeploymentResponse, watch: Watch

@@ -23,7 +23,7 @@ from tasks.runtime.writing import ANSWER_SECONDS, written
 UNSETTLED = [StateType.PENDING, StateType.RUNNING]
 
 
-async def settle_earlier_attempts() -> None:
+async def close_earlier_attempts() -> None:
     """Set what earlier attempts of the current flow run left unsettled to Crashed."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None

@@ -12,7 +12,7 @@ from obscale.errors import PrefectUnreachableError
 from tasks.runtime.prefect_watch import WATCH, PrefectWatch
 from tasks.runtime.quiet import quiet_process, quiet_threads
 from tasks.runtime.run_state import set_state
-from tasks.runtime.sigterm import CancelledInPrefect, cancel_run, heeding_sigterm
+from tasks.runtime.sigterm import CancelledInPrefect, cancel_on_sigterm, cancel_run
 from tasks.runtime.writing import PREFECT_TROUBLE, Recording, recorded
 
 LONGEST_END_SECONDS: Final = 120.0
@@ -74,7 +74,7 @@ async def run_here(flow_run: Awaitable[Any], told: Told) -> None:
         token = WATCH.set(watch)
         end = _End(run, told, known)
         try:
-            with heeding_sigterm():
+            with cancel_on_sigterm():
                 await flow_run
         except CancelledInPrefect:
             if watch.run_id:

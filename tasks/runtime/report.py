@@ -59,7 +59,7 @@ from obscale.submit.result import Submitted
 from obscale.verify.baseline import Baseline
 from obscale.verify.levels import VerifiedLevels
 from tasks.poll import progress_note
-from tasks.runtime.attempts import settle_earlier_attempts
+from tasks.runtime.attempts import close_earlier_attempts
 from tasks.runtime.baselines import page_of, this_run
 from tasks.runtime.blocks import open_connections
 from tasks.runtime.earlier_reports import reports_before
@@ -86,7 +86,7 @@ TELLS_ITSELF: Final = (
 Outcome = Literal["verified", "blocked", "failed", "cancelled"]
 
 
-class Story:
+class ReportBuilder:
     """Collects what the tasks tell, and makes the report of it."""
 
     def __init__(self, order: Order) -> None:
@@ -104,7 +104,7 @@ class Story:
         self._after: tuple[Zone, ...] = ()
 
     def hear(self, event: Event) -> None:
-        """Take one event into the story."""
+        """Take one event into the builder."""
         self._timeline.append(
             Moment(at=datetime.now(UTC), step=event.step, text=events.text_of(event))
         )
@@ -246,27 +246,27 @@ def _kind_and_words(error: BaseException) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def reported(order: Order) -> AsyncIterator[Story]:
+async def report_at_end(order: Order) -> AsyncIterator[ReportBuilder]:
     """Write the report artifact at the end of this block, also when it fails or is cancelled.
 
     Where the run ends before its DAG, the report says what stands where; the look takes seconds.
     """
-    story = Story(order)
+    builder = ReportBuilder(order)
     async with written_by_its_end():
-        with listening(story.hear):
-            await settle_earlier_attempts()
+        with listening(builder.hear):
+            await close_earlier_attempts()
             try:
-                yield story
+                yield builder
             except BaseException as error:
-                remains = await story.look_at_remains(error)
+                remains = await builder.look_at_remains(error)
                 if remains and remains.was_sent:
                     publish_line("report", f"report.remains {describe_interrupted(remains)}")
-                    await _leave_progress(order, story.progress, describe_interrupted(remains))
-                await story.learn_of_earlier()
-                await _show(story.report(error, remains), story.versions, error)
+                    await _leave_progress(order, builder.progress, describe_interrupted(remains))
+                await builder.learn_of_earlier()
+                await _show(builder.report(error, remains), builder.versions, error)
                 raise
-            await story.learn_of_earlier()
-            await _show(story.report(), story.versions)
+            await builder.learn_of_earlier()
+            await _show(builder.report(), builder.versions)
 
 
 async def _leave_progress(order: Order, seen: Progress | None, words: str) -> None:

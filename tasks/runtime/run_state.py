@@ -66,7 +66,7 @@ def state_name(ending: object) -> str | None:
     return STATE_NAMES.get(ending.kind) if isinstance(ending, ObscaleError) else None
 
 
-async def name_the_ending(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+async def name_final_state(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Call a failed run's state by what happened; type, message and data stay. For `on_failure`.
 
     Prefect calls it by keywords, so its parameters must have these names.

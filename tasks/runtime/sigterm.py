@@ -2,7 +2,7 @@
 
 Prefect's handler raises an exception in whatever runs at that moment. Where that is no code of the
 run, the run may never hear of it: asyncio takes it for a bug of one connection and goes on, and a
-library struck between two of its own steps may spin for ever. So inside of `heeding_sigterm` the
+library struck between two of its own steps may spin for ever. So inside of `cancel_on_sigterm` the
 signal waits for the event loop, which cancels the run where the run itself waits.
 """
 
@@ -80,7 +80,7 @@ replace_sigterm_handler(heed)
 
 
 @contextmanager
-def heeding_sigterm() -> Iterator[None]:
+def cancel_on_sigterm() -> Iterator[None]:
     """Let SIGTERM cancel what runs in this block, and end it by Prefect's own exception.
 
     Raises:

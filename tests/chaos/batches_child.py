@@ -17,7 +17,7 @@ from obscale.request.policies import BatchPolicies
 from tasks.runtime.journal import listening
 
 
-def carry_out(order: dict[str, Any]) -> dict[str, Any]:
+def run_batch(order: dict[str, Any]) -> dict[str, Any]:
     """Run a batch to its own end; its last report, and the error where it has none."""
     reports: list[BatchReport] = []
     error = ""

@@ -81,7 +81,7 @@ def _run(order: dict[str, Any]) -> None:
     random.seed()
     os.environ.update(order["environment"])
     if order["program"] != "scale-out":
-        state = batches_child.carry_out(order)
+        state = batches_child.run_batch(order)
     else:
         state = _scaled_out(order)
     logging.shutdown()

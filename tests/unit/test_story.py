@@ -7,7 +7,7 @@ from prefect.exceptions import TerminationSignal
 
 from obscale.request.models import AgentInfoSpec, NodeSpec
 from obscale.request.scale_out import Order
-from tasks.runtime.report import Story
+from tasks.runtime.report import ReportBuilder
 
 NODE = NodeSpec(
     agentInfo=AgentInfoSpec(ip="10.0.0.4", port=2886),
@@ -30,7 +30,7 @@ NODE = NodeSpec(
 )
 def test_how_a_run_ended_is_told_by_what_ended_it(error, outcome, words):
     """SIGTERM, as Prefect sends it, strikes the flow itself or what the flow waits for."""
-    report = Story(Order(cluster="east", node=NODE)).report(error)
+    report = ReportBuilder(Order(cluster="east", node=NODE)).report(error)
 
     assert report.outcome == outcome
     assert words in report.error

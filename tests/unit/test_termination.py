@@ -10,7 +10,7 @@ import pytest
 from prefect.exceptions import TerminationSignal
 from prefect.utilities import engine
 
-from tasks.runtime.sigterm import heed, heeding_sigterm
+from tasks.runtime.sigterm import cancel_on_sigterm, heed
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ async def wait():
 
 async def heeded(block):
     """Do something in a block of its own."""
-    with heeding_sigterm():
+    with cancel_on_sigterm():
         await block
 
 

@@ -43,7 +43,7 @@ from obscale.request.policies import Window
 from obscale.request.scale_out import Order
 from obscale.submit.result import Submitted
 from tasks.runtime.events import Heard, signals_of
-from tasks.runtime.report import Story
+from tasks.runtime.report import ReportBuilder
 from tests.conftest import scale_out_dag, zone
 from tests.unit.joined_node import judge
 from tests.unit.test_batch_plan import looked_at
@@ -102,7 +102,7 @@ class Listeners:
 
     def __init__(self):
         self.console = Console(width=200, force_terminal=False, record=True, quiet=False)
-        self.story, self.entry = Story(ORDER), Entry(1, "east", ORDER)
+        self.builder, self.entry = ReportBuilder(ORDER), Entry(1, "east", ORDER)
         self.where = RunPosition("r.yaml")
         self.where.begin(ORDER.target)
         self.live = LiveRun(self.console, "run", attached=True)
@@ -110,14 +110,14 @@ class Listeners:
 
     def hear(self, told):
         """Take one event."""
-        for listener in (self.story, self.entry, self.where, self.live):
+        for listener in (self.builder, self.entry, self.where, self.live):
             listener.hear(told)
         self.heard, sent = signals_of(self.heard, told)
         self.signals += sent
 
     def state(self):
         """Give all that was made so far, but for the words of the report's timeline."""
-        report = self.story.report().model_dump(exclude={"timeline"})
+        report = self.builder.report().model_dump(exclude={"timeline"})
         return (
             *(report, vars(self.entry).copy(), self.where.words(), tuple(self.signals)),
             self.console.export_text(clear=False),
@@ -147,9 +147,9 @@ def test_a_run_is_reported_and_shown_the_same_whatever_its_lines_say(world, word
 
     assert states_of(told) == with_words
 
-    story = Story(ORDER)
-    story.hear(told[0])
-    assert [moment.text for moment in story.report().timeline] == ["Judged"]
+    builder = ReportBuilder(ORDER)
+    builder.hear(told[0])
+    assert [moment.text for moment in builder.report().timeline] == ["Judged"]
 
 
 def test_nothing_follows_from_words_alone(world):
@@ -179,7 +179,7 @@ def test_each_event_is_taken_where_it_counts(world):
 
     for each in told[at + 1 :]:
         listeners.hear(each)
-    report, entry = listeners.story.report(), listeners.entry
+    report, entry = listeners.builder.report(), listeners.entry
     assert (report.outcome, report.dag_id, report.submitted_how) == ("verified", "17", "posted")
     assert (report.level, report.diagnosis.cause) == ("CONFORMING", "observer-died")
     assert [each.who for each in report.decisions] == ["kim"]
@@ -187,7 +187,7 @@ def test_each_event_is_taken_where_it_counts(world):
     assert len(report.timeline) == len(told)
     assert (entry.dag_id, entry.how, entry.level) == ("17", "posted", "CONFORMING")
     assert entry.cause == "the observer died [observer-died]"
-    assert listeners.story.versions["obshell"] == "4.5.0.0"
+    assert listeners.builder.versions["obshell"] == "4.5.0.0"
     names = [signal.name for signal in listeners.signals]
     assert names[:3] == ["planned", "asking", "submitted"]
     assert names[-1] == "joined"
@@ -209,11 +209,11 @@ def test_a_dag_that_was_there_brings_what_stood_before_it():
     """Nobody knows it: then nothing is reported as from before, whatever preflight saw."""
     listeners = Listeners()
     listeners.hear(LookedAgain(zones=(zone("zone1", 1),)))
-    assert listeners.story.report().before
+    assert listeners.builder.report().before
 
     listeners.hear(BaselineFound(baseline=None))
 
-    assert not listeners.story.report().before
+    assert not listeners.builder.report().before
 
 
 def test_a_batch_is_shown_the_same_whatever_its_lines_say(wordless):
