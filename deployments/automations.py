@@ -21,7 +21,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from pydantic import SecretStr
 
 from obscale.cli.exits import end_with
-from obscale.cli.local_prefect import reach_prefect, settle
+from obscale.cli.local_prefect import require_prefect, settle
 from obscale.errors import PrefectUnreachableError
 from obscale.request.policies import PARTS_FLOW
 from tasks.runtime.events import PREFIX
@@ -232,7 +232,7 @@ def main() -> None:
     given = parser.parse_args()
     settle(quiet=False)
     try:
-        reach_prefect(to_record=True)
+        require_prefect(to_record=True)
         lines = asyncio.run(apply(given.webhook, given.plan, given.lost_after))
     except PrefectUnreachableError as error:
         end_with(error)

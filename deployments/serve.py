@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 from obscale.cli.exits import end_with
-from obscale.cli.local_prefect import reach_prefect, settle
+from obscale.cli.local_prefect import require_prefect, settle
 from obscale.errors import PrefectUnreachableError
 
 settle(quiet=False)
@@ -38,7 +38,7 @@ def offered(flow: Flow[..., Any], description: str, *more_tags: str) -> RunnerDe
 def main() -> None:
     """Serve the flows, each as `obscale`, until Ctrl-C. Exit 3: Prefect does not answer."""
     try:
-        reach_prefect(to_record=True)
+        require_prefect(to_record=True)
     except PrefectUnreachableError as error:
         end_with(error)
     serve(

@@ -10,7 +10,7 @@ from rich.console import Console
 from obscale.cli.apply_batch import although_unknown, apply_batch, is_batch_file
 from obscale.cli.exits import Exit, end_stopped, end_with, error_object, exit_code_of
 from obscale.cli.interrupted import RunPosition
-from obscale.cli.local_prefect import reach_prefect, settle
+from obscale.cli.local_prefect import require_prefect, settle
 from obscale.cli.plan import (
     AsJson,
     WantedProfile,
@@ -90,11 +90,11 @@ def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending
     secret_store = secret_store_for(orders)
     is_stored = not isinstance(secret_store, EnvironmentSecrets)
     if is_stored:
-        reach_prefect(to_record=True)
+        require_prefect(to_record=True)
     PROGRAM.run(_resolve_names(orders, secret_store))
     if not is_stored:
         # Only now: a name that is missing is told before a server is started.
-        reach_prefect(to_record=True)
+        require_prefect(to_record=True)
     where = RunPosition(str(spec))
     PROGRAM.stands(where.words, records=True)
     from tasks.runtime.sigterm import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import

@@ -23,7 +23,7 @@ from obscale.batch.report import (
 from obscale.batch.schedule import FAILURES, RowState
 from obscale.cli.batch_view import LiveBatch, show_batch_plan, show_ending
 from obscale.cli.exits import OUT_OF_REACH, Exit, end_stopped, error_object
-from obscale.cli.local_prefect import reach_prefect, settle
+from obscale.cli.local_prefect import require_prefect, settle
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import NOTHING_SENT, PROGRAM, Words
 from obscale.cli.terminal import complain, open_console, say_json
@@ -76,7 +76,7 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
     settle()
     if spec.policies.dispatch == "deployment":
         _check_server()
-    reach_prefect(to_record=True)
+    require_prefect(to_record=True)
     parameters = _parameters(spec)
     console = open_console(stderr=as_json)
     if not yes:

@@ -14,7 +14,7 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.passwords import NamedSecret
 from obscale.cli.connect_check import Proved, prove_stored, store_proved
 from obscale.cli.exits import Exit, end_with
-from obscale.cli.local_prefect import reach_prefect, settle, warn_if_open
+from obscale.cli.local_prefect import require_prefect, settle, warn_if_open
 from obscale.cli.plan import AsJson
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, say, say_json
@@ -170,7 +170,7 @@ def _spec(
 
 def _reach_prefect() -> None:
     settle()
-    reach_prefect(to_record=True)
+    require_prefect(to_record=True)
 
 
 def _warn_if_open() -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from obscale.cli import guarded
 from obscale.cli.exits import Exit, end_with, exit_code_of
-from obscale.cli.local_prefect import out_of_reach, reach_prefect, settle
+from obscale.cli.local_prefect import out_of_reach, require_prefect, settle
 from obscale.cli.own_server import CONSOLE_LEVEL, OwnServerError, last_error_line
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.cli.terminal import as_text, complain, open_console
@@ -72,7 +72,7 @@ async def _demo(ui: bool, speed: float, shown: threading.Event) -> None:
         )
         if not ui:
             console.print(as_text("starting Prefect (the very first time takes a moment) ..."))
-            await asyncio.to_thread(reach_prefect)
+            await asyncio.to_thread(require_prefect)
             report, error = await run_one(order, console)
         else:
             address = await _prefect_server(console)

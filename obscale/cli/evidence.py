@@ -8,7 +8,7 @@ import httpx
 import typer
 
 from obscale.cli.exits import end_with
-from obscale.cli.local_prefect import out_of_reach, reach_prefect, settle
+from obscale.cli.local_prefect import out_of_reach, require_prefect, settle
 from obscale.cli.plan import AsJson
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import say_page
@@ -38,7 +38,7 @@ def evidence(run: Run, as_json: AsJson = False, out: Out = None) -> None:
     """
     try:
         settle()
-        reach_prefect()
+        require_prefect()
         try:
             found = PROGRAM.run(_collect(run))
         except httpx.HTTPError as error:

@@ -80,7 +80,7 @@ SPEC_ENDINGS: Final = {".yaml", ".yml", ".json"}
 
 
 @dataclass(frozen=True)
-class Bedside:
+class FollowedScaleOut:
     """A scale-out somebody looks after, whoever started it."""
 
     link: Connections
@@ -160,7 +160,7 @@ async def looking_for(
 
 
 @asynccontextmanager
-async def bedside_of(found: Found) -> AsyncIterator[Bedside]:
+async def followed_of(found: Found) -> AsyncIterator[FollowedScaleOut]:
     """Open the connection to the target of a scale-out that names it.
 
     Raises:
@@ -178,17 +178,17 @@ async def bedside_of(found: Found) -> AsyncIterator[Bedside]:
     asked = next((order for order in found.orders if order.target == target), None)
     order = asked or Order(cluster=found.where, node=_node(target, ""), time_limits=TimeLimits())
     async with target_connected(order, found.cluster, found.secret_store) as link:
-        yield Bedside(link, order, dag, asked is not None, found.named, found.words)
+        yield FollowedScaleOut(link, order, dag, asked is not None, found.named, found.words)
 
 
-async def watch_live(bedside: Bedside, console: Console) -> Dag:
+async def watch_live(followed: FollowedScaleOut, console: Console) -> Dag:
     """Follow the DAG to its end and draw it.
 
     Raises:
         DagStalledError: It did not end within its time.
         AgentError: The agents refuse to show it.
     """
-    link, order = bedside.link, bedside.order
+    link, order = followed.link, followed.order
 
     def say(text: str) -> None:
         console.print(as_text(text, style="dim"))
@@ -198,13 +198,13 @@ async def watch_live(bedside: Bedside, console: Console) -> Dag:
     with LiveRun(console, title, attached=True) as live:
 
         async def saw(dag: Dag, _changes: tuple[Change, ...]) -> None:
-            goes_on(bedside.named, order.target, dag)
+            goes_on(followed.named, order.target, dag)
             live.draw(dag)
 
-        return await follow(link.cluster, bedside.dag.id, order.time_limits, saw=saw, say=say)
+        return await follow(link.cluster, followed.dag.id, order.time_limits, saw=saw, say=say)
 
 
-async def see_off(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutReport:
+async def verify_or_raise(followed: FollowedScaleOut, dag: Dag, console: Console) -> ScaleOutReport:
     """Verify a scale-out that was carried out; of any other ending raise its error, diagnosed.
 
     Raises:
@@ -213,12 +213,12 @@ async def see_off(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutRepor
         VerifyError: The node is not what its DAG says.
     """
     well = dag.is_done and not is_hollow(dag)
-    diagnosis = None if well else await diagnose_now(bedside.link, dag.id)
+    diagnosis = None if well else await diagnose_now(followed.link, dag.id)
     if diagnosis:
         show_diagnosis(console, diagnosis)
-    if failed := error_of(dag, diagnosis, bedside.named, told=True):
+    if failed := error_of(dag, diagnosis, followed.named, told=True):
         raise failed
-    report = await _verified(bedside, dag, console)
+    report = await _verified(followed, dag, console)
     show_levels(console, report)
     if report.outcome != "verified":
         raise VerifyError(
@@ -266,10 +266,10 @@ def _named(cluster: str) -> tuple[str | ClusterSpec, tuple[Order, ...], SecretSt
         spec = request_of(path, kept, kept.created) if kept else read_spec(path)
         orders = orders_of(spec)
         return spec.cluster, orders, secret_store_for(orders)
-    from obscale.cli.local_prefect import reach_prefect, settle  # noqa: PLC0415 - takes a second
+    from obscale.cli.local_prefect import require_prefect, settle  # noqa: PLC0415 - takes a second
 
     settle()
-    reach_prefect()
+    require_prefect()
     from tasks.runtime.blocks import PrefectSecrets  # noqa: PLC0415 - after the settings
 
     return cluster, (), PrefectSecrets()
@@ -324,20 +324,20 @@ def _node(target: str, zone: str, **configs: str) -> NodeSpec:
     return NodeSpec(agentInfo=info, zone=zone, obConfigs=configs)
 
 
-async def _verified(bedside: Bedside, dag: Dag, console: Console) -> ScaleOutReport:
+async def _verified(followed: FollowedScaleOut, dag: Dag, console: Console) -> ScaleOutReport:
     """Prove each level; without a request, with the zone and ports the cluster shows."""
-    order = bedside.order
-    after = await read_observation(bedside.link)
-    if not bedside.is_asked:
+    order = followed.order
+    after = await read_observation(followed.link)
+    if not followed.is_asked:
         order = order.model_copy(update={"node": _node_found(order.target, after)})
 
     def show(event: Event) -> None:
         if isinstance(event, WaitsForProofs):
             console.print(as_text(waiting("verify", event.what, event.seconds), style="dim"))
 
-    baseline = await baseline_known(bedside.link, order)
+    baseline = await baseline_known(followed.link, order)
     verification = await verify_node(
-        bedside.link,
+        followed.link,
         order,
         dag,
         baseline.before if baseline else Before(),

@@ -104,7 +104,7 @@ def _move_to(home: Path) -> None:
         prefect.refresh_global_settings_context()
 
 
-def reach_prefect(*, to_record: bool = False) -> None:
+def require_prefect(*, to_record: bool = False) -> None:
     """See that Prefect answers; where no server is configured, this starts Prefect's own.
 
     Call it outside of any event loop, after `settle`. Asking again costs little.
@@ -167,7 +167,7 @@ def warn_if_open() -> tuple[str, ...]:
     """Give a warning where the API of a configured server answers who shows no credentials.
 
     Such a server gives every stored password to whoever asks: one of this machine's own, to each of
-    its users. Asks for no secret and shows none. Call it after `reach_prefect`.
+    its users. Asks for no secret and shows none. Call it after `require_prefect`.
     """
     from prefect.settings import get_current_settings  # noqa: PLC0415 - reads settings
 

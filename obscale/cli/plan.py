@@ -274,10 +274,10 @@ def secret_store_for(orders: tuple[Order, ...]) -> SecretStore:
 
     if not any(stored(order) for order in orders):
         return EnvironmentSecrets()
-    from obscale.cli.local_prefect import reach_prefect, settle  # noqa: PLC0415
+    from obscale.cli.local_prefect import require_prefect, settle  # noqa: PLC0415
 
     settle()
-    reach_prefect()
+    require_prefect()
     from tasks.runtime.blocks import PrefectSecrets  # noqa: PLC0415 - after the settings
 
     return PrefectSecrets()

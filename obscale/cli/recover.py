@@ -12,14 +12,14 @@ from rich.console import Console
 from obscale.agent.models import Dag
 from obscale.cli.exits import Exit, end_with, error_object, exit_code_of
 from obscale.cli.follow_scale_out import (
-    Bedside,
     ClusterName,
     DagId,
+    FollowedScaleOut,
     Found,
-    bedside_of,
+    followed_of,
     looking_for,
-    see_off,
     show_diagnosis,
+    verify_or_raise,
     watch_live,
 )
 from obscale.cli.plan import AsJson
@@ -134,17 +134,17 @@ async def _recover(
     ) as found:
         if is_untouched(found.meant):
             return await _free(found, wish, console, shown)
-        async with bedside_of(found) as bedside:
-            link = bedside.link
+        async with followed_of(found) as followed:
+            link = followed.link
             remedy, diagnosis = await _decide(
-                lambda: diagnose_now(link, bedside.dag.id), bedside.words, wish, console, shown
+                lambda: diagnose_now(link, followed.dag.id), followed.words, wish, console, shown
             )
             await learn_members(link, lambda text: _say(console, text))
             _begins(remedy, found)
             if remedy is Remedy.RETRY:
                 await retry(link, diagnosis, lambda text: _say(console, text))
-                return await see_off(bedside, await watch_live(bedside, console), console)
-            return await _undo(bedside, wish.acknowledged, console)
+                return await verify_or_raise(followed, await watch_live(followed, console), console)
+            return await _undo(followed, wish.acknowledged, console)
 
 
 async def _decide(
@@ -217,12 +217,12 @@ def _choose(diagnosis: Diagnosis, words: str, wish: Wish) -> Remedy:
     return answers[answer]
 
 
-async def _undo(bedside: Bedside, acknowledged: bool, console: Console) -> RolledBack:
-    diagnosis = await diagnose_now(bedside.link, bedside.dag.id)
+async def _undo(followed: FollowedScaleOut, acknowledged: bool, console: Console) -> RolledBack:
+    diagnosis = await diagnose_now(followed.link, followed.dag.id)
     undone = await roll_back(
-        bedside.link,
+        followed.link,
         diagnosis,
-        bedside.order.time_limits,
+        followed.order.time_limits,
         saw=_teller(console),
         say=lambda text: _say(console, text),
         acknowledged=acknowledged,

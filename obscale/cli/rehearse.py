@@ -24,7 +24,7 @@ from obscale.cli.apply import Ending, endings_as_json, run_all
 from obscale.cli.exits import end_with
 from obscale.cli.follow_scale_out import show_diagnosis
 from obscale.cli.guarded import without_group_signals
-from obscale.cli.local_prefect import reach_prefect, settle
+from obscale.cli.local_prefect import require_prefect, settle
 from obscale.cli.plan import AsJson, SpecPath, WantedProfile, read_request, secret_store_for
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.cli.terminal import as_text, open_console, say_json
@@ -136,7 +136,7 @@ async def _rehearse(
             _play(world, card, stands_for)
         doubled = [_on_stage(order, orders, door, stands_for, policy, speed) for order in orders]
         _insist_on_loopback(doubled)
-        await asyncio.to_thread(reach_prefect)
+        await asyncio.to_thread(require_prefect)
         endings = await run_all(tuple(doubled), console)
     for report, _, _ in endings:
         if report is not None and report.diagnosis is not None:

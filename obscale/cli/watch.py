@@ -9,9 +9,9 @@ from obscale.cli.exits import Exit, end_with
 from obscale.cli.follow_scale_out import (
     ClusterName,
     DagId,
-    bedside_of,
+    followed_of,
     looking_for,
-    see_off,
+    verify_or_raise,
     watch_live,
 )
 from obscale.cli.plan import AsJson
@@ -44,6 +44,6 @@ async def _watch(cluster: str, dag_id: str | None, console: Console) -> ScaleOut
     again = f"obscale watch {cluster} {{dag}}"
     async with (
         looking_for(cluster, dag_id, console, again) as found,
-        bedside_of(found) as bedside,
+        followed_of(found) as followed,
     ):
-        return await see_off(bedside, await watch_live(bedside, console), console)
+        return await verify_or_raise(followed, await watch_live(followed, console), console)

@@ -129,7 +129,7 @@ def applied(monkeypatch):
         return [(None, 0, None)]
 
     monkeypatch.setattr(apply_command, "run_all", run_all)
-    monkeypatch.setattr(apply_command, "reach_prefect", lambda **_how: None)
+    monkeypatch.setattr(apply_command, "require_prefect", lambda **_how: None)
     return orders
 
 

@@ -389,8 +389,8 @@ async def test_a_stored_connection_means_its_one_failed_scale_out_where_nobody_i
         root_password=SecretStr(here.cluster["root_password"]),
         name=here.cluster["name"],
         cluster_id=here.cluster["id"],
-    ).asave("bedside", overwrite=True)
-    here.path = "bedside"
+    ).asave("followed", overwrite=True)
+    here.path = "followed"
 
     taken = await here.run("recover", "--roll-back", "--yes")
     refused = await here.run("recover", "--roll-back", "--yes")
@@ -399,7 +399,7 @@ async def test_a_stored_connection_means_its_one_failed_scale_out_where_nobody_i
     assert f"DAG 11, the scale-out of {here.target.address}: FAILED" in taken.stdout
     assert refused.exit_code == 2
     assert "no FAILED scale-outs stand in the cluster" in refused.stderr
-    assert "obscale recover bedside 11 --roll-back --yes" in refused.stderr
+    assert "obscale recover followed 11 --roll-back --yes" in refused.stderr
     assert here.operated == ["11"]
 
 
