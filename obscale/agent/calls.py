@@ -23,7 +23,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Question(Generic[T]):
+class Call(Generic[T]):
     """One request as the protocol means it, before it is sealed.
 
     Args:
@@ -50,7 +50,7 @@ class Question(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Questions:
+class Calls:
     """Makes questions with one client's time limits.
 
     Args:
@@ -64,7 +64,7 @@ class Questions:
 
     def open(
         self, path: str, parse: Callable[[Any], T], answer_seconds: float | None = None
-    ) -> Question[T]:
+    ) -> Call[T]:
         """A question that needs no header.
 
         Args:
@@ -72,7 +72,7 @@ class Questions:
             parse: Makes a value of `data`.
             answer_seconds: How long the agent may take; None: as for any read.
         """
-        return Question(
+        return Call(
             method="GET",
             target=f"{API}/{path}",
             step=f"read {path}",
@@ -91,7 +91,7 @@ class Questions:
         is_optional: bool = False,
         show_details: bool | None = None,
         answer_seconds: float | None = None,
-    ) -> Question[T]:
+    ) -> Call[T]:
         """A question without effect.
 
         Args:
@@ -105,7 +105,7 @@ class Questions:
             answer_seconds: As for `open`.
         """
         query = "" if show_details is None else f"?show_details={str(show_details).lower()}"
-        return Question(
+        return Call(
             method="GET",
             target=f"{API}/{path}{query}",
             step=step or f"read {path}",
@@ -126,7 +126,7 @@ class Questions:
         parse: Callable[[Any], T],
         step: str,
         answer_seconds: float,
-    ) -> Question[T]:
+    ) -> Call[T]:
         """A question with an effect.
 
         Args:
@@ -136,7 +136,7 @@ class Questions:
             step: For errors.
             answer_seconds: How long the agent may take.
         """
-        return Question(
+        return Call(
             method="POST",
             target=f"{API}/{path}",
             step=step,

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.auth import Credentials
-from obscale.agent.calls import HEADER_LIFETIME_SECONDS, Questions
+from obscale.agent.calls import HEADER_LIFETIME_SECONDS, Calls
 from obscale.agent.clock import ClockReading
 from obscale.agent.keys import KnownKeys
 from obscale.agent.models import (
@@ -38,7 +38,7 @@ from obscale.agent.resources import (
     UnitConfig,
 )
 from obscale.agent.session import Session
-from obscale.agent.transport import Exchange, Timeouts, Tls
+from obscale.agent.transport import Timeouts, Tls, Transport
 
 __all__ = ["AgentClient", "Timeouts", "Tls"]
 
@@ -87,8 +87,8 @@ class AgentClient:
         self._keys = keys
         self._timeouts = timeouts
         self._transport = transport
-        self._exchange = Exchange(address, tls, timeouts, transport)
-        self._questions = Questions(timeouts.read_seconds, header_lifetime_seconds)
+        self._exchange = Transport(address, tls, timeouts, transport)
+        self._questions = Calls(timeouts.read_seconds, header_lifetime_seconds)
         self._session = Session(self._exchange, self._credentials, self._questions, keys)
         self._asking = Asking(self._session, self._questions)
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from obscale.agent.calls import Questions, parse_many, parse_moment
+from obscale.agent.calls import Calls, parse_many, parse_moment
 from obscale.agent.clock import (
     SAMPLING_SECONDS,
     ClockReading,
@@ -32,7 +32,7 @@ class Asking:
         questions: Makes the questions.
     """
 
-    def __init__(self, session: Session, questions: Questions) -> None:
+    def __init__(self, session: Session, questions: Calls) -> None:
         self._session = session
         self._questions = questions
 
@@ -46,7 +46,7 @@ class Asking:
         show_details: bool | None = None,
         answer_seconds: float | None = None,
     ) -> M:
-        """Read one model; for the arguments see `Questions.read`."""
+        """Read one model; for the arguments see `Calls.read`."""
         return await self._session.ask(
             self._questions.read(
                 path,
@@ -64,9 +64,9 @@ class Asking:
         """Read one model, or None: the agent said null, or it refused in the words for "none".
 
         Args:
-            path: As for `Questions.read`.
+            path: As for `Calls.read`.
             model: Of the answer.
-            is_optional: As for `Questions.read`.
+            is_optional: As for `Calls.read`.
             absent: How a refusal ends that means there is none; for endpoints whose error code does
                 not say so.
         """
@@ -90,7 +90,7 @@ class Asking:
         is_optional: bool = False,
         show_details: bool | None = None,
     ) -> tuple[M, ...]:
-        """Read a list; null is an empty one. For the arguments see `Questions.read`."""
+        """Read a list; null is an empty one. For the arguments see `Calls.read`."""
         question = self._questions.read(
             path, parse_many(model), is_optional=is_optional, show_details=show_details
         )
@@ -118,7 +118,7 @@ class Asking:
         step: str,
         answer_seconds: float,
     ) -> T:
-        """Ask a question with an effect, once; for the arguments see `Questions.write`."""
+        """Ask a question with an effect, once; for the arguments see `Calls.write`."""
         # An open read just before: the short header is built on a fresh reading of the agent's
         # clock, and a dead agent, or a connection it has closed meanwhile, is met by a question
         # without effect.

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pydantic import SecretStr, ValidationError
 
 from obscale.agent.auth import AuthChoice, Credentials, choose_auth
-from obscale.agent.calls import Question, Questions
+from obscale.agent.calls import Call, Calls
 from obscale.agent.clock import RECENT_SECONDS, ClockReading, compare_clocks
 from obscale.agent.envelope import (
     FIRST_REDIRECT_STATUS,
@@ -39,7 +39,7 @@ from obscale.agent.sealing import (
     seal_header,
     seal_header_v1,
 )
-from obscale.agent.transport import Answer, Exchange, LostAnswerError
+from obscale.agent.transport import Answer, LostAnswerError, Transport
 from obscale.clock import monotonic, utc_now
 from obscale.errors import (
     SERVER_ERRORS_FROM,
@@ -90,9 +90,9 @@ class Session:
 
     def __init__(
         self,
-        exchange: Exchange,
+        exchange: Transport,
         credentials: Credentials,
-        questions: Questions,
+        questions: Calls,
         keys: KnownKeys | None = None,
     ) -> None:
         self._exchange = exchange
@@ -116,7 +116,7 @@ class Session:
         self.write_expires_at: datetime | None = None
         """When the header of the last write is void, on our clock; None: none has left us yet."""
 
-    async def ask(self, question: Question[T]) -> T:
+    async def ask(self, question: Call[T]) -> T:
         """Ask once; see the head of this file for the one exception.
 
         Raises:
@@ -133,7 +133,7 @@ class Session:
         """
         return (await self.ask_timed(question))[0]
 
-    async def ask_timed(self, question: Question[T]) -> tuple[T, Answer]:
+    async def ask_timed(self, question: Call[T]) -> tuple[T, Answer]:
         """As `ask`, with the raw answer for its times."""
         if question.kind == "open":
             return await self._send(question, None)
@@ -269,12 +269,12 @@ class Session:
             )
         return choice
 
-    async def _send(self, question: Question[T], seal: Seal | None) -> tuple[T, Answer]:
+    async def _send(self, question: Call[T], seal: Seal | None) -> tuple[T, Answer]:
         # Waited for before the request is sealed: its time limits and its header's begin after.
         async with self._places:
             return await self._send_now(question, seal)
 
-    async def _send_now(self, question: Question[T], seal: Seal | None) -> tuple[T, Answer]:
+    async def _send_now(self, question: Call[T], seal: Seal | None) -> tuple[T, Answer]:
         trace_id = secrets.token_hex(TRACE_ID_BYTES)
         request, expires_at = self._build(question, seal, trace_id)
         if question.kind == "write":
@@ -310,7 +310,7 @@ class Session:
     def _told(
         self,
         error: AgentError,
-        question: Question[Any],
+        question: Call[Any],
         seal: Seal | None,
         trace_id: str,
         expires_at: datetime,
@@ -326,7 +326,7 @@ class Session:
         return error
 
     def _build(
-        self, question: Question[T], seal: Seal | None, trace_id: str
+        self, question: Call[T], seal: Seal | None, trace_id: str
     ) -> tuple[httpx.Request, datetime]:
         """Seal one request; also give the instant, on our clock, from which its header is void."""
         keys = None
@@ -366,7 +366,7 @@ class Session:
         gone = expires_at_seconds + 1 - clock.offset_seconds + clock.error_seconds
         return request, datetime.fromtimestamp(gone, UTC)
 
-    def _read(self, question: Question[T], answer: Answer, trace_id: str) -> T:
+    def _read(self, question: Call[T], answer: Answer, trace_id: str) -> T:
         names = {"agent": self._agent, "step": question.step, "trace_id": trace_id}
         if answer.unreadable:
             hint = "check that obshell alone answers there"
@@ -427,7 +427,7 @@ class Session:
             self.clock = reading
 
     def _unknown(
-        self, message: str, question: Question[Any], trace_id: str, expires_at: datetime
+        self, message: str, question: Call[Any], trace_id: str, expires_at: datetime
     ) -> OutcomeUnknownError:
         return OutcomeUnknownError(
             f"{message}; whether it was done is not known",

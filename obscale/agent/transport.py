@@ -132,7 +132,7 @@ class LostAnswerError(Exception):
     """The request may have reached the agent, its answer did not reach us. Stays in the client."""
 
 
-class Exchange:
+class Transport:
     """One HTTP connection pool to one agent: no redirects, no proxy, no retry.
 
     Args:

@@ -38,7 +38,7 @@ MOST_REASON_CHARACTERS: Final = 200
 _OF_A_NODE: Final = ("agentInfo", "zone", "obConfigs", "targetAgentPassword")
 
 
-class Asked(BaseModel):
+class RequestModel(BaseModel):
     """Base of what people write: nothing unknown passes, and no error repeats an input."""
 
     model_config = ConfigDict(
@@ -51,7 +51,7 @@ class Asked(BaseModel):
         return refuse_old_names(data, cls.model_fields)
 
 
-class SecretName(Asked):
+class SecretName(RequestModel):
     """Where a secret is kept: one environment variable or one Prefect secret block."""
 
     model_config = ConfigDict(title="Named secret")
@@ -90,7 +90,7 @@ class SecretName(Asked):
 NAME_A_SECRET: Final = "write {env: NAME} or {block: NAME}"  # noqa: S105 - advice
 
 
-class TlsSpec(Asked):
+class TlsSpec(RequestModel):
     """How agents that speak https are trusted. Paths are those of the machine that runs this."""
 
     model_config = ConfigDict(title="TLS")
@@ -109,7 +109,7 @@ class TlsSpec(Asked):
         return self
 
 
-class ClusterSpec(Asked):
+class ClusterSpec(RequestModel):
     """A cluster written out: agents to ask, who it must be, and where its password is."""
 
     model_config = ConfigDict(title="Written out")
@@ -161,7 +161,7 @@ def _normal_ip(text: str) -> str:
         return text
 
 
-class AgentInfoSpec(Asked):
+class AgentInfoSpec(RequestModel):
     """Address of the agent that is to join."""
 
     ip: str = Field(title="IP address", description="No host name.", examples=["10.0.0.4"])
@@ -175,7 +175,7 @@ class AgentInfoSpec(Asked):
         return _normal_ip(ip)
 
 
-class NodeSpec(Asked):
+class NodeSpec(RequestModel):
     """One node that is to join, in the words of `POST /ob/scale_out`."""
 
     agentInfo: AgentInfoSpec  # noqa: N815 - spelled as the API spells it
@@ -189,7 +189,7 @@ class NodeSpec(Asked):
         return str(AgentAddress(self.agentInfo.ip, self.agentInfo.port))
 
 
-class DefaultsSpec(Asked):
+class DefaultsSpec(RequestModel):
     """What every node takes unless it says otherwise."""
 
     zone: str | None = None
@@ -206,7 +206,7 @@ def _day_only(value: object) -> object:
     raise ValueError("must be a day, e.g. 2026-12-31")
 
 
-class OverrideSpec(Asked):
+class OverrideSpec(RequestModel):
     """A rule whose block or warning is accepted, by whom it concerns, for a time.
 
     Shapes only: whether the rule exists and may be overridden is judged by
@@ -236,7 +236,7 @@ def _cluster_kind(value: object) -> str:
     return "stored" if isinstance(value, str) else "written"
 
 
-class ScaleOutSpec(Asked):
+class ScaleOutSpec(RequestModel):
     """A whole request: which cluster, which nodes. Defaults are already merged into `nodes`.
 
     One node may be written at top level, its fields beside `cluster`: the sample request of the

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from obscale.request.models import Asked
+from obscale.request.models import RequestModel
 
 OnFailure = Literal["hold", "retry", "roll-back", "ask"]
 """What a run does about a failed DAG by itself."""
@@ -63,7 +63,7 @@ def _of_parts(name: str) -> str:
 Hour = Annotated[str, BeforeValidator(_written_hour)]
 
 
-class Window(Asked):
+class Window(RequestModel):
     """Hours in which new rows may be started, by the clock on the wall of one time zone.
 
     From `end` before `start` follows a night: the window then belongs to the day it begins on.
@@ -137,7 +137,7 @@ class Window(Asked):
         return f"{self.start}-{self.end} {self.time_zone}{days}"
 
 
-class WorkersPolicy(Asked):
+class WorkersPolicy(RequestModel):
     """How a batch that is dispatched finds its workers, and when it takes one for dead."""
 
     deployment: Annotated[str, AfterValidator(_of_parts)] | None = Field(
@@ -165,7 +165,7 @@ class WorkersPolicy(Asked):
     )
 
 
-class BatchPolicies(Asked):
+class BatchPolicies(RequestModel):
     """How a batch is carried out; the defaults suit production."""
 
     max_clusters_at_once: Annotated[int, Field(strict=True)] = Field(

@@ -16,12 +16,12 @@ from pydantic import Field, ValidationError, model_validator
 from obscale.errors import SpecError
 from obscale.preflight.judge import override_problems
 from obscale.request.models import (
-    Asked,
     ClusterSpec,
     DefaultsSpec,
     NodeSpec,
     OverrideSpec,
     Profile,
+    RequestModel,
     ScaleOutSpec,
 )
 from obscale.request.policies import BatchPolicies
@@ -49,7 +49,7 @@ _BATCH_KEYS: Final = frozenset({"clusters", "rows", "connections", "policies"})
 _INHERITED: Final = ("profile", "allow_new_zone", "allow_unknown", "overrides")
 
 
-class BatchSpec(Asked):
+class BatchSpec(RequestModel):
     """A whole batch; defaults are already merged into the nodes."""
 
     clusters: tuple[ScaleOutSpec, ...] = Field(min_length=1)
@@ -58,7 +58,7 @@ class BatchSpec(Asked):
     policies: BatchPolicies = BatchPolicies()
 
 
-class BatchHead(Asked):
+class BatchHead(RequestModel):
     """A batch's file but for its clusters; what stands here holds for all of them."""
 
     connections: dict[str, ClusterSpec] = Field(default_factory=dict)

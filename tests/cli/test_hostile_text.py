@@ -125,7 +125,7 @@ def requested_fields():
         each
         for module in (asked, policies, batch)
         for _, each in inspect.getmembers(module, inspect.isclass)
-        if issubclass(each, asked.Asked)
+        if issubclass(each, asked.RequestModel)
     }
     return {
         name

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from obscale.agent.silence import remembering_silence
-from obscale.agent.transport import Exchange
+from obscale.agent.transport import Transport
 from obscale.connect.connections import EnvironmentSecrets, connected
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
@@ -27,13 +27,13 @@ READ_SECONDS = 23.0
 def asked(monkeypatch):
     """Count the requests that are put to each agent, by `ip:port`."""
     count = Counter()
-    send = Exchange.send
+    send = Transport.send
 
     async def counted(self, request, *rest):
         count[str(self.address)] += 1
         return await send(self, request, *rest)
 
-    monkeypatch.setattr(Exchange, "send", counted)
+    monkeypatch.setattr(Transport, "send", counted)
     return count
 
 

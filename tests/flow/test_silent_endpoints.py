@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 import obscale.submit.post
 from obscale.agent.silence import silent_agents
-from obscale.agent.transport import Exchange
+from obscale.agent.transport import Transport
 from obscale.events import Posting
 from obscale.sandbox import Fault
 from tasks.runtime.blocks import silence_told
@@ -28,13 +28,13 @@ QUESTIONS = 16
 def asked(monkeypatch):
     """Count the requests that are put to each agent, by `ip:port`."""
     count = Counter()
-    send = Exchange.send
+    send = Transport.send
 
     async def counted(self, request, *rest):
         count[str(self.address)] += 1
         return await send(self, request, *rest)
 
-    monkeypatch.setattr(Exchange, "send", counted)
+    monkeypatch.setattr(Transport, "send", counted)
     return count
 
 

@@ -12,7 +12,7 @@ import pytest
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient, Timeouts, Tls
 from obscale.agent.models import AgentEndpoint, Operator, ScaleOutRequest
-from obscale.agent.transport import Exchange
+from obscale.agent.transport import Transport
 from obscale.errors import (
     AgentProtocolError,
     AgentRefusedError,
@@ -431,7 +431,7 @@ async def test_an_old_reading_is_worth_nothing(agent, monkeypatch):
 async def test_an_agent_is_asked_two_questions_at_a_time(agent, monkeypatch):
     """A dozen asked side by side share two connections, and all are answered."""
     inside, most = 0, 0
-    send = Exchange.send
+    send = Transport.send
 
     async def counted(self, *request):
         nonlocal inside, most
@@ -443,7 +443,7 @@ async def test_an_agent_is_asked_two_questions_at_a_time(agent, monkeypatch):
         finally:
             inside -= 1
 
-    monkeypatch.setattr(Exchange, "send", counted)
+    monkeypatch.setattr(Transport, "send", counted)
 
     async with agent.client() as client:
         await asyncio.gather(*(client.read_ob_info() for _ in range(12)))
