@@ -290,7 +290,7 @@ def _as_command(arguments: Sequence[str]) -> int:
     from flows.batch import batch  # noqa: PLC0415
     from obscale.cli.apply import run_all  # noqa: PLC0415
     from obscale.errors import ObscaleError  # noqa: PLC0415
-    from obscale.request.scale_out import orders_of  # noqa: PLC0415
+    from obscale.request.scale_out import scale_outs_of  # noqa: PLC0415
     from obscale.request.time_limits import TimeLimits  # noqa: PLC0415
     from obscale.spec import read_spec  # noqa: PLC0415
     from obscale.spec.batch import BatchSpec  # noqa: PLC0415
@@ -299,7 +299,7 @@ def _as_command(arguments: Sequence[str]) -> int:
     time_limits = TimeLimits.model_validate(TIME_LIMITS)
     try:
         if command == "apply":
-            orders = orders_of(read_spec(Path(path)), time_limits=time_limits)
+            orders = scale_outs_of(read_spec(Path(path)), time_limits=time_limits)
             endings = asyncio.run(run_all(orders, Console(stderr=True)))
             return max(int(code) for _, code, _ in endings)
         spec = BatchSpec.model_validate_json(Path(path).read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ from obscale.request.form import (
     Zone,
 )
 from obscale.request.models import NodeSpec
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.spec import checked, checked_overrides
 from obscale.text import for_terminal
 from tasks.preflight import preflight
@@ -75,7 +75,7 @@ async def plan(
         obConfigs=obConfigs.given(),
         targetAgentPassword=targetAgentPassword,
     )
-    order = Order(
+    order = ScaleOut(
         cluster=cluster,
         node=checked(node),
         batch=(node,),

@@ -20,7 +20,7 @@ from obscale.request.form import (
 )
 from obscale.request.models import NodeSpec
 from obscale.request.policies import OnFailure, Window
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec import checked, checked_overrides
 from obscale.text import for_terminal
@@ -105,7 +105,7 @@ async def scale_out(
         obConfigs=obConfigs.given(),
         targetAgentPassword=targetAgentPassword,
     )
-    order = Order(
+    order = ScaleOut(
         cluster=cluster,
         node=checked(node),
         batch=(node,),

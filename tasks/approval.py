@@ -16,7 +16,7 @@ from obscale.events import PersonAnswered, PersonAsked
 from obscale.preflight.finding import Answer, Finding, line_of
 from obscale.preflight.result import Preflight
 from obscale.report.report import Decided
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.text import Markdown, bullets, markdown, paragraphs
 from tasks.runtime.journal import publish, publish_line
 
@@ -59,7 +59,7 @@ class ApprovalForm(RunInput):
     reason: PersonsReason
 
 
-async def ask_approval(order: Order, before: Preflight) -> None:
+async def ask_approval(order: ScaleOut, before: Preflight) -> None:
     """Pause the run until a person approves. What ages meanwhile is judged again at the submit.
 
     Nobody is asked where nothing would be submitted.
@@ -110,7 +110,7 @@ async def ask_approval(order: Order, before: Preflight) -> None:
         )
 
 
-def render_question(order: Order, before: Preflight) -> Markdown:
+def render_question(order: ScaleOut, before: Preflight) -> Markdown:
     """Write what a person must know before answering, as Markdown for a narrow window."""
     node = order.node
     lines = [
@@ -146,7 +146,7 @@ def _findings(findings: tuple[Finding, ...]) -> Iterator[str]:
     yield f"{sum(f.answer == Answer.PASS for f in findings)} rules pass"
 
 
-def _zones(order: Order, before: Preflight) -> Iterator[str]:
+def _zones(order: ScaleOut, before: Preflight) -> Iterator[str]:
     now = Counter({zone.name: len(zone.servers) for zone in before.zones})
     after = now + Counter([order.node.zone])
     for name in sorted(after):

@@ -33,7 +33,7 @@ from obscale.follow.run import follow, learn_members, publish_moves
 from obscale.preflight.facts import TargetProgress
 from obscale.preflight.run import concluded
 from obscale.recovery.read import diagnosed, error_of
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import CalledOff, CalledOffError, Submitted
 from obscale.submit.run import begin_once
 from obscale.text import for_terminal
@@ -129,7 +129,7 @@ async def add_row(run: RowRun) -> None:
             raise
 
 
-async def run_row(order: Order, run: RowRun) -> None:
+async def run_row(order: ScaleOut, run: RowRun) -> None:
     """Judge, submit, follow and verify one order in one go.
 
     Raises:
@@ -169,7 +169,7 @@ async def run_row(order: Order, run: RowRun) -> None:
         )
 
 
-async def _followed(link: Connections, order: Order, submitted: Submitted) -> Dag | None:
+async def _followed(link: Connections, order: ScaleOut, submitted: Submitted) -> Dag | None:
     """Follow the DAG; where it fails, do what the order's policy says."""
     dag_id = str(submitted.dag_id)
 
@@ -189,7 +189,7 @@ async def _followed(link: Connections, order: Order, submitted: Submitted) -> Da
     return dag
 
 
-def _impatient(order: Order) -> Order:
+def _impatient(order: ScaleOut) -> ScaleOut:
     """Whoever is a member already need not be watched for holding steady."""
     time_limits = order.time_limits.model_copy(update={"steady_seconds": 0})
     return order.model_copy(update={"time_limits": time_limits})

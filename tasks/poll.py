@@ -10,7 +10,7 @@ from obscale.events import lines_to
 from obscale.follow.progress import Change, progress_of
 from obscale.follow.run import follow, learn_members, publish_moves
 from obscale.recovery.read import diagnosed, error_of
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.scale_out_dag import is_hollow
 from obscale.submit.result import Submitted
 from obscale.text import for_terminal
@@ -34,7 +34,7 @@ def poll_name() -> str:
 @repeatable_task(
     "poll", run_name=poll_name, timeout_seconds=TIME_LIMIT_SECONDS, pauses_seconds=(1, 5, 15)
 )
-async def poll(order: Order, submitted: Submitted) -> Dag | None:
+async def poll(order: ScaleOut, submitted: Submitted) -> Dag | None:
     """Follow the DAG to its end, say each change once, and move one progress artifact.
 
     Returns:
@@ -61,12 +61,12 @@ async def poll(order: Order, submitted: Submitted) -> Dag | None:
     return dag
 
 
-def progress_note(order: Order) -> ProgressNote:
+def progress_note(order: ScaleOut) -> ProgressNote:
     """Give the bar of an order; the newest one of an order is the one that is shown."""
     return ProgressNote(artifact_key("progress", order.cluster_name, order.target))
 
 
-async def watch_dag(link: Connections, order: Order, dag_id: str) -> Dag:
+async def watch_dag(link: Connections, order: ScaleOut, dag_id: str) -> Dag:
     """Follow a DAG until it moves no more by itself; tell each change, move the bar.
 
     Raises:

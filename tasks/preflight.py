@@ -6,7 +6,7 @@ from typing import Final
 from obscale.preflight.finding import Answer, Finding, line_of
 from obscale.preflight.result import Preflight, conclude
 from obscale.preflight.run import concluded, judged, read_facts
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from tasks.runtime.blocks import open_connections
 from tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
 from tasks.runtime.retries import repeatable_task
@@ -19,7 +19,7 @@ _SEVERITIES: Final = {Answer.BLOCK: logging.ERROR, Answer.WARN: logging.WARNING}
 @repeatable_task(
     "preflight", run_name="preflight {order.target}", timeout_seconds=TIME_LIMIT_SECONDS
 )
-async def preflight(order: Order, *, will_be_asked: bool = False) -> Preflight:
+async def preflight(order: ScaleOut, *, will_be_asked: bool = False) -> Preflight:
     """Read cluster and target, judge every rule, show the findings. Writes nothing to either.
 
     Args:

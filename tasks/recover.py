@@ -25,7 +25,7 @@ from obscale.recovery.policy import Attempt, Decision, decide_recovery
 from obscale.recovery.read import diagnose_now, diagnosed
 from obscale.recovery.run import require_allowed, retry, roll_back
 from obscale.report.report import Decided, render_diagnosis
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
 from obscale.text import for_terminal
 from tasks.approval import PersonsName, PersonsReason
@@ -43,7 +43,7 @@ NEEDS_NOTHING: Final = frozenset({"under-way", "carried-out"})
 """Causes of DAGs that somebody else has taken up meanwhile."""
 
 
-async def poll_and_recover(order: Order, submitted: Submitted) -> Dag | None:
+async def poll_and_recover(order: ScaleOut, submitted: Submitted) -> Dag | None:
     """Follow the DAG; where it fails, do what the order's policy says, and follow it again.
 
     Returns:
@@ -74,7 +74,7 @@ async def poll_and_recover(order: Order, submitted: Submitted) -> Dag | None:
                 ) from failed
 
 
-async def decide(order: Order, dag_id: str, history: list[Attempt]) -> Attempt | None:
+async def decide(order: ScaleOut, dag_id: str, history: list[Attempt]) -> Attempt | None:
     """Diagnose again and decide, by policy or by asking; None: hold."""
     async with open_connections(order, proven=True) as link:
         diagnosis = await diagnosed(link, dag_id, publish)
@@ -96,7 +96,7 @@ async def decide(order: Order, dag_id: str, history: list[Attempt]) -> Attempt |
 
 
 async def target_answers(
-    order: Order, diagnosis: Diagnosis, history: list[Attempt]
+    order: ScaleOut, diagnosis: Diagnosis, history: list[Attempt]
 ) -> tuple[Diagnosis, Decision]:
     """Wait for a silent target, within the silence limit; give what is known and decided then."""
     publish_line("recover", f"recover.waiting why='{order.target} does not answer'")
@@ -111,7 +111,7 @@ async def target_answers(
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
-async def ask(order: Order, diagnosis: Diagnosis, offered: tuple[Remedy, ...]) -> Remedy:
+async def ask(order: ScaleOut, diagnosis: Diagnosis, offered: tuple[Remedy, ...]) -> Remedy:
     """Pause the run and let a person choose; no answer in time hands over."""
     form = decision_form(offered).with_initial_data(description=render_diagnosis(diagnosis))
     seconds = order.time_limits.ask_seconds
@@ -168,7 +168,7 @@ def recover_name() -> str:
     timeout_seconds=TIME_LIMIT_SECONDS,
     cache_policy=NO_CACHE,
 )
-async def recover(order: Order, dag_id: str, remedy: Remedy) -> None:
+async def recover(order: ScaleOut, dag_id: str, remedy: Remedy) -> None:
     """Carry out one decision: RETRY until it is taken, ROLLBACK to its real end.
 
     The DAG is diagnosed once more right before, because a decision may be an hour old.

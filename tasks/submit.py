@@ -10,7 +10,7 @@ from obscale.connect.connections import Connections
 from obscale.errors import DagNotFoundError
 from obscale.events import publish_line
 from obscale.preflight.result import Preflight
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.submit.decide import Candidates, decide_cluster
 from obscale.submit.read import read_candidates
 from obscale.submit.result import Submitted
@@ -37,7 +37,7 @@ TAKE_UP_SECONDS: Final = 600
     timeout_seconds=TIME_LIMIT_SECONDS,
     cache_policy=NO_CACHE,
 )
-async def submit(order: Order, seen: Preflight) -> Submitted:
+async def submit(order: ScaleOut, seen: Preflight) -> Submitted:
     """Begin the scale-out exactly once, or take up the one already begun.
 
     Args:
@@ -66,7 +66,7 @@ async def submit(order: Order, seen: Preflight) -> Submitted:
     timeout_seconds=TAKE_UP_SECONDS,
     cache_policy=NO_CACHE,
 )
-async def take_up(order: Order, begun: Submitted) -> Submitted | None:
+async def take_up(order: ScaleOut, begun: Submitted) -> Submitted | None:
     """Confirm in the cluster the DAG an earlier attempt of this run has begun. Sends nothing.
 
     Returns:
@@ -98,7 +98,7 @@ async def take_up(order: Order, begun: Submitted) -> Submitted | None:
 
 
 async def _read_begun(
-    link: Connections, order: Order, begun: Submitted, sighting: Candidates
+    link: Connections, order: ScaleOut, begun: Submitted, sighting: Candidates
 ) -> Dag | None:
     """Read a DAG an earlier attempt has begun; None where it is not the one to follow."""
     if begun.dag_id is None or decide_cluster(sighting, link.spec.name, link.spec.id):
@@ -111,7 +111,7 @@ async def _read_begun(
     return dag if goes_on(dag, sighting, order.node) else None
 
 
-async def earlier_attempt(order: Order) -> Submitted | None:
+async def earlier_attempt(order: ScaleOut) -> Submitted | None:
     """Take up what an earlier attempt of this flow run has begun; None where there is nothing."""
     begun = await kept_earlier(Submitted, "dag-")
     if begun is None and (record := await kept_earlier(Baseline, "baseline-")):
@@ -122,7 +122,7 @@ async def earlier_attempt(order: Order) -> Submitted | None:
     return await take_up(order, begun) if begun is not None and begun.dag_id else None
 
 
-async def keep_submitted(order: Order, submitted: Submitted) -> None:
+async def keep_submitted(order: ScaleOut, submitted: Submitted) -> None:
     """Keep which DAG carries the order, for the page of the run and for its later attempts."""
     found = submitted.dag_id or "none"
     words = markdown("DAG **{}** — {}: {}", found, submitted.how, submitted.why)

@@ -6,7 +6,7 @@ from typing import Final
 from obscale.agent.models import Dag
 from obscale.errors import VerifyError
 from obscale.events import Verified
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.verify.levels import VerifiedLevels, shortfall
 from obscale.verify.observation import Before, ProofLine
 from obscale.verify.run import verify_node
@@ -19,7 +19,7 @@ TIME_LIMIT_SECONDS: Final = 90_000
 
 
 @repeatable_task("verify", run_name="verify {order.target}", timeout_seconds=TIME_LIMIT_SECONDS)
-async def verify(order: Order, dag: Dag | None, before: Before) -> VerifiedLevels:
+async def verify(order: ScaleOut, dag: Dag | None, before: Before) -> VerifiedLevels:
     """Prove the levels JOINED → SERVING → CONFORMING → BALANCED; show one line per proof.
 
     Args:

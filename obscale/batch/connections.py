@@ -19,7 +19,7 @@ from obscale.connect.connections import (
     target_connected,
 )
 from obscale.preflight.facts import ClusterFacts
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 
 KEPT_SECONDS: Final = 300.0
 """From its first row on; then all is opened, and asked, anew."""
@@ -58,7 +58,7 @@ class ConnectionCache:
         await self.close_all_but()
 
     @asynccontextmanager
-    async def link(self, name: str, order: Order) -> AsyncIterator[tuple[Connections, Kept]]:
+    async def link(self, name: str, order: ScaleOut) -> AsyncIterator[tuple[Connections, Kept]]:
         """Open what an order needs and is not open yet. After an error nothing is kept.
 
         Raises:
@@ -76,7 +76,7 @@ class ConnectionCache:
         for name in [name for name in self._kept if name not in names]:
             await self._close(name)
 
-    async def _opened(self, name: str, order: Order) -> Kept:
+    async def _opened(self, name: str, order: ScaleOut) -> Kept:
         known = await known_cluster(order.cluster, self._secret_store)
         kept = self._kept.get(name)
         if kept and kept.cluster.known.is_like(known) and _age_seconds(kept) < KEPT_SECONDS:

@@ -29,7 +29,7 @@ from obscale.preflight.facts import ClusterFacts, TargetProgress
 from obscale.preflight.result import Preflight
 from obscale.request.models import ClusterSpec
 from obscale.request.policies import BatchPolicies
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import BatchSpec, label_of
 
@@ -52,7 +52,7 @@ class Entry:
 
     number: int
     cluster: str
-    order: Order
+    order: ScaleOut
     lane: str = ""
     state: RowState = RowState.WAITING
     progress: TargetProgress = TargetProgress.NEW
@@ -290,7 +290,7 @@ def ledger_of(spec: BatchSpec, time_limits: TimeLimits = DEFAULT_TIME_LIMITS) ->
         cluster: str | ClusterSpec = asked.cluster
         if isinstance(cluster, str):
             cluster = spec.connections.get(cluster, cluster)
-        first = Order(
+        first = ScaleOut(
             cluster=cluster,
             node=asked.nodes[0],
             batch=asked.nodes,

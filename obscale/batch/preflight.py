@@ -24,7 +24,7 @@ from obscale.preflight.run import concluded, judged, read_facts
 from obscale.preflight.unjudged import held_back
 from obscale.reading import Unread
 from obscale.request.models import SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.spec.batch import MAX_PROBLEMS
 from obscale.spec.problems import refused
 
@@ -81,7 +81,7 @@ class ClusterLook:
 
 
 async def look_at_cluster(
-    orders: Sequence[Order], secret_store: SecretStore, *, will_be_asked: bool
+    orders: Sequence[ScaleOut], secret_store: SecretStore, *, will_be_asked: bool
 ) -> tuple[ClusterLook, FirstRowPreflight | None]:
     """Read a cluster and all the targets that are to join it, and judge every rule.
 
@@ -134,14 +134,14 @@ async def look_at_cluster(
     )
 
 
-def _judged(order: Order, facts: Facts, *, will_be_asked: bool) -> Findings:
+def _judged(order: ScaleOut, facts: Facts, *, will_be_asked: bool) -> Findings:
     findings = judge_with_overrides(facts, order.profile, order.overrides)
     if will_be_asked:
         return findings
     return held_back(findings, allow_unknown=order.allow_unknown)
 
 
-def _first_of(orders: Sequence[Order], look: ClusterLook) -> int | None:
+def _first_of(orders: Sequence[ScaleOut], look: ClusterLook) -> int | None:
     """Give the place of the row that would go first, if preflight forbids it nothing."""
     waiting = [
         Row(at, "", order.node.zone, order.target, progress=row.progress)
@@ -152,7 +152,7 @@ def _first_of(orders: Sequence[Order], look: ClusterLook) -> int | None:
 
 
 def _sizes(
-    cluster: ClusterFacts, orders: Sequence[Order], rows: Sequence[RowLook]
+    cluster: ClusterFacts, orders: Sequence[ScaleOut], rows: Sequence[RowLook]
 ) -> dict[str, int]:
     """Count each zone's servers; one that a DAG is still adding is not there before the batch."""
     coming = {
@@ -270,7 +270,7 @@ async def check_names(ledger: Ledger, secret_store: SecretStore) -> None:
         raise refused(problems, MAX_PROBLEMS)
 
 
-async def _problem(resolving: Awaitable[object], label: str, order: Order) -> list[str]:
+async def _problem(resolving: Awaitable[object], label: str, order: ScaleOut) -> list[str]:
     try:
         await resolving
     except SpecError as error:
@@ -278,7 +278,7 @@ async def _problem(resolving: Awaitable[object], label: str, order: Order) -> li
     return []
 
 
-async def judge_now(link: Connections, order: Order, kept: Kept, publish: Publish) -> Preflight:
+async def judge_now(link: Connections, order: ScaleOut, kept: Kept, publish: Publish) -> Preflight:
     """Judge every rule by fresh facts: between a batch's preflight and a row's turn, hours may lie.
 
     Args:

@@ -38,7 +38,7 @@ from obscale.preflight.unjudged import held_back
 from obscale.report.report import ScaleOutReport
 from obscale.request.form import ObConfigs
 from obscale.request.models import ScaleOutSpec
-from obscale.request.scale_out import Order, orders_of
+from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.text import for_terminal
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submitting.")]
@@ -73,7 +73,7 @@ def apply(
             asked = _ask(asked, str(spec), open_console(stderr=as_json))
         elif len(asked.nodes) > 1:
             _refuse_unless_all_ready(asked, str(spec))
-        endings = _run(spec, orders_of(asked), as_json=as_json)
+        endings = _run(spec, scale_outs_of(asked), as_json=as_json)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:
@@ -84,7 +84,7 @@ def apply(
 Ending = tuple[ScaleOutReport | None, Exit, ObscaleError | None]
 
 
-def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending]:
+def _run(spec: Path, orders: tuple[ScaleOut, ...], *, as_json: bool) -> list[Ending]:
     """Run the orders; whoever ends the program meanwhile is told what goes on without it."""
     settle()
     secret_store = secret_store_for(orders)
@@ -109,7 +109,7 @@ def _run(spec: Path, orders: tuple[Order, ...], *, as_json: bool) -> list[Ending
         _end_stopped(stop, where, as_json=as_json)
 
 
-async def _resolve_names(orders: tuple[Order, ...], secret_store: SecretStore) -> None:
+async def _resolve_names(orders: tuple[ScaleOut, ...], secret_store: SecretStore) -> None:
     """See that every named secret is there, before anything is started.
 
     Raises:
@@ -126,7 +126,7 @@ def _end_stopped(stop: BaseException, where: RunPosition, *, as_json: bool) -> N
 
 
 async def run_all(
-    orders: tuple[Order, ...], console: Console, where: RunPosition | None = None
+    orders: tuple[ScaleOut, ...], console: Console, where: RunPosition | None = None
 ) -> list[Ending]:
     """Run the flow for each order, strictly one by one; the first failure ends the rest."""
     endings: list[Ending] = []
@@ -143,7 +143,7 @@ async def run_all(
 
 
 async def run_one(
-    order: Order, console: Console, where: RunPosition | None = None
+    order: ScaleOut, console: Console, where: RunPosition | None = None
 ) -> tuple[ScaleOutReport | None, ObscaleError | None]:
     """Run the scale-out flow in this process and draw it on the console."""
     from flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import

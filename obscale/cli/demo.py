@@ -90,7 +90,7 @@ async def _demo(ui: bool, speed: float, shown: threading.Event) -> None:
 def _sample_order(ready: dict[str, Any], speed: float) -> Any:
     """Make the documented sample request for the first simulated cluster and spare."""
     from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName  # noqa: PLC0415
-    from obscale.request.scale_out import Order  # noqa: PLC0415 - the command line starts quicker without
+    from obscale.request.scale_out import ScaleOut  # noqa: PLC0415 - the command line starts quicker without
     from obscale.request.time_limits import TimeLimits  # noqa: PLC0415
 
     cluster, spare = ready["clusters"][0], ready["spares"][0]
@@ -100,7 +100,7 @@ def _sample_order(ready: dict[str, Any], speed: float) -> Any:
         zone="zone2",
         obConfigs=SAMPLE_CONFIGS,
     )
-    return Order(
+    return ScaleOut(
         cluster=ClusterSpec(
             endpoints=tuple(f"{agent['ip']}:{agent['port']}" for agent in cluster["agents"]),
             password=SecretName(env=PASSWORD_VARIABLE),

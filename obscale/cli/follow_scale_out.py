@@ -51,7 +51,7 @@ from obscale.recovery.selection import (
 )
 from obscale.report.report import ScaleOutReport, server_rows, stage_rows
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec
-from obscale.request.scale_out import Order, orders_of
+from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.time_limits import TimeLimits
 from obscale.scale_out_dag import SCALE_OUT, is_hollow
 from obscale.spec import read_spec
@@ -84,7 +84,7 @@ class FollowedScaleOut:
     """A scale-out somebody looks after, whoever started it."""
 
     link: Connections
-    order: Order
+    order: ScaleOut
     dag: Dag
     is_asked: bool
     """Whether the request named this target, so that its values can be verified too."""
@@ -100,7 +100,7 @@ class Found:
 
     meant: Meant
     cluster: ClusterConnection
-    orders: tuple[Order, ...]
+    orders: tuple[ScaleOut, ...]
     """Of the request's nodes; none where a stored connection was named."""
     where: str | ClusterSpec
     secret_store: SecretStore
@@ -176,7 +176,7 @@ async def followed_of(found: Found) -> AsyncIterator[FollowedScaleOut]:
             f"{found.named} {dag.id} --roll-back",
         )
     asked = next((order for order in found.orders if order.target == target), None)
-    order = asked or Order(cluster=found.where, node=_node(target, ""), time_limits=TimeLimits())
+    order = asked or ScaleOut(cluster=found.where, node=_node(target, ""), time_limits=TimeLimits())
     async with target_connected(order, found.cluster, found.secret_store) as link:
         yield FollowedScaleOut(link, order, dag, asked is not None, found.named, found.words)
 
@@ -258,13 +258,13 @@ def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     console.print(told)
 
 
-def _named(cluster: str) -> tuple[str | ClusterSpec, tuple[Order, ...], SecretStore]:
+def _named(cluster: str) -> tuple[str | ClusterSpec, tuple[ScaleOut, ...], SecretStore]:
     path = Path(cluster)
     if path.suffix.lower() in SPEC_ENDINGS or path.is_file():
         kept = read_plan_file(path)
         # Expired or not, it names what was begun with it.
         spec = request_of(path, kept, kept.created) if kept else read_spec(path)
-        orders = orders_of(spec)
+        orders = scale_outs_of(spec)
         return spec.cluster, orders, secret_store_for(orders)
     from obscale.cli.local_prefect import require_prefect, settle  # noqa: PLC0415 - takes a second
 

@@ -34,7 +34,7 @@ from obscale.plan.file import (
 )
 from obscale.preflight.finding import Answer
 from obscale.request.models import Profile, ScaleOutSpec
-from obscale.request.scale_out import Order, orders_of
+from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.spec import read_spec
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML or JSON; see examples/.")]
@@ -190,7 +190,7 @@ def plan_now(spec: ScaleOutSpec, *, source: str, kept: PlanFile | None = None) -
         source: Its file, for the next command.
         kept: The plan it comes from: what has changed since is judged too.
     """
-    orders = orders_of(spec)
+    orders = scale_outs_of(spec)
     earlier = earlier_looks(kept) if kept else {}
     made = make_plan(
         orders, secret_store_for(orders), defaults=spec.defaults, source=source, earlier=earlier
@@ -259,13 +259,13 @@ def checked_profile(profile: str | None) -> Profile | None:
             raise SpecError(f"--profile: {profile!r} is not a profile", "write prod or lab")
 
 
-def secret_store_for(orders: tuple[Order, ...]) -> SecretStore:
+def secret_store_for(orders: tuple[ScaleOut, ...]) -> SecretStore:
     """Give the plainest store of secrets that can resolve what the orders name.
 
     Prefect takes a second to import; a request that names only environment variables does without.
     """
 
-    def stored(order: Order) -> bool:
+    def stored(order: ScaleOut) -> bool:
         names = [order.node.targetAgentPassword]
         if isinstance(order.cluster, str):
             return True

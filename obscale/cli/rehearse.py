@@ -33,7 +33,7 @@ from obscale.plan import survey_all
 from obscale.preflight.facts import Facts
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName, TlsSpec
 from obscale.request.policies import OnFailure
-from obscale.request.scale_out import Order, orders_of
+from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.time_limits import TimeLimits
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def rehearse(
     try:
         asked = read_request(spec, profile)
         cards, policy = [_card_of(text) for text in fault or ()], _checked_policy(on_failure)
-        orders = orders_of(asked)
+        orders = scale_outs_of(asked)
         facts = _snapshot(orders)
         PROGRAM.stands(lambda: ("a rehearsal: nothing real was touched", ""))
         settle(own_home=True)
@@ -90,7 +90,7 @@ def rehearse(
     raise typer.Exit(max(code for _, code, _ in endings))
 
 
-def _snapshot(orders: tuple[Order, ...]) -> tuple[Facts, ...]:
+def _snapshot(orders: tuple[ScaleOut, ...]) -> tuple[Facts, ...]:
     """Read the real cluster in a process of its own.
 
     So the process that plays has never held a real password, and a stored connection is read from
@@ -111,13 +111,13 @@ def _snapshot(orders: tuple[Order, ...]) -> tuple[Facts, ...]:
             raise
 
 
-def _read(orders: tuple[Order, ...]) -> tuple[Facts, ...]:
+def _read(orders: tuple[ScaleOut, ...]) -> tuple[Facts, ...]:
     with remembering_silence():
         return asyncio.run(survey_all(orders, secret_store_for(orders)))
 
 
 async def _rehearse(
-    orders: tuple[Order, ...],
+    orders: tuple[ScaleOut, ...],
     facts: tuple[Facts, ...],
     cards: Sequence["Fault"],
     policy: OnFailure,
@@ -146,13 +146,13 @@ async def _rehearse(
 
 
 def _on_stage(
-    order: Order,
-    batch: Sequence[Order],
+    order: ScaleOut,
+    batch: Sequence[ScaleOut],
     door: "Door",
     stands_for: Mapping[str, str],
     policy: OnFailure,
     speed: float,
-) -> Order:
+) -> ScaleOut:
     """Give the order with every real address replaced by the one that stands for it."""
     ready, cluster = door.ready, door.ready["clusters"][0]
     os.environ[ROOT_VARIABLE] = cluster["root_password"]
@@ -216,7 +216,7 @@ def _show_pairs(console: Console, stands_for: Mapping[str, str], speed: float) -
     console.print(table)
 
 
-def _insist_on_loopback(orders: Sequence[Order]) -> None:
+def _insist_on_loopback(orders: Sequence[ScaleOut]) -> None:
     """See that no order can reach anything real.
 
     Raises:

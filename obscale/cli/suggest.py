@@ -13,7 +13,7 @@ from obscale.connect.connections import SecretStore
 from obscale.errors import SpecError
 from obscale.plan.suggest_file import as_request, make_suggestion, render_request
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, Profile, SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 
 SCHEMA_VERSION = 1
 """Raised when a field of the JSON suggestion changes its meaning or goes away."""
@@ -38,7 +38,7 @@ class Wanted:
         return tuple(f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value)
 
 
-def order_of(wanted: Wanted, profile: Profile | None) -> Order:
+def order_of(wanted: Wanted, profile: Profile | None) -> ScaleOut:
     """Make the order the survey needs; its zone is settled later.
 
     Raises:
@@ -66,11 +66,11 @@ def order_of(wanted: Wanted, profile: Profile | None) -> Order:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise SpecError(f"--suggest: {first['msg'].removeprefix('Value error, ')}") from None
-    return Order(cluster=cluster, node=node, batch=(node,), profile=profile or "prod")
+    return ScaleOut(cluster=cluster, node=node, batch=(node,), profile=profile or "prod")
 
 
 def print_suggestion(
-    wanted: Wanted, order: Order, secret_store: SecretStore, *, as_json: bool
+    wanted: Wanted, order: ScaleOut, secret_store: SecretStore, *, as_json: bool
 ) -> None:
     """Suggest a request and print it on standard output, as YAML or as one JSON object.
 

@@ -21,7 +21,7 @@ from obscale.events import Event, LevelReached, ProofNotice, WaitsForProofs
 from obscale.plan.file import read_plan_file
 from obscale.reading import side_by_side
 from obscale.report.report import ScaleOutReport, server_rows
-from obscale.request.scale_out import Order, orders_of
+from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.time_limits import TimeLimits
 from obscale.spec import read_spec
 from obscale.submit.settle import baseline_of_member
@@ -47,7 +47,7 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
     try:
         if read_plan_file(spec) is not None:
             raise SpecError(f"{spec}: is a plan, no request", "name the request it was made of")
-        orders = orders_of(read_spec(spec), time_limits=TIME_LIMITS)
+        orders = scale_outs_of(read_spec(spec), time_limits=TIME_LIMITS)
         with silence_shown(console):
             reports = PROGRAM.run(_verify_all(orders, secret_store_for(orders), console))
     except ObscaleError as error:
@@ -65,7 +65,7 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
 
 
 async def _verify_all(
-    orders: Sequence[Order], secret_store: SecretStore, console: Console
+    orders: Sequence[ScaleOut], secret_store: SecretStore, console: Console
 ) -> list[ScaleOutReport]:
     """Climb for every node at the same time.
 
@@ -78,7 +78,7 @@ async def _verify_all(
     return [verify_node.result() for verify_node in running]
 
 
-async def _verify(order: Order, secret_store: SecretStore, console: Console) -> ScaleOutReport:
+async def _verify(order: ScaleOut, secret_store: SecretStore, console: Console) -> ScaleOutReport:
     def show(event: Event) -> None:
         match event:
             case LevelReached(levels=levels):
@@ -107,7 +107,7 @@ async def _verify(order: Order, secret_store: SecretStore, console: Console) -> 
     return _report(order, verification, baseline)
 
 
-async def baseline_known(link: Connections, order: Order) -> Baseline | None:
+async def baseline_known(link: Connections, order: ScaleOut) -> Baseline | None:
     """Read how things stood before the POST; only where the request needs Prefect anyway."""
     if not isinstance(order.cluster, str):
         return None
@@ -117,7 +117,9 @@ async def baseline_known(link: Connections, order: Order) -> Baseline | None:
     return await baseline_of_member(link, order, Records, publish)
 
 
-def _report(order: Order, verification: Verification, baseline: Baseline | None) -> ScaleOutReport:
+def _report(
+    order: ScaleOut, verification: Verification, baseline: Baseline | None
+) -> ScaleOutReport:
     levels = verification.levels
     lacks = shortfall(levels.level.name, levels.lines)
     return ScaleOutReport(

@@ -24,7 +24,7 @@ from obscale.agent.passwords import NamedSecret
 from obscale.connect.membership import is_cluster, is_untold, shows_member
 from obscale.errors import AgentError, DatabaseDownError, SpecError
 from obscale.request.models import ClusterSpec, SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ async def cluster_connected(
 
 @asynccontextmanager
 async def target_connected(
-    order: Order, cluster: ClusterConnection, secret_store: SecretStore
+    order: ScaleOut, cluster: ClusterConnection, secret_store: SecretStore
 ) -> AsyncIterator[Connections]:
     """Open the connection to an order's target, beside those of its cluster.
 
@@ -284,7 +284,7 @@ async def target_connected(
 
 
 @asynccontextmanager
-async def connected(order: Order, secret_store: SecretStore) -> AsyncIterator[Connections]:
+async def connected(order: ScaleOut, secret_store: SecretStore) -> AsyncIterator[Connections]:
     """Open the connections of an order and close them at the end. Sends nothing by itself.
 
     Raises:

@@ -32,7 +32,7 @@ from obscale.preflight.unjudged import ALLOW, held_back
 from obscale.reading import Unread
 from obscale.report.report import ServerRow, server_rows
 from obscale.request.models import DefaultsSpec, Profile
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 
 __all__ = ["SCHEMA_VERSION", "Check", "Plan", "RowPlan", "make_plan", "plan_of", "survey_all"]
 
@@ -103,7 +103,7 @@ class Plan(BaseModel):
 
 
 async def make_plan(
-    orders: Sequence[Order],
+    orders: Sequence[ScaleOut],
     secret_store: SecretStore,
     *,
     defaults: DefaultsSpec = NO_DEFAULTS,
@@ -128,7 +128,7 @@ async def make_plan(
 
 
 async def survey_all(
-    orders: Sequence[Order],
+    orders: Sequence[ScaleOut],
     secret_store: SecretStore,
     earlier: Mapping[str, PreviousReading] = NEVER_BEFORE,
 ) -> tuple[Facts, ...]:
@@ -149,13 +149,13 @@ async def survey_all(
 
 
 async def _survey_once(
-    orders: Sequence[Order], secret_store: SecretStore, earlier: Mapping[str, PreviousReading]
+    orders: Sequence[ScaleOut], secret_store: SecretStore, earlier: Mapping[str, PreviousReading]
 ) -> tuple[Facts, ...]:
     async with connected(orders[0], secret_store) as link:
         first = await survey(link, orders[0], earlier=earlier.get(orders[0].target))
     gate = asyncio.Semaphore(TARGETS_AT_ONCE)
 
-    async def further(order: Order) -> Facts:
+    async def further(order: ScaleOut) -> Facts:
         before = earlier.get(order.target)
         async with gate, connected(order, secret_store) as link:
             return replace(
@@ -170,7 +170,7 @@ async def _survey_once(
 
 
 def plan_of(
-    orders: Sequence[Order],
+    orders: Sequence[ScaleOut],
     facts: Sequence[Facts],
     *,
     defaults: DefaultsSpec = NO_DEFAULTS,
@@ -213,7 +213,7 @@ def plan_of(
     )
 
 
-def _row(order: Order, facts: Facts, findings: Findings, defaults: DefaultsSpec) -> RowPlan:
+def _row(order: ScaleOut, facts: Facts, findings: Findings, defaults: DefaultsSpec) -> RowPlan:
     differences = differences_of(facts)
     return RowPlan(
         cluster=order.cluster_name,

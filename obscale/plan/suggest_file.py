@@ -11,11 +11,11 @@ from obscale.plan.suggest_zone import Units, other_members
 from obscale.preflight.facts import Facts
 from obscale.preflight.read import survey
 from obscale.request.models import SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 
 
 async def make_suggestion(
-    order: Order, secret_store: SecretStore, zone: str | None
+    order: ScaleOut, secret_store: SecretStore, zone: str | None
 ) -> tuple[Suggestion, Facts]:
     """Read cluster and host, and suggest a request; writes nothing anywhere.
 
@@ -44,7 +44,7 @@ async def _read_units(link: Connections) -> Units | None:
     return Units(configs, pools)
 
 
-def as_request(order: Order, facts: Facts, made: Suggestion) -> dict[str, Any]:
+def as_request(order: ScaleOut, facts: Facts, made: Suggestion) -> dict[str, Any]:
     """Give the suggestion in the shape of a request file."""
     node: dict[str, Any] = {
         "agentInfo": {"ip": made.node.agentInfo.ip, "port": made.node.agentInfo.port},
@@ -59,7 +59,7 @@ def as_request(order: Order, facts: Facts, made: Suggestion) -> dict[str, Any]:
     return request
 
 
-def render_request(order: Order, facts: Facts, made: Suggestion) -> str:
+def render_request(order: ScaleOut, facts: Facts, made: Suggestion) -> str:
     """Write the suggestion as YAML with a reason beside each value.
 
     Its comments hold no secret: passwords are named, never written.
@@ -103,7 +103,7 @@ def _cluster_lines(cluster: str | dict[str, Any], facts: Facts) -> Sequence[str]
     return lines
 
 
-def _cluster(order: Order, facts: Facts) -> str | dict[str, Any]:
+def _cluster(order: ScaleOut, facts: Facts) -> str | dict[str, Any]:
     if isinstance(order.cluster, str):
         return order.cluster
     written: dict[str, Any] = {"endpoints": list(order.cluster.endpoints)}

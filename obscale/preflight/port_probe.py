@@ -6,13 +6,13 @@ from ipaddress import ip_address
 from typing import Final
 
 from obscale.preflight.facts import PortState, asked_port
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 
 PROBE_SECONDS: Final = 3.0
 """Who neither accepts nor refuses a connection for so long is behind a firewall."""
 
 
-async def probe_ports(order: Order, *, probing: bool) -> dict[int, PortState]:
+async def probe_ports(order: ScaleOut, *, probing: bool) -> dict[int, PortState]:
     """Try the ports of the new observer; not on loopback, where simulated agents only pretend.
 
     Args:

@@ -55,7 +55,7 @@ from obscale.preflight.facts import (
 )
 from obscale.preflight.port_probe import probe_ports
 from obscale.reading import PEER_SECONDS, Unread, cluster_fact, fact, peer_limit, side_by_side
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 
 TARGET_SECONDS: Final = 9.0
 """For the joining agent to say who it is: three times the three seconds an open port needs."""
@@ -66,7 +66,7 @@ LOOKS_APART: Final = timedelta(seconds=10)
 
 async def survey(
     link: Connections,
-    order: Order,
+    order: ScaleOut,
     *,
     earlier: PreviousReading | None = None,
     peer_seconds: float = PEER_SECONDS,
@@ -109,7 +109,11 @@ async def survey(
 
 
 async def survey_joining(
-    link: Connections, order: Order, earlier: PreviousReading | None = None, *, probing: bool = True
+    link: Connections,
+    order: ScaleOut,
+    earlier: PreviousReading | None = None,
+    *,
+    probing: bool = True,
 ) -> TargetFacts:
     """Read what the joining agent knows, and try its observer's ports; never raises an AgentError.
 

@@ -10,11 +10,11 @@ from obscale.preflight.read import survey
 from obscale.preflight.result import Preflight
 from obscale.preflight.settle import settled
 from obscale.preflight.unjudged import held_back
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 
 
 async def read_facts(
-    link: Connections, order: Order, publish: Publish, lasting: ClusterFacts | None = None
+    link: Connections, order: ScaleOut, publish: Publish, lasting: ClusterFacts | None = None
 ) -> Facts:
     """Read all facts of an order, once they tell whose a scale-out is that has just begun.
 
@@ -35,7 +35,7 @@ async def read_facts(
     return facts
 
 
-def judged(order: Order, facts: Facts, *, will_be_asked: bool = False) -> Findings:
+def judged(order: ScaleOut, facts: Facts, *, will_be_asked: bool = False) -> Findings:
     """Judge facts as an order asks; what nobody is asked about is held back where it is unknown."""
     findings = judge_with_overrides(facts, order.profile, order.overrides)
     if will_be_asked:

@@ -13,7 +13,7 @@ from obscale.clock import utc_now
 from obscale.follow.run import Say
 from obscale.preflight.facts import Facts
 from obscale.reading import Unread
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.scale_out_dag import is_undecided
 
 NAMING_SECONDS: Final = 60.0
@@ -22,7 +22,7 @@ LOOK_AGAIN_SECONDS: Final = 2.0
 
 
 async def settled(
-    read: Callable[[], Awaitable[tuple[Facts, ...]]], order: Order, say: Say | None = None
+    read: Callable[[], Awaitable[tuple[Facts, ...]]], order: ScaleOut, say: Say | None = None
 ) -> tuple[Facts, ...]:
     """Read the facts of a cluster's nodes, once a scale-out that has just begun names its target.
 

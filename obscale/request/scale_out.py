@@ -8,7 +8,7 @@ from obscale.request.policies import OnFailure, Window
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 
 
-class Order(BaseModel):
+class ScaleOut(BaseModel):
     """One scale-out as the tasks get it. Safe to store and to show: secrets are only named."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,12 +42,12 @@ class Order(BaseModel):
         return self.cluster.name or self.cluster.endpoints[0]
 
 
-def orders_of(
+def scale_outs_of(
     spec: ScaleOutSpec,
     *,
     profile: Profile | None = None,
     time_limits: TimeLimits = DEFAULT_TIME_LIMITS,
-) -> tuple[Order, ...]:
+) -> tuple[ScaleOut, ...]:
     """Give one order per node of a spec, in its order.
 
     Args:
@@ -56,7 +56,7 @@ def orders_of(
         time_limits: Limits the spec does not name itself.
     """
     return tuple(
-        Order(
+        ScaleOut(
             cluster=spec.cluster,
             node=node,
             batch=spec.nodes,

@@ -29,7 +29,7 @@ from obscale.preflight.ageing import is_stale, judge_ageing
 from obscale.preflight.read import survey
 from obscale.preflight.result import Preflight, conclude
 from obscale.preflight.unjudged import held_back, newly_unknown
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.spec import request_body
 from obscale.submit.decide import Post, WaitForLock, decide_cluster, decide_submission
 from obscale.submit.post import Shown, post_once
@@ -63,7 +63,7 @@ WRITTEN_WITHIN_SECONDS: Final = 5.0
 
 async def begin_once(
     link: Connections,
-    order: Order,
+    order: ScaleOut,
     seen: Preflight,
     called_off: CalledOff = never,
     gate: AbstractAsyncContextManager[object] = ALONE,
@@ -129,7 +129,7 @@ async def begin_once(
                 return await settled(link, order, decision, sighting, kept, publish)
 
 
-def _record(order: Order, seen: Preflight, cluster: str, newest: int) -> Baseline:
+def _record(order: ScaleOut, seen: Preflight, cluster: str, newest: int) -> Baseline:
     return Baseline(
         cluster=cluster,
         target=order.target,
@@ -144,7 +144,7 @@ def _record(order: Order, seen: Preflight, cluster: str, newest: int) -> Baselin
 
 
 async def _judge_again(
-    link: Connections, order: Order, earlier: Preflight, publish: Publish
+    link: Connections, order: ScaleOut, earlier: Preflight, publish: Publish
 ) -> Preflight:
     """Judge what ages by fresh facts; gives the new look.
 
@@ -182,7 +182,7 @@ async def _judge_again(
 
 async def _post(
     link: Connections,
-    order: Order,
+    order: ScaleOut,
     record: Baseline,
     kept: Keeping,
     rounds: Rounds,

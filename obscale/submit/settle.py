@@ -9,7 +9,7 @@ from obscale.agent.models import Dag
 from obscale.connect.connections import Connections
 from obscale.errors import AgentError, IdentityMismatchError, OutcomeUnknownError
 from obscale.events import BaselineFound, Publish, SubmitSettled, publish_line
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.submit.decide import (
     Adopt,
     AlreadyMember,
@@ -34,7 +34,7 @@ from obscale.verify.baseline import (
 
 async def settled(
     link: Connections,
-    order: Order,
+    order: ScaleOut,
     decision: Submission,
     sighting: Candidates,
     kept: Keeping,
@@ -80,7 +80,7 @@ def tell_settled(submitted: Submitted, publish: Publish, dag: Dag | None = None)
 
 
 async def baseline_of_member(
-    link: Connections, order: Order, records: Callable[[str, str], Keeping], publish: Publish
+    link: Connections, order: ScaleOut, records: Callable[[str, str], Keeping], publish: Publish
 ) -> Baseline | None:
     """Read how things stood before the POST that has made a node a member; None: not known.
 
@@ -95,7 +95,11 @@ async def baseline_of_member(
 
 
 async def read_dag_of_member(
-    link: Connections, order: Order, sighting: Candidates, own: Sequence[Baseline], publish: Publish
+    link: Connections,
+    order: ScaleOut,
+    sighting: Candidates,
+    own: Sequence[Baseline],
+    publish: Publish,
 ) -> Dag | None:
     """Read the DAG that has made the node a member; None where nobody tells, or it is not there."""
     dag_id = dag_of_member(sighting, order.node, own)
@@ -111,7 +115,7 @@ async def read_dag_of_member(
 
 async def find_lost(
     link: Connections,
-    order: Order,
+    order: ScaleOut,
     record: Baseline,
     kept: Keeping,
     lost: OutcomeUnknownError,
@@ -148,7 +152,7 @@ async def find_lost(
 
 async def take_up_posted(
     link: Connections,
-    order: Order,
+    order: ScaleOut,
     decision: Adopt | AlreadyMember,
     sighting: Candidates,
     kept: Keeping,

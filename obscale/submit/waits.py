@@ -11,7 +11,7 @@ from obscale.errors import ForeignDagError, UnderMaintenanceError
 from obscale.events import Publish, WaitsForLock, WaitsForWindow, publish_line
 from obscale.follow.reminders import Seldom
 from obscale.request.policies import Window
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 
 LONGEST_SLEEP_SECONDS: Final = 60.0
 """While waiting for a window, so that a clock that was set is noticed."""
@@ -94,7 +94,7 @@ async def wait_for_window(window: Window, publish: Publish) -> None:
         await asyncio.sleep(min(left, LONGEST_SLEEP_SECONDS))
 
 
-def naming_limit(order: Order) -> timedelta:
+def naming_limit(order: ScaleOut) -> timedelta:
     """Give how long a scale-out is waited for that has not named its target yet."""
     return timedelta(
         seconds=max(order.time_limits.lock_wait_seconds, order.time_limits.lost_answer_seconds)

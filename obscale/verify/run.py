@@ -15,7 +15,7 @@ from obscale.clock import monotonic
 from obscale.connect.connections import Connections
 from obscale.events import LevelReached, ProofNotice, Publish, WaitsForProofs
 from obscale.follow.reminders import Seldom
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.verify.levels import (
     Look,
     VerifiedLevels,
@@ -65,7 +65,7 @@ ALONE: Final = nullcontext()
 
 async def verify_node(
     link: Connections,
-    order: Order,
+    order: ScaleOut,
     dag: Dag | None,
     before: Before,
     *,

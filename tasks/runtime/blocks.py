@@ -20,7 +20,7 @@ from obscale.connect.connections import ClusterAccess, Connections, connected
 from obscale.errors import SpecError
 from obscale.events import AgentNotice
 from obscale.request.models import BLOCK_NAME, ClusterSpec, TlsSpec
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from tasks.runtime.journal import publish
 from tasks.runtime.prefect_private import BLOCK_TYPE_FIELD, block_name
 from tasks.runtime.writing import ANSWER_SECONDS, last_known, recording, written
@@ -245,7 +245,7 @@ def _new_keys(
 
 
 @asynccontextmanager
-async def open_connections(order: Order, *, proven: bool = False) -> AsyncIterator[Connections]:
+async def open_connections(order: ScaleOut, *, proven: bool = False) -> AsyncIterator[Connections]:
     """Open an order's connections with Prefect's blocks as the store of secrets.
 
     Args:

@@ -35,7 +35,7 @@ from obscale.preflight.finding import Finding
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.report.report import ScaleOutReport
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
 from obscale.text import each_text, for_terminal
 from obscale.verify.observation import Level
@@ -169,7 +169,7 @@ def _cause(diagnosis: Diagnosis | None) -> Payload:
 
 
 @contextmanager
-def announced(order: Order) -> Iterator[None]:
+def announced(order: ScaleOut) -> Iterator[None]:
     """Send the events of the run inside this block."""
     with listening(Announcer(order).hear):
         yield
@@ -178,7 +178,7 @@ def announced(order: Order) -> Iterator[None]:
 class Announcer:
     """Sends a run's events, each once; whatever Prefect makes of them, the run goes on."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: ScaleOut) -> None:
         self._heard = Heard()
         self._about: Payload = {"target": order.target, "zone": order.node.zone}
         self._cluster = for_terminal(order.cluster_name)

@@ -54,7 +54,7 @@ from obscale.report.report import (
     server_rows,
     stage_rows,
 )
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
 from obscale.verify.baseline import Baseline
 from obscale.verify.levels import VerifiedLevels
@@ -89,7 +89,7 @@ Outcome = Literal["verified", "blocked", "failed", "cancelled"]
 class ReportBuilder:
     """Collects what the tasks tell, and makes the report of it."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: ScaleOut) -> None:
         self._order = order
         self._timeline: list[Moment] = []
         self._findings: Findings | None = None
@@ -246,7 +246,7 @@ def _kind_and_words(error: BaseException) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def report_at_end(order: Order) -> AsyncIterator[ReportBuilder]:
+async def report_at_end(order: ScaleOut) -> AsyncIterator[ReportBuilder]:
     """Write the report artifact at the end of this block, also when it fails or is cancelled.
 
     Where the run ends before its DAG, the report says what stands where; the look takes seconds.
@@ -269,7 +269,7 @@ async def report_at_end(order: Order) -> AsyncIterator[ReportBuilder]:
             await _show(builder.report(), builder.versions)
 
 
-async def _leave_progress(order: Order, seen: Progress | None, words: str) -> None:
+async def _leave_progress(order: ScaleOut, seen: Progress | None, words: str) -> None:
     """Leave no bar that seems to move."""
     if seen:
         await progress_note(order).show(seen.percent, f"not followed any more: {words}")

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 
 from obscale.errors import ObscaleError
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.text import for_terminal
 from tasks.runtime.person import own_tags
 from tasks.runtime.prefect_private import force_flow_run_state, hand_over_state
@@ -93,7 +93,7 @@ async def set_state(run_id: UUID, state: State[Any]) -> bool:
     return bool(await written(f"state {state.name}", write, seconds=ANSWER_SECONDS))
 
 
-def tags_of(order: Order) -> frozenset[str]:
+def tags_of(order: ScaleOut) -> frozenset[str]:
     """Give the tags a run is found by, e.g. `cluster:prod-east`."""
     told = f"cluster:{order.cluster_name}", f"zone:{order.node.zone}", f"target:{order.target}"
     return frozenset(map(for_terminal, told))
@@ -119,7 +119,7 @@ def check_this_run() -> None:
     check_attempts(context.flow_run if context else None)
 
 
-async def tag_run(order: Order) -> None:
+async def tag_run(order: ScaleOut) -> None:
     """Add the order's tags to the current run, and who asks for it; those it has stay."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:

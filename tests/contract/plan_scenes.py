@@ -25,7 +25,7 @@ from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.read import survey
 from obscale.preflight.result import conclude
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.request.scale_out import Order, orders_of
+from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import ManualClock, World, WorldConfig, in_process
 from obscale.sandbox.clock import Clock
@@ -174,13 +174,13 @@ async def look_and_post(scene: Scene) -> Ending:
         client(target, agent_password=password) as agent,
     ):
         link = Connections(cluster, agent, scene.cluster_spec, password, root)
-        order = Order(cluster=scene.cluster_spec, node=node, batch=(node,))
+        order = ScaleOut(cluster=scene.cluster_spec, node=node, batch=(node,))
         facts = await survey(link, order, probing=False)
         findings = judge_with_overrides(facts, "prod")
         loud = (*findings.blockers, *findings.warnings)
         refusal = ""
         try:
-            (order,) = orders_of(
+            (order,) = scale_outs_of(
                 parse_spec(scene.request({f.rule for f in loud if f.overridable}), "request.json")
             )
         except SpecError as error:

@@ -18,7 +18,7 @@ from obscale.reading import Unread
 from obscale.recovery.read import diagnose_now
 from obscale.recovery.run import retry
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.sandbox import Fault, in_process
 from obscale.submit.run import begin_once
 from tests.contract.kept_here import KeptHere, seen_at, unheard
@@ -34,7 +34,7 @@ SAMPLE = {
     "log_disk_size": "24G",
     "datafile_size": "24G",
 }
-ORDER = Order(
+ORDER = ScaleOut(
     cluster=ClusterSpec(endpoints=MEMBERS, password=SecretName(env="X")),
     node=NodeSpec(agentInfo=AgentInfoSpec(ip="127.0.1.4"), zone="zone2", obConfigs=SAMPLE),
 )

@@ -9,7 +9,7 @@ from obscale.errors import SpecError
 from obscale.plan import plan_of, survey_all
 from obscale.rehearse.double import double_of, real_addresses
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.sandbox import ManualClock, ScaledClock, World, WorldConfig, default_config, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -69,7 +69,7 @@ UNLIKE = {
 }
 
 
-def orders_for(ready, monkeypatch, zones) -> tuple[Order, ...]:
+def orders_for(ready, monkeypatch, zones) -> tuple[ScaleOut, ...]:
     """One order per spare of a served world, alike but for addresses."""
     cluster = ready["clusters"][0]
     monkeypatch.setenv("OBSCALE_TEST_ROOT", SecretStr(cluster["root_password"]).get_secret_value())
@@ -87,7 +87,7 @@ def orders_for(ready, monkeypatch, zones) -> tuple[Order, ...]:
         name=cluster["name"],
         id=cluster["id"],
     )
-    return tuple(Order(cluster=written_out, node=node, batch=nodes) for node in nodes)
+    return tuple(ScaleOut(cluster=written_out, node=node, batch=nodes) for node in nodes)
 
 
 def answers_of(row) -> dict[str, str]:

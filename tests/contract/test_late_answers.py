@@ -15,7 +15,7 @@ from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
 from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
 from obscale.verify.read import read_surroundings
 
@@ -65,7 +65,7 @@ async def late_link(monkeypatch):
                 name=cluster["name"],
                 id=cluster["id"],
             )
-            order = Order(cluster=spec, node=node, batch=(node,))
+            order = ScaleOut(cluster=spec, node=node, batch=(node,))
             world.play(Fault.delay_answer(LATE_SECONDS, times=0))
             return order, await stack.enter_async_context(connected(order, EnvironmentSecrets()))
 

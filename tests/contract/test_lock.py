@@ -14,7 +14,7 @@ from obscale.events import Line
 from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.read import survey
 from obscale.preflight.result import conclude
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, in_process
 from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, Step, StepFailed
@@ -82,7 +82,7 @@ async def test_a_lock_nobody_can_see_ends_the_submit_by_its_name(seconds, posts)
     async with ClusterClient([client(ENTRY)]) as cluster, client(AgentAddress("10.0.0.4")) as agent:
         link = Connections(cluster, agent, scene.cluster_spec, None)
         time_limits = TimeLimits(lock_wait_seconds=seconds)
-        order = Order(
+        order = ScaleOut(
             cluster=scene.cluster_spec,
             node=scene.node,
             batch=(scene.node,),
@@ -120,7 +120,7 @@ async def test_a_lock_that_was_not_seen_and_is_let_go_of_is_waited_for():
 
     async with ClusterClient([client(ENTRY)]) as cluster, client(AgentAddress("10.0.0.4")) as agent:
         link = Connections(cluster, agent, scene.cluster_spec, None)
-        order = Order(cluster=scene.cluster_spec, node=scene.node, batch=(scene.node,))
+        order = ScaleOut(cluster=scene.cluster_spec, node=scene.node, batch=(scene.node,))
         facts = await survey(link, order, probing=False)
         seen = conclude(facts, judge_with_overrides(facts, "prod"))
         submitted = await begin_once(link, order, seen, records=KeptHere, publish=hear)

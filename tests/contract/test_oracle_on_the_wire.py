@@ -17,7 +17,7 @@ from obscale.agent.models import AgentEndpoint, ScaleOutRequest
 from obscale.connect.connections import Connections
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.sandbox import Fault, ManualClock, in_process
 from tests.contract.plan_scenes import ENTRY, ROOT, SAMPLE, Scene
 
@@ -192,7 +192,7 @@ async def look(scene, *, before=None):
         if before is not None:
             await before(world, cluster)
         link = Connections(cluster, agent, scene.cluster_spec, password, root)
-        order = Order(
+        order = ScaleOut(
             cluster=scene.cluster_spec,
             node=node,
             batch=(node,),

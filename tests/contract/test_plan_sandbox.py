@@ -28,7 +28,7 @@ from obscale.preflight.finding import line_of
 from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.read import survey
 from obscale.request.models import ScaleOutSpec
-from obscale.request.scale_out import orders_of
+from obscale.request.scale_out import scale_outs_of
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.spec import parse_spec
 from obscale.submit.run import begin_once
@@ -79,7 +79,7 @@ class Desk:
     def orders(self, **changes):
         """The orders of the sample request."""
         text = (self.folder / self.write(**changes)).read_text(encoding="utf-8")
-        return orders_of(parse_spec(text, "request.yaml"))
+        return scale_outs_of(parse_spec(text, "request.yaml"))
 
     async def run(self, *words, typed=None):
         """Type a command, in this process but off the world's loop, and answer what it asks."""

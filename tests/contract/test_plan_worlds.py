@@ -23,7 +23,7 @@ from obscale.preflight.read import survey
 from obscale.preflight.registry import RULES
 from obscale.preflight.result import conclude
 from obscale.request.models import OverrideSpec
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.sandbox import Fault, in_process
 from obscale.sandbox.agents import Observer
 from obscale.sandbox.dags.dag import Step
@@ -335,7 +335,7 @@ async def test_a_disk_that_keeps_filling_up_fails_the_start_as_told():
     root, target = SecretStr(ROOT), AgentAddress("10.0.0.4")
     async with ClusterClient([client(ENTRY, root)]) as cluster, client(target) as agent:
         link = Connections(cluster, agent, scene.cluster_spec, None, root)
-        order = Order(cluster=scene.cluster_spec, node=node, batch=(node,))
+        order = ScaleOut(cluster=scene.cluster_spec, node=node, batch=(node,))
         first = await survey(link, order, probing=False)
         spare.host.allocate("/dump", 200 * GIB)
         minutes_ago = PreviousReading(first.now - timedelta(minutes=5), first.look().host)

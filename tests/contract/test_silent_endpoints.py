@@ -13,7 +13,7 @@ from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
 from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
 from obscale.submit.read import read_candidates
 from obscale.verify.read import read_observation, read_surroundings
@@ -50,7 +50,7 @@ async def world(monkeypatch):
             agentInfo=AgentInfoSpec(ip=spare["ip"], port=spare["port"]), zone="zone2", obConfigs={}
         )
         spec = ClusterSpec(endpoints=tuple(agents), password=SecretName(env=ROOT))
-        yield world, agents, Order(cluster=spec, node=node, batch=(node,))
+        yield world, agents, ScaleOut(cluster=spec, node=node, batch=(node,))
 
 
 @pytest.mark.parametrize("silent", [(0,), (1,), (2,), (0, 1), (1, 2)], ids=str)

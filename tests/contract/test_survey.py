@@ -23,7 +23,7 @@ from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
 from obscale.reading import PEER_SECONDS, Unread
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.sandbox.config import AgentConfig, DiskConfig, HostConfig
 
@@ -46,7 +46,7 @@ async def order_in(monkeypatch) -> AsyncIterator[Look]:
     """Give a function that serves a world and asks for its first spare; both end with the test."""
     async with AsyncExitStack() as stack:
 
-        async def order_in_world(*, faults=(), root=None, cut=0, **changes: Any) -> Order:
+        async def order_in_world(*, faults=(), root=None, cut=0, **changes: Any) -> ScaleOut:
             config = default_config().model_copy(update={"port": 0} | changes)
             world = World(config, clock=ScaledClock(speed=30))
             ready = (await stack.enter_async_context(serve(world))).ready
@@ -59,7 +59,7 @@ async def order_in(monkeypatch) -> AsyncIterator[Look]:
                 zone="zone2",
                 obConfigs=SAMPLE,
             )
-            return Order(
+            return ScaleOut(
                 cluster=ClusterSpec(
                     endpoints=tuple(f"{a['ip']}:{a['port']}" for a in cluster["agents"])[cut:],
                     password=SecretName(env=ROOT),
@@ -259,7 +259,7 @@ async def survey_served(monkeypatch, world, door, **options):
         name=cluster["name"],
         id=cluster["id"],
     )
-    order = Order(cluster=spec, node=node, batch=(node,))
+    order = ScaleOut(cluster=spec, node=node, batch=(node,))
     async with connected(order, EnvironmentSecrets()) as link, asyncio.timeout(60):
         return await survey(link, order, **options)
 
@@ -315,7 +315,7 @@ async def test_every_node_of_a_request_is_looked_at_as_the_first(monkeypatch):
             NodeSpec(agentInfo=AgentInfoSpec(ip=ip, port=port), zone="zone2", obConfigs=taken)
             for ip, port in (("0.0.0.0", 1), ("0.0.0.0", 2), (spare["ip"], spare["port"]))
         )
-        orders = [Order(cluster=spec, node=node, batch=nodes) for node in nodes]
+        orders = [ScaleOut(cluster=spec, node=node, batch=nodes) for node in nodes]
         before = PreviousReading(datetime.now(UTC) - timedelta(minutes=1), HostInfo())
 
         facts = await survey_all(orders, EnvironmentSecrets(), {orders[2].target: before})

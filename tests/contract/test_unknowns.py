@@ -13,7 +13,7 @@ from obscale.connect.connections import Connections
 from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.read import survey
 from obscale.preflight.unjudged import held_back
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.sandbox import Fault, in_process
 from tests.contract.plan_scenes import ENTRY, ROOT, Scene
 
@@ -53,7 +53,7 @@ async def judged(scene, *faults, profile="prod"):
 
     async with ClusterClient([client(ENTRY)]) as cluster, client(AgentAddress("10.0.0.4")) as agent:
         link = Connections(cluster, agent, scene.cluster_spec, None)
-        order = Order(
+        order = ScaleOut(
             cluster=scene.cluster_spec,
             node=scene.node,
             batch=(scene.node,),

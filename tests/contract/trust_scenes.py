@@ -8,7 +8,7 @@ from obscale.agent.keys import KnownKeys, fingerprint
 from obscale.agent.sealing import parse_public_key
 from obscale.connect.connections import ClusterAccess, EnvironmentSecrets, cluster_connected
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import World
 
@@ -77,7 +77,7 @@ class Scene:
             obConfigs=SAMPLE,
             targetAgentPassword=SecretName(env="OWN_61F0") if own else None,
         )
-        return Order(cluster=cluster or self.spec(), node=node, batch=(node,), time_limits=QUICK)
+        return ScaleOut(cluster=cluster or self.spec(), node=node, batch=(node,), time_limits=QUICK)
 
     async def keys(self):
         """The members' fingerprints, as they serve them now."""

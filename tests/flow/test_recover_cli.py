@@ -23,7 +23,7 @@ from obscale.connect.connections import EnvironmentSecrets
 from obscale.errors import ObscaleError
 from obscale.plan import make_plan
 from obscale.plan.file import plan_file, write_plan_file
-from obscale.request.scale_out import orders_of
+from obscale.request.scale_out import scale_outs_of
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, default_config
 from obscale.spec import read_spec
@@ -173,7 +173,7 @@ async def test_watch_takes_a_kept_plan_for_the_cluster_also_when_it_has_expired(
     at_work = await bench(wait_for=2, speed=15)
     spec = read_spec(at_work.path)
     plan = tmp_path / "plan.json"
-    made = await make_plan(orders_of(spec), EnvironmentSecrets())
+    made = await make_plan(scale_outs_of(spec), EnvironmentSecrets())
     again = "obscale plan cluster.yaml --out plan.json"
     write_plan_file(plan, plan_file(spec, made, again, valid_minutes=0))
     at_work.path = plan

@@ -10,19 +10,19 @@ from rich.console import Console
 from obscale.cli.apply import run_all
 from obscale.cli.exits import Exit
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 
 CLUSTER = ClusterSpec(endpoints=("10.0.0.1:2886",), password=SecretName(env="OBSCALE_TEST_ROOT"))
 
 
-def order(last: int) -> Order:
+def order(last: int) -> ScaleOut:
     """An order nobody comes to look at."""
     node = NodeSpec(
         agentInfo=AgentInfoSpec(ip=f"10.0.0.{last}", port=2886),
         zone="zone2",
         obConfigs={"mysql_port": "2881", "rpc_port": "2882"},
     )
-    return Order(cluster=CLUSTER, node=node)
+    return ScaleOut(cluster=CLUSTER, node=node)
 
 
 @pytest.fixture

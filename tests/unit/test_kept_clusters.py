@@ -12,7 +12,7 @@ from obscale.connect.connections import ClusterAccess
 from obscale.errors import SpecError
 from obscale.preflight.facts import ClusterFacts
 from obscale.request.models import ClusterSpec, NodeSpec, SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 
 AGENT = "10.0.0.1:2886"
 SPEC = ClusterSpec(endpoints=(f"http://{AGENT}",), password=SecretName(env="OB_ROOT"))
@@ -48,7 +48,7 @@ def _connection(*, password="old", pinned=None, unlisted="remember"):
 
 def order_for(cluster, **words):
     node = NodeSpec.model_validate({"agentInfo": {"ip": "10.0.0.9"}, "zone": "zone1", **words})
-    return Order(cluster=cluster, node=node)
+    return ScaleOut(cluster=cluster, node=node)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from obscale.preflight.judge import (
 from obscale.preflight.registry import RULES
 from obscale.report.report import ScaleOutReport, render_markdown
 from obscale.request.models import OverrideSpec
-from obscale.request.scale_out import orders_of
+from obscale.request.scale_out import scale_outs_of
 from obscale.spec import checked_overrides, parse_spec
 
 TODAY = datetime.now(UTC).date()
@@ -222,7 +222,7 @@ def test_overrides_reach_every_order_of_a_request():
     """The tasks judge by them, for each node of the file."""
     line = "{rule: zone-balance, reason: '  two more   follow ', until: 2999-01-01}"
 
-    (order,) = orders_of(parse_spec(REQUEST.replace("RULE", line), "request.yaml"))
+    (order,) = scale_outs_of(parse_spec(REQUEST.replace("RULE", line), "request.yaml"))
 
     assert order.overrides == (
         override("zone-balance", until=date(2999, 1, 1), reason="two more follow"),

@@ -14,7 +14,7 @@ from obscale.preflight.finding import otherwise
 from obscale.preflight.registry import RULES
 from obscale.reading import Unread
 from obscale.request.models import ClusterSpec, DefaultsSpec, OverrideSpec
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 
 GIB = 1 << 30
 PROD = ClusterSpec(endpoints=("https://10.0.0.1:2886",), name="obcluster", id=1)
@@ -24,7 +24,8 @@ def planned(world, *, profile="prod", overrides=(), defaults=None, more=()):
     """The plan of a world, and of other worlds of the same cluster."""
     facts = [world.facts(), *(each.facts() for each in more)]
     orders = [
-        Order(cluster=PROD, node=each.node, profile=profile, overrides=overrides) for each in facts
+        ScaleOut(cluster=PROD, node=each.node, profile=profile, overrides=overrides)
+        for each in facts
     ]
     return plan_of(orders, facts, defaults=defaults or DefaultsSpec(), source="request.yaml")
 

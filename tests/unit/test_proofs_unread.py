@@ -8,7 +8,7 @@ import pytest
 from obscale.events import ProofNotice, WaitsForProofs
 from obscale.preflight.result import JUDGED_BEFORE
 from obscale.reading import Unread
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.request.time_limits import TimeLimits
 from obscale.verify.observation import Before, Level, ProofAnswer
 from obscale.verify.run import verify_node
@@ -51,7 +51,7 @@ def verifying(monkeypatch):
 
         monkeypatch.setattr("obscale.verify.run.read_observation", after)
         monkeypatch.setattr("obscale.verify.run.read_surroundings", about)
-        order = Order(
+        order = ScaleOut(
             cluster="prod", node=NODE, batch=(NODE,), time_limits=time_limits or TimeLimits()
         )
         verification = await verify_node(

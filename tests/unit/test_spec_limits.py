@@ -10,7 +10,7 @@ from obscale.batch.ledger import ledger_of
 from obscale.cli.verify import TIME_LIMITS
 from obscale.errors import SpecError
 from obscale.request.models import ScaleOutSpec
-from obscale.request.scale_out import orders_of
+from obscale.request.scale_out import scale_outs_of
 from obscale.request.time_limits import TimeLimits
 from obscale.spec import parse_spec
 from obscale.spec.batch import compact, parse_batch
@@ -34,26 +34,27 @@ clusters:
 
 def test_a_file_sets_the_limits_it_names_and_no_other():
     """YAML and JSON alike; the rest stays as usual."""
-    (order,) = orders_of(parse_spec(ONE, "node.yaml"))
+    (order,) = scale_outs_of(parse_spec(ONE, "node.yaml"))
     written = {
         "cluster": "prod-east",
         "agentInfo": {"ip": "10.0.0.4"},
         "zone": "zone2",
         "time_limits": {"verify_seconds": 3600, "stall_seconds": 600.5},
     }
-    (same,) = orders_of(parse_spec(json.dumps(written), "node.json"))
+    (same,) = scale_outs_of(parse_spec(json.dumps(written), "node.json"))
 
     assert order.time_limits == TimeLimits(verify_seconds=3600, stall_seconds=600.5)
     assert same.time_limits == order.time_limits
     assert (
-        orders_of(parse_spec(ONE.rpartition("time_limits")[0], "n"))[0].time_limits == TimeLimits()
+        scale_outs_of(parse_spec(ONE.rpartition("time_limits")[0], "n"))[0].time_limits
+        == TimeLimits()
     )
 
 
 def test_a_command_with_limits_of_its_own_keeps_to_those_of_the_file():
     """`obscale verify` waits a minute, unless the request says for how long."""
-    (order,) = orders_of(parse_spec(ONE, "node.yaml"), time_limits=TIME_LIMITS)
-    (silent,) = orders_of(
+    (order,) = scale_outs_of(parse_spec(ONE, "node.yaml"), time_limits=TIME_LIMITS)
+    (silent,) = scale_outs_of(
         parse_spec(ONE.rpartition("time_limits")[0], "n"), time_limits=TIME_LIMITS
     )
 

@@ -6,7 +6,7 @@ import pytest
 from prefect.exceptions import TerminationSignal
 
 from obscale.request.models import AgentInfoSpec, NodeSpec
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from tasks.runtime.report import ReportBuilder
 
 NODE = NodeSpec(
@@ -30,7 +30,7 @@ NODE = NodeSpec(
 )
 def test_how_a_run_ended_is_told_by_what_ended_it(error, outcome, words):
     """SIGTERM, as Prefect sends it, strikes the flow itself or what the flow waits for."""
-    report = ReportBuilder(Order(cluster="east", node=NODE)).report(error)
+    report = ReportBuilder(ScaleOut(cluster="east", node=NODE)).report(error)
 
     assert report.outcome == outcome
     assert words in report.error

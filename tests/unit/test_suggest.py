@@ -15,7 +15,7 @@ from obscale.plan.suggest_file import as_request, render_request
 from obscale.plan.suggest_zone import Units
 from obscale.reading import Unread
 from obscale.request.models import ClusterSpec, SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.spec import parse_spec
 
 KIB_OF_GIB = 1 << 20
@@ -54,7 +54,7 @@ def pool(config, zones="zone1;zone2;zone3"):
 
 
 def order_for(made):
-    return Order(
+    return ScaleOut(
         cluster=ClusterSpec(
             endpoints=("https://10.0.0.1:2886",), password=SecretName(env="OB_ROOT")
         ),

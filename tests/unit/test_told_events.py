@@ -40,7 +40,7 @@ from obscale.recovery.consequences import Remedy
 from obscale.report.report import Decided
 from obscale.request.models import AgentInfoSpec, NodeSpec
 from obscale.request.policies import Window
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
 from tasks.runtime.events import Heard, signals_of
 from tasks.runtime.report import ReportBuilder
@@ -50,7 +50,7 @@ from tests.unit.test_batch_plan import looked_at
 from tests.unit.test_rules_recovery import SAFE, found
 
 NOW = datetime(2026, 11, 29, 2, tzinfo=UTC)
-ORDER = Order(
+ORDER = ScaleOut(
     cluster="east",
     node=NodeSpec(
         agentInfo=AgentInfoSpec(ip="10.0.0.4", port=2886),

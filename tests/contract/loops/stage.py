@@ -24,7 +24,7 @@ from obscale.preflight.read import survey
 from obscale.preflight.result import Preflight, conclude
 from obscale.recovery.read import diagnose_now, error_of
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
-from obscale.request.scale_out import Order
+from obscale.request.scale_out import ScaleOut
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, World, WorldConfig, default_config, in_process
 from obscale.spec import request_body
@@ -66,7 +66,7 @@ class Stage:
 
     world: World
     link: Connections
-    order: Order
+    order: ScaleOut
     lines: list[tuple[float, str]] = field(default_factory=list)
     looks: list[float] = field(default_factory=list)
     changed: float = 0.0
@@ -254,7 +254,7 @@ async def stage(
         yield Stage(
             world,
             Connections(entries, target, spec, own, root),
-            Order(
+            ScaleOut(
                 cluster=spec,
                 node=node,
                 batch=(node,),
