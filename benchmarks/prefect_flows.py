@@ -10,8 +10,8 @@ from prefect.cache_policies import NO_CACHE
 
 from benchmarks.ours import SAMPLE, ZONE
 from benchmarks.world import Place, lanes_of, zone_of
-from flows.batch import batch
-from flows.scale_out import scale_out
+from obscale.flows.batch import batch
+from obscale.flows.scale_out import scale_out
 from obscale.request.form import ObConfigs
 from obscale.request.models import (
     AgentInfoSpec,

@@ -287,9 +287,9 @@ def _as_command(arguments: Sequence[str]) -> int:
     # Prefect reads its settings when it is imported, and the parent needs none of it.
     from rich.console import Console  # noqa: PLC0415
 
-    from flows.batch import batch  # noqa: PLC0415
     from obscale.cli.apply import run_all  # noqa: PLC0415
     from obscale.errors import ObscaleError  # noqa: PLC0415
+    from obscale.flows.batch import batch  # noqa: PLC0415
     from obscale.request.scale_out import scale_outs_of  # noqa: PLC0415
     from obscale.request.time_limits import TimeLimits  # noqa: PLC0415
     from obscale.spec import read_spec  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`python -m deployments.automations`: stores the automations that react to what runs tell.
+"""`python -m obscale.deployments.automations`: stores the automations that react to what runs tell.
 
 Four automations, made or brought up to date; applying them again changes nothing. docs/events.md
 lists the events. The server's address is taken from Prefect's own settings.
@@ -24,9 +24,9 @@ from obscale.cli.exits import end_with
 from obscale.cli.local_prefect import require_prefect, settle
 from obscale.errors import PrefectUnreachableError
 from obscale.request.policies import PARTS_FLOW
-from tasks.runtime.events import PREFIX
-from tasks.runtime.prefect_private import block_id, from_template
-from tasks.runtime.run_state import RERUN_TAG, STATE_NAMES
+from obscale.tasks.runtime.events import PREFIX
+from obscale.tasks.runtime.prefect_private import block_id, from_template
+from obscale.tasks.runtime.run_state import RERUN_TAG, STATE_NAMES
 
 WEBHOOK_BLOCK: Final = "obscale-notify"
 NEEDS_A_PERSON: Final = ("held", "failed", "asking")
@@ -218,7 +218,7 @@ def _silence(text: str) -> timedelta:
 
 def main() -> None:
     """Apply all automations. Exit: 0 applied, 3 Prefect's API does not take them."""
-    parser = argparse.ArgumentParser(prog="python -m deployments.automations")
+    parser = argparse.ArgumentParser(prog="python -m obscale.deployments.automations")
     parser.add_argument("--webhook", help="address to POST to; kept in a block, needed once")
     parser.add_argument("--plan", default="plan/workers", help="deployment of the flow plan")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""`python -m deployments.passwords`: refuses to start containers with a default password.
+"""`python -m obscale.deployments.passwords`: refuses to start containers with a default password.
 
 Reads the variables of `.env` that hold a secret. Exit: 0 each is chosen, 2 one is not.
 """

@@ -1,4 +1,4 @@
-"""`python -m deployments.serve`: one process, no worker, for UI, schedules and API triggers."""
+"""`python -m obscale.deployments.serve`: one process, no worker, for UI, schedules and API."""
 
 from typing import Any, cast
 
@@ -12,11 +12,11 @@ from prefect import Flow, serve  # noqa: E402 - after settings
 from prefect.deployments.runner import RunnerDeployment  # noqa: E402
 from prefect.types.entrypoint import EntrypointType  # noqa: E402
 
-from flows.batch import batch  # noqa: E402
-from flows.batch_worker import batch_part  # noqa: E402
-from flows.plan import plan  # noqa: E402
-from flows.scale_out import scale_out  # noqa: E402
 from obscale import __version__  # noqa: E402
+from obscale.flows.batch import batch  # noqa: E402
+from obscale.flows.batch_worker import batch_part  # noqa: E402
+from obscale.flows.plan import plan  # noqa: E402
+from obscale.flows.scale_out import scale_out  # noqa: E402
 
 NAME = "obscale"
 TAGS = ["obscale", "oceanbase"]

@@ -1,4 +1,4 @@
-"""`python -m deployments.trigger REQUEST.json`: start a run over Prefect's API, await its end.
+"""`python -m obscale.deployments.trigger REQUEST.json`: start a run over the API, await its end.
 
 An example to copy: it needs httpx and nothing of obscale. Further arguments are FLOW/DEPLOYMENT and
 a ticket. The idempotency key is made of request and ticket, so that the same one sent twice, by a
@@ -35,7 +35,8 @@ def main() -> None:
         case [path, *further] if len(further) <= len(FURTHER):
             deployment, ticket = (*further, *FURTHER[len(further) :])
         case _:
-            _end(2, "usage: python -m deployments.trigger REQUEST.json [FLOW/DEPLOYMENT [TICKET]]")
+            words = "REQUEST.json [FLOW/DEPLOYMENT [TICKET]]"
+            _end(2, f"usage: python -m obscale.deployments.trigger {words}")
     try:
         parameters = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

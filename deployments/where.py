@@ -1,4 +1,4 @@
-"""`python -m deployments.where`: the folder of these files, in a checkout or an installed wheel."""
+"""`python -m obscale.deployments.where`: the folder of these files, in checkout or wheel."""
 
 from pathlib import Path
 

@@ -14,14 +14,14 @@ from obscale.request.models import ClusterSpec, ScaleOutSpec
 from obscale.request.policies import BatchPolicies
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import BatchSpec, checked_batch
-from tasks.batch import run_batch, shown
-from tasks.batch_preflight import preflight_all
-from tasks.dispatch.dispatcher import dispatching
-from tasks.runtime.blocks import silence_told
-from tasks.runtime.prefect_watch import prefect_watched
-from tasks.runtime.run_state import name_final_state
-from tasks.runtime.sigterm import cancel_on_sigterm
-from tasks.runtime.versions import check_worker
+from obscale.tasks.batch import run_batch, shown
+from obscale.tasks.batch_preflight import preflight_all
+from obscale.tasks.dispatch.dispatcher import dispatching
+from obscale.tasks.runtime.blocks import silence_told
+from obscale.tasks.runtime.prefect_watch import prefect_watched
+from obscale.tasks.runtime.run_state import name_final_state
+from obscale.tasks.runtime.sigterm import cancel_on_sigterm
+from obscale.tasks.runtime.versions import check_worker
 
 DEFAULT_POLICIES = BatchPolicies()
 

@@ -13,12 +13,12 @@ from obscale.request.models import ClusterSpec, ScaleOutSpec
 from obscale.request.policies import PARTS_FLOW, BatchPolicies, OnRowFailure
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import BatchSpec, checked_batch
-from tasks.dispatch.worker import is_incomplete, run_assignment, told
-from tasks.runtime.blocks import silence_told
-from tasks.runtime.prefect_watch import prefect_watched
-from tasks.runtime.run_state import name_final_state
-from tasks.runtime.sigterm import cancel_on_sigterm
-from tasks.runtime.versions import check_worker
+from obscale.tasks.dispatch.worker import is_incomplete, run_assignment, told
+from obscale.tasks.runtime.blocks import silence_told
+from obscale.tasks.runtime.prefect_watch import prefect_watched
+from obscale.tasks.runtime.run_state import name_final_state
+from obscale.tasks.runtime.sigterm import cancel_on_sigterm
+from obscale.tasks.runtime.versions import check_worker
 
 
 def rows_run_name() -> str:

@@ -17,12 +17,12 @@ from obscale.request.form import (
 from obscale.request.models import NodeSpec
 from obscale.request.scale_out import ScaleOut
 from obscale.spec import checked, checked_overrides
+from obscale.tasks.preflight import preflight
+from obscale.tasks.runtime.blocks import silence_told
+from obscale.tasks.runtime.run_state import name_final_state
+from obscale.tasks.runtime.sigterm import cancel_on_sigterm
+from obscale.tasks.runtime.versions import check_worker
 from obscale.text import for_terminal
-from tasks.preflight import preflight
-from tasks.runtime.blocks import silence_told
-from tasks.runtime.run_state import name_final_state
-from tasks.runtime.sigterm import cancel_on_sigterm
-from tasks.runtime.versions import check_worker
 
 
 def run_name() -> str:

@@ -23,20 +23,20 @@ from obscale.request.policies import OnFailure, Window
 from obscale.request.scale_out import ScaleOut
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec import checked, checked_overrides
+from obscale.tasks.approval import Approval, ask_approval
+from obscale.tasks.preflight import preflight
+from obscale.tasks.recover import poll_and_recover
+from obscale.tasks.runtime.blocks import silence_told
+from obscale.tasks.runtime.events import announced
+from obscale.tasks.runtime.journal import aside
+from obscale.tasks.runtime.prefect_watch import prefect_watched
+from obscale.tasks.runtime.report import report_at_end
+from obscale.tasks.runtime.run_state import check_this_run, name_final_state, tag_run
+from obscale.tasks.runtime.sigterm import cancel_on_sigterm
+from obscale.tasks.runtime.versions import check_worker
+from obscale.tasks.submit import earlier_attempt, submit
+from obscale.tasks.verify import verify
 from obscale.text import for_terminal
-from tasks.approval import Approval, ask_approval
-from tasks.preflight import preflight
-from tasks.recover import poll_and_recover
-from tasks.runtime.blocks import silence_told
-from tasks.runtime.events import announced
-from tasks.runtime.journal import aside
-from tasks.runtime.prefect_watch import prefect_watched
-from tasks.runtime.report import report_at_end
-from tasks.runtime.run_state import check_this_run, name_final_state, tag_run
-from tasks.runtime.sigterm import cancel_on_sigterm
-from tasks.runtime.versions import check_worker
-from tasks.submit import earlier_attempt, submit
-from tasks.verify import verify
 
 
 def run_name() -> str:

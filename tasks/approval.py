@@ -17,8 +17,8 @@ from obscale.preflight.finding import Answer, Finding, line_of
 from obscale.preflight.result import Preflight
 from obscale.report.report import Decided
 from obscale.request.scale_out import ScaleOut
+from obscale.tasks.runtime.journal import publish, publish_line
 from obscale.text import Markdown, bullets, markdown, paragraphs
-from tasks.runtime.journal import publish, publish_line
 
 Approval = Literal["none", "ask"]
 """Whether a person is asked between preflight and submit."""

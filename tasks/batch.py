@@ -17,9 +17,9 @@ from obscale.clock import utc_now
 from obscale.errors import DispatchError, ObscaleError
 from obscale.events import BatchBegun, BatchEnded, BatchWaits, RowChanged
 from obscale.submit.result import CalledOff
-from tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
-from tasks.runtime.blocks import PrefectSecrets
-from tasks.runtime.journal import (
+from obscale.tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
+from obscale.tasks.runtime.blocks import PrefectSecrets
+from obscale.tasks.runtime.journal import (
     TableNote,
     artifact_key,
     aside,

@@ -6,17 +6,17 @@ from typing import Final
 from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger
 from obscale.batch.preflight import ClusterLook, check_names, judge_all, look_at_cluster
 from obscale.batch.schedule import RowState
+from obscale.tasks.runtime.blocks import PrefectSecrets
+from obscale.tasks.runtime.journal import publish_line
+from obscale.tasks.runtime.retries import repeatable_task
 from obscale.text import for_terminal
-from tasks.runtime.blocks import PrefectSecrets
-from tasks.runtime.journal import publish_line
-from tasks.runtime.retries import repeatable_task
 
 TIME_LIMIT_SECONDS: Final = 3600
 """Of one cluster's part, however many nodes it has."""
 
 
 class Part:
-    """One cluster's rows on their way into a task; a plain class, see `tasks.batch_row.RowRun`."""
+    """One cluster's rows on their way into a task; a plain class, as `RowRun` of batch_row is."""
 
     def __init__(self, name: str, entries: Sequence[Entry]) -> None:
         self.name = name

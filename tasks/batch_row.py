@@ -36,14 +36,14 @@ from obscale.recovery.read import diagnosed, error_of
 from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import CalledOff, CalledOffError, Submitted
 from obscale.submit.run import begin_once
+from obscale.tasks.recover import poll_and_recover
+from obscale.tasks.runtime.baselines import Records
+from obscale.tasks.runtime.journal import listening, publish, publish_line
+from obscale.tasks.runtime.report import ReportBuilder, keep_report
+from obscale.tasks.runtime.retries import repeatable_task
 from obscale.text import for_terminal
 from obscale.verify.levels import shortfall
 from obscale.verify.run import verify_node
-from tasks.recover import poll_and_recover
-from tasks.runtime.baselines import Records
-from tasks.runtime.journal import listening, publish, publish_line
-from tasks.runtime.report import ReportBuilder, keep_report
-from tasks.runtime.retries import repeatable_task
 
 LOOKING_AT_ONCE: Final = 8
 """Rows of a batch that ask many questions side by side: some fifty to judge a row, some thirty to

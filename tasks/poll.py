@@ -13,10 +13,10 @@ from obscale.recovery.read import diagnosed, error_of
 from obscale.request.scale_out import ScaleOut
 from obscale.scale_out_dag import is_hollow
 from obscale.submit.result import Submitted
+from obscale.tasks.runtime.blocks import open_connections
+from obscale.tasks.runtime.journal import ProgressNote, artifact_key, publish, publish_line
+from obscale.tasks.runtime.retries import repeatable_task
 from obscale.text import for_terminal
-from tasks.runtime.blocks import open_connections
-from tasks.runtime.journal import ProgressNote, artifact_key, publish, publish_line
-from tasks.runtime.retries import repeatable_task
 
 TIME_LIMIT_SECONDS: Final = 90_000
 """Above the longest deadline a request may set, 86400 s; the loop itself keeps the deadline."""

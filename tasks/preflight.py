@@ -7,9 +7,9 @@ from obscale.preflight.finding import Answer, Finding, line_of
 from obscale.preflight.result import Preflight, conclude
 from obscale.preflight.run import concluded, judged, read_facts
 from obscale.request.scale_out import ScaleOut
-from tasks.runtime.blocks import open_connections
-from tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
-from tasks.runtime.retries import repeatable_task
+from obscale.tasks.runtime.blocks import open_connections
+from obscale.tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
+from obscale.tasks.runtime.retries import repeatable_task
 
 TIME_LIMIT_SECONDS: Final = 300
 """A slow endpoint may take minutes (obcluster/info asks every agent); more is a stuck database."""

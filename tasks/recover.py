@@ -27,11 +27,11 @@ from obscale.recovery.run import require_allowed, retry, roll_back
 from obscale.report.report import Decided, render_diagnosis
 from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
+from obscale.tasks.approval import PersonsName, PersonsReason
+from obscale.tasks.poll import poll
+from obscale.tasks.runtime.blocks import open_connections
+from obscale.tasks.runtime.journal import publish, publish_line
 from obscale.text import for_terminal
-from tasks.approval import PersonsName, PersonsReason
-from tasks.poll import poll
-from tasks.runtime.blocks import open_connections
-from tasks.runtime.journal import publish, publish_line
 
 TIME_LIMIT_SECONDS: Final = 180_000
 """Above the longest deadline of a DAG plus the longest wait for the target, 86400 s each."""

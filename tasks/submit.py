@@ -17,12 +17,12 @@ from obscale.submit.result import Submitted
 from obscale.submit.run import begin_once
 from obscale.submit.settle import tell_settled
 from obscale.submit.waits import now
+from obscale.tasks.runtime.baselines import Records, keep_page, kept_earlier, page_of
+from obscale.tasks.runtime.blocks import open_connections
+from obscale.tasks.runtime.journal import artifact_key, aside, publish
+from obscale.tasks.runtime.retries import if_transient
 from obscale.text import markdown
 from obscale.verify.baseline import Baseline, baseline_of, goes_on, identity_of
-from tasks.runtime.baselines import Records, keep_page, kept_earlier, page_of
-from tasks.runtime.blocks import open_connections
-from tasks.runtime.journal import artifact_key, aside, publish
-from tasks.runtime.retries import if_transient
 
 TIME_LIMIT_SECONDS: Final = 1_500_000
 """Above the longest wait for a window, 16 days, and the longest for the lock, 86400 s, together."""

@@ -7,12 +7,12 @@ from obscale.agent.models import Dag
 from obscale.errors import VerifyError
 from obscale.events import Verified
 from obscale.request.scale_out import ScaleOut
+from obscale.tasks.runtime.blocks import open_connections
+from obscale.tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
+from obscale.tasks.runtime.retries import repeatable_task
 from obscale.verify.levels import VerifiedLevels, shortfall
 from obscale.verify.observation import Before, ProofLine
 from obscale.verify.run import verify_node
-from tasks.runtime.blocks import open_connections
-from tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
-from tasks.runtime.retries import repeatable_task
 
 TIME_LIMIT_SECONDS: Final = 90_000
 """Above the longest verification deadline a request may set."""

@@ -97,7 +97,7 @@ def _run(spec: Path, orders: tuple[ScaleOut, ...], *, as_json: bool) -> list[End
         require_prefect(to_record=True)
     where = RunPosition(str(spec))
     PROGRAM.stands(where.words, records=True)
-    from tasks.runtime.sigterm import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
+    from obscale.tasks.runtime.sigterm import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
 
     handle_sigterm()
     try:
@@ -146,10 +146,10 @@ async def run_one(
     order: ScaleOut, console: Console, where: RunPosition | None = None
 ) -> tuple[ScaleOutReport | None, ObscaleError | None]:
     """Run the scale-out flow in this process and draw it on the console."""
-    from flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import
-    from tasks.runtime.journal import listening  # noqa: PLC0415
-    from tasks.runtime.own_process import Told, run_here  # noqa: PLC0415
-    from tasks.runtime.person import asking  # noqa: PLC0415
+    from obscale.flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import
+    from obscale.tasks.runtime.journal import listening  # noqa: PLC0415
+    from obscale.tasks.runtime.own_process import Told, run_here  # noqa: PLC0415
+    from obscale.tasks.runtime.person import asking  # noqa: PLC0415
 
     where = where or RunPosition("SPEC")
     where.begin(order.target)

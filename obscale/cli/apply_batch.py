@@ -119,7 +119,7 @@ def exit_code_of_batch(report: BatchReport) -> Exit:
 
 
 def _check_server() -> None:
-    from tasks.dispatch.start import check_server  # noqa: PLC0415 - after the settings
+    from obscale.tasks.dispatch.start import check_server  # noqa: PLC0415 - after the settings
 
     check_server()
 
@@ -155,7 +155,7 @@ def _ask(spec: BatchSpec, console: Console) -> BatchSpec:
         The batch as it was answered: who says yes accepts what was shown as unknown, in the
         clusters that have it.
     """
-    from tasks.runtime.blocks import PrefectSecrets  # noqa: PLC0415 - after the settings
+    from obscale.tasks.runtime.blocks import PrefectSecrets  # noqa: PLC0415 - after the settings
 
     ledger = ledger_of(spec)
     with silence_shown(open_console(stderr=True)):
@@ -213,7 +213,7 @@ def _run(
     path: Path, parameters: dict[str, Any], console: Console, *, as_json: bool
 ) -> tuple[BatchReport, BatchIncompleteError | None]:
     """Run the flow; whoever ends the program meanwhile is told what goes on without it."""
-    from tasks.runtime.sigterm import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
+    from obscale.tasks.runtime.sigterm import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
 
     reports: list[BatchReport] = []
     seen: list[Ledger] = []
@@ -241,10 +241,10 @@ async def _flow(
     reports: list[BatchReport],
     seen: list[Ledger],
 ) -> None:
-    from flows.batch import batch  # noqa: PLC0415 - Prefect reads its settings at import
-    from tasks.runtime.journal import listening  # noqa: PLC0415
-    from tasks.runtime.own_process import Told, run_here  # noqa: PLC0415
-    from tasks.runtime.person import asking  # noqa: PLC0415
+    from obscale.flows.batch import batch  # noqa: PLC0415 - Prefect reads its settings at import
+    from obscale.tasks.runtime.journal import listening  # noqa: PLC0415
+    from obscale.tasks.runtime.own_process import Told, run_here  # noqa: PLC0415
+    from obscale.tasks.runtime.person import asking  # noqa: PLC0415
 
     told = Told()
 

@@ -66,8 +66,8 @@ async def _collect(run: str) -> Evidence:
     )
     from prefect.client.schemas.sorting import ArtifactSort  # noqa: PLC0415
 
-    from tasks.runtime.baselines import read_page  # noqa: PLC0415
-    from tasks.runtime.earlier_reports import reports_kept  # noqa: PLC0415
+    from obscale.tasks.runtime.baselines import read_page  # noqa: PLC0415
+    from obscale.tasks.runtime.earlier_reports import reports_kept  # noqa: PLC0415
 
     async with get_client() as client:
         found = await _run_of(client, run)
@@ -138,7 +138,7 @@ async def _run_of(client: "PrefectClient", run: str) -> "FlowRun":
 
 
 def _facts_of(run: "FlowRun") -> RunFacts:
-    from tasks.runtime.person import asked_by  # noqa: PLC0415 - reads settings
+    from obscale.tasks.runtime.person import asked_by  # noqa: PLC0415 - reads settings
 
     return RunFacts(
         id=str(run.id),

@@ -112,7 +112,7 @@ def end_stopped(stop: BaseException, stands: str, hint: str, *, as_json: bool) -
 
 def _is_cancelled_in_prefect(stop: BaseException) -> bool:
     # Whoever has imported nothing of Prefect was not cancelled there; the import takes a second.
-    termination = sys.modules.get("tasks.runtime.sigterm")
+    termination = sys.modules.get("obscale.tasks.runtime.sigterm")
     return termination is not None and isinstance(stop, termination.CancelledInPrefect)
 
 
@@ -121,7 +121,7 @@ def leave(ended: SystemExit) -> NoReturn:
 
     So too where Prefect is away, for which its threads would wait at exit.
     """
-    run = sys.modules.get("tasks.runtime.own_process")
+    run = sys.modules.get("obscale.tasks.runtime.own_process")
     PROGRAM.over()
     if PROGRAM.code is not None:
         ended = SystemExit(PROGRAM.code)

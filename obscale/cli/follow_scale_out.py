@@ -270,7 +270,7 @@ def _named(cluster: str) -> tuple[str | ClusterSpec, tuple[ScaleOut, ...], Secre
 
     settle()
     require_prefect()
-    from tasks.runtime.blocks import PrefectSecrets  # noqa: PLC0415 - after the settings
+    from obscale.tasks.runtime.blocks import PrefectSecrets  # noqa: PLC0415 - after the settings
 
     return cluster, (), PrefectSecrets()
 

@@ -278,6 +278,6 @@ def secret_store_for(orders: tuple[ScaleOut, ...]) -> SecretStore:
 
     settle()
     require_prefect()
-    from tasks.runtime.blocks import PrefectSecrets  # noqa: PLC0415 - after the settings
+    from obscale.tasks.runtime.blocks import PrefectSecrets  # noqa: PLC0415 - after the settings
 
     return PrefectSecrets()

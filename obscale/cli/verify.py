@@ -111,8 +111,8 @@ async def baseline_known(link: Connections, order: ScaleOut) -> Baseline | None:
     """Read how things stood before the POST; only where the request needs Prefect anyway."""
     if not isinstance(order.cluster, str):
         return None
-    from tasks.runtime.baselines import Records  # noqa: PLC0415 - Prefect reads its settings at import
-    from tasks.runtime.journal import publish  # noqa: PLC0415
+    from obscale.tasks.runtime.baselines import Records  # noqa: PLC0415 - Prefect reads its settings at import
+    from obscale.tasks.runtime.journal import publish  # noqa: PLC0415
 
     return await baseline_of_member(link, order, Records, publish)
 

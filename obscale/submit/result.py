@@ -12,7 +12,7 @@ from obscale.verify.observation import Before
 
 
 class Keeping(Protocol):
-    """Where the records of one node are kept; see `tasks.runtime.baselines.Records`."""
+    """Where the records of one node are kept; see `obscale.tasks.runtime.baselines.Records`."""
 
     cluster: str
 

@@ -35,11 +35,11 @@ from obscale.batch.schedule import RowState
 from obscale.errors import RunLostError
 from obscale.preflight.facts import TargetProgress
 from obscale.submit.result import CalledOff, never
-from tasks.dispatch.start import find_deployment, find_runs, no_worker, start_run
-from tasks.dispatch.watch import AWAY, LOOK_SECONDS, Watch
-from tasks.dispatch.worker import END, HOLD, WORD
-from tasks.runtime.journal import publish_line
-from tasks.runtime.prefect_private import force_flow_run_state, leave_input
+from obscale.tasks.dispatch.start import find_deployment, find_runs, no_worker, start_run
+from obscale.tasks.dispatch.watch import AWAY, LOOK_SECONDS, Watch
+from obscale.tasks.dispatch.worker import END, HOLD, WORD
+from obscale.tasks.runtime.journal import publish_line
+from obscale.tasks.runtime.prefect_private import force_flow_run_state, leave_input
 
 MOST_LOST: Final = 5
 """Runs of one row that may be lost before the row counts as failed."""

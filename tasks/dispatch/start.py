@@ -30,7 +30,8 @@ USUAL_NAMES: Final = ("workers", "obscale")
 """Of deployments/prefect.yaml, and of deployments/serve.py."""
 DEPLOY: Final = (
     "deploy it: prefect --no-prompt deploy --all --prefect-file "
-    '"$(python -m deployments.where)/prefect.yaml"; or serve it: python -m deployments.serve'
+    '"$(python -m obscale.deployments.where)/prefect.yaml"; '
+    "or serve it: python -m obscale.deployments.serve"
 )
 AGAIN: Final = "then run the same batch again"
 TRIES: Final = 5
@@ -165,7 +166,7 @@ async def no_worker(
     if pool is None:
         return DispatchError(
             f"{said}: nobody serves it, or its places are taken",
-            f"start python -m deployments.serve, {AGAIN}",
+            f"start python -m obscale.deployments.serve, {AGAIN}",
         )
     start = f"prefect worker start --pool {pool}"
     try:

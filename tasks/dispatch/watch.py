@@ -29,8 +29,8 @@ from obscale.batch.dispatch import (
     read_status_rows,
 )
 from obscale.errors import DispatchError
-from tasks.dispatch.worker import TABLE
-from tasks.runtime.run_log import run_logger
+from obscale.tasks.dispatch.worker import TABLE
+from obscale.tasks.runtime.run_log import run_logger
 
 LOOK_SECONDS: Final = 1.0
 RUNS_A_QUESTION: Final = 100

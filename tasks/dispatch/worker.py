@@ -31,13 +31,13 @@ from obscale.batch.report import summary_of
 from obscale.batch.schedule import RowState
 from obscale.batch.slots import PrioritySlots
 from obscale.errors import DispatchError
+from obscale.tasks.batch import ends_the_process, error_of_row, give_up, say_row
+from obscale.tasks.batch_row import RowRun, add_row
+from obscale.tasks.runtime.blocks import PrefectSecrets
+from obscale.tasks.runtime.journal import artifact_key, publish_line, shown_rows
+from obscale.tasks.runtime.prefect_private import read_inputs
+from obscale.tasks.runtime.run_log import run_logger
 from obscale.text import markdown
-from tasks.batch import ends_the_process, error_of_row, give_up, say_row
-from tasks.batch_row import RowRun, add_row
-from tasks.runtime.blocks import PrefectSecrets
-from tasks.runtime.journal import artifact_key, publish_line, shown_rows
-from tasks.runtime.prefect_private import read_inputs
-from tasks.runtime.run_log import run_logger
 
 TABLE: Final = "batch-part"
 """What the key of a run's table begins with."""

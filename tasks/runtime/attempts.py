@@ -16,9 +16,9 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.states import Crashed
 
-from tasks.runtime.journal import publish_line
-from tasks.runtime.prefect_private import force_task_run_state
-from tasks.runtime.writing import ANSWER_SECONDS, written
+from obscale.tasks.runtime.journal import publish_line
+from obscale.tasks.runtime.prefect_private import force_task_run_state
+from obscale.tasks.runtime.writing import ANSWER_SECONDS, written
 
 UNSETTLED = [StateType.PENDING, StateType.RUNNING]
 

@@ -25,11 +25,11 @@ from prefect.exceptions import PrefectException
 from pydantic import BaseModel, ValidationError
 
 from obscale.errors import RecordError
+from obscale.tasks.runtime.journal import artifact_key, publish_line
+from obscale.tasks.runtime.person import asked_by
+from obscale.tasks.runtime.run_log import run_logger
 from obscale.text import Markdown, for_json, for_markdown, paragraphs
 from obscale.verify.baseline import Baseline
-from tasks.runtime.journal import artifact_key, publish_line
-from tasks.runtime.person import asked_by
-from tasks.runtime.run_log import run_logger
 
 R = TypeVar("R")
 M = TypeVar("M", bound=BaseModel)

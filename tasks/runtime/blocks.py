@@ -21,9 +21,9 @@ from obscale.errors import SpecError
 from obscale.events import AgentNotice
 from obscale.request.models import BLOCK_NAME, ClusterSpec, TlsSpec
 from obscale.request.scale_out import ScaleOut
-from tasks.runtime.journal import publish
-from tasks.runtime.prefect_private import BLOCK_TYPE_FIELD, block_name
-from tasks.runtime.writing import ANSWER_SECONDS, last_known, recording, written
+from obscale.tasks.runtime.journal import publish
+from obscale.tasks.runtime.prefect_private import BLOCK_TYPE_FIELD, block_name
+from obscale.tasks.runtime.writing import ANSWER_SECONDS, last_known, recording, written
 
 KeyTrust = Literal["any", "first-use", "pinned"]
 """How agents' keys are trusted: all, held to the first one seen, only those listed."""

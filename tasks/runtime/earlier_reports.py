@@ -8,9 +8,9 @@ from prefect.client.schemas.sorting import ArtifactSort
 
 from obscale.report.audit import KeptReport, earlier_of
 from obscale.report.report import ScaleOutReport
-from tasks.runtime.baselines import AWAY, bounded, read_page, told
-from tasks.runtime.journal import artifact_key
-from tasks.runtime.run_log import run_logger
+from obscale.tasks.runtime.baselines import AWAY, bounded, read_page, told
+from obscale.tasks.runtime.journal import artifact_key
+from obscale.tasks.runtime.run_log import run_logger
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

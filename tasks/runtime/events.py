@@ -37,10 +37,10 @@ from obscale.recovery.diagnosis import Diagnosis
 from obscale.report.report import ScaleOutReport
 from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
+from obscale.tasks.runtime.journal import listening
+from obscale.tasks.runtime.run_log import run_logger
 from obscale.text import each_text, for_terminal
 from obscale.verify.observation import Level
-from tasks.runtime.journal import listening
-from tasks.runtime.run_log import run_logger
 
 PREFIX: Final = "obscale.scale-out."
 ENDS: Final = {

@@ -25,9 +25,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from obscale import events
+from obscale.tasks.runtime.run_log import run_logger
+from obscale.tasks.runtime.writing import ended, written
 from obscale.text import Markdown, each_text, for_markdown
-from tasks.runtime.run_log import run_logger
-from tasks.runtime.writing import ended, written
 
 _LISTENERS: ContextVar[tuple[events.Publish, ...]] = ContextVar("obscale_listeners", default=())
 _ASIDE: ContextVar[set[asyncio.Task[None]] | None] = ContextVar("obscale_aside", default=None)

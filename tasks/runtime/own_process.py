@@ -9,11 +9,11 @@ from prefect.exceptions import ObjectNotFound, PrefectSignal
 from prefect.states import Cancelled
 
 from obscale.errors import PrefectUnreachableError
-from tasks.runtime.prefect_watch import WATCH, PrefectWatch
-from tasks.runtime.quiet import quiet_process, quiet_threads
-from tasks.runtime.run_state import set_state
-from tasks.runtime.sigterm import CancelledInPrefect, cancel_on_sigterm, cancel_run
-from tasks.runtime.writing import PREFECT_TROUBLE, Recording, recorded
+from obscale.tasks.runtime.prefect_watch import WATCH, PrefectWatch
+from obscale.tasks.runtime.quiet import quiet_process, quiet_threads
+from obscale.tasks.runtime.run_state import set_state
+from obscale.tasks.runtime.sigterm import CancelledInPrefect, cancel_on_sigterm, cancel_run
+from obscale.tasks.runtime.writing import PREFECT_TROUBLE, Recording, recorded
 
 LONGEST_END_SECONDS: Final = 120.0
 """From the report to the end of the flow run: what is left is written, and the run's state."""

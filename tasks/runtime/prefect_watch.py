@@ -21,10 +21,10 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from obscale.events import PrefectNotice
-from tasks.runtime.journal import publish
-from tasks.runtime.prefect_private import PROCESS_OF_A_RUN
-from tasks.runtime.quiet import quiet_process, quiet_threads
-from tasks.runtime.writing import PREFECT_TROUBLE, Recording, recorded
+from obscale.tasks.runtime.journal import publish
+from obscale.tasks.runtime.prefect_private import PROCESS_OF_A_RUN
+from obscale.tasks.runtime.quiet import quiet_process, quiet_threads
+from obscale.tasks.runtime.writing import PREFECT_TROUBLE, Recording, recorded
 
 LOOK_EVERY_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 5.0

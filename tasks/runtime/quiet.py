@@ -10,9 +10,9 @@ from typing import Final
 import httpx
 from prefect.exceptions import PrefectException
 
+from obscale.tasks.runtime.prefect_private import FLOW_RUNS_LOGGER, SENDER_LOGGERS
+from obscale.tasks.runtime.writing import Recording
 from obscale.text import for_terminal
-from tasks.runtime.prefect_private import FLOW_RUNS_LOGGER, SENDER_LOGGERS
-from tasks.runtime.writing import Recording
 
 LOST: Final = "events or log lines"
 

@@ -56,14 +56,12 @@ from obscale.report.report import (
 )
 from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
-from obscale.verify.baseline import Baseline
-from obscale.verify.levels import VerifiedLevels
-from tasks.poll import progress_note
-from tasks.runtime.attempts import close_earlier_attempts
-from tasks.runtime.baselines import page_of, this_run
-from tasks.runtime.blocks import open_connections
-from tasks.runtime.earlier_reports import reports_before
-from tasks.runtime.journal import (
+from obscale.tasks.poll import progress_note
+from obscale.tasks.runtime.attempts import close_earlier_attempts
+from obscale.tasks.runtime.baselines import page_of, this_run
+from obscale.tasks.runtime.blocks import open_connections
+from obscale.tasks.runtime.earlier_reports import reports_before
+from obscale.tasks.runtime.journal import (
     artifact_key,
     aside,
     listening,
@@ -72,8 +70,10 @@ from tasks.runtime.journal import (
     publish_line,
     written_by_its_end,
 )
-from tasks.runtime.person import asked_by
-from tasks.runtime.prefect_private import ExternalSignal
+from obscale.tasks.runtime.person import asked_by
+from obscale.tasks.runtime.prefect_private import ExternalSignal
+from obscale.verify.baseline import Baseline
+from obscale.verify.levels import VerifiedLevels
 
 TELLS_ITSELF: Final = (
     PreflightError,

@@ -11,8 +11,8 @@ from prefect.logging import get_run_logger
 from obscale import __version__
 from obscale.errors import ObscaleError
 from obscale.request.renamed import told_renamed
+from obscale.tasks.runtime.prefect_private import RUN_LOGGERS, SignatureMismatchError
 from obscale.text import for_lines, for_terminal
-from tasks.runtime.prefect_private import RUN_LOGGERS, SignatureMismatchError
 
 
 def run_logger() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":

@@ -15,10 +15,10 @@ from prefect.context import FlowRunContext
 
 from obscale.errors import ObscaleError
 from obscale.request.scale_out import ScaleOut
+from obscale.tasks.runtime.person import own_tags
+from obscale.tasks.runtime.prefect_private import force_flow_run_state, hand_over_state
+from obscale.tasks.runtime.writing import ANSWER_SECONDS, written
 from obscale.text import for_terminal
-from tasks.runtime.person import own_tags
-from tasks.runtime.prefect_private import force_flow_run_state, hand_over_state
-from tasks.runtime.writing import ANSWER_SECONDS, written
 
 RERUN_TAG: Final = "rerun-when-crashed"
 """Runs so tagged are run again by `deployments/automations.py`, which cannot count."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from prefect.exceptions import Abort, TerminationSignal
 
-from tasks.runtime.prefect_private import replace_sigterm_handler
+from obscale.tasks.runtime.prefect_private import replace_sigterm_handler
 
 
 class CancelledInPrefect(Abort):

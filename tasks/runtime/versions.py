@@ -7,7 +7,7 @@ from prefect.context import FlowRunContext
 
 from obscale import __version__
 from obscale.errors import ObscaleError
-from tasks.runtime.run_log import run_logger
+from obscale.tasks.runtime.run_log import run_logger
 
 _NUMBERS: Final = re.compile(r"\d+(\.\d+)+", re.ASCII)
 """What `deployments/prefect.yaml` writes; Prefect's own versions are checksums."""

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import httpx
 from prefect.exceptions import PrefectException
 
-from tasks.runtime.run_log import run_logger
+from obscale.tasks.runtime.run_log import run_logger
 
 R = TypeVar("R")
 

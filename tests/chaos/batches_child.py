@@ -5,16 +5,16 @@ import sys
 from datetime import datetime
 from typing import Any
 
-import tasks.batch
-from flows.batch import batch
+import obscale.tasks.batch
 from obscale.batch.report import BatchReport
 from obscale.batch.schedule import Wave, decide_wave
 from obscale.cli import apply_batch
 from obscale.cli.commands import main
 from obscale.errors import ObscaleError
 from obscale.events import BatchEnded, Event
+from obscale.flows.batch import batch
 from obscale.request.policies import BatchPolicies
-from tasks.runtime.journal import listening
+from obscale.tasks.runtime.journal import listening
 
 
 def run_batch(order: dict[str, Any]) -> dict[str, Any]:
@@ -76,5 +76,5 @@ def _break_guard() -> None:
         return decide_wave(rows, sizes, policies.model_copy(update=heedless), now)
 
     # Put into the module that asks; the product has no switch for it.
-    setattr(tasks.batch, "decide_wave", decide)  # noqa: B010 - not to be typed as a mistake
-    setattr(tasks.batch, "is_called_off", lambda *_: False)  # noqa: B010 - likewise
+    setattr(obscale.tasks.batch, "decide_wave", decide)  # noqa: B010 - not to be typed as a mistake
+    setattr(obscale.tasks.batch, "is_called_off", lambda *_: False)  # noqa: B010 - likewise

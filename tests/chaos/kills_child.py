@@ -24,7 +24,7 @@ from prefect.flow_engine import load_flow_run, run_flow
 
 import obscale.submit.run
 import obscale.submit.settle
-from flows.scale_out import scale_out
+from obscale.flows.scale_out import scale_out
 from obscale.report.report import ScaleOutReport
 from obscale.submit.decide import Candidates, Post, PostAgain
 from tests.chaos import batches_child

@@ -17,15 +17,15 @@ from typing import Any
 
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.scale_out import scale_out
 from obscale.agent.models import joined_address
 from obscale.errors import ObscaleError
 from obscale.events import Event, Reported
+from obscale.flows.scale_out import scale_out
 from obscale.report.report import ScaleOutReport
 from obscale.request.models import AgentInfoSpec, ClusterSpec, SecretName
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
-from tasks.runtime.journal import listening
+from obscale.tasks.runtime.journal import listening
 
 STAGES = tuple(str(stage) for stage in range(1, 10))
 COLUMNS = ("preflight", "submit", *STAGES, "verify", "retry", "undo")

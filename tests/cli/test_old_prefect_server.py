@@ -88,7 +88,7 @@ def test_a_command_that_records_refuses_it(obscale, monkeypatch, old, quiet_worl
 def test_a_deployment_refuses_it(environment, old, program):
     """Nothing is offered, and no automation made, where neither would work."""
     done = subprocess.run(
-        [sys.executable, "-m", f"deployments.{program}"],
+        [sys.executable, "-m", f"obscale.deployments.{program}"],
         env=environment | {"PREFECT_API_URL": old.url},
         stdin=subprocess.DEVNULL,
         capture_output=True,

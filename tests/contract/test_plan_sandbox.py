@@ -32,7 +32,7 @@ from obscale.request.scale_out import scale_outs_of
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.spec import parse_spec
 from obscale.submit.run import begin_once
-from tasks.preflight import row_of
+from obscale.tasks.preflight import row_of
 from tests.contract.kept_here import KeptHere, seen_at, unheard
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -55,7 +55,10 @@ def busy_api():
 
 EXAMPLES = pytest.mark.parametrize(
     "words",
-    [[sys.executable, "-m", "deployments.trigger"], ["sh", ROOT / "deployments/trigger.sh"]],
+    [
+        [sys.executable, "-m", "obscale.deployments.trigger"],
+        ["sh", ROOT / "deployments/trigger.sh"],
+    ],
     ids=["python", "shell"],
 )
 

@@ -22,9 +22,11 @@ def trigger(client_environment, tmp_path_factory):
 
     def run(bin_folder: Path, request: Path, *further: str, shell: bool = False):
         python = bin_folder / "python"
-        words = [python, "-m", "deployments.trigger"]
+        words = [python, "-m", "obscale.deployments.trigger"]
         if shell:
-            folder = run_in(elsewhere, [python, "-m", "deployments.where"], {}).stdout.strip()
+            folder = run_in(
+                elsewhere, [python, "-m", "obscale.deployments.where"], {}
+            ).stdout.strip()
             words = ["sh", f"{folder}/trigger.sh"]
         return run_in(elsewhere, [*words, request, *further], client_environment)
 
@@ -85,8 +87,10 @@ def workers(bin_folder, compose, client_environment, start):
 
 @pytest.fixture(scope="session")
 def served(bin_folder, client_environment, start, api):
-    """The process of `python -m deployments.serve`; gives its programs."""
-    process = start([str(bin_folder / "python"), "-m", "deployments.serve"], client_environment)
+    """The process of `python -m obscale.deployments.serve`; gives its programs."""
+    process = start(
+        [str(bin_folder / "python"), "-m", "obscale.deployments.serve"], client_environment
+    )
 
     def is_offered() -> bool:
         assert process.poll() is None, "serve ended"
@@ -99,7 +103,7 @@ def served(bin_folder, client_environment, start, api):
 
 
 def test_one_served_process_runs_what_the_api_asks_for(served, trigger, write, clusters):
-    """Way 1: `python -m deployments.serve` alone carries out a scale-out, verified."""
+    """Way 1: `python -m obscale.deployments.serve` alone carries out a scale-out, verified."""
     done = trigger(served, write(clusters.request()), "scale-out/obscale")
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -321,7 +325,7 @@ def test_a_worker_older_than_the_deployment_refuses_the_run(
     newer = [
         each | {"name": "newer", "version": "99.0.0", "schedules": []}
         for each in deployed["deployments"]
-        if each["entrypoint"] == "flows.scale_out:scale_out"
+        if each["entrypoint"] == "obscale.flows.scale_out:scale_out"
     ]
     (tmp_path / "newer.yaml").write_text(yaml.safe_dump(deployed | {"deployments": newer}))
     deploy = [workers / "python", "-m", "prefect", "--no-prompt", "deploy", "--all"]
@@ -342,9 +346,13 @@ def test_a_portal_with_a_wrong_password_is_told_so(
     """Status 401 is exit 3 for both examples; the password is not repeated."""
     wrong = client_environment | {"PREFECT_API_AUTH_STRING": "operator:canary-wrong"}
     request = write(clusters.request())
-    folder = run_in(tmp_path, [workers / "python", "-m", "deployments.where"], {}).stdout.strip()
+    folder = run_in(
+        tmp_path, [workers / "python", "-m", "obscale.deployments.where"], {}
+    ).stdout.strip()
 
-    python = run_in(tmp_path, [workers / "python", "-m", "deployments.trigger", request], wrong)
+    python = run_in(
+        tmp_path, [workers / "python", "-m", "obscale.deployments.trigger", request], wrong
+    )
     shell = run_in(tmp_path, ["sh", f"{folder}/trigger.sh", request], wrong)
 
     for done in (python, shell):
@@ -358,7 +366,7 @@ def test_without_a_server_it_is_told_so(client_environment, tmp_path, module):
     """One line and exit 3, as by every command."""
     nobody = client_environment | {"PREFECT_API_URL": "http://127.0.0.1:1/api"}
 
-    done = run_in(tmp_path, [sys.executable, "-m", f"deployments.{module}"], nobody)
+    done = run_in(tmp_path, [sys.executable, "-m", f"obscale.deployments.{module}"], nobody)
 
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("obscale: Prefect's API does not answer")
@@ -369,9 +377,13 @@ def test_a_portal_without_a_server_is_told_so(workers, write, clusters, tmp_path
     """A server that is down is exit 3, in the example's words or in curl's own."""
     nobody = {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PATH": "/usr/bin:/bin"}
     request = write(clusters.request())
-    folder = run_in(tmp_path, [workers / "python", "-m", "deployments.where"], {}).stdout.strip()
+    folder = run_in(
+        tmp_path, [workers / "python", "-m", "obscale.deployments.where"], {}
+    ).stdout.strip()
 
-    python = run_in(tmp_path, [workers / "python", "-m", "deployments.trigger", request], nobody)
+    python = run_in(
+        tmp_path, [workers / "python", "-m", "obscale.deployments.trigger", request], nobody
+    )
     shell = run_in(tmp_path, ["sh", f"{folder}/trigger.sh", request], nobody)
 
     assert (python.returncode, "does not answer" in python.stderr) == (3, True)
@@ -399,7 +411,7 @@ def test_deployments_say_what_they_are(workers, api):
         # Prefect ends a run whose lease it cannot renew: paused for an answer, or server away.
         assert each["global_concurrency_limit"] is None
         assert not each["pull_steps"]
-        assert each["entrypoint"].startswith("flows.")
+        assert each["entrypoint"].startswith("obscale.flows.")
     [weekly] = found["plan/weekly-example"]["schedules"]
     assert (weekly["active"], weekly["schedule"]["timezone"]) == (False, "Asia/Shanghai")
 

@@ -11,14 +11,15 @@ ROOT = Path(__file__).resolve().parents[2]
 WAYS, E2E = "tests/deploy/test_ways.py::test_", "tests/e2e/test_runs.py::test_"
 OF_THE_README = {
     "`obscale apply`": "tests/cli/test_apply_command.py::test_a_verified",
-    "`python -m deployments.serve`": WAYS + "one_served_process_runs_what_the_api_asks_for",
+    "`python -m obscale.deployments.serve`": WAYS + "one_served_process_runs_what_the_api_asks_for",
     "a work pool, `deployments/prefect.yaml`": WAYS + "a_worker_runs_a_scale_out_and_the_same",
     "containers, `deployments/container`": E2E + "an_operator_fills_in_the_form",
     "the API, `deployments/trigger.py` and `trigger.sh`": WAYS + "a_new_ticket_is_a_new_run",
 }
 """Row → the test that carries it out; the containers' commands are those of all of tests/e2e."""
 OF_THE_DEPLOYMENTS = {
-    "1. `python -m deployments.serve`": WAYS + "one_served_process_runs_what_the_api_asks_for",
+    "1. `python -m obscale.deployments.serve`": WAYS
+    + "one_served_process_runs_what_the_api_asks_for",
     "2. a work pool: `prefect.yaml`": WAYS + "a_worker_runs_a_scale_out_and_the_same",
     "3. containers: `container/`": E2E + "an_operator_fills_in_the_form",
     "4. the API: `trigger.py`, `trigger.sh`": WAYS + "curl_starts_a_plan_that_touches_nothing",

@@ -53,7 +53,7 @@ def called():
 def applied(server, *words):
     """Run the command; gives what it said."""
     done = subprocess.run(
-        [sys.executable, "-m", "deployments.automations", *words],
+        [sys.executable, "-m", "obscale.deployments.automations", *words],
         env=server.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -98,7 +98,7 @@ def test_a_request_sent_twice_with_one_key_is_one_run(deployed, clusters, connec
 
     def trigger() -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, "-m", "deployments.trigger", str(request)],
+            [sys.executable, "-m", "obscale.deployments.trigger", str(request)],
             env=deployed.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -14,16 +14,16 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import refresh_global_settings_context
 
-from flows.scale_out import scale_out
 from obscale import events
 from obscale.agent.models import joined_address
 from obscale.errors import ObscaleError
 from obscale.events import Event, Line, Reported, SubmitSettled, text_of
+from obscale.flows.scale_out import scale_out
 from obscale.report.report import ScaleOutReport
 from obscale.request.models import AgentInfoSpec, ClusterSpec, SecretName
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Door, ScaledClock, World, WorldConfig, default_config, serve
-from tasks.runtime.journal import listening
+from obscale.tasks.runtime.journal import listening
 
 SAMPLE = {
     "mysql_port": "2881",

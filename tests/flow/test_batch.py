@@ -14,20 +14,20 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter
 from prefect.client.schemas.sorting import FlowRunSort
 
-from flows.batch import batch
 from obscale.agent.models import joined_address
 from obscale.batch.report import BatchIncompleteError, BatchReport, render_batch
 from obscale.batch.schedule import FAILURES, RowState
 from obscale.errors import SpecError
 from obscale.events import BatchEnded, BatchWaits, RowChanged
+from obscale.flows.batch import batch
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, ScaleOutSpec, SecretName
 from obscale.request.policies import BatchPolicies, Window
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, WorldConfig
 from obscale.sandbox.config import AgentConfig, ClusterConfig, ZoneConfig
 from obscale.spec.batch import read_batch
-from tasks import batch_row
-from tasks.runtime.journal import artifact_key, listening
+from obscale.tasks import batch_row
+from obscale.tasks.runtime.journal import artifact_key, listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 UNAUTHORIZED = 401
@@ -182,7 +182,7 @@ async def test_no_agent_refuses_a_question_of_a_batch(fleet):
 async def test_rows_are_judged_a_few_at_a_time_and_followed_all_at_once(fleet, monkeypatch):
     """However many clusters grow side by side: questions that wait for each other come late."""
     fleet = await fleet(clusters=3, nodes=1)
-    monkeypatch.setattr("tasks.batch.LOOKING_AT_ONCE", 1)
+    monkeypatch.setattr("obscale.tasks.batch.LOOKING_AT_ONCE", 1)
     monkeypatch.setattr("obscale.batch.ledger.is_stale", lambda *_: True)
     inside, most = 0, 0
     judge_now = batch_row.judge_now
@@ -300,7 +300,7 @@ async def test_a_row_is_put_back_where_the_window_closes_before_its_post(fleet, 
     """Its preflight took too long: it waits for the next opening, and is posted once, inside."""
     fleet = await fleet(clusters=1, nodes=1)
     clock = [datetime(2026, 11, 28, 3, tzinfo=UTC)]
-    monkeypatch.setattr("tasks.batch._now", lambda: clock[0])
+    monkeypatch.setattr("obscale.tasks.batch._now", lambda: clock[0])
     posts_while_shut: list[int] = []
 
     opens = datetime(2026, 11, 29, 2, tzinfo=UTC)

@@ -13,9 +13,8 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 import obscale.cli.verify
-import tasks.runtime.baselines
-import tasks.runtime.journal
-from flows.batch import batch
+import obscale.tasks.runtime.baselines
+import obscale.tasks.runtime.journal
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.batch.report import BatchIncompleteError
@@ -23,11 +22,12 @@ from obscale.cli.commands import app
 from obscale.cli.exits import Exit, exit_code_of
 from obscale.errors import RecordError, VerifyError
 from obscale.events import Posting, ProofNotice, WaitsForProofs
+from obscale.flows.batch import batch
 from obscale.request.models import NodeSpec, ScaleOutSpec
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
 from obscale.spec import request_body
-from tasks.runtime.blocks import ObshellCluster
+from obscale.tasks.runtime.blocks import ObshellCluster
 from tests.flow.conftest import QUICK, SAMPLE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -132,7 +132,7 @@ async def test_a_member_that_restarts_in_time_is_told_and_not_failed(stage):
             lost.append(event)
             scene.world.play(Fault.observer_up(address_of(scene, 2)))
 
-    with tasks.runtime.journal.listening(bring_back):
+    with obscale.tasks.runtime.journal.listening(bring_back):
         report = await scene.scale_out(time_limits=time_limits)
 
     assert report.outcome == "verified"
@@ -263,7 +263,7 @@ async def test_what_cannot_be_written_down_is_not_posted(stage, refused, monkeyp
         return await create(client, artifact)
 
     monkeypatch.setattr(PrefectClient, "create_artifact", refusing)
-    monkeypatch.setattr(tasks.runtime.baselines, "TRIES", ((10.0, 0.0),) * 4)
+    monkeypatch.setattr(obscale.tasks.runtime.baselines, "TRIES", ((10.0, 0.0),) * 4)
 
     error = await refused(scene.scale_out())
 
@@ -299,7 +299,7 @@ async def test_the_record_stands_before_the_post_arrives(stage):
 async def records(scene):
     """Give the records of the first spare."""
     spare = scene.ready["spares"][0]
-    key = tasks.runtime.journal.artifact_key(
+    key = obscale.tasks.runtime.journal.artifact_key(
         "baseline", "obcluster/1", f"{spare['ip']}:{spare['port']}"
     )
     async with get_client() as client:
@@ -307,6 +307,8 @@ async def records(scene):
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
         )
     return [
-        tasks.runtime.baselines.read_page(tasks.runtime.baselines.Baseline, each.data)
+        obscale.tasks.runtime.baselines.read_page(
+            obscale.tasks.runtime.baselines.Baseline, each.data
+        )
         for each in found
     ]

@@ -24,16 +24,16 @@ from prefect.blocks.system import Secret
 from prefect.settings import get_current_settings
 from pydantic import SecretStr
 
-from flows.batch import batch
-from flows.plan import plan
 from obscale.cli.exits import error_object
 from obscale.errors import ObscaleError
 from obscale.events import Reported
+from obscale.flows.batch import batch
+from obscale.flows.plan import plan
 from obscale.report.report import render_markdown
 from obscale.request.models import AgentInfoSpec, ScaleOutSpec, SecretName
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, default_config
-from tasks.runtime.blocks import ObshellCluster
+from obscale.tasks.runtime.blocks import ObshellCluster
 from tests.flow.conftest import QUICK, SAMPLE, Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -159,7 +159,7 @@ class Overheard(logging.Handler):
 def overheard():
     """Listen to obscale, to Prefect's runs and to the HTTP libraries, at their most talkative."""
     handler = Overheard()
-    names = ("obscale", "tasks", "prefect.flow_runs", "prefect.task_runs", "httpx", "httpcore")
+    names = ("obscale", "prefect.flow_runs", "prefect.task_runs", "httpx", "httpcore")
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).addHandler(handler)

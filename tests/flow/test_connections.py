@@ -10,7 +10,7 @@ from obscale.agent.passwords import odd_ends
 from obscale.errors import SpecError, UntrustedKeyError
 from obscale.request.models import SecretName
 from obscale.sandbox import WorldConfig, default_config
-from tasks.runtime.blocks import ObshellCluster, PrefectSecrets
+from obscale.tasks.runtime.blocks import ObshellCluster, PrefectSecrets
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 ROOT = "sandbox-root"

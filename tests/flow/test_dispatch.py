@@ -1,6 +1,6 @@
 """Tests of a batch on workers: it ends as one that does all itself.
 
-The runs go to `deployments.serve`, a process of its own that starts one more for each run.
+The runs go to `obscale.deployments.serve`, a process of its own that starts one more for each run.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ from obscale.errors import DispatchError
 from obscale.events import BatchBegun, BatchWaits, RowChanged
 from obscale.request.policies import BatchPolicies, Window, WorkersPolicy
 from obscale.sandbox import Fault
-from tasks.dispatch.dispatcher import Dispatch
-from tasks.runtime.journal import listening
+from obscale.tasks.dispatch.dispatcher import Dispatch
+from obscale.tasks.runtime.journal import listening
 from tests.flow.test_batch import fleet, states  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
@@ -65,12 +65,12 @@ class Server:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def serving():
-    """Give a function that serves what `deployments.serve` offers."""
+    """Give a function that serves what `obscale.deployments.serve` offers."""
     started = []
 
     async def serve():
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deployments.serve"),
+            *(sys.executable, "-m", "obscale.deployments.serve"),
             env=os.environ
             | {
                 "PREFECT_API_URL": get_current_settings().api.url,
@@ -326,7 +326,7 @@ async def test_a_worker_submits_nothing_outside_the_window_it_was_told(
         start=f"{now - timedelta(hours=3):%H:%M}", end=f"{now - timedelta(hours=1):%H:%M}"
     )
     clock = [now - timedelta(hours=2)]
-    monkeypatch.setattr("tasks.batch._now", lambda: clock[0])
+    monkeypatch.setattr("obscale.tasks.batch._now", lambda: clock[0])
     put_back, waits = asyncio.Event(), asyncio.Event()
 
     def hear(event) -> None:
@@ -377,7 +377,7 @@ async def test_without_a_worker_the_batch_ends_in_one_clear_line(fleet, serving)
     report = fleet.reports[-1]
     runs = await parts_of(report)
     assert "no worker has taken a run of batch-part/obscale for" in caught.value.message
-    assert "python -m deployments.serve" in caught.value.hint
+    assert "python -m obscale.deployments.serve" in caught.value.hint
     assert {row.state for row in report.rows} == {RowState.SKIPPED}
     assert {r.state.name for r in runs} == {"Cancelled"}
     assert fleet.posts == 0

@@ -1,6 +1,7 @@
 """Tests of runs that are cancelled, killed or broken: they tell and can go on.
 
-The flow runs in a process of its own, started by `deployments.serve` from a run made over the API.
+The flow runs in a process of its own, started by `obscale.deployments.serve` from a run made
+over the API.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from prefect.states import AwaitingRetry, Cancelling
 from obscale.errors import DagStalledError
 from obscale.events import DagMoved
 from obscale.sandbox import Fault
-from tasks.runtime.journal import listening
+from obscale.tasks.runtime.journal import listening
 from tests.flow.conftest import QUICK, SAMPLE, is_posted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -131,7 +132,7 @@ async def served(stage, tmp_path):
         said = tmp_path / "serve.err"
         with said.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "deployments.serve"),
+                *(sys.executable, "-m", "obscale.deployments.serve"),
                 env=environment,
                 stdin=DEVNULL,
                 stdout=DEVNULL,

@@ -11,12 +11,12 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
 
-from flows.plan import plan
-from flows.scale_out import scale_out
 from obscale.batch.report import BatchIncompleteError
 from obscale.errors import DagFailedError, ObscaleError, PreflightError
+from obscale.flows.plan import plan
+from obscale.flows.scale_out import scale_out
 from obscale.sandbox import Fault
-from tasks.runtime.run_state import (
+from obscale.tasks.runtime.run_state import (
     MOST_ATTEMPTS,
     RERUN_TAG,
     STATE_NAMES,

@@ -10,8 +10,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from obscale.events import Line
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
-from tasks.runtime import events
-from tasks.runtime.events import PREFIX, Heard, signals_of
+from obscale.tasks.runtime import events
+from obscale.tasks.runtime.events import PREFIX, Heard, signals_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

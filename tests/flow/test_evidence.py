@@ -18,13 +18,13 @@ from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
 from typer.testing import CliRunner
 
-from flows.scale_out import scale_out
 from obscale.cli.commands import app
 from obscale.errors import SpecError
+from obscale.flows.scale_out import scale_out
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
-from tasks.runtime.journal import listening
-from tasks.runtime.person import asking
+from obscale.tasks.runtime.journal import listening
+from obscale.tasks.runtime.person import asking
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

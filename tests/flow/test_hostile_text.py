@@ -10,11 +10,11 @@ import pytest
 from prefect import get_client
 from typer.testing import CliRunner
 
-from flows.batch import batch
-from flows.plan import plan
-from flows.scale_out import scale_out
 from obscale.cli.commands import app
 from obscale.errors import ObscaleError
+from obscale.flows.batch import batch
+from obscale.flows.plan import plan
+from obscale.flows.scale_out import scale_out
 from obscale.request.models import AgentInfoSpec, NodeSpec, ScaleOutSpec
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, default_config

@@ -18,7 +18,7 @@ from obscale.errors import (
 )
 from obscale.events import Judged
 from obscale.sandbox import Fault
-from tasks.runtime.journal import listening
+from obscale.tasks.runtime.journal import listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

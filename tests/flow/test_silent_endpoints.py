@@ -13,7 +13,7 @@ from obscale.agent.silence import silent_agents
 from obscale.agent.transport import Transport
 from obscale.events import Posting
 from obscale.sandbox import Fault
-from tasks.runtime.blocks import silence_told
+from obscale.tasks.runtime.blocks import silence_told
 from tests.flow.conftest import QUICK, is_line, is_posted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

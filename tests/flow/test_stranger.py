@@ -11,16 +11,16 @@ from prefect.context import refresh_global_settings_context
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from flows.batch import batch
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import ScaleOutRequest
 from obscale.batch.report import BatchIncompleteError
 from obscale.cli.commands import app
 from obscale.errors import DagFailedError, ObscaleError, PreflightError, UntrustedKeyError
+from obscale.flows.batch import batch
 from obscale.request.models import AgentInfoSpec, NodeSpec, ScaleOutSpec
 from obscale.sandbox import Fault, default_config
-from tasks.runtime.blocks import ObshellCluster
+from obscale.tasks.runtime.blocks import ObshellCluster
 from tests.stranger import CLAIMS, listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -8,7 +8,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from obscale.errors import VerifyError
 from obscale.events import LevelReached
-from tasks.runtime.journal import listening
+from obscale.tasks.runtime.journal import listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

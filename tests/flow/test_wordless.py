@@ -7,7 +7,7 @@ import pytest
 from obscale.errors import DagFailedError
 from obscale.events import BatchEnded, DagMoved
 from obscale.sandbox import Fault
-from tasks.runtime.journal import listening
+from obscale.tasks.runtime.journal import listening
 from tests.flow.test_batch import fleet  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("wordless")]

@@ -29,7 +29,8 @@ def modules_with_errors():
         known = len(tree)
         tree |= {name for name, bases, _ in classes if bases & tree}
     paths = {path for name, _, path in classes if name in tree}
-    return sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths)
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths}
+    return sorted(name if name.startswith("obscale.") else f"obscale.{name}" for name in names)
 
 
 def below(error):

@@ -3,9 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from flows.batch import batch
-from flows.plan import plan
-from flows.scale_out import scale_out
+from obscale.flows.batch import batch
+from obscale.flows.plan import plan
+from obscale.flows.scale_out import scale_out
 from obscale.request.form import ObConfigs
 
 SCHEMA = scale_out.parameters.model_dump()

@@ -18,15 +18,15 @@ FLOORS = (
     ("obscale.report",),
     ("obscale.plan",),
     ("obscale.batch",),
-    ("tasks",),
-    ("flows",),
+    ("obscale.tasks",),
+    ("obscale.flows",),
     ("obscale.rehearse",),
-    ("obscale.cli", "deployments"),
+    ("obscale.cli", "obscale.deployments"),
 )
 """From the ground up: a room may import those of the floors below it, and its neighbours."""
 APART = {"obscale.sandbox": {"obscale.rehearse", "obscale.cli"}}
 """Stands beside the floors: imports none of them, and is imported only by these."""
-PREFECT_DOORS = {"tasks", "flows", "obscale.cli", "deployments"}
+PREFECT_DOORS = {"obscale.tasks", "obscale.flows", "obscale.cli", "obscale.deployments"}
 NAMES_ALL = "obscale.events"
 """Names, for type checkers alone, the types of all rooms that tell something."""
 ACTS = {
@@ -43,7 +43,7 @@ ACTS = {
 
 
 def room_of(module: str) -> str:
-    """`obscale.agent.client` lives in the room `obscale.agent`; `tasks.poll` in `tasks`."""
+    """`obscale.agent.client` lives in the room `obscale.agent`."""
     parts = module.split(".")
     return ".".join(parts[:2]) if parts[0] == "obscale" else parts[0]
 
@@ -83,7 +83,8 @@ def sources() -> dict[str, Path]:
 
 def module_name(path: Path) -> str:
     """Give the name by which a file is imported."""
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    return name if name.startswith("obscale") else f"obscale.{name}"
 
 
 def test_imports_point_down():

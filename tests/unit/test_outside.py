@@ -18,16 +18,16 @@ from pydantic import BaseModel, TypeAdapter
 from typer.testing import CliRunner
 
 import obscale.errors
-import tasks.runtime.events
-from flows.batch import batch
-from flows.batch_worker import batch_part
-from flows.plan import plan
-from flows.scale_out import scale_out
+import obscale.tasks.runtime.events
 from obscale.batch.plan import BatchPlan
 from obscale.batch.report import BatchIncompleteError, BatchReport
 from obscale.cli.commands import app
 from obscale.cli.exits import exit_code_of
 from obscale.errors import ObscaleError
+from obscale.flows.batch import batch
+from obscale.flows.batch_worker import batch_part
+from obscale.flows.plan import plan
+from obscale.flows.scale_out import scale_out
 from obscale.plan import Plan
 from obscale.plan.file import PlanFile
 from obscale.preflight.registry import RULES
@@ -38,9 +38,9 @@ from obscale.request.models import ScaleOutSpec
 from obscale.sandbox import WorldConfig
 from obscale.sandbox.faults.cards import CARDS
 from obscale.spec.batch import BatchSpec
+from obscale.tasks.runtime.blocks import ObshellCluster
+from obscale.tasks.runtime.run_state import STATE_NAMES
 from obscale.verify.baseline import Baseline
-from tasks.runtime.blocks import ObshellCluster
-from tasks.runtime.run_state import STATE_NAMES
 
 KEPT = Path(__file__).parents[1] / "data" / "outside"
 MODELS: tuple[type[BaseModel], ...] = (
@@ -98,7 +98,7 @@ def errors() -> Any:
 
 def events() -> Any:
     """Give the names of all events: the first argument of each `Signal`, and the ends of a run."""
-    tree = ast.parse(inspect.getsource(tasks.runtime.events))
+    tree = ast.parse(inspect.getsource(obscale.tasks.runtime.events))
     named = {
         node.args[0].value
         for node in ast.walk(tree)
@@ -108,8 +108,8 @@ def events() -> Any:
         and isinstance(node.args[0], ast.Constant)
     }
     return sorted(
-        tasks.runtime.events.PREFIX + name
-        for name in {*named, *tasks.runtime.events.ENDS.values(), "failed"}
+        obscale.tasks.runtime.events.PREFIX + name
+        for name in {*named, *obscale.tasks.runtime.events.ENDS.values(), "failed"}
     )
 
 

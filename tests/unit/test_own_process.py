@@ -9,11 +9,11 @@ from prefect.exceptions import Abort, ObjectNotFound
 
 from obscale.errors import PrefectUnreachableError, VerifyError
 from obscale.events import PrefectNotice
-from tasks.runtime import own_process
-from tasks.runtime.journal import listening
-from tasks.runtime.own_process import Told, run_here
-from tasks.runtime.sigterm import CancelledInPrefect, cancel_run
-from tasks.runtime.writing import recorded, recording
+from obscale.tasks.runtime import own_process
+from obscale.tasks.runtime.journal import listening
+from obscale.tasks.runtime.own_process import Told, run_here
+from obscale.tasks.runtime.sigterm import CancelledInPrefect, cancel_run
+from obscale.tasks.runtime.writing import recorded, recording
 
 NOT_PROVED = VerifyError("10.0.0.4:2886 stands on SERVING", "look at the proofs")
 

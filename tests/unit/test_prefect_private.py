@@ -27,8 +27,8 @@ from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
 from pydantic import SecretStr
 
 from obscale.cli.local_prefect import AUTH_VARIABLES, QUIET_SETTINGS, SERVER_SETTINGS
-from tasks.runtime import prefect_private
-from tasks.runtime.prefect_private import (
+from obscale.tasks.runtime import prefect_private
+from obscale.tasks.runtime.prefect_private import (
     BLOCK_TYPE_FIELD,
     FLOW_RUNS_LOGGER,
     PROCESS_OF_A_RUN,
@@ -40,7 +40,7 @@ from tasks.runtime.prefect_private import (
     from_template,
     hand_over_state,
 )
-from tasks.runtime.sigterm import heed
+from obscale.tasks.runtime.sigterm import heed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -164,7 +164,7 @@ def test_no_other_file_names_what_is_private():
     private += ("_flow_run_input(", "ExternalSignal", "SignatureMismatchError", *SENDER_LOGGERS)
     own = Path(prefect_private.__file__)
     files = [f for top in ("tasks", "flows", "deployments") for f in (ROOT / top).rglob("*.py")]
-    imported = "from tasks.runtime.prefect_private import"
+    imported = "from obscale.tasks.runtime.prefect_private import"
 
     wrong = [
         f"{file.relative_to(ROOT)}: {name}"

@@ -6,9 +6,9 @@ import logging
 import httpx
 import pytest
 
-from tasks.runtime import quiet
-from tasks.runtime.quiet import LOST, quiet_threads
-from tasks.runtime.writing import Recording
+from obscale.tasks.runtime import quiet
+from obscale.tasks.runtime.quiet import LOST, quiet_threads
+from obscale.tasks.runtime.writing import Recording
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from uuid import uuid4
 
 import pytest
 
-import tasks.runtime.baselines
+import obscale.tasks.runtime.baselines
 from obscale.errors import RecordError
+from obscale.tasks.runtime.baselines import TRIES, Records
 from obscale.verify.baseline import Baseline
-from tasks.runtime.baselines import TRIES, Records
 
 RECORD = Baseline.model_construct()
 
@@ -22,9 +22,9 @@ def slow_server(monkeypatch, tries):
         kept.append(wanted)
         return uuid4()
 
-    monkeypatch.setattr(tasks.runtime.baselines, "create", create)
-    monkeypatch.setattr(tasks.runtime.baselines, "page_of", lambda _kept: "page")
-    monkeypatch.setattr(tasks.runtime.baselines, "TRIES", tries)
+    monkeypatch.setattr(obscale.tasks.runtime.baselines, "create", create)
+    monkeypatch.setattr(obscale.tasks.runtime.baselines, "page_of", lambda _kept: "page")
+    monkeypatch.setattr(obscale.tasks.runtime.baselines, "TRIES", tries)
     return kept
 
 

@@ -10,21 +10,21 @@ from prefect.exceptions import ParameterTypeError, SignatureMismatchError
 from prefect.utilities.callables import parameters_to_args_kwargs
 from pydantic import SecretStr, ValidationError
 
-import deployments.trigger as trigger_example
-from flows.batch import batch
-from flows.scale_out import scale_out
+import obscale.deployments.trigger as trigger_example
 from obscale.errors import SpecError
+from obscale.flows.batch import batch
+from obscale.flows.scale_out import scale_out
 from obscale.plan.file import SHAPE, read_plan_file
 from obscale.report.audit import KeptReport
 from obscale.request.models import ScaleOutSpec
 from obscale.request.renamed import RENAMED, told_renamed, with_new_names
 from obscale.spec import parse_spec
 from obscale.spec.batch import BatchSpec, parse_batch
+from obscale.tasks.runtime.baselines import page_of, read_page
+from obscale.tasks.runtime.blocks import ObshellCluster
+from obscale.tasks.runtime.run_log import OneLineForOurErrors
 from obscale.verify.baseline import Baseline
 from obscale.verify.observation import Level
-from tasks.runtime.baselines import page_of, read_page
-from tasks.runtime.blocks import ObshellCluster
-from tasks.runtime.run_log import OneLineForOurErrors
 
 NODE = """cluster: prod
 agentInfo: {ip: 10.0.0.4, port: 2886}

@@ -7,7 +7,7 @@ from prefect.exceptions import TerminationSignal
 
 from obscale.request.models import AgentInfoSpec, NodeSpec
 from obscale.request.scale_out import ScaleOut
-from tasks.runtime.report import ReportBuilder
+from obscale.tasks.runtime.report import ReportBuilder
 
 NODE = NodeSpec(
     agentInfo=AgentInfoSpec(ip="10.0.0.4", port=2886),

@@ -10,7 +10,7 @@ import pytest
 from prefect.exceptions import TerminationSignal
 from prefect.utilities import engine
 
-from tasks.runtime.sigterm import cancel_on_sigterm, heed
+from obscale.tasks.runtime.sigterm import cancel_on_sigterm, heed
 
 
 @pytest.fixture(autouse=True)

@@ -42,8 +42,8 @@ from obscale.request.models import AgentInfoSpec, NodeSpec
 from obscale.request.policies import Window
 from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
-from tasks.runtime.events import Heard, signals_of
-from tasks.runtime.report import ReportBuilder
+from obscale.tasks.runtime.events import Heard, signals_of
+from obscale.tasks.runtime.report import ReportBuilder
 from tests.conftest import scale_out_dag, zone
 from tests.unit.joined_node import judge
 from tests.unit.test_batch_plan import looked_at

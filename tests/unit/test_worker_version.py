@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from obscale.errors import ObscaleError
-from tasks.runtime.versions import check_version
+from obscale.tasks.runtime.versions import check_version
 
 
 @pytest.mark.parametrize(("deployed", "here"), [("0.2.0", "0.1.0"), ("0.10.0", "0.9.9")])

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from prefect.exceptions import ObjectNotFound
 
-from tasks.runtime import writing
-from tasks.runtime.journal import aside, written_by_its_end
-from tasks.runtime.writing import last_known, recorded, written
+from obscale.tasks.runtime import writing
+from obscale.tasks.runtime.journal import aside, written_by_its_end
+from obscale.tasks.runtime.writing import last_known, recorded, written
 
 GONE = httpx.ConnectError("gone")
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tasks.runtime.journal import aside, written_by_its_end
+from obscale.tasks.runtime.journal import aside, written_by_its_end
 
 
 class Page:
