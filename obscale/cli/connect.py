@@ -23,7 +23,7 @@ from obscale.errors import ObscaleError, SpecError
 from obscale.request.models import BLOCK_NAME, ClusterSpec, TlsSpec
 
 if TYPE_CHECKING:
-    from obscale.tasks.runtime.blocks import KeyTrust
+    from obscale.tasks.runtime.cluster_block import KeyTrust
 
 
 Endpoints = Annotated[

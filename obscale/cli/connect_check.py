@@ -18,7 +18,7 @@ from obscale.connect.endpoints import (
 from obscale.errors import SpecError
 
 if TYPE_CHECKING:
-    from obscale.tasks.runtime.blocks import KeyTrust, ObshellCluster
+    from obscale.tasks.runtime.cluster_block import KeyTrust, ObshellCluster
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ async def store_proved(name: str, known: ClusterAccess, trust: "KeyTrust") -> Pr
         SpecError: The TLS files cannot be used, or the agents are not of one cluster.
         AgentError: An entry agent could not be asked.
     """
-    from obscale.tasks.runtime.blocks import ObshellCluster, stored_cluster  # noqa: PLC0415 - after settings
+    from obscale.tasks.runtime.blocks import stored_cluster  # noqa: PLC0415 - after settings
+    from obscale.tasks.runtime.cluster_block import ObshellCluster  # noqa: PLC0415 - after settings
 
     proved, told = await _prove(name, known, everyone=trust != "any")
     try:
@@ -76,7 +77,7 @@ async def prove_stored(name: str, *, pin: bool) -> Proved:
         SpecError: None is stored, it cannot be read, or its agents are not of one cluster.
         AgentError: An entry agent could not be asked.
     """
-    from obscale.tasks.runtime.blocks import stored_cluster  # noqa: PLC0415 - after settings
+    from obscale.tasks.runtime.blocks import known_cluster, stored_cluster  # noqa: PLC0415 - after settings
 
     block = await stored_cluster(name)
     if block is None:
@@ -84,7 +85,7 @@ async def prove_stored(name: str, *, pin: bool) -> Proved:
             f"connect: no connection is stored under the name {name!r}",
             f"obscale connect {name} --endpoint IP:PORT",
         )
-    known = block.known()
+    known = known_cluster(name, block)
     if not pin:
         return (await _prove(name, known))[0]
     anyone = ClusterAccess(known.spec, known.root_password, known.agent_password)

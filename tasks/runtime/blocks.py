@@ -1,17 +1,15 @@
-"""The Prefect blocks that store connections and secrets.
+"""The vault that reads connections and secrets from Prefect's blocks.
 
 In blocks: an `obshell-cluster` block for a cluster, Prefect's own `secret` block for one password,
-a target agent's for instance: it holds one text and nothing has to be known beside it. They stand
-in this importable module because a block defined beside a served flow does not validate.
+a target agent's for instance: it holds one text and nothing has to be known beside it.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
-from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 
 from obscale.agent.keys import KnownKeys, Unlisted
 from obscale.agent.passwords import NamedSecret
@@ -21,110 +19,49 @@ from obscale.errors import SpecError
 from obscale.events import AgentNotice
 from obscale.request.models import BLOCK_NAME, ClusterSpec, TlsSpec
 from obscale.request.scale_out import ScaleOut
+from obscale.tasks.runtime.cluster_block import KeyTrust, ObshellCluster
 from obscale.tasks.runtime.journal import publish
-from obscale.tasks.runtime.prefect_private import BLOCK_TYPE_FIELD, block_name
+from obscale.tasks.runtime.prefect_private import BLOCK_TYPE_FIELD
 from obscale.tasks.runtime.writing import ANSWER_SECONDS, last_known, recording, written
 
-KeyTrust = Literal["any", "first-use", "pinned"]
-"""How agents' keys are trusted: all, held to the first one seen, only those listed."""
 _UNLISTED: Final[dict[KeyTrust, Unlisted]] = {"first-use": "remember", "pinned": "refuse"}
 
 
-class ObshellCluster(Block):
-    """A cluster obscale may grow: its entry agents, who it must be, and how it is trusted."""
+def known_cluster(name: str, block: ObshellCluster) -> ClusterAccess:
+    """Give the connection stored under a name in obscale's own terms.
 
-    _block_type_name = "Obshell Cluster"
-    _block_type_slug = "obshell-cluster"
-    _description = "Entry agents and credentials of one OceanBase cluster run by obshell."
-
-    endpoints: list[str] = Field(
-        title="Entry agents",
-        description="Cluster agents to ask, in this order; http unless https is written.",
-        examples=[["https://10.0.0.1:2886", "https://10.0.0.2:2886"]],
-        min_length=1,
-    )
-    root_password: SecretStr = Field(
-        default=SecretStr(""), title="Password of root@sys", description="Stored encrypted."
-    )
-    agent_password: SecretStr | None = Field(
-        default=None,
-        title="Password of the cluster's agents",
-        description="Only where they have one of their own. Stored encrypted.",
-    )
-    name: str | None = Field(
-        default=None, title="Cluster name", description="The name the cluster must answer with."
-    )
-    cluster_id: int | None = Field(
-        default=None, title="Cluster id", description="The id the cluster must answer with."
-    )
-    verify_tls: bool = Field(
-        default=True,
-        title="Verify TLS certificates",
-        description="Switched off, whoever stands between can read the passwords.",
-    )
-    ca_file: str | None = Field(
-        default=None,
-        title="CA file",
-        description="PEM, on the machine that runs the flow; the system's authorities if empty.",
-    )
-    client_cert: str | None = Field(
-        default=None,
-        title="Client certificate file",
-        description="PEM, on the machine that runs the flow; for agents that ask for one.",
-    )
-    client_key: str | None = Field(
-        default=None,
-        title="Client key file",
-        description="PEM, on the machine that runs the flow; its content is never stored here.",
-    )
-    key_trust: KeyTrust = Field(
-        default="any",
-        title="Trust in agents' public keys",
-        description="any: whatever key an agent serves. first-use: the first one seen is kept, "
-        "another is refused. pinned: only the keys listed below.",
-    )
-    pinned_keys: dict[str, str] = Field(
-        default_factory=dict,
-        title="Known keys",
-        description="Agent (ip:port) to fingerprint, as `obscale connect NAME --pin` fills it.",
-    )
-
-    def known(self) -> ClusterAccess:
-        """Give the connection in obscale's own terms.
-
-        Raises:
-            SpecError: A field does not fit, e.g. a host name among the entry agents.
-        """
-        name = block_name(self) or "NAME"
-        unknown = sorted(k for k, v in (self.model_extra or {}).items() if _says_something(k, v))
-        if unknown:
-            raise SpecError(
-                f"connection {name!r} was stored by a newer obscale: {', '.join(unknown)} is not "
-                "known here",
-                f"upgrade obscale here, or store it again: obscale connect {name} --endpoint …",
-            )
-        try:
-            spec = ClusterSpec(
-                endpoints=tuple(self.endpoints),
-                name=self.name,
-                id=self.cluster_id,
-                tls=TlsSpec(
-                    verify=self.verify_tls,
-                    ca_file=self.ca_file,
-                    client_cert=self.client_cert,
-                    client_key=self.client_key,
-                ),
-            )
-        except ValidationError as error:
-            raise _unfit(name, error) from None
-        unlisted = _UNLISTED.get(self.key_trust)
-        announce = f"announce it: obscale connect {name} --pin"
-        keys = KnownKeys(self.pinned_keys, unlisted, announce) if unlisted else None
-        source = f"connection {name}"
-        root = NamedSecret(self.root_password.get_secret_value(), source)
-        own = self.agent_password
-        agent = None if own is None else NamedSecret(own.get_secret_value(), source)
-        return ClusterAccess(spec, root, agent, keys)
+    Raises:
+        SpecError: A field does not fit, e.g. a host name among the entry agents.
+    """
+    unknown = sorted(k for k, v in (block.model_extra or {}).items() if _says_something(k, v))
+    if unknown:
+        raise SpecError(
+            f"connection {name!r} was stored by a newer obscale: {', '.join(unknown)} is not "
+            "known here",
+            f"upgrade obscale here, or store it again: obscale connect {name} --endpoint …",
+        )
+    try:
+        spec = ClusterSpec(
+            endpoints=tuple(block.endpoints),
+            name=block.name,
+            id=block.cluster_id,
+            tls=TlsSpec(
+                verify=block.verify_tls,
+                ca_file=block.ca_file,
+                client_cert=block.client_cert,
+                client_key=block.client_key,
+            ),
+        )
+    except ValidationError as error:
+        raise _unfit(name, error) from None
+    unlisted = _UNLISTED.get(block.key_trust)
+    announce = f"announce it: obscale connect {name} --pin"
+    keys = KnownKeys(block.pinned_keys, unlisted, announce) if unlisted else None
+    source = f"connection {name}"
+    root = NamedSecret(block.root_password.get_secret_value(), source)
+    own = block.agent_password
+    agent = None if own is None else NamedSecret(own.get_secret_value(), source)
+    return ClusterAccess(spec, root, agent, keys)
 
 
 def _says_something(key: str, value: object) -> bool:
@@ -207,7 +144,7 @@ class PrefectSecrets:
                 f"cluster: no connection is stored under the name {name!r}",
                 f"obscale connect {name} --endpoint …, or write the cluster out",
             )
-        return block.known()
+        return known_cluster(name, block)
 
     async def keep_keys(
         self, name: str, learned: Mapping[str, str], joined: Collection[str] = ()

@@ -25,7 +25,6 @@ __all__ = [
     "ExternalSignal",
     "SignatureMismatchError",
     "block_id",
-    "block_name",
     "force_flow_run_state",
     "force_task_run_state",
     "from_template",
@@ -105,11 +104,6 @@ async def read_inputs(
     """
     found = await client.filter_flow_run_input(run_id, prefix, most, without)
     return {each.key: each.value for each in found}
-
-
-def block_name(block: Block) -> str | None:
-    """Give the name a block is stored by; None: it was not loaded."""
-    return block._block_document_name  # noqa: SLF001 - Prefect has no other way to tell
 
 
 def block_id(block: Block) -> UUID | None:

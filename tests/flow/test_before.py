@@ -27,7 +27,7 @@ from obscale.request.models import NodeSpec, ScaleOutSpec
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
 from obscale.spec import request_body
-from obscale.tasks.runtime.blocks import ObshellCluster
+from obscale.tasks.runtime.cluster_block import ObshellCluster
 from tests.flow.conftest import QUICK, SAMPLE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

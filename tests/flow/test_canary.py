@@ -33,7 +33,7 @@ from obscale.report.report import render_markdown
 from obscale.request.models import AgentInfoSpec, ScaleOutSpec, SecretName
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, default_config
-from obscale.tasks.runtime.blocks import ObshellCluster
+from obscale.tasks.runtime.cluster_block import ObshellCluster
 from tests.flow.conftest import QUICK, SAMPLE, Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -10,7 +10,8 @@ from obscale.agent.passwords import odd_ends
 from obscale.errors import SpecError, UntrustedKeyError
 from obscale.request.models import SecretName
 from obscale.sandbox import WorldConfig, default_config
-from obscale.tasks.runtime.blocks import ObshellCluster, PrefectSecrets
+from obscale.tasks.runtime.blocks import PrefectSecrets
+from obscale.tasks.runtime.cluster_block import ObshellCluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 ROOT = "sandbox-root"

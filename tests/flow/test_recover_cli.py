@@ -27,7 +27,7 @@ from obscale.request.scale_out import scale_outs_of
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, default_config
 from obscale.spec import read_spec
-from obscale.tasks.runtime.blocks import ObshellCluster
+from obscale.tasks.runtime.cluster_block import ObshellCluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

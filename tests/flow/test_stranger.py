@@ -20,7 +20,7 @@ from obscale.errors import DagFailedError, ObscaleError, PreflightError, Untrust
 from obscale.flows.batch import batch
 from obscale.request.models import AgentInfoSpec, NodeSpec, ScaleOutSpec
 from obscale.sandbox import Fault, default_config
-from obscale.tasks.runtime.blocks import ObshellCluster
+from obscale.tasks.runtime.cluster_block import ObshellCluster
 from tests.stranger import CLAIMS, listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

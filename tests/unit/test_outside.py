@@ -38,7 +38,7 @@ from obscale.request.models import ScaleOutSpec
 from obscale.sandbox import WorldConfig
 from obscale.sandbox.faults.cards import CARDS
 from obscale.spec.batch import BatchSpec
-from obscale.tasks.runtime.blocks import ObshellCluster
+from obscale.tasks.runtime.cluster_block import ObshellCluster
 from obscale.tasks.runtime.run_state import STATE_NAMES
 from obscale.verify.baseline import Baseline
 

@@ -36,7 +36,6 @@ from obscale.tasks.runtime.prefect_private import (
     SENDER_LOGGERS,
     SIGTERM_HANDLER,
     block_id,
-    block_name,
     from_template,
     hand_over_state,
 )
@@ -119,10 +118,10 @@ def test_the_engine_goes_on_with_the_state_it_is_handed():
 
 
 def test_a_block_tells_by_what_it_is_stored():
-    """Name and id; nothing of a block that was only made here; and the field that is added."""
+    """Its id; nothing of a block that was only made here; and the field that is added."""
     block = Webhook(url=SecretStr("http://127.0.0.1/"))
-    assert (block_name(block), block_id(block)) == (None, None)
-    assert {"_block_document_name", "_block_document_id"} <= set(Block.__private_attributes__)
+    assert block_id(block) is None
+    assert "_block_document_id" in set(Block.__private_attributes__)
     assert block.model_dump()[BLOCK_TYPE_FIELD] == "webhook"
 
 

@@ -21,7 +21,8 @@ from obscale.request.renamed import RENAMED, told_renamed, with_new_names
 from obscale.spec import parse_spec
 from obscale.spec.batch import BatchSpec, parse_batch
 from obscale.tasks.runtime.baselines import page_of, read_page
-from obscale.tasks.runtime.blocks import ObshellCluster
+from obscale.tasks.runtime.blocks import known_cluster
+from obscale.tasks.runtime.cluster_block import ObshellCluster
 from obscale.tasks.runtime.run_log import OneLineForOurErrors
 from obscale.verify.baseline import Baseline
 from obscale.verify.observation import Level
@@ -218,7 +219,7 @@ def test_a_connection_stored_before_is_read_with_all_its_fields():
     block = ObshellCluster(**STORED_BLOCK)
 
     assert {name: getattr(block, name) for name in STORED_BLOCK} == STORED_BLOCK
-    assert block.known().spec.endpoints == ("https://10.0.0.1:2886",)
+    assert known_cluster("prod", block).spec.endpoints == ("https://10.0.0.1:2886",)
 
 
 def test_an_old_name_is_no_field_of_a_request_any_more():
