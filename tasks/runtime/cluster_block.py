@@ -8,7 +8,7 @@ in runs of others too (`prefect.collections` in pyproject.toml): this must chang
 from typing import Literal
 
 from prefect.blocks.core import Block
-from pydantic import Field, SecretStr
+from pydantic import Field, HttpUrl, SecretStr
 
 KeyTrust = Literal["any", "first-use", "pinned"]
 """How agents' keys are trusted: all, held to the first one seen, only those listed."""
@@ -17,9 +17,15 @@ KeyTrust = Literal["any", "first-use", "pinned"]
 class ObshellCluster(Block):
     """A cluster obscale may grow: its entry agents, who it must be, and how it is trusted."""
 
-    _block_type_name = "Obshell Cluster"
+    # Prefect's catalogue is searched by this name alone.
+    _block_type_name = "OceanBase Cluster (obshell)"
     _block_type_slug = "obshell-cluster"
-    _description = "Entry agents and credentials of one OceanBase cluster run by obshell."
+    _description = (
+        "Entry agents and credentials of one OceanBase cluster run by obshell, by which obscale "
+        "grows it. `obscale connect NAME` fills it in, once it has proved that all agents answer."
+    )
+    # No logo: Prefect takes only an address for it, and shows a broken image behind a dead one.
+    _documentation_url = HttpUrl("https://github.com/oceanbase/obshell")
 
     endpoints: list[str] = Field(
         title="Entry agents",

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -102,11 +103,11 @@ def compose() -> Compose:
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Give a function that starts a process in an empty folder; all end with the session."""
+    """Give a function that starts a process in a project's folder; all end with the session."""
     started: list[subprocess.Popen[bytes]] = []
 
     def run(words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        folder = tmp_path_factory.mktemp("elsewhere")
+        folder = project(tmp_path_factory.mktemp("elsewhere"))
         with (folder / "log").open("wb") as log:
             started.append(
                 subprocess.Popen(
@@ -123,6 +124,15 @@ def start(tmp_path_factory) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     yield run
     for process in reversed(started):
         end(process)
+
+
+def project(folder: Path) -> Path:
+    """Make of a folder what most Prefect projects are: one with its own flows and tasks."""
+    for name in ("flows", "tasks", "deployments"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(f"WHOSE = {name!r} + ' of the project'\n")
+    (folder / "flows" / "scale_out.py").write_text("raise AssertionError('of the project')\n")
+    return folder
 
 
 def done(words: list[Any], **options: Any) -> None:
@@ -200,6 +210,8 @@ ALSO_FROM_A_WHEEL = {
     "test_a_worker_runs_a_scale_out_and_the_same_request_again_is_the_same_run",
     "test_a_dispatched_batch_and_its_parts_are_runs_of_one_worker",
     "test_deployments_say_what_they_are",
+    "test_whatever_loads_prefect_s_collections_knows_the_block",
+    "test_every_module_is_found_beside_a_project_s_own_each_file_once",
 }
 """What an installation could break: what is found, imported and started. The rest is the same
 code, asked once."""
@@ -218,21 +230,44 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in twice]
 
 
+@dataclass
+class Built:
+    """What a release is made of, each built from a copy of the checkout."""
+
+    wheel: Path
+    """From the tree, as `pip install .` builds it."""
+    wheel_of_sdist: Path
+    """From the unpacked source distribution."""
+
+
 @pytest.fixture(scope="session")
-def wheel_bin(tmp_path_factory) -> Path:
-    """Programs of an environment that has obscale from a wheel, and the rest from this one."""
-    folder = tmp_path_factory.mktemp("wheel")
+def built(tmp_path_factory) -> Built:
+    """Wheels built in both ways, with the backend alone."""
+    folder = tmp_path_factory.mktemp("built")
     source = folder / "source"
     source.mkdir()
     for name in ("obscale", "flows", "tasks", "deployments"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        left_out = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=left_out)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    done([sys.executable, "-m", "hatchling", "build", "-t", "wheel"], cwd=source)
+    build = [sys.executable, "-m", "hatchling", "build", "-d", folder / "dist"]
+    done([*build, "-t", "sdist", "-t", "wheel"], cwd=source)
+    [wheel], [sdist] = ([*(folder / "dist").glob(kind)] for kind in ("*.whl", "*.tar.gz"))
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    [unpacked] = (folder / "unpacked").iterdir()
+    done([*build[:-1], folder / "again", "-t", "wheel"], cwd=unpacked)
+    return Built(wheel, folder / "again" / wheel.name)
+
+
+@pytest.fixture(scope="session")
+def wheel_bin(built, tmp_path_factory) -> Path:
+    """Programs of an environment that has obscale from a wheel, and the rest from this one."""
+    folder = tmp_path_factory.mktemp("wheel")
     done([sys.executable, "-m", "venv", "--without-pip", folder / "venv"])
     python = folder / "venv/bin/python"
-    [wheel] = (source / "dist").glob("*.whl")
-    install = ["-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel]
+    install = ["-m", "pip", "--python", python, "install", "--no-deps", "--no-index", built.wheel]
     done([sys.executable, *install])
     [site] = (folder / "venv/lib").glob("python*/site-packages")
     # An added folder's own .pth files are not read, so the editable obscale stays out of sight.
