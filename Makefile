@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CODE := obscale flows tasks deployments
 # Most tests wait for a cluster or a server: some at once, whatever the number of processors. A file's
 # tests share servers, so they stay together. The README's commands want the sandbox's own addresses.
 # (`--ignore` does not hold for a folder that testpaths names.)
