@@ -11,7 +11,7 @@ DOORS = {
     ("obscale/cli/stopping.py", "run"): "a signal ends a run, whatever became of it on its way",
     (
         "tasks/runtime/report.py",
-        "reported",
+        "report_at_end",
     ): "the report is written however a run ends; the end goes on",
     ("tasks/batch.py", "_shown"): "the ledger is written however a batch ends; the end goes on",
     (

@@ -161,7 +161,7 @@ def test_no_other_file_names_what_is_private():
         PROCESS_OF_A_RUN,
     )
     private += ("_flow_run_input(", "ExternalSignal", "SignatureMismatchError", *SENDER_LOGGERS)
-    own = Path(prefect_private.__file__)
+    own = Path(prefect_private.__file__).resolve()
     files = [f for top in ("tasks", "flows", "deployments") for f in (ROOT / top).rglob("*.py")]
     imported = "from obscale.tasks.runtime.prefect_private import"
 

@@ -4,7 +4,7 @@ import pytest
 
 from obscale.agent.models import AgentInfo, Dag, ObInfo
 from obscale.maintenance_lock import SCALE_IN, Lock, holds_lock, lock_held_by, lock_of
-from obscale.recovery.interrupted import remains_of, words_of
+from obscale.recovery.interrupted import describe_interrupted, remains_of
 from obscale.request.models import AgentInfoSpec, NodeSpec
 from obscale.scale_out_dag import SCALE_OUT
 from obscale.submit.decide import Candidates, Post, WaitForLock, decide_submission
@@ -122,7 +122,7 @@ def test_what_is_left_behind_says_of_the_lock_what_is_so():
     """A FAILED scale-out keeps the lock, and the last words of a run say it."""
     left = remains_of("10.0.0.4:2886", was_sent=True, dag=dag(SCALE_OUT, 2, "FAILED", 5))
 
-    assert "keeps the cluster's lock" in words_of(left)
+    assert "keeps the cluster's lock" in describe_interrupted(left)
 
 
 def _single():

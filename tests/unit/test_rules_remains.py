@@ -3,7 +3,7 @@
 import pytest
 
 from obscale.agent.models import Operator
-from obscale.recovery.interrupted import next_step, remains_of, words_of
+from obscale.recovery.interrupted import describe_interrupted, next_step, remains_of
 from tests.conftest import scale_out_dag
 
 TARGET = "10.0.0.4:2886"
@@ -51,6 +51,6 @@ def left(state="RUNNING", operator="RUN", **changes):
 )
 def test_each_way_to_be_left_is_said_with_its_next_step(remains, words, step):
     """Moving, failed, done, undone, unread or never begun: words and command fit."""
-    assert words in words_of(remains)
+    assert words in describe_interrupted(remains)
     assert next_step(remains, "r.yaml", "obscale apply r.yaml").startswith(step)
     assert bool(step) is bool(next_step(remains, "r.yaml"))
