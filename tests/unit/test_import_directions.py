@@ -1,6 +1,7 @@
 """Tests of import directions, as drawn in docs/architecture.md."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,3 +137,23 @@ def test_every_room_has_its_floor():
     rooms = {room_of(module) for module in sources()}
 
     assert rooms <= placed
+
+
+def test_the_map_shows_every_folder_and_nothing_that_is_not_there():
+    """docs/architecture.md: each folder of the product has its line, and each path it names is."""
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    lines = set(re.findall(r"^\| `([\w/]+)/`", page, re.MULTILINE))
+    parts = {"obscale/agent", "obscale/sandbox"}
+    folders = {
+        str(path.parent.relative_to(ROOT))
+        for top in ("obscale", "flows", "tasks", "deployments")
+        for path in (ROOT / top).rglob("__init__.py")
+    } - {"obscale"}
+    inner = {f for f in folders if any(f.startswith(f"{part}/") for part in parts)}
+    inner |= {"obscale/preflight/rules", "obscale/verify/proofs"}
+    named = set(
+        re.findall(r"`((?:obscale|flows|tasks|deployments|tests|benchmarks)/[\w./]*)`", page)
+    )
+
+    assert lines >= folders - inner
+    assert not {path for path in named if not (ROOT / path).exists()}
