@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from obscale.agent.silence import remembering_silence
+from obscale.agent.silence import LONG_SECONDS, remembering_silence
 from obscale.agent.transport import Transport
 from obscale.connect.connections import EnvironmentSecrets, connected
 from obscale.preflight.read import survey
@@ -21,17 +21,31 @@ from obscale.verify.read import read_observation, read_surroundings
 ROOT = "OBSCALE_SILENT_ROOT"
 READ_SECONDS = 23.0
 """The time limit of a read, connecting included."""
+MOST_NIGHTS = 5
+"""So often it is played until no agent but the silent ones was late."""
+
+
+class Asked(Counter):
+    """How many requests were put to each agent, by `ip:port`; and who has answered late."""
+
+    late: set[str]
 
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Count the requests that are put to each agent, by `ip:port`."""
-    count = Counter()
+    """Count the requests that are put to each agent, and note who needs long for an answer."""
+    count = Asked()
+    count.late = set()
     send = Transport.send
 
     async def counted(self, request, *rest):
         count[str(self.address)] += 1
-        return await send(self, request, *rest)
+        began = time.monotonic()
+        try:
+            return await send(self, request, *rest)
+        finally:
+            if time.monotonic() - began > LONG_SECONDS:
+                count.late.add(str(self.address))
 
     monkeypatch.setattr(Transport, "send", counted)
     return count
@@ -57,19 +71,24 @@ async def world(monkeypatch):
 async def test_all_looks_of_a_run_together_wait_for_a_silent_endpoint_once(world, asked, silent):
     """Preflight, the look before the POST, and verification: all is read, each silent one named."""
     world, agents, order = world
-    said = []
     for number in silent:
         world.play(Fault.black_hole(agents[number]))
-    began = time.monotonic()
-
-    with remembering_silence(said.append):
-        async with connected(order, EnvironmentSecrets()) as link:
-            facts = await survey(link, order)
-        first = {agents[number]: asked[agents[number]] for number in silent}
-        async with connected(order, EnvironmentSecrets()) as link:
-            sighting = await read_candidates(link)
-            after = await read_observation(link)
-            around = await read_surroundings(link, after.members)
+    for _ in range(MOST_NIGHTS):
+        said = []
+        asked.clear()
+        asked.late.clear()
+        began = time.monotonic()
+        with remembering_silence(said.append):
+            async with connected(order, EnvironmentSecrets()) as link:
+                facts = await survey(link, order)
+            first = {agents[number]: asked[agents[number]] for number in silent}
+            async with connected(order, EnvironmentSecrets()) as link:
+                sighting = await read_candidates(link)
+                after = await read_observation(link)
+                around = await read_surroundings(link, after.members)
+        # Where a busy machine makes the others late too, the silent ones are rightly asked again.
+        if asked.late <= set(first):
+            break
 
     assert time.monotonic() - began < READ_SECONDS
     assert {agent: asked[agent] for agent in first} == first, "asked again by a later step"
