@@ -171,7 +171,9 @@ def test_nobody_to_ask_is_bad_input(obscale, quiet_world, written):
     ("setting", "value", "said"),
     [
         ("PREFECT_API_URL", "http://somebody:canary-url@127.0.0.1:9/api", "does not answer"),
-        ("PREFECT_HOME", "/dev/null/nowhere", "Not a directory"),
+        pytest.param(
+            *("PREFECT_HOME", "/dev/null/nowhere", "Not a directory"), marks=pytest.mark.e2e
+        ),
         ("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "false", "does not start"),
     ],
     ids=["refused", "no home", "no server"],

@@ -8,7 +8,8 @@ from obscale.sandbox import Fault
 def test_no_command_tells_a_secret(open_world, write, run_here, server_url, canaries, capsys):
     """Commands × hits = 0: their output, and the files they were told to write."""
     world = open_world(Fault.fail_stage(7))
-    request = write(world.request())
+    limits = {"steady_seconds": 0.2, "poll_seconds": 0.1}
+    request = write(world.request() | {"time_limits": limits})
     target = "{ip}:{port}".format(**world.ready["spares"][0])
     agents = [f"{a['ip']}:{a['port']}" for a in world.ready["clusters"][0]["agents"]]
     endpoints = [word for agent in agents for word in ("--endpoint", agent)]

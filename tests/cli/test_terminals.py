@@ -233,6 +233,7 @@ def test_closed_files_leave_the_exit_code(environment, words, sample, closed):
     assert clean(done.stderr), done.stderr
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("way", "options"),
     [("/dev/full", ()), ("closed pipe", ("--json",)), ("ascii", ("--json",)), ("gbk", ())],

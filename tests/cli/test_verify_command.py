@@ -38,7 +38,7 @@ def test_a_member_is_proved_without_prefect_and_without_a_write(
     posts = len(quiet_world.posts)
 
     ended = run_here(
-        *("verify", write(member())),
+        *("verify", write(member() | {"time_limits": {"steady_seconds": 0.2}})),
         COLUMNS=str(WIDTH),
         PREFECT_HOME=str(home),
         PREFECT_API_URL=NO_PREFECT,

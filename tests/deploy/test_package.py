@@ -6,6 +6,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from obscale.tasks.runtime.cluster_block import ObshellCluster
 from tests.deploy.conftest import LONGEST_SECONDS, ROOT, plain_environment, project
 
@@ -126,6 +128,7 @@ print(sorted(name for name in sys.modules if name.partition(".")[0] == "obscale"
     ]
 
 
+@pytest.mark.e2e
 def test_a_server_beside_obscale_offers_the_block_before_any_connect(api):
     """Who searches the catalogue for OceanBase, or for obshell, finds it; the UI looks at names."""
     found = api.get("/block_types/slug/obshell-cluster").raise_for_status().json()

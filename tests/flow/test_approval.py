@@ -141,6 +141,7 @@ async def test_a_node_that_is_there_already_is_verified_without_asking(stage):
     assert any("approval.not_needed" in moment.text for moment in report.timeline)
 
 
+@pytest.mark.e2e
 async def test_nothing_is_submitted_before_the_window_opens(stage):
     """The run says until when it waits, and posts after that moment."""
     scene = await stage()

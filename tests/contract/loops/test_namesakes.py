@@ -35,7 +35,7 @@ async def test_entry_agents_of_two_clusters_are_refused_by_name(of_the_second, t
             await scene.preflight()
 
         mine, other = (cluster.agents[0].address for cluster in scene.world.clusters)
-        assert f"the entry agents are of several clusters: {mine} of obcluster/1" in str(
+        assert f"the entry agents are not all of one cluster: {mine} of obcluster/1" in str(
             caught.value
         )
         assert f"{other} {told}" in str(caught.value)
