@@ -7,8 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # tests share servers, so they stay together. The README's commands want the sandbox's own addresses.
 # (`--ignore` does not hold for a folder that testpaths names.)
 ALONE := tests/docs
-TOGETHER := $(addprefix tests/,unit contract cli flow deploy)
-AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
+# Whole runs first: the small ones fill the end.
+TOGETHER := $(addprefix tests/,flow cli deploy contract unit)
+AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 # The end-to-end tests that need no team of workers.
 NO_TEAM := tests/e2e/test_other_prefect_servers.py
 NONE_CHOSEN := 5

@@ -1,6 +1,7 @@
 """A served world beside the test, and the real command, in this process or its own."""
 
 import asyncio
+import gc
 import io
 import json
 import os
@@ -25,6 +26,8 @@ PROGRAM = [sys.executable, "-m", "obscale.cli"]
 PREFECT = [sys.executable, "-m", "prefect"]
 LONGEST_SECONDS = 300
 ROOT_CANARY = "canary-root-5e1f"
+RUNS = {"apply", "recover", "rehearse"}
+"""Commands that carry out runs in this process."""
 AGENT_CANARY = "canary-agent-77c2"
 SERVER_AUTH = "operator:canary-server-2c90"
 CONFIGS = {
@@ -173,6 +176,9 @@ def run_here() -> Callable[..., Ended]:
             _end_own_server()
             # What a command has made of Prefect's settings ends with it.
             _read_prefect_settings()
+            if words[0] in RUNS:
+                # What a run that was ended has left is not found in the middle of another test.
+                gc.collect()
         return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     return run

@@ -26,7 +26,13 @@ def test_a_batch_that_goes_well_ends_with_0_and_its_report(
     """With --json the report is data, and no secret is in it."""
     world = open_world()
 
-    ended = run_here("apply", batch_file(world), "--yes", "--json", PREFECT_API_URL=server_url)
+    ended = run_here(
+        "apply",
+        batch_file(world, time_limits={"steady_seconds": 0.2}),
+        "--yes",
+        "--json",
+        PREFECT_API_URL=server_url,
+    )
 
     assert ended.code == 0, ended.err
     told = json.loads(ended.out)["batch"]

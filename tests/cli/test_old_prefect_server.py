@@ -84,6 +84,7 @@ def test_a_command_that_records_refuses_it(obscale, monkeypatch, old, quiet_worl
     assert len(quiet_world.world.requests) == seen
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("program", ["serve", "automations"])
 def test_a_deployment_refuses_it(environment, old, program):
     """Nothing is offered, and no automation made, where neither would work."""

@@ -68,6 +68,7 @@ def test_a_server_that_ends_is_told_by_its_own_last_error(run_program, tmp_path)
     assert "canary" not in ended.out + ended.err
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("command", ["demo", "evidence"])
 def test_a_full_folder_is_told_by_its_name(environment, tmp_path, command):
     """Before any server is started."""
@@ -90,6 +91,7 @@ def test_a_full_folder_is_told_by_its_name(environment, tmp_path, command):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("command", [["demo"], ["rehearse", "request.json"]], ids=lambda c: c[0])
 def test_a_cache_that_cannot_be_made_is_no_unforeseen_error(
     run_program, tmp_path, quiet_world, write, command
@@ -106,6 +108,7 @@ def test_a_cache_that_cannot_be_made_is_no_unforeseen_error(
     assert "set XDG_CACHE_HOME to a folder" in ended.err
 
 
+@pytest.mark.e2e
 def test_a_home_that_cannot_be_made_is_one_line(run_program):
     """What Prefect itself says of it is not shown beside."""
     ended = run_program("evidence", "no-such", PREFECT_HOME="/proc/here/prefect")
@@ -121,6 +124,7 @@ def test_a_folder_of_the_system_is_not_written():
         insist_on_room(Path("/proc/here"), "PREFECT_HOME")
 
 
+@pytest.mark.e2e
 def test_a_current_folder_that_is_gone_is_told(environment, tmp_path, new_home):
     """Deleted while a shell stood in it; the demo needs none."""
     gone = tmp_path / "gone"

@@ -144,6 +144,7 @@ async def test_a_plan_for_thirty_servers_asks_each_endpoint_once_of_an_agent(sta
     assert sum(asked.values()) < 100
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     "trouble",
     [
@@ -171,6 +172,7 @@ async def test_one_member_in_trouble_costs_a_plan_seconds(stay, trouble):
     assert set(here.members[:2]) & set(re.findall(r"[0-9.:]+", rules["port-open-probe"]))
 
 
+@pytest.mark.e2e
 async def test_a_target_that_stays_silent_is_a_finding_within_seconds(stay):
     """It is told as what blocks, not waited for."""
     here = await stay(thirty_servers())

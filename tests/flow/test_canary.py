@@ -315,6 +315,7 @@ async def known_to_prefect() -> dict[str, str]:
     }
 
 
+@pytest.mark.e2e
 async def test_no_place_holds_a_secret(stage, asked, overheard, monkeypatch, capsys):
     """Places searched × hits = 0, after every flow has ended in every way."""
     plain = default_config()

@@ -16,7 +16,7 @@ from obscale.sandbox import Fault
 from obscale.tasks.runtime.blocks import silence_told
 from tests.flow.conftest import QUICK, is_line, is_posted
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
 READ_SECONDS = 23.0
 """The time limit of a read, connecting included."""
