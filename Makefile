@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ALONE := tests/docs
 # Whole runs first: the small ones fill the end.
 TOGETHER := $(addprefix tests/,flow cli deploy contract unit)
-AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
+AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
 # The end-to-end tests that need no team of workers.
 NO_TEAM := tests/e2e/test_other_prefect_servers.py
 NONE_CHOSEN := 5

@@ -176,7 +176,7 @@ def run_here() -> Callable[..., Ended]:
             _end_own_server()
             # What a command has made of Prefect's settings ends with it.
             _read_prefect_settings()
-            if words[0] in RUNS:
+            if RUNS.intersection(map(str, words)):
                 # What a run that was ended has left is not found in the middle of another test.
                 gc.collect()
         return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())

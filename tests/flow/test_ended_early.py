@@ -104,10 +104,16 @@ class Served:
         return max(await until(holds, kind), key=lambda artifact: artifact.updated)
 
     async def task_runs(self, run_id):
-        """All task runs of a run."""
-        return await self.client.read_task_runs(
-            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
-        )
+        """All task runs of a run, each with its state: Prefect records it a moment later."""
+        found = []
+        for _ in range(100):
+            found = await self.client.read_task_runs(
+                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
+            )
+            if all(task.state for task in found):
+                break
+            await asyncio.sleep(0.1)
+        return found
 
     def kill(self):
         """SIGKILL the flow's own process, and nothing else."""

@@ -35,7 +35,7 @@ async def last_run(task_runs):
             tasks = await client.read_task_runs(
                 flow_run_filter=wanted, sort=TaskRunSort.EXPECTED_START_TIME_ASC
             )
-            if len(tasks) >= task_runs and all(task.state.is_final() for task in tasks):
+            if len(tasks) >= task_runs and all(t.state and t.state.is_final() for t in tasks):
                 break
             await asyncio.sleep(0.1)
         return runs[0], sorted(tasks, key=lambda run: run.expected_start_time)

@@ -72,12 +72,13 @@ def test_prefect_installs_our_handler_of_sigterm_and_knows_it_again(monkeypatch)
     assert f"signal.SIGTERM, {SIGTERM_HANDLER}" in code
 
     monkeypatch.setattr(engine, SIGTERM_HANDLER, heed)
-    before = signal.signal(signal.SIGTERM, heed)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
+        assert not engine.is_prefect_sigterm_handler_installed()
+        signal.signal(signal.SIGTERM, heed)
         assert engine.is_prefect_sigterm_handler_installed()
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert not engine.is_prefect_sigterm_handler_installed()
 
 
 def test_what_ends_a_run_from_outside_is_one_kind_of_signal():
