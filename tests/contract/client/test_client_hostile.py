@@ -18,6 +18,7 @@ from obscale.errors import AgentError, OutcomeUnknownError
 PATIENT = Timeouts(connect_seconds=20.0, read_seconds=20.0)
 BRIEF = Timeouts(connect_seconds=3.0, read_seconds=1.0)
 SLOW = {"1xx without end", "one byte each half second", "a body of single bytes"}
+
 """Variants that end with our time limit alone."""
 MOST_BYTES = 48 << 20
 """Allocated at once while four answers of up to 8 MiB are read side by side, two at a time."""
@@ -95,12 +96,17 @@ def measured():
         tracemalloc.stop()
 
 
+def each(variants):
+    """Parameters of a test; those that only real time can end are played by `make e2e`."""
+    return [pytest.param(v, marks=pytest.mark.e2e) if v in SLOW else v for v in variants]
+
+
 def test_every_variant_has_a_name_for_its_ending():
     """A variant that is added says what becomes of it."""
     assert NAMED.keys() == VARIANTS.keys()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", each(VARIANTS))
 async def test_the_first_answer_already_is_bounded(ports, variant):
     """Whoever is no agent at all is met by `/info`, of which 64 KiB are read."""
     port = ports[variant][FROM_THE_START][0]
@@ -113,7 +119,7 @@ async def test_the_first_answer_already_is_bounded(ports, variant):
     assert most[0] < 4 << 20
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", each(VARIANTS))
 async def test_signed_answers_are_bounded_too(ports, variant):
     """An agent's open answers first, then this: the error names agent and step, and stays short."""
     port = ports[variant][SIGNED][0]
@@ -135,7 +141,7 @@ async def test_signed_answers_are_bounded_too(ports, variant):
     assert most[0] < MOST_BYTES
 
 
-@pytest.mark.parametrize("variant", sorted(VARIANTS.keys() - READABLE))
+@pytest.mark.parametrize("variant", each(sorted(VARIANTS.keys() - READABLE)))
 async def test_an_answer_nobody_reads_leaves_a_write_unknown(ports, variant):
     """The POST arrived; whether it was done is not known, so nobody sends it again."""
     port = ports[variant][SIGNED][0]
