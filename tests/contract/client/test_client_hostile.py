@@ -18,7 +18,6 @@ from obscale.errors import AgentError, OutcomeUnknownError
 PATIENT = Timeouts(connect_seconds=20.0, read_seconds=20.0)
 BRIEF = Timeouts(connect_seconds=3.0, read_seconds=1.0)
 SLOW = {"1xx without end", "one byte each half second", "a body of single bytes"}
-
 """Variants that end with our time limit alone."""
 MOST_BYTES = 48 << 20
 """Allocated at once while four answers of up to 8 MiB are read side by side, two at a time."""
