@@ -91,11 +91,11 @@ def test_a_refused_connection_is_told(obscale, write, quiet_world, closed_port):
     says(ended, closed_port, "no connection", "check that obshell runs there")
 
 
-def test_plain_http_behind_https_is_told(run_here, write, quiet_world):
+def test_plain_http_behind_https_is_told(run_program, write, quiet_world):
     """The line says which word to change."""
     entry = entry_of(quiet_world)
 
-    ended = run_here("plan", write(asked_at(quiet_world, f"https://{entry}")))
+    ended = run_program("plan", write(asked_at(quiet_world, f"https://{entry}")))
 
     says(ended, entry, "speaks plain HTTP", f"write http://{entry}")
 
@@ -109,9 +109,9 @@ def test_tls_behind_http_is_told(obscale, write, tls_world):
     says(ended, entry, "write https://")
 
 
-def test_an_untrusted_certificate_is_told(run_here, write, tls_world):
+def test_an_untrusted_certificate_is_told(run_program, write, tls_world):
     """The line says what is missing: the CA file."""
-    ended = run_here("plan", write(asked_at(tls_world, f"https://{entry_of(tls_world)}")))
+    ended = run_program("plan", write(asked_at(tls_world, f"https://{entry_of(tls_world)}")))
 
     says(ended, entry_of(tls_world), "certificate is not trusted", "CA file")
 

@@ -13,8 +13,7 @@ import httpx
 import pytest
 
 from obscale.cli.local_prefect import SERVER_SETTINGS
-from tests.cli.conftest import LONGEST_SECONDS, PREFECT, os_environment
-from tests.prefect_server import AskingAgain
+from tests.prefect_server import LONGEST_SECONDS, PREFECT, AskingAgain, os_environment
 
 pytestmark = pytest.mark.e2e
 

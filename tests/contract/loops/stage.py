@@ -32,19 +32,12 @@ from obscale.submit.result import Submitted
 from obscale.submit.run import CalledOff, CalledOffError, begin_once, never
 from obscale.verify.observation import Before
 from obscale.verify.run import Verification, verify_node
+from tests.conftest import SAMPLE
 from tests.contract.kept_here import KeptHere
 from tests.virtual_time import virtual_clock
 
 __all__ = ["CalledOffError", "Stage", "stage"]
 
-SAMPLE = {
-    "mysql_port": "2881",
-    "rpc_port": "2882",
-    "memory_limit": "16G",
-    "system_memory": "8G",
-    "log_disk_size": "24G",
-    "datafile_size": "24G",
-}
 SCALE_OUT = "/api/v1/ob/scale_out"
 MOST_TURNS = 1000
 """Of the event loop, between one pause of the product's and the next."""
