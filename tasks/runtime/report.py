@@ -124,7 +124,8 @@ class ReportBuilder:
             case Diagnosed(diagnosis=diagnosis):
                 self._diagnosis = diagnosis
             case LevelReached(levels=levels, zones=zones) | Verified(levels=levels, zones=zones):
-                self._levels, self._after = levels, zones
+                # Where the last look could not read them, they are as the one before saw them.
+                self._levels, self._after = levels, zones or self._after
             case _:
                 pass
 

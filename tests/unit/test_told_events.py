@@ -133,6 +133,18 @@ def states_of(told):
     return states
 
 
+def test_observers_the_last_look_could_not_read_stay_in_the_report():
+    """Else the report of a batch's row looks as if all servers were gone."""
+    builder = ReportBuilder(ORDER)
+    builder.hear(LevelReached(levels=judge(), zones=(zone("zone1", 1), zone("zone2", 4))))
+    seen = builder.report().after
+
+    builder.hear(Verified(levels=judge(), zones=()))
+
+    assert len(seen) == 2
+    assert builder.report().after == seen
+
+
 @pytest.fixture
 def wordless(monkeypatch):
     """Give what takes the words from every line, but for the name of its event."""
