@@ -9,7 +9,7 @@ from obscale.agent.resources import License
 from obscale.preflight.facts import PortState
 from obscale.preflight.registry import RULES
 from obscale.request.models import AgentInfoSpec, NodeSpec
-from tests.unit.test_preflight_standing import serve_with
+from tests.unit.test_preflight_progress import serve_with
 
 GIB = 1 << 30
 SIZES = {"memory_limit": "16G", "system_memory": "8G"}

@@ -8,7 +8,7 @@ from obscale.preflight.facts import AGENT_REACHABLE, HOST_FACTS_MISSING
 from obscale.preflight.registry import RULES, judge_request
 from obscale.reading import CLUSTER_FACTS_MISSING, Unread
 from obscale.request.models import AgentInfoSpec, NodeSpec
-from tests.unit.test_preflight_standing import serve_with
+from tests.unit.test_preflight_progress import serve_with
 
 GAP = Unread("it did not answer")
 HOST_GAP = Unread("no host-info", covered_by=HOST_FACTS_MISSING)
