@@ -7,14 +7,11 @@ fractions. What a decision about capacity rests on has no default: an answer wit
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import Field
-
 from obscale.agent.models import HostInfo
 from obscale.agent.wire import LISTED, SnakeWire, Wire
 
 __all__ = [
     "NOT_STANDALONE",
-    "ConnectionString",
     "License",
     "ObserverStatistics",
     "ResourcePool",
@@ -47,10 +44,6 @@ class UnitConfig(SnakeWire):
     log_disk_size: int
     data_disk_size: int | None = None
     """None below 4.4.2.0; 0 outside shared storage."""
-    min_iops: int = 0
-    max_iops: int = 0
-    create_time: datetime | None = None
-    modify_time: datetime | None = None
 
 
 class ResourcePool(SnakeWire):
@@ -70,22 +63,11 @@ class ResourcePool(SnakeWire):
     tenant_id: int
     """0 where no tenant has it."""
     replica_type: str = ""
-    create_time: datetime | None = Field(default=None, alias="CreateTime")
-    modify_time: datetime | None = Field(default=None, alias="ModifyTime")
 
     @property
     def zones(self) -> tuple[str, ...]:
         """Names of the zones the pool has units in."""
         return _zones(self.zone_list)
-
-
-class ConnectionString(SnakeWire):
-    """A command that connects to a tenant, as the agent that answered would write it."""
-
-    type: str = ""
-    obproxy_address: str = ""
-    obproxy_port: int = 0
-    connection_string: str = ""
 
 
 class TenantOverview(SnakeWire):
@@ -100,17 +82,11 @@ class TenantOverview(SnakeWire):
     """`MYSQL` or `ORACLE`."""
     status: str = ""
     """OceanBase's own word; `NORMAL` for a tenant that is not being created or dropped."""
-    locked: str = ""
-    """`YES` or `NO`."""
     primary_zone: str = ""
     locality: str = ""
     """OceanBase's own text, e.g. `FULL{1}@zone1, FULL{1}@zone2`."""
-    in_recyclebin: str = ""
-    created_time: datetime | None = None
     read_only: bool | None = None
     """None below 4.3.0.0."""
-    comment: str = ""
-    connection_strings: Annotated[tuple[ConnectionString, ...], LISTED] = ()
 
 
 class TenantPool(SnakeWire):
@@ -140,13 +116,6 @@ class Tenant(TenantOverview):
     Source: ob/agent/executor/tenant/info.go
     """
 
-    charset: str = ""
-    collation: str = ""
-    whitelist: str = ""
-    time_zone: str = ""
-    lower_case_table_names: str = ""
-    dead_lock_detection_enabled: bool | None = None
-    """None below 4.4.0.0."""
     pools: Annotated[tuple[TenantPool, ...], LISTED] = ()
 
 
@@ -156,19 +125,9 @@ class License(SnakeWire):
     Source: ob/agent/repository/model/bo/ob_license.go
     """
 
-    license_id: str = ""
-    license_code: str = Field(default="", repr=False)
-    """What was paid for; kept out of texts."""
-    license_type: str = ""
-    product_type: str = ""
-    end_user: str = ""
-    issuance_date: datetime | None = None
-    activation_time: datetime | None = None
     expired_time: datetime | None = None
-    options: str = ""
     node_num: int
     """Servers the licence allows; OceanBase itself refuses more."""
-    cluster_ulid: str = ""
 
 
 class ObserverStatistics(Wire):
@@ -176,12 +135,6 @@ class ObserverStatistics(Wire):
 
     type: str = ""
     """`oceanbase-ce` or `oceanbase`."""
-    version: str = ""
-    revision: str = ""
-    cpu_count: int = 0
-    memory_limit: str = ""
-    data_file_size: str = ""
-    log_disk_size: str = ""
     host_hash: str = ""
     """SHA-1 hex of the server's IP, as `basic.host_hash` of its host."""
 
@@ -193,15 +146,6 @@ class Statistics(Wire):
     ob/agent/executor/ob/statistics.go
     """
 
-    telemetry_enabled: bool | None = None
-    """None where this version does not say."""
-    cluster_id: str = ""
-    reporter: str = ""
-    obshell_version: str = ""
-    obshell_revision: str = ""
-    report_time: int = 0
-    """Seconds since the epoch, on the agent's clock."""
-    telemetry_version: int = 0
     hosts: Annotated[tuple[HostInfo, ...], LISTED] = ()
     """In no promised order and without addresses: match by `basic.host_hash`."""
     instances: Annotated[tuple[ObserverStatistics, ...], LISTED] = ()

@@ -1,7 +1,5 @@
 """Tests of the models of units, pools, tenants, licence and statistics."""
 
-from datetime import UTC, datetime, timedelta
-
 import httpx
 import pytest
 
@@ -133,27 +131,23 @@ def agent(make_agent):
 
 
 async def test_unit_configs_are_read_in_bytes_and_cores(agent):
-    """Sizes are whole bytes, cores may be fractions, and times know their zone."""
+    """Sizes are whole bytes, and cores may be fractions."""
     async with agent.client() as client:
         (unit,) = await client.read_unit_configs()
 
     assert (unit.unit_config_id, unit.name) == (1002, "u_app")
     assert (unit.min_cpu, unit.max_cpu) == (2.5, 4.0)
     assert (unit.memory_size, unit.log_disk_size) == (8 << 30, 24 << 30)
-    assert unit.max_iops == 2**63 - 1
-    assert unit.create_time.utcoffset() == timedelta(hours=8)
     assert unit.data_disk_size is None
 
 
-async def test_pools_are_read_with_their_capitalised_keys(agent):
-    """`CreateTime` and `ModifyTime` arrive; the zones are told apart."""
+async def test_pools_are_read_with_their_zones(agent):
+    """The zones are told apart; keys with capitals, as only pools have them, are no trouble."""
     async with agent.client() as client:
         (pool,) = await client.read_resource_pools()
 
     assert (pool.id, pool.unit_config_id, pool.tenant_id, pool.unit_num) == (1001, 1002, 1002, 1)
     assert pool.zones == ("zone1", "zone2", "zone3")
-    assert pool.create_time == pool.modify_time
-    assert pool.create_time.astimezone(UTC) == datetime(2026, 5, 1, 2, 0, 0, 123456, tzinfo=UTC)
 
 
 async def test_tenants_are_read_without_pools(agent):
@@ -172,8 +166,8 @@ async def test_tenant_is_read_with_pools_and_units(agent):
         tenant = await client.read_tenant("app")
 
     (pool,) = tenant.pools
-    assert (tenant.tenant_name, tenant.lower_case_table_names) == ("app", "1")
-    assert (pool.pool_id, pool.zones, pool.unit_num) == (1001, ("zone1", "zone2", "zone3"), 1)
+    assert (tenant.tenant_name, tenant.mode) == ("app", "MYSQL")
+    assert (pool.pool_name, pool.zones, pool.unit_num) == ("p_app", ("zone1", "zone2", "zone3"), 1)
     assert pool.unit_config == UnitConfig.model_validate(UNIT)
 
 
@@ -201,13 +195,7 @@ async def test_statistics_hold_hosts_and_observers(agent):
     (host,), (observer,) = statistics.hosts, statistics.instances
     assert host.basic.host_hash == observer.host_hash == "ab12"
     assert host.disks == ()
-    assert (observer.cpu_count, observer.memory_limit, observer.data_file_size) == (
-        16,
-        "16G",
-        "24G",
-    )
-    assert (statistics.cluster_id, statistics.report_time) == ("1", 1777600000)
-    assert statistics.telemetry_enabled is False
+    assert observer.type == "oceanbase-ce"
 
 
 async def test_own_observer_is_read_without_its_database(agent):
@@ -224,13 +212,12 @@ async def test_own_observer_is_read_without_its_database(agent):
 
 
 async def test_licence_of_a_standalone_cluster_is_read(agent):
-    """How many servers it allows is known; its code is kept out of texts."""
+    """How many servers it allows, and until when; its code is not kept."""
     async with agent.client() as client:
         licence = await client.read_license()
 
-    assert (licence.node_num, licence.end_user, licence.expired_time.year) == (3, "ACME", 1)
-    assert licence.license_code == "canary-code"
-    assert "canary" not in f"{licence!r} {licence}"
+    assert (licence.node_num, licence.expired_time.year) == (3, 1)
+    assert "canary" not in f"{licence!r} {licence.model_dump_json()}"
 
 
 async def test_standalone_cluster_without_licence_has_none(agent):
@@ -279,21 +266,17 @@ async def test_null_and_empty_lists_are_empty(agent, path, data):
 
 
 def test_null_lists_inside_are_empty():
-    """Pools, connection strings, hosts and instances may be null."""
-    tenant = Tenant.model_validate(TENANT | {"pools": None, "connection_strings": None})
+    """Pools, hosts and instances may be null."""
+    tenant = Tenant.model_validate(TENANT | {"pools": None})
     statistics = Statistics.model_validate({"hosts": None, "instances": None})
 
-    assert (tenant.pools, tenant.connection_strings) == ((), ())
+    assert tenant.pools == ()
     assert (statistics.hosts, statistics.instances) == ((), ())
-    assert statistics.telemetry_enabled is None
 
 
 def test_what_a_version_does_not_say_is_not_made_up():
-    """Fields of 4.3.0.0, 4.4.0.0 and later are None for older agents, and read from newer ones."""
+    """Fields of 4.4.0.0 and later are None for older agents, and read from newer ones."""
     newer = TENANT | {
-        "read_only": False,
-        "dead_lock_detection_enabled": True,
-        "connection_strings": [{"type": "DIRECT", "connection_string": "obclient -h10.0.0.1"}],
         "pools": [
             TENANT_POOL
             | {"observer_list": "10.0.0.1:2882", "unit_config": UNIT | {"data_disk_size": 0}}
@@ -302,12 +285,10 @@ def test_what_a_version_does_not_say_is_not_made_up():
 
     old, new = Tenant.model_validate(TENANT), Tenant.model_validate(newer)
 
-    assert (old.read_only, old.dead_lock_detection_enabled) == (None, None)
     assert old.pools[0].observer_list is None
-    assert (new.read_only, new.dead_lock_detection_enabled) == (False, True)
     assert new.pools[0].observer_list == "10.0.0.1:2882"
     assert new.pools[0].unit_config.data_disk_size == 0
-    assert new.connection_strings[0].connection_string == "obclient -h10.0.0.1"
+    assert old.pools[0].unit_config.data_disk_size is None
 
 
 @EVERY
