@@ -107,11 +107,11 @@ async def _run_batch(ledger: Ledger, runner: RowRunner) -> None:
     running: dict[asyncio.Task[None], Entry] = {}
 
     async def called_off() -> bool:
-        return is_called_off(ledger.rows(), ledger.policies, _now())
+        return is_called_off(ledger.rows(), ledger.policies, utc_now())
 
     try:
         while True:
-            wave = decide_wave(ledger.rows(), ledger.sizes, ledger.policies, _now())
+            wave = decide_wave(ledger.rows(), ledger.sizes, ledger.policies, utc_now())
             for number, why in wave.skip.items():
                 ledger.entries[number - 1].skip(why)
             for number in wave.start:
@@ -149,7 +149,7 @@ async def _next_change(running: dict[asyncio.Task[None], Entry], until: datetime
     """Wait until a row ends, or the clock may allow another one."""
     seconds = None
     if until is not None:
-        seconds = min(max((until - _now()).total_seconds(), 0.0), LONGEST_SLEEP_SECONDS)
+        seconds = min(max((until - utc_now()).total_seconds(), 0.0), LONGEST_SLEEP_SECONDS)
     if running:
         await asyncio.wait(running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     elif seconds is not None:
@@ -210,7 +210,7 @@ async def _shown(ledger: Ledger) -> AsyncIterator[None]:
         keeper.cancel()
         with suppress(asyncio.CancelledError):
             await keeper
-        ledger.ended, ledger.phase = _now(), "ended"
+        ledger.ended, ledger.phase = utc_now(), "ended"
         report = report_of(ledger)
         await aside(note.show(board_rows(ledger), report.summary))
         page = render_batch(report)
@@ -245,7 +245,3 @@ def _why_ended(stop: BaseException) -> str:
     if isinstance(stop, ObscaleError):
         return str(stop)
     return f"the batch was ended before its turn ({type(stop).__name__})"
-
-
-def _now() -> datetime:
-    return utc_now()

@@ -303,7 +303,7 @@ async def test_a_row_is_put_back_where_the_window_closes_before_its_post(fleet, 
     """Its preflight took too long: it waits for the next opening, and is posted once, inside."""
     fleet = await fleet(clusters=1, nodes=1)
     clock = [datetime(2026, 11, 28, 3, tzinfo=UTC)]
-    monkeypatch.setattr("obscale.tasks.batch._now", lambda: clock[0])
+    monkeypatch.setattr("obscale.tasks.batch.utc_now", lambda: clock[0])
     posts_while_shut: list[int] = []
 
     opens = datetime(2026, 11, 29, 2, tzinfo=UTC)

@@ -326,7 +326,7 @@ async def test_a_worker_submits_nothing_outside_the_window_it_was_told(
         start=f"{now - timedelta(hours=3):%H:%M}", end=f"{now - timedelta(hours=1):%H:%M}"
     )
     clock = [now - timedelta(hours=2)]
-    monkeypatch.setattr("obscale.tasks.batch._now", lambda: clock[0])
+    monkeypatch.setattr("obscale.tasks.batch.utc_now", lambda: clock[0])
     put_back, waits = asyncio.Event(), asyncio.Event()
 
     def hear(event) -> None:

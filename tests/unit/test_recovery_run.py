@@ -12,7 +12,7 @@ from obscale.errors import (
     DagStalledError,
     OutcomeUnknownError,
 )
-from obscale.recovery import run as cure
+from obscale.recovery import run
 from obscale.recovery.consequences import Choice, Remedy
 from obscale.recovery.diagnosis import Diagnosis, Place
 from obscale.request.time_limits import TimeLimits
@@ -60,7 +60,7 @@ class Agent:
 
 async def send(agent):
     told = []
-    await cure._send(agent.operate, agent.read, dag(), Operator.RETRY, told.append)
+    await run._send(agent.operate, agent.read, dag(), Operator.RETRY, told.append)
     return told
 
 
@@ -71,7 +71,7 @@ def lost():
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Look again at once."""
-    monkeypatch.setattr(cure, "LOOK_AGAIN_SECONDS", 0.005)
+    monkeypatch.setattr(run, "LOOK_AGAIN_SECONDS", 0.005)
 
 
 async def test_an_accepted_operation_is_sent_once():
@@ -134,7 +134,7 @@ async def test_a_refusal_that_may_pass_is_raised_after_bounded_sendings():
     with pytest.raises(AgentRefusedError, match="no"):
         await send(agent)
 
-    assert agent.sent == cure.MOST_SENDINGS
+    assert agent.sent == run.MOST_SENDINGS
 
 
 class Left:
@@ -183,12 +183,12 @@ async def test_only_the_targets_part_of_this_very_scale_out_is_rolled_back(
     async def diagnose_now(_link, _dag_id):
         return orphan
 
-    monkeypatch.setattr(cure, "diagnose_now", diagnose_now)
+    monkeypatch.setattr(run, "diagnose_now", diagnose_now)
     target = Left(main)
     link = Connections(None, target, None, None)
 
     with pytest.raises(DagStalledError):
-        await cure._settle_target(
+        await run._settle_target(
             link, dag(), TimeLimits(undo_seconds=0.05), lambda _text: None, acknowledged=False
         )
 
