@@ -44,10 +44,9 @@ def for_lines(text: str) -> str:
 
 def for_json(document: str) -> str:
     """Give a JSON document in which the same characters are escaped as JSON does; values stay."""
-    if document.isprintable():
-        return document
-    return "".join(
-        sign if sign == "\n" or _is_seen(sign) else _json_escape(sign) for sign in document
+    return "\n".join(
+        line if line.isprintable() else "".join(map(_json_shown, line))
+        for line in document.split("\n")
     )
 
 
@@ -60,7 +59,9 @@ def _is_seen(sign: str) -> bool:
     return sign.isprintable() or category(sign) == "Zs"
 
 
-def _json_escape(sign: str) -> str:
+def _json_shown(sign: str) -> str:
+    if _is_seen(sign):
+        return sign
     units = sign.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
