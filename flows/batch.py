@@ -17,8 +17,8 @@ from obscale.spec.batch import BatchSpec, checked_batch
 from obscale.tasks.batch import run_batch, shown
 from obscale.tasks.batch_preflight import preflight_all
 from obscale.tasks.dispatch.dispatcher import dispatching
-from obscale.tasks.runtime.blocks import silence_told
-from obscale.tasks.runtime.prefect_watch import prefect_watched
+from obscale.tasks.runtime.blocks import naming_silent_agents
+from obscale.tasks.runtime.prefect_watch import watching_prefect
 from obscale.tasks.runtime.run_state import name_final_state
 from obscale.tasks.runtime.sigterm import cancel_on_sigterm
 from obscale.tasks.runtime.versions import check_worker
@@ -73,8 +73,8 @@ async def batch(
     check_worker()
     spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
     ledger = ledger_of(checked_batch(spec), time_limits)
-    with cancel_on_sigterm(), fewer_gc_runs(), silence_told():
-        async with prefect_watched(), shown(ledger), dispatching(ledger) as runner:
+    with cancel_on_sigterm(), fewer_gc_runs(), naming_silent_agents():
+        async with watching_prefect(), shown(ledger), dispatching(ledger) as runner:
             await preflight_all(ledger)
             await run_batch(ledger, runner)
     report = report_of(ledger)

@@ -14,8 +14,8 @@ from obscale.request.policies import PARTS_FLOW, BatchPolicies, OnRowFailure
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import BatchSpec, checked_batch
 from obscale.tasks.dispatch.worker import is_incomplete, run_assignment, told
-from obscale.tasks.runtime.blocks import silence_told
-from obscale.tasks.runtime.prefect_watch import prefect_watched
+from obscale.tasks.runtime.blocks import naming_silent_agents
+from obscale.tasks.runtime.prefect_watch import watching_prefect
 from obscale.tasks.runtime.run_state import name_final_state
 from obscale.tasks.runtime.sigterm import cancel_on_sigterm
 from obscale.tasks.runtime.versions import check_worker
@@ -71,8 +71,8 @@ async def batch_part(
         policies=BatchPolicies(on_failure=on_failure),
     )
     ledger = ledger_of(checked_batch(spec), time_limits)
-    with cancel_on_sigterm(), silence_told():
-        async with prefect_watched(), told(ledger, batch) as table:
+    with cancel_on_sigterm(), naming_silent_agents():
+        async with watching_prefect(), told(ledger, batch) as table:
             await run_assignment(ledger, table)
     if is_incomplete(ledger) and (incomplete := error_of_batch(report_of(ledger))):
         raise incomplete

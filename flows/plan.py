@@ -1,7 +1,6 @@
 """The flow `plan`: judges one scale-out and writes nothing to the cluster."""
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from obscale.request.form import (
     JoiningAgent,
@@ -18,20 +17,15 @@ from obscale.request.models import NodeSpec
 from obscale.request.scale_out import ScaleOut
 from obscale.spec import checked, checked_overrides
 from obscale.tasks.preflight import preflight
-from obscale.tasks.runtime.blocks import silence_told
-from obscale.tasks.runtime.run_state import name_final_state
+from obscale.tasks.runtime.blocks import naming_silent_agents
+from obscale.tasks.runtime.run_state import name_by_target, name_final_state
 from obscale.tasks.runtime.sigterm import cancel_on_sigterm
 from obscale.tasks.runtime.versions import check_worker
-from obscale.text import for_terminal
 
 
 def run_name() -> str:
     """Name the run after what it looks at, e.g. `plan 10.0.0.4 for zone2 of prod-east`."""
-    asked = flow_run.parameters
-    agent, cluster = asked.get("agentInfo"), asked.get("cluster")
-    ip = agent["ip"] if isinstance(agent, dict) else getattr(agent, "ip", "?")
-    name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)
-    return for_terminal(f"plan {ip} for {asked.get('zone')} of {name or 'a cluster'}")
+    return name_by_target("plan", "for")
 
 
 @flow(
@@ -84,5 +78,5 @@ async def plan(
         allow_unknown=allow_unknown,
         overrides=checked_overrides(overrides),
     )
-    with cancel_on_sigterm(), silence_told():
+    with cancel_on_sigterm(), naming_silent_agents():
         return (await preflight(order)).findings.verdict

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from obscale.report.report import ScaleOutReport
 from obscale.request.form import (
@@ -26,26 +25,26 @@ from obscale.spec import checked, checked_overrides
 from obscale.tasks.approval import Approval, ask_approval
 from obscale.tasks.preflight import preflight
 from obscale.tasks.recover import poll_and_recover
-from obscale.tasks.runtime.blocks import silence_told
-from obscale.tasks.runtime.events import announced
+from obscale.tasks.runtime.blocks import naming_silent_agents
+from obscale.tasks.runtime.events import sending_events
 from obscale.tasks.runtime.journal import aside
-from obscale.tasks.runtime.prefect_watch import prefect_watched
+from obscale.tasks.runtime.prefect_watch import watching_prefect
 from obscale.tasks.runtime.report import report_at_end
-from obscale.tasks.runtime.run_state import check_this_run, name_final_state, tag_run
+from obscale.tasks.runtime.run_state import (
+    check_this_attempt,
+    name_by_target,
+    name_final_state,
+    tag_run,
+)
 from obscale.tasks.runtime.sigterm import cancel_on_sigterm
 from obscale.tasks.runtime.versions import check_worker
 from obscale.tasks.submit import earlier_attempt, submit
 from obscale.tasks.verify import verify
-from obscale.text import for_terminal
 
 
 def run_name() -> str:
     """Name the run after what it does, e.g. `scale-out 10.0.0.4 to zone2 of prod-east`."""
-    asked = flow_run.parameters
-    agent, cluster = asked.get("agentInfo"), asked.get("cluster")
-    ip = agent["ip"] if isinstance(agent, dict) else getattr(agent, "ip", "?")
-    name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)
-    return for_terminal(f"scale-out {ip} to {asked.get('zone')} of {name or 'a cluster'}")
+    return name_by_target("scale-out", "to")
 
 
 @flow(
@@ -117,16 +116,16 @@ async def scale_out(
         time_limits=time_limits,
         on_failure=on_failure,
     )
-    check_this_run()
-    with cancel_on_sigterm(), announced(order), silence_told():
-        async with prefect_watched(), report_at_end(order) as builder:
+    check_this_attempt()
+    with cancel_on_sigterm(), sending_events(order), naming_silent_agents():
+        async with watching_prefect(), report_at_end(order) as builder:
             await aside(tag_run(order))
             submitted = await earlier_attempt(order)
             if submitted is None:
-                seen = await preflight(order, will_be_asked=approval == "ask")
+                found = await preflight(order, will_be_asked=approval == "ask")
                 if approval == "ask":
-                    await ask_approval(order, seen)
-                submitted = await submit(order, seen)
+                    await ask_approval(order, found)
+                submitted = await submit(order, found)
             dag = await poll_and_recover(order, submitted)
             await verify(order, dag, submitted.before)
     return builder.report()

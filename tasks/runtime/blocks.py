@@ -195,7 +195,7 @@ async def open_connections(order: ScaleOut, *, proven: bool = False) -> AsyncIte
 
 
 @contextmanager
-def silence_told() -> Iterator[None]:
+def naming_silent_agents() -> Iterator[None]:
     """Let all steps and rows of a run in this process share which agents are silent; tell of each.
 
     Each agent is named once, and once more when it is heard again.

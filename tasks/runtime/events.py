@@ -169,7 +169,7 @@ def _cause(diagnosis: Diagnosis | None) -> Payload:
 
 
 @contextmanager
-def announced(order: ScaleOut) -> Iterator[None]:
+def sending_events(order: ScaleOut) -> Iterator[None]:
     """Send the events of the run inside this block."""
     with listening(Announcer(order).hear):
         yield

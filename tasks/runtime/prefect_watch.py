@@ -132,7 +132,7 @@ WATCH: Final[ContextVar[PrefectWatch | None]] = ContextVar("obscale_prefect_watc
 
 
 @asynccontextmanager
-async def prefect_watched() -> AsyncIterator[None]:
+async def watching_prefect() -> AsyncIterator[None]:
     """Watch Prefect beside the current flow run, in this block or for whoever watches already."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None

@@ -1,4 +1,4 @@
-"""Names the end of a run in Prefect, and tags the run.
+"""Names a run and its end in Prefect, and tags the run.
 
 Prefect calls every run that raised an error Failed. The error itself says more: whether preflight
 blocked it, a person rejected it, or a DAG is held for a decision. A flow must go on raising, since
@@ -12,6 +12,7 @@ from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
+from prefect.runtime import flow_run as this_run
 
 from obscale.errors import ObscaleError
 from obscale.request.scale_out import ScaleOut
@@ -113,10 +114,24 @@ def check_attempts(flow_run: FlowRun | None) -> None:
         )
 
 
-def check_this_run() -> None:
+def check_this_attempt() -> None:
     """As `check_attempts`, for the current run."""
     context = FlowRunContext.get()
     check_attempts(context.flow_run if context else None)
+
+
+def name_by_target(does: str, before_zone: str) -> str:
+    """Name the current run by what it was asked for: `scale-out 10.0.0.4 to zone2 of prod-east`.
+
+    Args:
+        does: What the run does, e.g. `scale-out`.
+        before_zone: The word between target and zone, e.g. `to`.
+    """
+    asked = this_run.parameters
+    agent, cluster = asked.get("agentInfo"), asked.get("cluster")
+    ip = agent["ip"] if isinstance(agent, dict) else getattr(agent, "ip", "?")
+    name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)
+    return for_terminal(f"{does} {ip} {before_zone} {asked.get('zone')} of {name or 'a cluster'}")
 
 
 async def tag_run(order: ScaleOut) -> None:

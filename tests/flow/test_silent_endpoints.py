@@ -13,7 +13,7 @@ from obscale.agent.silence import silent_agents
 from obscale.agent.transport import Transport
 from obscale.events import Posting
 from obscale.sandbox import Fault
-from obscale.tasks.runtime.blocks import silence_told
+from obscale.tasks.runtime.blocks import naming_silent_agents
 from tests.flow.conftest import QUICK, is_line, is_posted
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
@@ -153,7 +153,7 @@ async def test_prefect_hands_the_memory_of_a_run_on_to_its_tasks():
 
     @flow
     async def run() -> set[int]:
-        with silence_told():
+        with naming_silent_agents():
             begun = [in_a_thread.submit(), awaited.submit()]
             found = {future.result() for future in begun}
             return found | {await awaited(), id(silent_agents())}
