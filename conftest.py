@@ -1,5 +1,6 @@
 """Versions at the head of a test run, vectors and SDK scenarios at its end."""
 
+import gc
 import signal
 from importlib.metadata import version
 
@@ -31,6 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(ENDS_RUNS):
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what stays to the end: modules and tests, a million objects."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure() -> None:

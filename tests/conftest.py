@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import (
@@ -36,9 +38,13 @@ from obscale.preflight.finding import Finding, Findings
 from obscale.preflight.registry import judge
 from obscale.reading import Unread
 from obscale.request.models import AgentInfoSpec, NodeSpec
+from obscale.sandbox.keys import make_key
+from obscale.sandbox.tls import write_certificates
 from tests.prefect_server import make_home, prefect_server
 
 GIB = 1 << 30
+KEYS = 40
+"""Of each size, see `keys_used_again`."""
 BUILD = "102000092025042111"
 OBSHELL = "4.5.0.0-12026050815"
 STARTED = datetime(2026, 5, 1, 10, tzinfo=UTC)
@@ -484,6 +490,27 @@ def make_dag() -> Callable[..., Dag]:
     return scale_out_dag
 
 
+@pytest.fixture(scope="session", autouse=True)
+def keys_used_again() -> Iterator[None]:
+    """Give the agents of all worlds of this process the same few keys, each in turn.
+
+    Making one costs 30 ms. No world here has as many agents, so no two agents share a key.
+    """
+    made: dict[int, deque[RSAPrivateKey]] = defaultdict(deque)
+
+    def next_key(bits: int) -> RSAPrivateKey:
+        keys = made[bits]
+        if len(keys) < KEYS:
+            keys.append(make_key(bits))
+        else:
+            keys.rotate(-1)
+        return keys[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("obscale.sandbox.agents.make_key", next_key)
+        yield
+
+
 @pytest.fixture(scope="session")
 def new_home(tmp_path_factory) -> Callable[[], Path]:
     """Give a function that makes a home for one Prefect, its database made."""
@@ -494,6 +521,15 @@ def new_home(tmp_path_factory) -> Callable[[], Path]:
         return make_home(shared, tmp_path_factory.mktemp("prefect") / "home")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def one_authority(tmp_path_factory) -> str:
+    """Give a file with one certificate, for Prefect's clients in this process.
+
+    Each reads all authorities of the machine when it is made, and asks a server on loopback then.
+    """
+    return str(write_certificates(tmp_path_factory.mktemp("authority"), ["127.0.0.1"]).ca)
 
 
 @pytest.fixture(scope="session")

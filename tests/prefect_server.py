@@ -80,12 +80,14 @@ def prefect_server(home: Path, **extra: str) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     pause = threading.Event()
-    for _ in range(LONGEST_SECONDS * 10):
-        assert server.poll() is None, "the server ended"
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health", trust_env=False).is_success:
-                break
-        pause.wait(0.1)
+    # One client: a new one reads all certificates of the machine, at each look.
+    with httpx.Client(trust_env=False) as client:
+        for _ in range(LONGEST_SECONDS * 10):
+            assert server.poll() is None, "the server ended"
+            with suppress(httpx.TransportError):
+                if client.get(f"{url}/health").is_success:
+                    break
+            pause.wait(0.1)
     yield url
     server.terminate()
     server.wait(60)

@@ -28,6 +28,8 @@ ROOT_CANARY = "canary-root-5e1f"
 RUNS = {"apply", "recover", "rehearse"}
 """Commands that carry out runs in this process."""
 AGENT_CANARY = "canary-agent-77c2"
+SETTINGS_READ: dict[tuple[Path, frozenset[tuple[str, str]]], Any] = {}
+"""Prefect's settings, by folder and environment."""
 SERVER_AUTH = "operator:canary-server-2c90"
 CONFIGS = {
     "mysql_port": "2881",
@@ -144,7 +146,7 @@ def quiet_world(open_world) -> Served:
 
 
 @pytest.fixture(scope="session")
-def run_here() -> Callable[..., Ended]:
+def run_here(one_authority) -> Callable[..., Ended]:
     """Give the command line, entered by its own door, in this process: a process costs seconds."""
 
     def run(*words: str | Path, **extra: str) -> Ended:
@@ -153,6 +155,7 @@ def run_here() -> Callable[..., Ended]:
         sys.argv, sys.stdin = ["obscale", *map(str, words)], io.StringIO()
         os.environ.setdefault("OBSCALE_TEST_ROOT", ROOT_CANARY)
         os.environ.setdefault("OBSCALE_TEST_AGENT", AGENT_CANARY)
+        os.environ.setdefault("PREFECT_API_SSL_CERT_FILE", one_authority)
         os.environ.update(extra)
         # A command sets this before it imports Prefect; here Prefect is imported long since, and
         # would give a server of the command's own 20 s to start, too few on a busy machine.
@@ -193,9 +196,18 @@ def obscale(run_here) -> Callable[..., Ended]:
 
 
 def _read_prefect_settings() -> None:
-    """Have Prefect, where it is imported, see the environment and folder as they are now."""
+    """Have Prefect, where it is imported, see the environment and folder as they are now.
+
+    Reading them takes 30 ms, so what was read of the same ones is taken again.
+    """
     if prefect := sys.modules.get("prefect.context"):
-        prefect.refresh_global_settings_context()
+        said = {k: v for k, v in os.environ.items() if k.upper().startswith("PREFECT_")}
+        key = Path.cwd(), frozenset(said.items())
+        if key in SETTINGS_READ:
+            prefect.GLOBAL_SETTINGS_CONTEXT = SETTINGS_READ[key]
+        else:
+            prefect.refresh_global_settings_context()
+            SETTINGS_READ[key] = prefect.GLOBAL_SETTINGS_CONTEXT
 
 
 def _end_own_server() -> None:

@@ -15,7 +15,9 @@ def batch_file(write):
     """Give a function that writes a world's request as a batch."""
 
     def write_batch(world, *, spares: int = 1, **more):
-        return write({"clusters": [world.request(spares=spares)]} | more, "batch.json")
+        limits = {"steady_seconds": 0.2, "poll_seconds": 0.1}
+        batch = {"clusters": [world.request(spares=spares)], "time_limits": limits}
+        return write(batch | more, "batch.json")
 
     return write_batch
 
@@ -28,7 +30,7 @@ def test_a_batch_that_goes_well_ends_with_0_and_its_report(
 
     ended = run_here(
         "apply",
-        batch_file(world, time_limits={"steady_seconds": 0.2}),
+        batch_file(world),
         "--yes",
         "--json",
         PREFECT_API_URL=server_url,

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,6 @@ from pathlib import Path
 import httpx
 import pytest
 from prefect.context import refresh_global_settings_context
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 
 from obscale.cli.local_prefect import _close_own_server
@@ -149,7 +149,7 @@ def test_a_command_tried_in_process_leaves_nothing_of_its_prefect(obscale, new_h
 
     assert [(each.code, each.error["kind"]) for each in twice] == [(2, "spec")] * 2, twice[0].out
     assert (dict(os.environ), get_current_settings().model_dump()) == before
-    assert SubprocessASGIServer._instances == {}
+    assert sys.modules["prefect.server.api.server"].SubprocessASGIServer._instances == {}
 
 
 def test_the_password_of_a_run_leaves_the_environment_as_it_was(monkeypatch):

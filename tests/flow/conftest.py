@@ -40,14 +40,16 @@ QUICK = TimeLimits(
     steady_seconds=0.2,
     poll_seconds=0.1,
     lost_answer_seconds=1,
+    retry_pause_seconds=0.1,
 )
 
 
 @pytest.fixture(scope="module", autouse=True)
-def prefect_of_these_tests(server_url):
+def prefect_of_these_tests(server_url, one_authority):
     """The runs of these tests are recorded by the server all tests of this process share."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PREFECT_API_URL", server_url)
+        environment.setenv("PREFECT_API_SSL_CERT_FILE", one_authority)
         # A command tried in this process may have given Prefect the password of a server of its
         # own; this one is asked by processes that do not know it.
         refresh_global_settings_context()

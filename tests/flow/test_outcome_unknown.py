@@ -6,7 +6,7 @@ import pytest
 
 from obscale.errors import OutcomeUnknownError
 from obscale.sandbox import Fault
-from tests.flow.conftest import is_adopted
+from tests.flow.conftest import QUICK, is_adopted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -15,9 +15,9 @@ async def test_a_lost_answer_nobody_can_settle_ends_by_name_and_the_next_run_tak
     stage, refused
 ):
     """Every agent goes away with the answer; once they are back, the next run finds the DAG."""
-    scene = await stage()
+    scene, limits = await stage(), QUICK.model_copy(update={"silence_seconds": 3})
     scene.world.play(Fault.drop_answer(to="scale_out"))
-    run = asyncio.create_task(refused(scene.scale_out()))
+    run = asyncio.create_task(refused(scene.scale_out(time_limits=limits)))
     await scene.dag_created()
     scene.reach(4)
     members = [f"{a['ip']}:{a['port']}" for a in scene.ready["clusters"][0]["agents"]]

@@ -66,7 +66,7 @@ def test_no_proxy_catches_loopback(environment, port, value, known, case):
     for api in (None, f"http://127.0.0.1:{port}/api", f"http://localhost:{port}/api"):
         keep_loopback_direct(api)
 
-        with httpx.Client() as client:
+        with httpx.Client(verify=False) as client:
             assert client.get(f"http://127.0.0.1:{port}/health").status_code == 204
         assert get_proxy(parse_uri(f"ws://127.0.0.1:{port}/api/events/in")) is None
         assert get_proxy(parse_uri(f"ws://localhost:{port}/api/events/in")) is None
@@ -123,7 +123,7 @@ def test_a_prefect_elsewhere_that_needs_no_proxy_is_not_kept_from_by_one(environ
 
     keep_loopback_direct(REMOTE)
 
-    httpx.Client().close()
+    httpx.Client(verify=False).close()
 
 
 def test_without_proxies_the_environment_stays_as_it_is(environment):
