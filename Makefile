@@ -4,17 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Most tests wait for a cluster or a server: some at once, whatever the number of processors. A file's
-# tests share servers, so they stay together. The README's commands want the sandbox's own addresses.
+# tests share servers, so they stay together. Whole runs first: the small ones fill the end. Only the
+# README's commands use the sandbox's own addresses; every other test takes ports that are free.
 # (`--ignore` does not hold for a folder that testpaths names.)
-ALONE := tests/docs
-# Whole runs first: the small ones fill the end.
-TOGETHER := $(addprefix tests/,flow cli deploy contract unit)
+TOGETHER := $(addprefix tests/,docs flow cli deploy contract unit)
 AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
 # The end-to-end tests that need no team of workers.
 NO_TEAM := tests/e2e/test_other_prefect_servers.py
 NONE_CHOSEN := 5
 OTHER_PYTHONS := 3.12 3.13 3.14
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+# Tests start many processes: what Python has compiled for one is kept for the next.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sandbox test pythons on-this-python chaos bench e2e e2e-team e2e-beside pictures check fmt docs lock clean
@@ -58,7 +59,6 @@ ifneq ($(findstring tests/,$(ARGS)),)
 	@$(BIN)/python -m pytest $(ARGS)
 else
 	@$(BIN)/python -m pytest $(AT_ONCE) -m "not e2e" $(TOGETHER) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
-	@$(BIN)/python -m pytest $(ALONE) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
 endif
 
 pythons:  ## unit and contract tests and a demo on the other Pythons that are here (ARGS="3.13" for one)
@@ -111,3 +111,4 @@ lock:  ## resolve the constraints files again (needs uv)
 
 clean:  ## remove everything that can be made again
 	rm -rf $(VENV) $(OTHER_PYTHONS:%=$(VENV)-%) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
