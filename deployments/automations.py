@@ -99,7 +99,7 @@ def rerun() -> AutomationCore:
     )
 
 
-def end_lost(silence: timedelta) -> AutomationCore:
+def _end_lost(silence: timedelta) -> AutomationCore:
     """End a run as Crashed that has told nothing of itself for so long, as its process does.
 
     A worker reports that a run's process was killed; where both were killed nobody does, and the
@@ -139,7 +139,7 @@ def end_lost(silence: timedelta) -> AutomationCore:
     )
 
 
-def plan_on_request(deployment: UUID) -> AutomationCore:
+def _plan_on_request(deployment: UUID) -> AutomationCore:
     """Start a plan-only run when something says that a cluster needs room."""
     start: ActionTypes = RunDeployment(
         source="selected",
@@ -171,14 +171,14 @@ def _from_event(name: str) -> dict[str, Any]:
 async def apply(webhook_url: str | None, plan_deployment: str, silence: timedelta) -> list[str]:
     """Make or update what can be; gives a line for each, also for what is left out."""
     async with get_client() as client:
-        wanted, told = [end_lost(silence), rerun()], []
+        wanted, told = [_end_lost(silence), rerun()], []
         if webhook := await _webhook(webhook_url):
             wanted.append(notify(webhook))
         else:
             told.append("left out: call when a run needs a person (give --webhook URL)")
         try:
             plan = await client.read_deployment_by_name(plan_deployment)
-            wanted.append(plan_on_request(plan.id))
+            wanted.append(_plan_on_request(plan.id))
         except ObjectNotFound:
             told.append(f"left out: plan when capacity is needed (no {plan_deployment})")
         return [await _kept(client, each) for each in wanted] + told

@@ -14,13 +14,13 @@ UNCHANGED: Final = "change-me"
 
 def main() -> None:
     """Say one line for each variable that is to be set, and end."""
-    wrong = [told for name in VARIABLES if (told := fault_of(name, os.environ.get(name, "")))]
+    wrong = [told for name in VARIABLES if (told := _fault_of(name, os.environ.get(name, "")))]
     for told in wrong:
         print(f"passwords: {told} in .env, beside compose.yaml", file=sys.stderr)  # noqa: T201 - a program's answer
     sys.exit(2 if wrong else 0)
 
 
-def fault_of(name: str, value: str) -> str:
+def _fault_of(name: str, value: str) -> str:
     """Say what is to be done about a variable, without its value; empty where nothing is."""
     password = value.partition(":")[2] if name == "AUTH_STRING" else value
     if not password.strip():

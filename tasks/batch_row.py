@@ -119,7 +119,7 @@ async def add_row(run: RowRun) -> None:
 
     with listening(hear):
         try:
-            await run_row(order, run)
+            await _run_row(order, run)
             await _learn_what_it_follows(builder, entry)
         except CalledOffError:
             publish_line("submit", f"submit.called_off node={order.target}")
@@ -129,7 +129,7 @@ async def add_row(run: RowRun) -> None:
             raise
 
 
-async def run_row(order: ScaleOut, run: RowRun) -> None:
+async def _run_row(order: ScaleOut, run: RowRun) -> None:
     """Judge, submit, follow and verify one order in one go.
 
     Raises:

@@ -53,7 +53,7 @@ async def poll(order: ScaleOut, submitted: Submitted) -> Dag | None:
         return None
     async with open_connections(order, proven=True) as link:
         await learn_members(link, lines_to(publish, "poll"))
-        dag = await watch_dag(link, order, submitted.dag_id)
+        dag = await _watch_dag(link, order, submitted.dag_id)
         well = dag.is_done and not is_hollow(dag)
         diagnosis = None if well else await diagnosed(link, dag.id, publish)
     if failed := error_of(dag, diagnosis, order.cluster):
@@ -66,7 +66,7 @@ def progress_note(order: ScaleOut) -> ProgressNote:
     return ProgressNote(artifact_key("progress", order.cluster_name, order.target))
 
 
-async def watch_dag(link: Connections, order: ScaleOut, dag_id: str) -> Dag:
+async def _watch_dag(link: Connections, order: ScaleOut, dag_id: str) -> Dag:
     """Follow a DAG until it moves no more by itself; tell each change, move the bar.
 
     Raises:

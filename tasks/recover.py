@@ -82,7 +82,7 @@ async def decide(order: ScaleOut, dag_id: str, history: list[Attempt]) -> Attemp
         return None
     decision = decide_recovery(diagnosis, order.on_failure, history)
     if decision.look_again:
-        diagnosis, decision = await target_answers(order, diagnosis, history)
+        diagnosis, decision = await _target_answers(order, diagnosis, history)
     remedy, why = decision.remedy, decision.why
     if decision.offered:
         remedy = await ask(order, diagnosis, decision.offered)
@@ -95,7 +95,7 @@ async def decide(order: ScaleOut, dag_id: str, history: list[Attempt]) -> Attemp
     return Attempt(remedy, diagnosis.cause)
 
 
-async def target_answers(
+async def _target_answers(
     order: ScaleOut, diagnosis: Diagnosis, history: list[Attempt]
 ) -> tuple[Diagnosis, Decision]:
     """Wait for a silent target, within the silence limit; give what is known and decided then."""
@@ -113,7 +113,7 @@ async def target_answers(
 
 async def ask(order: ScaleOut, diagnosis: Diagnosis, offered: tuple[Remedy, ...]) -> Remedy:
     """Pause the run and let a person choose; no answer in time hands over."""
-    form = decision_form(offered).with_initial_data(description=render_diagnosis(diagnosis))
+    form = _decision_form(offered).with_initial_data(description=render_diagnosis(diagnosis))
     seconds = order.time_limits.ask_seconds
     publish(PersonAsked(step="recover", about="recovery", choices=offered, seconds=seconds))
     try:
@@ -138,7 +138,7 @@ async def ask(order: ScaleOut, diagnosis: Diagnosis, offered: tuple[Remedy, ...]
     return Remedy(answer.choice)
 
 
-def decision_form(offered: tuple[Remedy, ...]) -> type[RunInput]:
+def _decision_form(offered: tuple[Remedy, ...]) -> type[RunInput]:
     """Make the form: the values of its choice are exactly the offered remedies."""
     # The values are known at run time only, so no type checker can follow.
     choices: Any = Literal[tuple(remedy.value for remedy in offered)]

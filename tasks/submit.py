@@ -53,7 +53,7 @@ async def submit(order: ScaleOut, seen: Preflight) -> Submitted:
     """
     async with open_connections(order, proven=True) as link:
         submitted = await begin_once(link, order, seen, records=Records, publish=publish)
-    await aside(keep_submitted(order, submitted))
+    await aside(_keep_submitted(order, submitted))
     return submitted
 
 
@@ -122,7 +122,7 @@ async def earlier_attempt(order: ScaleOut) -> Submitted | None:
     return await take_up(order, begun) if begun is not None and begun.dag_id else None
 
 
-async def keep_submitted(order: ScaleOut, submitted: Submitted) -> None:
+async def _keep_submitted(order: ScaleOut, submitted: Submitted) -> None:
     """Keep which DAG carries the order, for the page of the run and for its later attempts."""
     found = submitted.dag_id or "none"
     words = markdown("DAG **{}** — {}: {}", found, submitted.how, submitted.why)

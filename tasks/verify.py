@@ -40,7 +40,7 @@ async def verify(order: ScaleOut, dag: Dag | None, before: Before) -> VerifiedLe
         note_table(
             artifact_key("verification", order.cluster_name, order.target),
             [row_of(line) for line in levels.lines]
-            + [statement_row(statement) for statement in levels.persist_statements],
+            + [_statement_row(statement) for statement in levels.persist_statements],
             f"Verification of {order.target} in {order.cluster_name}: {levels.verdict}",
         )
     )
@@ -68,7 +68,7 @@ def row_of(line: ProofLine) -> dict[str, str]:
     }
 
 
-def statement_row(statement: str) -> dict[str, str]:
+def _statement_row(statement: str) -> dict[str, str]:
     """Give a statement that persists a setting as one row of the table artifact."""
     return {
         "proof": "pv-restart-safety",

@@ -152,7 +152,7 @@ class Entry:
             there = "was a member already" if self.how == "already a member" else ""
             follows = f"follows a failed attempt: {self.follows}" if self.follows else ""
             excepted = f"except {', '.join(self.exceptions)}" if self.exceptions else ""
-            self.note = in_brief("; ".join(filter(None, (there, excepted, follows))))
+            self.note = _in_brief("; ".join(filter(None, (there, excepted, follows))))
             return
         is_blocked = isinstance(error, PreflightError) and self.dag_id is None
         self.refuse(error, RowState.BLOCKED if is_blocked else RowState.FAILED)
@@ -162,7 +162,7 @@ class Entry:
         self.state = state
         if isinstance(error, ObscaleError):
             # The next step has a column of its own.
-            self.note = in_brief(str(error).removesuffix(f". Next: {error.hint}"))
+            self.note = _in_brief(str(error).removesuffix(f". Next: {error.hint}"))
             if self.cause:
                 self.note += f": {self.cause}"
             self.hint, self.error_kind = error.hint, error.kind
@@ -313,7 +313,7 @@ def ledger_of(spec: BatchSpec, time_limits: TimeLimits = DEFAULT_TIME_LIMITS) ->
     return Ledger(entries, spec.policies)
 
 
-def in_brief(reason: str) -> str:
+def _in_brief(reason: str) -> str:
     """Cut a reason to what a table can hold; the log and the row's own report have all of it."""
     for cut in (_NOT_JUDGED, _AT_LENGTH):
         reason = cut.sub("", reason)

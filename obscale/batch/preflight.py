@@ -110,7 +110,7 @@ async def look_at_cluster(
             for order, each in zip(some, facts, strict=True)
         ]
         rows += [
-            row_look(findings, stands_failed=_stands_failed(each))
+            _row_look(findings, stands_failed=_stands_failed(each))
             for findings, each in zip(judged, facts, strict=True)
         ]
     cluster = facts[-1].cluster
@@ -171,7 +171,7 @@ def _stands_failed(facts: Facts) -> bool:
     return dag is not None and dag.state is State.FAILED
 
 
-def row_look(findings: Findings, *, stands_failed: bool = False) -> RowLook:
+def _row_look(findings: Findings, *, stands_failed: bool = False) -> RowLook:
     """Keep what a batch needs of one node's findings.
 
     Args:

@@ -87,11 +87,11 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
     else:
         told: dict[str, object] = {"batch": report.model_dump(mode="json")}
         if error:
-            told["error"] = error_object(error) | {"exit_code": int(exit_code_of_batch(report))}
+            told["error"] = error_object(error) | {"exit_code": int(_exit_code_of_batch(report))}
         say_json(json.dumps(told, indent=2, ensure_ascii=False))
     if error and not as_json:
         complain(str(error))
-    raise typer.Exit(exit_code_of_batch(report))
+    raise typer.Exit(_exit_code_of_batch(report))
 
 
 def read_in_profile(path: Path, profile: Profile | None) -> BatchSpec:
@@ -107,7 +107,7 @@ def read_in_profile(path: Path, profile: Profile | None) -> BatchSpec:
     return spec.model_copy(update={"clusters": clusters})
 
 
-def exit_code_of_batch(report: BatchReport) -> Exit:
+def _exit_code_of_batch(report: BatchReport) -> Exit:
     """Give the exit code: 3 only where nothing could be asked at all."""
     if report.is_verified:
         return Exit.DONE

@@ -72,12 +72,12 @@ def settle(*, quiet: bool = True, own_home: bool = False) -> None:
         PrefectUnreachableError: With `own_home`, that folder cannot be written.
     """
     if own_home:
-        _move_to(demo_home())
+        _move_to(_demo_home())
     for name, value in (SERVER_SETTINGS | (QUIET_SETTINGS if quiet else {})).items():
         os.environ.setdefault(name, value)
 
 
-def demo_home() -> Path:
+def _demo_home() -> Path:
     """Give the folder of the demo's own Prefect, kept so that a second start is quick.
 
     Each version has its own: no older Prefect serves a database a newer one has written.

@@ -36,9 +36,9 @@ from obscale.verify.observation import Level, ProofAnswer, ProofLine
 
 def show_levels(console: Console, report: ScaleOutReport) -> None:
     """Print the proofs and the observers before and after."""
-    show_proofs(console, report.proofs)
+    _show_proofs(console, report.proofs)
     _show_servers(console, report)
-    show_persist_statements(console, report.persist_statements)
+    _show_persist_statements(console, report.persist_statements)
     style = "bold green" if report.outcome == "verified" else "bold red"
     verdict = f"{report.target} in {report.zone}: {report.verdict_reached}"
     console.print(as_text(verdict, style=style), soft_wrap=True)
@@ -62,7 +62,7 @@ def _show_servers(console: Console, report: ScaleOutReport) -> None:
     console.print(servers)
 
 
-def show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
+def _show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
     """Print the proofs by level; what is expected stands only where it was not simply found."""
     table = Table(title="Verification", title_justify="left")
     for name in ("proof", "answer", "found"):
@@ -82,7 +82,7 @@ def show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
     console.print(table)
 
 
-def show_persist_statements(console: Console, persist_statements: Sequence[str]) -> None:
+def _show_persist_statements(console: Console, persist_statements: Sequence[str]) -> None:
     """Print the statements that persist settings, each on one line at any width: to be copied."""
     if not persist_statements:
         return

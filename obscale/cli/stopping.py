@@ -73,7 +73,7 @@ class Stopping:
         """Whether the signal came after the end."""
         self._records = False
         self._words: Callable[[], Words] = lambda: NOTHING_SENT
-        self._write: Callable[[Mapping[str, object], bool], None] = write_end
+        self._write: Callable[[Mapping[str, object], bool], None] = _write_end
         self._code: int | None = None
         self._number: int | None = None
         self._asking = 0
@@ -267,7 +267,7 @@ def end_of(word: str, stands: str, hint: str, code: int) -> dict[str, object]:
     return {"kind": word, "message": message, "hint": hint, "exit_code": code}
 
 
-def write_end(told: Mapping[str, object], as_json: bool) -> None:
+def _write_end(told: Mapping[str, object], as_json: bool) -> None:
     """Write an ending before the commands are there, whose `obscale.cli.exits` does it."""
     if as_json:
         document = json.dumps({"error": told}, ensure_ascii=False)

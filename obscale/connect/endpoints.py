@@ -165,10 +165,12 @@ def _of_several(answers: Sequence[EndpointAnswer]) -> SpecError | None:
     first = next((row for row in members if row.cluster), next(iter(members), None))
     if first is None:
         return None
-    return not_of_one_cluster(first, [row for row in answers if row is not first])
+    return _not_of_one_cluster(first, [row for row in answers if row is not first])
 
 
-def not_of_one_cluster(first: EndpointAnswer, others: Sequence[EndpointAnswer]) -> SpecError | None:
+def _not_of_one_cluster(
+    first: EndpointAnswer, others: Sequence[EndpointAnswer]
+) -> SpecError | None:
     """Compare agents with one of them; None: nothing says that they are of several clusters.
 
     Who does not say of which cluster it is, its database being away, is not compared.
@@ -217,7 +219,7 @@ async def find_foreign_endpoint(
     """
     met = await _ask_all(others, seconds, unheard)
     answers = [other for other in met if isinstance(other, EndpointAnswer)]
-    if foreign := not_of_one_cluster(first, answers):
+    if foreign := _not_of_one_cluster(first, answers):
         return foreign
     refused = next((other for other in met if isinstance(other, NotAuthorizedError)), None)
     return _told_apart(refused, first.agent) if refused else None

@@ -57,7 +57,7 @@ async def follow(
         except AgentError as error:
             # A password that was accepted before may be again, when the agent's database answers.
             is_refused = cluster.password_was_accepted and isinstance(error, NotAuthorizedError)
-            if not (is_passing(error) or is_refused):
+            if not (_is_passing(error) or is_refused):
                 raise
             # No answer, an answer of something else, a database that is away: ride it out.
             silent = monotonic() - watch.answered
@@ -116,7 +116,7 @@ async def learn_members(link: Connections, say: Say) -> None:
             link.cluster.add(address)
 
 
-def is_passing(error: AgentError) -> bool:
+def _is_passing(error: AgentError) -> bool:
     """Whether a question may be answered later, unchanged: silence, or no answer of obshell's."""
     return error.transient or isinstance(error, AgentProtocolError)
 

@@ -36,14 +36,14 @@ def differences_of(facts: Facts) -> tuple[Difference, ...]:
     """Give them by key; none of a node that is no member, and of what could not be read."""
     if facts.progress() is not TargetProgress.MEMBER:
         return ()
-    server = server_of(facts)
+    server = _server_of(facts)
     found = [*_settings(facts)]
     if server is not None:
         found += [*_port(facts, server), *_directories(facts, server)]
     return tuple(sorted(found, key=lambda difference: difference.key))
 
 
-def server_of(facts: Facts) -> Server | None:
+def _server_of(facts: Facts) -> Server | None:
     """Give the server of the cluster that has the address asked for."""
     return next(
         (

@@ -31,7 +31,7 @@ def may_be_overridden(rule: Rule) -> bool:
     return rule.ground != "A" or rule.softens
 
 
-def override_problem(override: OverrideSpec, today: date) -> str | None:
+def _override_problem(override: OverrideSpec, today: date) -> str | None:
     """Say in one line why an override cannot be used, or None where it can.
 
     Args:
@@ -66,7 +66,7 @@ def override_problems(overrides: Sequence[OverrideSpec], today: date) -> list[tu
     found: list[tuple[int, str]] = []
     first: dict[str, int] = {}
     for at, override in enumerate(overrides):
-        if problem := override_problem(override, today):
+        if problem := _override_problem(override, today):
             found.append((at, problem))
         elif override.rule in first:
             found.append((at, f"{override.rule} is overridden twice; keep one"))

@@ -91,7 +91,7 @@ async def survey(
     """
     async with side_by_side() as reads:
         cluster = reads.create_task(
-            survey_cluster(link, peer_seconds=peer_seconds, lasting=lasting)
+            _survey_cluster(link, peer_seconds=peer_seconds, lasting=lasting)
         )
         target = reads.create_task(survey_joining(link, order, earlier, probing=probing))
     return Facts(
@@ -123,7 +123,7 @@ async def survey_joining(
         earlier: As for `survey`.
         probing: As for `survey`.
     """
-    target, ports = await asyncio.gather(survey_target(link), probe_ports(order, probing=probing))
+    target, ports = await asyncio.gather(_survey_target(link), probe_ports(order, probing=probing))
     return replace(target, ports=ports, host_before=_machine_of(earlier))
 
 
@@ -134,7 +134,7 @@ def _machine_of(earlier: PreviousReading | None) -> HostInfo | None:
     return earlier.host
 
 
-async def survey_cluster(
+async def _survey_cluster(
     link: Connections,
     *,
     peer_seconds: float = PEER_SECONDS,
@@ -301,7 +301,7 @@ async def _introduce(agent: AgentClient, *, seconds: float | None) -> tuple[Agen
     return info, await agent.read_ob_info()
 
 
-async def survey_target(link: Connections) -> TargetFacts:
+async def _survey_target(link: Connections) -> TargetFacts:
     """Read what the joining agent knows; never raises an AgentError."""
     target = link.target
     address = target.address
@@ -334,7 +334,7 @@ async def survey_target(link: Connections) -> TargetFacts:
         fact(partial(read_local_dag, link, partial(_mains, link)), refused=AGENT_AUTH),
         fact(target.read_ob_info, refused=AGENT_AUTH),
     )
-    # Last, as in `survey_cluster`.
+    # Last, as in `_survey_cluster`.
     clock = await fact(target.read_clock)
     return TargetFacts(
         address=str(address),

@@ -41,7 +41,7 @@ async def settled(
     is_second_look = False
     while True:
         facts = await read()
-        young = young_scale_out(facts)
+        young = _young_scale_out(facts)
         if young is None and not is_second_look and any(each.is_torn() for each in facts):
             is_second_look = True
             continue
@@ -52,7 +52,7 @@ async def settled(
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
-def young_scale_out(facts: Sequence[Facts]) -> Dag | None:
+def _young_scale_out(facts: Sequence[Facts]) -> Dag | None:
     """Give a scale-out of which nobody can tell yet whether it adds one of these nodes."""
     unfinished = facts[0].cluster.unfinished
     if isinstance(unfinished, Unread) or any(each.own_dag() for each in facts):

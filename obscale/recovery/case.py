@@ -140,7 +140,7 @@ class Case:
         """How far the target has come."""
         if isinstance(self.local, str):
             return Phase.UNREAD
-        return phase_of(self.own, self.dag) if self.own else Phase.NONE
+        return _phase_of(self.own, self.dag) if self.own else Phase.NONE
 
     @property
     def checked_zone(self) -> bool:
@@ -235,7 +235,7 @@ class Case:
         )
 
 
-def phase_of(own: Dag, main: Dag) -> Phase:  # noqa: PLR0911 - one return for each answer
+def _phase_of(own: Dag, main: Dag) -> Phase:  # noqa: PLR0911 - one return for each answer
     """Say how far a target's own DAG of a scale-out has come.
 
     Its FAILED at a gate, `Start preparations`, is part of every normal run.

@@ -27,7 +27,7 @@ async def diagnose_now(link: Connections, dag_id: str) -> Diagnosis:
     Raises:
         AgentError: The DAG itself could not be read; whatever else is missing is said so.
     """
-    return diagnose(await read_failure(link, dag_id))
+    return diagnose(await _read_failure(link, dag_id))
 
 
 async def diagnosed(link: Connections, dag_id: str, publish: Publish) -> Diagnosis | None:
@@ -43,7 +43,7 @@ async def diagnosed(link: Connections, dag_id: str, publish: Publish) -> Diagnos
     return found
 
 
-async def read_failure(link: Connections, dag_id: str) -> Case:
+async def _read_failure(link: Connections, dag_id: str) -> Case:
     """Read what a diagnosis looks at, all at the same time.
 
     Raises:

@@ -45,7 +45,7 @@ async def settled(
     match decision:
         case AlreadyMember(why=why):
             own = of_node(await kept.read(), cluster=cluster, node=order.node)
-            dag = await read_dag_of_member(link, order, sighting, own, publish)
+            dag = await _read_dag_of_member(link, order, sighting, own, publish)
             how, dag_id = "already a member", dag.id if dag else None
         case Adopt(dag_id=dag_id, why=why):
             own = of_node(await kept.read(), cluster=cluster, node=order.node)
@@ -90,11 +90,11 @@ async def baseline_of_member(
     sighting = await read_candidates(link)
     cluster = identity_of(sighting.members)
     own = of_node(await records(cluster, order.target).read(), cluster=cluster, node=order.node)
-    dag = await read_dag_of_member(link, order, sighting, own, publish)
+    dag = await _read_dag_of_member(link, order, sighting, own, publish)
     return baseline_of(own, cluster=cluster, node=order.node, dag=dag) if dag else None
 
 
-async def read_dag_of_member(
+async def _read_dag_of_member(
     link: Connections,
     order: ScaleOut,
     sighting: Candidates,

@@ -107,7 +107,7 @@ def baseline_of(
         node: Whose DAG it is.
         dag: That carries its scale-out.
     """
-    own = [row for row in of_node(records, cluster=cluster, node=node) if is_older(row, dag)]
+    own = [row for row in of_node(records, cluster=cluster, node=node) if _is_older(row, dag)]
     named = [row for row in own if row.dag_id == dag.id]
     # An older one than the newest belongs to a POST before the newest one's, so to another DAG.
     nameless = [row for row in own[-1:] if row.dag_id is None and _may_be(row, dag)]
@@ -127,7 +127,7 @@ def of_node(records: Iterable[Baseline], *, cluster: str, node: NodeSpec) -> lis
     return sorted(own, key=lambda row: (row.newest_dag, row.at))
 
 
-def is_older(record: Baseline, dag: Dag) -> bool:
+def _is_older(record: Baseline, dag: Dag) -> bool:
     """Whether a record was made before a DAG of the same cluster began, by the numbers of DAGs."""
     return record.newest_dag < dag.dag_id
 

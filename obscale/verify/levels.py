@@ -139,7 +139,7 @@ def judge_levels(
         steady_seconds: How long obState and the requested parameters have to hold.
         unreadable: Proofs that could not be read for a while.
     """
-    evidence = ProofInput(node, dag, before, after, around, steadiness(looks, steady_seconds))
+    evidence = ProofInput(node, dag, before, after, around, _steadiness(looks, steady_seconds))
     lines = [_line(row, evidence) for row in PROOFS]
     lines += parameter_lines(evidence)
     lines.sort(key=lambda line: line.level)  # stable: the order of PROOFS stays within a level
@@ -230,7 +230,7 @@ def needs_surroundings(levels: VerifiedLevels) -> bool:
 
 def only_has_to_hold(levels: VerifiedLevels, looks: Sequence[Look]) -> bool:
     """Whether all is as it should be, and only has to stay so for a while."""
-    now = steadiness(looks, 0)
+    now = _steadiness(looks, 0)
     return now.serving >= 0 <= now.fitting and all(
         line.answer is ProofAnswer.WAITING
         and (line.id in RESTING_ON_SURROUNDINGS or line.id.startswith(HELD_FOR_A_TIME))
@@ -238,7 +238,7 @@ def only_has_to_hold(levels: VerifiedLevels, looks: Sequence[Look]) -> bool:
     )
 
 
-def steadiness(looks: Sequence[Look], wanted: float) -> Steadiness:
+def _steadiness(looks: Sequence[Look], wanted: float) -> Steadiness:
     """Say for how long serving and fitting have lasted, up to the last look."""
     since: float | None = None
     serving, count = -1.0, 0

@@ -67,7 +67,7 @@ def signed(record: Baseline) -> Baseline:
     return record.model_copy(update=told)
 
 
-def artifact_of_run(key: str, page: Markdown, about: str) -> ArtifactCreate:
+def _artifact_of_run(key: str, page: Markdown, about: str) -> ArtifactCreate:
     """Give a Markdown artifact of the flow and task run this is called in."""
     run, task = this_run(), TaskRunContext.get()
     return ArtifactCreate(
@@ -108,7 +108,7 @@ class Records:
         if self._written is not None and _says_the_same(self._written, record):
             return self._written
         about = f"How {self.cluster} stood before {self.target} was added"
-        wanted = artifact_of_run(self._key, page_of(record), about)
+        wanted = _artifact_of_run(self._key, page_of(record), about)
         why = ""
         for seconds, pause in TRIES:
             try:
@@ -204,7 +204,7 @@ def told(error: BaseException) -> str:
 async def keep_page(key: str, page: Markdown, about: str) -> None:
     """Keep a page as an artifact of this run; where Prefect is away, a line says so."""
     try:
-        await bounded(lambda: create(artifact_of_run(key, page, about)))
+        await bounded(lambda: create(_artifact_of_run(key, page, about)))
     except AWAY as error:
         run_logger().warning("artifact.not_written reason=%r", told(error))
 

@@ -19,7 +19,7 @@ _PERSON: ContextVar[str | None] = ContextVar("obscale_person", default=None)
 NOBODY: Final = "not told: started by hand or through the API"
 
 
-def person_here() -> str:
+def _person_here() -> str:
     """Give `user@host` of this process."""
     try:
         user = getpass.getuser()
@@ -31,7 +31,7 @@ def person_here() -> str:
 @contextmanager
 def asking() -> Iterator[None]:
     """Let the runs that are started inside this block be asked for by whoever runs this program."""
-    token = _PERSON.set(person_here())
+    token = _PERSON.set(_person_here())
     try:
         yield
     finally:

@@ -94,7 +94,7 @@ async def set_state(run_id: UUID, state: State[Any]) -> bool:
     return bool(await written(f"state {state.name}", write, seconds=ANSWER_SECONDS))
 
 
-def tags_of(order: ScaleOut) -> frozenset[str]:
+def _tags_of(order: ScaleOut) -> frozenset[str]:
     """Give the tags a run is found by, e.g. `cluster:prod-east`."""
     told = f"cluster:{order.cluster_name}", f"zone:{order.node.zone}", f"target:{order.target}"
     return frozenset(map(for_terminal, told))
@@ -145,7 +145,7 @@ async def tag_run(order: ScaleOut) -> None:
         async with get_client() as client:
             # Read again: somebody may have tagged the run since it was started.
             has = set((await client.read_flow_run(run_id)).tags)
-            wanted = tags_of(order) | own_tags()
+            wanted = _tags_of(order) | own_tags()
             if not wanted <= has:
                 await client.update_flow_run(run_id, tags=has | wanted)
 

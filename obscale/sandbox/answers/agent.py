@@ -30,7 +30,7 @@ def info(call: Call) -> dict[str, Any]:
     data: dict[str, Any] = {
         "pid": agent.pid,
         "state": RUNNING,
-        "startAt": started_at_nanoseconds(call, agent),
+        "startAt": _started_at_nanoseconds(call, agent),
         "homePath": agent.home,
     }
     if agent.has("obVersion"):
@@ -70,17 +70,17 @@ def secret(call: Call) -> dict[str, Any]:
 
 def status(call: Call) -> dict[str, Any]:
     """`GET` or `POST /status`: the agent's, and its observer's, state."""
-    return printed_status(call, call.agent)
+    return _printed_status(call, call.agent)
 
 
-def printed_status(call: Call, agent: Agent) -> dict[str, Any]:
+def _printed_status(call: Call, agent: Agent) -> dict[str, Any]:
     """The status of any agent, as it prints it itself."""
     data: dict[str, Any] = {
         "agent": agent.printed(),
         "state": RUNNING,
         "version": agent.version,
         "pid": agent.pid,
-        "startAt": started_at_nanoseconds(call, agent),
+        "startAt": _started_at_nanoseconds(call, agent),
         "port": agent.port,
         "obState": agent.ob_state,
     }
@@ -94,7 +94,7 @@ def agents_status(call: Call) -> dict[str, Any]:
     cluster = call.member_of()
     known = cluster.agents if cluster and call.agent.identity == CLUSTER_AGENT else [call.agent]
     return {
-        agent.address: printed_status(call, agent)
+        agent.address: _printed_status(call, agent)
         for agent in known
         if not (agent.down or agent.silent)
     }
@@ -167,6 +167,6 @@ def set_agent_password(call: Call) -> Any:
     return NO_DATA
 
 
-def started_at_nanoseconds(call: Call, agent: Agent) -> int:
+def _started_at_nanoseconds(call: Call, agent: Agent) -> int:
     """`startAt`: nanoseconds since the epoch."""
     return round(call.world.wall_of(agent, agent.started_at_virtual) * NANOSECONDS)

@@ -81,7 +81,7 @@ def open_gate(scene: Scene, gate_stage: int, timeout_text: str) -> Work:
         if local.state == "FAILED" and local.operator == "RUN":
             order_retry(local)
         yield GATE_PAUSE_SECONDS
-        check_answering(scene)
+        _check_answering(scene)
     raise scene.failure("OB.Cluster.AsyncOperationTimeout", timeout_text)
 
 
@@ -90,7 +90,7 @@ def follow_local_node(scene: Scene, stage: int, timeout_text: str) -> Work:
     local = known_local_dag(scene)
     node = local.nodes[stage - 1]
     for _ in range(POLL_TIMES):
-        check_answering(scene)
+        _check_answering(scene)
         if node.state == "SUCCEED":
             _copy_log(scene, stage)
             return
@@ -108,7 +108,7 @@ def follow_local_node(scene: Scene, stage: int, timeout_text: str) -> Work:
     raise scene.failure("OB.Cluster.AsyncOperationTimeout", timeout_text)
 
 
-def check_answering(scene: Scene) -> None:
+def _check_answering(scene: Scene) -> None:
     """A single poll without answer ends the node.
 
     Raises:

@@ -120,7 +120,7 @@ class Hand:
 
     def _is_now(self, fault: Fault) -> bool:
         wanted = fault.phase if fault.stage is None else fault.stage
-        return any(moment_of(cluster) == wanted for cluster in self._about(fault))
+        return any(_moment_of(cluster) == wanted for cluster in self._about(fault))
 
     def _about(self, fault: Fault) -> Iterable[Cluster]:
         """The clusters whose scale-outs a card looks at; one it joins is not among them."""
@@ -143,7 +143,7 @@ class Hand:
             ACTS[played.fault.card](self._world, played.fault, played.target)
 
 
-def moment_of(cluster: Cluster) -> Phase | int:
+def _moment_of(cluster: Cluster) -> Phase | int:
     """Where a cluster stands with its newest scale-out: a phase, or the stage it is at."""
     dag = newest_scale_out(cluster)
     if dag is None:
