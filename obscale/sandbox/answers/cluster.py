@@ -6,9 +6,17 @@ Sources: ob/agent/executor/ob/{info,cluster}.go, ob/agent/repository/model/bo/ob
 from typing import Any, Final
 
 from obscale.sandbox.agents import SCALING_OUT, Agent
+from obscale.sandbox.answers.observers import (
+    META_FILES_BYTES,
+    agent_port,
+    capacity_of,
+    inner_status,
+    observer_row,
+    printed_stats,
+    sum_of,
+)
 from obscale.sandbox.answers.tenant import printed_tenant
-from obscale.sandbox.capacity import human_size, read_capacity, read_integer
-from obscale.sandbox.clock import GO_ZERO_TIME, go_time
+from obscale.sandbox.capacity import read_integer
 from obscale.sandbox.cluster import Cluster, Server, Zone
 from obscale.sandbox.errors import Refusal, no_database, unexpected
 from obscale.sandbox.hosts import sha1_hex
@@ -17,12 +25,7 @@ from obscale.sandbox.request import Call
 
 CLUSTER_STATUS: Final = {0: "NOT RUNNING", 1: "RUNNING", 2: "RESTRICTED", 3: "AVAILABLE"}
 """By `obState` of the answering agent."""
-BUILD_HASH: Final = "0123456789abcdef0123456789abcdef01234567(Apr 21 2025 11:46:38)"
 EMPTY_CLUSTER: Final[dict[str, Any]] = {"id": 0, "name": "", "version": "", "topology": None}
-META_FILES_BYTES: Final = 128 << 20
-"""What an empty server has written into its data file."""
-HUMAN_STATS: Final = ("memory_total", "memory_assigned", "disk_total", "disk_assigned")
-SERVER_ONLY: Final = ("disk_used", "disk_free")
 
 
 def ob_info(call: Call) -> dict[str, Any]:
@@ -79,9 +82,9 @@ def cluster_info(call: Call) -> dict[str, Any]:
         data |= {"is_standalone": False, "dead_lock_detection_enabled": connected}
     if agent.has("shared storage"):
         data |= {"startup_mode": "NORMAL" if connected else "", "is_shared_storage": False}
-    servers = [_raw_stats(call, server) for server in cluster.servers] if connected else []
+    servers = [capacity_of(call, server) for server in cluster.servers] if connected else []
     data |= {
-        "stats": _printed_stats(_sum(servers)),
+        "stats": printed_stats(sum_of(servers)),
         "zones": [_zone(call, zone, connected=connected) for zone in cluster.zones],
     }
     if not connected:
@@ -172,22 +175,11 @@ def _topology_row(server: Server) -> dict[str, Any]:
         "svr_ip": server.agent.ip,
         "svr_port": server.observer.rpc_port,
         "sql_port": server.observer.sql_port,
-        "agent_port": _agent_port(server),
+        "agent_port": agent_port(server),
         "with_rootserver": "YES" if server.id == 1 else "NO",
-        "status": _inner_status(server),
+        "status": inner_status(server),
         "build_version": server.agent.ob_version.replace("-", "_"),
     }
-
-
-def _agent_port(server: Server) -> int:
-    cluster = server.agent.cluster
-    return server.agent.port if cluster and server.agent in cluster.agents else 0
-
-
-def _inner_status(server: Server) -> str:
-    if server.deleting:
-        return "DELETING"
-    return "ACTIVE" if server.observer.alive else "INACTIVE"
 
 
 def _zone(call: Call, zone: Zone, *, connected: bool) -> dict[str, Any]:
@@ -212,96 +204,8 @@ def _zone(call: Call, zone: Zone, *, connected: bool) -> dict[str, Any]:
         "status": running if connected else "UNKNOWN",
         "inner_status": ("ACTIVE" if zone.active else "INACTIVE") if connected else "",
         "root_server": root,
-        "servers": [_server(call, server, connected=connected) for server in servers] or None,
+        "servers": [observer_row(call, server, connected=connected) for server in servers] or None,
     }
-
-
-def _server(call: Call, server: Server, *, connected: bool) -> dict[str, Any]:
-    agent, observer = server.agent, server.observer
-    data: dict[str, Any] = {
-        "id": server.id,
-        "ip": agent.ip,
-        "svr_port": observer.rpc_port,
-        "sql_port": observer.sql_port,
-        "version": f"{agent.ob_version.replace('-', '_')}-{BUILD_HASH}",
-        "with_rootserver": server.id == 1,
-        "status": _status(call, server),
-        "inner_status": _inner_status(server) if connected else "",
-        "start_time": GO_ZERO_TIME,
-        "stop_time": GO_ZERO_TIME,
-        "architecture": agent.host.config.architecture,
-    }
-    if connected and _serves(call, server):
-        wall = call.world.wall_of(agent, server.serves_from or 0.0)
-        data["start_time"] = go_time(wall, call.world.config.utc_offset_minutes, digits=6)
-    stats = _printed_stats(_raw_stats(call, server) if connected else _sum([]), of_server=True)
-    data["stats"] = stats | {"ip": agent.ip, "port": observer.rpc_port, "zone": server.zone}
-    if call.agent.has("topology"):
-        data |= {
-            "ob_status": agent.ob_state,
-            "data_dir": agent.files.real(observer.data_dir),
-            "redo_dir": agent.files.real(observer.redo_dir),
-            "obshell_port": _agent_port(server),
-        }
-    if call.agent.has("shared storage"):
-        data["log_dir"] = f"{agent.home}/log"
-    return data
-
-
-def _status(call: Call, server: Server) -> str:
-    if server.deleting:
-        return "DELETING"
-    if not server.observer.alive:
-        return "UNAVAILABLE"
-    return "RUNNING" if _serves(call, server) else "STARTING"
-
-
-def _serves(call: Call, server: Server) -> bool:
-    return server.serves_from is not None and server.serves_from <= call.world.engine.now
-
-
-def _raw_stats(call: Call, server: Server) -> dict[str, float]:
-    """One row of GV$OB_SERVERS; all zero while the server does not report."""
-    cluster, values = call.own_cluster(), server.observer.values
-    if not server.observer.alive or not _serves(call, server):
-        return _sum([])
-    units = cluster.units_on(server)
-    disk = max(read_capacity(values["datafile_size"]), read_capacity(values["datafile_maxsize"]))
-    used = META_FILES_BYTES * (1 + len(units))
-    return {
-        "cpu_core_total": read_integer(values["cpu_count"]),
-        "cpu_core_assigned": sum(unit.min_cpu for unit in units),
-        "memory_in_bytes_total": read_capacity(values["memory_limit"])
-        - read_capacity(values["system_memory"]),
-        "memory_in_bytes_assigned": sum(unit.memory_size for unit in units),
-        "disk_in_bytes_total": disk,
-        "disk_in_bytes_assigned": used,
-    }
-
-
-def _sum(rows: list[dict[str, float]]) -> dict[str, float]:
-    names = [f"cpu_core_{part}" for part in ("total", "assigned")] + [
-        f"{what}_in_bytes_{part}" for what in ("memory", "disk") for part in ("total", "assigned")
-    ]
-    return {name: sum(row[name] for row in rows) for name in names}
-
-
-def _printed_stats(raw: dict[str, float], *, of_server: bool = False) -> dict[str, Any]:
-    """Numbers beside their human texts; a server that does not report has empty texts."""
-    silent = of_server and not raw["cpu_core_total"]
-    printed: dict[str, Any] = dict(raw)
-    for what in ("cpu_core", "memory_in_bytes", "disk_in_bytes"):
-        total = raw[f"{what}_total"]
-        share = 100 * raw[f"{what}_assigned"] / total if total else 0
-        printed[f"{what.removesuffix('_in_bytes')}_assigned_percent"] = round(share, 2)
-    if of_server:
-        printed["disk_in_bytes_used"] = raw["disk_in_bytes_assigned"]
-        printed["disk_in_bytes_free"] = raw["disk_in_bytes_total"] - raw["disk_in_bytes_assigned"]
-        printed["disk_used_percent"] = printed["disk_assigned_percent"]
-    for name in (*HUMAN_STATS, *(SERVER_ONLY if of_server else ())):
-        what, _, part = name.partition("_")
-        printed[name] = "" if silent else human_size(int(printed[f"{what}_in_bytes_{part}"]))
-    return printed
 
 
 def _parameter(cluster: Cluster, row: Parameter) -> dict[str, Any]:

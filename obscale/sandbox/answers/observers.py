@@ -1,0 +1,120 @@
+"""The rows of observers in the answers of agents, and what they say of capacity.
+
+Sources: ob/agent/executor/ob/cluster.go, ob/agent/repository/model/bo/obcluster.go, 4.5.0.0.
+"""
+
+from typing import Any, Final
+
+from obscale.sandbox.capacity import human_size, read_capacity, read_integer
+from obscale.sandbox.clock import GO_ZERO_TIME, go_time
+from obscale.sandbox.cluster import Server
+from obscale.sandbox.request import Call
+
+BUILD_HASH: Final = "0123456789abcdef0123456789abcdef01234567(Apr 21 2025 11:46:38)"
+META_FILES_BYTES: Final = 128 << 20
+"""What an empty server has written into its data file."""
+HUMAN_STATS: Final = ("memory_total", "memory_assigned", "disk_total", "disk_assigned")
+SERVER_ONLY: Final = ("disk_used", "disk_free")
+
+
+def observer_row(call: Call, server: Server, *, connected: bool) -> dict[str, Any]:
+    """One observer as the topology lists it."""
+    agent, observer = server.agent, server.observer
+    data: dict[str, Any] = {
+        "id": server.id,
+        "ip": agent.ip,
+        "svr_port": observer.rpc_port,
+        "sql_port": observer.sql_port,
+        "version": f"{agent.ob_version.replace('-', '_')}-{BUILD_HASH}",
+        "with_rootserver": server.id == 1,
+        "status": _status(call, server),
+        "inner_status": inner_status(server) if connected else "",
+        "start_time": GO_ZERO_TIME,
+        "stop_time": GO_ZERO_TIME,
+        "architecture": agent.host.config.architecture,
+    }
+    if connected and _serves(call, server):
+        wall = call.world.wall_of(agent, server.serves_from or 0.0)
+        data["start_time"] = go_time(wall, call.world.config.utc_offset_minutes, digits=6)
+    stats = printed_stats(capacity_of(call, server) if connected else sum_of([]), of_server=True)
+    data["stats"] = stats | {"ip": agent.ip, "port": observer.rpc_port, "zone": server.zone}
+    if call.agent.has("topology"):
+        data |= {
+            "ob_status": agent.ob_state,
+            "data_dir": agent.files.real(observer.data_dir),
+            "redo_dir": agent.files.real(observer.redo_dir),
+            "obshell_port": agent_port(server),
+        }
+    if call.agent.has("shared storage"):
+        data["log_dir"] = f"{agent.home}/log"
+    return data
+
+
+def capacity_of(call: Call, server: Server) -> dict[str, float]:
+    """One row of GV$OB_SERVERS; all zero while the server does not report."""
+    cluster, values = call.own_cluster(), server.observer.values
+    if not server.observer.alive or not _serves(call, server):
+        return sum_of([])
+    units = cluster.units_on(server)
+    disk = max(read_capacity(values["datafile_size"]), read_capacity(values["datafile_maxsize"]))
+    used = META_FILES_BYTES * (1 + len(units))
+    return {
+        "cpu_core_total": read_integer(values["cpu_count"]),
+        "cpu_core_assigned": sum(unit.min_cpu for unit in units),
+        "memory_in_bytes_total": read_capacity(values["memory_limit"])
+        - read_capacity(values["system_memory"]),
+        "memory_in_bytes_assigned": sum(unit.memory_size for unit in units),
+        "disk_in_bytes_total": disk,
+        "disk_in_bytes_assigned": used,
+    }
+
+
+def sum_of(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The rows added up; all zero for none."""
+    names = [f"cpu_core_{part}" for part in ("total", "assigned")] + [
+        f"{what}_in_bytes_{part}" for what in ("memory", "disk") for part in ("total", "assigned")
+    ]
+    return {name: sum(row[name] for row in rows) for name in names}
+
+
+def printed_stats(raw: dict[str, float], *, of_server: bool = False) -> dict[str, Any]:
+    """Numbers beside their human texts; a server that does not report has empty texts."""
+    silent = of_server and not raw["cpu_core_total"]
+    printed: dict[str, Any] = dict(raw)
+    for what in ("cpu_core", "memory_in_bytes", "disk_in_bytes"):
+        total = raw[f"{what}_total"]
+        share = 100 * raw[f"{what}_assigned"] / total if total else 0
+        printed[f"{what.removesuffix('_in_bytes')}_assigned_percent"] = round(share, 2)
+    if of_server:
+        printed["disk_in_bytes_used"] = raw["disk_in_bytes_assigned"]
+        printed["disk_in_bytes_free"] = raw["disk_in_bytes_total"] - raw["disk_in_bytes_assigned"]
+        printed["disk_used_percent"] = printed["disk_assigned_percent"]
+    for name in (*HUMAN_STATS, *(SERVER_ONLY if of_server else ())):
+        what, _, part = name.partition("_")
+        printed[name] = "" if silent else human_size(int(printed[f"{what}_in_bytes_{part}"]))
+    return printed
+
+
+def agent_port(server: Server) -> int:
+    """The port of the agent beside it, 0 where none is a member."""
+    cluster = server.agent.cluster
+    return server.agent.port if cluster and server.agent in cluster.agents else 0
+
+
+def inner_status(server: Server) -> str:
+    """What OceanBase itself says of it."""
+    if server.deleting:
+        return "DELETING"
+    return "ACTIVE" if server.observer.alive else "INACTIVE"
+
+
+def _status(call: Call, server: Server) -> str:
+    if server.deleting:
+        return "DELETING"
+    if not server.observer.alive:
+        return "UNAVAILABLE"
+    return "RUNNING" if _serves(call, server) else "STARTING"
+
+
+def _serves(call: Call, server: Server) -> bool:
+    return server.serves_from is not None and server.serves_from <= call.world.engine.now
