@@ -44,6 +44,8 @@ SINCE: Final[dict[str, tuple[int, ...]]] = {
     "rsa 1024": (4, 4, 2, 0),
     "shared storage": (4, 4, 2, 0),
     "database version": (4, 5, 0, 0),
+    "observer states": (4, 5, 0, 0),
+    "removal": (4, 5, 0, 0),
 }
 """First obshell release of each feature. Source: history of oceanbase/obshell to 4.5.0.0."""
 
@@ -107,6 +109,8 @@ class Agent:
         self.identity = SINGLE
         self.zone = ""
         self.cluster: Cluster | None = None
+        self.is_founder = False
+        """Whether it was there when its cluster began: only then it keeps the cluster's name."""
         self.root_password: str | None = None
         """The cached root@sys password; `None` while the agent does not know any."""
         self.observer: Observer | None = None
@@ -181,6 +185,10 @@ class Agent:
         if self.has("database version") and self.has_database:
             return self.ob_version.partition("-")[0]
         return self.ob_version
+
+    def is_self(self, ip: object, port: object) -> bool:
+        """Whether this is its own address."""
+        return (ip, port) == (self.ip, self.port)
 
     def printed(self) -> dict[str, Any]:
         """Address and identity as several answers embed them."""

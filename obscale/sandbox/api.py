@@ -10,13 +10,14 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from starlette.routing import compile_path
 
 from obscale.sandbox.agents import Agent
-from obscale.sandbox.auth import authenticate, open_body, open_header
+from obscale.sandbox.auth import Opened, authenticate, open_body, open_header
 from obscale.sandbox.clock import go_time
 from obscale.sandbox.errors import (
     ABSENT,
@@ -28,7 +29,8 @@ from obscale.sandbox.errors import (
 )
 from obscale.sandbox.faults.cards import FaultCard
 from obscale.sandbox.faults.fault import Fault
-from obscale.sandbox.request import NO_CONTENT, NO_DATA, Call
+from obscale.sandbox.languages import in_chinese, is_chinese
+from obscale.sandbox.request import NO_CONTENT, NO_DATA, NO_LIST, Call
 from obscale.sandbox.world import RequestRecord
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 BASE: Final = "/api/v1"
 BASES: Final = (BASE, "/rpc/v1")
 STATUS_PATH: Final = "/api/v1/status"
+LANGUAGE_HEADER: Final = "accept-language"
 TRACE_HEADER: Final = "x-obshell-trace-id"
 TRACE_BYTES: Final = 8
 JSON_TYPE: Final = "application/json"
@@ -82,6 +85,15 @@ class Reply:
     location: str = ""
     dropped: bool = False
     delay_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A request after decryption: its header, None for none, its body and the keys of both."""
+
+    header: Opened | None
+    body: bytes
+    keys: bytes
 
 
 class Endpoint:
@@ -141,7 +153,7 @@ class Api:
         """Carry a request out and record it."""
         self.world.sync()
         last_word = _last_word(request)
-        reply, trace_id = self._answer(agent, request, last_word)
+        reply, trace_id = self._answer(agent, request)
         self.world.requests.append(
             RequestRecord(
                 self.world.engine.now,
@@ -155,25 +167,24 @@ class Api:
         request_log.info("%s %s %s %s", agent.address, request.method, request.target, reply.status)
         return self._disturbed(agent, reply, last_word)
 
-    def _answer(self, agent: Agent, request: Request, last_word: str) -> tuple[Reply, str]:
-        path = request.target.partition("?")[0]
+    def _answer(self, agent: Agent, request: Request) -> tuple[Reply, str]:
+        path = unquote(request.target.partition("?")[0])
         elsewhere = self._elsewhere(agent, request.method, path)
         if elsewhere is not None:
             return elsewhere, ""
         trace_id = request.headers.get(TRACE_HEADER, "") or secrets.token_hex(TRACE_BYTES)
         if path == STATUS_PATH:
             trace_id = ""
+        panic_type = EARLY_JSON_TYPE
         try:
-            if self._draw("panic", agent, last_word):
-                return self._panicked(agent), ""
-            if TASKS in path and self._draw("task_not_found", agent, last_word):
-                return self._refused(agent, task_not_shown(agent), trace_id), trace_id
-            data = self._run_batch(agent, request, path)
+            opened = self._open(agent, request)
+            panic_type = JSON_TYPE
+            data = self._run_batch(agent, request, opened, path)
         except Refusal as refusal:
             trace_id = trace_id if refusal.traced else ""
-            return self._refused(agent, refusal, trace_id), trace_id
+            return self._refused(agent, request, refusal, trace_id), trace_id
         except Panic:
-            return self._panicked(agent), ""
+            return self._panicked(agent, panic_type), ""
         return self._succeeded(agent, data, trace_id), trace_id
 
     def _elsewhere(self, agent: Agent, method: str, path: str) -> Reply | None:
@@ -183,24 +194,47 @@ class Api:
                 return Reply(NOT_FOUND, "text/plain", b"404 page not found")
             return Reply(OK, "text/html; charset=utf-8", INDEX_PAGE.encode())
         bare = path.rstrip("/")
-        if bare != path and self._route(agent, method, bare) is not None:
-            return Reply(MOVED if method == "GET" else REDIRECT, "text/html", b"", location=bare)
-        return None
+        if bare == path or not self._leads_on(agent, method, bare):
+            return None
+        if method != "GET":
+            return Reply(REDIRECT, "", b"", location=bare)
+        page = f'<a href="{escape(bare)}">Moved Permanently</a>.\n\n'
+        return Reply(MOVED, "text/html; charset=utf-8", page.encode(), location=bare)
 
-    def _run_batch(self, agent: Agent, request: Request, path: str) -> Any:
-        wall = self.world.wall_of(agent, self.world.engine.now)
-        opened = open_header(agent, request.headers)
-        body, keys = request.body, opened.keys if opened else b""
-        if opened is not None and opened.uri is not None and body:
+    def _leads_on(self, agent: Agent, method: str, bare: str) -> bool:
+        """Whether gin sends a path with a slash too many to the one without."""
+        return self._route(agent, method, bare) is not None or any(
+            endpoint.method == method
+            and endpoint.serves(agent)
+            and endpoint.path.startswith(f"{bare}/{{")
+            for endpoint in self._endpoints
+        )
+
+    def _open(self, agent: Agent, request: Request) -> _Opened:
+        """Decrypt header and body, as is done on every route."""
+        header = open_header(agent, request.headers)
+        body, keys = request.body, header.keys if header else b""
+        if header is not None and header.uri is not None and body:
             body = open_body(body, keys)
+        return _Opened(header, body, keys)
+
+    def _run_batch(self, agent: Agent, request: Request, opened: _Opened, path: str) -> Any:
+        last_word = _last_word(request)
+        if self._draw("panic", agent, last_word):
+            raise Panic
+        if TASKS in path and self._draw("task_not_found", agent, last_word):
+            raise task_not_shown(agent)
+        wall = self.world.wall_of(agent, self.world.engine.now)
         route = self._route(agent, request.method, path)
         if route is None:
             raise Refusal(NOT_FOUND, "Common.NotFound", "Element not found: 404 not found")
         endpoint, names = route
         if not endpoint.is_open:
-            authenticate(agent, opened, request.target, wall)
+            authenticate(agent, opened.header, request.target, wall)
         query = dict(parse_qsl(request.target.partition("?")[2], keep_blank_values=True))
-        return endpoint.handler(Call(self.world, agent, names, query, body, keys, wall))
+        return endpoint.handler(
+            Call(self.world, agent, names, query, opened.body, opened.keys, wall)
+        )
 
     def _route(
         self, agent: Agent, method: str, path: str
@@ -208,32 +242,36 @@ class Api:
         for endpoint in self._endpoints:
             match = endpoint.pattern.match(path) if endpoint.method == method else None
             if match and endpoint.serves(agent):
-                return endpoint, {name: unquote(part) for name, part in match.groupdict().items()}
+                return endpoint, match.groupdict()
         return None
 
     def _succeeded(self, agent: Agent, data: Any, trace_id: str) -> Reply:
         if data is NO_CONTENT:
             return Reply(NO_CONTENT_STATUS, JSON_TYPE, b"")
         envelope = self._envelope(agent, OK, trace_id)
-        if data is not NO_DATA:
+        if data is NO_LIST:
+            envelope["data"] = {"contents": None}
+        elif data is not NO_DATA:
             envelope["data"] = {"contents": data} if isinstance(data, list) else data
         return Reply(OK, JSON_TYPE, _encode(envelope))
 
-    def _refused(self, agent: Agent, refusal: Refusal, trace_id: str) -> Reply:
+    def _refused(self, agent: Agent, request: Request, refusal: Refusal, trace_id: str) -> Reply:
         status, error = printed_error(refusal, agent)
+        if refusal.traced and is_chinese(request.headers.get(LANGUAGE_HEADER, "")):
+            error["message"] = in_chinese(error["message"])
         envelope = self._envelope(agent, status, trace_id)
         if refusal.data is not ABSENT:
             envelope["data"] = refusal.data
         envelope["error"] = error
         return Reply(status, JSON_TYPE if refusal.traced else EARLY_JSON_TYPE, _encode(envelope))
 
-    def _panicked(self, agent: Agent) -> Reply:
+    def _panicked(self, agent: Agent, content_type: str) -> Reply:
         """The page prepared at the agent's start, with the time of that start."""
         status, error = printed_error(unexpected("Internal Server Error"), agent)
         envelope = self._envelope(agent, status, "")
         started_at = self.world.wall_of(agent, agent.started_at_virtual)
         envelope["timestamp"] = go_time(started_at, self.world.config.utc_offset_minutes)
-        return Reply(status, EARLY_JSON_TYPE, _encode(envelope | {"error": error}))
+        return Reply(status, content_type, _encode(envelope | {"error": error}))
 
     def _envelope(self, agent: Agent, status: int, trace_id: str) -> dict[str, Any]:
         # The clock, not the engine: between two ticks time passes on the wall.
@@ -269,4 +307,20 @@ def _last_word(request: Request) -> str:
 
 
 def _encode(envelope: dict[str, Any]) -> bytes:
-    return json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
+    """JSON as Go writes it; nothing where a number is none: the status has gone out by then."""
+    try:
+        text = json.dumps(
+            _go_numbers(envelope), ensure_ascii=False, separators=(",", ":"), allow_nan=False
+        )
+    except ValueError:
+        return b""
+    return text.encode()
+
+
+def _go_numbers(value: Any) -> Any:
+    """The same value; Go writes a whole floating point number without a point."""
+    if isinstance(value, dict):
+        return {name: _go_numbers(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_go_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from obscale.sandbox.agents import CLUSTER_AGENT, SINGLE, Agent
-from obscale.sandbox.errors import DECRYPT_FAILED, Panic, Refusal
+from obscale.sandbox.errors import DECRYPT_FAILED, Panic, Refusal, wrong_type
 
 ROOT_HEADER: Final = "x-ocs-header"
 AGENT_HEADER: Final = "x-ocs-agent-header"
@@ -28,9 +28,24 @@ V1_HEADER: Final = "x-ocs-auth"
 AES_KEY_BYTES: Final = 16
 KEYS_BYTES: Final = 32
 AES_BLOCK_BITS: Final = 128
+RSA_ERROR: Final = "crypto/rsa: decryption error"
 SESSION_IDLE_SECONDS: Final = 1800.0
 INTEGER: Final = re.compile(r"[+-]?[0-9]+")
-STRING_FIELDS: Final = ("auth", "ts", "uri", "keys", "session_id", "ssotoken", "sha256", "token")
+STRING_FIELDS: Final = {
+    "auth": "Auth",
+    "ts": "Ts",
+    "uri": "Uri",
+    "keys": "Keys",
+    "session_id": "session_id",
+    "ssotoken": "ssotoken",
+    "sha256": "Sha256",
+    "token": "Token",
+}
+"""Fields of the header by their name in lower case, and as Go names them."""
+BASE64: Final = re.compile(r"[A-Za-z0-9+/]")
+QUANTUM: Final = 4
+"""Base64 characters that belong together."""
+SHORTEST_PADDING: Final = 8
 
 
 @dataclass(frozen=True)
@@ -64,9 +79,9 @@ def open_header(agent: Agent, headers: Mapping[str, str]) -> Opened | None:
     if not value:
         return None
     fields = _decrypted_fields(agent, value)
-    for name in STRING_FIELDS:
-        if not isinstance(fields.get(name, ""), str):
-            raise _undecryptable(f"json: cannot unmarshal {name} into Go value of type string")
+    for name, go_name in STRING_FIELDS.items():
+        if not isinstance(given := fields.get(name, ""), str):
+            raise _undecryptable(wrong_type(given, f"HttpHeader.{go_name}", "string"))
     try:
         keys = _base64(fields.get("keys", ""))
     except ValueError as error:
@@ -164,10 +179,7 @@ def _check_password(agent: Agent, opened: Opened, wall_seconds: float) -> None:
             )
         return
     if agent.agent_password and (agent.identity == SINGLE or agent.root_password is None):
-        raise _denied(
-            "WithAgentPassword",
-            "Unauthorized: Should use agent_password to verify: agent password has been set",
-        )
+        raise wants_agent_password()
     _check_time(opened, wall_seconds)
     if agent.root_password is not None and _same(opened.auth, agent.root_password):
         return
@@ -180,6 +192,14 @@ def _check_password(agent: Agent, opened: Opened, wall_seconds: float) -> None:
     raise _denied("IncorrectOceanbasePassword", "Unauthorized: OceanBase password is incorrect")
 
 
+def wants_agent_password() -> Refusal:
+    """It has a password of its own and was asked without."""
+    return _denied(
+        "WithAgentPassword",
+        "Unauthorized: Should use agent_password to verify: agent password has been set",
+    )
+
+
 def _check_time(opened: Opened, wall_seconds: float) -> None:
     """`ts` is the instant of expiry; obshell looks at it only beside a password."""
     if not opened.auth:
@@ -187,8 +207,8 @@ def _check_time(opened: Opened, wall_seconds: float) -> None:
     if not INTEGER.fullmatch(opened.ts):
         raise _denied(
             "Timestamp.Invalid",
-            f'Unauthorized: Invalid timestamp: strconv.ParseInt: parsing "{opened.ts}": '
-            "invalid syntax",
+            f"Unauthorized: Invalid timestamp: {opened.ts}, err: strconv.ParseInt: "
+            f'parsing "{opened.ts}": invalid syntax',
         )
     if int(wall_seconds) > int(opened.ts):
         raise _denied("Expired", "Unauthorized: Authentication expired")
@@ -229,9 +249,15 @@ def _open_v1(agent: Agent, headers: Mapping[str, str]) -> Opened | None:
 
 def _decrypted_fields(agent: Agent, value: str) -> dict[str, Any]:
     try:
-        fields = json.loads(_rsa_decrypt(agent, value).decode())
+        opened = _rsa_decrypt(agent, value)
     except ValueError as error:
         raise _undecryptable(str(error)) from error
+    try:
+        fields = json.loads(opened.decode())
+    except ValueError as error:
+        # Whoever cannot open a chunk is given bytes by chance: only Go says so.
+        reason = str(error) if _padded_rightly(agent, value) else RSA_ERROR
+        raise _undecryptable(reason) from error
     if not isinstance(fields, dict):
         raise _undecryptable("json: cannot unmarshal value into Go value of type HttpHeader")
     return {str(name).lower(): field for name, field in fields.items() if field is not None}
@@ -242,17 +268,38 @@ def _rsa_decrypt(agent: Agent, value: str) -> bytes:
     sealed = _base64(value)
     size = agent.key.key_size // 8
     if len(sealed) % size:
-        raise ValueError("crypto/rsa: decryption error")
-    chunks = (sealed[start : start + size] for start in range(0, len(sealed), size))
-    return b"".join(agent.key.decrypt(chunk, PKCS1v15()) for chunk in chunks)
+        raise ValueError(RSA_ERROR)
+    try:
+        return b"".join(agent.key.decrypt(chunk, PKCS1v15()) for chunk in _chunks(sealed, size))
+    except ValueError as error:
+        raise ValueError(RSA_ERROR) from error
+
+
+def _chunks(sealed: bytes, size: int) -> list[bytes]:
+    return [sealed[start : start + size] for start in range(0, len(sealed), size)]
+
+
+def _padded_rightly(agent: Agent, value: str) -> bool:
+    """Whether each chunk was sealed for this key at all."""
+    numbers, size = agent.key.private_numbers(), agent.key.key_size // 8
+    modulus = numbers.public_numbers.n
+    for chunk in _chunks(_base64(value), size):
+        plain = pow(int.from_bytes(chunk), numbers.d, modulus).to_bytes(size)
+        if plain[:2] != b"\x00\x02" or plain.find(b"\x00", 2) < 2 + SHORTEST_PADDING:
+            return False
+    return True
 
 
 def _base64(text: str) -> bytes:
     """Standard Base64 with padding; line ends are tolerated as in Go, nothing else."""
+    text = text.replace("\r", "").replace("\n", "")
     try:
-        return base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ValueError(f"illegal base64 data: {error}") from error
+        wrong = next((n for n, letter in enumerate(text) if not BASE64.match(letter)), len(text))
+        if wrong == len(text):
+            wrong -= wrong % QUANTUM
+        raise ValueError(f"illegal base64 data at input byte {wrong}") from error
 
 
 def _same(given: str, expected: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Final
 
 from obscale.sandbox.answers import agent as agent_answers
 from obscale.sandbox.answers import cluster as cluster_answers
+from obscale.sandbox.answers import removal
 from obscale.sandbox.answers import task as task_answers
 from obscale.sandbox.answers import tenant as tenant_answers
 from obscale.sandbox.answers.scale_out import scale_out
@@ -28,6 +29,11 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/ob/info", cluster_answers.ob_info),
     Endpoint("GET", "/ob/agents", cluster_answers.ob_agents),
     Endpoint("POST", "/ob/scale_out", scale_out),
+    Endpoint("POST", "/ob/scale_in", removal.scale_in, since="removal"),
+    Endpoint("DELETE", "/observer", removal.scale_in, since="removal"),
+    # obshell asks nobody who deletes a zone for a header.
+    Endpoint("DELETE", "/zone/{name}", removal.delete_zone, since="removal", is_open=True),
+    Endpoint("GET", "/obcluster/charsets", cluster_answers.charsets, since="dashboard"),
     Endpoint("GET", "/obcluster/info", cluster_answers.cluster_info, since="dashboard"),
     Endpoint("GET", "/obcluster/topology/info", cluster_answers.topology, since="topology"),
     Endpoint("GET", "/obcluster/parameters", cluster_answers.parameters, since="dashboard"),

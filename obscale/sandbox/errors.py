@@ -36,6 +36,9 @@ OLD_PREFIXES: Final = (
     ("Task.Node.Operator.", (500, OLD_KNOWN)),
     (AUTHENTICATION_PREFIX, (401, OCS_UNAUTHORIZED)),
 )
+NO_DATABASE_CODES: Final = frozenset(
+    {"Agent.OceanBase.NotHold", "OB.Server.Process.NotExist", "Agent.OceanBase.Useless"}
+)
 NO_REASON_GIVEN: Final = "Verification failed: %!v(MISSING)"
 """All an agent up to 4.2.5.0 says about a failed authentication."""
 
@@ -74,7 +77,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer of the simulated agent
 
 
 class Panic(Exception):  # noqa: N818 - as above
-    """The handler panics: obshell answers with a page prepared at its start."""
+    """obshell panics, and answers with a page prepared at its start."""
 
 
 def printed_error(refusal: Refusal, agent: Agent) -> tuple[int, dict[str, Any]]:
@@ -110,6 +113,13 @@ def _old_shape(refusal: Refusal, agent: Agent) -> tuple[int, dict[str, Any]]:
     return status, {"code": number, "message": message}
 
 
+def wrong_type(value: object, field: str, kind: str) -> str:
+    """What Go says of a JSON value that does not fit the type of a field."""
+    names = {bool: "bool", int: "number", float: "number", str: "string", list: "array"}
+    given = names.get(type(value), "object")
+    return f"json: cannot unmarshal {given} into Go struct field {field} of type {kind}"
+
+
 def unexpected(text: str) -> Refusal:
     """500 `Common.Unexpected` with its usual prefix."""
     return Refusal(500, "Common.Unexpected", f"Unexpected error: {text}")
@@ -128,14 +138,14 @@ def not_supported(agent: Agent, identity: str, needed: str) -> Refusal:
 def no_database(agent: Agent, prefix: str = "") -> Refusal:
     """Why an agent cannot use OceanBase: it never could, its observer is gone, or it is no use.
 
-    Source: ob/agent/repository/db/oceanbase/instance.go, 4.5.0.0; the text of the last is inferred.
+    Source: ob/agent/repository/db/oceanbase/instance.go, ob/agent/assets/i18n, 4.5.0.0.
     """
     if agent.observer is None or not agent.connected:
         code, message = "Agent.OceanBase.NotHold", "Agent is not holding OceanBase"
     elif not agent.observer.alive:
         code, message = "OB.Server.Process.NotExist", "Observer process does not exist"
     else:
-        code, message = "Agent.OceanBase.Useless", "OceanBase is useless"
+        code, message = "Agent.OceanBase.Useless", "The current database is useless"
     return Refusal(500, code, f"{prefix}{message}")
 
 

@@ -1,14 +1,54 @@
 """Builds a running cluster from its description."""
 
-from typing import Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 from obscale.sandbox.agents import CLUSTER_AGENT, Agent, Observer
 from obscale.sandbox.capacity import read_capacity
 from obscale.sandbox.cluster import Cluster, Server, Zone
 from obscale.sandbox.config import AgentConfig, ClusterConfig, ConfigError
+from obscale.sandbox.dags.context import Scene
+from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, Dag, Node, Step, SubTask, Work
 from obscale.sandbox.observer_start import effective_values, why_it_dies
 
+if TYPE_CHECKING:
+    from obscale.sandbox.world import World
+
 ADDRESSES_PER_NETWORK: Final = 250
+FOUNDED_BEFORE_SECONDS: Final = 7 * 24 * 3600.0
+"""Clusters are a week older than their world."""
+SYNCHRONIZE: Final = "Synchronize agent from cluster"
+INITIALIZE: Final = "Initialize cluster"
+HISTORY_OF_FIRST: Final = (
+    ("Join self", ("Join self",)),
+    ("Update observer config", ("Update observer config",)),
+    ("Update cluster config", ("Update cluster config",)),
+    (
+        INITIALIZE,
+        (
+            "Integrate config",
+            "Create observer workdir",
+            "Start observer",
+            "Cluster boostrap",
+            "Migrate table",
+            "Modify password",
+            "Migrate data",
+            "Convert follower to cluster agent",
+            SYNCHRONIZE,
+            "Convert master to cluster agent",
+            SYNCHRONIZE,
+        ),
+    ),
+)
+"""The DAGs of the agent that founds a cluster. Recorded from 4.5.0.0."""
+HISTORY_OF_OTHERS: Final = (
+    ("Join to master", ("Join to master", "Be follower")),
+    ("Create observer workdir", ("Create observer workdir",)),
+    ("Start observer", ("Start observer",)),
+    (SYNCHRONIZE, (SYNCHRONIZE,)),
+    (SYNCHRONIZE, (SYNCHRONIZE,)),
+)
+"""Those of the others: names and numbers recorded, their first from ob/agent/executor/agent."""
 
 
 def default_ip(cluster_number: int, place: int) -> str:
@@ -24,7 +64,9 @@ def found_cluster(config: ClusterConfig, agents: list[Agent]) -> Cluster:
     for zone_config in config.zones:
         cluster.zones.append(Zone(zone_config.name, zone_config.region))
         for _ in zone_config.agents:
-            enlist(next(remaining), cluster, zone_config.name)
+            agent = next(remaining)
+            enlist(agent, cluster, zone_config.name)
+            agent.is_founder = True
     return cluster
 
 
@@ -65,3 +107,38 @@ def _running_observer(
         values=values,
         reported_ports=True,
     )
+
+
+def write_history(world: "World", cluster: Cluster) -> None:
+    """Give the members the DAGs they were founded by; their logs are left out."""
+    first = True
+    for agent in cluster.agents:
+        if agent.is_founder:
+            _write(world, agent, HISTORY_OF_FIRST if first else HISTORY_OF_OTHERS)
+            first = False
+
+
+def _write(world: "World", agent: Agent, history: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+    for name, nodes in history:
+        dag = world.create_dag(
+            name,
+            [Step(node, _over, _over) for node in nodes],
+            executor=agent,
+            owner=agent,
+            maintenance_type=GLOBAL_MAINTENANCE,
+        )
+        dag.stage, dag.state = dag.max_stage, "SUCCEED"
+        dag.additional_data = {} if name == INITIALIZE else None
+        parts: list[Dag | Node | SubTask] = [dag]
+        for node in dag.nodes:
+            parts += [node, node.sub_task]
+            node.sub_task.execute_times = 1
+        for part in parts:
+            part.state = "SUCCEED"
+            part.start_at -= FOUNDED_BEFORE_SECONDS
+            part.end_at -= FOUNDED_BEFORE_SECONDS
+
+
+def _over(_scene: Scene) -> Work:
+    """What is done is never done again."""
+    yield from ()

@@ -25,6 +25,8 @@ class _Nothing:
 
 NO_DATA: Final = _Nothing()
 NO_CONTENT: Final = _Nothing()
+NO_LIST: Final[list[Any]] = []
+"""A list Go never made: `null` where an empty one is `[]`."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Call:
 
     @property
     def show_details(self) -> bool:
-        """`show_details`, true by default; any other word than a Go bool panics."""
+        """`show_details`, true by default; where it is looked at, no Go bool makes it panic."""
         word = self.query.get("show_details")
         if word is None or word in TRUE_WORDS:
             return True
@@ -69,17 +71,23 @@ class Call:
         """The body as an object with lower-case names, `{}` for none: Go ignores the case.
 
         Raises:
-            Refusal: Not a JSON object.
+            Refusal: Not a JSON object. obshell has read it for its log by then, and puts only
+                objects back: the handler finds nothing to read.
         """
         if not self.body:
             return {}
         try:
             value = json.loads(self.body.decode())
         except ValueError as error:
-            raise bind_failed(f"invalid character in body: {error}") from error
+            raise bind_failed("EOF") from error
         if not isinstance(value, dict):
-            raise bind_failed("json: cannot unmarshal value into Go value of type struct")
+            raise bind_failed("EOF")
         return {str(name).lower(): field for name, field in value.items()}
+
+    def text(self, name: str) -> str:
+        """One text of the body, empty for none."""
+        value = self.json_body().get(name)
+        return value if isinstance(value, str) else ""
 
     def own_cluster(self) -> Cluster:
         """The cluster this cluster agent serves.
@@ -96,23 +104,43 @@ class Call:
         return None if self.agent.identity == SINGLE else self.agent.cluster
 
     def id_of(self, text: str) -> GenericId:
-        """Parse an id of the path.
+        """Parse an id of the path; it need not be written as agents write it.
 
         Raises:
-            Refusal: 400 for what no agent hands out, 404 for what is not canonical.
+            Refusal: 400 for what no agent hands out.
         """
         try:
             parsed = parse_generic_id(text)
         except ValueError as error:
-            raise Refusal(
-                400, "Task.GenericID.Invalid", f"Generic ID '{text}' is invalid"
-            ) from error
+            raise _invalid_id(text) from error
         if parsed.ip is not None and ":" in parsed.ip and text[1] == "0":
             # obshell drops leading zero bytes of IPv6 addresses and cannot read its own id again.
-            raise Refusal(400, "Task.GenericID.Invalid", f"Generic ID '{text}' is invalid")
-        if str(parsed) != text:
-            raise Refusal(404, "Task.NotFound", "Task not found: dag id not match")
+            raise _invalid_id(text)
         return parsed
+
+
+def _invalid_id(text: str) -> Refusal:
+    return Refusal(400, "Task.GenericID.Invalid", f"Invalid ID: {text}: invalid generic id")
+
+
+def require(form: str, fields: Mapping[str, object]) -> None:
+    """Refuse a body without one of these fields, or with an empty one.
+
+    Args:
+        form: Name of obshell's own type, e.g. `SetAgentPasswordParam`.
+        fields: Values by the name they have there, in its order.
+
+    Raises:
+        Refusal: Names every field that is missing.
+    """
+    missing = [
+        f"Key: '{form}.{field}' Error:Field validation for '{field.rpartition('.')[2]}' "
+        "failed on the 'required' tag"
+        for field, value in fields.items()
+        if not value
+    ]
+    if missing:
+        raise bind_failed("\n".join(missing))
 
 
 def bind_failed(reason: str) -> Refusal:

@@ -5,11 +5,11 @@ address and closes it while the agent is down, so that clients see a refused con
 """
 
 import asyncio
-import functools
 import socket
 import ssl
+import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,12 @@ PORTS_PER_SERVER: Final = 2
 BACKLOG: Final = 128
 IDLE_SECONDS: Final = 3600
 """Source: ob/agent/api/web/server.go, 4.5.0.0: the server's read timeout."""
+UNCHUNKED_BYTES: Final = 2048
+"""What is longer comes in chunks, without its length. Source: Go's net/http."""
+LONGEST_HEAD_BYTES: Final = (1 << 20) + (4 << 10)
+"""A request whose head is longer is refused. Source: Go's net/http, its default and its slop."""
+TOO_LARGE_STATUS: Final = 431
+TOO_LARGE: Final = b"431 Request Header Fields Too Large"
 SILENCE_POLL_SECONDS: Final = 0.1
 SYNC_SECONDS: Final = 0.05
 
@@ -74,7 +80,10 @@ class _Application:
         if reply.dropped:
             raise AnswerDroppedError
         response = Response(reply.body, reply.status)
-        response.headers["content-type"] = reply.content_type
+        if len(reply.body) > UNCHUNKED_BYTES:
+            del response.headers["content-length"]
+        if reply.content_type:
+            response.headers["content-type"] = reply.content_type
         if reply.location:
             response.headers["location"] = reply.location
         await response(scope, receive, send)
@@ -147,6 +156,14 @@ def in_process(world: "World") -> httpx.AsyncBaseTransport:
     return InProcess(world)
 
 
+def connections(world: "World") -> Callable[[], asyncio.Protocol]:
+    """Makes connections to the agents of a world as the socket door does, without any socket.
+
+    Whoever calls brings a transport; the local end that it names (`sockname`) chooses the agent.
+    """
+    return _Listeners(world, {}).connection
+
+
 @dataclass(frozen=True)
 class Door:
     """An open socket door.
@@ -216,6 +233,7 @@ class _Listeners:
             access_log=False,
             server_header=False,
             timeout_keep_alive=IDLE_SECONDS,
+            h11_max_incomplete_event_size=LONGEST_HEAD_BYTES,
             **options,
         )
         self._config.load()
@@ -224,6 +242,12 @@ class _Listeners:
         self._ticking: asyncio.Task[None] | None = None
         self._keeping_time: asyncio.Task[None] | None = None
         self._changes: set[asyncio.Task[None]] = set()
+
+    def connection(self) -> asyncio.Protocol:
+        """One more connection; the local end of its transport chooses the agent."""
+        return self._protocol(
+            config=self._config, server_state=self._server.server_state, app_state={}
+        )
 
     async def open(self, sockets: dict[int, socket.socket]) -> None:
         """Accept connections on the given sockets, one per agent."""
@@ -265,14 +289,8 @@ class _Listeners:
 
     async def _listen(self, agent: Agent, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        protocol = functools.partial(
-            self._protocol,
-            config=self._config,
-            server_state=self._server.server_state,
-            app_state={},
-        )
         self._listening[id(agent)] = await loop.create_server(
-            protocol, sock=sock, ssl=self._config.ssl, backlog=BACKLOG
+            self.connection, sock=sock, ssl=self._config.ssl, backlog=BACKLOG
         )
 
     def _changed(self, agent: Agent) -> None:
@@ -315,6 +333,15 @@ def _protocol(transports: dict[Any, asyncio.Transport]) -> type[H11Protocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own narrowing
             super().connection_made(transport)
             transports[self.server, self.client] = transport
+
+        def send_400_response(self, msg: str) -> None:
+            """Refuse what is no request, or one whose head is too long."""
+            if getattr(sys.exception(), "error_status_hint", None) != TOO_LARGE_STATUS:
+                super().send_400_response(msg)
+                return
+            lines = (b"HTTP/1.1 " + TOO_LARGE, b"Content-Type: text/plain; charset=utf-8")
+            self.transport.write(b"\r\n".join((*lines, b"Connection: close", b"", TOO_LARGE)))
+            self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
             transports.pop((self.server, self.client), None)

@@ -15,7 +15,7 @@ from obscale.sandbox.dags.dag import Dag, Node, Step, SubTask
 from obscale.sandbox.dags.engine import Engine
 from obscale.sandbox.faults.deck import Hand
 from obscale.sandbox.faults.fault import Fault
-from obscale.sandbox.founding import default_ip, found_cluster
+from obscale.sandbox.founding import default_ip, found_cluster, write_history
 from obscale.sandbox.hosts import Host
 
 PROVISIONAL_PORTS_FROM: Final = 40_001
@@ -229,3 +229,5 @@ class World:
             self.spares.extend(built[len(members) :])
             self.agents.extend(built[: len(members)])
         self.agents.extend(self.spares)
+        for cluster in self.clusters:
+            write_history(self, cluster)

@@ -180,7 +180,7 @@ async def test_a_retry_on_another_worker_does_only_what_is_missing(workers, task
     for each in tells_not:
         assert each not in words
     assert ended["state"] == "NotVerified"
-    assert f"pv-no-collateral: {third['ip']}:2882 INACTIVE UNAVAILABLE" in ended["error"]
+    assert f"pv-no-collateral: {third['ip']}:2882 INACTIVE PROCESS_STOPPED" in ended["error"]
     assert "unknown" not in ended["error"]
     assert scene.asked(POST_PATH) == 1
     assert world.count_dags(SCALE_OUT) == 1

@@ -134,7 +134,7 @@ async def test_a_new_server_is_the_same_in_every_answer(world, ask):
     disk = (await ask.data("/api/v1/agent/host-info", agent=TARGET))["disks"][0]
     local = await ask.data("/api/v1/observer/info", agent=TARGET)
 
-    assert (early["status"], early["inner_status"]) == ("STARTING", "ACTIVE")
+    assert (early["status"], early["inner_status"]) == ("UNAVAILABLE", "ACTIVE")
     assert early["start_time"] == "0001-01-01T00:00:00Z"
     assert early["stats"]["memory_in_bytes_total"] == 0
     assert (server["status"], server["ob_status"], server["obshell_port"]) == ("RUNNING", 3, 2886)
@@ -252,12 +252,9 @@ async def test_tenants_pools_and_units_fit_together(ask):
         ("/tenants/overview?mode=DB2", (400, "OB.Tenant.Mode.NotSupported")),
         ("/obcluster/license", (500, "Common.Unexpected")),
         ("/task/dag/maintain/ob", (404, "Task.NotFound")),
-        ("/task/dag/maintain/agent", (404, "Task.NotFound")),
-        ("/task/dag/maintain/agents", (500, "Common.Unexpected")),
-        ("/task/dag/agent/main_dags", (500, "Common.Unexpected")),
         ("/task/dag/199", (404, "Task.NotFound")),
         ("/task/dag/20167772164028863", (500, "Common.Unexpected")),
-        ("/task/dags/ob?show_details=maybe", (500, "Common.Unexpected")),
+        ("/task/dags/agent?show_details=maybe", (500, "Common.Unexpected")),
     ],
 )
 async def test_a_question_without_an_answer_gets_obshells_refusal(ask, path, code):
@@ -265,6 +262,38 @@ async def test_a_question_without_an_answer_gets_obshells_refusal(ask, path, cod
     answer = await ask("GET", f"/api/v1{path}")
 
     assert code_of(answer) == code
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/task/dag/maintain/agent", (404, "Task.NotFound")),
+        ("/task/dag/maintain/agents", (500, "Common.Unexpected")),
+        ("/task/dag/agent/main_dags", (500, "Common.Unexpected")),
+    ],
+)
+async def test_an_agent_without_a_past_says_so(ask, path, code):
+    """Of no cluster, it never had a DAG; looking for the last one makes it panic."""
+    answer = await ask("GET", f"/api/v1{path}", agent=TARGET)
+
+    assert code_of(answer) == code
+
+
+async def test_a_member_remembers_how_its_cluster_was_founded(ask):
+    """The first has initialized it, the others have joined; all succeeded, no lock is held."""
+    first = (await ask.data("/api/v1/task/dags/agent"))["contents"]
+    second = await ask.data("/api/v1/task/dag/maintain/agent", agent="127.0.1.2:2886")
+    status = (await ask.raw("GET", "/api/v1/status")).json()["data"]
+
+    assert [(dag["dag_id"], dag["name"], dag["max_stage"]) for dag in first] == [
+        (1, "Join self", 1),
+        (2, "Update observer config", 1),
+        (3, "Update cluster config", 1),
+        (4, "Initialize cluster", 11),
+    ]
+    assert (second["dag_id"], second["name"]) == (5, "Synchronize agent from cluster")
+    assert {dag["state"] for dag in [*first, second]} == {"SUCCEED"}
+    assert status["underMaintenance"] is False
 
 
 async def test_a_spare_speaks_only_for_itself(ask):

@@ -111,10 +111,10 @@ async def test_requests_and_dags_can_be_asked_for(desk):
     assert [(each["method"], each["target"], each["status"]) for each in requests] == [
         ("GET", "/api/v1/time", 200)
     ]
-    assert dags == {
-        "clusters": [{"name": "obcluster", "id": 1, "dags": {"Modify tenant": 1}}],
-        "agents": {},
-    }
+    assert dags["clusters"] == [{"name": "obcluster", "id": 1, "dags": {"Modify tenant": 1}}]
+    first, *others = dags["agents"].values()
+    assert first["Initialize cluster"] == 1
+    assert [each["Join to master"] for each in others] == [1, 1]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "10.0.0.1", "", "127.0.0.1.x"])

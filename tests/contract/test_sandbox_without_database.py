@@ -65,7 +65,7 @@ OBSERVER_DOWN = [
     ("GET", "/task/sub_task/11/logs", None, (500, GONE, NO_PROCESS, ABSENT)),
     ("GET", "/task/dag/maintain/ob", None, (500, GONE, NO_PROCESS, ABSENT)),
     ("GET", "/task/dag/ob/unfinish", None, (500, GONE, NO_PROCESS, EMPTY)),
-    ("GET", "/task/dags/ob", None, (500, GONE, NO_PROCESS, EMPTY)),
+    ("GET", "/task/dags/ob", None, (500, GONE, NO_PROCESS, ABSENT)),
     ("POST", "/ob/scale_out", SCALE_OUT, (500, GONE, NO_PROCESS, None)),
     ("GET", "/obcluster/parameters", None, (500, GONE, NO_PROCESS, EMPTY)),
     ("GET", "/obcluster/license", None, (500, GONE, NO_PROCESS, None)),

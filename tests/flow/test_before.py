@@ -86,7 +86,7 @@ async def test_a_member_dead_since_the_post_stays_red_however_often_it_is_looked
         # Ended by what had held for long enough, not by the limit of the verification.
         assert not any(moment.text.startswith("verify.deadline") for moment in report.timeline)
         assert (report.outcome, report.level) == ("failed", "SERVING")
-        assert f"{observer_of(scene, 2)} INACTIVE UNAVAILABLE" in collateral(report).found
+        assert f"{observer_of(scene, 2)} INACTIVE PROCESS_STOPPED" in collateral(report).found
         assert "unknown" not in collateral(report).found
     assert two.submitted_how == "already a member"
     assert two.before == one.before, "not the look of its own preflight"
@@ -113,7 +113,7 @@ async def test_a_member_dead_before_already_is_an_exception_the_verdict_names(st
     report = await scene.scale_out(time_limits=SOON)
     again = await scene.scale_out(time_limits=SOON)
 
-    excepted = f"{observer_of(scene, 2)} INACTIVE UNAVAILABLE (dead before already)"
+    excepted = f"{observer_of(scene, 2)} INACTIVE PROCESS_STOPPED (dead before already)"
     for each in (report, again):
         assert each.outcome == "verified"
         assert each.exceptions == (excepted,)
@@ -179,7 +179,9 @@ async def test_of_anothers_dag_what_was_before_is_unknown(stage, refused, when):
 
     assert isinstance(error, VerifyError)
     assert exit_code_of(error) == Exit.REFUSED
-    assert f"{observer_of(scene, 2)} INACTIVE UNAVAILABLE (dead now, before unknown)" in str(error)
+    assert f"{observer_of(scene, 2)} INACTIVE PROCESS_STOPPED (dead now, before unknown)" in str(
+        error
+    )
     assert scene.report.before == ()
     assert scene.report.dag_id == "11"
     scene.world.play(Fault.observer_up(address_of(scene, 2)))
@@ -245,7 +247,7 @@ async def test_verify_looks_into_prefect_only_where_the_request_needs_it(
         [run] = json.loads(ended.stdout)["runs"]
         found[name] = next(p for p in run["report"]["proofs"] if p["id"] == "pv-no-collateral")
 
-    dead = f"{observer_of(scene, 2)} INACTIVE UNAVAILABLE"
+    dead = f"{observer_of(scene, 2)} INACTIVE PROCESS_STOPPED"
     assert found["stored"]["found"].startswith(dead)
     assert "unknown" not in found["stored"]["found"]
     assert f"{dead} (dead now, before unknown)" in found["written"]["found"]

@@ -7,15 +7,28 @@ import secrets
 from typing import Any, Final
 
 from obscale.sandbox.agents import CLUSTER_AGENT, SINGLE, Agent
+from obscale.sandbox.answers.observers import own_server, row_of_server, stats_of_server
 from obscale.sandbox.auth import KEYS_BYTES, seal_answer
 from obscale.sandbox.clock import GO_ZERO_TIME, NANOSECONDS, go_time
 from obscale.sandbox.errors import Panic, Refusal
 from obscale.sandbox.keys import served_public_key
-from obscale.sandbox.request import NO_DATA, Call, bind_failed
+from obscale.sandbox.request import NO_DATA, Call, require
 
 RUNNING: Final = 2
 """`state` of a healthy agent."""
 SESSION_BYTES: Final = 32
+EMPTY_OBSERVER: Final[dict[str, Any]] = {
+    "id": 0,
+    "version": "",
+    "with_rootserver": False,
+    "inner_status": "",
+    "start_time": GO_ZERO_TIME,
+    "stop_time": GO_ZERO_TIME,
+    "architecture": "",
+    "obshell_port": 0,
+}
+COMMIT: Final = "61ee147"
+"""The commit of 4.5.0.0."""
 
 
 def time(call: Call) -> str:
@@ -51,14 +64,13 @@ def info(call: Call) -> dict[str, Any]:
     return data
 
 
-def git_info(call: Call) -> dict[str, Any]:
-    """`GET /git-info`: which build this is."""
+def git_info(_call: Call) -> dict[str, Any]:
+    """`GET /git-info`: which build this is; builds of the product name no branch and no time."""
     return {
-        "gitBranch": "sandbox",
-        "gitCommitId": "0" * 40,
-        "gitShortCommitId": "0" * 7,
-        "gitCommitTime": "",
-        "version": call.agent.version,
+        "branch": "",
+        "commitId": COMMIT,
+        "shortCommitId": COMMIT,
+        "commitTime": "",
     }
 
 
@@ -106,31 +118,28 @@ def host_info(call: Call) -> dict[str, Any]:
 
 
 def observer_info(call: Call) -> dict[str, Any]:
-    """`GET /observer/info`: the local server, without a database too."""
+    """`GET /observer/info`: the local server, without a database too; its stats stay empty."""
     agent = call.agent
-    cluster, observer = call.member_of(), agent.observer
-    server = None
-    if cluster and observer:
-        server = cluster.server_at(agent.ip, observer.rpc_port)
-    real = agent.files.real
-    data: dict[str, Any] = {
-        "id": server.id if server and agent.has_database else 0,
+    observer = agent.observer if agent.observer and agent.observer.reported_ports else None
+    data = EMPTY_OBSERVER | {
         "ip": agent.ip,
         "svr_port": observer.rpc_port if observer else 0,
         "sql_port": observer.sql_port if observer else 0,
-        "version": agent.ob_version.replace("-", "_"),
-        "with_rootserver": bool(server and server.id == 1),
+        "stats": stats_of_server(None, None),
+    }
+    server = own_server(agent) if agent.has_database else None
+    if server is not None:
+        data |= row_of_server(call, server)
+    home = agent.home
+    data |= {
         "ob_status": agent.ob_state,
-        "inner_status": "ACTIVE" if server and agent.has_database else "",
-        "start_time": GO_ZERO_TIME,
-        "stop_time": GO_ZERO_TIME,
-        "architecture": "",
-        "data_dir": real(observer.data_dir) if observer else "",
-        "redo_dir": real(observer.redo_dir) if observer else "",
-        "obshell_port": 0,
+        "data_dir": agent.files.real(
+            agent.observer.data_dir if agent.observer else f"{home}/store"
+        ),
+        "redo_dir": agent.files.real(agent.observer.redo_dir) if agent.observer else "",
     }
     if agent.has("shared storage"):
-        data["log_dir"] = f"{agent.home}/log"
+        data["log_dir"] = f"{home}/log"
     return data
 
 
@@ -149,9 +158,8 @@ def login(call: Call) -> str:
 
 def logout(call: Call) -> Any:
     """`POST /logout`: forget a session."""
-    session = call.json_body().get("session_id")
-    if not isinstance(session, str):
-        raise bind_failed("Key: 'SessionId' Error:Field validation failed on the 'required' tag")
+    session = call.text("session_id")
+    require("LogoutSessionParam", {"SessionID": session})
     call.agent.sessions.pop(session, None)
     return NO_DATA
 
@@ -160,9 +168,8 @@ def set_agent_password(call: Call) -> Any:
     """`POST /agent/password`: nothing removes it again."""
     if call.agent.identity not in (SINGLE, CLUSTER_AGENT):
         raise Panic("odd identity")
-    password = call.json_body().get("password")
-    if not isinstance(password, str):
-        raise bind_failed("Key: 'Password' Error:Field validation failed on the 'required' tag")
+    password = call.text("password")
+    require("SetAgentPasswordParam", {"Password": password})
     call.agent.agent_password = password
     return NO_DATA
 

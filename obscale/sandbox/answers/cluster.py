@@ -5,7 +5,8 @@ Sources: ob/agent/executor/ob/{info,cluster}.go, ob/agent/repository/model/bo/ob
 
 from typing import Any, Final
 
-from obscale.sandbox.agents import SCALING_OUT, Agent
+from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, Agent
+from obscale.sandbox.answers.agent import COMMIT
 from obscale.sandbox.answers.observers import (
     META_FILES_BYTES,
     agent_port,
@@ -23,24 +24,40 @@ from obscale.sandbox.hosts import sha1_hex
 from obscale.sandbox.parameters import PARAMETERS, Parameter
 from obscale.sandbox.request import Call
 
+UNKNOWN_INSTANCE: Final[dict[str, Any]] = {
+    "type": "oceanbase",
+    "version": "",
+    "revision": "",
+    "cpuCount": 0,
+    "memoryLimit": "",
+    "dataFileSize": "",
+    "logDiskSize": "",
+}
 CLUSTER_STATUS: Final = {0: "NOT RUNNING", 1: "RUNNING", 2: "RESTRICTED", 3: "AVAILABLE"}
 """By `obState` of the answering agent."""
+CHARSETS: Final = (
+    ("utf8mb4", "UTF-8 Unicode", 4, ("general_ci", "bin", "unicode_ci")),
+    ("gbk", "GBK charset", 2, ("chinese_ci", "bin")),
+    ("gb18030", "GB18030 charset", 4, ("chinese_ci", "bin")),
+    ("latin1", "cp1252 West European", 1, ("swedish_ci", "bin")),
+)
 EMPTY_CLUSTER: Final[dict[str, Any]] = {"id": 0, "name": "", "version": "", "topology": None}
 
 
 def ob_info(call: Call) -> dict[str, Any]:
-    """`GET /ob/info`: agents and topology; without a database the topology is null."""
+    """`GET /ob/info`: agents and topology; without a database the topology is null.
+
+    An agent lists itself alone until it is a member. Without a database a member tells what it
+    keeps itself: all agents, but the cluster's name and id only if it was there when that began.
+    """
     agent, cluster = call.agent, call.member_of()
-    shared = {"is_shared_storage": False} if agent.has("shared storage") else {}
-    if cluster is None:
-        return {
-            "agent_info": [_agent_row(agent)],
-            "obcluster_info": EMPTY_CLUSTER | shared,
-        }
-    degraded = EMPTY_CLUSTER | {"id": cluster.id, "name": cluster.name} | shared
-    info = degraded
+    info = EMPTY_CLUSTER | ({"is_shared_storage": False} if agent.has("shared storage") else {})
+    if cluster is None or agent.identity != CLUSTER_AGENT:
+        return {"agent_info": [_agent_row(agent, agent.identity)], "obcluster_info": info}
+    if agent.has_database or agent.is_founder:
+        info |= {"id": cluster.id, "name": cluster.name}
     if agent.has_database:
-        info = degraded | {
+        info |= {
             "version": agent.ob_version.partition("-")[0],
             "topology": {
                 zone.name: [
@@ -49,7 +66,7 @@ def ob_info(call: Call) -> dict[str, Any]:
                 for zone in cluster.zones
             },
         }
-    agents = [_agent_row(each) for each in cluster.agents]
+    agents = [_agent_row(each, _row_identity(each)) for each in cluster.agents]
     return {"agent_info": agents, "obcluster_info": info}
 
 
@@ -72,8 +89,8 @@ def cluster_info(call: Call) -> dict[str, Any]:
     cluster, agent = call.own_cluster(), call.agent
     connected = any(each.has_database and not each.down for each in cluster.agents)
     data: dict[str, Any] = {
-        "cluster_name": cluster.name,
-        "cluster_id": cluster.id,
+        "cluster_name": cluster.name if connected or agent.is_founder else "",
+        "cluster_id": cluster.id if connected or agent.is_founder else 0,
         "status": CLUSTER_STATUS[3 if connected else agent.ob_state],
         "is_community_edition": connected,
         "ob_version": agent.ob_version.partition("-")[0] if connected else "",
@@ -82,9 +99,9 @@ def cluster_info(call: Call) -> dict[str, Any]:
         data |= {"is_standalone": False, "dead_lock_detection_enabled": connected}
     if agent.has("shared storage"):
         data |= {"startup_mode": "NORMAL" if connected else "", "is_shared_storage": False}
-    servers = [capacity_of(call, server) for server in cluster.servers] if connected else []
+    reported = [capacity_of(call, server) for server in cluster.servers] if connected else []
     data |= {
-        "stats": printed_stats(sum_of(servers)),
+        "stats": printed_stats(sum_of([each for each in reported if each is not None])),
         "zones": [_zone(call, zone, connected=connected) for zone in cluster.zones],
     }
     if not connected:
@@ -122,34 +139,75 @@ def parameters(call: Call) -> list[dict[str, Any]]:
 
 
 def statistics(call: Call) -> dict[str, Any]:
-    """`GET /obcluster/statistics`: the telemetry snapshot."""
+    """`GET /obcluster/statistics`: the telemetry snapshot; of an agent's own database only."""
     agent, cluster = call.agent, call.member_of()
-    answering = [each for each in (cluster.agents if cluster else [agent]) if not each.down]
-    version, _, revision = agent.ob_version.partition("-")
-    live = [server for server in (cluster.servers if cluster else []) if server.observer.alive]
+    known = cluster if cluster and agent.has_database else None
+    number, _, release = agent.version.partition("-")
     return {
         "telemetryEnabled": True,
-        "clusterId": sha1_hex(f"{cluster.name}/{cluster.id}") if cluster else "",
+        "clusterId": str(known.id if known else 0),
         "reporter": "obshell-dashboard",
-        "obshellVersion": agent.version.partition("-")[0],
-        "obshellRevision": agent.version.partition("-")[2],
+        "obshellVersion": f"obshell {number} (for OceanBase_CE)",
+        "obshellRevision": f"{release}-{COMMIT}",
         "reportTime": int(call.wall_seconds),
         "telemetryVersion": 1,
-        "hosts": [each.host.printed(each.ip) for each in answering],
-        "instances": [
-            {
-                "type": "oceanbase-ce",
-                "version": version,
-                "revision": revision,
-                "cpuCount": read_integer(server.observer.values["cpu_count"]),
-                "memoryLimit": server.observer.values["memory_limit"],
-                "dataFileSize": server.observer.values["datafile_size"],
-                "logDiskSize": server.observer.values["log_disk_size"],
-                "hostHash": sha1_hex(server.agent.ip),
-            }
-            for server in live
+        "hosts": [
+            each.host.printed(each.ip)
+            for each in (known.agents if known else [])
+            if not (each.down or each.silent)
         ],
+        "instances": _instances(agent, cluster),
     }
+
+
+def _instances(agent: Agent, cluster: Cluster | None) -> list[dict[str, Any]]:
+    """The observers of the cluster; those it keeps itself, and hardly more, without a database."""
+    if cluster is None:
+        return []
+    if not agent.has_database:
+        known = cluster.agents if agent.identity == CLUSTER_AGENT else [agent]
+        return [UNKNOWN_INSTANCE | {"hostHash": sha1_hex(each.ip)} for each in by_zone(known)]
+    version, _, revision = agent.ob_version.partition("-")
+    return [
+        {
+            "type": "oceanbase-ce",
+            "version": version,
+            "revision": revision,
+            "cpuCount": read_integer(server.observer.values["cpu_count"]),
+            "memoryLimit": server.observer.values["memory_limit"],
+            "dataFileSize": server.observer.values["datafile_size"],
+            "logDiskSize": server.observer.values["log_disk_size"],
+            "hostHash": sha1_hex(server.agent.ip),
+        }
+        for zone in cluster.zones
+        for server in cluster.servers
+        if server.zone == zone.name and server.observer.alive
+    ]
+
+
+def by_zone(agents: list[Agent]) -> list[Agent]:
+    """Agents, zone by zone in the order in which the zones come first."""
+    zones = list(dict.fromkeys(agent.zone for agent in agents))
+    return sorted(agents, key=lambda agent: zones.index(agent.zone))
+
+
+def charsets(call: Call) -> list[dict[str, Any]]:
+    """`GET /obcluster/charsets`: what a MySQL tenant can be made with; the usual ones of 4.3."""
+    call.own_cluster()
+    if not call.agent.has_database:
+        raise no_database(call.agent).with_data({"contents": None})
+    return [
+        {
+            "name": name,
+            "description": description,
+            "collations": [
+                {"is_default": place == 0, "name": f"{name}_{ending}"}
+                for place, ending in enumerate(endings)
+            ],
+            "maxlen": longest,
+        }
+        for name, description, longest, endings in CHARSETS
+    ]
 
 
 def license_info(call: Call) -> dict[str, Any]:
@@ -160,12 +218,17 @@ def license_info(call: Call) -> dict[str, Any]:
     raise unexpected("Not a standalone cluster").with_data(None)
 
 
-def _agent_row(agent: Agent) -> dict[str, Any]:
+def _row_identity(agent: Agent) -> str:
+    """As its row of `ocs.all_agent` says: it is inserted for a member, whatever it is itself."""
+    return CLUSTER_AGENT if agent.identity == SCALING_OUT else agent.identity
+
+
+def _agent_row(agent: Agent, identity: str) -> dict[str, Any]:
     return {
         "ip": agent.ip,
         "port": agent.port,
         "zone": agent.zone,
-        "identity": agent.identity,
+        "identity": identity,
         "version": agent.version,
     }
 

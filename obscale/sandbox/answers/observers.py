@@ -3,8 +3,10 @@
 Sources: ob/agent/executor/ob/cluster.go, ob/agent/repository/model/bo/obcluster.go, 4.5.0.0.
 """
 
+import math
 from typing import Any, Final
 
+from obscale.sandbox.agents import Agent
 from obscale.sandbox.capacity import human_size, read_capacity, read_integer
 from obscale.sandbox.clock import GO_ZERO_TIME, go_time
 from obscale.sandbox.cluster import Server
@@ -14,30 +16,25 @@ BUILD_HASH: Final = "0123456789abcdef0123456789abcdef01234567(Apr 21 2025 11:46:
 META_FILES_BYTES: Final = 128 << 20
 """What an empty server has written into its data file."""
 HUMAN_STATS: Final = ("memory_total", "memory_assigned", "disk_total", "disk_assigned")
+CONNECTED: Final = 3
+"""`obState` of an agent whose statements OceanBase answers."""
 SERVER_ONLY: Final = ("disk_used", "disk_free")
 
 
 def observer_row(call: Call, server: Server, *, connected: bool) -> dict[str, Any]:
     """One observer as the topology lists it."""
     agent, observer = server.agent, server.observer
-    data: dict[str, Any] = {
-        "id": server.id,
+    row = row_of_server(call, server)
+    if not connected:
+        row |= {"inner_status": "", "start_time": GO_ZERO_TIME}
+    data: dict[str, Any] = row | {
         "ip": agent.ip,
         "svr_port": observer.rpc_port,
         "sql_port": observer.sql_port,
-        "version": f"{agent.ob_version.replace('-', '_')}-{BUILD_HASH}",
-        "with_rootserver": server.id == 1,
         "status": _status(call, server),
-        "inner_status": inner_status(server) if connected else "",
-        "start_time": GO_ZERO_TIME,
-        "stop_time": GO_ZERO_TIME,
         "architecture": agent.host.config.architecture,
+        "stats": stats_of_server(capacity_of(call, server) if connected else None, server),
     }
-    if connected and _serves(call, server):
-        wall = call.world.wall_of(agent, server.serves_from or 0.0)
-        data["start_time"] = go_time(wall, call.world.config.utc_offset_minutes, digits=6)
-    stats = printed_stats(capacity_of(call, server) if connected else sum_of([]), of_server=True)
-    data["stats"] = stats | {"ip": agent.ip, "port": observer.rpc_port, "zone": server.zone}
     if call.agent.has("topology"):
         data |= {
             "ob_status": agent.ob_state,
@@ -50,11 +47,43 @@ def observer_row(call: Call, server: Server, *, connected: bool) -> dict[str, An
     return data
 
 
-def capacity_of(call: Call, server: Server) -> dict[str, float]:
-    """One row of GV$OB_SERVERS; all zero while the server does not report."""
+def row_of_server(call: Call, server: Server) -> dict[str, Any]:
+    """What its row of DBA_OB_SERVERS says of an observer."""
+    agent = server.agent
+    start_time = GO_ZERO_TIME
+    if _serves(call, server):
+        wall = call.world.wall_of(agent, server.serves_from or 0.0)
+        start_time = go_time(wall, call.world.config.utc_offset_minutes, digits=6)
+    return {
+        "id": server.id,
+        "version": f"{agent.ob_version.replace('-', '_')}-{BUILD_HASH}",
+        "with_rootserver": server.id == 1,
+        "inner_status": inner_status(server),
+        "start_time": start_time,
+        "stop_time": GO_ZERO_TIME,
+    }
+
+
+def own_server(agent: Agent) -> Server | None:
+    """The row of the observer beside an agent, where its cluster lists it."""
+    if agent.cluster is None or agent.observer is None:
+        return None
+    return agent.cluster.server_at(agent.ip, agent.observer.rpc_port)
+
+
+def stats_of_server(raw: dict[str, float] | None, server: Server | None) -> dict[str, Any]:
+    """The `stats` of a server; without a row of GV$OB_SERVERS all is zero or empty."""
+    if raw is None or server is None:
+        return printed_stats(sum_of([]), of_server=True) | {"ip": "", "port": 0, "zone": ""}
+    own = {"ip": server.agent.ip, "port": server.observer.rpc_port, "zone": server.zone}
+    return printed_stats(raw, of_server=True) | own
+
+
+def capacity_of(call: Call, server: Server) -> dict[str, float] | None:
+    """One row of GV$OB_SERVERS; None while the server does not report."""
     cluster, values = call.own_cluster(), server.observer.values
     if not server.observer.alive or not _serves(call, server):
-        return sum_of([])
+        return None
     units = cluster.units_on(server)
     disk = max(read_capacity(values["datafile_size"]), read_capacity(values["datafile_maxsize"]))
     used = META_FILES_BYTES * (1 + len(units))
@@ -78,13 +107,17 @@ def sum_of(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def printed_stats(raw: dict[str, float], *, of_server: bool = False) -> dict[str, Any]:
-    """Numbers beside their human texts; a server that does not report has empty texts."""
-    silent = of_server and not raw["cpu_core_total"]
+    """Numbers beside their human texts; who does not report has empty texts.
+
+    A share of nothing is no number, and makes obshell's answer an empty one.
+    """
+    silent = not any(raw.values())
     printed: dict[str, Any] = dict(raw)
     for what in ("cpu_core", "memory_in_bytes", "disk_in_bytes"):
-        total = raw[f"{what}_total"]
-        share = 100 * raw[f"{what}_assigned"] / total if total else 0
-        printed[f"{what.removesuffix('_in_bytes')}_assigned_percent"] = round(share, 2)
+        total, share = raw[f"{what}_total"], 0.0
+        if not silent:
+            share = raw[f"{what}_assigned"] / total * 100 if total else math.nan
+        printed[f"{what.removesuffix('_in_bytes')}_assigned_percent"] = share
     if of_server:
         printed["disk_in_bytes_used"] = raw["disk_in_bytes_assigned"]
         printed["disk_in_bytes_free"] = raw["disk_in_bytes_total"] - raw["disk_in_bytes_assigned"]
@@ -111,6 +144,11 @@ def inner_status(server: Server) -> str:
 def _status(call: Call, server: Server) -> str:
     if server.deleting:
         return "DELETING"
+    agent = server.agent
+    if call.agent.has("observer states"):
+        if not server.observer.alive:
+            return "PROCESS_STOPPED"
+        return "RUNNING" if agent.ob_state == CONNECTED or agent.down else "UNAVAILABLE"
     if not server.observer.alive:
         return "UNAVAILABLE"
     return "RUNNING" if _serves(call, server) else "STARTING"

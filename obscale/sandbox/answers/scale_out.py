@@ -13,11 +13,15 @@ from obscale.sandbox.cluster import Cluster
 from obscale.sandbox.dags.cluster_scale_out import DEFAULT_RPC_PORT, scale_out_steps
 from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE
 from obscale.sandbox.dags.local_scale_out import MAIN_NAME
-from obscale.sandbox.errors import Refusal, no_database, not_supported
-from obscale.sandbox.request import Call, bind_failed
+from obscale.sandbox.errors import Refusal, no_database, not_supported, wrong_type
+from obscale.sandbox.request import Call, bind_failed, require
 
 LOWEST_UPGRADABLE: Final = (4, 2, 4, 1)
 """Oldest obshell a cluster upgrades by itself when it joins."""
+FORM: Final = "ClusterScaleOutParam.ScaleOutParam"
+AGENT_INFO: Final = "AgentInfo.ScaleOutParam.agentInfo"
+"""How Go calls the fields of a request."""
+GO_NAMES: Final = {str: "string", int: "int", dict: "map[string]string"}
 LEGACY_NAMES: Final = (("mysql_port", "mysqlPort"), ("rpc_port", "rpcPort"))
 
 
@@ -88,45 +92,33 @@ def _bind(call: Call) -> Order:
     body = call.json_body()
     info = _typed(body, "agentInfo", dict, {})
     info = {str(name).lower(): value for name, value in info.items()}
-    ip = _typed(info, "ip", str, "")
-    port = _typed(info, "port", int, 0)
+    ip = _typed(info, "ip", str, "", AGENT_INFO)
+    port = _typed(info, "port", int, 0, AGENT_INFO)
     zone = _typed(body, "zone", str, "")
     configs = _typed(body, "obConfigs", dict, None)
     for value in (configs or {}).values():
         if not isinstance(value, str):
-            raise _wrong_type(value, "obConfigs", "string")
-    for value, field in (
-        (ip, "AgentInfo.Ip"),
-        (port, "AgentInfo.Port"),
-        (zone, "Zone"),
-        (configs is not None, "ObConfigs"),
-    ):
-        if not value:
-            name = field.rpartition(".")[2]
-            raise bind_failed(
-                f"Key: 'ClusterScaleOutParam.ScaleOutParam.{field}' Error:"
-                f"Field validation for '{name}' failed on the 'required' tag"
-            )
+            raise bind_failed(wrong_type(value, f"{FORM}.obConfigs", "string"))
+    require(
+        FORM,
+        {
+            "AgentInfo.Ip": ip,
+            "AgentInfo.Port": port,
+            "ObConfigs": configs is not None,
+            "Zone": zone,
+        },
+    )
     return Order(ip, port, zone, configs or {}, _typed(body, "targetAgentPassword", str, ""))
 
 
-def _typed(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+def _typed(fields: dict[str, Any], name: str, kind: type, default: Any, form: str = FORM) -> Any:
     """A field of that JSON type, `default` where it is absent or null; names ignore the case."""
     value = fields.get(name.lower())
     if value is None:
         return default
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise _wrong_type(value, name, kind.__name__)
+        raise bind_failed(wrong_type(value, f"{form}.{name}", GO_NAMES[kind]))
     return value
-
-
-def _wrong_type(value: object, field: str, kind: str) -> Refusal:
-    names = {bool: "bool", int: "number", float: "number", str: "string", list: "array"}
-    given = names.get(type(value), "object")
-    return bind_failed(
-        f"json: cannot unmarshal {given} into Go struct field ClusterScaleOutParam.{field} "
-        f"of type {kind}"
-    )
 
 
 def _reach(call: Call, order: Order) -> Agent:

@@ -5,13 +5,27 @@ Source: ob/agent/api/task_handler.go, ob/agent/executor/task/{dag,node,sub_task}
 
 from typing import Any, Final
 
-from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, Agent
+from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, SINGLE, Agent
+from obscale.sandbox.auth import wants_agent_password
 from obscale.sandbox.dags.dag import Dag, Node, SubTask
 from obscale.sandbox.dags.engine import order_retry, order_rollback
-from obscale.sandbox.errors import Panic, Refusal, no_database, task_not_shown, unexpected
-from obscale.sandbox.request import NO_DATA, Call, bind_failed
+from obscale.sandbox.errors import (
+    ABSENT,
+    NO_DATABASE_CODES,
+    Panic,
+    Refusal,
+    no_database,
+    task_not_shown,
+    unexpected,
+)
+from obscale.sandbox.request import NO_DATA, NO_LIST, Call, require
 
-OPERATORS: Final = {"ROLLBACK": "Rollback", "RETRY": "Retry", "CANCEL": "Cancel", "PASS": "Pass"}
+NOT_FAILED: Final = {
+    "ROLLBACK": ("Rollback", "Failed to set DAG rollback: DAG state is not failed"),
+    "RETRY": ("Retry", "Failed to set DAG retry: DAG state is not failed"),
+    "PASS": ("Pass", "Failed to pass DAG: DAG is not failed"),
+}
+"""How the operators of a failed DAG are called in codes, and what is said of another DAG."""
 
 
 def dag(call: Call) -> dict[str, Any]:
@@ -19,8 +33,8 @@ def dag(call: Call) -> dict[str, Any]:
     agent = call.agent
     store, number = _find_store(call, forwards=True)
     try:
-        details = call.show_details
-        return call.printer.dag(_find_dag(store, number), details=details)
+        found = _find_dag(call, store, number)
+        return call.printer.dag(found, details=call.show_details)
     except (Panic, Refusal):
         is_the_clusters = agent.cluster is not None and store is agent.cluster.dags
         if is_the_clusters and agent.identity == CLUSTER_AGENT and not agent.has_database:
@@ -31,32 +45,39 @@ def dag(call: Call) -> dict[str, Any]:
 
 def operate_dag(call: Call) -> Any:
     """`POST /task/dag/{id}`: 200 means accepted, nothing has happened yet."""
+    call.id_of(call.names["id"])
     operator = _operator(call)
     store, number = _find_store(call)
-    found = _find_dag(store, number)
-    if operator not in OPERATORS:
-        raise Refusal(
-            400, "Task.Dag.Operator.NotSupport", f"Dag operator '{operator}' is not supported"
-        )
-    prefix = f"Task.Dag.Operator.{OPERATORS[operator]}"
-    if operator == "CANCEL":
+    found = _find_dag(call, store, number)
+    word = operator.upper()
+    prefix = "Task.Dag.Operator."
+    if word == "CANCEL":
         if not found.is_active:
-            raise Refusal(400, f"{prefix}FinishedDag", f"Dag {found.generic_id()} is finished")
-    elif found.state != "FAILED":
-        raise Refusal(400, f"{prefix}NotFailedDag", f"Dag {found.generic_id()} is not failed")
-    else:
-        _take_lock_again(call.agent, found)
-    match operator:
+            raise Refusal(
+                400, f"{prefix}CancelFinishedDag", "Failed to cancel DAG: DAG is finished"
+            )
+        name = found.nodes[0].step.name
+        # No node of a scale-out can be cancelled or passed.
+        raise Refusal(
+            400,
+            f"{prefix}CancelNotAllowed",
+            f"Failed to cancel DAG: node {name} cannot cancel",
+        )
+    if word not in NOT_FAILED:
+        raise Refusal(400, f"{prefix}NotSupport", f"Operator {operator} is not supported")
+    called, message = NOT_FAILED[word]
+    if found.state != "FAILED":
+        raise Refusal(400, f"{prefix}{called}NotFailedDag", message)
+    _take_lock_again(call.agent, found)
+    match word:
         case "ROLLBACK":
             order_rollback(found)
         case "RETRY":
             order_retry(found)
         case _:
-            # No node of a scale-out can be cancelled or passed.
+            name = next(node.step.name for node in found.nodes if node.state != "SUCCEED")
             raise Refusal(
-                400,
-                f"{prefix}NotAllowed",
-                f"Dag {found.generic_id()} contains a node that cannot {operator.lower()}",
+                400, f"{prefix}PassNotAllowed", f"Failed to pass DAG: node {name} cannot pass"
             )
     return NO_DATA
 
@@ -83,17 +104,19 @@ def node(call: Call) -> dict[str, Any]:
 
 def operate_node(call: Call) -> Any:
     """`POST /task/node/{id}`: only PASS, and no node of a scale-out can be passed."""
+    call.id_of(call.names["id"])
     operator = _operator(call)
     prefix = "Task.Node.Operator."
+    if operator.upper() != "PASS":
+        raise Refusal(400, f"{prefix}NotSupport", f"Operator {operator} is not supported")
     owner, found = _find_node(call)
-    if operator != "PASS":
-        raise Refusal(400, f"{prefix}NotSupport", f"Node operator '{operator}' is not supported")
+    failed = "Failed to pass node:"
     if owner.state != "FAILED":
-        raise Refusal(400, f"{prefix}PassNotFailedDag", f"Dag {owner.generic_id()} is not failed")
-    name = owner.generic_id(found.number)
+        raise Refusal(400, f"{prefix}PassNotFailedDag", f"{failed} assigned DAG is not failed")
+    name = found.step.name
     if found.state != "FAILED":
-        raise Refusal(400, f"{prefix}PassNotFailedNode", f"Node {name} is not failed")
-    raise Refusal(400, f"{prefix}PassNotAllowed", f"Node {name} cannot pass")
+        raise Refusal(400, f"{prefix}PassNotFailedNode", f"{failed} node {name} is not failed")
+    raise Refusal(400, f"{prefix}PassNotAllowed", f"{failed} node {name} cannot pass")
 
 
 def sub_task(call: Call) -> dict[str, Any]:
@@ -103,31 +126,37 @@ def sub_task(call: Call) -> dict[str, Any]:
 
 
 def sub_task_logs(call: Call) -> list[dict[str, Any]]:
-    """`GET /task/sub_task/{id}/logs`: full log rows."""
+    """`GET /task/sub_task/{id}/logs`: full log rows; none of a sub task that does not exist."""
     try:
         return call.printer.logs(_find_sub_task(call)[1])
     except Refusal as refusal:
         if refusal.code == "Task.NotFound":
-            raise
-        # This handler does not say that it was a task it could not look up.
-        raise no_database(call.agent) from None
+            return []
+        if refusal.code in NO_DATABASE_CODES:
+            # This handler does not say that it was a task it could not look up.
+            raise no_database(call.agent) from None
+        raise
 
 
 def unfinished(call: Call) -> list[dict[str, Any]]:
     """`GET /task/dag/unfinish`: local ones of all reachable agents, then those of the cluster."""
-    if call.agent.identity == SCALING_OUT:
-        raise Refusal(
-            500, "Agent.Identify.Unknown", f"Unknown agent identity: {call.agent.identity}"
-        ).with_data({"contents": None})
-    found = [dag for agent in _reachable(call) for dag in agent.dags]
-    if call.agent.identity == CLUSTER_AGENT and call.agent.cluster and call.agent.has_database:
-        found += call.agent.cluster.dags
-    return _print_all(call, [dag for dag in found if dag.is_unfinished])
+    agent = call.agent
+    if agent.identity == SINGLE:
+        return unfinished_of_agent(call)
+    if agent.identity != CLUSTER_AGENT or agent.cluster is None:
+        raise Refusal(500, "Agent.Identify.Unknown", f"Agent identify is unknown: {agent.identity}")
+    answering = [each for each in agent.cluster.agents if each in _reachable(call)]
+    found = [dag for each in answering for dag in each.dags]
+    if agent.has_database:
+        found += agent.cluster.dags
+    printed = _print_all(call, [dag for dag in found if dag.is_unfinished])
+    return printed or NO_LIST
 
 
 def unfinished_of_cluster(call: Call) -> list[dict[str, Any]]:
     """`GET /task/dag/ob/unfinish`."""
-    return _print_all(call, [dag for dag in _cluster_dags(call) if dag.is_unfinished])
+    dags = _cluster_dags(call, {"contents": None})
+    return _print_all(call, [dag for dag in dags if dag.is_unfinished])
 
 
 def unfinished_of_agent(call: Call) -> list[dict[str, Any]]:
@@ -137,12 +166,13 @@ def unfinished_of_agent(call: Call) -> list[dict[str, Any]]:
 
 def dags_of_cluster(call: Call) -> list[dict[str, Any]]:
     """`GET /task/dags/ob`."""
-    return _print_all(call, _cluster_dags(call))
+    dags = _cluster_dags(call)
+    return _print_all(call, dags) if dags else []
 
 
 def dags_of_agent(call: Call) -> list[dict[str, Any]]:
     """`GET /task/dags/agent`."""
-    return _print_all(call, call.agent.dags)
+    return _print_all(call, call.agent.dags) if call.agent.dags else []
 
 
 def maintenance_of_cluster(call: Call) -> dict[str, Any]:
@@ -196,13 +226,14 @@ def _reachable(call: Call) -> list[Agent]:
     ]
 
 
-def _cluster_dags(call: Call) -> list[Dag]:
+def _cluster_dags(call: Call, data: Any = ABSENT) -> list[Dag]:
+    """The cluster's DAGs; `data` stands beside the refusal of an agent without a database."""
     agent = call.agent
     if agent.identity != CLUSTER_AGENT or agent.cluster is None:
         # The handler forgets to answer.
         raise unexpected("ocsagent cannot build response body")
     if not agent.has_database:
-        raise no_database(agent).with_data({"contents": None})
+        raise no_database(agent).with_data(data)
     return agent.cluster.dags
 
 
@@ -223,6 +254,9 @@ def _find_store(call: Call, *, forwards: bool = False) -> tuple[list[Dag], int]:
             f'Get "http://{address}/rpc/v1/task/dag/{call.names["id"]}": '
             f"dial tcp {address}: connect: connection refused",
         )
+    if owner is not call.agent and owner.agent_password and owner.identity == SINGLE:
+        # It is asked with what the others know of it: no password of its own.
+        raise wants_agent_password()
     return owner.dags, parsed.number
 
 
@@ -251,9 +285,11 @@ def _asked_of_others(call: Call, number: int) -> list[Dag]:
     return cluster.dags
 
 
-def _find_dag(store: list[Dag], number: int) -> Dag:
+def _find_dag(call: Call, store: list[Dag], number: int) -> Dag:
     for each in store:
         if each.number == number:
+            if each.generic_id() != call.names["id"]:
+                raise Refusal(404, "Task.NotFound", "Task not found: dag id not match")
             return each
     raise _not_found()
 
@@ -277,13 +313,9 @@ def _find_sub_task(call: Call) -> tuple[Dag, SubTask]:
 
 
 def _operator(call: Call) -> str:
-    operator = call.json_body().get("operator")
-    if not isinstance(operator, str) or not operator:
-        raise bind_failed(
-            "Key: 'DagOperator.Operator' Error:Field validation for 'Operator' "
-            "failed on the 'required' tag"
-        )
-    return operator.upper()
+    operator = call.text("operator")
+    require("DagOperator", {"Operator": operator})
+    return operator
 
 
 def _not_found() -> Refusal:

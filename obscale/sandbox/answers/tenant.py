@@ -31,8 +31,8 @@ def unit_config(call: Call) -> dict[str, Any]:
     raise Refusal(
         400,
         "OB.Resource.UnitConfig.NotExist",
-        f"Resource unit config '{call.names['name']}' does not exist",
-    )
+        f"Unit config '{call.names['name']}' does not exist.",
+    ).with_data(None)
 
 
 def resource_pools(call: Call) -> list[dict[str, Any]]:
@@ -58,10 +58,11 @@ def resource_pools(call: Call) -> list[dict[str, Any]]:
 
 def tenants_overview(call: Call) -> list[dict[str, Any]]:
     """`GET /tenants/overview`, filtered by `mode` since 4.3.0.0; see `_forwarding_database`."""
+    call.own_cluster()
     mode = call.query.get("mode", "") if call.agent.has("dashboard") else ""
     if mode and mode.upper() not in MODES:
         raise Refusal(
-            400, "OB.Tenant.Mode.NotSupported", f"Tenant mode '{mode}' is not supported"
+            400, "OB.Tenant.Mode.NotSupported", f"Tenant mode '{mode}' is not supported."
         ).with_data({"contents": None})
     cluster = _forwarding_database(call)
     return [
@@ -81,7 +82,7 @@ def tenant(call: Call) -> dict[str, Any]:
         if each.name == call.names["name"]:
             return printed_tenant(call, cluster, each)
     raise Refusal(
-        400, "OB.Tenant.NotExist", f"Tenant '{call.names['name']}' does not exist"
+        400, "OB.Tenant.NotExist", f"Tenant '{call.names['name']}' does not exist."
     ).with_data(None)
 
 

@@ -102,7 +102,7 @@ class Dag:
     operator: Operator = "RUN"
     start_at: float = EPOCH_SECONDS
     end_at: float = EPOCH_SECONDS
-    additional_data: dict[str, str] = field(default_factory=dict)
+    additional_data: dict[str, str] | None = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -166,7 +166,7 @@ class DagPrinter:
         """A DagDetail; without details `nodes` and `additional_data` are null."""
         printed = self._head(dag)
         printed |= {"start_time": self._time(dag.start_at), "end_time": self._time(dag.end_at)}
-        printed["additional_data"] = dict(dag.additional_data) if details else None
+        printed["additional_data"] = dag.additional_data if details else None
         printed["nodes"] = [self.node(dag, node) for node in dag.nodes] if details else None
         return printed
 

@@ -30,6 +30,11 @@ KILL_SECONDS: Final = 5.0
 UPGRADE_DOWN_SECONDS: Final = 3.0
 DEPLOY_STAGE: Final = 4
 START_STAGE: Final = 5
+NO_OPTIONS: Final = frozenset(
+    {"homePath", "zone", "cluster", "cluster_id", "mysql_port", "rpc_port"}
+    | {"data_dir", "redo_dir", "clog_dir", "slog_dir"}
+)
+"""What an observer is told by flags of their own, or not at all."""
 DIRECTORIES: Final = ("data_dir", "redo_dir", "clog_dir", "slog_dir")
 """In the order they are made, each empty at its turn. Source: deploy.go."""
 
@@ -136,21 +141,24 @@ def _make_directories(scene: Scene) -> Work:
         )
     for name in DIRECTORIES:
         path = configs[name]
+        scene.log(f"mkdir {name}: {path}")
         if not files.is_empty(path) and not _made_here(scene, name):
             raise scene.failure("Common.DirNotEmpty", f"Directory '{path}' is not empty")
         files.make(path)
-        scene.log(f"mkdir {name}: {path}")
     store = f"{home}/store"
+    for name, link in zip(
+        DIRECTORIES, (store, store, f"{store}/clog", f"{store}/slog"), strict=True
+    ):
+        # Logged for each, even where there is nothing to link.
+        scene.log(f"symlink {configs[name]}: {link}")
     if configs["data_dir"] != store and store not in files.dirs:
         files.links[store] = configs["data_dir"]
-        scene.log(f"symlink {configs['data_dir']}: {store}")
     for name in ("clog", "slog"):
         link = f"{store}/{name}"
         if configs[f"{name}_dir"] != link and files.real(link) != files.real(
             configs[f"{name}_dir"]
         ):
             files.links[files.real(link)] = configs[f"{name}_dir"]
-            scene.log(f"symlink {configs[f'{name}_dir']}: {link}")
     for path in (f"{home}/etc", f"{home}/log", f"{store}/sstable"):
         files.make(path)
         scene.log(f"mkdir {path}")
@@ -186,8 +194,7 @@ def _start_observer(scene: Scene) -> Work:
     for text in ("start observer", "check if first start", "generate start cmd"):
         scene.log(text)
     values = effective_values(configs, target)
-    options = ",".join(f"{name}={value}" for name, value in sorted(configs.items()))
-    scene.log(f"start cmd: {target.home}/bin/observer -o {options}")
+    scene.log(f"start cmd: {_start_command(scene)}")
     target.observer = observer = Observer(
         sql_port=int(configs["mysql_port"]),
         rpc_port=int(configs["rpc_port"]),
@@ -213,6 +220,23 @@ def _start_observer(scene: Scene) -> Work:
     scene.log("update OB port in all_agent")
     observer.reported_ports = True
     target.files.make(f"{target.home}/etc", "observer.config.bin")
+
+
+def _start_command(scene: Scene) -> str:
+    """As obshell writes it; the order of flags and options is by chance there."""
+    home, configs = scene.target.home, _configs(scene)
+    flags = {
+        "-n": configs["cluster"],
+        "-c": configs["cluster_id"],
+        "-z": configs["zone"],
+        "-p": configs["mysql_port"],
+        "-P": configs["rpc_port"],
+        "-d": configs["data_dir"],
+        "-I": scene.target.ip,
+    }
+    options = ",".join(f"{k}={v}" for k, v in sorted(configs.items()) if k not in NO_OPTIONS)
+    written = " ".join(f"{flag} '{value}'" for flag, value in flags.items())
+    return f"export LD_LIBRARY_PATH='{home}/lib'; {home}/bin/observer  {written}  -o '{options}'"
 
 
 def _health_checks(scene: Scene, seconds: float) -> Work:
@@ -264,7 +288,7 @@ def _kill_observer(scene: Scene) -> Work:
 
 
 def _watch(scene: Scene) -> Work:
-    scene.log("Watch cluster scale_out dag")
+    scene.log("Watch cluster scale out dag")
     main = _main(scene)
     while main.stage != main.max_stage or main.operator == "ROLLBACK":
         if main.state == "FAILED" or main.operator == "ROLLBACK":
@@ -297,7 +321,7 @@ def _upgrade(scene: Scene) -> Work:
 
 def _sync(scene: Scene) -> Work:
     target = scene.target
-    scene.log("get ocs instance failed: db is nil, try to connect")
+    scene.log("get ocs instance failed: Agent is not holding OceanBase, try to connect")
     target.connected = True
     target.identity = CLUSTER_AGENT
     scene.log("dump password")

@@ -89,7 +89,7 @@ def _fill_directory(_world: "World", fault: Fault, agent: Agent) -> None:
 
 def _scale_in(world: "World", fault: Fault, agent: Agent) -> None:
     cluster = world.cluster(fault.cluster)
-    agent.identity, agent.zone = SCALING_IN, cluster.zones[0].name
+    agent.identity, agent.zone = SCALING_IN, agent.zone or cluster.zones[0].name
     agent.cluster, agent.root_password = cluster, cluster.root_password
 
 

@@ -121,7 +121,7 @@ async def test_a_peer_harmed_meanwhile_ends_it_once_it_has_stood_for_its_limit()
         verification = await verifying
 
         found = proof(verification.levels, "pv-no-collateral").found
-        assert f"{harmed.agent.ip}:2882 INACTIVE UNAVAILABLE" in found
+        assert f"{harmed.agent.ip}:2882 INACTIVE PROCESS_STOPPED" in found
         assert verification.levels.level is Level.SERVING
         stood = scene.now - harmed_at
         assert LIMITS.against_seconds <= stood <= LIMITS.against_seconds + 2 * LOOK_SECONDS
