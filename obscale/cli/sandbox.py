@@ -34,7 +34,8 @@ def sandbox(
     """Serve simulated OceanBase clusters and spare agents that speak obshell's protocol.
 
     Each request is logged on standard error, one line each, without any secret. An agent whose
-    address is taken moves to 127.0.0.1 and a free port, and says so.
+    address is taken moves to 127.0.0.1 and a free port, and says so. With `tls: true` in the
+    description the files to trust are named, and are gone at the end.
 
     Exit: 0 ended by Ctrl-C, SIGTERM or SIGHUP, 2 bad --config.
     """
@@ -109,4 +110,8 @@ def _show(ready: dict[str, Any], speed: float) -> None:
         table.add_row(*map(as_text, ("—", "spare", address, spare["agent_password"])))
     console.print(table)
     console.print(as_text(f"Faults are played at {ready['control']}/faults, see the README."))
+    if tls := ready.get("tls"):
+        named = ", ".join(f"{name}: {path}" for name, path in tls.items())
+        line = f"They serve HTTPS; whoever asks trusts them by tls: {{{named}}}"
+        console.print(as_text(line), soft_wrap=True)
     console.print("Ctrl-C ends them. Requests follow on standard error.")

@@ -169,7 +169,8 @@ class Door:
     """An open socket door.
 
     Attributes:
-        ready: `World.ready_line`, and `control`, the URL where faults are played.
+        ready: `World.ready_line`, `control`, the URL where faults are played, and in a TLS world
+            `tls`, the files as a request names them.
         scheme: `http` or `https`.
         ca_path: Certificate to trust in a TLS world, else `None`.
         client_cert_path: To be shown where agents want a certificate, signed by the same authority.
@@ -197,17 +198,23 @@ async def serve(world: "World") -> AsyncIterator[Door]:
     with tempfile.TemporaryDirectory(prefix="obscale-sandbox-") as folder:
         trusted: tuple[Path | None, ...] = (None, None, None)
         options: dict[str, Any] = {}
+        named: dict[str, Any] = {}
         if world.config.tls:
             files = write_certificates(Path(folder), [agent.ip for agent in world.agents])
             trusted = (files.ca, files.client_certificate, files.client_key)
+            named = {"tls": {"ca_file": str(files.ca)}}
             options = {"ssl_certfile": files.certificate, "ssl_keyfile": files.key}
             if world.config.enable_client_auth:
                 options |= {"ssl_ca_certs": str(files.ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+                named["tls"] |= {
+                    "client_cert": str(files.client_certificate),
+                    "client_key": str(files.client_key),
+                }
         listeners = _Listeners(world, options)
         try:
             await listeners.open(sockets)
             async with controlled(world) as url:
-                ready = world.ready_line() | {"control": url}
+                ready = world.ready_line() | {"control": url} | named
                 yield Door(ready, "https" if world.config.tls else "http", *trusted)
         finally:
             await listeners.close()

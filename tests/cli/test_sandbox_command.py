@@ -3,8 +3,12 @@
 import json
 import re
 import signal
+import ssl
+from pathlib import Path
 
+import httpx
 import pytest
+import yaml
 from obshell import ClientSet
 from obshell.auth import PasswordAuth
 
@@ -60,6 +64,36 @@ def test_sigterm_ends_it_in_peace_too(start_program, write):
     rest, log = sandbox.communicate(timeout=60)
 
     assert (sandbox.returncode, rest, log) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [("", ["ca_file"]), ("enable_client_auth: true\n", ["ca_file", "client_cert", "client_key"])],
+)
+def test_a_world_of_https_names_the_files_to_trust_it_by(start_program, write, more, names):
+    """In the JSON line as a request has them below tls, and in words; with them one gets in."""
+    config = write(f"{CONFIG}tls: true\n{more}", "world.yaml")
+    sandbox, in_words = (
+        start_program("sandbox", "--config", config, *options) for options in (["--json"], [])
+    )
+    ready = json.loads(sandbox.stdout.readline())
+    entry, tls = ready["clusters"][0]["agents"][0], ready["tls"]
+
+    trust = ssl.create_default_context(cafile=tls["ca_file"])
+    if "client_cert" in tls:
+        trust.load_cert_chain(tls["client_cert"], tls["client_key"])
+    with httpx.Client(verify=trust, trust_env=False) as client:
+        answer = client.get(f"https://{entry['ip']}:{entry['port']}/api/v1/info")
+    lines = iter(in_words.stdout.readline, "")
+    told = next(line for line in lines if "HTTPS" in line)
+    for each in (sandbox, in_words):
+        each.send_signal(signal.SIGINT)
+        each.communicate(timeout=60)
+
+    assert answer.status_code == 200
+    assert list(tls) == names
+    assert list(yaml.safe_load(told.partition("by ")[2])["tls"]) == names
+    assert not Path(tls["ca_file"]).exists()
 
 
 def test_an_agent_whose_address_is_taken_says_where_it_went(start_program, write, quiet_world):
