@@ -12,6 +12,15 @@ TRANSLATIONS: Final = (
         "X-OCS-Agent-Header or X-OCS-Header not found in http request header",
         "HTTP 请求头中未找到 X-OCS-Agent-Header 或 X-OCS-Header",
     ),
+    *(
+        (f"Task not found: {reason}", f"未找到任务：{reason}")
+        for reason in (
+            "Cluster is not under maintenance",
+            "Agent is not under maintenance",
+            "dag id not match",
+        )
+    ),
+    ("Task not found: %s", "未找到任务: %s"),
     ("Agent is not holding OceanBase", "agent 未持有 OceanBase 集群连接"),
     ("Observer process does not exist", "observer 进程不存在"),
     ("The current database is useless", "当前 OB 集群不可用"),

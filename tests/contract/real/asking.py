@@ -30,6 +30,8 @@ CHUNK_BYTES = 53
 LONG_AGO_SECONDS = 100
 KEYS_BYTES = 32
 LONGEST_WAIT_SECONDS = 10
+SEGMENT_BYTES = 64 << 10
+"""What a socket hands over at once."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ class Asker:
         wire = _Wire(agent)
         protocol = self._connect()
         protocol.connection_made(wire)
-        protocol.data_received(raw)
+        for start in range(0, len(raw), SEGMENT_BYTES):
+            if not wire.is_closing():
+                protocol.data_received(raw[start : start + SEGMENT_BYTES])
         async with asyncio.timeout(LONGEST_WAIT_SECONDS):
             await wire.closed.wait()
         protocol.connection_lost(None)

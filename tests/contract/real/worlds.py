@@ -1,7 +1,8 @@
 """Simulated worlds in the states the recordings were made in."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from obscale.sandbox import Fault, ManualClock, World, WorldConfig
 from tests.contract.real.asking import Asker
@@ -21,7 +22,7 @@ SIZES = {
 WHOLE_SCALE_OUT_SECONDS = 60
 UNTIL_THE_OBSERVER_STARTS_SECONDS = 54
 LONG_START_SECONDS = 300
-BUILD = "d3d3e1b4b8b0f4b2a9a4ffb0a6a1c0b1e2f30415(Apr 21 2025 11:31:34)"
+NO_ANSWER = Answer("", {}, None)
 
 
 def address(number: int) -> str:
@@ -92,6 +93,24 @@ class Story:
         password = AGENT_PASSWORD if recording.short.startswith("agentpw") else self.root
         return await self.asker.ask(recording, password)
 
+    async def send(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        agent: str = address(1),
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> Answer:
+        """Ask a question of one's own, sealed with the password of root@sys."""
+        return await self.ask(
+            Recording("own/question", method, target, agent, "root", True, body, headers, NO_ANSWER)
+        )
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        """Ask the first agent for something below `/api/v1`."""
+        return await self.send("GET", f"/api/v1/{path}", headers=tuple(headers.items()))
+
     async def post(self, number: int, zone: str) -> None:
         """Submit a scale-out of one agent through the first."""
         body = {
@@ -99,19 +118,7 @@ class Story:
             "zone": zone,
             "obConfigs": SIZES,
         }
-        sample = recordings("answers")[0]
-        answer = await self.ask(
-            replace(
-                sample,
-                name="post/scale-out",
-                method="POST",
-                target="/api/v1/ob/scale_out",
-                agent=address(1),
-                header="root",
-                with_password=True,
-                body=body,
-            )
-        )
+        answer = await self.send("POST", "/api/v1/ob/scale_out", body)
         assert answer.status_line == "HTTP/1.1 200 OK", answer
 
     async def scale_out(self, number: int, zone: str) -> None:
