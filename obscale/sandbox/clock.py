@@ -7,6 +7,7 @@ faster than real time. *Wall* time is what agents print and compare (`ts`, `/tim
 import time
 from bisect import bisect_right
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
 DEFAULT_EPOCH_SECONDS: Final = 1_778_205_600.0
@@ -114,6 +115,7 @@ def _checked(speed: float) -> float:
     return speed
 
 
+@lru_cache(maxsize=1024)
 def go_time(unix_seconds: float, offset_minutes: int, digits: int = 9) -> str:
     """RFC 3339 as Go prints it: trailing zeros cut, `Z` for UTC.
 
