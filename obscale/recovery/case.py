@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 from obscale.agent.models import (
@@ -48,7 +49,7 @@ _NOT_LOADED: Final = re.compile(
     r"|version `[^']*' not found|exit status 12[67]\b"
 )
 """What is said where a program could not be executed: words of the loader, of Go and of shells."""
-_MADE_STORE: Final = re.compile(r"(?:mkdir data_dir|symlink [^:]+): (?P<path>/.*/store)$")
+_MAKES_STORE: Final = re.compile(r"mkdir \w+_dir: (?P<path>/.*/store)$")
 
 
 class Phase(StrEnum):
@@ -168,12 +169,18 @@ class Case:
 
     @property
     def store_is_ours(self) -> bool:
-        """Whether the log shows that `<home>/store` was made by this scale-out.
+        """Whether the log shows that `<home>/store` was made, or was empty, in this scale-out.
 
         obshell deletes it at a rollback whoever made it: it never looks into it where `data_dir`
-        is elsewhere. Source: ob/agent/executor/ob/{deploy,destroy}.go, 4.5.0.0.
+        is elsewhere. It names a directory before it makes it, so the line after it is the proof;
+        a link it names whether it makes it or not.
+        Source: ob/agent/executor/ob/{deploy,destroy}.go, 4.5.0.0, and recorded.
         """
-        made = [match["path"] for line in self.workdir_logs if (match := _MADE_STORE.search(line))]
+        made = [
+            match["path"]
+            for line, following in pairwise(self.workdir_logs)
+            if (match := _MAKES_STORE.search(line)) and not following.startswith("ERROR")
+        ]
         known = self.home != "<home>"
         return any(path == f"{self.home}/store" or not known for path in made)
 

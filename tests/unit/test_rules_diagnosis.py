@@ -32,7 +32,17 @@ LOCAL = (
     "Watch cluster scale_out dag",
     "Sync from observer",
 )
-MADE = ("mkdir data_dir: /home/admin/oceanbase/store",)
+MADE = (
+    "mkdir data_dir: /home/admin/oceanbase/store",
+    "mkdir redo_dir: /home/admin/oceanbase/store",
+)
+LINKED = (
+    "mkdir data_dir: /data",
+    "mkdir redo_dir: /data",
+    "symlink /data: /home/admin/oceanbase/store",
+    "mkdir /home/admin/oceanbase/etc",
+)
+"""What is logged where a link is made, and where a directory lies in its place."""
 KNOWN = "create local scale out dag success, genericID:20167772164028863"
 
 
@@ -179,8 +189,17 @@ TABLE = [
     ("directory-not-empty", case(main(4, NOT_EMPTY), local(3, last=NOT_EMPTY)), {H}, H),
     ("directories-failed", case(main(4, "ERROR: … permission denied"), local(3, made=())), {H}, H),
     ("directories-failed", case(main(4, "ERROR: … permission denied"), local(3)), {R, B, H}, H),
+    (
+        "directories-failed",
+        case(
+            main(4, "ERROR: … permission denied"), local(3, made=MADE[:1], last="ERROR: … denied")
+        ),
+        {H},
+        H,
+    ),
     ("observer-died", case(main(5, DIED), local(5)), {R, B, H}, H),
     ("observer-died", case(main(5, DIED), local(5, made=())), {R, H}, H),
+    ("observer-died", case(main(5, DIED), local(5, made=LINKED)), {R, H}, H),
     ("observer-unhealthy", case(main(5, "ERROR: … health check timeout"), local(5)), {R, B, H}, H),
     ("observer-not-loaded", case(main(5, NOT_LOADED), local(5)), {R, B, H}, H),
     ("observer-died", case(main(5, EXITED), local(5)), {R, B, H}, H),
