@@ -119,6 +119,8 @@ class Agent:
         self.down = False
         self.silent = False
         self.started_at_virtual = 0.0
+        self.starts = 0
+        """How often its obshell was started again."""
         self.sessions: dict[str, float] = {}
         self.dags: list[Dag] = []
         self._key: rsa.RSAPrivateKey | None = None
@@ -132,8 +134,13 @@ class Agent:
 
     @property
     def pid(self) -> int:
-        """A process id that differs between agents."""
-        return 20_000 + sum(map(ord, self.ip)) + self.port
+        """A process id that differs between agents, and from that before the last start."""
+        return 20_000 + sum(map(ord, self.ip)) + self.port + 2 * self.starts
+
+    @property
+    def observer_pid(self) -> int:
+        """The process id of the observer."""
+        return 20_001 + sum(map(ord, self.ip)) + self.port
 
     @property
     def key(self) -> rsa.RSAPrivateKey:

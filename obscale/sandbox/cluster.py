@@ -128,6 +128,12 @@ class Cluster:
         self.maintainer_seen_at = now
         return self.last_maintainer
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether its DAGs are looked at: not while a lost maintainer's lease runs."""
+        holder = self.last_maintainer
+        return any(map(_can_schedule, self.agents if holder is None else [holder]))
+
     def tenants(self) -> list[Tenant]:
         """`sys` first, then the user tenants in the order of the description."""
         everywhere = tuple(zone.name for zone in self.config.zones)

@@ -130,6 +130,11 @@ class FileTree:
             other != path and is_below(other, path) for other in self.dirs
         )
 
+    def exists(self, path: str) -> bool:
+        """Whether there is a directory, at the end of all links."""
+        real = self.real(path)
+        return any(is_below(directory, real) for directory in self.dirs)
+
     def make(self, path: str, *names: str) -> None:
         """Create a directory, with files of these names inside."""
         inside = self.dirs.setdefault(self.real(path), [])

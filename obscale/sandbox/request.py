@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from obscale.sandbox.agents import CLUSTER_AGENT, SINGLE, Agent
 from obscale.sandbox.cluster import Cluster
 from obscale.sandbox.dags.dag import DagPrinter
+from obscale.sandbox.dags.snapshots import as_found
 from obscale.sandbox.errors import Panic, Refusal, not_supported
 from obscale.sandbox.ids import GenericId, parse_generic_id
 
@@ -55,6 +56,7 @@ class Call:
         return DagPrinter(
             self.world.config.utc_offset_minutes,
             with_maintenance=self.agent.has("maintenance type"),
+            as_found=lambda dag: as_found(dag, self.world.engine.seconds_to_look(dag)),
         )
 
     @property

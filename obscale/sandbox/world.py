@@ -196,6 +196,10 @@ class World:
         """Start an obshell process; it works on what it left unfinished."""
         agent.down = agent.silent = False
         agent.started_at_virtual = self.engine.now
+        agent.starts += 1
+        if agent.observer is not None and agent.observer.alive:
+            # It finds the ports in the observer's own files.
+            agent.observer.reported_ports = True
         self.engine.restart_agent(agent)
         self.tell(agent)
 

@@ -46,6 +46,12 @@ async def identity(ask, agent=TARGET):
     return (await ask.raw("GET", "/api/v1/info", agent=agent)).json()["data"]["identity"]
 
 
+async def is_busy(ask, agent=TARGET):
+    """Whether `/status` says that an agent's own lock is held."""
+    answer = await ask.raw("GET", "/api/v1/status", agent=agent)
+    return answer.json()["data"]["underMaintenance"]
+
+
 def last_words(dag):
     """Last log line of the node a DAG stands at."""
     return dag["nodes"][dag["stage"] - 1]["sub_tasks"][0]["task_logs"][-1]
@@ -158,6 +164,23 @@ class TestMoments:
 
         assert (began, world.agents[2].down) == (False, True)
 
+    async def test_a_restart_takes_half_a_second(self, ask, world, run):
+        """Refused, then another process, which does its sub task again and counts it once."""
+        await run(seconds=19)
+        before = (await ask.raw("GET", "/api/v1/info", agent=TARGET)).json()["data"]
+        world.play(Fault.agent_restart(TARGET))
+        with pytest.raises(httpx.ConnectError):
+            await ask.raw("GET", "/api/v1/info", agent=TARGET)
+        world.advance(0.5)
+
+        after = (await ask.raw("GET", "/api/v1/info", agent=TARGET)).json()["data"]
+        local = await ask.data("/api/v1/task/dag/maintain/agent", agent=TARGET)
+        task = local["nodes"][4]["sub_tasks"][0]
+        assert after["pid"] != before["pid"]
+        assert after["startAt"] > before["startAt"]
+        assert (local["stage"], task["state"], task["execute_times"]) == (5, "RUNNING", 1)
+        assert task["task_logs"].count("start observer") == 2
+
     async def test_an_answer_card_may_wait_for_a_stage(self, world, ask):
         """Any path, but only while the scale-out is there, and as often as it says."""
         world.play(Fault.panic(stage=4, times=2))
@@ -215,7 +238,8 @@ class TestStages:
         """Stage 2 twice: the second call is refused, and a rollback leaves the target behind."""
         dag = await run(Fault.repeat_stage(2))
         assert "is under maintenance by DAG" in last_words(dag)
-        assert dag["nodes"][1]["sub_tasks"][0]["execute_times"] == 2
+        # What a started obshell does again counts once.
+        assert dag["nodes"][1]["sub_tasks"][0]["execute_times"] == 1
         await ask.operate(dag["id"], "ROLLBACK")
         world.advance(100)
 
@@ -487,6 +511,10 @@ class TestStates:
 
         assert await identity(ask) == "SCALING IN"
         assert answer.status_code == 400
+        busy = [await is_busy(ask)]
+        world.advance(10)
+        assert [*busy, await is_busy(ask)] == [True, False]
+        assert await identity(ask) == "SCALING IN"
         assert "'SCALING IN', instead of 'SINGLE'" in answer.json()["error"]["message"]
 
     async def test_a_target_that_joined_another_cluster(self, build_world, asker):

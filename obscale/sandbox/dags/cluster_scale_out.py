@@ -7,7 +7,7 @@ has two blanks before `for` in three of them.
 import re
 from typing import Final
 
-from obscale.sandbox.agents import CLUSTER_AGENT, SINGLE
+from obscale.sandbox.agents import CLUSTER_AGENT, SINGLE, version_tuple
 from obscale.sandbox.cluster import Cluster, Server, Zone
 from obscale.sandbox.dags.context import Scene
 from obscale.sandbox.dags.coordination import (
@@ -42,7 +42,10 @@ MYSQL_FAILURE_TEXTS: Final = {
 
 
 def _integrate(scene: Scene) -> Work:
-    if scene.draw("fail_stage", scene.stage) is not None:
+    if card := scene.draw("fail_stage", scene.stage):
+        if card.text:
+            # Beside the ports, this stage asks the database for the cluster's name.
+            raise scene.failure("MySQL.Error", f"MySQL error: {card.text}")
         raise _bad_port(scene, "x")
     facts = scene.facts
     configs: dict[str, str] = dict(facts["obConfigs"])
@@ -98,6 +101,9 @@ def _create_local(scene: Scene) -> Work:
             "send scale out rpc to target agent failed: Request [POST]/rpc/v1/ob/scale_out to "
             f"{target.address} error: {refusal}",
         )
+    if version_tuple(target.version) < version_tuple(scene.task.agent.version):
+        number = scene.task.agent.version.partition("-")[0]
+        scene.log(f"create local scale out dag, target version: {number}")
     local = create_local_dag(scene)
     if scene.draw("orphan_local_dag") is not None:
         raise scene.failure(
@@ -316,6 +322,8 @@ def _check_finished(scene: Scene) -> Work:
             usual = scene.world.config.service_start_delay_seconds
             server.serves_from = scene.now + ((late and late.seconds) or usual)
             return
+        if target.down or target.silent:
+            scene.log(f"WARN: send info api to {target.address} failed")
         yield FINISH_PAUSE_SECONDS
     raise scene.failure(
         "Common.Unexpected",

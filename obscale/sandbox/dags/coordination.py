@@ -11,6 +11,8 @@ from obscale.sandbox.dags.engine import order_retry, order_rollback
 
 ASK_TIMES: Final = 60
 ASK_PAUSE_SECONDS: Final = 1.0
+POST_SECONDS: Final = 1.0
+"""From an operator sent to the other DAG until that is looked at again."""
 GATE_LOOKS: Final = 30
 GATE_PAUSE_SECONDS: Final = 1.0
 POLL_TIMES: Final = 30
@@ -18,6 +20,8 @@ POLL_PAUSE_SECONDS: Final = 3.0
 BLACK_HOLE_SECONDS: Final = 180.0
 """HTTP timeout between agents; each rollback step makes two calls."""
 LOCAL_NAME: Final = "Local scale out"
+UNDONE_TOO: Final = "try rollback coordinate dag successfully"
+"""Logged as soon as the other DAG is on its way back, whoever sent it there."""
 
 
 def local_dag(scene: Scene) -> Dag | None:
@@ -54,13 +58,14 @@ def coordinate_undo(scene: Scene) -> Work:
             yield 2 * BLACK_HOLE_SECONDS
             return
         if _follows(local, retrying=retrying):
+            if not retrying:
+                scene.log(UNDONE_TOO)
             return
         if local.state == "FAILED" and not (scene.target.down or scene.target.silent):
             if retrying:
                 order_retry(local)
             else:
                 order_rollback(local)
-                scene.log("try rollback coordinate dag successfully")
         yield ASK_PAUSE_SECONDS
     if retrying:
         raise scene.failure(
@@ -70,16 +75,24 @@ def coordinate_undo(scene: Scene) -> Work:
 
 
 def open_gate(scene: Scene, gate_stage: int, timeout_text: str) -> Work:
-    """Send RETRY to the local gate node until it has let the local DAG through."""
+    """Send RETRY to the local gate node until it has let the local DAG through.
+
+    The line in the log says that RETRY was heeded; there is none where the gate was open already.
+    """
     local = known_local_dag(scene)
     if scene.target.down or scene.target.silent:
         raise _nil_pointer(scene)
+    gate = local.nodes[gate_stage - 1]
+    is_ordered = False
     for _ in range(GATE_LOOKS):
-        if local.nodes[gate_stage - 1].state == "SUCCEED":
+        if is_ordered and gate.state != "FAILED":
             scene.log(f"retry stage: {gate_stage} successfully")
+            is_ordered = False
+        if gate.state == "SUCCEED":
             return
         if local.state == "FAILED" and local.operator == "RUN":
             order_retry(local)
+            is_ordered = True
         yield GATE_PAUSE_SECONDS
         _check_answering(scene)
     raise scene.failure("OB.Cluster.AsyncOperationTimeout", timeout_text)

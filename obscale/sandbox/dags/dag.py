@@ -156,14 +156,23 @@ class DagPrinter:
     Args:
         offset_minutes: Zone of the printing server.
         with_maintenance: `maintenance_type` and `maintenance_key` exist from 4.3.1.0 on.
+        as_found: The shape in which a reader finds a DAG now.
     """
 
-    def __init__(self, offset_minutes: int, *, with_maintenance: bool = True) -> None:
+    def __init__(
+        self,
+        offset_minutes: int,
+        *,
+        with_maintenance: bool = True,
+        as_found: Callable[[Dag], Dag] = lambda dag: dag,
+    ) -> None:
         self._offset = offset_minutes
         self._with_maintenance = with_maintenance
+        self._as_found = as_found
 
     def dag(self, dag: Dag, *, details: bool = True) -> dict[str, Any]:
         """A DagDetail; without details `nodes` and `additional_data` are null."""
+        dag = self._as_found(dag)
         printed = self._head(dag)
         printed |= {"start_time": self._time(dag.start_at), "end_time": self._time(dag.end_at)}
         printed["additional_data"] = dag.additional_data if details else None

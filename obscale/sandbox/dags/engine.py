@@ -78,10 +78,23 @@ class Engine:
         heapq.heappush(self._timers, (self.now + seconds, next(self._order), act))
 
     def restart_agent(self, agent: Agent) -> None:
-        """A started obshell executes its unfinished sub tasks again, from their beginning."""
+        """A started obshell executes its unfinished sub tasks again, from their beginning.
+
+        That is no further execution to it: the count stays. Recorded from 4.5.0.0.
+        """
         for scene, _ in list(self._works.values()):
             if scene.task.agent is agent:
                 self._begin(scene)
+
+    def seconds_to_look(self, dag: Dag) -> float:
+        """Virtual seconds until a scheduler looks at a DAG; infinite while none can."""
+        if dag.owner is not None:
+            shifted = math.floor(self.now - LOCAL_TICK_OFFSET_SECONDS) + TICK_SECONDS
+            return math.inf if dag.owner.down else shifted + LOCAL_TICK_OFFSET_SECONDS - self.now
+        for cluster in self._world.clusters:
+            if cluster.is_scheduled and any(each is dag for each in cluster.dags):
+                return math.floor(self.now) + TICK_SECONDS - self.now
+        return math.inf
 
     def _next_moment(self) -> float:
         moments = [self._timers[0][0]] if self._timers else []
@@ -151,11 +164,11 @@ class Engine:
         task.operator = "ROLLBACK" if backwards else "RUN"
         task.started_virtual = self.now
         task.start_at = self._world.wall_of(executor, self.now)
+        task.execute_times += 1
         self._begin(Scene(self._world, dag, node))
 
     def _begin(self, scene: Scene) -> None:
         step = scene.node.step
-        scene.task.execute_times += 1
         backwards = scene.task.operator == "ROLLBACK"
         work = step.rollback(scene) if backwards else step.run(scene)
         self._works[id(scene.task)] = (scene, work)

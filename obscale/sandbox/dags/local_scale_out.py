@@ -11,13 +11,13 @@ from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, SINGLE, Observer,
 from obscale.sandbox.capacity import read_capacity
 from obscale.sandbox.cluster import Cluster
 from obscale.sandbox.dags.context import Scene
+from obscale.sandbox.dags.coordination import LOCAL_NAME, POST_SECONDS, UNDONE_TOO
 from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, Dag, Step, StepFailed, Work
 from obscale.sandbox.dags.engine import order_rollback
 from obscale.sandbox.hosts import is_below
 from obscale.sandbox.observer_start import effective_values, why_it_dies
 
 MAIN_NAME: Final = "Cluster scale out"
-LOCAL_NAME: Final = "Local scale out"
 GATE_NAME: Final = "Start preparations"
 PREVIOUS_CHECK_NAME: Final = "Prev check for scale_out"
 WATCH_PAUSE_SECONDS: Final = 1.0
@@ -27,16 +27,29 @@ HEALTH_CHECKS: Final = 300
 SILENT_EVERY: Final = 10
 """Every tenth health-check line is missing from the log."""
 KILL_SECONDS: Final = 5.0
-UPGRADE_DOWN_SECONDS: Final = 3.0
+UPGRADE_DOWN_SECONDS: Final = 5.0
+"""Between two connections that obshell took. Recorded from 4.5.0.0."""
+RESTART_LATER_SECONDS: Final = 2.0
+"""The new binary is copied and called; until it ends the old process, that one still answers."""
+STARTED_LATER_SECONDS: Final = 2.0
+"""From the first answer of the new obshell until this stage is done. Both recorded from 4.5.0.0."""
 DEPLOY_STAGE: Final = 4
 START_STAGE: Final = 5
-NO_OPTIONS: Final = frozenset(
-    {"homePath", "zone", "cluster", "cluster_id", "mysql_port", "rpc_port"}
-    | {"data_dir", "redo_dir", "clog_dir", "slog_dir"}
-)
-"""What an observer is told by flags of their own, or not at all."""
 DIRECTORIES: Final = ("data_dir", "redo_dir", "clog_dir", "slog_dir")
 """In the order they are made, each empty at its turn. Source: deploy.go."""
+START_OPTIONS: Final = {
+    "cluster": "-n",
+    "cluster_id": "-c",
+    "zone": "-z",
+    "mysql_port": "-p",
+    "rpc_port": "-P",
+    "data_dir": "-d",
+    "local_ip": "-I",
+}
+"""Options of the observer with a letter of their own; all others travel behind `-o`."""
+NO_OPTIONS: Final = frozenset({"homePath", "redo_dir", "clog_dir", "slog_dir"})
+"""What obshell itself does with a directory, the observer is not told. Source: start_obsvr.go."""
+TRY_TO_CONNECT: Final = "get ocs instance failed: Agent is not holding OceanBase, try to connect"
 
 
 def newest_scale_out(cluster: Cluster) -> Dag | None:
@@ -55,11 +68,11 @@ def create_local_dag(main: Scene) -> Dag:
         Step(GATE_NAME, _gate(START_STAGE), _undo_gate),
         Step("Start observer", _start_observer, _kill_observer),
         Step("Watch cluster scale_out dag", _watch, _wait_until_check_undone),
-        Step("Sync from observer", _sync, _undo_gate),
+        Step("Sync from observer", _sync, _ask_main_to_undo),
     ]
     if version_tuple(target.version) < version_tuple(executor.version):
         # The name meant for this node is set on the wrong struct, so it stays empty.
-        steps.insert(6, Step("", _upgrade, _undo_gate))
+        steps.insert(6, Step("", _upgrade, _ask_main_to_undo))
     dag = main.world.create_dag(
         LOCAL_NAME, steps, owner=target, executor=target, maintenance_type=GLOBAL_MAINTENANCE
     )
@@ -87,12 +100,16 @@ def _configs(scene: Scene) -> dict[str, str]:
     return cast("dict[str, str]", scene.facts["configs"])
 
 
-def _take_main_along(scene: Scene) -> None:
-    """The rollback of a local node asks the cluster DAG to roll back too."""
+def _ask_main_to_undo(scene: Scene) -> Work:
+    """The rollback of some local nodes asks the cluster DAG to roll back too."""
     main = _main(scene)
-    if scene.dag.operator == "ROLLBACK" and main.state == "FAILED" and main.operator == "RUN":
+    if scene.dag.operator != "ROLLBACK":
+        return
+    if main.state == "FAILED" and main.operator == "RUN":
         order_rollback(main)
-        scene.log("try rollback coordinate dag successfully")
+        yield POST_SECONDS
+    if main.operator == "ROLLBACK" and main.state != "FAILED":
+        scene.log(UNDONE_TOO)
 
 
 def _become_scaling(scene: Scene) -> Work:
@@ -106,13 +123,11 @@ def _become_scaling(scene: Scene) -> Work:
 
 
 def _become_single(scene: Scene) -> Work:
-    _take_main_along(scene)
+    yield from _ask_main_to_undo(scene)
     target = scene.target
     target.identity, target.zone = SINGLE, ""
     target.cluster = target.root_password = None
     target.connected = False
-    scene.log("set agent identity to single")
-    yield from ()
 
 
 def _gate(main_stage: int) -> Callable[[Scene], Work]:
@@ -126,8 +141,7 @@ def _gate(main_stage: int) -> Callable[[Scene], Work]:
     return run
 
 
-def _undo_gate(scene: Scene) -> Work:
-    _take_main_along(scene)
+def _undo_gate(_scene: Scene) -> Work:
     yield from ()
 
 
@@ -135,34 +149,31 @@ def _make_directories(scene: Scene) -> Work:
     target, configs = scene.target, _configs(scene)
     files, home = target.files, target.home
     card = scene.draw("fail_stage", DEPLOY_STAGE)
-    if card is not None:
-        raise scene.failure(
-            "Common.Unexpected", card.text or f"mkdir {configs['data_dir']}: permission denied"
-        )
     for name in DIRECTORIES:
         path = configs[name]
         scene.log(f"mkdir {name}: {path}")
+        if card is not None:
+            text = card.text or f"mkdir {path}: permission denied"
+            raise scene.failure("Common.Unexpected", text)
         if not files.is_empty(path) and not _made_here(scene, name):
             raise scene.failure("Common.DirNotEmpty", f"Directory '{path}' is not empty")
         files.make(path)
     store = f"{home}/store"
-    for name, link in zip(
-        DIRECTORIES, (store, store, f"{store}/clog", f"{store}/slog"), strict=True
-    ):
-        # Logged for each, even where there is nothing to link.
+    for name, link in zip(DIRECTORIES, _links_below(store), strict=True):
+        # Logged for each, also where it is the directory itself, or lies there already.
         scene.log(f"symlink {configs[name]}: {link}")
-    if configs["data_dir"] != store and store not in files.dirs:
-        files.links[store] = configs["data_dir"]
-    for name in ("clog", "slog"):
-        link = f"{store}/{name}"
-        if configs[f"{name}_dir"] != link and files.real(link) != files.real(
-            configs[f"{name}_dir"]
-        ):
-            files.links[files.real(link)] = configs[f"{name}_dir"]
+        there = files.real(link)
+        if there != files.real(configs[name]) and there not in files.dirs:
+            files.links[there] = configs[name]
     for path in (f"{home}/etc", f"{home}/log", f"{store}/sstable"):
-        files.make(path)
         scene.log(f"mkdir {path}")
+        files.make(path)
     yield from ()
+
+
+def _links_below(store: str) -> tuple[str, ...]:
+    """Where the observer looks for `DIRECTORIES`."""
+    return store, store, f"{store}/clog", f"{store}/slog"
 
 
 def _made_here(scene: Scene, name: str) -> bool:
@@ -175,42 +186,56 @@ def _made_here(scene: Scene, name: str) -> bool:
 
 
 def _clear_directories(scene: Scene) -> Work:
-    _take_main_along(scene)
     target = scene.target
     files, home = target.files, target.home
-    store = f"{home}/store"
-    links = [link for link in files.links if is_below(link, files.real(store))]
-    for path in (*links, store, f"{home}/log"):
-        real = files.clear(path)
-        target.host.release(real)
-        scene.log(f"clear dir {real}")
+    doomed: list[str] = []
+    for path in _links_below(f"{home}/store"):
+        if files.exists(path):
+            real = files.real(path)
+            doomed += [path] if real == path else [path, real]
+    for path in doomed:
+        scene.log(f"clear dir {path}")
+        target.host.release(files.clear(path))
+    scene.log(f"clear dir {home}/etc")
     etc = files.dirs.get(f"{home}/etc", [])
     etc[:] = [name for name in etc if not name.startswith("observer.config.bin")]
+    scene.log(f"clear dir {home}/log")
+    target.host.release(files.clear(f"{home}/log"))
     yield from ()
 
 
 def _start_observer(scene: Scene) -> Work:
     target, configs = scene.target, _configs(scene)
-    for text in ("start observer", "check if first start", "generate start cmd"):
-        scene.log(text)
-    values = effective_values(configs, target)
-    scene.log(f"start cmd: {_start_command(scene)}")
-    target.observer = observer = Observer(
-        sql_port=int(configs["mysql_port"]),
-        rpc_port=int(configs["rpc_port"]),
-        data_dir=configs["data_dir"],
-        redo_dir=configs["clog_dir"],
-        values=values,
-    )
-    card = scene.draw("fail_stage", START_STAGE)
     first_start = not target.files.dirs.get(target.files.real(f"{configs['data_dir']}/sstable"))
+    scene.log("start observer")
+    scene.log("check if first start")
+    if not first_start:
+        scene.log("not first start, skip require check")
+    scene.log("generate start cmd")
+    scene.log(f"start cmd: {_start_command(scene, first_start=first_start)}")
+    card = scene.draw("fail_stage", START_STAGE)
+    if card is not None and card.text:
+        # What a program says that ends at once, as the shell that started it passes it on.
+        raise scene.failure("Common.Unexpected", card.text)
+    values = effective_values(configs, target)
+    observer = target.observer
+    if observer is None or not observer.alive:
+        target.observer = observer = Observer(
+            sql_port=int(configs["mysql_port"]),
+            rpc_port=int(configs["rpc_port"]),
+            data_dir=configs["data_dir"],
+            redo_dir=configs["clog_dir"],
+            values=values,
+        )
     dies = why_it_dies(configs, values, target, first_start=first_start)
     if card or scene.draw("observer_dies") or dies:
         yield FIRST_HEALTH_CHECK_SECONDS
         scene.log(f"observer health check, retry [1/{HEALTH_CHECKS}]")
         observer.alive = False
-        default = "observer health check failed: Observer process does not exist"
-        raise scene.failure("OB.Server.Process.NotExist", (card and card.text) or default)
+        raise scene.failure(
+            "OB.Server.Process.NotExist",
+            "observer health check failed: Observer process does not exist",
+        )
     slow = scene.draw("slow_observer")
     seconds = target.start_seconds if slow is None or slow.seconds is None else slow.seconds
     if first_start:
@@ -222,21 +247,25 @@ def _start_observer(scene: Scene) -> Work:
     target.files.make(f"{target.home}/etc", "observer.config.bin")
 
 
-def _start_command(scene: Scene) -> str:
-    """As obshell writes it; the order of flags and options is by chance there."""
-    home, configs = scene.target.home, _configs(scene)
-    flags = {
-        "-n": configs["cluster"],
-        "-c": configs["cluster_id"],
-        "-z": configs["zone"],
-        "-p": configs["mysql_port"],
-        "-P": configs["rpc_port"],
-        "-d": configs["data_dir"],
-        "-I": scene.target.ip,
-    }
-    options = ",".join(f"{k}={v}" for k, v in sorted(configs.items()) if k not in NO_OPTIONS)
-    written = " ".join(f"{flag} '{value}'" for flag, value in flags.items())
-    return f"export LD_LIBRARY_PATH='{home}/lib'; {home}/bin/observer  {written}  -o '{options}'"
+def _start_command(scene: Scene, *, first_start: bool) -> str:
+    """The line a shell is given; a later start finds data and address in the observer's own files.
+
+    obshell goes through both lists in no order.
+    """
+    home, configs = scene.target.home, dict(_configs(scene))
+    configs["local_ip"] = scene.target.ip
+    if not first_start:
+        del configs["data_dir"], configs["local_ip"]
+    letters = [
+        f"{START_OPTIONS[name]} '{configs[name]}'" for name in START_OPTIONS if name in configs
+    ]
+    others = [
+        f"{name}={value}"
+        for name, value in sorted(configs.items())
+        if name not in START_OPTIONS and name not in NO_OPTIONS
+    ]
+    more = f" -o '{','.join(others)}'" if others else ""
+    return f"export LD_LIBRARY_PATH='{home}/lib'; {home}/bin/observer  {' '.join(letters)} {more}"
 
 
 def _health_checks(scene: Scene, seconds: float) -> Work:
@@ -250,9 +279,11 @@ def _health_checks(scene: Scene, seconds: float) -> Work:
             scene.log(f"observer health check, retry [{number}/{HEALTH_CHECKS}]")
         observer = scene.target.observer
         if observer is None or not observer.alive:
+            # It has left the file with its number, unlike one that never came so far.
             raise scene.failure(
-                "OB.Server.Process.NotExist",
-                "observer health check failed: Observer process does not exist",
+                "OB.Server.Process.CheckFailed",
+                "observer health check failed: Check observer process exist: readlink "
+                f"/proc/{scene.target.observer_pid}/cwd: no such file or directory",
             )
         if passed >= seconds:
             return
@@ -274,13 +305,12 @@ def _allocate(scene: Scene, values: dict[str, str]) -> None:
 
 
 def _kill_observer(scene: Scene) -> Work:
-    _take_main_along(scene)
     scene.log("Get observer Pid")
     observer = scene.target.observer
     if observer is None or not observer.alive:
         scene.log("Observer is not running")
         return
-    scene.log(f"Kill observer process {scene.target.pid + 1}")
+    scene.log(f"Kill observer process {scene.target.observer_pid}")
     observer.alive = False
     yield KILL_SECONDS
     scene.log("Check observer process")
@@ -300,7 +330,7 @@ def _watch(scene: Scene) -> Work:
 
 def _wait_until_check_undone(scene: Scene) -> Work:
     """Waits for the main node `Prev check` to be SUCCEED; if it never ran, for ever."""
-    _take_main_along(scene)
+    yield from _ask_main_to_undo(scene)
     check = _main(scene).node(PREVIOUS_CHECK_NAME)
     while check.state != "SUCCEED":
         yield WATCH_PAUSE_SECONDS
@@ -308,9 +338,20 @@ def _wait_until_check_undone(scene: Scene) -> Work:
 
 def _upgrade(scene: Scene) -> Work:
     target, version = scene.target, scene.facts["version"]
+    # Started again it has no connection any more.
+    scene.log(TRY_TO_CONNECT)
+    target.connected = True
     if target.version == version:
+        yield STARTED_LATER_SECONDS
         return
-    scene.log(f"upgrade agent from {target.version} to {version}")
+    number = version.partition("-")[0]
+    scene.log(f"Install cluster agent binary, target version: {number}")
+    scene.log(f"install agent {number} success")
+    scene.log(
+        f"cmd is {target.home}/bin/obshell admin restart --ip {target.ip} --port {target.port} "
+        f"--pid {target.pid} --takeover 0"
+    )
+    yield RESTART_LATER_SECONDS
     target.version = version
     slow = scene.draw("slow_upgrade")
     seconds = UPGRADE_DOWN_SECONDS if slow is None or slow.seconds is None else slow.seconds
@@ -321,8 +362,9 @@ def _upgrade(scene: Scene) -> Work:
 
 def _sync(scene: Scene) -> Work:
     target = scene.target
-    scene.log("get ocs instance failed: Agent is not holding OceanBase, try to connect")
+    if not target.connected:
+        scene.log(TRY_TO_CONNECT)
+        scene.log("dump password")
     target.connected = True
     target.identity = CLUSTER_AGENT
-    scene.log("dump password")
     yield from ()

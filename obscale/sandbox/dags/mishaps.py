@@ -26,7 +26,6 @@ def exposed(step: Step) -> Step:
         else:
             yield from step.run(scene)
         if scene.draw("repeat_stage", scene.stage):
-            scene.task.execute_times += 1
             yield from step.run(scene)
 
     def rollback(scene: Scene) -> Work:

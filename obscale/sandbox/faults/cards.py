@@ -189,8 +189,10 @@ CARDS: Final[dict[FaultCard, Card]] = {
     ),
     "agent_restart": Card(
         Kind.STATE,
-        "Down and up in the same instant; sub tasks begin anew, sessions are lost.",
+        "The obshell process is killed, and its daemon starts the next one half a virtual second "
+        "later, or `seconds`; sub tasks begin anew, sessions are lost.",
         ("target",),
+        ("seconds",),
     ),
     "black_hole": Card(
         Kind.STATE,

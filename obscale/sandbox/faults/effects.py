@@ -8,7 +8,7 @@ from obscale.sandbox.cluster import Cluster, Zone
 from obscale.sandbox.dags.context import Scene
 from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, TENANT_MAINTENANCE, Step, Work
 from obscale.sandbox.dags.engine import order_retry, order_rollback
-from obscale.sandbox.dags.local_scale_out import newest_scale_out
+from obscale.sandbox.dags.local_scale_out import KILL_SECONDS, newest_scale_out
 from obscale.sandbox.faults.cards import FaultCard
 from obscale.sandbox.faults.fault import Fault
 from obscale.sandbox.founding import enlist
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from obscale.sandbox.world import World
 
 OLD_PASSWORD: Final = "the-one-before"  # noqa: S105 - of a simulated cluster
+RESTART_SECONDS: Final = 0.5
+"""Until its daemon has started an obshell that was killed. Recorded from 4.5.0.0."""
 Act = Callable[["World", Fault, Agent | None], None]
 
 
@@ -35,9 +37,10 @@ def _on_cluster(act: Callable[["World", Fault, Cluster], None]) -> Act:
     return lambda world, fault, _agent: act(world, fault, world.cluster(fault.cluster))
 
 
-def _restart(world: "World", _fault: Fault, agent: Agent) -> None:
+def _restart(world: "World", fault: Fault, agent: Agent) -> None:
+    seconds = RESTART_SECONDS if fault.seconds is None else fault.seconds
     world.stop_agent(agent)
-    world.start_agent(agent)
+    world.engine.after(seconds, lambda: world.start_agent(agent))
 
 
 def _fall_silent(world: "World", _fault: Fault, agent: Agent) -> None:
@@ -91,6 +94,14 @@ def _scale_in(world: "World", fault: Fault, agent: Agent) -> None:
     cluster = world.cluster(fault.cluster)
     agent.identity, agent.zone = SCALING_IN, agent.zone or cluster.zones[0].name
     agent.cluster, agent.root_password = cluster, cluster.root_password
+    # Its lock outlives the scale-in: it is told to kill its observer, and sees to that by itself.
+    world.create_dag(
+        "Kill observer",
+        [_busy("Kill observer", KILL_SECONDS)],
+        executor=agent,
+        owner=agent,
+        maintenance_type=GLOBAL_MAINTENANCE,
+    )
 
 
 def _join_elsewhere(world: "World", fault: Fault, agent: Agent) -> None:
