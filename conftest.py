@@ -20,6 +20,7 @@ NAMED_AT_THE_END = {
     "test_sealing_vectors.py": "published vectors, client side",
     "test_sandbox_access.py": "published vectors and access rules, agent side",
     "test_sandbox_timelines.py": "timelines of the DAGs",
+    "real/test_timelines.py": "recorded runs, as the simulator plays them",
     "test_official_sdk.py": "official SDK, unmodified",
 }
 
