@@ -15,7 +15,7 @@ from obscale.recovery.policy import decide_recovery
 from obscale.recovery.read import consequence_lines, error_of
 from obscale.report.report import stage_rows
 
-DAGS = Path(__file__).parents[1] / "data" / "dags"
+DAGS = Path(__file__).parents[1] / "data" / "real-obshell" / "dags"
 R, B, H = Remedy.RETRY, Remedy.ROLLBACK, Remedy.HAND_OVER
 HARMLESS = "retry stage: 4 successfully"
 """The last line that was left where the reason was lost: it is none."""
