@@ -43,6 +43,7 @@ class SubTask(SnakeWire):
     start_time: datetime | None = None
     end_time: datetime | None = None
     execute_times: int = 0
+    """Runs and rollbacks; that a restarted agent began one anew is not counted (recorded)."""
     execute_agent: AgentEndpoint | None = None
     task_logs: Annotated[tuple[str, ...], LISTED, AfterValidator(tail_of)] = ()
     """The last lines of what the agent holds, see `obscale.agent.limits`."""

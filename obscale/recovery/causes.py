@@ -342,8 +342,9 @@ CAUSES: Final[tuple[Cause, ...]] = (
             case.failed_node != "" and case.failure.is_lost and not _is_listed_anyway(case)
         ),
         Remedy.RETRY,
-        "see in obshell's log on the named agent why it was restarted; RETRY gives the stage to "
-        "the agent in charge now",
+        "look again in a minute: the lost lines may still turn up in the log of another stage of "
+        "this DAG, and are quoted then; see in obshell's log on the named agent why it was "
+        "restarted; RETRY gives the stage to the agent in charge now",
         "ob/agent/engine/executor/executor.go, 4.5.0.0; seen on a real server of that version",
     ),
     Cause(

@@ -178,6 +178,8 @@ class TestALostLog:
 
         assert found.cause == "log-lost"
         assert "was lost with the agent that executed it" in found.reason
+        assert "was restarted" in found.title
+        assert "may still turn up in the log of another stage" in found.choice(H).does
         assert found.recommended is R
 
     def test_a_silent_target_stays_unreachable(self):
