@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,34 +31,41 @@ Endpoints = Annotated[
     list[str] | None,
     typer.Option("--endpoint", metavar="IP:PORT", help="An agent of the cluster; may be repeated."),
 ]
-EnvName = str | None
+PasswordEnv = Annotated[
+    str | None,
+    typer.Option(metavar="VARIABLE", help="Holds root@sys's password; else asked."),
+]
+AgentPasswordEnv = Annotated[
+    str | None,
+    typer.Option(metavar="VARIABLE", help="Holds the agents' own, if they have one."),
+]
+CaFile = Annotated[
+    Path | None, typer.Option(help="PEM of the authority that signed the agents' certificates.")
+]
+ClientCert = Annotated[
+    Path | None, typer.Option(help="PEM to show to agents that ask for a certificate.")
+]
+ClientKey = Annotated[Path | None, typer.Option(help="PEM of its key.")]
+NoVerifyTls = Annotated[
+    bool, typer.Option("--no-verify-tls", help="Accept any certificate. Not for production.")
+]
 
 
 def connect(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What requests will call it.")],
     endpoint: Endpoints = None,
-    password_env: Annotated[
-        EnvName, typer.Option(metavar="VARIABLE", help="Holds root@sys's password; else asked.")
-    ] = None,
-    agent_password_env: Annotated[
-        EnvName, typer.Option(metavar="VARIABLE", help="Holds the agents' own, if they have one.")
-    ] = None,
+    password_env: PasswordEnv = None,
+    agent_password_env: AgentPasswordEnv = None,
     cluster_name: Annotated[
         str | None, typer.Option(help="Name it must answer with; what it says if left out.")
     ] = None,
     cluster_id: Annotated[
         int | None, typer.Option(help="Id it must answer with; what it says if left out.")
     ] = None,
-    ca_file: Annotated[
-        Path | None, typer.Option(help="PEM of the authority that signed the agents' certificates.")
-    ] = None,
-    client_cert: Annotated[
-        Path | None, typer.Option(help="PEM to show to agents that ask for a certificate.")
-    ] = None,
-    client_key: Annotated[Path | None, typer.Option(help="PEM of its key.")] = None,
-    no_verify_tls: Annotated[
-        bool, typer.Option("--no-verify-tls", help="Accept any certificate. Not for production.")
-    ] = False,
+    ca_file: CaFile = None,
+    client_cert: ClientCert = None,
+    client_key: ClientKey = None,
+    no_verify_tls: NoVerifyTls = False,
     pin: Annotated[
         bool, typer.Option("--pin", help="Refuse all but the public keys that are served now.")
     ] = False,
@@ -92,12 +100,14 @@ def connect(
             raise SpecError("connect: --pin and --trust-first-use exclude each other", "choose one")
         if endpoint:
             tls = TlsFiles(ca_file, client_cert, client_key, verify=not no_verify_tls)
-            spec = _spec(endpoint, cluster_name, cluster_id, tls)
+            spec = spec_of(
+                endpoint, tls, "connect", "--endpoint ", name=cluster_name, cluster_id=cluster_id
+            )
             _reach_prefect()
             known = ClusterAccess(
                 spec,
                 _root_password(password_env),
-                _from_environment("--agent-password-env", agent_password_env),
+                password_in("connect", "--agent-password-env", agent_password_env),
             )
             trust: KeyTrust = "pinned" if pin else "first-use" if trust_first_use else "any"
             warnings = _warn_if_open()
@@ -143,10 +153,24 @@ def _check_name(name: str) -> None:
         )
 
 
-def _spec(
-    endpoints: list[str], name: str | None, cluster_id: int | None, tls: TlsFiles
+def spec_of(
+    endpoints: Sequence[str],
+    tls: TlsFiles,
+    command: str,
+    written: str,
+    *,
+    name: str | None = None,
+    cluster_id: int | None = None,
 ) -> ClusterSpec:
-    """Judge what was typed.
+    """Judge what was typed of the agents that are to be asked.
+
+    Args:
+        endpoints: At least one.
+        tls: For https.
+        command: That is told of in an error.
+        written: What stands before an agent on its command line.
+        name: The cluster must answer with, if any.
+        cluster_id: The same.
 
     Raises:
         SpecError: An address is none, or the TLS options do not fit it.
@@ -156,14 +180,14 @@ def _spec(
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         raise SpecError(
-            f"connect: {first['msg'].removeprefix('Value error, ')}",
-            "obscale connect --help; an agent is written --endpoint 10.0.0.1:2886",
+            f"{command}: {first['msg'].removeprefix('Value error, ')}",
+            f"obscale {command} --help; an agent is written {written}10.0.0.1:2886",
         ) from None
     plain = AgentAddress.parse(endpoints[0]).scheme == "http"
     if plain and spec.tls != TlsSpec():
         raise SpecError(
-            "connect: TLS options have no effect on http endpoints",
-            f"write --endpoint https://{AgentAddress.parse(endpoints[0])}, or leave them out",
+            f"{command}: TLS options have no effect on http endpoints",
+            f"write {written}https://{AgentAddress.parse(endpoints[0])}, or leave them out",
         )
     return spec
 
@@ -182,13 +206,18 @@ def _warn_if_open() -> tuple[str, ...]:
 
 
 def _root_password(variable: str | None) -> SecretStr:
-    given = _from_environment("--password-env", variable)
+    given = password_in("connect", "--password-env", variable)
     if given is not None:
         return given
     if not sys.stdin.isatty():
         raise SpecError(
             "connect: nobody is there to type the password of root@sys", "--password-env VARIABLE"
         )
+    return typed_root_password()
+
+
+def typed_root_password() -> SecretStr:
+    """Ask whoever sits at the terminal."""
     with PROGRAM.asking():
         typed: str = typer.prompt(
             "Password of root@sys (empty: it has none)",
@@ -200,14 +229,19 @@ def _root_password(variable: str | None) -> SecretStr:
     return SecretStr(typed)
 
 
-def _from_environment(option: str, variable: str | None) -> SecretStr | None:
+def password_in(command: str, option: str, variable: str | None) -> SecretStr | None:
+    """Read a password from a variable of the environment; None where none was named.
+
+    Raises:
+        SpecError: There is no such variable.
+    """
     if variable is None:
         return None
     value = os.environ.get(variable)
     if value is None:
         raise SpecError(
             # Not repeated: somebody may have typed the password itself.
-            f"connect: {option}: no environment variable of that name is set",
+            f"{command}: {option}: no environment variable of that name is set",
             "name the variable, not the password, and export it first",
         )
     return NamedSecret(value, f"env {variable}")

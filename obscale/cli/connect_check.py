@@ -115,7 +115,7 @@ async def _prove(
         SpecError: The TLS files cannot be used, or the agents are not of one cluster.
         AgentError: An entry agent could not be asked.
     """
-    warnings = _warnings_of(known)
+    warnings = warnings_of(known)
     for warning in warnings:
         complain(f"warning: {warning}")
     async with ClusterClient(entries(known)) as cluster:
@@ -139,7 +139,13 @@ async def _prove(
     return proved, ob_info.obcluster_info
 
 
-def _warnings_of(known: ClusterAccess) -> tuple[str, ...]:
+def warnings_of(known: ClusterAccess, *, shown: str = "shown here") -> tuple[str, ...]:
+    """Say in which ways a connection is less safe than it could be.
+
+    Args:
+        known: The connection.
+        shown: Where the agents' keys can be seen, in words.
+    """
     spec = known.spec
     addresses = [AgentAddress.parse(endpoint) for endpoint in spec.endpoints]
     plain = [str(a) for a in addresses if a.scheme == "http" and not ip_address(a.ip).is_loopback]
@@ -153,7 +159,7 @@ def _warnings_of(known: ClusterAccess) -> tuple[str, ...]:
     if unproved:
         warnings.append(
             f"whoever answers at {', '.join(unproved)} gets the password of root@sys, also where "
-            "that is a mistyped address; compare the keys shown here with the agents' own and "
+            f"that is a mistyped address; compare the keys {shown} with the agents' own and "
             "--pin them, or use https with a CA"
         )
     if plain:
