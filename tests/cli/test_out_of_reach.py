@@ -4,54 +4,8 @@ A handshake that fails leaves its socket to the garbage collector (asyncio does,
 these run in a process of their own.
 """
 
-import http.server
 import json
-import socket
 import ssl
-import threading
-
-import pytest
-
-
-class Page(http.server.BaseHTTPRequestHandler):
-    """Some other product that answers everything with a page."""
-
-    def do_GET(self):
-        """Answer."""
-        body = b"<html><body>Welcome to nginx</body></html>"
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
-
-
-@pytest.fixture
-def html_server():
-    """Address of a server that speaks HTML."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def closed_port():
-    """Address at which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{probe.getsockname()[1]}"
-
-
-@pytest.fixture(scope="session")
-def tls_world(open_world):
-    """A world that speaks TLS only."""
-    return open_world(tls=True)
 
 
 def asked_at(world, *endpoints: str) -> dict:
