@@ -1,7 +1,8 @@
 """The client of one agent: every endpoint obscale uses, with the errors each can raise."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -415,6 +416,20 @@ class AgentClient:
         Source: obshell `GET /task/dag/maintain/agent`, ob/agent/executor/task/dag.go
         """
         return await self._asking.read_dag_if_any("maintain/agent", show_details=show_details)
+
+    # --- any of them, to be compared with what another version answers ---
+
+    async def read_as_sent(self, path: str, *, is_open: bool = False) -> Mapping[str, Any]:
+        """Read any answer as the agent sends it: the JSON with its envelope, no model between.
+
+        Args:
+            path: Below `/api/v1/`, percent-encoded, with its query.
+            is_open: Ask without a header, whether or not one is needed.
+
+        Raises:
+            NotSupportedError: There is no such endpoint.
+        """
+        return await self._asking.read_as_sent(path, is_open=is_open)
 
     # --- writes ---
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
+from pydantic_core import from_json
 
 from obscale.agent.calls import Calls, parse_many, parse_moment
 from obscale.agent.clock import (
@@ -109,6 +110,21 @@ class Asking:
             return await self.read(f"task/dag/{path}", Dag, show_details=show_details)
         except DagNotFoundError:
             return None
+
+    async def read_as_sent(self, path: str, *, is_open: bool) -> dict[str, Any]:
+        """Read the whole JSON of an answer, no model between; for the arguments see `Calls`."""
+
+        def parse(data: Any) -> Any:
+            return data
+
+        question = (
+            self._questions.open(path, parse)
+            if is_open
+            else self._questions.read(path, parse, is_optional=True)
+        )
+        _, answer = await self._session.ask_timed(question)
+        envelope: dict[str, Any] = from_json(answer.body)
+        return envelope
 
     async def write(
         self,

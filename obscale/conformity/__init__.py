@@ -1,0 +1,1 @@
+"""Says whether an agent answers as obscale expects: its shapes against those of a real obshell."""
