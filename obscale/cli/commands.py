@@ -9,6 +9,7 @@ import typer
 from obscale import __version__
 from obscale.cli import (
     apply,
+    check_agent,
     connect,
     demo,
     evidence,
@@ -41,6 +42,9 @@ app.command("apply", short_help="Add the nodes of a request.")(apply.apply)
 app.command("verify", short_help="Prove the nodes of a request; submit nothing.")(verify.verify)
 app.command("watch", short_help="Follow a scale-out, whoever started it.")(watch.watch)
 app.command("connect", short_help="Prove a connection and store it.")(connect.connect)
+app.command("check-agent", short_help="Compare an agent's obshell with the recorded one.")(
+    check_agent.check_agent
+)
 app.command("rehearse", short_help="Play a request on a simulated double.")(rehearse.rehearse)
 app.command("recover", short_help="Retry or roll back a failed scale-out.")(recover.recover)
 app.command("evidence", short_help="Export a run: who, what, why, when.")(evidence.evidence)

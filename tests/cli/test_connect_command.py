@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -172,6 +173,29 @@ def test_a_changed_key_is_refused_until_it_is_announced(connect, open_world):
     assert announced.code == 0
     assert f"{agent}: {keys[agent]} gives way to" in announced.err
     assert after.code == 0
+
+
+def test_check_agent_takes_agents_password_and_keys_from_a_stored_connection(
+    connect, run_here, open_world, server_url
+):
+    """What `connect` has pinned is held to: another key ends it; nothing stored is changed."""
+    world = open_world()
+    entry = world.ready["clusters"][0]["agents"][0]
+    agent = f"{entry['ip']}:{entry['port']}"
+    connect("compared", "--endpoint", agent, "--pin", "--password-env", "OBSCALE_TEST_ROOT")
+    check = partial(run_here, "check-agent", "--cluster", PREFECT_API_URL=server_url)
+
+    good = check("compared", "--json")
+    world.world.agent(agent).rotate_key()
+    refused = check("compared", "--json")
+    unknown = check("nobody")
+
+    (compared,) = json.loads(good.out)["agents"]
+    assert compared["agent"] == agent
+    assert not {"not asked", "unclear"} & {row["answer"] for row in compared["answers"]}
+    assert (refused.code, refused.error["kind"]) == (3, "untrusted-key")
+    assert (unknown.code, "no connection is stored" in unknown.err) == (2, True)
+    assert not world.posts
 
 
 @pytest.mark.e2e
