@@ -12,7 +12,6 @@ from benchmarks.ours import SAMPLE, ZONE
 from benchmarks.world import Place, lanes_of, zone_of
 from obscale.flows.batch import batch
 from obscale.flows.scale_out import scale_out
-from obscale.request.form import ObConfigs
 from obscale.request.models import (
     AgentInfoSpec,
     ClusterSpec,
@@ -21,6 +20,7 @@ from obscale.request.models import (
     SecretName,
 )
 from obscale.request.policies import BatchPolicies
+from obscale.request.start_options import ObConfigs
 from obscale.request.time_limits import TimeLimits
 from obscale.spec.batch import compact
 

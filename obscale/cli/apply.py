@@ -36,9 +36,9 @@ from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import AS_ASKED, Answer, Findings
 from obscale.preflight.unjudged import held_back
 from obscale.report.report import ScaleOutReport
-from obscale.request.form import ObConfigs
 from obscale.request.models import ScaleOutSpec
 from obscale.request.scale_out import ScaleOut, scale_outs_of
+from obscale.request.start_options import ObConfigs
 from obscale.text import for_terminal
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submitting.")]

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from obscale.flows.batch import batch
 from obscale.flows.plan import plan
 from obscale.flows.scale_out import scale_out
-from obscale.request.form import ObConfigs
+from obscale.request.start_options import ObConfigs
 
 SCHEMA = scale_out.parameters.model_dump()
 SAMPLE = {
