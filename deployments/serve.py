@@ -22,13 +22,17 @@ NAME = "obscale"
 TAGS = ["obscale", "oceanbase"]
 
 
-def offered(flow: Flow[..., Any], description: str, *more_tags: str) -> RunnerDeployment:
-    """Give what is offered of a flow."""
+def offered(
+    flow: Flow[..., Any], description: str, *more_tags: str, by_hand: bool = True
+) -> RunnerDeployment:
+    """Give what is offered of a flow; by hand: people fill in its form."""
     deployment = flow.to_deployment(
         name=NAME,
         description=description,
         tags=[*TAGS, *more_tags],
         version=__version__,
+        # Whatever a batch has accepted, from the command line too, its runs on workers take.
+        enforce_parameter_schema=by_hand,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     # Prefect's own words say that it may be a coroutine; outside of an event loop it is none.
@@ -44,7 +48,12 @@ def main() -> None:
     serve(
         offered(scale_out, "Add one observer to an OceanBase cluster, and prove that it joined."),
         offered(batch, "Add many nodes to many clusters; again does what is missing.", "batch"),
-        offered(batch_part, "One cluster's rows of a dispatched batch, which starts it.", "batch"),
+        offered(
+            batch_part,
+            "One cluster's rows of a dispatched batch, which starts it.",
+            "batch",
+            by_hand=False,
+        ),
         offered(plan, "Say what would go wrong with one scale-out; touch nothing.", "read-only"),
     )
 

@@ -40,27 +40,10 @@ def run_name() -> str:
     on_failure=[name_final_state],
 )
 async def batch(
-    clusters: Annotated[
-        list[ScaleOutSpec],
-        Field(
-            description="Each with its nodes, and what they share below defaults.",
-            min_length=1,
-        ),
-        titled("Clusters"),
-    ],
-    connections: Annotated[
-        dict[str, ClusterSpec] | None,
-        Field(
-            description="Clusters written out, by the name used above; others are stored ones.",
-        ),
-        titled("Connections"),
-    ] = None,
-    policies: Annotated[
-        BatchPolicies, Field(description="Order, stop rules and hours."), titled("Policies")
-    ] = DEFAULT_POLICIES,
-    time_limits: Annotated[
-        TimeLimits, Field(description="Of each row."), titled("Time limits")
-    ] = DEFAULT_TIME_LIMITS,
+    clusters: Annotated[list[ScaleOutSpec], Field(min_length=1), titled("Clusters")],
+    connections: Annotated[dict[str, ClusterSpec] | None, titled("Connections")] = None,
+    policies: Annotated[BatchPolicies, titled("Policies")] = DEFAULT_POLICIES,
+    time_limits: Annotated[TimeLimits, titled("Time limits")] = DEFAULT_TIME_LIMITS,
 ) -> BatchReport:
     """Add many nodes to many clusters, and prove each of them.
 
@@ -69,6 +52,13 @@ async def batch(
     cluster, and a row that was not begun says why. Running the same batch again does only what is
     missing. With `dispatch: deployment` each cluster is worked on by a run of its own on a work
     pool; what begins when is decided here all the same.
+
+    Args:
+        clusters: Each cluster with its nodes, and what these share.
+        connections: Clusters written out, by the names used for them; any other name is a stored
+            connection.
+        policies: Clusters at once, order, stop rules, hours, and where the work is done.
+        time_limits: Time limits of each row; the defaults suit production.
     """
     check_worker()
     spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)

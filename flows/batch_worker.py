@@ -9,6 +9,7 @@ from pydantic import Field
 from obscale.batch.dispatch_rows import run_name
 from obscale.batch.ledger import ledger_of
 from obscale.batch.report import error_of_batch, report_of, summary_of
+from obscale.request.form import titled
 from obscale.request.models import ClusterSpec, ScaleOutSpec
 from obscale.request.policies import PARTS_FLOW, BatchPolicies, OnRowFailure
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
@@ -37,32 +38,23 @@ def rows_run_name() -> str:
     on_failure=[name_final_state],
 )
 async def batch_part(
-    batch: Annotated[
-        str, Field(title="Batch", description="Key of the batch these rows are of.", min_length=1)
-    ],
-    clusters: Annotated[
-        list[ScaleOutSpec],
-        Field(
-            title="Clusters",
-            description="One; more only where they are one and the same under several names.",
-            min_length=1,
-        ),
-    ],
-    connections: Annotated[
-        dict[str, ClusterSpec] | None,
-        Field(title="Connections", description="Clusters written out, by the name used above."),
-    ] = None,
-    on_failure: Annotated[
-        OnRowFailure, Field(title="When a DAG fails", description="As in the batch's policies.")
-    ] = "hold",
-    time_limits: Annotated[
-        TimeLimits, Field(title="TimeLimits", description="Time limits of each row.")
-    ] = DEFAULT_TIME_LIMITS,
+    batch: Annotated[str, Field(min_length=1), titled("Batch")],
+    clusters: Annotated[list[ScaleOutSpec], Field(min_length=1), titled("Clusters")],
+    connections: Annotated[dict[str, ClusterSpec] | None, titled("Connections")] = None,
+    on_failure: Annotated[OnRowFailure, titled("When a DAG fails")] = "hold",
+    time_limits: Annotated[TimeLimits, titled("Time limits")] = DEFAULT_TIME_LIMITS,
 ) -> str:
     """Carry out rows of a dispatched batch. The batch starts this; by hand it does nothing.
 
     No row begins without a word of the batch, which watches order, stop rules and hours over all
     clusters. Left alone, the run ends what it has begun, and ends.
+
+    Args:
+        batch: Key of the batch these rows are of.
+        clusters: One; more only where they are one and the same under several names.
+        connections: Clusters written out, by the names used for them.
+        on_failure: What is done about a DAG that fails, as in the batch's policies.
+        time_limits: Time limits of each row.
     """
     check_worker()
     spec = BatchSpec(

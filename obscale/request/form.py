@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from obscale.request import patterns
 from obscale.request.models import (
     AgentInfoSpec,
     ClusterSpec,
@@ -30,7 +31,10 @@ NamedCluster = Annotated[
 ]
 """A cluster as a run's parameter: the name of a stored connection, or the connection itself."""
 JoiningAgent = Annotated[AgentInfoSpec, titled("Agent that joins")]
-Zone = Annotated[str, Field(examples=["zone2"]), titled("Zone")]
+Zone = Annotated[
+    str,
+    Field(examples=["zone2"], json_schema_extra={"title": "Zone", **patterns.like(patterns.ZONE)}),
+]
 TargetPassword = Annotated[SecretName | None, titled("Password of that agent")]
 Strictness = Annotated[Profile, titled("Profile")]
 NewZone = Annotated[bool, titled("Allow a new zone")]

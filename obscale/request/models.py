@@ -24,7 +24,9 @@ from pydantic import (
 
 from obscale.agent.address import DEFAULT_PORT, AgentAddress
 from obscale.errors import SpecError
+from obscale.request import patterns
 from obscale.request.renamed import refuse_old_names
+from obscale.request.start_options import AS_FIELDS
 from obscale.request.time_limits import TimeLimits, in_order
 
 Profile = Literal["prod", "lab"]
@@ -61,12 +63,14 @@ class SecretName(RequestModel):
         title="Environment variable",
         description="Of the process that runs this; leave the other one empty.",
         examples=["OB_ROOT"],
+        json_schema_extra=patterns.like(patterns.VARIABLE),
     )
     block: str | None = Field(
         default=None,
         title="Secret block",
         description="Name of a Prefect block of the kind secret.",
         examples=["ob-root"],
+        json_schema_extra=patterns.like(patterns.BLOCK),
     )
 
     @model_validator(mode="before")
@@ -95,12 +99,18 @@ class TlsSpec(RequestModel):
 
     model_config = ConfigDict(title="TLS")
 
-    verify: bool = Field(default=True, title="Verify certificates")
-    ca_file: str | None = Field(default=None, title="CA file", description="PEM.")
+    verify: bool = Field(
+        default=True, title="Verify certificates", description="Off: any certificate is taken."
+    )
+    ca_file: str | None = Field(
+        default=None, title="CA file", description="PEM; empty: the system's own authorities."
+    )
     client_cert: str | None = Field(
         default=None, title="Client certificate file", description="PEM; for agents that want one."
     )
-    client_key: str | None = Field(default=None, title="Client key file", description="PEM.")
+    client_key: str | None = Field(
+        default=None, title="Client key file", description="PEM; of that certificate."
+    )
 
     @model_validator(mode="after")
     def _key_comes_with_its_certificate(self) -> Self:
@@ -114,9 +124,14 @@ class ClusterSpec(RequestModel):
 
     model_config = ConfigDict(title="Written out")
 
-    endpoints: tuple[str, ...] = Field(
+    endpoints: tuple[
+        Annotated[
+            str, Field(title="Entry agent", json_schema_extra=patterns.like(patterns.ENDPOINT))
+        ],
+        ...,
+    ] = Field(
         title="Entry agents",
-        description="Cluster agents to ask, in this order; http unless https is written.",
+        description="Cluster agents to ask, in this order, by IP; http unless https is written.",
         examples=[["https://10.0.0.1:2886", "https://10.0.0.2:2886"]],
         min_length=1,
     )
@@ -129,7 +144,9 @@ class ClusterSpec(RequestModel):
     id: int | None = Field(
         default=None, title="Cluster id", description="The id the cluster must answer with."
     )
-    tls: TlsSpec = Field(default=TlsSpec(), title="TLS")
+    tls: TlsSpec = Field(
+        default=TlsSpec(), title="Certificates", description="For agents that speak https."
+    )
 
     @field_validator("endpoints")
     @classmethod
@@ -164,9 +181,17 @@ def _normal_ip(text: str) -> str:
 class AgentInfoSpec(RequestModel):
     """Address of the agent that is to join."""
 
-    ip: str = Field(title="IP address", description="No host name.", examples=["10.0.0.4"])
+    ip: str = Field(
+        title="IP address",
+        description="No host name, e.g. 10.0.0.4 or fd00::4.",
+        examples=["10.0.0.4"],
+        json_schema_extra=patterns.like(patterns.IP),
+    )
     port: Annotated[int, BeforeValidator(_number_only)] = Field(
-        default=DEFAULT_PORT, title="Port", description="Of obshell, not of the database."
+        default=DEFAULT_PORT,
+        title="Port",
+        description="Of obshell, not of the database; 1025 to 65535.",
+        json_schema_extra={**patterns.PORT_BOUNDS},
     )
 
     @field_validator("ip")
@@ -175,13 +200,37 @@ class AgentInfoSpec(RequestModel):
         return _normal_ip(ip)
 
 
+def _zone_may_be_left_out(schema: dict[str, Any]) -> None:
+    """Let a node name no zone, since the defaults may; `_names_each_zone` asks for one of both."""
+    in_order(schema)
+    schema["required"].remove("zone")
+
+
 class NodeSpec(RequestModel):
     """One node that is to join, in the words of `POST /ob/scale_out`."""
 
-    agentInfo: AgentInfoSpec  # noqa: N815 - spelled as the API spells it
-    zone: str
-    obConfigs: dict[str, str] = Field(default_factory=dict)  # noqa: N815
-    targetAgentPassword: SecretName | None = None  # noqa: N815
+    model_config = ConfigDict(title="Node", json_schema_extra=_zone_may_be_left_out)
+
+    agentInfo: AgentInfoSpec = Field(  # noqa: N815 - spelled as the API spells it
+        title="Agent that joins", description="The obshell agent of the new node."
+    )
+    zone: str = Field(
+        title="Zone",
+        description="It joins, e.g. zone2, no blank; needed unless the defaults name one.",
+        examples=["zone2"],
+        json_schema_extra=patterns.like(patterns.ZONE),
+    )
+    obConfigs: dict[str, str] = Field(  # noqa: N815
+        default_factory=dict,
+        title="Start options",
+        description="Beside those of the defaults, and above them; others than these as JSON.",
+        json_schema_extra=AS_FIELDS,
+    )
+    targetAgentPassword: SecretName | None = Field(  # noqa: N815
+        default=None,
+        title="Password of that agent",
+        description="Where it is kept; only if the agent has one.",
+    )
 
     @property
     def address(self) -> str:
@@ -192,9 +241,26 @@ class NodeSpec(RequestModel):
 class DefaultsSpec(RequestModel):
     """What every node takes unless it says otherwise."""
 
-    zone: str | None = None
-    obConfigs: dict[str, str] = Field(default_factory=dict)  # noqa: N815
-    targetAgentPassword: SecretName | None = None  # noqa: N815
+    model_config = ConfigDict(title="Defaults")
+
+    zone: str | None = Field(
+        default=None,
+        title="Zone",
+        description="Of nodes that name none.",
+        examples=["zone2"],
+        json_schema_extra=patterns.like(patterns.ZONE),
+    )
+    obConfigs: dict[str, str] = Field(  # noqa: N815
+        default_factory=dict,
+        title="Start options",
+        description="Of all nodes; a node's own stand above. Others than these as JSON.",
+        json_schema_extra=AS_FIELDS,
+    )
+    targetAgentPassword: SecretName | None = Field(  # noqa: N815
+        default=None,
+        title="Password of the agents",
+        description="Where it is kept, if all have the same one.",
+    )
 
 
 def _day_only(value: object) -> object:
@@ -207,18 +273,25 @@ def _day_only(value: object) -> object:
 
 
 class OverrideSpec(RequestModel):
-    """A rule whose block or warning is accepted, by whom it concerns, for a time.
+    """A rule whose block or warning is accepted, by whom it concerns, for a time."""
 
-    Shapes only: whether the rule exists and may be overridden is judged by
-    `obscale.preflight.judge`.
-    """
+    # Shapes only: whether the rule exists and may be overridden is judged by
+    # `obscale.preflight.judge`.
+
+    model_config = ConfigDict(title="Override")
 
     rule: str = Field(
         title="Rule", description="Id of the rule, as docs/preflight.md lists it.", min_length=1
     )
-    reason: str = Field(title="Reason", description="Why it is accepted, and by whom.")
+    reason: str = Field(
+        title="Reason",
+        description="Why it is accepted, and by whom.",
+        json_schema_extra=patterns.like(patterns.SOMETHING),
+    )
     until: Annotated[date, BeforeValidator(_day_only)] = Field(
-        title="Until", description="Last day (UTC) on which it is accepted."
+        title="Until",
+        description="Last day (UTC) on which it is accepted, e.g. 2026-12-31.",
+        json_schema_extra=patterns.like(patterns.DAY),
     )
 
     @field_validator("reason")
@@ -236,6 +309,16 @@ def _cluster_kind(value: object) -> str:
     return "stored" if isinstance(value, str) else "written"
 
 
+def _names_each_zone(schema: dict[str, Any]) -> None:
+    """Have nodes name their zone, unless the defaults do."""
+    in_order(schema)
+    # Not the docstring: in a form no node can be written at top level.
+    schema["description"] = "One cluster, its nodes, and what these share."
+    shared = {"required": ["zone"], "properties": {"zone": {"type": "string"}}}
+    schema["if"] = {"required": ["defaults"], "properties": {"defaults": shared}}
+    schema["else"] = {"properties": {"nodes": {"items": {"required": ["zone"]}}}}
+
+
 class ScaleOutSpec(RequestModel):
     """A whole request: which cluster, which nodes. Defaults are already merged into `nodes`.
 
@@ -243,21 +326,53 @@ class ScaleOutSpec(RequestModel):
     API's documentation is a valid request.
     """
 
+    model_config = ConfigDict(title="Cluster with its nodes", json_schema_extra=_names_each_zone)
+
     cluster: Annotated[
-        Annotated[str, Field(min_length=1), Tag("stored")] | Annotated[ClusterSpec, Tag("written")],
+        Annotated[
+            str,
+            Field(title="Stored connection", min_length=1, examples=["prod-east"]),
+            Tag("stored"),
+        ]
+        | Annotated[ClusterSpec, Tag("written")],
         Discriminator(_cluster_kind),
-    ]
-    """Name of a stored connection, or the connection written out."""
-    defaults: DefaultsSpec = DefaultsSpec()
-    nodes: tuple[NodeSpec, ...] = Field(min_length=1)
-    allow_new_zone: bool = False
-    allow_unknown: bool = False
-    """Whether a run without a person goes on where rules that could block could not be judged."""
-    profile: Profile = "prod"
-    overrides: tuple[OverrideSpec, ...] = ()
-    """Findings that are accepted, each for a reason and a time."""
-    time_limits: TimeLimits | None = None
-    """Time limits that are not the usual ones."""
+    ] = Field(
+        title="Cluster",
+        description="The cluster that grows: the name of its stored connection, or written out.",
+    )
+    defaults: DefaultsSpec = Field(
+        default=DefaultsSpec(),
+        title="What its nodes share",
+        description="What each node takes where it says nothing else.",
+    )
+    nodes: tuple[NodeSpec, ...] = Field(
+        title="Nodes", description="Those that are to join this cluster.", min_length=1
+    )
+    allow_new_zone: bool = Field(
+        default=False,
+        title="Allow a new zone",
+        description="Create a zone if the cluster has none of its name.",
+    )
+    allow_unknown: bool = Field(
+        default=False,
+        title="Allow unknowns",
+        description="In production, begin also where rules that could block could not be judged.",
+    )
+    profile: Profile = Field(
+        default="prod",
+        title="Profile",
+        description="How strictly findings are weighed; lab takes for a note what prod blocks.",
+    )
+    overrides: tuple[OverrideSpec, ...] = Field(
+        default=(),
+        title="Overrides",
+        description="Findings that are accepted, each for a reason and until a day.",
+    )
+    time_limits: TimeLimits | None = Field(
+        default=None,
+        title="Time limits",
+        description="Of this cluster's rows, where they are not those of the batch.",
+    )
 
     @model_validator(mode="before")
     @classmethod

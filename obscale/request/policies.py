@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from obscale.request import patterns
 from obscale.request.models import RequestModel
 
 OnFailure = Literal["hold", "retry", "roll-back", "ask"]
@@ -69,13 +70,24 @@ class Window(RequestModel):
     From `end` before `start` follows a night: the window then belongs to the day it begins on.
     """
 
-    start: Hour = Field(title="From", description="First minute, e.g. 02:00.")
-    end: Hour = Field(title="Until", description="No row is started from this minute on.")
+    start: Hour = Field(
+        title="From",
+        description="First minute, e.g. 02:00.",
+        json_schema_extra=patterns.like(patterns.HOUR),
+    )
+    end: Hour = Field(
+        title="Until",
+        description="No row is started from this minute on, e.g. 05:30.",
+        json_schema_extra=patterns.like(patterns.HOUR),
+    )
     days: Annotated[tuple[Weekday, ...], BeforeValidator(_lowered), BeforeValidator(_listed)] = (
         Field(default=WEEK, title="Days", description="On which the window begins.", min_length=1)
     )
     time_zone: Annotated[str, AfterValidator(_known_time_zone)] = Field(
-        default="UTC", title="Time zone", examples=["Europe/Berlin"]
+        default="UTC",
+        title="Time zone",
+        description="Whose clock counts, e.g. Europe/Berlin.",
+        examples=["Europe/Berlin"],
     )
 
     @model_validator(mode="after")

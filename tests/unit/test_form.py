@@ -1,9 +1,12 @@
 """Tests of Prefect's form: every parameter is explained, and no guess is sent."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
 from obscale.flows.batch import batch
+from obscale.flows.batch_worker import batch_part
 from obscale.flows.plan import plan
 from obscale.flows.scale_out import scale_out
 from obscale.request.start_options import ObConfigs
@@ -30,23 +33,51 @@ def test_the_form_asks_in_the_order_of_the_api_and_explains_each_field():
     assert SCHEMA["required"] == ["cluster", "agentInfo", "zone", "obConfigs"]
 
 
-@pytest.mark.parametrize("flow", [scale_out, plan, batch], ids=lambda flow: flow.name)
-def test_each_parameter_has_a_title_that_is_not_its_bare_name(flow):
-    """Where Prefect finds no title it shows the name, as a program spells it."""
-    titles = {
-        name: field.get("title")
-        for name, field in flow.parameters.model_dump()["properties"].items()
+@pytest.mark.parametrize("flow", [scale_out, plan, batch, batch_part], ids=lambda flow: flow.name)
+def test_every_field_at_any_depth_has_a_title_and_a_description(flow):
+    """A title of its own: pydantic makes one of a name, `Allow New Zone`, and Prefect shows it."""
+    fields = fields_of(flow)
+
+    assert [name for name, told in fields.items() if not told.get("description")] == []
+    assert [name for name, told in fields.items() if not told.get("title")] == []
+    assert [name for name, told in fields.items() if is_made(told["title"], name)] == []
+
+
+@pytest.mark.parametrize("flow", [scale_out, plan, batch, batch_part], ids=lambda flow: flow.name)
+def test_fields_within_fields_keep_their_order_too(flow):
+    """Each has its position, because a database may hand them back sorted by name."""
+    schema = flow.parameters.model_dump()
+
+    for model in (schema, *schema["definitions"].values()):
+        fields = model["properties"].values()
+        assert [field["position"] for field in fields] == list(range(len(fields)))
+
+
+def fields_of(flow: Any) -> dict[str, dict[str, Any]]:
+    """Every field of a flow's form by `model.field`; of the flow itself by `.field`."""
+    schema = flow.parameters.model_dump()
+    return {
+        f"{name}.{field}": told
+        for name, model in {"": schema, **schema["definitions"]}.items()
+        for field, told in model["properties"].items()
     }
 
-    assert [name for name, title in titles.items() if title in {None, name}] == []
+
+def is_made(title: str, field: str) -> bool:
+    """Whether a title is what pydantic makes of a name that is no plain word."""
+    name = field.rpartition(".")[2]
+    return name != name.lower().replace("_", "") and title == name.title().replace("_", " ")
 
 
-def test_fields_within_fields_keep_their_order_too():
-    """Each has its position, because a database may hand them back sorted by name."""
-    for name in ("ObConfigs", "TimeLimits", "AgentInfoSpec", "OverrideSpec", "ClusterSpec"):
-        fields = SCHEMA["definitions"][name]["properties"]
+def test_a_plain_map_of_start_options_has_the_same_fields_as_the_form_of_one_node():
+    """In a batch a node's obConfigs are a map, and `16` is no size there either."""
+    definitions = batch.parameters.model_dump()["definitions"]
+    options = SCHEMA["definitions"]["ObConfigs"]["properties"]
 
-        assert [field["position"] for field in fields.values()] == list(range(len(fields)))
+    for model in ("NodeSpec", "DefaultsSpec"):
+        field = definitions[model]["properties"]["obConfigs"]
+        assert field["properties"] == options
+        assert field["additionalProperties"] == {"type": "string"}
 
 
 def test_start_options_are_fields_not_json_and_none_is_filled_in():

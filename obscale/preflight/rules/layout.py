@@ -23,10 +23,9 @@ from obscale.preflight.rules.start_options import PATH_KEYS, PORT_KEYS, or_pass
 from obscale.preflight.sizing import directories_of
 from obscale.reading import Unread
 from obscale.request.models import NodeSpec
+from obscale.request.patterns import HIGHEST_PORT, LOWEST_PORT
 from obscale.sizes import quoted
 
-LOWEST_PORT: Final = 1025
-HIGHEST_PORT: Final = 65535
 SYSTEM_PATHS: Final = ("/", "/tmp", "/etc", "/root")  # noqa: S108 - named to be refused
 SYSTEM_TREES: Final = ("/dev", "/proc", "/sys", "/boot")
 LONGEST_PATH: Final = 4095
