@@ -15,7 +15,7 @@ from obscale.request.form import (
 )
 from obscale.request.models import NodeSpec
 from obscale.request.scale_out import ScaleOut
-from obscale.spec import checked, checked_overrides
+from obscale.spec import checked
 from obscale.tasks.preflight import preflight
 from obscale.tasks.runtime.blocks import naming_silent_agents
 from obscale.tasks.runtime.run_state import name_by_target, name_final_state
@@ -71,12 +71,12 @@ async def plan(
     )
     order = ScaleOut(
         cluster=cluster,
-        node=checked(node),
+        node=checked(node, overrides=overrides),
         batch=(node,),
         profile=profile,
         allow_new_zone=allow_new_zone,
         allow_unknown=allow_unknown,
-        overrides=checked_overrides(overrides),
+        overrides=overrides,
     )
     with cancel_on_sigterm(), naming_silent_agents():
         return (await preflight(order)).findings.verdict

@@ -21,7 +21,7 @@ from obscale.request.models import NodeSpec
 from obscale.request.policies import OnFailure, Window
 from obscale.request.scale_out import ScaleOut
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
-from obscale.spec import checked, checked_overrides
+from obscale.spec import checked
 from obscale.tasks.approval import Approval, ask_approval
 from obscale.tasks.preflight import preflight
 from obscale.tasks.recover import poll_and_recover
@@ -106,12 +106,12 @@ async def scale_out(
     )
     order = ScaleOut(
         cluster=cluster,
-        node=checked(node),
+        node=checked(node, overrides=overrides),
         batch=(node,),
         profile=profile,
         allow_new_zone=allow_new_zone,
         allow_unknown=allow_unknown,
-        overrides=checked_overrides(overrides),
+        overrides=overrides,
         window=window,
         time_limits=time_limits,
         on_failure=on_failure,

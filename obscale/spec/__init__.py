@@ -27,7 +27,7 @@ from obscale.request.models import (
     SecretName,
     TlsSpec,
 )
-from obscale.spec.problems import finding_problem, refused, shape_problems
+from obscale.spec.problems import finding_problem, readable_nodes, refused, shape_problems
 from obscale.spec.source import read_source, read_text
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
     "SecretName",
     "TlsSpec",
     "checked",
-    "checked_overrides",
     "parse_spec",
     "read_spec",
     "request_body",
@@ -70,52 +69,52 @@ def parse_spec(text: str, source: str) -> ScaleOutSpec:
     read = read_source(text, source)
     if read.data is None:
         raise SpecError(f"{source}: is empty; see the examples for what a request looks like")
+    spec = None
     try:
         spec = ScaleOutSpec.model_validate(read.data)
     except ValidationError as error:
-        raise refused(shape_problems(error, read)) from None
-    problems = [
+        problems = shape_problems(error, read)
+        nodes = readable_nodes(read.data)
+    else:
+        problems = [
+            f"{read.where(('overrides', at))}overrides[{at}]: {problem}"
+            for at, problem in override_problems(spec.overrides, datetime.now(UTC).date())
+        ]
+        nodes = dict(enumerate(spec.nodes))
+    together = tuple(nodes.values())
+    judged = [
         finding_problem(finding, read, at)
-        for at, node in enumerate(spec.nodes)
-        for finding in _blockers(node, spec.nodes)
+        for at, node in nodes.items()
+        for finding in _blockers(node, together)
     ]
-    problems += [
-        f"{read.where(('overrides', at))}overrides[{at}]: {problem}"
-        for at, problem in override_problems(spec.overrides, datetime.now(UTC).date())
-    ]
-    if problems:
-        raise refused(problems)
+    if spec is None or judged or problems:
+        raise refused([*judged, *problems])
     return spec
 
 
-def checked(node: NodeSpec, *, batch: Sequence[NodeSpec] = ()) -> NodeSpec:
+def checked(
+    node: NodeSpec, *, batch: Sequence[NodeSpec] = (), overrides: Sequence[OverrideSpec] = ()
+) -> NodeSpec:
     """Give a node back if the request itself has no fault; for nodes that came from no file.
 
     Args:
         node: What is asked for.
         batch: The nodes of the same request, with or without this one.
+        overrides: Of the same request.
 
     Raises:
-        SpecError: One line for each fault, as for a file.
+        SpecError: One line for each fault, as for a file; of overrides for each that names no rule,
+            a rule that may not be overridden, or a day that is past.
     """
     everyone = tuple(batch) if node in batch else (node, *batch)
     problems = [finding_problem(finding, None, None) for finding in _blockers(node, everyone)]
+    problems += [
+        f"overrides[{at}]: {problem}"
+        for at, problem in override_problems(overrides, datetime.now(UTC).date())
+    ]
     if problems:
         raise refused(problems)
     return node
-
-
-def checked_overrides(overrides: Sequence[OverrideSpec]) -> tuple[OverrideSpec, ...]:
-    """Give overrides back if each may be used today; for those that came from no file.
-
-    Raises:
-        SpecError: One line for each that names no rule, a rule that may not be overridden, or a day
-            that is past.
-    """
-    found = override_problems(overrides, datetime.now(UTC).date())
-    if found:
-        raise refused([f"overrides[{at}]: {problem}" for at, problem in found])
-    return tuple(overrides)
 
 
 def request_body(node: NodeSpec, password: str | None) -> ScaleOutRequest:

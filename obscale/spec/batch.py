@@ -27,7 +27,7 @@ from obscale.request.models import (
 from obscale.request.policies import BatchPolicies
 from obscale.request.time_limits import TimeLimits
 from obscale.spec.clashes import Placed, node_problems
-from obscale.spec.problems import finding_problem, refused, shape_problems
+from obscale.spec.problems import finding_problem, readable_nodes, refused, shape_problems
 from obscale.spec.source import (
     MAX_FILE_BYTES,
     SPREADSHEETS,
@@ -287,6 +287,9 @@ class _Gathered:
                     is_whole=not row.problems,
                     columns=COLUMNS,
                 )
+            named = item.get("cluster") if isinstance(item, Mapping) else None
+            label = named if isinstance(named, str) else source.name
+            self._place(readable_nodes(item), label, source)
             )
         for label, mine in nodes.items():
             known = self._clusters.get(label)
@@ -300,6 +303,9 @@ class _Gathered:
                     allow_new_zone=head.allow_new_zone,
                     allow_unknown=head.allow_unknown,
                     overrides=head.overrides,
+        self._place(dict(enumerate(spec.nodes)), label, source)
+
+    def _place(self, nodes: Mapping[int, NodeSpec], label: str, source: Source) -> None:
                     time_limits=head.time_limits,
                 )
             )

@@ -1,6 +1,7 @@
 """Writes a fault of a request as one line: place, fault, and what to write instead."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from obscale.request.models import (
     SecretName,
     TlsSpec,
     looks_secret,
+    unfolded,
 )
 from obscale.request.policies import BatchPolicies, Window
 from obscale.request.renamed import KIND
@@ -94,6 +96,25 @@ def shape_problems(
         # A list whose items are all refused counts as too short; the items are told already.
         if not (details["type"] == "too_short" and details["input"])
     ]
+
+
+def readable_nodes(data: Any) -> dict[int, NodeSpec]:
+    """Give the nodes of a refused request that can be read all the same, by their number.
+
+    So that what is wrong with them is told together with what refused the request.
+
+    Args:
+        data: What the file says, whatever it is.
+    """
+    try:
+        asked = unfolded(data)["nodes"]
+    except (TypeError, KeyError, ValueError):
+        return {}
+    found: dict[int, NodeSpec] = {}
+    for at, node in enumerate(asked if isinstance(asked, list) else ()):
+        with suppress(ValidationError):
+            found[at] = NodeSpec.model_validate(node)
+    return found
 
 
 def finding_problem(finding: Finding, source: Source | None, at: int | None) -> str:

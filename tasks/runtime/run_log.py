@@ -9,7 +9,7 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from obscale import __version__
-from obscale.errors import ObscaleError
+from obscale.errors import ObscaleError, SpecError
 from obscale.request.renamed import told_renamed
 from obscale.tasks.runtime.prefect_private import RUN_LOGGERS, SignatureMismatchError
 from obscale.text import for_lines, for_terminal
@@ -30,8 +30,16 @@ _UNKNOWN: Final = (
 )
 
 
+def told_whole(error: ObscaleError) -> str:
+    """Say an error in one line, and what else is wrong with a request in one line each."""
+    further = error.problems[1:] if isinstance(error, SpecError) else ()
+    return "\n".join((str(error), *map(for_terminal, further)))
+
+
 class OneLineForOurErrors(logging.Filter):
     """Lets everything stand in the run's log as one clear line, errors of obscale's too.
+
+    Only a request with several faults has a line for each.
 
     So does a parameter the flow here does not have, which ends the run before the flow begins.
     Every other exception keeps its traceback: it is a bug.
@@ -41,8 +49,9 @@ class OneLineForOurErrors(logging.Filter):
         """Rewrite the record where it carries such an error; never drop one."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, ObscaleError):
-            record.msg, record.args, record.exc_info = str(error), (), None
-        elif isinstance(error, SignatureMismatchError):
+            record.msg, record.args, record.exc_info = told_whole(error), (), None
+            return True
+        if isinstance(error, SignatureMismatchError):
             renamed = told_renamed(re.findall(r"'(\w+)'", str(error)))
             told = (__version__, error, renamed and f"; {renamed}")
             record.msg, record.args, record.exc_info = _UNKNOWN, told, None

@@ -14,10 +14,11 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run as this_run
 
-from obscale.errors import ObscaleError
+from obscale.errors import ObscaleError, SpecError
 from obscale.request.scale_out import ScaleOut
 from obscale.tasks.runtime.person import own_tags
 from obscale.tasks.runtime.prefect_private import force_flow_run_state, hand_over_state
+from obscale.tasks.runtime.run_log import told_whole
 from obscale.tasks.runtime.writing import ANSWER_SECONDS, written
 from obscale.text import for_terminal
 
@@ -70,13 +71,19 @@ def state_name(ending: object) -> str | None:
 async def name_final_state(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Call a failed run's state by what happened; type, message and data stay. For `on_failure`.
 
+    Only of a bad request the message is written anew: it tells every problem.
+
     Prefect calls it by keywords, so its parameters must have these names.
     """
     del flow
-    name = state_name(await state.aresult(raise_on_failure=False))
+    ending = await state.aresult(raise_on_failure=False)
+    name = state_name(ending)
     if name is None:
         return
     named = state.model_copy(update={"name": name})
+    if isinstance(ending, SpecError):
+        # Prefect's own message has the first problem only.
+        named.message = f"Nothing was sent. {told_whole(ending)}"
     # Forced: from one final state to another there is no ordinary way.
     if not await set_state(flow_run.id, named):
         return

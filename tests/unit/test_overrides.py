@@ -16,9 +16,9 @@ from obscale.preflight.judge import (
 )
 from obscale.preflight.registry import RULES
 from obscale.report.report import ScaleOutReport, render_markdown
-from obscale.request.models import OverrideSpec
+from obscale.request.models import AgentInfoSpec, NodeSpec, OverrideSpec
 from obscale.request.scale_out import scale_outs_of
-from obscale.spec import checked_overrides, parse_spec
+from obscale.spec import checked, parse_spec
 
 TODAY = datetime.now(UTC).date()
 TOMORROW = TODAY + timedelta(days=1)
@@ -214,8 +214,10 @@ def test_an_unusable_override_is_bad_input_told_in_one_line(line, told):
 
 def test_two_overrides_of_one_rule_are_refused():
     """Which reason holds would be anybody's guess."""
+    node = NodeSpec(agentInfo=AgentInfoSpec(ip="10.0.0.4"), zone="zone2")
+
     with pytest.raises(SpecError, match="zone-balance is overridden twice"):
-        checked_overrides([override("zone-balance"), override("zone-balance")])
+        checked(node, overrides=[override("zone-balance"), override("zone-balance")])
 
 
 def test_overrides_reach_every_order_of_a_request():

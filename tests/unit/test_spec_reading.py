@@ -2,6 +2,8 @@
 
 import contextlib
 import pickle
+from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from obscale.spec import (
     AgentInfoSpec,
     ClusterSpec,
     NodeSpec,
+    OverrideSpec,
     ScaleOutSpec,
     SecretName,
     checked,
@@ -20,6 +23,7 @@ from obscale.spec import (
     read_spec,
     request_body,
 )
+from obscale.spec.batch import parse_batch
 
 CANARY = "hunter2-canary"
 LONG = """\
@@ -463,6 +467,43 @@ def test_a_node_from_elsewhere_is_checked_by_the_same_rules():
     )
     assert checked(good) is good
     assert checked(good, batch=(good,)) is good
+
+
+def test_faults_of_a_node_and_of_its_overrides_are_told_together():
+    """Whoever mends a form mends it once."""
+    node = NodeSpec(agentInfo=AgentInfoSpec(ip="db4"), zone="zone2")
+    past = OverrideSpec(rule="clock-skew", reason="known", until=date(2020, 1, 1))
+
+    with pytest.raises(SpecError) as caught:
+        checked(node, overrides=[past])
+
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        *("agentInfo.ip", "overrides[0]"),
+    ]
+
+
+def test_a_node_that_can_be_read_is_judged_beside_one_that_cannot():
+    """A missing zone in one line does not hide a size without a unit in another."""
+    text = """\
+cluster: prod
+defaults: {obConfigs: {memory_limit: 16G}}
+nodes:
+  - {agentInfo: {ip: 10.0.0.4}}
+  - {agentInfo: {ip: 10.0.0.5}, zone: zone2, obConfigs: {memory_limit: '16'}}
+  - {agentInfo: {ip: db6}, zone: zone2}
+"""
+
+    with pytest.raises(SpecError) as one_cluster:
+        parse_spec(text, "nodes.yaml")
+    with pytest.raises(SpecError) as batch:
+        parse_batch(text, "nodes.yaml", Path())
+
+    for error in (one_cluster.value, batch.value):
+        told = {problem.split(": ")[0]: problem for problem in error.problems}
+        assert sorted(told) == ["nodes.yaml:4", "nodes.yaml:5", "nodes.yaml:6"]
+        assert "zone: missing" in told["nodes.yaml:4"]
+        assert "'16M' or '16G'?" in told["nodes.yaml:5"]
+        assert "'db6' is not an IP address" in told["nodes.yaml:6"]
 
 
 def test_the_body_is_what_was_asked_byte_for_byte():
