@@ -1,10 +1,10 @@
 """The flow `batch`: adds many nodes to many clusters in a safe order, with one report."""
 
+from collections.abc import Sequence, Sized
 from typing import Annotated
 
 from prefect import flow
 from prefect.runtime import flow_run
-from pydantic import Field
 
 from obscale.batch.ledger import ledger_of
 from obscale.batch.process_limits import fewer_gc_runs
@@ -13,7 +13,8 @@ from obscale.request.form import titled
 from obscale.request.models import ClusterSpec, ScaleOutSpec
 from obscale.request.policies import BatchPolicies
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
-from obscale.spec.batch import BatchSpec, checked_batch
+from obscale.spec.batch import CSV, form_batch
+from obscale.spec.table import read_table
 from obscale.tasks.batch import run_batch, shown
 from obscale.tasks.batch_preflight import preflight_all
 from obscale.tasks.dispatch.dispatcher import dispatching
@@ -28,7 +29,10 @@ DEFAULT_POLICIES = BatchPolicies()
 
 def run_name() -> str:
     """Name the run after its size, e.g. `batch of 8 clusters`."""
-    clusters = flow_run.parameters.get("clusters") or ()
+    asked = flow_run.parameters
+    clusters: Sized = asked.get("clusters") or ()
+    if table := asked.get("csv"):
+        clusters = {row.cluster for row in read_table(str(table), CSV).rows}
     return f"batch of {len(clusters)} cluster{'s' if len(clusters) != 1 else ''}"
 
 
@@ -40,7 +44,8 @@ def run_name() -> str:
     on_failure=[name_final_state],
 )
 async def batch(
-    clusters: Annotated[list[ScaleOutSpec], Field(min_length=1), titled("Clusters")],
+    clusters: Annotated[Sequence[ScaleOutSpec], titled("Clusters")] = (),
+    csv: Annotated[str, titled("Or a table of nodes")] = "",
     connections: Annotated[dict[str, ClusterSpec] | None, titled("Connections")] = None,
     policies: Annotated[BatchPolicies, titled("Policies")] = DEFAULT_POLICIES,
     time_limits: Annotated[TimeLimits, titled("Time limits")] = DEFAULT_TIME_LIMITS,
@@ -54,15 +59,18 @@ async def batch(
     pool; what begins when is decided here all the same.
 
     Args:
-        clusters: Each cluster with its nodes, and what these share.
+        clusters: Each cluster with its nodes, and what these share. Leave it empty where the nodes
+            stand in a table.
+        csv: Instead of clusters: rows pasted from a spreadsheet, or CSV. The first row names the
+            columns: cluster, ip and zone, and where wanted port, agent_password_env or
+            agent_password_block, and start options such as memory_limit; a secret itself never.
         connections: Clusters written out, by the names used for them; any other name is a stored
             connection.
         policies: Clusters at once, order, stop rules, hours, and where the work is done.
         time_limits: Time limits of each row; the defaults suit production.
     """
     check_worker()
-    spec = BatchSpec(clusters=tuple(clusters), connections=connections or {}, policies=policies)
-    ledger = ledger_of(checked_batch(spec), time_limits)
+    ledger = ledger_of(form_batch(clusters, csv, connections or {}, policies), time_limits)
     with cancel_on_sigterm(), fewer_gc_runs(), naming_silent_agents():
         async with watching_prefect(), shown(ledger), dispatching(ledger) as runner:
             await preflight_all(ledger)

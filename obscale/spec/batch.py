@@ -44,6 +44,8 @@ MAX_ROWS_BYTES: Final = 16 << 20
 MAX_PROBLEMS: Final = 500
 """Problems told at once, so that whoever mends a spreadsheet mends it once."""
 TABLES: Final = (".csv", ".tsv")
+CSV: Final = "csv"
+"""The parameter of the flow batch that holds a table, as problems call it."""
 _LINE: Final = re.compile(r":(\d{1,9}): ")
 _BATCH_KEYS: Final = frozenset({"clusters", "rows", "connections", "policies"})
 _INHERITED: Final = ("profile", "allow_new_zone", "allow_unknown", "overrides")
@@ -132,6 +134,41 @@ def parse_batch(text: str, source: str, folder: Path) -> BatchSpec:
     gathered = _Gathered()
     gathered.take_item(read.data, read)
     return gathered.checked(head)
+
+
+def form_batch(
+    clusters: Sequence[ScaleOutSpec],
+    table: str,
+    connections: Mapping[str, ClusterSpec],
+    policies: BatchPolicies,
+) -> BatchSpec:
+    """Give the batch that a form or an API call asks for: as clusters, or as a table.
+
+    Args:
+        clusters: Each with its nodes; empty: they stand in the table.
+        table: As it is pasted from a spreadsheet: columns as in a file, with tabs, commas or
+            semicolons between them; empty: the nodes stand below clusters.
+        connections: Clusters written out, by name.
+        policies: Of the batch.
+
+    Raises:
+        SpecError: Both hold nodes, or none does; or it is wrong: `problems` holds one line for each
+            fault, in a table by line and column.
+    """
+    if clusters and table.strip():
+        raise SpecError(f"clusters and {CSV} both hold nodes", "leave one of them empty")
+    if table.strip():
+        head = BatchHead(rows=CSV, connections=dict(connections), policies=policies)
+        gathered = _Gathered()
+        gathered.take_rows(table.removeprefix("\ufeff"), CSV, head, {})
+        return gathered.checked(head)
+    if not clusters:
+        raise SpecError(
+            "the batch asks for no node",
+            f"list clusters with their nodes, or paste a table into {CSV}",
+        )
+    spec = BatchSpec(clusters=tuple(clusters), connections=dict(connections), policies=policies)
+    return checked_batch(spec)
 
 
 def compact(spec: ScaleOutSpec) -> dict[str, Any]:
@@ -250,6 +287,9 @@ class _Gathered:
             spec = ScaleOutSpec.model_validate(item)
         except ValidationError as error:
             self._problems += shape_problems(error, source)
+            named = item.get("cluster") if isinstance(item, Mapping) else None
+            label = named if isinstance(named, str) else source.name
+            self._place(readable_nodes(item), label, source)
             return
         today = datetime.now(UTC).date()
         self._problems += [
@@ -263,19 +303,21 @@ class _Gathered:
             )
             return
         self._clusters[label] = spec
+        self._place(dict(enumerate(spec.nodes)), label, source)
+
+    def _place(self, nodes: Mapping[int, NodeSpec], label: str, source: Source) -> None:
         self._placed += [
             Placed(node, label, _place(source, at), partial(finding_problem, source=source, at=at))
-            for at, node in enumerate(spec.nodes)
+            for at, node in nodes.items()
         ]
 
     def take_table(self, path: Path, head: BatchHead, defaults: Mapping[str, Any]) -> None:
+        """Take the rows of a table's file."""
+        self.take_rows(read_table_text(path, MAX_ROWS_BYTES), str(path), head, defaults)
+
+    def take_rows(self, text: str, name: str, head: BatchHead, defaults: Mapping[str, Any]) -> None:
         """Take the rows of a table, cluster by cluster in the order they first appear in."""
-        table = read_table(
-            read_table_text(path, MAX_ROWS_BYTES),
-            str(path),
-            cluster=head.cluster or "",
-            defaults=defaults,
-        )
+        table = read_table(text, name, cluster=head.cluster or "", defaults=defaults)
         self._problems += table.problems
         nodes: dict[str, list[NodeSpec]] = {}
         for row in table.rows:
@@ -287,9 +329,6 @@ class _Gathered:
                     is_whole=not row.problems,
                     columns=COLUMNS,
                 )
-            named = item.get("cluster") if isinstance(item, Mapping) else None
-            label = named if isinstance(named, str) else source.name
-            self._place(readable_nodes(item), label, source)
             )
         for label, mine in nodes.items():
             known = self._clusters.get(label)
@@ -303,9 +342,6 @@ class _Gathered:
                     allow_new_zone=head.allow_new_zone,
                     allow_unknown=head.allow_unknown,
                     overrides=head.overrides,
-        self._place(dict(enumerate(spec.nodes)), label, source)
-
-    def _place(self, nodes: Mapping[int, NodeSpec], label: str, source: Source) -> None:
                     time_limits=head.time_limits,
                 )
             )

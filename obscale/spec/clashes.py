@@ -29,7 +29,8 @@ class Placed:
         cluster: As the request names it.
         where: Its place, with the colon and blank that separate it from a problem.
         tell: Says a finding about it as one problem, place included.
-        is_whole: False: something of its address is missing, so only its start options count.
+        is_whole: False: something of its address is missing, and what stands in for it is right; it
+            clashes with no other.
         columns: Of a table: what a field is called there, where it is not its own name; None: it
             stands in no table.
     """
@@ -63,7 +64,6 @@ def node_problems(nodes: Sequence[Placed]) -> list[str]:
                 target=TargetFacts(address=placed.node.address, scheme=""),
             )
         ).blockers
-        if placed.is_whole or finding.subject.startswith("obConfigs")
     ]
     return problems + list(_clashes(unique))
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from obscale.batch.schedule import Row, order_of
 from obscale.errors import SpecError
-from obscale.request.models import ScaleOutSpec
+from obscale.request.models import ClusterSpec, ScaleOutSpec
+from obscale.request.policies import BatchPolicies
 from obscale.spec import read_spec
-from obscale.spec.batch import BatchSpec, compact, parse_batch, read_batch
+from obscale.spec.batch import BatchSpec, compact, form_batch, parse_batch, read_batch
 from obscale.spec.table import read_table
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -99,6 +100,61 @@ def test_a_file_holds_many_clusters_and_what_they_share():
     assert spec.clusters[1].nodes[0].obConfigs["system_memory"] == "8G"
     assert spec.policies.canary == "node"
     assert spec.connections["west"].endpoints == ("10.1.0.1:2886",)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+def test_a_table_pasted_into_the_form_is_a_batch(between, ends):
+    """As a spreadsheet copies its cells, with tabs, or as a CSV file has them."""
+    pasted = TABLE.replace(",", between).replace("\n", ends)
+    policies = BatchPolicies(canary="node")
+    west = ClusterSpec(endpoints=("10.1.0.1:2886",))
+
+    spec = form_batch((), pasted, {"west": west}, policies)
+
+    assert nodes_of(spec) == [
+        ("east", "10.0.0.4:2886", "zone1", "16G"),
+        ("east", "10.0.0.5:2886", "zone2", "20G"),
+        ("west", "10.1.0.4:2886", "zone1", "32G"),
+    ]
+    assert (spec.policies, spec.connections) == (policies, {"west": west})
+
+
+def test_every_fault_of_a_pasted_table_is_told_by_line_and_column():
+    """By the same reader as a file's, and without what may be a secret."""
+    pasted = "cluster\tip\tport\tzone\tmemory_limit\n"
+    pasted += "east\tdb4\t70000\tzone1\t16G\n\neast\t10.0.0.5\t\t\t16\n"
+
+    with pytest.raises(SpecError) as caught:
+        form_batch((), pasted, {}, BatchPolicies())
+    with pytest.raises(SpecError) as secret:
+        form_batch((), f"ip,password\n10.0.0.4,{CANARY}\n", {}, BatchPolicies())
+
+    assert [problem.split(" ", 3)[:3] for problem in told(caught.value)] == [
+        ["csv:2:", "column", "port:"],
+        ["csv:2:", "column", "ip:"],
+        ["csv:4:", "column", "zone:"],
+        ["csv:4:", "column", "memory_limit:"],
+    ]
+    assert "a secret has no place in a table" in told(secret.value)[0]
+
+
+def test_nodes_stand_in_clusters_or_in_a_table_not_in_both():
+    """One error that names both fields; a table of blanks is none."""
+    node = {"agentInfo": {"ip": "10.0.0.4"}, "zone": "zone1"}
+    clusters = (ScaleOutSpec.model_validate({"cluster": "east", "nodes": [node]}),)
+
+    with pytest.raises(SpecError) as caught:
+        form_batch(clusters, TABLE, {}, BatchPolicies())
+
+    assert str(caught.value) == "clusters and csv both hold nodes. Next: leave one of them empty"
+    assert form_batch(clusters, " \n", {}, BatchPolicies()).clusters == clusters
+
+
+def test_a_batch_without_nodes_says_where_they_go():
+    """The form is sent empty."""
+    with pytest.raises(SpecError, match=r"asks for no node.*list clusters.*paste a table into csv"):
+        form_batch((), " \n", {}, BatchPolicies())
 
 
 def test_a_request_of_one_cluster_is_a_batch_of_one_cluster():
