@@ -11,7 +11,7 @@ from obscale.batch.process_limits import fewer_gc_runs
 from obscale.batch.report import BatchReport, error_of_batch, report_of
 from obscale.request.form import titled
 from obscale.request.models import ClusterSpec, ScaleOutSpec
-from obscale.request.policies import BatchPolicies
+from obscale.request.policies import BATCH_FLOW, BatchPolicies
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import CSV, form_batch
 from obscale.spec.table import read_table
@@ -19,8 +19,9 @@ from obscale.tasks.batch import run_batch, shown
 from obscale.tasks.batch_preflight import preflight_all
 from obscale.tasks.dispatch.dispatcher import dispatching
 from obscale.tasks.runtime.blocks import naming_silent_agents
+from obscale.tasks.runtime.journal import aside
 from obscale.tasks.runtime.prefect_watch import watching_prefect
-from obscale.tasks.runtime.run_state import name_final_state
+from obscale.tasks.runtime.run_state import name_final_state, tag_run, tags_of_batch
 from obscale.tasks.runtime.sigterm import cancel_on_sigterm
 from obscale.tasks.runtime.versions import check_worker
 
@@ -37,7 +38,7 @@ def run_name() -> str:
 
 
 @flow(
-    name="batch",
+    name=BATCH_FLOW,
     flow_run_name=run_name,
     retries=0,
     persist_result=False,
@@ -73,6 +74,7 @@ async def batch(
     ledger = ledger_of(form_batch(clusters, csv, connections or {}, policies), time_limits)
     with cancel_on_sigterm(), fewer_gc_runs(), naming_silent_agents():
         async with watching_prefect(), shown(ledger), dispatching(ledger) as runner:
+            await aside(tag_run(tags_of_batch(ledger)))
             await preflight_all(ledger)
             await run_batch(ledger, runner)
     report = report_of(ledger)

@@ -35,6 +35,7 @@ from obscale.tasks.runtime.run_state import (
     name_by_target,
     name_final_state,
     tag_run,
+    tags_of,
 )
 from obscale.tasks.runtime.sigterm import cancel_on_sigterm
 from obscale.tasks.runtime.versions import check_worker
@@ -119,7 +120,7 @@ async def scale_out(
     check_this_attempt()
     with cancel_on_sigterm(), sending_events(order), naming_silent_agents():
         async with watching_prefect(), report_at_end(order) as builder:
-            await aside(tag_run(order))
+            await aside(tag_run(tags_of(order)))
             submitted = await earlier_attempt(order)
             if submitted is None:
                 found = await preflight(order, will_be_asked=approval == "ask")

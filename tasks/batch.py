@@ -67,6 +67,7 @@ class LocalRunner:
         self._ledger = ledger
         self._gate = PrioritySlots(LOOKING_AT_ONCE)
         self._clusters = clusters
+        self._batch = ledger.key
 
     async def take_up(self) -> None:
         """Nothing: what an earlier process left at work is found by preflight."""
@@ -74,7 +75,7 @@ class LocalRunner:
     async def add(self, entry: Entry, called_off: CalledOff) -> None:
         """Carry one row out."""
         look = self._ledger.take_look(entry)
-        await add_row(RowRun(entry, self._gate, called_off, self._clusters, look))
+        await add_row(RowRun(entry, self._gate, called_off, self._clusters, self._batch, look))
 
     async def hold(self) -> None:
         """Nothing: each row asks by itself right before it submits."""

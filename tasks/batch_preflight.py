@@ -1,5 +1,6 @@
 """Judges a batch before anything is sent."""
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -44,7 +45,8 @@ async def preflight_all(ledger: Ledger) -> None:
 
     await judge_all(ledger, looking)
     blocked = ledger.counts()[RowState.BLOCKED]
-    publish_line("preflight", f"preflight.judged nodes={len(ledger.entries)} blocked={blocked}")
+    words = f"preflight.judged nodes={len(ledger.entries)} blocked={blocked}"
+    publish_line("preflight", words, _severity(bool(blocked)))
 
 
 @repeatable_task("preflight", run_name="preflight {part}", timeout_seconds=TIME_LIMIT_SECONDS)
@@ -60,7 +62,10 @@ async def look(part: Part) -> ClusterLook:
     found, part.first = await look_at_cluster(orders, PrefectSecrets(), will_be_asked=False)
     for entry, row in zip(part.entries, found.rows, strict=True):
         words = f" blocked={row.blocked!r}" if row.blocked else ""
-        publish_line(
-            "preflight", f"preflight.row node={entry.target} verdict={row.verdict!r}{words}"
-        )
+        said = f"preflight.row node={entry.target} verdict={row.verdict!r}{words}"
+        publish_line("preflight", said, _severity(bool(row.blocked)))
     return found
+
+
+def _severity(is_blocked: bool) -> int:
+    return logging.WARNING if is_blocked else logging.INFO

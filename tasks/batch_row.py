@@ -10,6 +10,7 @@ from typing import Final
 
 from obscale.agent.models import Dag
 from obscale.batch.connections import ConnectionCache
+from obscale.batch.dispatch_rows import batch_tag
 from obscale.batch.ledger import Entry, FirstRowPreflight
 from obscale.batch.preflight import judge_now
 from obscale.batch.slots import (
@@ -39,8 +40,10 @@ from obscale.submit.run import begin_once
 from obscale.tasks.recover import poll_and_recover
 from obscale.tasks.runtime.baselines import Records
 from obscale.tasks.runtime.journal import listening, publish, publish_line
+from obscale.tasks.runtime.prefect_private import tag_task_run
 from obscale.tasks.runtime.report import ReportBuilder, keep_report
 from obscale.tasks.runtime.retries import repeatable_task
+from obscale.tasks.runtime.run_state import tags_of
 from obscale.text import for_terminal
 from obscale.verify.levels import shortfall
 from obscale.verify.run import verify_node
@@ -68,6 +71,7 @@ class RowRun:
         gate: Shared by all rows of the batch: so many look at once.
         called_off: Whether nothing may begin now, although the row was started.
         clusters: Shared by all rows of this process.
+        batch: Key of the batch.
         look: What the batch's preflight saw moments ago, where nothing has changed since; None: the
             row is judged now.
     """
@@ -78,12 +82,14 @@ class RowRun:
         gate: PrioritySlots,
         called_off: CalledOff,
         clusters: ConnectionCache,
+        batch: str,
         look: FirstRowPreflight | None = None,
     ) -> None:
         self.entry = entry
         self.gate = gate
         self.called_off = called_off
         self.clusters = clusters
+        self.batch = batch
         self._look = look
 
     def entrance(self, head_start_seconds: float) -> Slot:
@@ -96,7 +102,8 @@ class RowRun:
         return look
 
     def __str__(self) -> str:
-        return for_terminal(f"{self.entry.target} → {self.entry.zone} of {self.entry.cluster}")
+        # The font of Prefect's run graph has no arrow.
+        return for_terminal(f"{self.entry.target} to {self.entry.zone} of {self.entry.cluster}")
 
 
 @repeatable_task("row", run_name="{run}", timeout_seconds=TIME_LIMIT_SECONDS)
@@ -112,6 +119,7 @@ async def add_row(run: RowRun) -> None:
     entry = run.entry
     order = _impatient(entry.order) if entry.progress is TargetProgress.MEMBER else entry.order
     builder = ReportBuilder(order)
+    tag_task_run({*tags_of(order), for_terminal(f"cluster:{entry.cluster}"), batch_tag(run.batch)})
 
     def hear(event: Event) -> None:
         builder.hear(event)

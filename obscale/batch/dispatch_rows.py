@@ -26,12 +26,14 @@ class WorkerAssignment:
     Args:
         batch: Key of the batch.
         names: Clusters, as the request calls them; more than one where they are one and the same.
+        zones: That the rows grow, sorted.
         parameters: Of the run. They name secrets, and hold none.
         count: Rows.
     """
 
     batch: str
     names: tuple[str, ...]
+    zones: tuple[str, ...]
     parameters: Mapping[str, Any]
     count: int
 
@@ -59,7 +61,8 @@ class WorkerAssignment:
             "on_failure": order.on_failure,
             "time_limits": time_limits.model_dump(mode="json", exclude_defaults=True),
         }
-        return cls(batch, names, parameters, len(entries))
+        zones = tuple(sorted({entry.zone for entry in entries}))
+        return cls(batch, names, zones, parameters, len(entries))
 
     @property
     def id(self) -> str:
@@ -75,7 +78,11 @@ class WorkerAssignment:
     @property
     def tags(self) -> tuple[str, ...]:
         """By which its runs are found."""
-        return (batch_tag(self.batch), *(for_terminal(f"cluster:{name}") for name in self.names))
+        told = (
+            *(f"cluster:{name}" for name in self.names),
+            *(f"zone:{zone}" for zone in self.zones),
+        )
+        return (batch_tag(self.batch), *map(for_terminal, told))
 
     def key(self, turn: int) -> str:
         """Give the idempotency key of its run: a batch begun again finds the run it has.

@@ -21,6 +21,7 @@ OnRowFailure = Literal["hold", "retry", "roll-back"]
 WEEK: Final[tuple[Weekday, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAYS_AHEAD: Final = 16
 """Two weeks: the clocks may jump over this week's only window, never over the next one too."""
+BATCH_FLOW: Final = "batch"
 PARTS_FLOW: Final = "batch-part"
 """The flow that carries out one cluster's rows of a dispatched batch."""
 _HOUR: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
@@ -56,7 +57,8 @@ def _of_parts(name: str) -> str:
     flow, _, own = name.partition("/")
     if flow != PARTS_FLOW or not own or "/" in own:
         raise ValueError(
-            f"is no deployment of the flow {PARTS_FLOW}; write e.g. {PARTS_FLOW}/workers"
+            f"is no deployment of the flow {PARTS_FLOW}; "
+            f"write e.g. {PARTS_FLOW}/{PARTS_FLOW}-workers"
         )
     return name
 
@@ -155,8 +157,9 @@ class WorkersPolicy(RequestModel):
     deployment: Annotated[str, AfterValidator(_of_parts)] | None = Field(
         default=None,
         title="Deployment",
-        description="Of the flow batch-part, e.g. batch-part/workers; empty: the one that is named "
-        "as the batch's own deployment is, else batch-part/workers, else batch-part/obscale.",
+        description="Of the flow batch-part, e.g. batch-part/batch-part-workers; empty: the one "
+        "that belongs to the batch's own deployment (batch-night: batch-part-night), else "
+        "batch-part-workers, else batch-part-served.",
     )
     silence_seconds: Annotated[int, Field(strict=True)] = Field(
         default=120,

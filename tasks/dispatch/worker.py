@@ -66,9 +66,11 @@ AWAY: Final = (PrefectException, httpx.HTTPError)
 class StatusTable:
     """The run's one table artifact: its rows for people and for the batch, and its sign of life."""
 
-    def __init__(self, ledger: Ledger, key: str) -> None:
+    def __init__(self, ledger: Ledger, batch: str) -> None:
+        self.batch = batch
+        names = sorted({entry.cluster for entry in ledger.entries})
         self.words: dict[str, PermitState] = {}
-        self._ledger, self._key = ledger, key
+        self._ledger, self._key = ledger, artifact_key(TABLE, batch, *names)
         self._id: UUID | None = None
         self._shown: list[dict[str, Any]] = []
         self._at = 0.0
@@ -162,8 +164,7 @@ def _grants(words: dict[str, str], keys: list[str]) -> dict[str, Permit]:
 @asynccontextmanager
 async def told(ledger: Ledger, batch: str) -> AsyncIterator[StatusTable]:
     """Keep the run's table up to date in this block, and tell what is left however it ends."""
-    names = sorted({entry.cluster for entry in ledger.entries})
-    table = StatusTable(ledger, artifact_key(TABLE, batch, *names))
+    table = StatusTable(ledger, batch)
     keeper: asyncio.Task[None] | None = None
     why = "not given to this run"
     try:
@@ -248,7 +249,8 @@ async def _carry(
 
     entry.begin()
     say_row(entry, "started", ledger)
-    row = asyncio.create_task(add_row(RowRun(entry, PrioritySlots(1), called_off, clusters)))
+    run = RowRun(entry, PrioritySlots(1), called_off, clusters, table.batch)
+    row = asyncio.create_task(add_row(run))
     try:
         await asyncio.wait({row})
     finally:

@@ -4,7 +4,7 @@ Read in Prefect 3.9.1. Where a later Prefect has renamed one, or changed its sha
 `tests/unit/test_prefect_private.py` fails, and this file is the place to mend it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, Final
 from uuid import UUID
@@ -12,6 +12,7 @@ from uuid import UUID
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import TaskRunContext
 from prefect.exceptions import ExternalSignal, SignatureMismatchError
 from prefect.utilities import engine
 
@@ -32,6 +33,7 @@ __all__ = [
     "leave_input",
     "read_inputs",
     "replace_sigterm_handler",
+    "tag_task_run",
 ]
 
 READ_IN: Final = "3.9.1"
@@ -83,6 +85,17 @@ def hand_over_state(flow_run: FlowRun, state: State[Any]) -> None:
     The same object the engine hands to whoever called the flow in this process.
     """
     flow_run.state, flow_run.state_name = state, state.name
+
+
+def tag_task_run(tags: Iterable[str]) -> None:
+    """Add tags to the current task run; Prefect records them with its next state.
+
+    Not given to it at its start: for the tags it has then, Prefect asks its server whether a limit
+    holds them back, and fails the task run where the server is away. Source: prefect/task_engine.py
+    """
+    context = TaskRunContext.get()
+    if context:
+        context.task_run.tags = sorted({*context.task_run.tags, *tags})
 
 
 async def leave_input(client: PrefectClient, run_id: UUID, key: str, value: str) -> None:

@@ -14,6 +14,8 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run as this_run
 
+from obscale.batch.dispatch_rows import batch_tag
+from obscale.batch.ledger import Ledger
 from obscale.errors import ObscaleError, SpecError
 from obscale.request.scale_out import ScaleOut
 from obscale.tasks.runtime.person import own_tags
@@ -107,6 +109,13 @@ def _tags_of(order: ScaleOut) -> frozenset[str]:
     return frozenset(map(for_terminal, told))
 
 
+def tags_of_batch(ledger: Ledger) -> frozenset[str]:
+    """Give the tags a batch's run is found by: its key, its clusters, and the zones that grow."""
+    told = {f"cluster:{entry.cluster}" for entry in ledger.entries}
+    told |= {f"zone:{entry.zone}" for entry in ledger.entries}
+    return frozenset(map(for_terminal, told)) | {batch_tag(ledger.key)}
+
+
 def check_attempts(flow_run: FlowRun | None) -> None:
     """End the circle of a run that crashes, is run again by itself, and crashes.
 
@@ -141,8 +150,8 @@ def name_by_target(does: str, before_zone: str) -> str:
     return for_terminal(f"{does} {ip} {before_zone} {asked.get('zone')} of {name or 'a cluster'}")
 
 
-async def tag_run(order: ScaleOut) -> None:
-    """Add the order's tags to the current run, and who asks for it; those it has stay."""
+async def tag_run(tags: frozenset[str]) -> None:
+    """Add tags to the current run, and who asks for it; those it has stay."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
@@ -152,7 +161,7 @@ async def tag_run(order: ScaleOut) -> None:
         async with get_client() as client:
             # Read again: somebody may have tagged the run since it was started.
             has = set((await client.read_flow_run(run_id)).tags)
-            wanted = _tags_of(order) | own_tags()
+            wanted = tags | own_tags()
             if not wanted <= has:
                 await client.update_flow_run(run_id, tags=has | wanted)
 

@@ -540,8 +540,14 @@ async def test_a_row_is_one_task_run_and_a_batch_one_table_and_one_report(fleet)
             flow_run_filter=mine,
         )
     assert run.name == "batch of 2 clusters"
+    assert {f"batch:{report.key}", "cluster:c1", "cluster:c2", "zone:zone1"} <= set(run.tags)
+    tagged = {task.name: set(task.tags) for task in tasks}
+    for row in report.rows:
+        wanted = {f"batch:{report.key}", f"cluster:{row.cluster}", f"zone:{row.zone}"}
+        name = f"{row.target} to {row.zone} of {row.cluster}"
+        assert tagged[name] == wanted | {f"target:{row.target}"}
     assert Counter(task.name for task in tasks) == Counter(
-        [f"{row.target} → {row.zone} of {row.cluster}" for row in report.rows]
+        [f"{row.target} to {row.zone} of {row.cluster}" for row in report.rows]
         + ["preflight 2 nodes for c1", "preflight 2 nodes for c2"]
     )
     before = [

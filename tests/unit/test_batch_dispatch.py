@@ -174,7 +174,8 @@ def test_a_part_holds_just_what_its_cluster_was_asked_for(tmp_path):
     written = WorkerAssignment.of(made.key, made.entries[2:])
 
     assert east.name == "rows of prod-east: 2 nodes"
-    assert east.tags == (f"batch:{made.key}", "cluster:prod-east")
+    assert east.tags[:2] == (f"batch:{made.key}", "cluster:prod-east")
+    assert set(east.tags[2:]) == {f"zone:{entry.zone}" for entry in made.by_cluster()["prod-east"]}
     assert east.parameters["connections"] == {}
     assert east.parameters["on_failure"] == "retry"
     [asked] = east.parameters["clusters"]
@@ -256,10 +257,12 @@ def test_a_row_that_is_at_work_already_is_followed_whatever_preflight_said(
     assert (entry.state, entry.progress) == (RowState.WAITING, progress)
 
 
-@pytest.mark.parametrize("name", ["scale-out/workers", "batch-part", "batch-part/", "a/b/c", ""])
+@pytest.mark.parametrize(
+    "name", ["scale-out/scale-out-workers", "batch-part", "batch-part/", "a/b/c", ""]
+)
 def test_a_deployment_of_another_flow_is_refused_with_what_to_write(name):
     """A batch's rows handed to another flow would be lost."""
-    with pytest.raises(ValueError, match=r"write e\.g\. batch-part/workers"):
+    with pytest.raises(ValueError, match=r"write e\.g\. batch-part/batch-part-workers"):
         WorkersPolicy(deployment=name)
 
 
