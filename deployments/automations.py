@@ -220,7 +220,7 @@ def main() -> None:
     """Apply all automations. Exit: 0 applied, 3 Prefect's API does not take them."""
     parser = argparse.ArgumentParser(prog="python -m obscale.deployments.automations")
     parser.add_argument("--webhook", help="address to POST to; kept in a block, needed once")
-    parser.add_argument("--plan", default="plan/workers", help="deployment of the flow plan")
+    parser.add_argument("--plan", default="plan/plan-workers", help="deployment of the flow plan")
     parser.add_argument(
         "--lost-after",
         type=_silence,

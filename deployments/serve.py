@@ -18,7 +18,6 @@ from obscale.flows.batch_worker import batch_part  # noqa: E402
 from obscale.flows.plan import plan  # noqa: E402
 from obscale.flows.scale_out import scale_out  # noqa: E402
 
-NAME = "obscale"
 TAGS = ["obscale", "oceanbase"]
 
 
@@ -27,7 +26,8 @@ def offered(
 ) -> RunnerDeployment:
     """Give what is offered of a flow; by hand: people fill in its form."""
     deployment = flow.to_deployment(
-        name=NAME,
+        # As those of prefect.yaml: its list shows the names alone.
+        name=f"{flow.name}-served",
         description=description,
         tags=[*TAGS, *more_tags],
         version=__version__,
@@ -40,7 +40,7 @@ def offered(
 
 
 def main() -> None:
-    """Serve the flows, each as `obscale`, until Ctrl-C. Exit 3: Prefect does not answer."""
+    """Serve the flows, each as `FLOW-served`, until Ctrl-C. Exit 3: Prefect does not answer."""
     try:
         require_prefect(to_record=True)
     except PrefectUnreachableError as error:

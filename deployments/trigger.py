@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 
 import httpx
 
-FURTHER: Final = ("scale-out/workers", "")
+FURTHER: Final = ("scale-out/scale-out-workers", "")
 """Deployment and ticket where none is named."""
 LOOK_AGAIN_SECONDS: Final = 2.0
 BUSY_LOOKS: Final = 10

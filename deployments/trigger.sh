@@ -5,7 +5,7 @@
 # Exit: 0 completed, 1 ended otherwise, 2 not accepted, 3 no answer, or the password is refused.
 set -eu
 request=$1
-deployment=${2:-scale-out/workers}
+deployment=${2:-scale-out/scale-out-workers}
 api=${PREFECT_API_URL:-http://127.0.0.1:4200/api}
 # A proxy cannot reach a server of this machine.
 direct=${no_proxy:-${NO_PROXY:-}}

@@ -24,9 +24,9 @@ from prefect.settings import get_current_settings
 from obscale.batch.dispatch import RunState
 from obscale.batch.dispatch_rows import WorkerAssignment, batch_tag
 from obscale.errors import DispatchError, SpecError
-from obscale.request.policies import PARTS_FLOW, WorkersPolicy
+from obscale.request.policies import BATCH_FLOW, PARTS_FLOW, WorkersPolicy
 
-USUAL_NAMES: Final = ("workers", "obscale")
+USUAL_NAMES: Final = (f"{PARTS_FLOW}-workers", f"{PARTS_FLOW}-served")
 """Of deployments/prefect.yaml, and of deployments/serve.py."""
 DEPLOY: Final = (
     "deploy it: prefect --no-prompt deploy --all --prefect-file "
@@ -83,8 +83,18 @@ async def _usual(client: PrefectClient) -> list[str]:
     run = context.flow_run if context else None
     own: list[str] = []
     if run and run.deployment_id:
-        own = [(await client.read_deployment(run.deployment_id)).name]
+        own = names_beside((await client.read_deployment(run.deployment_id)).name)
     return [f"{PARTS_FLOW}/{name}" for name in dict.fromkeys((*own, *USUAL_NAMES))]
+
+
+def names_beside(batch: str) -> list[str]:
+    """Name what may belong to a batch: to `batch-night` `batch-part-night`, or both are alike.
+
+    Args:
+        batch: Name of the batch's own deployment.
+    """
+    rest = batch.removeprefix(f"{BATCH_FLOW}-")
+    return [f"{PARTS_FLOW}-{rest}", batch]
 
 
 async def find_runs(

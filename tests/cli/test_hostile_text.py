@@ -166,7 +166,7 @@ def documents(request):
     whole = request | {"profile": "lab", "overrides": [OVERRIDE], "cluster": cluster}
     whole["defaults"] = {"zone": "zone2", "obConfigs": {"memory_limit": "16G"}}
     window = {"start": "02:00", "end": "06:00", "days": ["sat"], "time_zone": "Europe/Berlin"}
-    workers = {"deployment": "batch-part/workers"}
+    workers = {"deployment": "batch-part/batch-part-workers"}
     choices = {"canary": "node", "on_failure": "hold", "dispatch": "process"}
     many = {
         "connections": {"one": cluster | {"tls": tls}, "two": cluster | {"password": secret}},

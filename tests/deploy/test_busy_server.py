@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 
 RUN = "7d0f2c1e-0000-4000-8000-000000000001"
 ANSWERS = {
-    "/api/deployments/name/scale-out/workers": {
+    "/api/deployments/name/scale-out/scale-out-workers": {
         "id": "d1",
         "parameter_openapi_schema": {"properties": {"zone": {}}},
     },

@@ -23,11 +23,12 @@ OF_THE_DEPLOYMENTS = {
     "4. the API: `trigger.py`, `trigger.sh`": WAYS + "curl_starts_a_plan_that_touches_nothing",
 }
 OFFERED = {
-    "`scale-out/workers`": WAYS + "a_worker_runs_a_scale_out_and_the_same",
-    "`batch/workers`": WAYS + "a_batch_is_started_like_any_other_run",
-    "`batch-part/workers`": WAYS + "a_dispatched_batch_and_its_parts_are_runs_of_one_worker",
-    "`plan/workers`": WAYS + "curl_starts_a_plan_that_touches_nothing",
-    "`plan/weekly-example`": WAYS + "deployments_say_what_they_are",
+    "`scale-out/scale-out-workers`": WAYS + "a_worker_runs_a_scale_out_and_the_same",
+    "`batch/batch-workers`": WAYS + "a_batch_is_started_like_any_other_run",
+    "`batch-part/batch-part-workers`": WAYS
+    + "a_dispatched_batch_and_its_parts_are_runs_of_one_worker",
+    "`plan/plan-workers`": WAYS + "curl_starts_a_plan_that_touches_nothing",
+    "`plan/plan-weekly-example`": WAYS + "deployments_say_what_they_are",
 }
 
 

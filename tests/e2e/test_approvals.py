@@ -25,7 +25,7 @@ def asking(deployed, clusters, connect, page):
         spare = opened.ready["spares"][0]
         run_id = start_run(
             deployed,
-            "scale-out/workers",
+            "scale-out/scale-out-workers",
             {
                 "cluster": connection,
                 "agentInfo": {"ip": spare["ip"], "port": spare["port"]},

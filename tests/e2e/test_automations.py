@@ -149,7 +149,7 @@ def test_a_capacity_event_starts_a_run_that_only_plans(automated):
         "payload": asked,
     }
     automated.api("POST", "/events", json=[event])
-    offered = automated.api("GET", "/deployments/name/plan/workers")
+    offered = automated.api("GET", "/deployments/name/plan/plan-workers")
 
     def planned():
         runs = automated.api(
@@ -166,7 +166,7 @@ def test_a_capacity_event_starts_a_run_that_only_plans(automated):
 @pytest.mark.parametrize("tag", ["rerun-when-crashed", "another"])
 def test_only_a_tagged_run_that_crashed_is_scheduled_again(automated, tag):
     """Half a minute after its crash the tagged run waits for a worker again, no other."""
-    offered = automated.api("GET", "/deployments/name/plan/weekly-example")
+    offered = automated.api("GET", "/deployments/name/plan/plan-weekly-example")
     # Tomorrow, so that no worker takes it before it is said to have crashed.
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     state = {"type": "SCHEDULED", "state_details": {"scheduled_time": later}}
@@ -196,7 +196,7 @@ def test_only_a_tagged_run_that_crashed_is_scheduled_again(automated, tag):
 def lost(automated):
     """A deployment of scale-out on a pool of its own, and the shortest silence there may be."""
     automated.prefect("work-pool", "create", LOST, "--type", "process")
-    usual = automated.api("GET", "/deployments/name/scale-out/workers")
+    usual = automated.api("GET", "/deployments/name/scale-out/scale-out-workers")
     kept = ("flow_id", "entrypoint", "parameter_openapi_schema", "enforce_parameter_schema", "tags")
     made = {key: usual[key] for key in (*kept, "pull_steps", "job_variables")}
     wanted = made | {"name": LOST, "work_pool_name": LOST}

@@ -131,7 +131,7 @@ def apply(server, tmp_path):
 def night(deployed):
     """A deployment of batch-part on a pool of its own, copied from the one of prefect.yaml."""
     deployed.prefect("work-pool", "create", NIGHT, "--type", "process")
-    usual = deployed.api("GET", "/deployments/name/batch-part/workers")
+    usual = deployed.api("GET", "/deployments/name/batch-part/batch-part-workers")
     kept = ("flow_id", "entrypoint", "parameter_openapi_schema", "enforce_parameter_schema", "tags")
     made = {key: usual[key] for key in (*kept, "pull_steps", "job_variables")}
     deployed.api("POST", "/deployments/", json=made | {"name": NIGHT, "work_pool_name": NIGHT})
@@ -238,7 +238,7 @@ def test_a_batch_on_a_worker_that_is_cancelled_stops_its_runs_on_the_others(depl
         "policies": {"dispatch": "deployment"},
         "time_limits": QUICK,
     }
-    offered = deployed.api("GET", "/deployments/name/batch/workers")
+    offered = deployed.api("GET", "/deployments/name/batch/batch-workers")
 
     def begin() -> str:
         made = deployed.api(

@@ -30,8 +30,8 @@ def test_neither_the_database_nor_a_log_holds_a_secret(
         "time_limits": QUICK,
     }
     runs = [
-        start_run(deployed, "scale-out/workers", asked),
-        start_run(deployed, "scale-out/workers", asked | {"cluster": "no-such"}),
+        start_run(deployed, "scale-out/scale-out-workers", asked),
+        start_run(deployed, "scale-out/scale-out-workers", asked | {"cluster": "no-such"}),
     ]
     for run, name in zip(runs, ("Completed", "BadRequest"), strict=True):
         ended_as(deployed, run, name)

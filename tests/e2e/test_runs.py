@@ -34,7 +34,7 @@ def test_an_operator_fills_in_the_form_and_watches_the_run_to_its_report(
     connect("form-east", opened)
     spare = opened.ready["spares"][0]
     ui = deployed.url.removesuffix("/api")
-    offered = deployment(deployed, "scale-out/workers")
+    offered = deployment(deployed, "scale-out/scale-out-workers")
     page.goto(f"{ui}/deployments/deployment/{offered['id']}/run")
     written = {"Cluster": "form-east", "IP address": spare["ip"], "Zone": "zone2"} | SAMPLE
     for label, value in written.items():
@@ -121,7 +121,7 @@ def test_a_scheduled_run_starts_by_itself_and_ends_verified(deployed, clusters, 
     opened = clusters()
     connect("night-east", opened)
     spare = opened.ready["spares"][0]
-    offered = deployment(deployed, "scale-out/workers")
+    offered = deployment(deployed, "scale-out/scale-out-workers")
     begin = datetime.now(UTC) + timedelta(seconds=15)
     # More than one: what is past when the scheduler comes round is never made.
     rule = f"DTSTART:{begin:%Y%m%dT%H%M%SZ}\nFREQ=MINUTELY;INTERVAL=2;COUNT=9"

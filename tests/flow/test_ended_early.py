@@ -35,7 +35,7 @@ from tests.flow.conftest import QUICK, SAMPLE, is_posted
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOOKS = 1800
-NAME = "scale-out/obscale"
+NAME = "scale-out/scale-out-served"
 
 
 async def until(holds, what):

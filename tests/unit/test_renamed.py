@@ -159,7 +159,9 @@ def test_the_trigger_example_answers_an_old_parameter_with_the_new_one(capsys):
         httpx.Client(base_url="http://x/api/", transport=httpx.MockTransport(answer)) as api,
         pytest.raises(SystemExit) as ended,
     ):
-        trigger_example.start(api, "scale-out/workers", {"cluster": "prod", "patience": {}}, "")
+        trigger_example.start(
+            api, "scale-out/scale-out-workers", {"cluster": "prod", "patience": {}}, ""
+        )
 
     assert ended.value.code == 2
     assert "takes no parameter patience: it is called time_limits now" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""Tests of the deployments' names: told apart in Prefect's list, and found by whoever asks."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from obscale.deployments.trigger import FURTHER
+from obscale.flows.batch import batch
+from obscale.flows.batch_worker import batch_part
+from obscale.flows.plan import plan
+from obscale.flows.scale_out import scale_out
+from obscale.tasks.dispatch.start import USUAL_NAMES, names_beside
+
+FLOWS = {
+    f"obscale.{each.fn.__module__.removeprefix('obscale.')}:{each.fn.__name__}": each.name
+    for each in (scale_out, plan, batch, batch_part)
+}
+FILE = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
+NAMES = {
+    each["name"]: FLOWS[each["entrypoint"]]
+    for each in yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
+}
+
+
+def test_each_name_is_there_once_and_begins_with_its_flow():
+    """Prefect's list shows the name without the flow."""
+    listed = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
+
+    assert Counter(each["name"] for each in listed) == Counter(list(NAMES))
+    assert [name for name, flow in NAMES.items() if not name.startswith(f"{flow}-")] == []
+
+
+def test_what_asks_for_a_deployment_by_default_asks_for_one_of_these():
+    """The trigger examples, and a batch that hands its clusters over."""
+    known = {f"{flow}/{name}" for name, flow in NAMES.items()}
+
+    assert FURTHER[0] in known
+    assert USUAL_NAMES[0] in NAMES
+
+
+@pytest.mark.parametrize(
+    ("own", "first"),
+    [
+        ("batch-workers", "batch-part-workers"),
+        ("batch-served", "batch-part-served"),
+        ("batch-night", "batch-part-night"),
+    ],
+)
+def test_a_batch_looks_first_for_the_deployment_beside_its_own(own, first):
+    """Then for one of its own name, as a team may have called both alike."""
+    assert names_beside(own) == [first, own]
+    assert names_beside("night") == ["batch-part-night", "night"]
