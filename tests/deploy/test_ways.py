@@ -450,7 +450,7 @@ def test_queues_say_how_many_runs_go_at_once(workers, api):
     # The batch itself is the limit of its parts: another one would have it wait for itself.
     assert limits == {"scale-out": 8, "batch": 1, "batch-part": None, "plan": 8}
     for name in limits:
-        offered = api.get(f"/deployments/name/{name}/workers").raise_for_status().json()
+        offered = api.get(f"/deployments/name/{name}/{name}-workers").raise_for_status().json()
         assert offered["work_queue_name"] == name
 
 
