@@ -24,7 +24,8 @@ from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.policy import Attempt, Decision, decide_recovery
 from obscale.recovery.read import diagnose_now, diagnosed
 from obscale.recovery.run import require_allowed, retry, roll_back
-from obscale.report.report import Decided, render_diagnosis
+from obscale.report.page import render_diagnosis
+from obscale.report.report import Decided
 from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
 from obscale.tasks.approval import PersonsName, PersonsReason

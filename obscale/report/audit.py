@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from obscale.report.report import EarlierEnd, ScaleOutReport, render_markdown
+from obscale.report.page import render_markdown
+from obscale.report.report import EarlierEnd, ScaleOutReport
 from obscale.text import Markdown, bullets, markdown, paragraphs
 
 SCHEMA_VERSION: Final = 1

@@ -44,13 +44,13 @@ from obscale.recovery.interrupted import (
 )
 from obscale.recovery.read_interrupted import LONGEST_SECONDS, look_at_remains
 from obscale.report.audit import KeptReport, end_of
+from obscale.report.page import render_markdown
 from obscale.report.report import (
     Decided,
     EarlierEnd,
     Moment,
     Posted,
     ScaleOutReport,
-    render_markdown,
     server_rows,
     stage_rows,
 )

@@ -29,7 +29,7 @@ from obscale.errors import ObscaleError
 from obscale.events import Reported
 from obscale.flows.batch import batch
 from obscale.flows.plan import plan
-from obscale.report.report import render_markdown
+from obscale.report.page import render_markdown
 from obscale.request.models import AgentInfoSpec, ScaleOutSpec, SecretName
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, default_config

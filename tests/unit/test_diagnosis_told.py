@@ -5,7 +5,7 @@ import pytest
 from obscale.recovery.causes import CAUSES
 from obscale.recovery.consequences import Choice, Remedy
 from obscale.recovery.diagnosis import Diagnosis, Place
-from obscale.report.report import render_diagnosis
+from obscale.report.page import render_diagnosis
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.id)

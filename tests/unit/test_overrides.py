@@ -15,7 +15,8 @@ from obscale.preflight.judge import (
     unneeded,
 )
 from obscale.preflight.registry import RULES
-from obscale.report.report import ScaleOutReport, render_markdown
+from obscale.report.page import render_markdown
+from obscale.report.report import ScaleOutReport
 from obscale.request.models import AgentInfoSpec, NodeSpec, OverrideSpec
 from obscale.request.scale_out import scale_outs_of
 from obscale.spec import checked, parse_spec
