@@ -6,6 +6,7 @@ people, it passes here. JSON needs none of it but `for_json`: there a text stays
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from html import escape
 from typing import Any, Final
 from unicodedata import category
 
@@ -112,6 +113,24 @@ def paragraphs(parts: Iterable[str]) -> Markdown:
 def bullets(lines: Iterable[str]) -> Markdown:
     """Make a list."""
     return Markdown("\n".join(f"- {for_markdown(line)}" for line in lines))
+
+
+def folded(title: str, lines: Iterable[str]) -> Markdown:
+    """Make a list that opens at a click on its title; without lines it is empty.
+
+    It is HTML, so the lines are plain text. No line of it is blank: Prefect's older UI reads each
+    block of a page by itself, and would show what comes after a blank line unfolded.
+    """
+    items = [f"<li>{_as_html(line)}</li>" for line in lines]
+    if not items:
+        return Markdown()
+    return Markdown(
+        "\n".join([f"<details><summary>{_as_html(title)}</summary><ul>", *items, "</ul></details>"])
+    )
+
+
+def _as_html(text: str) -> str:
+    return escape(for_terminal(text), quote=False)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markdown:

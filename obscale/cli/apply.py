@@ -151,6 +151,7 @@ async def run_one(
     from obscale.tasks.runtime.own_process import Told, run_here  # noqa: PLC0415
     from obscale.tasks.runtime.person import asking  # noqa: PLC0415
 
+    source = where.source if where else ""
     where = where or RunPosition("SPEC")
     where.begin(order.target)
     reports: list[ScaleOutReport] = []
@@ -179,7 +180,7 @@ async def run_one(
             time_limits=order.time_limits,
         )
         try:
-            with asking():
+            with asking(source):
                 await run_here(running, told)
         except ObscaleError as failed:
             error = failed

@@ -18,7 +18,7 @@ class RunPosition:
     """
 
     def __init__(self, source: str) -> None:
-        self._source = source
+        self.source = source
         self.begin("")
 
     def begin(self, target: str) -> None:
@@ -45,5 +45,5 @@ class RunPosition:
             dag_id=self._seen.dag_id,
         )
         return describe_interrupted(left), next_step(
-            left, self._source, f"obscale apply {self._source}"
+            left, self.source, f"obscale apply {self.source}"
         )

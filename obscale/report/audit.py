@@ -137,7 +137,7 @@ def render_evidence(evidence: Evidence) -> Markdown:
 
 
 def _report(report: ScaleOutReport, level: int) -> Markdown:
-    return Markdown(render_markdown(report, level).strip())
+    return Markdown(render_markdown(report, level, whole=True).strip())
 
 
 def _earlier(report: ScaleOutReport) -> Markdown:

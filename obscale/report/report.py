@@ -25,6 +25,10 @@ PERSIST_EXPLAINED: Final = (
 )
 
 
+NO_NAME: Final = "SPEC"
+"""Stands in commands for a cluster of which no name is known."""
+
+
 class Moment(BaseModel):
     """One entry of the timeline; `at` is this machine's clock, UTC."""
 
@@ -153,8 +157,12 @@ class ScaleOutReport(BaseModel):
     timeline: tuple[Moment, ...] = ()
     error_kind: str = ""
     error: str = ""
-    command_name: str = "SPEC"
+    next: str = ""
+    """What the error says is to be done; `error` ends with it."""
+    command_name: str = NO_NAME
     """How a command names the cluster: a stored connection's name, or the request's file."""
+    again: str = ""
+    """The command that runs the same request again; empty: none is known."""
     remains: InterruptedState | None = None
     """What stands in the cluster; only where the run ended before its DAG did."""
     told_cluster: str = ""

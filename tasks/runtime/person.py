@@ -16,6 +16,7 @@ from prefect.client.schemas.objects import FlowRun
 
 TAG: Final = "asked-by:"
 _PERSON: ContextVar[str | None] = ContextVar("obscale_person", default=None)
+_SOURCE: ContextVar[str] = ContextVar("obscale_source", default="")
 NOBODY: Final = "not told: started by hand or through the API"
 
 
@@ -29,13 +30,24 @@ def _person_here() -> str:
 
 
 @contextmanager
-def asking() -> Iterator[None]:
-    """Let the runs that are started inside this block be asked for by whoever runs this program."""
-    token = _PERSON.set(_person_here())
+def asking(source: str = "") -> Iterator[None]:
+    """Let the runs that are started inside this block be asked for by whoever runs this program.
+
+    Args:
+        source: The request's file, for the next command; empty: none is known.
+    """
+    token, file = _PERSON.set(_person_here()), _SOURCE.set(source)
     try:
         yield
     finally:
         _PERSON.reset(token)
+        _SOURCE.reset(file)
+
+
+def asked_from() -> str:
+    """Give the file the current run was asked for from; empty: none."""
+    # A file's name may hold bytes of another encoding, and no report may hold half a character.
+    return _SOURCE.get().encode(errors="backslashreplace").decode()
 
 
 def own_tags() -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Final, Literal
 
 import httpx
 from prefect import __version__ as prefect_version
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectException
 
 from obscale import __version__, events
@@ -27,6 +29,7 @@ from obscale.events import (
     Event,
     Judged,
     LevelReached,
+    Line,
     LookedAgain,
     PersonAnswered,
     Reported,
@@ -46,6 +49,7 @@ from obscale.recovery.read_interrupted import LONGEST_SECONDS, look_at_remains
 from obscale.report.audit import KeptReport, end_of
 from obscale.report.page import render_markdown
 from obscale.report.report import (
+    NO_NAME,
     Decided,
     EarlierEnd,
     Moment,
@@ -70,7 +74,7 @@ from obscale.tasks.runtime.journal import (
     publish_line,
     written_by_its_end,
 )
-from obscale.tasks.runtime.person import asked_by
+from obscale.tasks.runtime.person import asked_by, asked_from
 from obscale.tasks.runtime.prefect_private import ExternalSignal
 from obscale.verify.baseline import Baseline
 from obscale.verify.levels import VerifiedLevels
@@ -105,9 +109,11 @@ class ReportBuilder:
 
     def hear(self, event: Event) -> None:
         """Take one event into the builder."""
-        self._timeline.append(
-            Moment(at=datetime.now(UTC), step=event.step, text=events.text_of(event))
-        )
+        # A rule that passes has a line in the log; the findings hold it.
+        if not (isinstance(event, Line) and event.severity == logging.DEBUG):
+            self._timeline.append(
+                Moment(at=datetime.now(UTC), step=event.step, text=events.text_of(event))
+            )
         self._seen.hear(event)
         match event:
             case Judged(findings=findings, zones=zones, versions=versions):
@@ -197,7 +203,9 @@ class ReportBuilder:
             timeline=tuple(self._timeline),
             error_kind=kind,
             error=told,
-            command_name=self._order.cluster if isinstance(self._order.cluster, str) else "SPEC",
+            next=error.hint if isinstance(error, ObscaleError) else "",
+            command_name=_command_name(self._order),
+            again=_again(run),
             remains=remains,
             told_cluster=submitted.cluster if submitted else "",
             run_id=str(run.id) if run else "",
@@ -212,6 +220,17 @@ class ReportBuilder:
     async def learn_of_earlier(self) -> None:
         """Learn how earlier attempts, and earlier runs of the same DAG, have ended."""
         self.earlier = tuple(end_of(kept) for kept in await reports_before(self.report()))
+
+
+def _command_name(order: ScaleOut) -> str:
+    return order.cluster if isinstance(order.cluster, str) else asked_from() or NO_NAME
+
+
+def _again(run: FlowRun | None) -> str:
+    """Give the command that runs the same request again; empty where there is none."""
+    if source := asked_from():
+        return shlex.join(["obscale", "apply", source])
+    return f"prefect flow-run retry {run.id}" if run and run.deployment_id else ""
 
 
 def _posted(baseline: Baseline) -> Posted:
