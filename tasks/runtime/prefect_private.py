@@ -18,11 +18,13 @@ from prefect.utilities import engine
 
 __all__ = [
     "BLOCK_TYPE_FIELD",
+    "FLOWS_LOGGER",
     "PROCESS_OF_A_RUN",
     "READ_IN",
     "RUN_LOGGERS",
     "SENDER_LOGGERS",
     "SIGTERM_HANDLER",
+    "WRONG_PARAMETERS",
     "ExternalSignal",
     "SignatureMismatchError",
     "block_id",
@@ -42,6 +44,10 @@ SIGTERM_HANDLER: Final = "_prefect_sigterm_handler"
 """In `prefect.utilities.engine`: by this name Prefect installs its handler for each run, and knows
 it again: only where it finds it, a run that is cancelled ends as Cancelled and not as Crashed."""
 FLOW_RUNS_LOGGER: Final = "prefect.flow_runs"
+FLOWS_LOGGER: Final = "prefect.flows"
+WRONG_PARAMETERS: Final = "Parameter validation failed for flow"
+"""What Prefect logs of parameters that do not fit; behind it stand all of them, as they were given.
+"""
 RUN_LOGGERS: Final = ("prefect.task_runs", FLOW_RUNS_LOGGER)
 """Loggers of runs. Source: prefect/logging/loggers.py."""
 SENDER_LOGGERS: Final = (

@@ -11,7 +11,12 @@ from prefect.logging import get_run_logger
 from obscale import __version__
 from obscale.errors import ObscaleError, SpecError
 from obscale.request.renamed import told_renamed
-from obscale.tasks.runtime.prefect_private import RUN_LOGGERS, SignatureMismatchError
+from obscale.tasks.runtime.prefect_private import (
+    FLOWS_LOGGER,
+    RUN_LOGGERS,
+    WRONG_PARAMETERS,
+    SignatureMismatchError,
+)
 from obscale.text import for_lines, for_terminal
 
 
@@ -62,5 +67,19 @@ class OneLineForOurErrors(logging.Filter):
         return True
 
 
+class WithoutParameters(logging.Filter):
+    """Takes the parameters from Prefect's line on those that do not fit.
+
+    Somebody may have written a password into one. What is wrong, Prefect says in another line.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten that line; never drop one."""
+        if (text := record.getMessage()).startswith(WRONG_PARAMETERS):
+            record.msg, record.args = text.partition(": ")[0], ()
+        return True
+
+
+logging.getLogger(FLOWS_LOGGER).addFilter(WithoutParameters())
 for _runs in RUN_LOGGERS:
     logging.getLogger(_runs).addFilter(OneLineForOurErrors())

@@ -6,6 +6,7 @@ Where one fails after an update of Prefect: read the new one, and mend
 
 import importlib.util
 import inspect
+import logging
 import signal
 from pathlib import Path
 from uuid import uuid4
@@ -19,7 +20,7 @@ from prefect.blocks.core import Block
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ExternalSignal, TerminationSignal
+from prefect.exceptions import ExternalSignal, ParameterTypeError, TerminationSignal
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Cancelled
 from prefect.utilities import engine
@@ -27,14 +28,17 @@ from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
 from pydantic import SecretStr
 
 from obscale.cli.local_prefect import AUTH_VARIABLES, QUIET_SETTINGS, SERVER_SETTINGS
+from obscale.flows.batch import batch
 from obscale.tasks.runtime import prefect_private
 from obscale.tasks.runtime.prefect_private import (
     BLOCK_TYPE_FIELD,
     FLOW_RUNS_LOGGER,
+    FLOWS_LOGGER,
     PROCESS_OF_A_RUN,
     RUN_LOGGERS,
     SENDER_LOGGERS,
     SIGTERM_HANDLER,
+    WRONG_PARAMETERS,
     block_id,
     from_template,
     hand_over_state,
@@ -176,3 +180,20 @@ def test_no_other_file_names_what_is_private():
     ]
 
     assert not wrong
+
+
+def test_parameters_that_do_not_fit_are_not_written_into_the_log(caplog):
+    """Prefect writes all of them, and a password may stand in one by mistake."""
+    clusters = [{"cluster": {"password": "canary-in-a-parameter"}}]
+
+    logger = logging.getLogger(FLOWS_LOGGER)
+
+    logger.addHandler(caplog.handler)
+    try:
+        with pytest.raises(ParameterTypeError):
+            batch.validate_parameters({"clusters": clusters})
+    finally:
+        logger.removeHandler(caplog.handler)
+
+    # Where the level lets lines pass to other handlers too, it is heard twice.
+    assert {record.getMessage() for record in caplog.records} == {f"{WRONG_PARAMETERS} 'batch'"}
