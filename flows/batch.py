@@ -21,6 +21,7 @@ from obscale.tasks.dispatch.dispatcher import dispatching
 from obscale.tasks.runtime.blocks import naming_silent_agents
 from obscale.tasks.runtime.journal import aside
 from obscale.tasks.runtime.prefect_watch import watching_prefect
+from obscale.tasks.runtime.refusal import report_refusal
 from obscale.tasks.runtime.run_state import name_final_state, tag_run, tags_of_batch
 from obscale.tasks.runtime.sigterm import cancel_on_sigterm
 from obscale.tasks.runtime.versions import check_worker
@@ -42,7 +43,7 @@ def run_name() -> str:
     flow_run_name=run_name,
     retries=0,
     persist_result=False,
-    on_failure=[name_final_state],
+    on_failure=[name_final_state, report_refusal],
 )
 async def batch(
     clusters: Annotated[Sequence[ScaleOutSpec], titled("Clusters")] = (),

@@ -18,6 +18,7 @@ from obscale.request.scale_out import ScaleOut
 from obscale.spec import checked
 from obscale.tasks.preflight import preflight
 from obscale.tasks.runtime.blocks import naming_silent_agents
+from obscale.tasks.runtime.refusal import report_refusal
 from obscale.tasks.runtime.run_state import name_by_target, name_final_state
 from obscale.tasks.runtime.sigterm import cancel_on_sigterm
 from obscale.tasks.runtime.versions import check_worker
@@ -33,7 +34,7 @@ def run_name() -> str:
     flow_run_name=run_name,
     retries=0,
     persist_result=False,
-    on_failure=[name_final_state],
+    on_failure=[name_final_state, report_refusal],
 )
 async def plan(
     cluster: NamedCluster,

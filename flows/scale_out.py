@@ -30,6 +30,7 @@ from obscale.tasks.runtime.events import sending_events
 from obscale.tasks.runtime.journal import aside
 from obscale.tasks.runtime.prefect_watch import watching_prefect
 from obscale.tasks.runtime.report import report_at_end
+from obscale.tasks.runtime.refusal import report_refusal
 from obscale.tasks.runtime.run_state import (
     check_this_attempt,
     name_by_target,
@@ -53,7 +54,7 @@ def run_name() -> str:
     flow_run_name=run_name,
     retries=0,
     persist_result=False,
-    on_failure=[name_final_state],
+    on_failure=[name_final_state, report_refusal],
 )
 async def scale_out(
     cluster: NamedCluster,

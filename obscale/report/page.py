@@ -68,6 +68,24 @@ def render_markdown(
     return Markdown(f"{paragraphs(parts)}\n")
 
 
+def render_refusal(run: str, problems: Sequence[str], hint: str = "") -> Markdown:
+    """Write a Markdown page of a run that was refused before it began.
+
+    Args:
+        run: Its name.
+        problems: All that is wrong, one line each.
+        hint: The next step; empty: to correct what is wrong.
+    """
+    parts = [
+        markdown("# {}: refused", run),
+        Markdown("**It could not begin; no cluster and no target was touched.**"),
+        Markdown("## What to do"),
+        bullets(problems),
+        markdown("{}.", hint or "Correct this, and start a new run"),
+    ]
+    return Markdown(f"{paragraphs(parts)}\n")
+
+
 def _file(report: ScaleOutReport, *, whole: bool) -> Iterator[Markdown]:
     """Say how all of it comes into a file."""
     if report.run_id and not whole:

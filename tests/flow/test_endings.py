@@ -6,8 +6,10 @@ from uuid import uuid4
 
 import pytest
 from prefect import get_client, tags
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ParameterTypeError
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
 
@@ -157,3 +159,50 @@ async def test_a_plan_that_finds_a_blocker_is_called_blocked(stage, refused):
     await refused(plan(**asked))
 
     assert (await newest()).state_name == "Blocked"
+
+
+async def reports_of(run):
+    """Keys and pages of the reports a run has left."""
+    async with get_client() as client:
+        found = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_="report-")),
+            flow_run_filter=FlowRunFilter(id={"any_": [run.id]}),
+        )
+    return {artifact.key: artifact.data for artifact in found}
+
+
+async def test_a_run_of_bad_parameters_leaves_a_report_that_tells_all_of_them(stage, refused):
+    """What our rules refuse, and what Prefect does; a password written there is not repeated."""
+    scene = await stage()
+    asked = scene.asked()
+    password = "canary-in-a-parameter"
+    cluster = asked["cluster"].model_dump(mode="json") | {"password": password}
+
+    await refused(scene.scale_out(obConfigs={"memory_limit": "16X", "cpu_count": "many"}))
+    by_rules = await newest()
+    with pytest.raises(ParameterTypeError):
+        await scale_out(**asked | {"cluster": cluster})
+    by_prefect = await newest()
+
+    assert by_rules.state_name == "BadRequest"
+    [(key, page)] = (await reports_of(by_rules)).items()
+    assert key == "report-refused-scale-out"
+    assert page.startswith(f"# {by_rules.name}: refused\n")
+    assert "memory_limit" in page
+    assert "cpu_count" in page
+    [page] = (await reports_of(by_prefect)).values()
+    assert "a secret never stands here itself" in page
+    assert password not in page
+    assert not scene.world.requests
+
+
+async def test_a_run_that_has_a_report_gets_no_other_one(stage, refused):
+    """A connection that nobody has stored is found out when the run has begun."""
+    scene = await stage()
+
+    await refused(scene.scale_out(cluster="no-such"))
+
+    run = await newest()
+    assert run.state_name == "BadRequest"
+    [key] = await reports_of(run)
+    assert key.startswith("report-no-such-")
