@@ -196,7 +196,7 @@ def _row_look(findings: Findings, *, stands_failed: bool = False) -> RowLook:
         progress=findings.progress,
         verdict=findings.verdict,
         blocked=reasons,
-        remedy=findings.blockers[0].remedy,
+        remedy=findings.remedies,
         blockers=frozenset(finding.rule for finding in findings.blockers),
         stands_failed=stands_failed,
     )

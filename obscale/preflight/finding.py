@@ -210,6 +210,12 @@ class Findings(Sequence[Finding]):
         return self._of_weight(Answer.BLOCK)
 
     @property
+    def remedies(self) -> str:
+        """What cures all that forbids the submit, each said once."""
+        cures = dict.fromkeys(f.remedy for f in self.blockers if f.remedy)
+        return "; also: ".join(cures)
+
+    @property
     def warnings(self) -> tuple[Finding, ...]:
         """What must be acknowledged, an unknown in production included."""
         return self._of_weight(Answer.WARN)

@@ -53,5 +53,5 @@ def concluded(preflight: Preflight, publish: Publish) -> Preflight:
     publish(Judged(findings=findings, zones=preflight.zones, versions=preflight.versions))
     if findings.blockers and not findings.already_member:
         reasons = "; ".join(line_of(finding) for finding in findings.blockers)
-        raise PreflightError(f"blocked by preflight: {reasons}", findings.blockers[0].remedy)
+        raise PreflightError(f"blocked by preflight: {reasons}", findings.remedies)
     return preflight

@@ -166,7 +166,7 @@ async def _judge_again(
     if findings.blockers:
         reasons = "; ".join(f"{f.rule}: {f.measured}" for f in findings.blockers)
         raise PreflightError(
-            f"not submitted, no longer as at preflight: {reasons}", findings.blockers[0].remedy
+            f"not submitted, no longer as at preflight: {reasons}", findings.remedies
         )
     now = conclude(facts, findings)
     publish(LookedAgain(zones=now.zones or earlier.zones))
