@@ -6,7 +6,7 @@ people, it passes here. JSON needs none of it but `for_json`: there a text stays
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from html import escape
+from html import escape, unescape
 from typing import Any, Final
 from unicodedata import category
 
@@ -24,6 +24,8 @@ _NUMBERED: Final = re.compile(r"^(\d+)([.)])(?=\s|$)")
 _ENTITIES: Final = {"<": "&lt;", "&": "&amp;"}
 _ESCAPED: Final = re.compile(r"\\([\\`*\[|~_#+=>.)-])|&(lt|amp);")
 _SHORTEST_FENCE: Final = 3
+_PRE: Final = "<pre>"
+_END_PRE: Final = "</pre>"
 
 
 def for_terminal(text: str) -> str:
@@ -127,6 +129,24 @@ def folded(title: str, lines: Iterable[str]) -> Markdown:
     return Markdown(
         "\n".join([f"<details><summary>{_as_html(title)}</summary><ul>", *items, "</ul></details>"])
     )
+
+
+def folded_document(title: str, document: str) -> Markdown:
+    """Fold a text of several lines as it stands; `from_folded` gives it back.
+
+    Args:
+        title: To be clicked at.
+        document: Without blank lines and controls, as JSON from `for_json` is.
+    """
+    told = escape(document, quote=False)
+    return Markdown(
+        f"<details><summary>{_as_html(title)}</summary>{_PRE}{told}{_END_PRE}</details>"
+    )
+
+
+def from_folded(page: str) -> str:
+    """Give the document that was folded into a page; empty where there is none."""
+    return unescape(page.partition(_PRE)[2].rpartition(_END_PRE)[0])
 
 
 def _as_html(text: str) -> str:

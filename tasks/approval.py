@@ -1,7 +1,7 @@
 """Asks a person for approval before the submit, with plan and findings."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 from uuid import uuid4
@@ -13,8 +13,9 @@ from pydantic import Field
 
 from obscale.errors import NotApprovedError, RejectedError
 from obscale.events import PersonAnswered, PersonAsked
-from obscale.preflight.finding import Answer, Finding, line_of
+from obscale.preflight.finding import Answer
 from obscale.preflight.result import Preflight
+from obscale.report.page import NO_PICTURES, told_finding
 from obscale.report.report import Decided
 from obscale.request.scale_out import ScaleOut
 from obscale.tasks.runtime.journal import publish, publish_line
@@ -24,6 +25,7 @@ Approval = Literal["none", "ask"]
 """Whether a person is asked between preflight and submit."""
 ANSWER_LOOK_SECONDS: Final = 2
 """How often a paused run looks whether somebody has answered."""
+_TELLING: Final = frozenset({Answer.BLOCK, Answer.WARN})
 
 
 PersonsName = Annotated[
@@ -110,24 +112,37 @@ async def ask_approval(order: ScaleOut, before: Preflight) -> None:
         )
 
 
-def render_question(order: ScaleOut, before: Preflight) -> Markdown:
-    """Write what a person must know before answering, as Markdown for a narrow window."""
-    node = order.node
+def render_question(
+    order: ScaleOut, before: Preflight, *, pictures: Sequence[Markdown] = NO_PICTURES
+) -> Markdown:
+    """Write what a person must know before answering, as Markdown for a narrow window.
+
+    Verdict, what an approval accepts, before and after; then what is not green, and the request.
+
+    Args:
+        order: What is asked for.
+        before: As preflight found it.
+        pictures: Stand above the observers before and after.
+    """
+    node, findings = order.node, before.findings
+    telling = [f for f in findings.by_weight() if f.weight in _TELLING or f.overridden_by]
+    quiet = f"{findings.count(Answer.PASS)} rules pass"
     lines = [
         markdown("## Add {} to {} of {}?", order.target, node.zone, order.cluster_name),
         markdown(
-            "Preflight at {} UTC: **{}**.",
-            *(f"{before.at:%Y-%m-%d %H:%M}", before.findings.verdict),
+            "Preflight at {} UTC: **{}**, {}.",
+            *(f"{before.at:%Y-%m-%d %H:%M}", findings.verdict, quiet),
         ),
-        markdown("Begins in the window {}.", order.window) if order.window else "",
         *_unknown(before),
-        Markdown("### Findings"),
-        bullets(_findings(before.findings.by_weight())) or "Nothing to consider.",
+        markdown("Begins in the window {}.", order.window) if order.window else "",
+        *pictures,
+        Markdown("### Observers, before → after"),
+        bullets(_zones(order, before)),
+        Markdown("### Findings") if telling else "",
+        bullets(map(told_finding, telling)),
         Markdown("### Asked"),
         bullets(markdown("**{}** {}", key, value) for key, value in sorted(node.obConfigs.items()))
         or "The defaults of obshell.",
-        Markdown("### Observers, before → after"),
-        bullets(_zones(order, before)),
     ]
     return paragraphs(lines)
 
@@ -135,15 +150,6 @@ def render_question(order: ScaleOut, before: Preflight) -> Markdown:
 def _unknown(before: Preflight) -> Iterator[str]:
     if rules := before.findings.unknown:
         yield f"Could block, and could not be judged: {', '.join(rules)}. Approving accepts that."
-
-
-def _findings(findings: tuple[Finding, ...]) -> Iterator[str]:
-    for finding in findings:
-        telling = finding.weight in {Answer.BLOCK, Answer.WARN} or finding.overridden_by
-        if telling:
-            remedy = f" → {finding.remedy}" if finding.remedy else ""
-            yield markdown("**{}** {}{}", finding.answer, line_of(finding), remedy)
-    yield f"{sum(f.answer == Answer.PASS for f in findings)} rules pass"
 
 
 def _zones(order: ScaleOut, before: Preflight) -> Iterator[str]:

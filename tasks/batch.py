@@ -18,6 +18,7 @@ from obscale.errors import DispatchError, ObscaleError
 from obscale.events import BatchBegun, BatchEnded, BatchWaits, RowChanged
 from obscale.submit.result import CalledOff
 from obscale.tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
+from obscale.tasks.runtime.baselines import this_run
 from obscale.tasks.runtime.blocks import PrefectSecrets
 from obscale.tasks.runtime.journal import (
     TableNote,
@@ -28,6 +29,7 @@ from obscale.tasks.runtime.journal import (
     publish_line,
     written_by_its_end,
 )
+from obscale.tasks.runtime.person import command_again
 
 SHOW_EVERY_SECONDS: Final = 2.0
 """Shortest time between two versions of the batch's table."""
@@ -214,7 +216,7 @@ async def _shown(ledger: Ledger) -> AsyncIterator[None]:
         ledger.ended, ledger.phase = utc_now(), "ended"
         report = report_of(ledger)
         await aside(note.show(board_rows(ledger), report.summary))
-        page = render_batch(report)
+        page = render_batch(report, again=command_again(this_run()))
         await aside(note_page(artifact_key("batch-report", ledger.key), page, report.summary))
         publish(BatchEnded(ledger=ledger, report=report, ended_by=ended_by))
 

@@ -28,9 +28,10 @@ _FORGED_LINE = re.compile(r"^[\s│┃|]*(ERROR|#) forged", re.MULTILINE)
 _READ_MARKUP = re.compile(r"(?<!\[bold red\])MRKP|MRKP(?!\\*\[/bold red\])")
 _BAR = re.compile(r"(?<!\\)\|")
 _FOLD = re.compile(
-    r"<details><summary>[^<>\n]*</summary><ul>\n(<li>[^<>\n]*</li>\n)+</ul></details>\n?"
+    r"<details><summary>[^<>\n]*</summary>"
+    r"(<ul>\n(<li>[^<>\n]*</li>\n)+</ul>|<pre>[^<>]*</pre>)</details>\n?"
 )
-"""What `folded` makes; no tag of others can stand in it."""
+"""What `folded` and `folded_document` make; no tag of others can stand in it."""
 _READ = {"link_open", "image", "html_inline", "html_block", "code_inline", "code_block", "em_open"}
 
 

@@ -1,7 +1,7 @@
 """The report of a batch, as model, JSON and Markdown."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Final
 
@@ -13,12 +13,14 @@ from obscale.batch.schedule import FAILURES, RowState
 from obscale.errors import ObscaleError
 from obscale.preflight.facts import TargetProgress
 from obscale.request.policies import told_policies
-from obscale.text import Markdown, markdown, paragraphs, table
+from obscale.text import Markdown, bullets, code, folded, markdown, paragraphs
 
 SCHEMA_VERSION: Final = 1
 """Raised when a field of the JSON report changes its meaning or goes away."""
 MOST_LISTED: Final = 500
 """Rows told one by one on the page; the JSON has all."""
+MOST_CLUSTERS: Final = 12
+"""Told one by one on the first screen; of more, those that are verified are folded."""
 MOST_NAMED: Final = 3
 """Nodes named one by one where many share a reason."""
 _WORDS: Final = {
@@ -164,46 +166,58 @@ def _cluster(name: str, entries: Sequence[Entry], ledger: Ledger) -> ClusterRepo
     )
 
 
-def render_batch(report: BatchReport) -> Markdown:
-    """Write the report as a Markdown page: the answer first, then what somebody has to do."""
-    rows, sick = report.rows, [row for row in report.rows if row.state in FAILURES]
+def render_batch(
+    report: BatchReport, *, again: str = "", pictures: Sequence[Markdown] = ()
+) -> Markdown:
+    """Write the report as a Markdown page: the answer first, then what somebody has to do.
+
+    Lists only, no table: Prefect's pages are narrow, and cut off what stands on the right.
+
+    Args:
+        report: Of a batch.
+        again: The command that runs the same batch again; empty: none is known.
+        pictures: Stand between what to do, and the clusters before and after.
+    """
+    rows = report.rows
+    sick = [row for row in rows if row.state in FAILURES]
     left = [row for row in rows if row.state is RowState.LEFT]
     skipped = [row for row in rows if row.state is RowState.SKIPPED]
+    few = len(report.clusters) <= MOST_CLUSTERS
+    green = [cluster for cluster in report.clusters if not few and _is_green(cluster)]
     parts = [
         markdown("# {}", report.summary),
         _when(report),
-        markdown("## What needs somebody ({})", len(sick)) if sick else "",
-        table(
-            ("node", "cluster", "what happened", "what to do"),
-            [
-                (
-                    named_briefly(nodes),
-                    cluster,
-                    markdown("**{}**: {}", _WORDS[state], why),
-                    advice,
-                )
-                for state in (RowState.FAILED, RowState.BLOCKED)
-                for (cluster, why, advice), nodes in together(
-                    [row for row in sick if row.state is state]
-                ).items()
-            ],
+        markdown("## What to do ({})", len(sick)) if sick else "",
+        bullets(
+            markdown("**{}** {}: {}{}", *told)
+            for state in (RowState.FAILED, RowState.BLOCKED)
+            for told in _told_together(state, [row for row in sick if row.state is state])
         ),
         markdown("## Still running in the clusters ({})", len(left)) if left else "",
-        table(
-            ("node", "cluster", "what goes on", "what to do"),
-            [(f"{r.target} → {r.zone}", r.cluster, r.why, r.next) for r in left],
+        bullets(
+            markdown("{} → {} of {}: {}. **To do**: {}", r.target, r.zone, r.cluster, r.why, r.next)
+            for r in left
         ),
-        Markdown("## Clusters"),
-        table(
-            ("cluster", "asked", "verified", "not verified", "servers a zone before", "after"),
-            [_cluster_line(cluster) for cluster in report.clusters],
-        ),
-        markdown("## Not started ({})", len(skipped)) if skipped else "",
-        table(("cluster", "nodes", "why"), _reasons(skipped)),
-        _every(rows),
         "" if report.is_verified else "Running the same batch again does only what is missing.",
+        code([again]) if again and not report.is_verified else "",
+        *pictures,
+        Markdown("## Clusters, before → after"),
+        bullets(_cluster_line(cluster) for cluster in report.clusters if cluster not in green),
+        markdown("## Not started ({})", len(skipped)) if skipped else "",
+        bullets(_reasons(skipped)),
+        folded(f"Clusters that are verified ({len(green)})", map(_cluster_line, green)),
+        folded(f"Every node ({len(rows)})", map(_node_line, rows))
+        if len(rows) <= MOST_LISTED
+        else markdown("The JSON report lists all {} nodes.", len(rows)),
     ]
     return Markdown(f"{paragraphs(parts)}\n")
+
+
+def _told_together(state: RowState, rows: Sequence[RowReport]) -> Iterator[tuple[str, ...]]:
+    """Say what has become of rows, and what is to be done; those of one reason share a line."""
+    for (cluster, why, advice), nodes in together(rows).items():
+        to_do = markdown(". **To do**: {}", advice) if advice else Markdown()
+        yield _WORDS[state], f"{named_briefly(nodes)} of {cluster}", why, to_do
 
 
 def board_rows(ledger: Ledger) -> list[dict[str, str]]:
@@ -235,22 +249,26 @@ def _when(report: BatchReport) -> str:
     return f"{said}Rules: {'; '.join(report.policies)}. Batch {report.key}."
 
 
-def _cluster_line(cluster: ClusterReport) -> tuple[str, ...]:
-    total = sum(cluster.counts.values())
-    verified = cluster.counts.get(RowState.VERIFIED, 0)
-    rest = ", ".join(
+def _is_green(cluster: ClusterReport) -> bool:
+    return cluster.counts.get(RowState.VERIFIED, 0) == sum(cluster.counts.values())
+
+
+def _cluster_line(cluster: ClusterReport) -> str:
+    """Say how a cluster came out, e.g. `c1: 2 of 3 verified, 1 failed; zone1 1 → 2, zone2 1`."""
+    verified, asked = cluster.counts.get(RowState.VERIFIED, 0), sum(cluster.counts.values())
+    told = [f"{verified} of {asked} verified"]
+    told += [
         f"{cluster.counts[state]} {word}"
         for state, word in _WORDS.items()
         if state is not RowState.VERIFIED and cluster.counts.get(state)
-    )
-    return (
-        cluster.cluster,
-        str(total),
-        str(verified),
-        rest or "—",
-        told_zones(cluster.zones_before),
-        told_zones(cluster.zones_after),
-    )
+    ]
+    before, after = cluster.zones_before, cluster.zones_after
+    zones = [
+        f"{name} {before.get(name, 0)}"
+        + (f" → {after[name]}" if after.get(name, 0) != before.get(name, 0) else "")
+        for name in sorted({*before, *after})
+    ]
+    return f"{cluster.cluster}: {', '.join(told)}; {', '.join(zones) or 'zones are not known'}"
 
 
 def told_zones(zones: Mapping[str, int]) -> str:
@@ -278,32 +296,21 @@ def named_briefly(nodes: Sequence[str]) -> str:
     return ", ".join(nodes[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _reasons(rows: Iterable[RowReport]) -> list[tuple[str, ...]]:
+def _reasons(rows: Iterable[RowReport]) -> Iterator[str]:
     """Rows that share their reason share a line."""
     together: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         together.setdefault((row.cluster, row.why), []).append(row.target)
-    return [(cluster, ", ".join(nodes), why) for (cluster, why), nodes in together.items()]
+    for (cluster, why), nodes in together.items():
+        yield f"{named_briefly(nodes)} of {cluster}: {why}"
 
 
-def _every(rows: Sequence[RowReport]) -> Markdown:
-    if len(rows) > MOST_LISTED:
-        return markdown("The JSON report lists all {} nodes.", len(rows))
-    told = table(
-        ("#", "node", "cluster", "state", "DAG", "took"),
-        [
-            (
-                str(row.number),
-                f"{row.target} → {row.zone}",
-                row.cluster,
-                _WORDS[row.state] + (f", {row.level}" if row.level else ""),
-                f"{row.dag_id or '—'} {row.submitted_how}".strip(),
-                _length(row.seconds),
-            )
-            for row in rows
-        ],
-    )
-    return paragraphs([Markdown("## Every node"), told])
+def _node_line(row: RowReport) -> str:
+    level = f" up to {row.level}" if row.level else ""
+    dag = f", DAG {row.dag_id} {row.submitted_how}".rstrip() if row.dag_id else ""
+    took = f", {_length(row.seconds)}" if row.seconds is not None else ""
+    state = f"{_WORDS[row.state]}{level}{dag}{took}"
+    return f"{row.number} {row.target} → {row.zone} of {row.cluster}: {state}"
 
 
 def _length(seconds: float | None) -> str:

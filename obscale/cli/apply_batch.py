@@ -221,7 +221,7 @@ def _run(
     handle_sigterm()
     error: BatchIncompleteError | None = None
     try:
-        PROGRAM.run(_flow(parameters, console, reports, seen))
+        PROGRAM.run(_flow(path, parameters, console, reports, seen))
     except BatchIncompleteError as incomplete:
         error = incomplete
     except Exception:
@@ -236,6 +236,7 @@ def _run(
 
 
 async def _flow(
+    path: Path,
     parameters: dict[str, Any],
     console: Console,
     reports: list[BatchReport],
@@ -257,7 +258,7 @@ async def _flow(
 
     with LiveBatch(console) as live, listening(live.hear), listening(keep):
         running: Any = batch(**parameters)  # which overload it is, no type checker can see
-        with asking():
+        with asking(str(path)):
             await run_here(running, told)
 
 

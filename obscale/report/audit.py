@@ -1,5 +1,6 @@
 """The evidence of a run as one page and one JSON: who asked, who decided, what was done."""
 
+import shlex
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -8,12 +9,13 @@ from pydantic import BaseModel, ConfigDict
 
 from obscale.report.page import render_markdown
 from obscale.report.report import EarlierEnd, ScaleOutReport
-from obscale.text import Markdown, bullets, markdown, paragraphs
+from obscale.text import Markdown, bullets, code, markdown, paragraphs
 
 SCHEMA_VERSION: Final = 1
 """Raised when a field of the JSON evidence changes its meaning or goes away."""
 
 
+_FILES: Final = (("--out", "evidence.md"), ("--json", "--out", "evidence.json"))
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands where no time is told."""
 
@@ -103,6 +105,28 @@ class Evidence(BaseModel):
     """By what: obscale and Prefect at the time of the run, agents by `ip:port`."""
     earlier: tuple[KeptReport, ...] = ()
     """Of earlier attempts of the run, and of earlier runs of the same DAG, whole; oldest first."""
+
+
+def render_kept(kept: KeptReport) -> Markdown:
+    """Say in brief what is kept of a run, and how it comes into a file."""
+    report = kept.report
+    command = ["obscale", "evidence", report.run_id]
+    parts = [
+        markdown("# Evidence of {} into {} of {}", report.target, report.zone, report.cluster),
+        bullets(
+            markdown("{}: {}", name, value)
+            for name, value in (
+                ("run", f"{report.run_name} ({report.run_id}), attempt {report.attempt}"),
+                ("asked by", report.asked_by),
+                ("ended", f"{report.outcome}, {report.verdict_reached}"),
+                ("DAG", f"{report.dag_id or 'none'} {report.submitted_how}"),
+                *sorted(kept.versions.items()),
+            )
+        ),
+        "The whole record, with what Prefect knows of the run and its earlier attempts, in a file:",
+        code([shlex.join([*command, *words]) for words in _FILES]),
+    ]
+    return paragraphs(parts)
 
 
 def render_evidence(evidence: Evidence) -> Markdown:

@@ -6,6 +6,7 @@ one. It is written before the POST, and gets the DAG's id once the POST was answ
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -28,7 +29,14 @@ from obscale.errors import RecordError
 from obscale.tasks.runtime.journal import artifact_key, publish_line
 from obscale.tasks.runtime.person import asked_by
 from obscale.tasks.runtime.run_log import run_logger
-from obscale.text import Markdown, for_json, for_markdown, paragraphs
+from obscale.text import (
+    Markdown,
+    folded_document,
+    for_json,
+    for_markdown,
+    from_folded,
+    paragraphs,
+)
 from obscale.verify.baseline import Baseline
 
 R = TypeVar("R")
@@ -181,13 +189,20 @@ def page_of(kept: BaseModel, words: str = "") -> Markdown:
     return Markdown(f"{paragraphs([words, Markdown(f'{FENCE}json')])}\n{text}\n{FENCE}\n")
 
 
+def folded_page_of(kept: BaseModel, words: Markdown) -> Markdown:
+    """As `page_of`, for a large model: the page is its words, and the model is folded below."""
+    text = for_json(kept.model_dump_json(indent=1, exclude_defaults=True))
+    size = f"{len(text) / 1000:.0f} KB"
+    return Markdown(f"{paragraphs([words, folded_document(f'As JSON, {size}', text)])}\n")
+
+
 def read_page(kind: type[M], data: object) -> M | None:
     """Read a model from its page; one of another release that does not fit is none."""
-    text = str(data).partition(f"{FENCE}json")[2].rpartition(FENCE)[0]
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError:
-        return None
+    page = str(data)
+    for text in (page.partition(f"{FENCE}json")[2].rpartition(FENCE)[0], from_folded(page)):
+        with suppress(ValidationError):
+            return kind.model_validate_json(text)
+    return None
 
 
 async def bounded(asking: Callable[[], Awaitable[R]], seconds: float = ONE_TRY_SECONDS) -> R:

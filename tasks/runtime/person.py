@@ -6,6 +6,7 @@ Prefect keeps no user of a run that a program starts by itself. So the command l
 
 import getpass
 import os
+import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,13 @@ def asked_from() -> str:
     """Give the file the current run was asked for from; empty: none."""
     # A file's name may hold bytes of another encoding, and no report may hold half a character.
     return _SOURCE.get().encode(errors="backslashreplace").decode()
+
+
+def command_again(run: FlowRun | None) -> str:
+    """Give the command that runs the same request again; empty where there is none."""
+    if source := asked_from():
+        return shlex.join(["obscale", "apply", source])
+    return f"prefect flow-run retry {run.id}" if run and run.deployment_id else ""
 
 
 def own_tags() -> frozenset[str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -10,7 +9,6 @@ from typing import Final, Literal
 
 import httpx
 from prefect import __version__ as prefect_version
-from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectException
 
 from obscale import __version__, events
@@ -46,7 +44,7 @@ from obscale.recovery.interrupted import (
     remains_of,
 )
 from obscale.recovery.read_interrupted import LONGEST_SECONDS, look_at_remains
-from obscale.report.audit import KeptReport, end_of
+from obscale.report.audit import KeptReport, end_of, render_kept
 from obscale.report.page import render_markdown
 from obscale.report.report import (
     NO_NAME,
@@ -62,7 +60,7 @@ from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
 from obscale.tasks.poll import progress_note
 from obscale.tasks.runtime.attempts import close_earlier_attempts
-from obscale.tasks.runtime.baselines import page_of, this_run
+from obscale.tasks.runtime.baselines import folded_page_of, this_run
 from obscale.tasks.runtime.blocks import open_connections
 from obscale.tasks.runtime.earlier_reports import reports_before
 from obscale.tasks.runtime.journal import (
@@ -74,7 +72,7 @@ from obscale.tasks.runtime.journal import (
     publish_line,
     written_by_its_end,
 )
-from obscale.tasks.runtime.person import asked_by, asked_from
+from obscale.tasks.runtime.person import asked_by, asked_from, command_again
 from obscale.tasks.runtime.prefect_private import ExternalSignal
 from obscale.verify.baseline import Baseline
 from obscale.verify.levels import VerifiedLevels
@@ -205,7 +203,7 @@ class ReportBuilder:
             error=told,
             next=error.hint if isinstance(error, ObscaleError) else "",
             command_name=_command_name(self._order),
-            again=_again(run),
+            again=command_again(run),
             remains=remains,
             told_cluster=submitted.cluster if submitted else "",
             run_id=str(run.id) if run else "",
@@ -224,13 +222,6 @@ class ReportBuilder:
 
 def _command_name(order: ScaleOut) -> str:
     return order.cluster if isinstance(order.cluster, str) else asked_from() or NO_NAME
-
-
-def _again(run: FlowRun | None) -> str:
-    """Give the command that runs the same request again; empty where there is none."""
-    if source := asked_from():
-        return shlex.join(["obscale", "apply", source])
-    return f"prefect flow-run retry {run.id}" if run and run.deployment_id else ""
 
 
 def _posted(baseline: Baseline) -> Posted:
@@ -307,7 +298,7 @@ async def _show(
 
 async def keep_report(report: ScaleOutReport, versions: dict[str, str]) -> None:
     """Keep a report in Prefect, as a page for people and for `obscale evidence`."""
-    kept = page_of(KeptReport(report=report, versions=versions))
+    kept = KeptReport(report=report, versions=versions)
     await aside(
         note_page(
             artifact_key("report", report.cluster, report.target),
@@ -318,8 +309,7 @@ async def keep_report(report: ScaleOutReport, versions: dict[str, str]) -> None:
     await aside(
         note_page(
             artifact_key("evidence", report.cluster, report.target),
-            kept,
-            f"For `obscale evidence`: all of {report.target} into {report.zone} of "
-            f"{report.cluster}",
+            folded_page_of(kept, render_kept(kept)),
+            f"Evidence of {report.target} into {report.zone} of {report.cluster}",
         )
     )

@@ -502,7 +502,7 @@ async def test_forty_rows_of_a_spreadsheet_three_of_them_broken(fleet, tmp_path)
 
     page = render_batch(report)
     assert page.startswith("# 26 of 40 nodes verified, 1 failed, 2 blocked, 11 not started\n"), page
-    assert "## What needs somebody (3)" in page
+    assert "## What to do (3)" in page
     broken = {row.target: row for row in report.rows if row.state in FAILURES}
     assert len(broken) == 3
     assert "observer died of thirst" in broken[fails].why

@@ -4,10 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from obscale.preflight.finding import Answer, Finding
+from obscale.batch.report import BatchReport, ClusterReport, RowReport, render_batch
+from obscale.batch.schedule import RowState
+from obscale.preflight.finding import Answer, Finding, Findings
 from obscale.recovery.consequences import Choice, Remedy
 from obscale.recovery.diagnosis import Diagnosis, Place
 from obscale.recovery.interrupted import InterruptedState
+from obscale.report.audit import KeptReport, render_kept
 from obscale.report.page import recover_commands, render_markdown
 from obscale.report.report import (
     Decided,
@@ -18,7 +21,9 @@ from obscale.report.report import (
     ServerRow,
     StageRow,
 )
+from obscale.tasks.runtime.baselines import folded_page_of, page_of, read_page
 from obscale.text import Markdown, folded
+from obscale.verify.baseline import Baseline
 from obscale.verify.observation import Level, ProofAnswer, ProofLine
 from tests.hostile_text import HOSTILE, MARK, faults_of_page
 
@@ -362,3 +367,89 @@ def test_a_fold_is_one_block_of_html_without_a_blank_line():
     assert "\n\n" not in told
     assert faults_of_page(f"before\n\n{told}\n\nafter") == []
     assert folded("none", []) == ""
+
+
+def test_the_kept_evidence_is_a_short_page_that_is_read_back():
+    """Whatever was said in it; pages of before, with the record in a fence, are read too."""
+    kept = KeptReport(report=hostile_report("failed"), versions={"obscale": HOSTILE})
+
+    page = folded_page_of(kept, render_kept(kept))
+
+    assert len(first_screen(page).splitlines()) < 20
+    assert "obscale evidence run-1 --json --out evidence.json" in page
+    assert faults_of_page(page) == []
+    assert read_page(KeptReport, page) == kept
+    assert read_page(KeptReport, page_of(kept)) == kept
+    assert read_page(Baseline, page) is None
+
+
+def test_every_remedy_of_a_blocked_node_is_said_once():
+    """In the error, and so on the command line, in the state and in a batch's row."""
+    found = Findings((*FINDINGS, finding("too-big", Answer.BLOCK)), profile="prod")
+
+    assert found.remedies == "remedy-too-big; also: remedy-too-far"
+
+
+def batch_report(clusters, **changes):
+    """Give the report of a batch of one node a cluster; the first one failed."""
+    states = [RowState.FAILED, *[RowState.VERIFIED] * (clusters - 1)]
+    rows = [
+        RowReport(
+            number=n,
+            cluster=f"c{n} {MARK}",
+            target=f"10.0.0.{n}:2886",
+            zone="zone1",
+            verdict="",
+            why=HOSTILE if state is RowState.FAILED else "",
+            next=HOSTILE if state is RowState.FAILED else "",
+            error_kind="",
+            state=state,
+            dag_id="17",
+            submitted_how="posted",
+            stage="",
+            level="",
+            started_at=AT,
+            ended_at=AT,
+            seconds=60.0,
+        )
+        for n, state in enumerate(states, start=1)
+    ]
+    told = {
+        "key": "abc",
+        "outcome": "incomplete",
+        "summary": f"{clusters - 1} of {clusters} nodes verified, 1 failed",
+        "started_at": AT,
+        "ended_at": AT,
+        "policies": (),
+        "counts": {},
+        "clusters": tuple(
+            ClusterReport(
+                cluster=row.cluster,
+                counts={row.state: 1},
+                zones_before={"zone1": 1},
+                zones_after={"zone1": 1 + (row.state is RowState.VERIFIED)},
+            )
+            for row in rows
+        ),
+        "rows": tuple(rows),
+    }
+    return BatchReport(**(told | changes))
+
+
+@pytest.mark.parametrize("clusters", [2, 200])
+def test_a_batch_begins_with_what_is_to_do_and_folds_what_is_green(clusters):
+    """However many clusters: the first screen has the failed one, the command and the picture."""
+    picture = Markdown("![lanes](data:image/svg+xml;base64,AAAA)")
+
+    page = render_batch(
+        batch_report(clusters), again="obscale apply fleet.yaml", pictures=[picture]
+    )
+
+    above = first_screen(page)
+    assert above.index("## What to do (1)") < above.index("obscale apply") < above.index(picture)
+    assert above.index(picture) < above.index("## Clusters, before → after")
+    assert f"- c1 {MARK}: 0 of 1 verified, 1 failed; zone1 1\n" in above
+    assert len(above.splitlines()) < 25
+    assert f"c2 {MARK}: 1 of 1 verified; zone1 1 → 2" in page
+    assert not [line for line in page.splitlines() if line.startswith("|")]
+    assert faults_of_page(page.replace(picture, "")) == []
