@@ -154,7 +154,8 @@ def _to_do(report: ScaleOutReport) -> Iterator[Markdown]:
     left = report.remains
     if left and left.was_sent:
         yield markdown("{}.", describe_interrupted(left))
-        yield markdown("{}.", next_step(left, report.command_name, report.again or _AGAIN))
+        step = next_step(left, report.command_name, report.again or _AGAIN)
+        yield markdown("Next: {}.", step)
     commands = _commands(report)
     if commands:
         yield code(commands)
