@@ -169,6 +169,18 @@ def code(lines: Iterable[str], language: str = "") -> Markdown:
     return Markdown("\n".join([f"{fence}{language}", *told, fence]))
 
 
+def image(words: str, address: str) -> Markdown:
+    """Make a picture.
+
+    Args:
+        words: What a reader who cannot see it is told; may hold what others said.
+        address: Ours: a `data:` address.
+    """
+    # Here a bracket that closes means something too: it would end the words.
+    told = for_markdown(words).replace("]", r"\]")
+    return Markdown(f"![{told}]({address})")
+
+
 def each_text(value: Any, change: Callable[[str], str]) -> Any:
     """Change every text inside of lists and mappings."""
     match value:
