@@ -12,10 +12,11 @@ from rich.text import Text
 
 from obscale.cli.terminal import as_text
 from obscale.plan import Plan, RowPlan
-from obscale.plan.forecast import Forecast, Offer
+from obscale.plan.forecast import Forecast
 from obscale.plan.preview import SentValue
 from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import Answer, Finding, otherwise
+from obscale.preflight.offers import Offer
 from obscale.sizes import render_bytes
 
 COLOURS: Final = {
