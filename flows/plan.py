@@ -49,8 +49,8 @@ async def plan(
 ) -> str:
     """Judge one scale-out by every rule of preflight; write nothing to cluster or target.
 
-    The findings are an artifact of the run. It completes where the scale-out may begin, and fails
-    with what blocks it where it may not.
+    The findings are a table of the run, and what would come of it a page with pictures. It
+    completes where the scale-out may begin, and fails with what blocks it where it may not.
 
     Args:
         cluster: The cluster that would grow, by the name of its stored connection.
@@ -80,4 +80,4 @@ async def plan(
         overrides=overrides,
     )
     with cancel_on_sigterm(), naming_silent_agents():
-        return (await preflight(order)).findings.verdict
+        return (await preflight(order, is_plan=True)).findings.verdict

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from obscale.batch.ledger import Entry, Ledger
     from obscale.batch.report import BatchReport
     from obscale.follow.progress import Change
+    from obscale.preflight.capacity import Capacity
+    from obscale.preflight.disk_room import DiskRoom
     from obscale.preflight.finding import Findings
     from obscale.recovery.consequences import Remedy
     from obscale.recovery.diagnosis import Diagnosis
@@ -57,6 +59,10 @@ class Judged(_Told):
     """Observers before anything was done."""
     versions: Mapping[str, str]
     """Of obshell and OceanBase, by name."""
+    capacity: Capacity | None = None
+    """Of the cluster, now and with the node."""
+    disk_rooms: tuple[DiskRoom, ...] = ()
+    """Disks of the node that do not fit, or may not."""
 
 
 @dataclass(frozen=True, kw_only=True)

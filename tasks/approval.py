@@ -11,11 +11,14 @@ from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
+from obscale.agent.models import joined_address
 from obscale.errors import NotApprovedError, RejectedError
 from obscale.events import PersonAnswered, PersonAsked
+from obscale.preflight.facts import DEFAULT_PORTS, asked_port
 from obscale.preflight.finding import Answer
+from obscale.preflight.pictures import pictures_of
 from obscale.preflight.result import Preflight
-from obscale.report.page import NO_PICTURES, told_finding
+from obscale.report.page import told_finding
 from obscale.report.report import Decided
 from obscale.request.scale_out import ScaleOut
 from obscale.tasks.runtime.journal import publish, publish_line
@@ -112,9 +115,7 @@ async def ask_approval(order: ScaleOut, before: Preflight) -> None:
         )
 
 
-def render_question(
-    order: ScaleOut, before: Preflight, *, pictures: Sequence[Markdown] = NO_PICTURES
-) -> Markdown:
+def render_question(order: ScaleOut, before: Preflight) -> Markdown:
     """Write what a person must know before answering, as Markdown for a narrow window.
 
     Verdict, what an approval accepts, before and after; then what is not green, and the request.
@@ -122,9 +123,9 @@ def render_question(
     Args:
         order: What is asked for.
         before: As preflight found it.
-        pictures: Stand above the observers before and after.
     """
     node, findings = order.node, before.findings
+    rpc_port = asked_port(node, "rpc_port") or DEFAULT_PORTS["rpc_port"]
     telling = [f for f in findings.by_weight() if f.weight in _TELLING or f.overridden_by]
     quiet = f"{findings.count(Answer.PASS)} rules pass"
     lines = [
@@ -135,7 +136,7 @@ def render_question(
         ),
         *_unknown(before),
         markdown("Begins in the window {}.", order.window) if order.window else "",
-        *pictures,
+        *pictures_of(before, node.zone, joined_address(node.agentInfo.ip, rpc_port)),
         Markdown("### Observers, before → after"),
         bullets(_zones(order, before)),
         Markdown("### Findings") if telling else "",

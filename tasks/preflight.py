@@ -7,8 +7,16 @@ from obscale.preflight.finding import Answer, Finding, line_of
 from obscale.preflight.result import Preflight, conclude
 from obscale.preflight.run import concluded, judged, read_facts
 from obscale.request.scale_out import ScaleOut
+from obscale.tasks.approval import render_question
 from obscale.tasks.runtime.blocks import open_connections
-from obscale.tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
+from obscale.tasks.runtime.journal import (
+    artifact_key,
+    aside,
+    note_page,
+    note_table,
+    publish,
+    publish_line,
+)
 from obscale.tasks.runtime.retries import repeatable_task
 
 TIME_LIMIT_SECONDS: Final = 300
@@ -19,12 +27,15 @@ _SEVERITIES: Final = {Answer.BLOCK: logging.ERROR, Answer.WARN: logging.WARNING}
 @repeatable_task(
     "preflight", run_name="preflight {order.target}", timeout_seconds=TIME_LIMIT_SECONDS
 )
-async def preflight(order: ScaleOut, *, will_be_asked: bool = False) -> Preflight:
+async def preflight(
+    order: ScaleOut, *, will_be_asked: bool = False, is_plan: bool = False
+) -> Preflight:
     """Read cluster and target, judge every rule, show the findings. Writes nothing to either.
 
     Args:
         order: What is asked for.
         will_be_asked: Whether a person is shown the findings before anything is begun.
+        is_plan: Whether nothing is begun after it; then what was found is a page of its own too.
 
     Raises:
         PreflightError: A rule blocks, or one that could cannot be judged and nobody has
@@ -46,7 +57,12 @@ async def preflight(order: ScaleOut, *, will_be_asked: bool = False) -> Prefligh
         if finding.overridden_by or finding.unjudged:
             severity = logging.WARNING
         publish_line("preflight", f"preflight.{finding.answer} {line_of(finding)}", severity)
-    return concluded(conclude(facts, findings), publish)
+    seen = conclude(facts, findings)
+    if is_plan:
+        key = artifact_key("plan", order.cluster_name, order.target)
+        about = f"Plan of {order.target} for {order.cluster_name}: {findings.verdict}"
+        await aside(note_page(key, render_question(order, seen), about))
+    return concluded(seen, publish)
 
 
 def row_of(finding: Finding) -> dict[str, str]:

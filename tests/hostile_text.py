@@ -25,13 +25,15 @@ _OBEYED = re.compile(
 )
 _FORGED = re.compile(r"^\W*(ERROR forged|# forged|forged heading|fence\b|item$|one$)", re.MULTILINE)
 _FORGED_LINE = re.compile(r"^[\s│┃|]*(ERROR|#) forged", re.MULTILINE)
-_READ_MARKUP = re.compile(r"(?<!\[bold red\])MRKP|MRKP(?!\\*\[/bold red\])")
+_READ_MARKUP = re.compile(r"(?<!\[bold red\])(?<!\[bold red\\\])MRKP|MRKP(?!\\*\[/bold red\\?\])")
 _BAR = re.compile(r"(?<!\\)\|")
 _FOLD = re.compile(
     r"<details><summary>[^<>\n]*</summary>"
     r"(<ul>\n(<li>[^<>\n]*</li>\n)+</ul>|<pre>[^<>]*</pre>)</details>\n?"
 )
 """What `folded` and `folded_document` make; no tag of others can stand in it."""
+OURS = "data:image/svg+xml;base64,"
+"""How the address of a picture begins that a page holds itself; no other is ours."""
 _READ = {"link_open", "image", "html_inline", "html_block", "code_inline", "code_block", "em_open"}
 
 
@@ -39,7 +41,7 @@ def reader(*, html=False):
     """Give a reader of Markdown that shows a picture a page holds itself, as Prefect's UIs do."""
     made = MarkdownIt("commonmark", {"html": html})
     others = made.validateLink
-    made.validateLink = lambda url: url.startswith("data:image/") or others(url)
+    made.validateLink = lambda url: url.startswith(OURS) or others(url)
     return made
 
 
@@ -60,8 +62,13 @@ def faults_of_page(page, *, allowed=()):
     """What a reader of Markdown would be deceived by; empty: nothing."""
     found = [f"obeyed {sign!r}" for sign in sorted(set(_OBEYED.findall(page)))]
     tokens = reader(html=True).enable(["table", "strikethrough"]).parse(page)
-    flat = [child for token in tokens for child in (token, *(token.children or ()))]
-    flat = [each for each in flat if each.type != "html_block" or not _FOLD.fullmatch(each.content)]
+    flat = [
+        child
+        for token in tokens
+        for child in (token, *(token.children or ()))
+        if not (child.type == "image" and child.attrs["src"].startswith(OURS))
+        and not (child.type == "html_block" and _FOLD.fullmatch(child.content))
+    ]
     kinds = Counter(token.type for token in flat)
     found += [f"read {kind}" for kind in sorted(_READ & kinds.keys()) if kind not in allowed]
     for before, token in pairwise(flat):

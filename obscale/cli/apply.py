@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from obscale.cli.apply_batch import although_unknown, apply_batch, is_batch_file
+from obscale.cli.bars import show_stages
 from obscale.cli.exits import Exit, end_stopped, end_with, error_object, exit_code_of
 from obscale.cli.interrupted import RunPosition
 from obscale.cli.local_prefect import require_prefect, settle
@@ -35,6 +36,7 @@ from obscale.plan import Plan
 from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import AS_ASKED, Answer, Findings
 from obscale.preflight.unjudged import held_back
+from obscale.report.pictures import stages_of
 from obscale.report.report import ScaleOutReport
 from obscale.request.models import ScaleOutSpec
 from obscale.request.scale_out import ScaleOut, scale_outs_of
@@ -185,6 +187,8 @@ async def run_one(
         except ObscaleError as failed:
             error = failed
     report = reports[-1] if reports else None
+    if report:
+        show_stages(console, stages_of(report.stages))
     if report and report.proofs:
         show_levels(console, report)
     return report, error

@@ -17,6 +17,7 @@ from rich.table import Table
 from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag
+from obscale.cli.bars import show_stages
 from obscale.cli.plan import secret_store_for
 from obscale.cli.run_view import LiveRun, show_levels, waiting
 from obscale.cli.stopping import PROGRAM
@@ -49,6 +50,7 @@ from obscale.recovery.selection import (
     standing,
     unnamed,
 )
+from obscale.report.pictures import stages_of
 from obscale.report.report import ScaleOutReport, server_rows, stage_rows
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec
 from obscale.request.scale_out import ScaleOut, scale_outs_of
@@ -201,7 +203,9 @@ async def watch_live(followed: FollowedScaleOut, console: Console) -> Dag:
             goes_on(followed.named, order.target, dag)
             live.draw(dag)
 
-        return await follow(link.cluster, followed.dag.id, order.time_limits, saw=saw, say=say)
+        dag = await follow(link.cluster, followed.dag.id, order.time_limits, saw=saw, say=say)
+    show_stages(console, stages_of(stage_rows(dag)))
+    return dag
 
 
 async def verify_or_raise(followed: FollowedScaleOut, dag: Dag, console: Console) -> ScaleOutReport:

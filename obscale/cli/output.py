@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 _SIGNS: Final = {"☐": "[ ]", "→": "->", "…": "...", "≤": "<=", "≥": ">="} | dict(
-    zip("✔✘×÷·—–‘’“”", "+xx/---''\"\"", strict=True)
+    zip("✔✘×÷·—–‘’“”█░▓", "+xx/---''\"\"#.+", strict=True)
 )
 _LINES: Final = {
     **dict.fromkeys("─━╌╍┄┅┈┉═╴╶╸╺╼╾", "-"),

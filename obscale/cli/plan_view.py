@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from obscale.cli.bars import show_capacity
 from obscale.cli.terminal import as_text
 from obscale.plan import Plan, RowPlan
 from obscale.plan.forecast import Forecast
@@ -17,6 +18,7 @@ from obscale.plan.preview import SentValue
 from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import Answer, Finding, otherwise
 from obscale.preflight.offers import Offer
+from obscale.preflight.pictures import capacity_bars
 from obscale.sizes import render_bytes
 
 COLOURS: Final = {
@@ -79,6 +81,8 @@ def _show_rest(console: Console, plan: Plan) -> None:
         console.print(as_text("Expected after: the topology could not be read", style="magenta"))
     else:
         _show_forecast(console, plan.forecast)
+    if plan.capacity is not None:
+        show_capacity(console, capacity_bars(plan.capacity))
     _show_checklist(console, plan)
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from obscale.agent.models import Dag
 from obscale.agent.silence import remembering_silence
+from obscale.cli.bars import show_capacity
 from obscale.cli.plan_view import COLOURS, show_findings
 from obscale.cli.terminal import as_text
 from obscale.events import (
@@ -29,15 +30,18 @@ from obscale.events import (
     WaitsForProofs,
     WaitsForWindow,
 )
+from obscale.pictures.capacity import TITLE
+from obscale.report.pictures import bars_of
 from obscale.report.report import PERSIST_EXPLAINED, ScaleOutReport
 from obscale.text import for_terminal
 from obscale.verify.observation import Level, ProofAnswer, ProofLine
 
 
 def show_levels(console: Console, report: ScaleOutReport) -> None:
-    """Print the proofs and the observers before and after."""
+    """Print the proofs, and observers and capacity before and after."""
     _show_proofs(console, report.proofs)
     _show_servers(console, report)
+    show_capacity(console, bars_of(report), TITLE)
     _show_persist_statements(console, report.persist_statements)
     style = "bold green" if report.outcome == "verified" else "bold red"
     verdict = f"{report.target} in {report.zone}: {report.verdict_reached}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from obscale.pictures.sheet import EDGE, LINE, WIDTH, Picture, Sheet, named
@@ -19,6 +19,7 @@ THINNEST: Final = 2.0
 MOST_STAGES: Final = 30
 """Of a scale-out's DAG there are eleven at most."""
 UNDONE: Final = "undone"
+NOT_BEGUN: Final = frozenset({"PENDING", "READY"})
 _STYLES: Final = {"SUCCEED": "good", "FAILED": "bad", "RUNNING": "busy", UNDONE: "warn"}
 
 
@@ -58,11 +59,11 @@ def draw_stages(title: str, stages: Sequence[Stage]) -> Picture | None:
     Returns:
         None where no stage has a time.
     """
-    times = [at for stage in stages for at in (stage.started, stage.ended) if at is not None]
-    if not times:
+    span = span_of(stages)
+    if span is None:
         return None
-    first, last = min(times), max(times)
-    whole = (last - first).total_seconds()
+    first, whole = span
+    last = first + timedelta(seconds=whole)
     clocks = f"{_clock(first)} to {_clock(last)} UTC by the agent's clock"
     heading = f"{named(title)}: {told_seconds(whole)}, {clocks}"
     sheet = Sheet()
@@ -76,10 +77,16 @@ def draw_stages(title: str, stages: Sequence[Stage]) -> Picture | None:
     return sheet.picture(title, f"{heading}. {words}{'; ' if more else ''}{more}.")
 
 
+def span_of(stages: Sequence[Stage]) -> tuple[datetime, float] | None:
+    """Give when the first one began, and for how many seconds they went on; None without times."""
+    times = [at for stage in stages for at in (stage.started, stage.ended) if at is not None]
+    return (min(times), (max(times) - min(times)).total_seconds()) if times else None
+
+
 def _draw(sheet: Sheet, stage: Stage, first: datetime, whole: float) -> None:
     base = sheet.line()
     sheet.text(EDGE, base, f"{stage.number} {stage.title}", room=TITLES - 8)
-    sheet.text(WIDTH - EDGE, base, _end(stage), "small", room=ENDS, at_end=True)
+    sheet.text(WIDTH - EDGE, base, end_of(stage), "small", room=ENDS, at_end=True)
     top = sheet.y - LINE
     sheet.rect(BAR_FROM, top + LINE / 2 - 0.5, BAR_ROOM, 1, "ground")
     if stage.started is None:
@@ -98,9 +105,9 @@ def _draw(sheet: Sheet, stage: Stage, first: datetime, whole: float) -> None:
     )
 
 
-def _end(stage: Stage) -> str:
+def end_of(stage: Stage) -> str:
     """Say state and time; a stage that went well has its time only."""
-    if stage.state == "PENDING":
+    if stage.state in NOT_BEGUN:
         return "not begun"
     took = told_seconds(stage.seconds) if stage.seconds is not None else ""
     if not took and stage.state in {"SUCCEED", "FAILED", UNDONE}:
@@ -113,7 +120,7 @@ def _words(stage: Stage, first: datetime) -> str:
     if stage.started is not None:
         begun = f", begun after {told_seconds((stage.started - first).total_seconds())}"
     succeed = " SUCCEED" if stage.state == "SUCCEED" else ""
-    return f"{stage.number} {named(stage.title)}:{succeed} {_end(stage)}{begun}"
+    return f"{stage.number} {named(stage.title)}:{succeed} {end_of(stage)}{begun}"
 
 
 def _more(count: int) -> str:

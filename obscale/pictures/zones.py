@@ -20,16 +20,16 @@ LONGEST_STATE: Final = 24
 SERVES: Final = frozenset({"ACTIVE", "RUNNING"})
 """OceanBase's word and obshell's for a server that serves."""
 After = Literal["found", "expected", "none"]
-"""What is known of after: it was seen, it is planned, or nothing was added."""
+"""What is known of after: it was seen, it is planned, or nothing is."""
 _HEADS: Final[dict[After, str]] = {
     "found": "Observers, before and after",
     "expected": "Observers, now and as planned",
-    "none": "Observers; nothing was added",
+    "none": "Observers, before anything was done",
 }
 _SIDES: Final[dict[After, tuple[str, ...]]] = {
     "found": ("before", "after"),
     "expected": ("now", "as planned"),
-    "none": ("now",),
+    "none": ("before",),
 }
 
 

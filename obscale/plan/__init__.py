@@ -15,8 +15,10 @@ from obscale.connect.connections import SecretStore, connected
 from obscale.plan.forecast import Forecast, forecast_of
 from obscale.plan.preview import RequestPreview, preview_of
 from obscale.plan.snapshot import Snapshot, snapshot_of, topology_hash
+from obscale.preflight.capacity import Capacity, capacity_of
 from obscale.preflight.checklist import CHECKLIST
 from obscale.preflight.difference import Difference, differences_of
+from obscale.preflight.disk_room import DiskRoom, disk_rooms_of
 from obscale.preflight.facts import Facts, PreviousReading, TargetProgress
 from obscale.preflight.finding import (
     AS_ASKED,
@@ -64,6 +66,8 @@ class RowPlan(BaseModel):
     """Values in which a member is not as it is asked for."""
     findings: tuple[Finding, ...]
     topology: tuple[ServerRow, ...]
+    disk_rooms: tuple[DiskRoom, ...] = ()
+    """Disks of the node that do not fit, or may not."""
 
 
 class Check(BaseModel):
@@ -94,6 +98,8 @@ class Plan(BaseModel):
     """Of all rows. In production a run without a person is held back by them, see `held_back`."""
     forecast: Forecast | None
     """None where the topology could not be read."""
+    capacity: Capacity | None = None
+    """Of the cluster now, and once all nodes have joined; None likewise."""
     overrides_not_needed: tuple[str, ...]
     checklist: tuple[Check, ...]
     snapshot: Snapshot
@@ -201,6 +207,7 @@ def plan_of(
         rows=rows,
         unknown=tuple(dict.fromkeys(rule for row in rows for rule in row.unknown)),
         forecast=forecast_of(facts),
+        capacity=capacity_of(facts),
         overrides_not_needed=unneeded(every, orders[0].overrides),
         checklist=_checklist(facts),
         snapshot=snapshot,
@@ -231,6 +238,7 @@ def _row(order: ScaleOut, facts: Facts, findings: Findings, defaults: DefaultsSp
         differences=differences,
         findings=findings.by_weight(),
         topology=server_rows(facts.cluster.zones()),
+        disk_rooms=disk_rooms_of(facts),
     )
 
 

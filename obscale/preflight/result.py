@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from obscale.agent.models import HostInfo, Stats, Zone
+from obscale.preflight.capacity import Capacity, capacity_of
+from obscale.preflight.disk_room import DiskRoom, disk_rooms_of
 from obscale.preflight.facts import Facts, PreviousReading
 from obscale.preflight.finding import Findings
 from obscale.reading import Unread
@@ -31,6 +33,10 @@ class Preflight:
     """How the rules were judged that the verification falls back to, in words by their ids."""
     versions: dict[str, str] = field(default_factory=dict)
     """obshell's and OceanBase's, of each agent that was asked who it is, by `ip:port`."""
+    capacity: Capacity | None = None
+    """Of the cluster, now and with the node; None: the topology could not be read."""
+    disk_rooms: tuple[DiskRoom, ...] = ()
+    """Disks of the node that do not fit, or may not."""
 
     def look(self) -> PreviousReading:
         """Give what a later look is compared with."""
@@ -50,6 +56,8 @@ def conclude(facts: Facts, findings: Findings) -> Preflight:
         host=look.host,
         judged=_judged(findings),
         versions=_versions(facts),
+        capacity=capacity_of((facts,)),
+        disk_rooms=disk_rooms_of(facts),
     )
 
 

@@ -50,7 +50,15 @@ def concluded(preflight: Preflight, publish: Publish) -> Preflight:
         PreflightError: A rule blocks.
     """
     findings = preflight.findings
-    publish(Judged(findings=findings, zones=preflight.zones, versions=preflight.versions))
+    publish(
+        Judged(
+            findings=findings,
+            zones=preflight.zones,
+            versions=preflight.versions,
+            capacity=preflight.capacity,
+            disk_rooms=preflight.disk_rooms,
+        )
+    )
     if findings.blockers and not findings.already_member:
         reasons = "; ".join(line_of(finding) for finding in findings.blockers)
         raise PreflightError(f"blocked by preflight: {reasons}", findings.remedies)

@@ -8,12 +8,14 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from obscale.agent.models import Dag, Node, State, Zone, joined_address
 from obscale.follow.progress import last_words_of
+from obscale.preflight.capacity import Capacity
+from obscale.preflight.disk_room import DiskRoom
 from obscale.preflight.finding import Finding
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.interrupted import InterruptedState
 from obscale.request.renamed import with_new_names
 from obscale.verify.levels import verdict_of
-from obscale.verify.observation import ProofLine
+from obscale.verify.observation import NO_MOMENT, ProofLine
 
 SCHEMA_VERSION = 1
 """Raised when a field of the JSON report changes its meaning or goes away."""
@@ -65,6 +67,10 @@ class StageRow(BaseModel):
     """Why it FAILED, or that nobody knows any more; else its last line."""
     logs: tuple[str, ...] = ()
     """All lines of all its sub tasks, each as `ip:port: line`."""
+    started_at: datetime | None = None
+    """By the agent's clock; None: it has not begun, or the agent does not tell."""
+    ended_at: datetime | None = None
+    """Likewise; None also while it goes on."""
 
 
 class ServerRow(BaseModel):
@@ -77,6 +83,11 @@ class ServerRow(BaseModel):
     status: str
     memory_bytes: int
     cpu: float
+    cpu_used: float = 0.0
+    memory_used_bytes: int = 0
+    data_disk_bytes: int = 0
+    """0: it has not reported, or this version does not tell; so of all that is told here."""
+    data_disk_used_bytes: int = 0
 
 
 class Posted(BaseModel):
@@ -154,6 +165,10 @@ class ScaleOutReport(BaseModel):
     """Statements that would keep for this server what a restart may take back."""
     before: tuple[ServerRow, ...] = ()
     after: tuple[ServerRow, ...] = ()
+    capacity: Capacity | None = None
+    """Of the cluster, as preflight saw and foresaw it; None: there was no preflight."""
+    disk_rooms: tuple[DiskRoom, ...] = ()
+    """Disks of the node that did not fit, or might not."""
     timeline: tuple[Moment, ...] = ()
     error_kind: str = ""
     error: str = ""
@@ -218,9 +233,26 @@ def stage_rows(dag: Dag | None, diagnosis: Diagnosis | None = None) -> tuple[Sta
                 agent=f"{agent.ip}:{agent.port}" if agent else "",
                 last_log=_last_words(dag, node, diagnosis),
                 logs=_all_logs(node),
+                **_times(node),
             )
         )
     return tuple(rows)
+
+
+def _times(node: Node) -> dict[str, datetime | None]:
+    """Give when a node began and ended; never to judge by.
+
+    A node that waits bears the time it was made at, one that runs ends when it began, and one that
+    is told to go on or back begins in 1970.
+    """
+    begun = node.state in {State.RUNNING, State.SUCCEED, State.FAILED}
+    started, ended = (
+        at if begun and at is not None and at > NO_MOMENT else None
+        for at in (node.start_time, node.end_time)
+    )
+    if started is None or node.state is State.RUNNING or (ended is not None and ended < started):
+        ended = None
+    return {"started_at": started, "ended_at": ended}
 
 
 def _last_words(dag: Dag, node: Node, diagnosis: Diagnosis | None) -> str:
@@ -247,6 +279,10 @@ def server_rows(zones: Iterable[Zone]) -> tuple[ServerRow, ...]:
             status=server.status or server.inner_status,
             memory_bytes=server.stats.memory_in_bytes_total,
             cpu=server.stats.cpu_core_total,
+            cpu_used=server.stats.cpu_core_assigned,
+            memory_used_bytes=server.stats.memory_in_bytes_assigned,
+            data_disk_bytes=server.stats.disk_in_bytes_total,
+            data_disk_used_bytes=server.stats.disk_in_bytes_assigned,
         )
         for zone in sorted(zones, key=lambda zone: zone.name)
         for server in zone.servers

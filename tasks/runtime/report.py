@@ -35,6 +35,8 @@ from obscale.events import (
     Verified,
 )
 from obscale.follow.progress import Progress, progress_of
+from obscale.preflight.capacity import Capacity
+from obscale.preflight.disk_room import DiskRoom
 from obscale.preflight.registry import Findings
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.interrupted import (
@@ -46,6 +48,7 @@ from obscale.recovery.interrupted import (
 from obscale.recovery.read_interrupted import LONGEST_SECONDS, look_at_remains
 from obscale.report.audit import KeptReport, end_of, render_kept
 from obscale.report.page import render_markdown
+from obscale.report.pictures import pictures_of
 from obscale.report.report import (
     NO_NAME,
     Decided,
@@ -104,6 +107,8 @@ class ReportBuilder:
         self.earlier: tuple[EarlierEnd, ...] = ()
         self._before: tuple[Zone, ...] = ()
         self._after: tuple[Zone, ...] = ()
+        self._capacity: Capacity | None = None
+        self._disk_rooms: tuple[DiskRoom, ...] = ()
 
     def hear(self, event: Event) -> None:
         """Take one event into the builder."""
@@ -117,6 +122,7 @@ class ReportBuilder:
             case Judged(findings=findings, zones=zones, versions=versions):
                 self._findings, self._before = findings, zones
                 self.versions |= versions
+                self._capacity, self._disk_rooms = event.capacity, event.disk_rooms
             case LookedAgain(zones=zones):
                 self._before = zones
             case PersonAnswered(decided=decided):
@@ -198,6 +204,8 @@ class ReportBuilder:
             persist_statements=self._levels.persist_statements if self._levels else (),
             before=server_rows(self._before),
             after=server_rows(self._after),
+            capacity=self._capacity,
+            disk_rooms=self._disk_rooms,
             timeline=tuple(self._timeline),
             error_kind=kind,
             error=told,
@@ -302,7 +310,7 @@ async def keep_report(report: ScaleOutReport, versions: dict[str, str]) -> None:
     await aside(
         note_page(
             artifact_key("report", report.cluster, report.target),
-            render_markdown(report),
+            render_markdown(report, pictures=pictures_of(report)),
             f"{report.target} into {report.zone} of {report.cluster}: {report.outcome}",
         )
     )

@@ -40,7 +40,7 @@ def units_fit(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for each a
         return unknown(covered(pools), "room for a unit")
     if isinstance(configs, Unread):
         return unknown(covered(configs), "room for a unit")
-    units = _units(facts.node.zone, pools, configs)
+    units = units_of(facts.node.zone, pools, configs)
     if not units:
         return not_applicable(f"no tenant of users has units in {facts.node.zone}")
     memory, log = memory_asked(facts).for_units, log_bytes(facts)
@@ -66,10 +66,10 @@ def units_fit(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for each a
     return notes(f"{measured}: {names} does not fit", f"≥ {_told(unfit[0])}", remedy)
 
 
-def _units(
+def units_of(
     zone: str, pools: tuple[ResourcePool, ...], configs: tuple[UnitConfig, ...]
 ) -> list[UnitConfig]:
-    """Units that may come to a zone, the largest first; those of `sys` come to no such server."""
+    """Give the units that may come to a zone, the largest first; those of `sys` never do."""
     used = {
         pool.unit_config_id
         for pool in pools
