@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeGuard
 
 from obscale.batch.connections import ConnectionCache
 from obscale.batch.ledger import Entry, Ledger
+from obscale.batch.pictures import pictures_of
 from obscale.batch.process_limits import raise_file_limit
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
 from obscale.batch.schedule import FAILURES, RowState, decide_wave, is_called_off
@@ -216,7 +217,9 @@ async def _shown(ledger: Ledger) -> AsyncIterator[None]:
         ledger.ended, ledger.phase = utc_now(), "ended"
         report = report_of(ledger)
         await aside(note.show(board_rows(ledger), report.summary))
-        page = render_batch(report, again=command_again(this_run()))
+        page = render_batch(
+            report, again=command_again(this_run()), pictures=pictures_of(report)
+        )
         await aside(note_page(artifact_key("batch-report", ledger.key), page, report.summary))
         publish(BatchEnded(ledger=ledger, report=report, ended_by=ended_by))
 

@@ -12,7 +12,7 @@ from obscale.batch.row import BatchRow
 from obscale.batch.schedule import FAILURES, RowState
 from obscale.errors import ObscaleError
 from obscale.preflight.facts import TargetProgress
-from obscale.request.policies import told_policies
+from obscale.request.policies import Canary, Window, told_policies
 from obscale.text import Markdown, bullets, code, folded, markdown, paragraphs
 
 SCHEMA_VERSION: Final = 1
@@ -23,7 +23,7 @@ MOST_CLUSTERS: Final = 12
 """Told one by one on the first screen; of more, those that are verified are folded."""
 MOST_NAMED: Final = 3
 """Nodes named one by one where many share a reason."""
-_WORDS: Final = {
+STATE_WORDS: Final = {
     RowState.VERIFIED: "verified",
     RowState.FAILED: "failed",
     RowState.BLOCKED: "blocked",
@@ -52,6 +52,8 @@ class RowReport(BatchRow):
     started_at: datetime | None
     ended_at: datetime | None
     seconds: float | None
+    is_canary: bool = False
+    """Whether other clusters, or other nodes, waited for it."""
 
 
 class ClusterReport(BaseModel):
@@ -78,6 +80,8 @@ class BatchReport(BaseModel):
     started_at: datetime
     ended_at: datetime | None
     policies: tuple[str, ...]
+    canary: Canary = "none"
+    window: Window | None = None
     counts: dict[RowState, int]
     clusters: tuple[ClusterReport, ...]
     rows: tuple[RowReport, ...]
@@ -90,7 +94,7 @@ class BatchReport(BaseModel):
 
 def report_of(ledger: Ledger) -> BatchReport:
     """Tell a batch as it stands."""
-    counts = ledger.counts()
+    counts, canaries = ledger.counts(), _canaries(ledger)
     complete = counts[RowState.VERIFIED] == len(ledger.entries)
     return BatchReport(
         key=ledger.key,
@@ -99,11 +103,13 @@ def report_of(ledger: Ledger) -> BatchReport:
         started_at=ledger.begun,
         ended_at=ledger.ended,
         policies=tuple(told_policies(ledger.policies)),
+        canary=ledger.policies.canary,
+        window=ledger.policies.window,
         counts=dict(counts),
         clusters=tuple(
             _cluster(name, entries, ledger) for name, entries in ledger.by_cluster().items()
         ),
-        rows=tuple(map(_row, ledger.entries)),
+        rows=tuple(_row(entry, is_canary=entry.number in canaries) for entry in ledger.entries),
     )
 
 
@@ -114,7 +120,7 @@ def summary_of(ledger: Ledger) -> str:
     said = [f"{counts[RowState.VERIFIED]} of {total} node{'s' if total > 1 else ''} verified"]
     said += [
         f"{counts[state]} {word}"
-        for state, word in _WORDS.items()
+        for state, word in STATE_WORDS.items()
         if counts[state] and state is not RowState.VERIFIED
     ]
     return ", ".join(said)
@@ -130,7 +136,27 @@ def error_of_batch(report: BatchReport) -> BatchIncompleteError | None:
     return BatchIncompleteError(f"{report.summary}{example}", hint)
 
 
-def _row(entry: Entry) -> RowReport:
+def _canaries(ledger: Ledger) -> set[int]:
+    """Give the numbers of the rows others waited for: those of a cluster until one was verified."""
+    match ledger.policies.canary:
+        case "none":
+            return set()
+        case "cluster":
+            first = ledger.entries[0].row.lane
+            return {entry.number for entry in ledger.entries if entry.row.lane == first}
+        case "node":
+            begun: dict[str, list[Entry]] = {}
+            for entry in sorted(
+                (entry for entry in ledger.entries if entry.started),
+                key=lambda entry: entry.started or ledger.begun,
+            ):
+                tried = begun.setdefault(entry.row.lane, [])
+                if not any(each.state is RowState.VERIFIED for each in tried):
+                    tried.append(entry)
+            return {entry.number for tried in begun.values() for entry in tried}
+
+
+def _row(entry: Entry, *, is_canary: bool) -> RowReport:
     return RowReport(
         number=entry.number,
         cluster=entry.cluster,
@@ -148,6 +174,7 @@ def _row(entry: Entry) -> RowReport:
         started_at=entry.started,
         ended_at=entry.ended,
         seconds=entry.seconds,
+        is_canary=is_canary,
     )
 
 
@@ -217,7 +244,7 @@ def _told_together(state: RowState, rows: Sequence[RowReport]) -> Iterator[tuple
     """Say what has become of rows, and what is to be done; those of one reason share a line."""
     for (cluster, why, advice), nodes in together(rows).items():
         to_do = markdown(". **To do**: {}", advice) if advice else Markdown()
-        yield _WORDS[state], f"{named_briefly(nodes)} of {cluster}", why, to_do
+        yield STATE_WORDS[state], f"{named_briefly(nodes)} of {cluster}", why, to_do
 
 
 def board_rows(ledger: Ledger) -> list[dict[str, str]]:
@@ -238,7 +265,7 @@ def board_rows(ledger: Ledger) -> list[dict[str, str]]:
 def _progress(entry: Entry) -> str:
     if entry.state is RowState.RUNNING:
         return f"running: {entry.level or entry.stage or 'preflight'}"
-    return _WORDS[entry.state]
+    return STATE_WORDS[entry.state]
 
 
 def _when(report: BatchReport) -> str:
@@ -259,7 +286,7 @@ def _cluster_line(cluster: ClusterReport) -> str:
     told = [f"{verified} of {asked} verified"]
     told += [
         f"{cluster.counts[state]} {word}"
-        for state, word in _WORDS.items()
+        for state, word in STATE_WORDS.items()
         if state is not RowState.VERIFIED and cluster.counts.get(state)
     ]
     before, after = cluster.zones_before, cluster.zones_after
@@ -309,7 +336,7 @@ def _node_line(row: RowReport) -> str:
     level = f" up to {row.level}" if row.level else ""
     dag = f", DAG {row.dag_id} {row.submitted_how}".rstrip() if row.dag_id else ""
     took = f", {_length(row.seconds)}" if row.seconds is not None else ""
-    state = f"{_WORDS[row.state]}{level}{dag}{took}"
+    state = f"{STATE_WORDS[row.state]}{level}{dag}{took}"
     return f"{row.number} {row.target} → {row.zone} of {row.cluster}: {state}"
 
 

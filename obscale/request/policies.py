@@ -130,6 +130,27 @@ class Window(RequestModel):
             if moment > now and self.is_open(moment)
         )
 
+    def spans(self, begin: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+        """Give when it is open between two moments, UTC, to the minute.
+
+        Args:
+            begin: Aware.
+            end: Aware.
+        """
+        now = begin.astimezone(UTC)
+        while now < end and (opens := self.opens(now)) < end:
+            closes = self._closes(opens)
+            yield opens, min(closes, end.astimezone(UTC))
+            now = closes
+
+    def _closes(self, opened: datetime) -> datetime:
+        """Give the minute from which it is no longer open, some days ahead at most."""
+        minute = opened.replace(second=0, microsecond=0)
+        last = minute + timedelta(days=DAYS_AHEAD)
+        while minute < last and self.is_open(minute):
+            minute += timedelta(minutes=1)
+        return minute
+
     def _beginnings(self, day: date) -> Iterator[datetime]:
         """Give the moment it begins on a day, UTC; every minute of a change of the clocks."""
         start, zone = self._on(day)[0], ZoneInfo(self.time_zone)

@@ -1,6 +1,7 @@
 """Tests of maintenance windows against the wall clock."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -42,6 +43,19 @@ def test_it_opens_at_the_first_open_minute_and_not_before(window, now):
     for back in range(1, 240):
         earlier = opens - back * step
         assert earlier <= now or not window.is_open(earlier) or window.is_open(now)
+
+
+@given(windows, moments, st.integers(1, 3 * 24 * 60))
+def test_its_spans_are_the_minutes_in_which_it_is_open(window, begin, minutes):
+    """All of them, and no other; one after the other."""
+    end = begin + timedelta(minutes=minutes)
+    spans = list(window.spans(begin, end))
+
+    assert all(begin <= one < other <= end for one, other in spans)
+    assert all(one[1] <= other[0] for one, other in pairwise(spans))
+    for count in range(0, minutes, 7):
+        now = begin + timedelta(minutes=count)
+        assert window.is_open(now) is any(one <= now < other for one, other in spans)
 
 
 @pytest.mark.parametrize(
