@@ -29,8 +29,8 @@ from obscale.tasks.runtime.blocks import naming_silent_agents
 from obscale.tasks.runtime.events import sending_events
 from obscale.tasks.runtime.journal import aside
 from obscale.tasks.runtime.prefect_watch import watching_prefect
-from obscale.tasks.runtime.report import report_at_end
 from obscale.tasks.runtime.refusal import report_refusal
+from obscale.tasks.runtime.report import report_at_end
 from obscale.tasks.runtime.run_state import (
     check_this_attempt,
     name_by_target,

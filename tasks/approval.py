@@ -1,7 +1,7 @@
 """Asks a person for approval before the submit, with plan and findings."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 from uuid import uuid4

@@ -217,9 +217,7 @@ async def _shown(ledger: Ledger) -> AsyncIterator[None]:
         ledger.ended, ledger.phase = utc_now(), "ended"
         report = report_of(ledger)
         await aside(note.show(board_rows(ledger), report.summary))
-        page = render_batch(
-            report, again=command_again(this_run()), pictures=pictures_of(report)
-        )
+        page = render_batch(report, again=command_again(this_run()), pictures=pictures_of(report))
         await aside(note_page(artifact_key("batch-report", ledger.key), page, report.summary))
         publish(BatchEnded(ledger=ledger, report=report, ended_by=ended_by))
 

@@ -103,7 +103,7 @@ async def set_state(run_id: UUID, state: State[Any]) -> bool:
     return bool(await written(f"state {state.name}", write, seconds=ANSWER_SECONDS))
 
 
-def _tags_of(order: ScaleOut) -> frozenset[str]:
+def tags_of(order: ScaleOut) -> frozenset[str]:
     """Give the tags a run is found by, e.g. `cluster:prod-east`."""
     told = f"cluster:{order.cluster_name}", f"zone:{order.node.zone}", f"target:{order.target}"
     return frozenset(map(for_terminal, told))
