@@ -49,6 +49,8 @@ GARBAGE: Final = "<html>502</html>"
 """What a proxy in between says instead of the agent."""
 SUBMIT: Final = "scale_out"
 TASKS: Final = "/task/"
+NO_BODY: Final = b"{}"
+"""What obshell puts where a request has none."""
 OK: Final = 200
 NO_CONTENT_STATUS: Final = 204
 MOVED: Final = 301
@@ -213,8 +215,8 @@ class Api:
     def _open(self, agent: Agent, request: Request) -> _Opened:
         """Decrypt header and body, as is done on every route."""
         header = open_header(agent, request.headers)
-        body, keys = request.body, header.keys if header else b""
-        if header is not None and header.uri is not None and body:
+        body, keys = request.body or NO_BODY, header.keys if header else b""
+        if header is not None and header.uri is not None and request.body:
             body = open_body(body, keys)
         return _Opened(header, body, keys)
 

@@ -37,7 +37,7 @@ class Call:
     Attributes:
         names: Parts of the path, e.g. `{"id": "17"}`.
         query: Query parameters, the last of each name.
-        body: Decrypted body, `b""` for none.
+        body: Decrypted body, `{}` for none.
         keys: AES key and IV of the request, `b""` without a sealed header.
         wall_seconds: The agent's clock when the request arrived.
     """
@@ -70,14 +70,12 @@ class Call:
         raise Panic("strconv.ParseBool")
 
     def json_body(self) -> dict[str, Any]:
-        """The body as an object with lower-case names, `{}` for none: Go ignores the case.
+        """The body as an object with lower-case names: Go ignores the case.
 
         Raises:
             Refusal: Not a JSON object. obshell has read it for its log by then, and puts only
                 objects back: the handler finds nothing to read.
         """
-        if not self.body:
-            return {}
         try:
             value = json.loads(self.body.decode())
         except ValueError as error:

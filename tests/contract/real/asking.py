@@ -84,7 +84,7 @@ SEALINGS = {
 """By recording; all others were sealed as usual."""
 
 
-class Asker:
+class RawAsker:
     """Asks simulated agents what was asked of real ones.
 
     Args:

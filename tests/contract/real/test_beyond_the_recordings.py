@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.real.asking import Asker
+from tests.contract.real.asking import RawAsker
 from tests.contract.real.worlds import Story, address, founded
 
 HEAD = "GET /api/v1/info HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nX-Long: {long}\r\n\r\n"
@@ -14,7 +14,7 @@ HEAD = "GET /api/v1/info HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nX-Long
 )
 async def test_a_head_may_be_as_long_as_gos_and_no_longer(length, status):
     """200 KB are answered, 2 MB refused by name."""
-    asker = Asker(founded())
+    asker = RawAsker(founded())
     agent = asker.world.agent(address(1))
 
     answer = await asker.send(agent, HEAD.format(host=address(1), long="x" * length).encode())

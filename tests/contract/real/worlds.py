@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from obscale.sandbox import Fault, ManualClock, World, WorldConfig
-from tests.contract.real.asking import Asker
+from tests.contract.real.asking import RawAsker
 from tests.contract.real.recordings import Answer, Recording, recordings
 
 OLD_OBSHELL = "4.4.2.0-12026030115"
@@ -85,7 +85,7 @@ class Story:
 
     def __init__(self, old: int | None = None) -> None:
         self.world = founded(old)
-        self.asker = Asker(self.world)
+        self.asker = RawAsker(self.world)
         self.root = OLD_ROOT
 
     async def ask(self, recording: Recording) -> Answer:
