@@ -67,7 +67,12 @@ AGENTS = (
             "undo": "dag-stalled:add-server-timeout",
         },
     ),
-    Row("target restarts", lambda p: [Fault.agent_restart(p.target, **p.when)], HEALS),
+    Row(
+        "target restarts",
+        lambda p: [Fault.agent_restart(p.target, **p.when)],
+        # Refused where it is asked for its state in just that half second.
+        HEALS | {"submit": "healed|refused"},
+    ),
     Row(
         "target away 20 s",
         lambda p: away(p, 20, p.target),
