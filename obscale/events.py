@@ -197,6 +197,17 @@ class WaitsForProofs(_Told):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProofsHold(_Told):
+    """All is as it should be, and has to stay so for a while."""
+
+    step: str = "verify"
+    seconds: float
+    """So far."""
+    wanted: float
+    """Seconds in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProofNotice(_Told):
     """Something stands against the request, or no longer does, or cannot be read."""
 
@@ -302,6 +313,7 @@ Event = (
     | RemedyDecided
     | LevelReached
     | WaitsForProofs
+    | ProofsHold
     | ProofNotice
     | Verified
     | Reported
@@ -355,6 +367,8 @@ def text_of(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for
             return f"verify.level level={levels.level.name}"
         case WaitsForProofs(what=what, seconds=seconds):
             return f"verify.waiting seconds={seconds:.0f} for={what!r}"
+        case ProofsHold(seconds=seconds, wanted=wanted):
+            return f"verify.holding seconds={seconds:.0f} of={wanted:.0f}"
         case Verified(levels=levels):
             return f"verify.ended level={levels.level.name}"
         case Reported(report=report):

@@ -1,6 +1,7 @@
 """`obscale apply SPEC`: runs preflight and the flow, and shows their progress."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -148,26 +149,29 @@ async def run_one(
     order: ScaleOut, console: Console, where: RunPosition | None = None
 ) -> tuple[ScaleOutReport | None, ObscaleError | None]:
     """Run the scale-out flow in this process and draw it on the console."""
-    from obscale.flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import
-    from obscale.tasks.runtime.journal import listening  # noqa: PLC0415
-    from obscale.tasks.runtime.own_process import Told, run_here  # noqa: PLC0415
-    from obscale.tasks.runtime.person import asking  # noqa: PLC0415
-
     source = where.source if where else ""
     where = where or RunPosition("SPEC")
     where.begin(order.target)
     reports: list[ScaleOutReport] = []
-    told = Told()
-
-    def keep(event: Event) -> None:
-        where.hear(event)
-        if isinstance(event, Reported):
-            reports.append(event.report)
-            told.end(event.ended_by)
-
     title = f"{order.target} → {order.node.zone}"
     error: ObscaleError | None = None
-    with LiveRun(console, title) as live, listening(live.hear), listening(keep):
+    with LiveRun(console, title) as live, ExitStack() as heard:
+        # Shown before Prefect is imported, which takes a second or two.
+        from obscale.flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import
+        from obscale.tasks.runtime.journal import listening  # noqa: PLC0415
+        from obscale.tasks.runtime.own_process import Told, run_here  # noqa: PLC0415
+        from obscale.tasks.runtime.person import asking  # noqa: PLC0415
+
+        told = Told()
+
+        def keep(event: Event) -> None:
+            where.hear(event)
+            if isinstance(event, Reported):
+                reports.append(event.report)
+                told.end(event.ended_by)
+
+        heard.enter_context(listening(live.hear))
+        heard.enter_context(listening(keep))
         running = scale_out(
             cluster=order.cluster,
             agentInfo=order.node.agentInfo,

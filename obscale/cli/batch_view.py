@@ -1,8 +1,9 @@
 """Shows a batch in a terminal: its plan, its rows while they run, and its end."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, Self
 
@@ -23,6 +24,7 @@ from obscale.batch.report import (
 )
 from obscale.batch.row import BatchRow
 from obscale.batch.schedule import FAILURES, RowState
+from obscale.cli.busy import AGAIN_SECONDS, Heartbeat
 from obscale.cli.terminal import as_text
 from obscale.events import (
     AgentNotice,
@@ -34,6 +36,7 @@ from obscale.events import (
     RowChanged,
 )
 
+FIRST_WORDS: Final = "reading clusters and targets ..."
 REFRESHES_A_SECOND: Final = 2
 LINES_AROUND_A_TABLE: Final = 6
 BORDER_OF_A_COLUMN: Final = 3
@@ -117,6 +120,8 @@ class LiveBatch:
         self._console = console
         self._ledger: Ledger | None = None
         self._told: set[int] = set()
+        self._began = time.monotonic()
+        self._heartbeat = Heartbeat(self._say, first_seconds=AGAIN_SECONDS)
         self._live = Live(
             console=console,
             get_renderable=self._draw,
@@ -127,6 +132,9 @@ class LiveBatch:
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live.start()
+        else:
+            self._heartbeat.does(FIRST_WORDS)
+            self._heartbeat.__enter__()
         return self
 
     def __exit__(
@@ -136,6 +144,8 @@ class LiveBatch:
         trace: TracebackType | None,
     ) -> None:
         self._live.stop()
+        if not self._console.is_terminal:
+            self._heartbeat.__exit__(kind, error, trace)
 
     def hear(self, event: Event) -> None:
         """Take one event of the run onto the screen."""
@@ -158,24 +168,38 @@ class LiveBatch:
         self._ledger = ledger
         if self._console.is_terminal:
             return
+        self._heartbeat.does(_heading(ledger))
         for entry in ledger.entries:
             if entry.ended and entry.number not in self._told:
                 self._told.add(entry.number)
                 took = f" after {entry.seconds:.0f} s" if entry.seconds else ""
                 line = f"{entry.target} → {entry.zone} of {entry.cluster}: {entry.state}{took}"
-                self._console.print(as_text(line))
+                self._say(line)
+
+    def _say(self, line: str) -> None:
+        self._console.print(as_text(line))
+        self._heartbeat.heard()
+
+    def _clock(self) -> str:
+        """For how long the batch goes on; it moves also where no row does."""
+        return str(timedelta(seconds=int(time.monotonic() - self._began)))
 
     def _draw(self) -> RenderableType:
         if self._ledger is None:
-            return as_text("reading clusters and targets ...")
+            return as_text(f"{FIRST_WORDS} {self._clock()}")
         room = max(self._console.height - LINES_AROUND_A_TABLE, 1)
-        heading = summary_of(self._ledger)
-        if self._ledger.waits_until:
-            heading = f"{heading}; {_waiting(self._ledger)}"
-        elif self._ledger.phase == "preflight":
-            heading = f"preflight of {len(self._ledger.entries)} nodes ..."
+        heading = f"{_heading(self._ledger)}, {self._clock()}"
         table = _by_node if len(self._ledger.entries) <= room else _by_cluster
         return table(self._console, self._ledger, heading, room)
+
+
+def _heading(ledger: Ledger) -> str:
+    summary = summary_of(ledger)
+    if ledger.waits_until:
+        return f"{summary}; {_waiting(ledger)}"
+    if ledger.phase == "preflight":
+        return f"preflight of {len(ledger.entries)} nodes ..."
+    return summary
 
 
 def _waiting(ledger: Ledger) -> str:

@@ -18,8 +18,9 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag
 from obscale.cli.bars import show_stages
+from obscale.cli.busy import busy
 from obscale.cli.plan import secret_store_for
-from obscale.cli.run_view import LiveRun, show_levels, waiting
+from obscale.cli.run_view import LiveRun, holding, show_levels, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text
 from obscale.cli.verify import baseline_known
@@ -32,7 +33,7 @@ from obscale.connect.connections import (
     target_connected,
 )
 from obscale.errors import SpecError, VerifyError
-from obscale.events import Event, WaitsForProofs
+from obscale.events import Event, ProofsHold, WaitsForProofs
 from obscale.follow.progress import Change
 from obscale.follow.run import follow, learn_members
 from obscale.plan.file import read_plan_file, request_of
@@ -154,7 +155,8 @@ async def looking_for(
                 return of_nodes(seen, targets, Path(cluster).name)
             return of_cluster(seen, unasked=unasked)
 
-        meant = await _settle(choose, console, again, by_id=dag_id is not None)
+        with busy(f"looks for the scale-out at {cluster}"):
+            meant = await _settle(choose, console, again, by_id=dag_id is not None)
         found = Found(meant, opened, orders, where, secret_store, cluster)
         console.print(as_text(f"{found.words}: {standing(meant.dag)}", style="dim"))
         goes_on(cluster, meant.target, meant.dag)
@@ -222,7 +224,8 @@ async def verify_or_raise(followed: FollowedScaleOut, dag: Dag, console: Console
         show_diagnosis(console, diagnosis)
     if failed := error_of(dag, diagnosis, followed.named, told=True):
         raise failed
-    report = await _verified(followed, dag, console)
+    with busy(f"verify: looks at {followed.order.target}"):
+        report = await _verified(followed, dag, console)
     show_levels(console, report)
     if report.outcome != "verified":
         raise VerifyError(
@@ -336,8 +339,13 @@ async def _verified(followed: FollowedScaleOut, dag: Dag, console: Console) -> S
         order = order.model_copy(update={"node": _node_found(order.target, after)})
 
     def show(event: Event) -> None:
-        if isinstance(event, WaitsForProofs):
-            console.print(as_text(waiting("verify", event.what, event.seconds), style="dim"))
+        match event:
+            case WaitsForProofs(what=what, seconds=seconds):
+                console.print(as_text(waiting("verify", what, seconds), style="dim"))
+            case ProofsHold():
+                console.print(as_text(holding(event), style="dim"))
+            case _:
+                pass
 
     baseline = await baseline_known(followed.link, order)
     verification = await verify_node(

@@ -8,6 +8,7 @@ import re
 import secrets
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ from warnings import catch_warnings, filterwarnings
 
 import httpx
 
+from obscale.cli.busy import busy
 from obscale.cli.own_server import (
     OwnServerError,
     insist_on_a_folder,
@@ -48,6 +50,7 @@ QUIET_SETTINGS: Final = {
 }
 AUTH_VARIABLES: Final = ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING")
 """What a client shows, and what a server asks for: `user:password`."""
+STARTS_SERVER: Final = "starts a Prefect server for this run (its first start takes a minute)"
 OPEN_SECONDS: Final = 10.0
 """Longest wait for the answer to a request without credentials."""
 OLDEST_SERVER: Final = (3, 6, 14)
@@ -117,7 +120,8 @@ def require_prefect(*, to_record: bool = False) -> None:
             server does not start; the line says which.
     """
     starter = ThreadPoolExecutor(max_workers=1)
-    error = starter.submit(_greet_prefect, to_record=to_record).exception()
+    with busy("asks Prefect") as shown:
+        error = starter.submit(_greet_prefect, shown.does, to_record=to_record).exception()
     starter.shutdown(wait=False)
     if isinstance(error, PrefectUnreachableError):
         raise error
@@ -192,7 +196,7 @@ def warn_if_open() -> tuple[str, ...]:
     return (warning,)
 
 
-def _greet_prefect(*, to_record: bool) -> None:
+def _greet_prefect(does: Callable[[str], None], *, to_record: bool) -> None:
     with tempfile.TemporaryFile() as log:
         with catch_warnings():
             # Told below, where a home is needed.
@@ -210,7 +214,10 @@ def _greet_prefect(*, to_record: bool) -> None:
                 insist_on_room(settings.home, "PREFECT_HOME")
             theirs = settings.api.auth_string or settings.server.api.auth_string
             _close_own_server(theirs.get_secret_value() if theirs else _new_auth_string())
+            does(STARTS_SERVER)
             start_own_server(log.fileno(), settings.server.ephemeral.startup_timeout_seconds)
+        else:
+            does(f"asks Prefect at {told_url(settings.api.url or '')}")
         with get_client(sync_client=True) as client:
             said = client.api_version()
             if to_record and settings.api.url and client.server_type is not ServerType.CLOUD:

@@ -11,6 +11,7 @@ from obscale.batch.ledger import ledger_of
 from obscale.batch.plan import plan_of
 from obscale.cli.apply_batch import UNREACHED_KINDS, is_batch_file, look_at_all, read_in_profile
 from obscale.cli.batch_view import show_batch_plan
+from obscale.cli.busy import busy
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.plan_view import show_plan
 from obscale.cli.run_view import silence_shown
@@ -169,7 +170,8 @@ def _plan_batch(path: Path, profile: str | None, out: Path | None, *, as_json: b
         )
     ledger = ledger_of(read_in_profile(path, checked_profile(profile)))
     secret_store = secret_store_for(tuple(entry.order for entry in ledger.entries))
-    with silence_shown(open_console(stderr=True)):
+    looks = f"plan: looks at {len(ledger.entries)} nodes and their clusters"
+    with busy(looks), silence_shown(open_console(stderr=True)):
         PROGRAM.run(look_at_all(ledger, secret_store))
     made = plan_of(ledger, datetime.now(UTC))
     if as_json:
@@ -195,7 +197,9 @@ def plan_now(spec: ScaleOutSpec, *, source: str, kept: PlanFile | None = None) -
     made = make_plan(
         orders, secret_store_for(orders), defaults=spec.defaults, source=source, earlier=earlier
     )
-    with silence_shown(open_console(stderr=True)):
+    targets = ", ".join(order.target for order in orders)
+    looks = f"plan: looks at {orders[0].cluster_name} and {targets}"
+    with busy(looks), silence_shown(open_console(stderr=True)):
         return PROGRAM.run(made)
 
 

@@ -1,18 +1,19 @@
 """Shows one run in a terminal: plan, progress bar and proofs."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column, Table
+from rich.text import Text
 
 from obscale.agent.models import Dag
 from obscale.agent.silence import remembering_silence
 from obscale.cli.bars import show_capacity
+from obscale.cli.busy import AGAIN_SECONDS, Heartbeat
 from obscale.cli.plan_view import COLOURS, show_findings
 from obscale.cli.terminal import as_text
 from obscale.events import (
@@ -23,6 +24,7 @@ from obscale.events import (
     LevelReached,
     PrefectNotice,
     ProofNotice,
+    ProofsHold,
     SubmitSettled,
     Verified,
     WaitsForAnswer,
@@ -35,6 +37,8 @@ from obscale.report.pictures import bars_of
 from obscale.report.report import PERSIST_EXPLAINED, ScaleOutReport
 from obscale.text import for_terminal
 from obscale.verify.observation import Level, ProofAnswer, ProofLine
+
+ROOMY_COLUMNS: Final = 110
 
 
 def show_levels(console: Console, report: ScaleOutReport) -> None:
@@ -116,6 +120,11 @@ def waiting(step: str, what: str, seconds: float) -> str:
     return f"{step}: waits for {what}{since}"
 
 
+def holding(event: ProofsHold) -> str:
+    """Say that all is as it should be, for how long it has to stay so, and for how long it has."""
+    return f"verify: holds for {event.wanted:.0f} s: {event.seconds:.0f} s"
+
+
 def _waits_of(event: Event) -> tuple[str, float] | None:
     """Give what an event says is waited for, and for how many seconds already."""
     match event:
@@ -129,35 +138,52 @@ def _waits_of(event: Event) -> tuple[str, float] | None:
             return None
 
 
+class _Clock(ProgressColumn):
+    """For how long the step goes on, and the whole run."""
+
+    def render(self, task: Task) -> Text:
+        run = task.elapsed or 0.0
+        step = run - task.fields["begun"]
+        return as_text(f"{step:.0f} s, {run:.0f} s in all", style="cyan")
+
+
 class LiveRun:
     """Draws one run as it happens: a line per stage passed, a bar with stage and elapsed time.
+
+    Where nobody watches, say in a log, a line says what is being done after each silence.
 
     Args:
         console: Where it is drawn.
         title: What stands before the bar.
-        attached: Whether the run has begun without us; how long its first stages took is not known.
+        attached: Whether the run has begun without us.
     """
 
     def __init__(self, console: Console, title: str, *, attached: bool = False) -> None:
         self._console = console
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[stage]}", markup=False),
-            TimeElapsedColumn(),
+            BarColumn(bar_width=30 if console.width >= ROOMY_COLUMNS else 8),
+            TextColumn(
+                "{task.fields[stage]}",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis"),
+            ),
+            _Clock(),
             console=console,
             transient=True,
         )
-        self._title = for_terminal(title)
-        self._bar: TaskID | None = None
+        self._first = "a first look" if attached else "preflight"
+        self._bar = self._progress.add_task(
+            for_terminal(title), total=100, stage=self._first, begun=0.0
+        )
         self._passed: set[str] = set()
-        self._started = time.monotonic()
-        self._is_unseen = attached
+        self._heartbeat = Heartbeat(self._say, first_seconds=AGAIN_SECONDS)
 
     def __enter__(self) -> Self:
         self._progress.start()
-        first = "a first look" if self._is_unseen else "preflight"
-        self._bar = self._progress.add_task(self._title, total=100, stage=first)
+        self._stage(self._first)
+        if not self._console.is_terminal:
+            self._heartbeat.__enter__()
         return self
 
     def __exit__(
@@ -167,6 +193,8 @@ class LiveRun:
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+        if not self._console.is_terminal:
+            self._heartbeat.__exit__(kind, error, trace)
 
     def hear(self, event: Event) -> None:
         """Take one event of the run onto the screen."""
@@ -174,20 +202,25 @@ class LiveRun:
             case Judged(findings=findings):
                 show_findings(self._console, tuple(findings.by_weight()))
                 self._say(f"preflight: {findings.verdict}")
+                self._stage("submit")
             case PrefectNotice(words=words):
                 self._console.print(as_text(words), soft_wrap=True)
             case SubmitSettled(submitted=submitted):
                 named = f", DAG {submitted.dag_id}" if submitted.dag_id else ""
                 self._say(f"submit: {submitted.how}{named}")
+                self._stage("submit")
             case AgentNotice(line=line) | ProofNotice(line=line):
                 self._say(line)
             case DagMoved(dag=dag):
                 self.draw(dag)
+            case ProofsHold():
+                self._waits(holding(event), f"verify: holds for {event.wanted:.0f} s")
             case LevelReached(levels=levels) | Verified(levels=levels):
                 self._stage(f"verify: {levels.level.name}")
             case _:
                 if waits := _waits_of(event):
-                    self._say(waiting(event.step, *waits))
+                    words, briefly = waiting(event.step, *waits), f"{event.step}: waits"
+                    self._waits(words, briefly, is_news=not waits[1])
 
     def draw(self, dag: Dag) -> None:
         """Print a line for each node that changed, and move the bar."""
@@ -197,20 +230,29 @@ class LiveRun:
                 self._passed.add(mark)
                 sign = "✔" if node.state == "SUCCEED" else "✘"
                 undone = " undone" if node.operator == "ROLLBACK" else ""
-                elapsed = time.monotonic() - self._started
                 place = f"{sign} stage {number}/{dag.max_stage} {node.title}{undone}"
-                self._say(place if self._is_unseen else f"{place:<58} {elapsed:6.1f} s")
-        self._is_unseen = False
+                took = "" if node.seconds is None else f"{node.seconds:6.1f} s"
+                self._say(f"{place:<58} {took}".rstrip())
         current = dag.current_node
         name = current.title if current else dag.name
         done = sum(node.state == "SUCCEED" for node in dag.nodes)
         self._stage(f"stage {dag.stage}/{dag.max_stage} {name}")
-        if self._bar is not None and dag.max_stage:
+        if dag.max_stage:
             self._progress.update(self._bar, completed=100 * done / dag.max_stage)
 
     def _stage(self, words: str) -> None:
-        if self._bar is not None:
-            self._progress.update(self._bar, stage=for_terminal(words))
+        """Show on the bar what is being done; a clock counts from when it was said first."""
+        bar = self._progress.tasks[0]
+        if (shown := for_terminal(words)) != bar.fields["stage"]:
+            self._progress.update(self._bar, stage=shown, begun=bar.elapsed or 0.0)
+        self._heartbeat.does(words)
+
+    def _waits(self, words: str, briefly: str, *, is_news: bool = False) -> None:
+        """Show a wait: by the clock of the bar where somebody watches, else in a line again."""
+        if is_news or not self._console.is_terminal:
+            self._say(words)
+        self._stage(briefly)
 
     def _say(self, words: str) -> None:
         self._console.print(as_text(words))
+        self._heartbeat.heard()

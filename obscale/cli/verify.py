@@ -4,20 +4,20 @@ Reads only; needs no Prefect, except where a name is stored in one.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import typer
-from rich.console import Console
 
+from obscale.cli.busy import busy
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.plan import AsJson, SpecPath, secret_store_for
-from obscale.cli.run_view import show_levels, silence_shown, waiting
+from obscale.cli.run_view import holding, show_levels, silence_shown, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, complain, open_console, say_json
 from obscale.connect.connections import Connections, SecretStore, connected
 from obscale.errors import ObscaleError, SpecError
-from obscale.events import Event, LevelReached, ProofNotice, WaitsForProofs
+from obscale.events import Event, LevelReached, ProofNotice, ProofsHold, WaitsForProofs
 from obscale.plan.file import read_plan_file
 from obscale.reading import side_by_side
 from obscale.report.report import ScaleOutReport, server_rows
@@ -32,6 +32,9 @@ from obscale.verify.run import Verification, verify_node
 
 TIME_LIMITS: Final = TimeLimits(verify_seconds=60, unread_seconds=15)
 """Beyond the steady time only stragglers are waited for: who looks wants an answer."""
+
+Say = Callable[[str, str], None]
+"""Takes a line and its style."""
 
 
 def verify(spec: SpecPath, as_json: AsJson = False) -> None:
@@ -48,8 +51,15 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
         if read_plan_file(spec) is not None:
             raise SpecError(f"{spec}: is a plan, no request", "name the request it was made of")
         orders = scale_outs_of(read_spec(spec), time_limits=TIME_LIMITS)
-        with silence_shown(console):
-            reports = PROGRAM.run(_verify_all(orders, secret_store_for(orders), console))
+        targets = ", ".join(order.target for order in orders)
+        secret_store = secret_store_for(orders)
+        with busy(f"verify: looks at {targets}") as shown, silence_shown(console):
+
+            def say(words: str, style: str) -> None:
+                console.print(as_text(words, style=style))
+                shown.heard()
+
+            reports = PROGRAM.run(_verify_all(orders, secret_store, say))
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     proved = all(report.outcome == "verified" for report in reports)
@@ -65,7 +75,7 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
 
 
 async def _verify_all(
-    orders: Sequence[ScaleOut], secret_store: SecretStore, console: Console
+    orders: Sequence[ScaleOut], secret_store: SecretStore, say: Say
 ) -> list[ScaleOutReport]:
     """Climb for every node at the same time.
 
@@ -74,28 +84,30 @@ async def _verify_all(
         AgentError: No agent of the cluster could be asked.
     """
     async with side_by_side() as climbs:
-        running = [climbs.create_task(_verify(order, secret_store, console)) for order in orders]
+        running = [climbs.create_task(_verify(order, secret_store, say)) for order in orders]
     return [verify_node.result() for verify_node in running]
 
 
-async def _verify(order: ScaleOut, secret_store: SecretStore, console: Console) -> ScaleOutReport:
+async def _verify(order: ScaleOut, secret_store: SecretStore, say: Say) -> ScaleOutReport:
     def show(event: Event) -> None:
         match event:
             case LevelReached(levels=levels):
                 words, style = levels.level.name, "dim"
             case WaitsForProofs(what=what, seconds=seconds):
                 words, style = waiting("verify", what, seconds), "dim"
+            case ProofsHold():
+                words, style = holding(event), "dim"
             case ProofNotice(line=line):
                 words, style = line, "yellow"
             case _:
                 return
-        console.print(as_text(f"{order.target}: {words}", style=style))
+        say(f"{order.target}: {words}", style)
 
     async with connected(order, secret_store) as link:
         # Whether anybody answers with these credentials is an error of its own, not a missing row.
         await link.read_members()
         steady = order.time_limits.steady_seconds
-        console.print(as_text(f"{order.target}: has to hold for {steady:g} s", style="dim"))
+        say(f"{order.target}: has to hold for {steady:g} s", "dim")
         baseline = await baseline_known(link, order)
         verification = await verify_node(
             link,

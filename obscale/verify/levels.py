@@ -238,6 +238,12 @@ def only_has_to_hold(levels: VerifiedLevels, looks: Sequence[Look]) -> bool:
     )
 
 
+def held_for(looks: Sequence[Look], wanted: float) -> float:
+    """Say for how many seconds serving and fitting have both lasted, up to the last look."""
+    now = _steadiness(looks, wanted)
+    return max(0.0, min(now.serving, now.fitting))
+
+
 def _steadiness(looks: Sequence[Look], wanted: float) -> Steadiness:
     """Say for how long serving and fitting have lasted, up to the last look."""
     since: float | None = None

@@ -13,12 +13,13 @@ from typing import Final
 from obscale.agent.models import Dag
 from obscale.clock import monotonic
 from obscale.connect.connections import Connections
-from obscale.events import LevelReached, ProofNotice, Publish, WaitsForProofs
+from obscale.events import LevelReached, ProofNotice, ProofsHold, Publish, WaitsForProofs
 from obscale.follow.reminders import Seldom
 from obscale.request.scale_out import ScaleOut
 from obscale.verify.levels import (
     Look,
     VerifiedLevels,
+    held_for,
     judge_levels,
     look_of,
     needs_surroundings,
@@ -137,12 +138,16 @@ async def verify_node(
         waiting = still_waiting(levels)
         if not waiting or is_late:
             return Verification(levels, after, waiting)
-        mark, words = waits_for(levels)
-        if (waited := seldom.waited(mark, at)) is not None:
-            publish(WaitsForProofs(what=words, seconds=waited))
         pause = min(LOOK_AGAIN_SECONDS, time_limits.poll_seconds)
+        wanted = time_limits.steady_seconds
         if only_has_to_hold(levels, looks):
-            pause = max(pause, time_limits.steady_seconds / LOOKS_WHILE_HOLDING)
+            if seldom.waited(ProofsHold, at) is not None:
+                publish(ProofsHold(seconds=held_for(looks, wanted), wanted=wanted))
+            pause = max(pause, wanted / LOOKS_WHILE_HOLDING)
+        else:
+            mark, words = waits_for(levels)
+            if (waited := seldom.waited(mark, at)) is not None:
+                publish(WaitsForProofs(what=words, seconds=waited))
         await asyncio.sleep(pause)
 
 

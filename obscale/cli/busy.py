@@ -1,0 +1,121 @@
+"""Shows what a command does while it has nothing to tell: a line that moves, or one now and then.
+
+A terminal gets a line with a clock, which goes when the work is done. Where nobody watches, a pipe
+or a log, work that takes long is told in a line of standard error, and again at intervals.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from obscale.cli.terminal import complain, open_console
+from obscale.text import for_terminal
+
+FIRST_SECONDS: Final = 1.0
+"""Of silence in a pipe, until it is told what a command does."""
+AGAIN_SECONDS: Final = 15.0
+"""Of silence in a pipe, until it is told that it goes on."""
+
+
+class Heartbeat:
+    """Tells from a thread of its own, after a silence, what is being done and for how long.
+
+    Args:
+        write: Takes a line.
+        first_seconds: Of silence until the first.
+    """
+
+    def __init__(self, write: Callable[[str], None], *, first_seconds: float) -> None:
+        self._write = write
+        self._words = ""
+        self._is_told = True
+        self._first = first_seconds
+        self._since = self._heard = time.monotonic()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="obscale-heartbeat", daemon=True)
+
+    def does(self, words: str) -> None:
+        """Say this from now on; the same words again do not set back its clock."""
+        if words != self._words:
+            self._words, self._is_told, self._since = words, False, time.monotonic()
+
+    def heard(self) -> None:
+        """Something was told: the silence begins anew."""
+        self._is_told, self._heard = True, time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._heard = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(min(self._first, AGAIN_SECONDS) / 4):
+            now = time.monotonic()
+            quiet = AGAIN_SECONDS if self._is_told else self._first
+            if self._words and now - max(self._heard, self._since) >= quiet:
+                seconds = f": {now - self._since:.0f} s" if self._is_told else ""
+                self._write(f"{self._words}{seconds}")
+                self.heard()
+
+
+class Shown(Protocol):
+    """What shows the work of a command."""
+
+    def does(self, words: str) -> None:
+        """Say this from now on."""
+
+    def heard(self) -> None:
+        """Something else was told meanwhile."""
+
+
+class _Line:
+    """The line of a terminal, which moves by itself."""
+
+    def __init__(self, progress: Progress, words: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(for_terminal(words), total=None)
+
+    def does(self, words: str) -> None:
+        self._progress.update(self._task, description=for_terminal(words))
+
+    def heard(self) -> None:
+        pass
+
+
+@contextmanager
+def busy(words: str) -> Iterator[Shown]:
+    """Show inside that this is being done.
+
+    Args:
+        words: The step and what it does, e.g. `plan: looks at prod-east and 10.0.0.4:2886`.
+    """
+    console = open_console(stderr=True)
+    if not console.is_terminal:
+        with Heartbeat(complain, first_seconds=FIRST_SECONDS) as heartbeat:
+            heartbeat.does(words)
+            yield heartbeat
+        return
+    columns = (
+        SpinnerColumn("line"),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
+    # What is written meanwhile stands above the line; a standard output that is a file stays one.
+    drawn = Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty())
+    with drawn as progress:
+        yield _Line(progress, words)
