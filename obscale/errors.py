@@ -54,6 +54,8 @@ class ObscaleError(Exception):
 
     kind: ClassVar[str] = "error"
     """Stable text for machines, written into JSON output."""
+    choices: tuple[str, ...] = ()
+    """What may be done, each with what it destroys; where a person has to choose."""
     transient: bool = False
     """Whether asking again, unchanged, may succeed; `AgentProtocolError` decides it by status."""
 
@@ -63,10 +65,19 @@ class ObscaleError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return for_terminal(self._said())
+        next_step = f". Next: {self.hint}" if self.hint else ""
+        return for_terminal(f"{'. '.join((self._said(), *self.choices))}{next_step}")
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What `str` says in one line; where there are choices, each in a line of its own."""
+        if not self.choices:
+            return (str(self),)
+        said = (self._said(), *self.choices, *((f"next: {self.hint}",) if self.hint else ()))
+        return tuple(for_terminal(line) for line in said)
 
     def _said(self) -> str:
-        return f"{self.message}. Next: {self.hint}" if self.hint else self.message
+        return self.message
 
 
 class SpecError(ObscaleError):
@@ -147,8 +158,7 @@ class AgentError(ObscaleError):
         where = f"{self.agent}: " if self.agent else ""
         what = f"{self.step}: " if self.step else ""
         trace = f" (trace {self.trace_id})" if self.trace_id else ""
-        hint = f". Next: {self.hint}" if self.hint else ""
-        return f"{where}{what}{self.message}{trace}{hint}"
+        return f"{where}{what}{self.message}{trace}"
 
 
 class AgentUnreachableError(AgentError):
@@ -271,8 +281,7 @@ class AgentRefusedError(AgentError):
         where = f"{self.agent} " if self.agent else ""
         what = self.step or "the request"
         trace = f" (trace {self.trace_id})" if self.trace_id else ""
-        hint = f". Next: {self.hint}" if self.hint else ""
-        return f"{where}refused {what} [{self.code}]: {self.message}{trace}{hint}"
+        return f"{where}refused {what} [{self.code}]: {self.message}{trace}"
 
 
 class NotAuthorizedError(AgentRefusedError):
@@ -332,9 +341,20 @@ class DagNotFoundError(AgentRefusedError):
 
 
 class DagFailedError(ObscaleError):
-    """The DAG is FAILED and keeps the cluster's maintenance lock."""
+    """The DAG is FAILED and keeps the cluster's maintenance lock.
+
+    Args:
+        message: Where and why.
+        hint: The recommended step, with its command.
+        choices: One line for each way out.
+    """
 
     kind = "dag-failed"
+
+    def __init__(self, message: str, hint: str = "", choices: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, choices)
+        self.choices = choices
 
 
 class DagRolledBackError(ObscaleError):

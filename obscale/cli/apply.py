@@ -24,7 +24,7 @@ from obscale.cli.plan import (
 from obscale.cli.plan_view import show_plan
 from obscale.cli.run_view import LiveRun, show_levels
 from obscale.cli.stopping import PROGRAM
-from obscale.cli.terminal import complain, open_console, say_json
+from obscale.cli.terminal import complain, complain_of, open_console, say_json
 from obscale.connect.connections import (
     EnvironmentSecrets,
     SecretStore,
@@ -138,7 +138,7 @@ async def run_all(
         code = exit_code_of(error) if error else Exit.DONE
         endings.append((report, code, error))
         if error:
-            complain(str(error))
+            complain_of(error)
             for left in orders[at:]:
                 complain(f"not started: {left.target} → {left.node.zone}")
             break

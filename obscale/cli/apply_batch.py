@@ -26,7 +26,7 @@ from obscale.cli.exits import OUT_OF_REACH, Exit, end_stopped, error_object
 from obscale.cli.local_prefect import require_prefect, settle
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import NOTHING_SENT, PROGRAM, Words
-from obscale.cli.terminal import complain, open_console, say_json
+from obscale.cli.terminal import complain_of, open_console, say_json
 from obscale.connect.connections import SecretStore
 from obscale.errors import SpecError
 from obscale.events import BatchBegun, BatchEnded, Event
@@ -90,7 +90,7 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
             told["error"] = error_object(error) | {"exit_code": int(_exit_code_of_batch(report))}
         say_json(json.dumps(told, indent=2, ensure_ascii=False))
     if error and not as_json:
-        complain(str(error))
+        complain_of(error)
     raise typer.Exit(_exit_code_of_batch(report))
 
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol, Self
 
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from obscale.cli.terminal import complain, open_console
+from obscale.cli.terminal import open_console, say
 from obscale.text import for_terminal
 
 FIRST_SECONDS: Final = 1.0
@@ -73,6 +73,11 @@ class Heartbeat:
                 self.heard()
 
 
+def _say_aside(words: str) -> None:
+    """Write a line that nobody takes for an answer or an error."""
+    say(f"... {words}", err=True)
+
+
 class Shown(Protocol):
     """What shows the work of a command."""
 
@@ -106,7 +111,7 @@ def busy(words: str) -> Iterator[Shown]:
     """
     console = open_console(stderr=True)
     if not console.is_terminal:
-        with Heartbeat(complain, first_seconds=FIRST_SECONDS) as heartbeat:
+        with Heartbeat(_say_aside, first_seconds=FIRST_SECONDS) as heartbeat:
             heartbeat.does(words)
             yield heartbeat
         return

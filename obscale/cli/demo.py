@@ -18,7 +18,7 @@ from obscale.cli.exits import Exit, end_with, exit_code_of
 from obscale.cli.local_prefect import out_of_reach, require_prefect, settle
 from obscale.cli.own_server import CONSOLE_LEVEL, OwnServerError, last_error_line
 from obscale.cli.stopping import PROGRAM, Stopped
-from obscale.cli.terminal import as_text, complain, open_console
+from obscale.cli.terminal import as_text, complain_of, open_console
 from obscale.errors import ObscaleError
 
 SAMPLE_CONFIGS: Final = {
@@ -81,7 +81,7 @@ async def _demo(ui: bool, speed: float, shown: threading.Event) -> None:
             shown.set()
             await asyncio.Event().wait()
     if error:
-        complain(f"{error}")
+        complain_of(error)
         raise typer.Exit(exit_code_of(error))
     if report is None or report.outcome != "verified":
         raise typer.Exit(Exit.REFUSED)

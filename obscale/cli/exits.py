@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Final, NoReturn
 
 from obscale.cli.stopping import ENDINGS, PROGRAM, Stopped
-from obscale.cli.terminal import complain, say_json
+from obscale.cli.terminal import complain, complain_of, say_json
 from obscale.errors import (
     AgentProtocolError,
     AgentRefusedError,
@@ -64,12 +64,12 @@ def exit_code_of(error: BaseException) -> Exit:
 
 
 def end_with(error: ObscaleError, *, as_json: bool = False) -> NoReturn:
-    """Say an error in one line per problem and exit with its code."""
-    if not as_json and isinstance(error, SpecError):
-        for at, problem in enumerate(error.problems):
-            complain(problem if at else str(error))
-        sys.exit(exit_code_of(error))
-    _end(error_object(error), as_json=as_json)
+    """Say an error, a line for each problem and choice, and exit with its code."""
+    if as_json:
+        write(error_object(error), as_json)
+    else:
+        complain_of(error)
+    sys.exit(exit_code_of(error))
 
 
 def end_early(kind: str, message: str, hint: str, code: Exit, *, as_json: bool = False) -> NoReturn:

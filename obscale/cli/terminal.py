@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from obscale.errors import ObscaleError, SpecError
 from obscale.text import Markdown, for_json, for_lines, for_terminal
 
 
@@ -23,6 +24,17 @@ def say(line: str, *, err: bool = False) -> None:
 def complain(line: str) -> None:
     """Write one line to standard error, in obscale's name."""
     say(f"obscale: {line}", err=True)
+
+
+def complain_of(error: ObscaleError) -> None:
+    """Write an error to standard error: a line for each problem, or for each choice there is."""
+    first, *choices = error.lines
+    complain(first)
+    for line in choices:
+        say(f"  {line}", err=True)
+    if isinstance(error, SpecError):
+        for problem in error.problems[1:]:
+            complain(problem)
 
 
 def say_json(document: str) -> None:

@@ -14,9 +14,9 @@ from obscale.cli.exits import Exit, end_with
 from obscale.cli.plan import AsJson, SpecPath, secret_store_for
 from obscale.cli.run_view import holding, show_levels, silence_shown, waiting
 from obscale.cli.stopping import PROGRAM
-from obscale.cli.terminal import as_text, complain, open_console, say_json
+from obscale.cli.terminal import as_text, complain_of, open_console, say_json
 from obscale.connect.connections import Connections, SecretStore, connected
-from obscale.errors import ObscaleError, SpecError
+from obscale.errors import ObscaleError, SpecError, VerifyError
 from obscale.events import Event, LevelReached, ProofNotice, ProofsHold, WaitsForProofs
 from obscale.plan.file import read_plan_file
 from obscale.reading import side_by_side
@@ -70,7 +70,7 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
         if not as_json:
             show_levels(console, report)
         if report.error:
-            complain(f"{report.error}. Next: {_next(report, str(spec))}")
+            complain_of(VerifyError(report.error, _next(report, str(spec))))
     raise typer.Exit(Exit.DONE if proved else Exit.REFUSED)
 
 

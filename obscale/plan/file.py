@@ -151,7 +151,7 @@ def read_plan_file(path: Path) -> PlanFile | None:
         return None  # reading it as a request says why
     if not content.lstrip().startswith(b"{") or MARK.encode() not in content:
         return None
-    again = "make a new one: obscale plan SPEC --out " + str(path)
+    again = f"make a new one of its request: obscale plan REQUEST.yaml --out {path}"
     try:
         data = json.loads(content)
     except (ValueError, RecursionError):

@@ -1,6 +1,7 @@
 """Reads all facts around a failed scale-out and diagnoses it; it only reads."""
 
 import logging
+import shlex
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
@@ -15,6 +16,7 @@ from obscale.reading import side_by_side
 from obscale.recovery.case import Case
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis, diagnose
+from obscale.request.file_name import command_name
 from obscale.request.models import ClusterSpec
 from obscale.verify.read import read_zones
 
@@ -114,9 +116,9 @@ def error_of(
         reason = diagnosis.reason if diagnosis and diagnosis.reason else failure.reason
         return DagFailedError(
             f"DAG {dag.id} failed at stage {failure.stage}/{failure.max_stage} "
-            f"{failure.node!r} on {failure.agent}: {reason}{found}"
-            f"{'' if told else _consequences(diagnosis)}",
+            f"{failure.node!r} on {failure.agent}: {reason}{found}",
             hint or "mend the cause, then retry or roll back the DAG; it keeps the cluster's lock",
+            () if told else _consequences(diagnosis),
         )
     return None
 
@@ -136,15 +138,14 @@ def consequence_lines(diagnosis: Diagnosis) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _consequences(diagnosis: Diagnosis | None) -> str:
+def _consequences(diagnosis: Diagnosis | None) -> tuple[str, ...]:
     if diagnosis is None:
-        return ""
-    operated = [
+        return ()
+    return tuple(
         line
         for line, choice in zip(consequence_lines(diagnosis), diagnosis.choices, strict=True)
         if choice.operator is not Remedy.HAND_OVER
-    ]
-    return "".join(f". {line}" for line in operated)
+    )
 
 
 def next_step(diagnosis: Diagnosis, cluster: str | ClusterSpec) -> str:
@@ -153,7 +154,7 @@ def next_step(diagnosis: Diagnosis, cluster: str | ClusterSpec) -> str:
 
 
 def _command(diagnosis: Diagnosis, cluster: str | ClusterSpec) -> str:
-    named = cluster if isinstance(cluster, str) else "SPEC"
+    named = shlex.quote(command_name(cluster))
     flags = {Remedy.RETRY: "--retry", Remedy.ROLLBACK: "--roll-back"}
     safe = [
         flags[choice.operator]

@@ -12,7 +12,6 @@ from obscale.recovery.consequences import NOTHING, Choice, Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.interrupted import describe_interrupted, next_step
 from obscale.report.report import (
-    NO_NAME,
     PERSIST_EXPLAINED,
     Decided,
     EarlierEnd,
@@ -21,6 +20,7 @@ from obscale.report.report import (
     ServerRow,
     StageRow,
 )
+from obscale.request.file_name import NO_NAME
 from obscale.text import Markdown, bullets, code, folded, markdown, paragraphs
 from obscale.verify.observation import ProofAnswer, ProofLine
 

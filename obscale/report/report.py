@@ -13,6 +13,7 @@ from obscale.preflight.disk_room import DiskRoom
 from obscale.preflight.finding import Finding
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.interrupted import InterruptedState
+from obscale.request.file_name import NO_NAME
 from obscale.request.renamed import with_new_names
 from obscale.verify.levels import verdict_of
 from obscale.verify.observation import NO_MOMENT, ProofLine
@@ -25,10 +26,6 @@ PERSIST_EXPLAINED: Final = (
     "These live as start options only, and other servers have other values. Run as root@sys to "
     "keep them for this server"
 )
-
-
-NO_NAME: Final = "SPEC"
-"""Stands in commands for a cluster of which no name is known."""
 
 
 class Moment(BaseModel):

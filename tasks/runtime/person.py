@@ -15,9 +15,10 @@ from typing import Final
 
 from prefect.client.schemas.objects import FlowRun
 
+from obscale.request.file_name import read_from, request_file
+
 TAG: Final = "asked-by:"
 _PERSON: ContextVar[str | None] = ContextVar("obscale_person", default=None)
-_SOURCE: ContextVar[str] = ContextVar("obscale_source", default="")
 NOBODY: Final = "not told: started by hand or through the API"
 
 
@@ -37,23 +38,17 @@ def asking(source: str = "") -> Iterator[None]:
     Args:
         source: The request's file, for the next command; empty: none is known.
     """
-    token, file = _PERSON.set(_person_here()), _SOURCE.set(source)
+    token = _PERSON.set(_person_here())
     try:
-        yield
+        with read_from(source):
+            yield
     finally:
         _PERSON.reset(token)
-        _SOURCE.reset(file)
-
-
-def asked_from() -> str:
-    """Give the file the current run was asked for from; empty: none."""
-    # A file's name may hold bytes of another encoding, and no report may hold half a character.
-    return _SOURCE.get().encode(errors="backslashreplace").decode()
 
 
 def command_again(run: FlowRun | None) -> str:
     """Give the command that runs the same request again; empty where there is none."""
-    if source := asked_from():
+    if source := request_file():
         return shlex.join(["obscale", "apply", source])
     return f"prefect flow-run retry {run.id}" if run and run.deployment_id else ""
 

@@ -50,7 +50,6 @@ from obscale.report.audit import KeptReport, end_of, render_kept
 from obscale.report.page import render_markdown
 from obscale.report.pictures import pictures_of
 from obscale.report.report import (
-    NO_NAME,
     Decided,
     EarlierEnd,
     Moment,
@@ -59,6 +58,7 @@ from obscale.report.report import (
     server_rows,
     stage_rows,
 )
+from obscale.request.file_name import command_name
 from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
 from obscale.tasks.poll import progress_note
@@ -75,7 +75,7 @@ from obscale.tasks.runtime.journal import (
     publish_line,
     written_by_its_end,
 )
-from obscale.tasks.runtime.person import asked_by, asked_from, command_again
+from obscale.tasks.runtime.person import asked_by, command_again
 from obscale.tasks.runtime.prefect_private import ExternalSignal
 from obscale.verify.baseline import Baseline
 from obscale.verify.levels import VerifiedLevels
@@ -210,7 +210,7 @@ class ReportBuilder:
             error_kind=kind,
             error=told,
             next=error.hint if isinstance(error, ObscaleError) else "",
-            command_name=_command_name(self._order),
+            command_name=command_name(self._order.cluster),
             again=command_again(run),
             remains=remains,
             told_cluster=submitted.cluster if submitted else "",
@@ -226,10 +226,6 @@ class ReportBuilder:
     async def learn_of_earlier(self) -> None:
         """Learn how earlier attempts, and earlier runs of the same DAG, have ended."""
         self.earlier = tuple(end_of(kept) for kept in await reports_before(self.report()))
-
-
-def _command_name(order: ScaleOut) -> str:
-    return order.cluster if isinstance(order.cluster, str) else asked_from() or NO_NAME
 
 
 def _posted(baseline: Baseline) -> Posted:

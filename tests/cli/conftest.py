@@ -43,6 +43,11 @@ CONFIGS = {
 }
 
 
+def told(err: str) -> list[str]:
+    """Give the lines of standard error, but for what was being done in a long silence."""
+    return [line for line in err.splitlines() if not line.startswith("... ")]
+
+
 @dataclass
 class Ended:
     """How a command ended."""
@@ -53,8 +58,8 @@ class Ended:
 
     @property
     def lines(self) -> list[str]:
-        """What stands on standard error."""
-        return self.err.splitlines()
+        """What stands on standard error, but for what was being done in a long silence."""
+        return told(self.err)
 
     @property
     def error(self) -> dict[str, Any]:

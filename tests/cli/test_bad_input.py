@@ -124,7 +124,7 @@ def one_line(ended, *parts: str) -> None:
     assert ended.code == 2, ended.err
     assert ended.out == ""
     assert len(ended.lines) == 1, ended.err
-    assert ended.err.startswith("obscale: ")
+    assert ended.lines[0].startswith("obscale: ")
     assert SECRET not in ended.err
     for part in parts:
         assert part in ended.err

@@ -20,7 +20,7 @@ def says(ended, agent: str, *parts: str) -> None:
     assert ended.code == 3, ended.err
     assert ended.out == ""
     assert len(ended.lines) == 1, ended.err
-    assert ended.err.startswith(f"obscale: {agent}")
+    assert ended.lines[0].startswith(f"obscale: {agent}")
     for part in parts:
         assert part in ended.err
 

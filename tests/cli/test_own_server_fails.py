@@ -12,7 +12,7 @@ import pytest
 
 from obscale.cli.own_server import insist_on_room, last_error_line
 from obscale.errors import PrefectUnreachableError
-from tests.cli.conftest import LONGEST_SECONDS, PROGRAM
+from tests.cli.conftest import LONGEST_SECONDS, PROGRAM, told
 
 SMALL_FILES = (
     "import resource, runpy, sys\n"
@@ -88,7 +88,7 @@ def test_a_full_folder_is_told_by_its_name(environment, tmp_path, command):
     assert done.returncode == 3, done.stderr
     assert f"cannot write into {tmp_path}" in done.stderr
     assert f"set {setting} to a folder" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert len(told(done.stderr)) == 1
 
 
 @pytest.mark.e2e
@@ -143,7 +143,7 @@ def test_a_current_folder_that_is_gone_is_told(environment, tmp_path, new_home):
 
     assert done.returncode == 3, done.stderr
     assert "the current folder does not exist any more" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert len(told(done.stderr)) == 1
 
 
 TRACEBACK = """Traceback (most recent call last):

@@ -95,7 +95,7 @@ def test_without_json_it_is_one_line(run_program, words_of):
     ended = run_program(*words_of("watch"), PREFECT_API_URL=NOBODY)
 
     assert (ended.code, ended.out, len(ended.lines)) == (3, "", 1), ended.err
-    assert ended.err.startswith("obscale: Prefect's API does not answer")
+    assert ended.lines[0].startswith("obscale: Prefect's API does not answer")
     assert "see PREFECT_API_URL" in ended.err
 
 

@@ -179,4 +179,4 @@ def test_a_cluster_that_does_not_answer_is_exit_3(obscale, write, member):
 
     assert ended.code == 3
     assert len(ended.lines) == 1, ended.err
-    assert ended.err.startswith(f"obscale: {closed}")
+    assert ended.lines[0].startswith(f"obscale: {closed}")

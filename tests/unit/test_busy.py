@@ -81,11 +81,11 @@ def test_a_pipe_gets_lines_on_standard_error_only(monkeypatch, capsys, soon):
     monkeypatch.setattr(module, "FIRST_SECONDS", 0.01)
     lines = Lines(2)
 
-    def complain(line: str) -> None:
-        print(line, file=module.sys.stderr)
+    def say(line: str, *, err: bool) -> None:
+        print(line, file=module.sys.stderr if err else module.sys.stdout)
         lines.write(line)
 
-    monkeypatch.setattr(module, "complain", complain)
+    monkeypatch.setattr(module, "say", say)
     with busy("asks Prefect") as shown:
         assert lines.all.wait(LONGEST_SECONDS)
         shown.does("starts a Prefect server")
@@ -94,7 +94,7 @@ def test_a_pipe_gets_lines_on_standard_error_only(monkeypatch, capsys, soon):
 
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("asks Prefect\n")
+    assert said.err.startswith("... asks Prefect\n")
     assert "starts a Prefect server" in said.err
 
 

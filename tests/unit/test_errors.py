@@ -44,6 +44,7 @@ for module in MODULES:
     import_module(module)
 TREE = sorted(set(below(errors.ObscaleError)), key=lambda error: error.__name__)
 FIELDS = {
+    "choices": ("one", "another"),
     "message": "something happened",
     "agent": "10.0.0.1:2886",
     "step": "read DAG 17",
@@ -106,6 +107,18 @@ def test_error_is_one_line_with_a_next_step(error):
     assert "\n" not in text
     for name in set(names) & {"agent", "step", "trace_id"}:
         assert FIELDS[name] in text
+
+
+def test_choices_stand_in_lines_of_their_own_before_the_next_command():
+    """Whoever reads one line, a log say, still reads all."""
+    choices = ("RETRY (safe): runs it again", "ROLLBACK (safe): takes it back")
+    error = errors.DagFailedError("DAG 11 failed", "obscale recover r.yaml 11 --retry", choices)
+
+    assert error.lines == ("DAG 11 failed", *choices, "next: obscale recover r.yaml 11 --retry")
+    assert str(error) == (
+        "DAG 11 failed. RETRY (safe): runs it again. ROLLBACK (safe): takes it back. "
+        "Next: obscale recover r.yaml 11 --retry"
+    )
 
 
 @pytest.mark.parametrize(
