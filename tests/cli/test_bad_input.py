@@ -246,7 +246,7 @@ def test_with_json_a_refusal_is_one_object_and_nothing_else(obscale, write, quie
     ended = obscale(*command, "--json", write(text))
 
     assert ended.code == 2
-    assert ended.err == ""
+    assert ended.lines == []
     assert json.loads(ended.out).keys() == {"error"}
     assert ended.error["kind"] == "spec"
     assert ended.error["exit_code"] == 2

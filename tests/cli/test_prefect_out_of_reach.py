@@ -54,7 +54,7 @@ def says_prefect(ended) -> str:
     assert json.loads(ended.out).keys() == {"error"}
     assert ended.error.keys() == {"kind", "message", "hint", "exit_code"}
     assert (ended.error["kind"], ended.error["exit_code"]) == ("prefect", 3)
-    assert ended.err == ""
+    assert ended.lines == []
     return ended.error["message"]
 
 
