@@ -100,7 +100,8 @@ def _filled(bars: Bars, room: int) -> Text:
     bar = as_text("")
     drawn = 0
     for sign, end, style in zip((USED, REST, ADDED), ends, ("cyan", "", "green"), strict=True):
-        length = max(round(end * scale) - drawn, 0)
+        # What is there at all is seen.
+        length = max(round(end * scale) - drawn, int(bool(end) and not drawn))
         bar.append_text(as_text(sign * length, style=style))
         drawn += length
     return bar

@@ -426,6 +426,14 @@ def test_bars_have_no_colour_where_nobody_wants_one(monkeypatch):
         assert "\x1b[3" not in printed(show, *told_, colour=True)
 
 
+def test_the_least_that_is_used_is_seen():
+    """One sign, as long as anything is."""
+    little = printed(show_capacity, [Bars("cpu", CORES, Held(64, 0.1), Held(64, 0.1))])
+    none = printed(show_capacity, [Bars("cpu", CORES, Held(64, 0), Held(64, 0))])
+
+    assert (little.count("█"), none.count("█")) == (1, 0)
+
+
 def test_nothing_known_prints_nothing():
     """No heading without a bar."""
     assert printed(show_capacity, BARS[2:3], TITLE) == ""
