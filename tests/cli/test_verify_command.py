@@ -85,7 +85,7 @@ def test_a_dead_member_of_which_nobody_saw_before_is_exit_1(
 
     ended = obscale("verify", write(request))
 
-    found = f"{dead['ip']}:2882 INACTIVE UNAVAILABLE (dead now, before unknown)"
+    found = f"{dead['ip']}:2882 INACTIVE PROCESS_STOPPED (dead now, before unknown)"
     assert ended.code == 1, ended.err
     assert f"pv-no-collateral: {found}" in ended.err
     assert "verify: waits for " in ended.out

@@ -506,7 +506,7 @@ async def test_forty_rows_of_a_spreadsheet_three_of_them_broken(fleet, tmp_path)
     broken = {row.target: row for row in report.rows if row.state in FAILURES}
     assert len(broken) == 3
     assert "observer died of thirst" in broken[fails].why
-    assert broken[fails].why.endswith("the observer died at its start [observer-died]")
+    assert broken[fails].why.endswith("the observer could not be started [observer-not-started]")
     assert "obscale recover" in broken[fails].next
     assert "agent-reachable" in broken[dead].why
     assert all(row.next and len(row.why) < 500 for row in broken.values())

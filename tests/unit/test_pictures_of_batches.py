@@ -107,7 +107,7 @@ def test_a_hostile_cluster_means_nothing_on_the_page_of_a_batch():
         entry.cluster = HOSTILE
     report = report_of(ledger)
 
-    page = render_batch(report, pictures_of(report))
+    page = render_batch(report, pictures=pictures_of(report))
 
     assert MARK in page
     assert faults_of_page(page) == []

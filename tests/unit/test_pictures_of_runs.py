@@ -25,8 +25,9 @@ from obscale.preflight.pictures import capacity_bars, disks_of
 from obscale.preflight.pictures import pictures_of as pictures_of_preflight
 from obscale.preflight.result import conclude
 from obscale.reading import Unread
+from obscale.report.page import render_markdown
 from obscale.report.pictures import bars_of, pictures_of, stages_of
-from obscale.report.report import ScaleOutReport, render_markdown, server_rows, stage_rows
+from obscale.report.report import ScaleOutReport, server_rows, stage_rows
 from obscale.request.models import ClusterSpec
 from obscale.request.scale_out import ScaleOut
 from obscale.sizes import GIB
@@ -35,7 +36,7 @@ from tests.conftest import disk, server, zone
 from tests.hostile_text import HOSTILE, MARK, faults_of_lines, faults_of_page, reader
 from tests.unit.test_pictures import SVG, rects, stages
 
-DAGS = Path(__file__).parents[1] / "data" / "dags"
+DAGS = Path(__file__).parents[1] / "data" / "real-obshell" / "dags"
 STATS = {
     "cpu_core_total": 16,
     "cpu_core_assigned": 6,

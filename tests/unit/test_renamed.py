@@ -181,7 +181,7 @@ def test_an_old_name_in_a_plan_file_is_answered_with_the_new_one(tmp_path, shape
 
     assert str(path) in str(caught.value)
     assert "outlook is called forecast now, standpoint is called snapshot now" in str(caught.value)
-    assert "obscale plan SPEC --out" in caught.value.hint
+    assert "obscale plan REQUEST.yaml --out" in caught.value.hint
 
 
 def test_a_report_kept_by_an_earlier_version_is_read_with_its_old_names():

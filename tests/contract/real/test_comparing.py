@@ -47,13 +47,13 @@ def another_type(monkeypatch):
 
 
 def a_key_more(monkeypatch):
-    more = with_more(agent_answers.printed_status, obPort=2882)
-    monkeypatch.setattr(agent_answers, "printed_status", more)
+    more = with_more(agent_answers._printed_status, obPort=2882)
+    monkeypatch.setattr(agent_answers, "_printed_status", more)
 
 
 def a_key_less(monkeypatch):
-    less = without(agent_answers.printed_status, "underMaintenance")
-    monkeypatch.setattr(agent_answers, "printed_status", less)
+    less = without(agent_answers._printed_status, "underMaintenance")
+    monkeypatch.setattr(agent_answers, "_printed_status", less)
 
 
 def another_identity(monkeypatch):
