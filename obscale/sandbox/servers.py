@@ -44,6 +44,15 @@ LONGEST_HEAD_BYTES: Final = (1 << 20) + (4 << 10)
 """A request whose head is longer is refused. Source: Go's net/http, its default and its slop."""
 TOO_LARGE_STATUS: Final = 431
 TOO_LARGE: Final = b"431 Request Header Fields Too Large"
+HANDSHAKE_SECONDS: Final = 60
+"""Until a connection has to speak; as asyncio's own limit for the handshake of TLS."""
+UNREAD_BYTES: Final = 1 << 16
+HTTP_BEGINS: Final = frozenset({b"G", b"P", b"D", b"H", b"O"})
+"""First letters of HTTP's methods; a handshake of TLS begins with 0x16."""
+PLAIN_HTTP: Final = (
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+)
+"""Recorded from 4.5.0.0: neither a content type nor a length. Source: Go's net/http."""
 SILENCE_POLL_SECONDS: Final = 0.1
 SYNC_SECONDS: Final = 0.05
 
@@ -229,7 +238,7 @@ class _Listeners:
     def __init__(self, world: "World", options: dict[str, Any]) -> None:
         self._world = world
         self._transports: dict[Any, asyncio.Transport] = {}
-        self._listening: dict[int, asyncio.Server] = {}
+        self._listening: dict[int, asyncio.Server | _TlsDoor] = {}
         self._protocol = _protocol(self._transports)
         self._config = uvicorn.Config(
             self._breaking(application(world)),
@@ -295,9 +304,12 @@ class _Listeners:
             await asyncio.sleep(SYNC_SECONDS)
 
     async def _listen(self, agent: Agent, sock: socket.socket) -> None:
+        if self._config.ssl is not None:
+            self._listening[id(agent)] = _TlsDoor(sock, self.connection, self._config.ssl)
+            return
         loop = asyncio.get_running_loop()
         self._listening[id(agent)] = await loop.create_server(
-            self.connection, sock=sock, ssl=self._config.ssl, backlog=BACKLOG
+            self.connection, sock=sock, backlog=BACKLOG
         )
 
     def _changed(self, agent: Agent) -> None:
@@ -331,6 +343,75 @@ class _Listeners:
                 await asyncio.sleep(0)
 
         return breaking
+
+
+class _TlsDoor:
+    """Accepts connections that speak TLS, and tells who speaks plain HTTP so, as Go's server does.
+
+    Args:
+        sock: Bound to the agent's address.
+        connection: Makes the protocol of one more connection.
+        context: Certificate and key.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        connection: Callable[[], asyncio.Protocol],
+        context: ssl.SSLContext,
+    ) -> None:
+        sock.listen(BACKLOG)
+        self._sock, self._connection, self._context = sock, connection, context
+        self._greeting: set[asyncio.Task[None]] = set()
+        self._accepting = asyncio.create_task(self._accept())
+
+    def close(self) -> None:
+        """Refuse new connections; those that are open stay."""
+        for task in (self._accepting, *self._greeting):
+            task.cancel()
+        self._sock.close()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            opened, _ = await loop.sock_accept(self._sock)
+            greeting = asyncio.create_task(self._greet(opened))
+            self._greeting.add(greeting)
+            greeting.add_done_callback(self._greeting.discard)
+
+    async def _greet(self, opened: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            if await _first_byte(opened) in HTTP_BEGINS:
+                # What is left unread would break the connection before the answer is read.
+                await loop.sock_recv(opened, UNREAD_BYTES)
+                await loop.sock_sendall(opened, PLAIN_HTTP)
+                opened.close()
+                return
+            await loop.connect_accepted_socket(self._connection, opened, ssl=self._context)
+        except BaseException as error:
+            opened.close()
+            # A handshake that fails is the client's to tell.
+            if not isinstance(error, OSError | TimeoutError):
+                raise
+
+
+async def _first_byte(opened: socket.socket) -> bytes:
+    """Give the first byte that arrives, which is still there to be read; empty at the end."""
+    loop = asyncio.get_running_loop()
+    arrived = loop.create_future()
+
+    def readable() -> None:
+        loop.remove_reader(opened)
+        arrived.set_result(None)
+
+    loop.add_reader(opened, readable)
+    try:
+        async with asyncio.timeout(HANDSHAKE_SECONDS):
+            await arrived
+    finally:
+        loop.remove_reader(opened)
+    return opened.recv(1, socket.MSG_PEEK)
 
 
 def _protocol(transports: dict[Any, asyncio.Transport]) -> type[H11Protocol]:

@@ -133,11 +133,37 @@ async def test_a_tls_world_serves_https_only(running):
         async with httpx.AsyncClient(trust_env=False) as stranger:
             with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
                 await stranger.get(url(agents[0], scheme="https"))
-            with pytest.raises(httpx.RemoteProtocolError):
-                await stranger.get(url(agents[0]))
+            plain = await stranger.get(url(agents[0]))
 
     assert (door.scheme, answers) == ("https", [200] * 6)
+    # Recorded from 4.5.0.0.
+    assert (plain.http_version, plain.status_code) == ("HTTP/1.0", 400)
+    assert dict(plain.headers) == {}
+    assert plain.text == "Client sent an HTTP request to an HTTPS server.\n"
     assert not door.ca_path.exists()
+
+
+async def test_a_tls_agent_that_goes_down_and_comes_back_is_asked_again(running):
+    """Its address is bound anew; a connection that says nothing hinders nobody."""
+    world = running(tls=True)
+    async with serve(world) as door:
+        agent = door.ready["clusters"][0]["agents"][0]
+        name = f"{agent['ip']}:{agent['port']}"
+        _, silent = await asyncio.open_connection(agent["ip"], agent["port"])
+        context = ssl.create_default_context(cafile=door.ca_path)
+        async with httpx.AsyncClient(verify=context, trust_env=False) as client:
+
+            def ask():
+                return client.get(url(agent, scheme="https"))
+
+            first = await ask()
+            world.play(Fault.agent_down(name))
+            await until(ask, lambda answer: isinstance(answer, httpx.ConnectError))
+            world.play(Fault.agent_up(name))
+            back = await until(ask, lambda answer: isinstance(answer, httpx.Response))
+        silent.close()
+
+    assert (first.status_code, back.status_code) == (200, 200)
 
 
 async def test_a_down_agent_refuses_connections_until_it_is_back(running, http):
