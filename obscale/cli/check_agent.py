@@ -170,6 +170,9 @@ async def _compare_all(known: ClusterAccess, *, has_root: bool) -> list[Compared
     async def compare(agent: AgentClient) -> Compared | AgentError:
         async with agent:
             try:
+                if has_root and (await agent.read_info()).identity == "SINGLE":
+                    # It is of no cluster, and answers without.
+                    agent.take_root_password(known.keys)
                 return await compare_agent(agent)
             except AgentError as error:
                 return error

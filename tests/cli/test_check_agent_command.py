@@ -11,6 +11,7 @@ from obscale.connect.connections import ClusterAccess
 from obscale.request.models import ClusterSpec
 from obscale.sandbox import Fault, default_config
 from tests.cli.conftest import AGENT_CANARY, ROOT_CANARY
+from tests.stranger import listening
 
 ROOT = ("--password-env", "OBSCALE_TEST_ROOT")
 OWN = ("--agent-password-env", "OBSCALE_TEST_AGENT")
@@ -123,6 +124,16 @@ def test_without_a_password_the_rest_is_compared(obscale, open_world):
     entry = world.world.clusters[0].agents[0].address
     seen = {r.target.removeprefix("/api/v1/") for r in world.world.requests if r.agent == entry}
     assert seen == {"info", "time", "secret", "status", "agent/host-info"}
+
+
+@pytest.mark.parametrize(("claim", "knows"), [("SINGLE", False), ("CLUSTER AGENT", True)])
+def test_who_is_of_no_cluster_gets_no_password_of_one(obscale, claim, knows):
+    """Whoever is named gets it only where it says that it is a member: a spare answers without."""
+    with listening({"identity": claim, "supportedAuth": ["v2"]}) as stranger:
+        obscale("check-agent", f"http://{stranger.address}", *ROOT)
+
+    assert "GET /api/v1/info" in stranger.asked
+    assert stranger.knows(ROOT_CANARY) is knows
 
 
 def test_an_empty_password_is_one(obscale, open_world):
