@@ -168,7 +168,20 @@ AGENTS = (
     ),
 )
 CLUSTERS = (
-    Row("database of one down", lambda p: [Fault.database_down(p.entry, **p.when)], HEALS),
+    Row(
+        "database of one down",
+        lambda p: [Fault.database_down(p.entry, **p.when)],
+        # Another agent carries it through; that member served before, and does not now.
+        {"*": "verify", "preflight": "healed", "undo": UNDONE},
+    ),
+    Row(
+        "database of one down 60 s",
+        lambda p: [
+            Fault.database_down(p.entry, **p.when),
+            Fault.database_up(p.entry, after_seconds=60, **p.when),
+        ],
+        HEALS,
+    ),
     Row(
         "database of all down",
         lambda p: [Fault.database_down(member, **p.when) for member in p.members],

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from obscale.sandbox import Fault
-from tests.cli.conftest import LONGEST_SECONDS
+from tests.cli.conftest import LONGEST_SECONDS, told
 from tests.cli.test_own_server import children_of
 
 pytestmark = pytest.mark.e2e
 
-NOTHING = "obscale: interrupted; nothing was sent\n"
+NOTHING = "obscale: interrupted; nothing was sent"
 
 
 def wait_until(holds, what):
@@ -49,7 +49,8 @@ def test_ctrl_c_is_answered_while_the_program_and_its_prefect_start(
     os.killpg(starts.pid, signal.SIGINT)
 
     for program in (imports, starts):
-        assert program.communicate(timeout=LONGEST_SECONDS) == ("", NOTHING)
+        out, err = program.communicate(timeout=LONGEST_SECONDS)
+        assert (out, told(err)) == ("", [NOTHING])
         assert program.returncode == 130
     wait_until(lambda: not Path(f"/proc/{server}").exists(), "the server's end")
 
