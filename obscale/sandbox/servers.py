@@ -381,19 +381,20 @@ class _TlsDoor:
 
     async def _greet(self, opened: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        try:
-            if await _first_byte(opened) in HTTP_BEGINS:
-                # What is left unread would break the connection before the answer is read.
-                await loop.sock_recv(opened, UNREAD_BYTES)
-                await loop.sock_sendall(opened, PLAIN_HTTP)
-                opened.close()
-                return
-            await loop.connect_accepted_socket(self._connection, opened, ssl=self._context)
-        except BaseException as error:
-            opened.close()
-            # A handshake that fails is the client's to tell.
-            if not isinstance(error, OSError | TimeoutError):
-                raise
+        speaks_tls = False
+        # A handshake that fails is the client's to tell.
+        with suppress(OSError, TimeoutError):
+            try:
+                speaks_tls = await _first_byte(opened) not in HTTP_BEGINS
+                if speaks_tls:
+                    await loop.connect_accepted_socket(self._connection, opened, ssl=self._context)
+                else:
+                    # What is left unread would break the connection before the answer is read.
+                    await loop.sock_recv(opened, UNREAD_BYTES)
+                    await loop.sock_sendall(opened, PLAIN_HTTP)
+            finally:
+                if not speaks_tls:
+                    opened.close()
 
 
 async def _first_byte(opened: socket.socket) -> bytes:

@@ -6,7 +6,6 @@ from obscale.agent.address import AgentAddress
 from obscale.agent.client import Tls
 from obscale.errors import (
     AgentProtocolError,
-    AgentUnreachableError,
 )
 
 SCALE_OUT = "/api/v1/ob/scale_out"
@@ -24,7 +23,7 @@ async def test_tls_world_is_read_with_its_ca_and_not_without(altered, open_scene
                 await stranger.read_info()
         plain = AgentAddress(scene.members[0].ip, scene.members[0].port)
         async with scene.client(plain) as lost:
-            with pytest.raises(AgentUnreachableError) as caught:
+            with pytest.raises(AgentProtocolError) as caught:
                 await lost.read_info()
 
     assert len(members.agent_info) == 3
