@@ -8,7 +8,7 @@ from typing import Final
 from obscale.pictures.sheet import EDGE, LINE, WIDTH, Picture, Sheet, named
 from obscale.pictures.words import told_seconds
 
-TITLES: Final = 268
+TITLES: Final = 312
 """Pixels for the titles of the stages."""
 ENDS: Final = 112
 """Pixels for state and time."""
@@ -64,8 +64,7 @@ def draw_stages(title: str, stages: Sequence[Stage]) -> Picture | None:
         return None
     first, whole = span
     last = first + timedelta(seconds=whole)
-    clocks = f"{_clock(first)} to {_clock(last)} UTC by the agent's clock"
-    heading = f"{named(title)}: {told_seconds(whole)}, {clocks}"
+    heading = f"{named(title)}: {told_seconds(whole)}, {_clock(first)} to {_clock(last)} UTC"
     sheet = Sheet()
     sheet.head(heading)
     for stage in stages[:MOST_STAGES]:
@@ -74,7 +73,9 @@ def draw_stages(title: str, stages: Sequence[Stage]) -> Picture | None:
     more = _more(len(stages) - MOST_STAGES)
     if more:
         sheet.text(EDGE, sheet.line(), more, "quiet", room=TITLES)
-    return sheet.picture(title, f"{heading}. {words}{'; ' if more else ''}{more}.")
+    return sheet.picture(
+        title, f"{heading} by the agent's clock. {words}{'; ' if more else ''}{more}."
+    )
 
 
 def span_of(stages: Sequence[Stage]) -> tuple[datetime, float] | None:
