@@ -213,8 +213,9 @@ CLUSTERS = (
         lambda p: [
             Fault.stale_password(p.entry, **p.when),
             Fault.database_down(p.entry, **p.when),
+            Fault.database_up(p.entry, after_seconds=60, **p.when),
         ],
-        HEALS | {"preflight": "not-authorized"},
+        HEALS | {"preflight": "healed|not-authorized"},
     ),
     Row(
         "password accepted late by all",
