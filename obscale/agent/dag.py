@@ -62,14 +62,6 @@ class Node(SnakeWire):
     sub_tasks: Annotated[tuple[SubTask, ...], LISTED] = ()
 
     @property
-    def seconds(self) -> float | None:
-        """How long it took by its own agent's clock; None while it has not begun and ended."""
-        if self.start_time is None or self.end_time is None or self.start_time.year <= 1:
-            return None
-        seconds = (self.end_time - self.start_time).total_seconds()
-        return seconds if seconds >= 0 else None
-
-    @property
     def title(self) -> str:
         """The name with its white space put in order: 4.2.3.x writes some names with two blanks."""
         return " ".join(self.name.split())

@@ -34,7 +34,7 @@ from obscale.events import (
 )
 from obscale.pictures.capacity import TITLE
 from obscale.report.pictures import bars_of
-from obscale.report.report import PERSIST_EXPLAINED, ScaleOutReport
+from obscale.report.report import PERSIST_EXPLAINED, ScaleOutReport, times_of
 from obscale.text import for_terminal
 from obscale.verify.observation import Level, ProofAnswer, ProofLine
 
@@ -231,7 +231,8 @@ class LiveRun:
                 sign = "✔" if node.state == "SUCCEED" else "✘"
                 undone = " undone" if node.operator == "ROLLBACK" else ""
                 place = f"{sign} stage {number}/{dag.max_stage} {node.title}{undone}"
-                took = "" if node.seconds is None else f"{node.seconds:6.1f} s"
+                started, ended = times_of(node)
+                took = f"{(ended - started).total_seconds():6.1f} s" if started and ended else ""
                 self._say(f"{place:<58} {took}".rstrip())
         current = dag.current_node
         name = current.title if current else dag.name

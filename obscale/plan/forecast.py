@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Server
-from obscale.preflight.facts import Facts, TargetProgress, server_address
-from obscale.preflight.offers import Offer, expected_of, observer_of, offer_of, total_of
+from obscale.preflight.facts import Facts, server_address
+from obscale.preflight.offers import Offer, expected_of, joining_of, observer_of, offer_of, total_of
 from obscale.reading import Unread
 
 
@@ -45,12 +45,7 @@ def forecast_of(rows: Sequence[Facts]) -> Forecast | None:
     cluster = rows[0].cluster
     if isinstance(cluster.topology, Unread):
         return None
-    there = {server_address(server) for _, server in cluster.servers()}
-    joining = [
-        facts
-        for facts in rows
-        if facts.progress() is not TargetProgress.MEMBER and observer_of(facts) not in there
-    ]
+    joining = joining_of(rows)
     known = {zone.name: zone.servers for zone in cluster.topology}
     names = sorted({*known, *(facts.node.zone for facts in joining)})
     zones = tuple(

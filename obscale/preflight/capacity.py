@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Server
-from obscale.preflight.facts import ClusterFacts, Facts, TargetProgress, server_address
-from obscale.preflight.offers import Offer, expected_of, observer_of, offer_of, total_of
+from obscale.preflight.facts import ClusterFacts, Facts
+from obscale.preflight.offers import Offer, expected_of, joining_of, offer_of, total_of
 from obscale.preflight.rules.file_sizes import log_bytes
 from obscale.preflight.rules.units import units_of
 from obscale.reading import Unread
@@ -59,12 +59,7 @@ def capacity_of(rows: Sequence[Facts]) -> Capacity | None:
     if isinstance(cluster.topology, Unread):
         return None
     servers = [server for _, server in cluster.servers()]
-    there = {server_address(server) for server in servers}
-    joining = [
-        facts
-        for facts in rows
-        if facts.progress() is not TargetProgress.MEMBER and observer_of(facts) not in there
-    ]
+    joining = joining_of(rows)
     before, used = total_of(map(offer_of, servers)), total_of(map(_taken, servers))
     after = before + total_of(map(expected_of, joining))
     log = _log_disk(cluster, servers)

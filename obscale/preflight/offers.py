@@ -1,13 +1,13 @@
 """Works out what a server offers to tenants, and what a node that joins will offer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Server, joined_address
-from obscale.preflight.facts import Facts
+from obscale.preflight.facts import Facts, TargetProgress, server_address
 from obscale.preflight.host_facts import cores, memory_asked
 from obscale.preflight.mounts import need_of, sized_disks_of
 from obscale.preflight.sizing import number_of, size_of
@@ -34,6 +34,16 @@ class Offer(BaseModel):
             memory_bytes=_sum(self.memory_bytes, other.memory_bytes),
             data_disk_bytes=_sum(self.data_disk_bytes, other.data_disk_bytes),
         )
+
+
+def joining_of(rows: Sequence[Facts]) -> list[Facts]:
+    """Leave out the nodes that are in the cluster already; all are of one request."""
+    there = {server_address(server) for _, server in rows[0].cluster.servers()}
+    return [
+        facts
+        for facts in rows
+        if facts.progress() is not TargetProgress.MEMBER and observer_of(facts) not in there
+    ]
 
 
 def observer_of(facts: Facts) -> str:

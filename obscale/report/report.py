@@ -221,6 +221,7 @@ def stage_rows(dag: Dag | None, diagnosis: Diagnosis | None = None) -> tuple[Sta
     for number, node in enumerate(dag.nodes, start=1):
         sub_task = node.sub_tasks[0] if node.sub_tasks else None
         agent = sub_task.execute_agent if sub_task else None
+        started, ended = times_of(node)
         rows.append(
             StageRow(
                 stage=number,
@@ -230,14 +231,15 @@ def stage_rows(dag: Dag | None, diagnosis: Diagnosis | None = None) -> tuple[Sta
                 agent=f"{agent.ip}:{agent.port}" if agent else "",
                 last_log=_last_words(dag, node, diagnosis),
                 logs=_all_logs(node),
-                **_times(node),
+                started_at=started,
+                ended_at=ended,
             )
         )
     return tuple(rows)
 
 
-def _times(node: Node) -> dict[str, datetime | None]:
-    """Give when a node began and ended; never to judge by.
+def times_of(node: Node) -> tuple[datetime | None, datetime | None]:
+    """Give when a node began and ended by its agent's clock; never to judge by.
 
     A node that waits bears the time it was made at, one that runs ends when it began, and one that
     is told to go on or back begins in 1970.
@@ -249,7 +251,7 @@ def _times(node: Node) -> dict[str, datetime | None]:
     )
     if started is None or node.state is State.RUNNING or (ended is not None and ended < started):
         ended = None
-    return {"started_at": started, "ended_at": ended}
+    return started, ended
 
 
 def _last_words(dag: Dag, node: Node, diagnosis: Diagnosis | None) -> str:

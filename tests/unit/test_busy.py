@@ -7,7 +7,7 @@ import threading
 import pytest
 from rich.console import Console
 
-from obscale.agent.dag import Node
+from obscale.agent.dag import Dag, Node
 from obscale.cli import busy as module
 from obscale.cli.busy import Heartbeat, busy
 from obscale.cli.run_view import LiveRun
@@ -136,8 +136,15 @@ def test_a_run_in_a_pipe_tells_each_wait_and_a_terminal_its_news_only():
         ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z", None),
         ("2026-11-28T22:58:51+08:00", "0001-01-01T00:00:00Z", None),
         ("2026-11-28T22:58:51+08:00", None, None),
+        ("1970-01-01T00:00:00Z", "2026-11-28T22:58:58+08:00", None),
         (None, None, None),
     ],
 )
 def test_a_stage_takes_what_its_agent_says_and_nothing_before_it_ended(start, end, seconds):
-    assert Node(start_time=start, end_time=end).seconds == seconds
+    console = Console(file=io.StringIO(), width=100)
+    node = Node(name="Add server", state="SUCCEED", start_time=start, end_time=end)
+
+    LiveRun(console, "run").draw(Dag(id="11", dag_id=1, stage=1, max_stage=1, nodes=(node,)))
+
+    took = f"{seconds:.1f} s" if seconds else "Add server"
+    assert console.file.getvalue().rstrip().endswith(took)
