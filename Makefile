@@ -83,9 +83,8 @@ e2e-team:
 e2e-beside:
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m e2e $(NO_TEAM) $(TOGETHER) tests/chaos $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
 
-pictures:  ## take over into docs/pictures what the last `make e2e` saw
-	@mkdir -p docs/pictures
-	@for each in form running report approval; do cp build/screenshots/$$each.png docs/pictures/; done
+pictures: $(VENV)/.e2e  ## take over into docs/pictures what the last `make e2e` saw
+	@$(BIN)/python -m tests.e2e.pictures
 
 chaos: $(VENV)/.dev  ## every fault in every phase, and seeded kills of runs and batches (ARGS="--matrix", ARGS="--kills 200 --seed 7", ARGS="--batches 50")
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -1,0 +1,29 @@
+"""Takes what the last `make e2e` saw over into docs/pictures, in few colours and small."""
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+SEEN = ROOT / "build" / "screenshots"
+SHOWN = ROOT / "docs" / "pictures"
+NAMES = ("form", "running", "report", "approval")
+# A page of Prefect's has few: letters keep their edges, and a file shrinks to a third.
+COLOURS = 64
+
+
+def main() -> str | None:
+    """Write each picture of `NAMES`; says what is missing where a run has not left one."""
+    missing = [name for name in NAMES if not (SEEN / f"{name}.png").exists()]
+    if missing:
+        return f"build/screenshots has no {', '.join(missing)}: run `make e2e` first"
+    SHOWN.mkdir(parents=True, exist_ok=True)
+    for name in NAMES:
+        seen = Image.open(SEEN / f"{name}.png").convert("RGB")
+        seen.quantize(COLOURS).save(SHOWN / f"{name}.png", optimize=True)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
