@@ -11,6 +11,7 @@ from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.row import BatchRow
 from obscale.batch.schedule import FAILURES, RowState
 from obscale.errors import ObscaleError
+from obscale.pictures.words import told_seconds
 from obscale.preflight.facts import TargetProgress
 from obscale.request.policies import Canary, Window, told_policies
 from obscale.text import Markdown, bullets, code, folded, markdown, paragraphs
@@ -32,7 +33,6 @@ STATE_WORDS: Final = {
     RowState.RUNNING: "running",
     RowState.WAITING: "waiting",
 }
-_SECONDS_A_MINUTE: Final = 60
 
 
 class BatchIncompleteError(ObscaleError):
@@ -256,7 +256,7 @@ def board_rows(ledger: Ledger) -> list[dict[str, str]]:
             "state": _progress(entry),
             "why": entry.note,
             "DAG": entry.dag_id or "",
-            "took": _length(entry.seconds),
+            "took": "" if entry.seconds is None else told_seconds(entry.seconds),
         }
         for entry in ledger.entries
     ]
@@ -271,7 +271,7 @@ def _progress(entry: Entry) -> str:
 def _when(report: BatchReport) -> str:
     until = f" to {report.ended_at:%H:%M} UTC" if report.ended_at else " UTC, not ended yet"
     took = (report.ended_at - report.started_at).total_seconds() if report.ended_at else None
-    length = f" ({_length(took)})" if took is not None else ""
+    length = f" ({told_seconds(took)})" if took is not None else ""
     said = f"{report.started_at:%Y-%m-%d %H:%M}{until}{length}. {len(report.clusters)} clusters. "
     return f"{said}Rules: {'; '.join(report.policies)}. Batch {report.key}."
 
@@ -335,18 +335,6 @@ def _reasons(rows: Iterable[RowReport]) -> Iterator[str]:
 def _node_line(row: RowReport) -> str:
     level = f" up to {row.level}" if row.level else ""
     dag = f", DAG {row.dag_id} {row.submitted_how}".rstrip() if row.dag_id else ""
-    took = f", {_length(row.seconds)}" if row.seconds is not None else ""
+    took = f", {told_seconds(row.seconds)}" if row.seconds is not None else ""
     state = f"{STATE_WORDS[row.state]}{level}{dag}{took}"
     return f"{row.number} {row.target} → {row.zone} of {row.cluster}: {state}"
-
-
-def _length(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < _SECONDS_A_MINUTE:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), _SECONDS_A_MINUTE)
-    if minutes < _SECONDS_A_MINUTE:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, _SECONDS_A_MINUTE)
-    return f"{hours} h {minutes} min"

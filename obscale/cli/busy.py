@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -74,8 +74,9 @@ class Heartbeat:
 
 
 def _say_aside(words: str) -> None:
-    """Write a line that nobody takes for an answer or an error."""
-    say(f"... {words}", err=True)
+    """Write a line that nobody takes for an answer or an error; nobody has to be there to read."""
+    with suppress(OSError, ValueError):
+        say(f"... {words}", err=True)
 
 
 class Shown(Protocol):

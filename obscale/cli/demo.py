@@ -1,7 +1,6 @@
 """`obscale demo`: runs the documented sample request on a simulated cluster."""
 
 import asyncio
-import atexit
 import os
 import socket
 import subprocess
@@ -16,7 +15,7 @@ from rich.console import Console
 from obscale.cli import guarded
 from obscale.cli.exits import Exit, end_with, exit_code_of
 from obscale.cli.local_prefect import out_of_reach, require_prefect, settle
-from obscale.cli.own_server import CONSOLE_LEVEL, OwnServerError, last_error_line
+from obscale.cli.own_server import CONSOLE_LEVEL, OwnServerError, last_error_line, stop_at_exit
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.cli.terminal import as_text, complain_of, open_console
 from obscale.errors import ObscaleError
@@ -134,9 +133,9 @@ async def _prefect_server(console: Console) -> str:
     os.environ["PREFECT_UI_API_URL"] = f"{address}/api"
     with TemporaryFile() as log:
         server = _start_server(str(port), log.fileno())
-        # Registered before Prefect is imported, so run after Prefect's own last words: without a
-        # server to hear them it would try again for a minute.
-        atexit.register(_stop, server)
+        # Before Prefect is imported: without a server to hear its last words it would try again for
+        # a minute.
+        stop_at_exit(lambda: _stop(server))
         if not await _is_healthy(address, server):
             log.seek(0)
             said = last_error_line(log.read().decode(errors="replace"))

@@ -129,6 +129,8 @@ def leave(ended: SystemExit) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(ended.code if isinstance(ended.code, int) else Exit.REFUSED)
+    if own_server := sys.modules.get("obscale.cli.own_server"):
+        own_server.show_the_end()
     raise ended
 
 

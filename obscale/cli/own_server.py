@@ -6,8 +6,8 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from obscale.cli import guarded
+from obscale.cli.busy import busy
 from obscale.errors import PrefectUnreachableError
 
 if TYPE_CHECKING:
@@ -29,9 +30,14 @@ PORT_TRIES: Final = 3
 PORT_TAKEN: Final = "address already in use"
 CONSOLE_LEVEL: Final = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 LINE_MAX_CHARACTERS: Final = 300
+ENDS_SERVER: Final = "ends the Prefect server of this run"
 _ERROR_LINE: Final = re.compile(r"[\w.]*(?:Error|Exception|Exit)\w*: \S.*")
 """The last line of a traceback."""
 _CREDENTIALS: Final = re.compile(r"//\S*@")
+_shown_at_end: Final = ExitStack()
+# Before Prefect is imported, so that it goes after Prefect's own last words.
+atexit.register(_shown_at_end.close)
+_stops: Final[list[Callable[[], object]]] = []
 
 
 class OwnServerError(Exception):
@@ -104,8 +110,27 @@ def start_own_server(log: int, longest_seconds: float) -> None:
             if left and PORT_TAKEN in said:
                 continue  # somebody was quicker
             raise OwnServerError(last_error_line(said) or str(error)) from None
-        atexit.register(server.stop)
+        stop_at_exit(server.stop)
         return
+
+
+def stop_at_exit(stop: Callable[[], object]) -> None:
+    """Stop a server when this program ends, after Prefect's own last words if it is not loaded yet.
+
+    Args:
+        stop: Stops it, and waits for its end.
+    """
+    _stops.append(stop)
+    atexit.register(stop)
+
+
+def show_the_end() -> None:
+    """Show from now until the program has ended what it waits for, where it has a server to stop.
+
+    Prefect's last words and the server's end take seconds, and nothing else is told meanwhile.
+    """
+    if _stops:
+        _shown_at_end.enter_context(busy(ENDS_SERVER))
 
 
 class _NotUpError(Exception):

@@ -164,10 +164,8 @@ def _command(diagnosis: Diagnosis, cluster: str | ClusterSpec) -> str:
     if not safe:
         return "The DAG keeps the cluster's lock" if diagnosis.choice(Remedy.RETRY) else ""
     command = f"obscale recover {named} {diagnosis.dag_id}"
-    # Never `--retry|--roll-back`: pasted into a shell, that is a pipe, and retries.
-    return (
-        f"{command} {safe[0]}" if len(safe) == 1 else f"{command} asks which: {' or '.join(safe)}"
-    )
+    # Of two choices neither is written: as it stands it asks which, and can be pasted whole.
+    return f"{command} {safe[0]}" if len(safe) == 1 else command
 
 
 async def _or_none(read: Callable[[], Awaitable[T]]) -> T | None:

@@ -160,7 +160,7 @@ def _to_do(report: ScaleOutReport) -> Iterator[Markdown]:
     if commands:
         yield code(commands)
     if any(NO_NAME in command.split() for command in commands):
-        yield markdown("{} is the file of the request.", NO_NAME)
+        yield markdown("{} is a file that holds the request, or a stored connection.", NO_NAME)
 
 
 def _cures(report: ScaleOutReport) -> Iterator[Markdown]:

@@ -2,6 +2,8 @@
 
 import io
 import re
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -148,3 +150,28 @@ def test_a_stage_takes_what_its_agent_says_and_nothing_before_it_ended(start, en
 
     took = f"{seconds:.1f} s" if seconds else "Add server"
     assert console.file.getvalue().rstrip().endswith(took)
+
+
+ENDS_SLOWLY = """
+import sys, time
+from obscale.cli import busy
+busy.FIRST_SECONDS = 0.05
+from obscale.cli.exits import leave
+from obscale.cli.own_server import stop_at_exit
+if sys.argv[1:]:
+    stop_at_exit(lambda: time.sleep(0.5))
+print("its verdict", flush=True)
+leave(SystemExit(1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [(["slow"], "... ends the Prefect server of this run\n"), ([], "")]
+)
+def test_the_wait_for_a_servers_end_is_told(words, told):
+    """After the verdict nothing else is; a command without a server ends silently."""
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS_SLOWLY, *words], capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "its verdict\n", told)

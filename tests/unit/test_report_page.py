@@ -256,7 +256,8 @@ def test_an_interrupted_run_says_what_goes_on_and_how_to_follow_it():
     page = render_markdown(told.model_copy(update={"command_name": "SPEC"}))
 
     assert "DAG 17 is at stage 1/9 a (RUNNING) and goes on by itself." in page
-    assert "```\nobscale watch SPEC 17\n```\n\nSPEC is the file of the request." in page
+    told = "SPEC is a file that holds the request, or a stored connection."
+    assert f"```\nobscale watch SPEC 17\n```\n\n{told}" in page
 
 
 def test_of_preflight_the_timeline_has_one_row():
