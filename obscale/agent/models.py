@@ -295,6 +295,8 @@ class Topology(SnakeWire):
 class PlacedPool(SnakeWire):
     """Where the units of one pool are."""
 
+    pool_id: int = 0
+    """As `id` of `/resource-pools`."""
     zone_list: str = ""
     """OceanBase's own text, `zone1;zone2`."""
     observer_list: str | None = None

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from obscale.cli.bars import show_capacity
 from obscale.cli.terminal import as_text
+from obscale.pictures.unit_room import changed
 from obscale.plan import Plan, RowPlan
 from obscale.plan.forecast import Forecast
 from obscale.plan.preview import SentValue
@@ -19,6 +20,7 @@ from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import Answer, Finding, otherwise
 from obscale.preflight.offers import Offer
 from obscale.preflight.pictures import capacity_bars
+from obscale.preflight.unit_room import UnitRoom
 from obscale.sizes import render_bytes
 
 COLOURS: Final = {
@@ -39,6 +41,8 @@ INDENT: Final = 2
 MOST_TARGETS_NAMED: Final = 3
 MOST_NODES_NAMED: Final = 12
 """Of one request; --json lists all."""
+MOST_CONFIGS_NAMED: Final = 2
+MOST_ZONES_NAMED: Final = 4
 MOST_CHARACTERS: Final = 400
 """Of one value; --json has it whole."""
 MOST_OF_A_NAME: Final = 48
@@ -83,7 +87,25 @@ def _show_rest(console: Console, plan: Plan) -> None:
         _show_forecast(console, plan.forecast)
     if plan.capacity is not None:
         show_capacity(console, capacity_bars(plan.capacity))
+        show_unit_rooms(console, plan.capacity.units)
     _show_checklist(console, plan)
+
+
+def show_unit_rooms(console: Console, rooms: Sequence[UnitRoom]) -> None:
+    """Print in a line how many more units of a config fit; --json has what ends first, and where.
+
+    Args:
+        console: Where to.
+        rooms: The largest unit first.
+    """
+    for room in rooms[:MOST_CONFIGS_NAMED]:
+        told = [f"{zone.zone} {changed(zone.now, zone.grown)}" for zone in room.zones]
+        zones = f"; {_listed(told, MOST_ZONES_NAMED)}"
+        ends = f"; {room.short_of} ends first" if room.short_of else ""
+        words = f"room for {room.config} units: {changed(room.now, room.grown)} more{zones}{ends}"
+        _line(console, as_text(words))
+    if more := len(rooms[MOST_CONFIGS_NAMED:]):
+        _line(console, as_text(f"and {more} unit configs more; --json lists them", style=DIM))
 
 
 def show_findings(console: Console, findings: Iterable[Finding]) -> None:

@@ -1,19 +1,24 @@
 """Works out what a cluster offers to tenants, what is taken of it, and what a scale-out adds."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Server
 from obscale.preflight.facts import ClusterFacts, Facts
-from obscale.preflight.offers import Offer, expected_of, joining_of, offer_of, total_of
-from obscale.preflight.rules.file_sizes import log_bytes
+from obscale.preflight.offers import (
+    Offer,
+    expected_of,
+    joining_of,
+    log_disk_asked,
+    log_disk_sizes,
+    offer_of,
+    total_of,
+)
 from obscale.preflight.rules.units import units_of
+from obscale.preflight.unit_room import UnitRoom, unit_rooms_of
 from obscale.reading import Unread
-from obscale.sizes import SizeError, parse_capacity
-
-LOG_DISK: Final = "log_disk_size"
 
 
 class Growth(BaseModel):
@@ -44,6 +49,8 @@ class Capacity(BaseModel):
     """For units: memory_limit less system_memory."""
     data_disk_bytes: Growth = Growth()
     log_disk_bytes: Growth = Growth()
+    units: tuple[UnitRoom, ...] = ()
+    """How many more units fit, of each unit config that tenants of users have."""
 
 
 def capacity_of(rows: Sequence[Facts]) -> Capacity | None:
@@ -73,9 +80,10 @@ def capacity_of(rows: Sequence[Facts]) -> Capacity | None:
             (before.data_disk_bytes, used.data_disk_bytes, after.data_disk_bytes), None
         ),
         log_disk_bytes=_growth(
-            (log, _log_disk_reserved(cluster), _sum([log, *map(_log_disk_asked, joining)])),
+            (log, _log_disk_reserved(cluster), _sum([log, *map(log_disk_asked, joining)])),
             unit.log_disk,
         ),
+        units=unit_rooms_of(rows),
     )
 
 
@@ -98,22 +106,8 @@ def _taken(server: Server) -> Offer:
 
 
 def _log_disk(cluster: ClusterFacts, servers: Sequence[Server]) -> int | None:
-    row = cluster.parameter(LOG_DISK)
-    values = {(each.svr_ip, each.svr_port): each.value for each in row.ob_parameters} if row else {}
-    return _sum(_size(values.get((server.ip, server.svr_port), "")) for server in servers)
-
-
-def _size(text: str) -> int | None:
-    """Give a size; none where it is left to a percentage of the disk."""
-    try:
-        return parse_capacity(text) or None
-    except SizeError:
-        return None
-
-
-def _log_disk_asked(facts: Facts) -> int | None:
-    size = log_bytes(facts)
-    return None if isinstance(size, Unread) else size
+    sizes = log_disk_sizes(cluster)
+    return _sum(sizes.get((server.ip, server.svr_port)) for server in servers)
 
 
 def _log_disk_reserved(cluster: ClusterFacts) -> int | None:

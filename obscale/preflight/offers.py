@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Server, joined_address
-from obscale.preflight.facts import Facts, TargetProgress, server_address
+from obscale.preflight.facts import ClusterFacts, Facts, TargetProgress, server_address
 from obscale.preflight.host_facts import cores, memory_asked
 from obscale.preflight.mounts import need_of, sized_disks_of
+from obscale.preflight.rules.file_sizes import log_bytes
 from obscale.preflight.sizing import number_of, size_of
 from obscale.reading import Unread
+from obscale.sizes import SizeError, parse_capacity
 
+LOG_DISK: Final = "log_disk_size"
 N = TypeVar("N", int, float)
 
 
@@ -77,6 +80,22 @@ def expected_of(facts: Facts) -> Offer:
     )
 
 
+def log_disk_sizes(cluster: ClusterFacts) -> dict[tuple[str, int], int | None]:
+    """Give the log disk of each server, by IP and RPC port, in bytes.
+
+    None: left to a percentage of its disk. A server that the parameters do not name is missing.
+    """
+    row = cluster.parameter(LOG_DISK)
+    rows = row.ob_parameters if row else ()
+    return {(each.svr_ip, each.svr_port): _size(each.value) for each in rows}
+
+
+def log_disk_asked(facts: Facts) -> int | None:
+    """Give the log disk that a node is asked to have, in bytes; None: not known."""
+    size = log_bytes(facts)
+    return None if isinstance(size, Unread) else size
+
+
 def _data_disk(facts: Facts) -> int | None:
     """What a server reports as its data disk: the size the data file may grow to."""
     grown = size_of(facts.configs, "datafile_maxsize")
@@ -84,6 +103,14 @@ def _data_disk(facts: Facts) -> int | None:
         return max(size, grown or 0)
     disks = sized_disks_of(facts)
     return None if isinstance(disks, Unread) else need_of(disks.data_share).upper_bytes(disks.data)
+
+
+def _size(text: str) -> int | None:
+    """Give a size; none where it is left to a percentage of the disk."""
+    try:
+        return parse_capacity(text) or None
+    except SizeError:
+        return None
 
 
 def total_of(offers: Iterable[Offer]) -> Offer:

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from obscale.agent.models import Zone
 from obscale.pictures.capacity import Bars, Held, draw_capacity
 from obscale.pictures.disk_fit import Disk, draw_disk_fit
+from obscale.pictures.unit_room import UnitCells, ZoneCells, draw_unit_room
 from obscale.pictures.words import BYTES, CORES
 from obscale.pictures.zones import Observer, ZoneBoxes, draw_zones
 from obscale.preflight.capacity import Capacity
 from obscale.preflight.disk_room import DiskRoom
 from obscale.preflight.facts import server_address
 from obscale.preflight.result import Preflight
+from obscale.preflight.unit_room import UnitRoom
 from obscale.text import Markdown
 
 NOW_AND_THEN = ("now", "as planned")
@@ -26,10 +28,12 @@ def pictures_of(before: Preflight, zone: str, observer: str) -> list[Markdown]:
         observer: `ip:rpc_port` of the node.
     """
     bars = capacity_bars(before.capacity) if before.capacity else []
+    units = before.capacity.units if before.capacity else ()
     drawn = (
         draw_disk_fit(disks_of(before.disk_rooms)),
         draw_zones(_planned(before.zones, zone, observer), "expected"),
         draw_capacity(bars, NOW_AND_THEN),
+        draw_unit_room(unit_cells(units)),
     )
     return [picture.markdown for picture in drawn if picture is not None]
 
@@ -51,6 +55,18 @@ def capacity_bars(capacity: Capacity) -> list[Bars]:
             growth.unit,
         )
         for name, measure, growth in named
+    ]
+
+
+def unit_cells(rooms: Sequence[UnitRoom]) -> list[UnitCells]:
+    """Give the room for more units as it is drawn."""
+    return [
+        UnitCells(
+            room.name,
+            tuple(ZoneCells(zone.zone, zone.now, zone.grown) for zone in room.zones),
+            room.told,
+        )
+        for room in rooms
     ]
 
 

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from obscale.pictures.capacity import Bars, Held, draw_capacity
 from obscale.pictures.disk_fit import draw_disk_fit
 from obscale.pictures.stages import NOT_BEGUN, UNDONE, Stage, draw_stages
+from obscale.pictures.unit_room import draw_unit_room
 from obscale.pictures.words import BYTES, CORES
 from obscale.pictures.zones import Observer, ZoneBoxes, draw_zones
 from obscale.preflight.capacity import Capacity, Growth
-from obscale.preflight.pictures import disks_of
+from obscale.preflight.pictures import disks_of, unit_cells
+from obscale.preflight.unit_room import UnitRoom
 from obscale.report.report import ScaleOutReport, ServerRow, StageRow
 from obscale.text import Markdown
 
@@ -22,8 +24,14 @@ def pictures_of(report: ScaleOutReport) -> list[Markdown]:
         draw_stages(f"DAG {report.dag_id} for {report.target}", stages_of(report.stages)),
         draw_zones(_zones(report.before, report.after), "found" if report.after else "none"),
         draw_capacity(bars_of(report), BEFORE_AND_AFTER) if report.after else None,
+        draw_unit_room(unit_cells(_units(report))),
     )
     return [picture.markdown for picture in drawn if picture is not None]
+
+
+def _units(report: ScaleOutReport) -> Sequence[UnitRoom]:
+    """Give the room for more units, which holds as foreseen once the node is verified."""
+    return report.capacity.units if report.capacity and report.outcome == "verified" else ()
 
 
 def stages_of(rows: Iterable[StageRow]) -> list[Stage]:

@@ -19,6 +19,7 @@ from obscale.pictures.sheet import (
     width_of,
 )
 from obscale.pictures.stages import Stage, draw_stages
+from obscale.pictures.unit_room import MOST_CELLS, UnitCells, ZoneCells, draw_unit_room
 from obscale.pictures.words import BYTES, CORES, told_seconds
 from obscale.pictures.zones import Observer, ZoneBoxes, draw_zones
 from obscale.sizes import GIB
@@ -97,6 +98,20 @@ def lanes(name="prod-east"):
     ]
 
 
+def units(name="zone1"):
+    """One that grows, one of which nobody knows, one of many zones."""
+    told = (
+        f"0 → 2 more tenants of one unit a zone; ends first: memory in {name}: 2G free, 4G a unit"
+    )
+    grows = (ZoneCells(name, 0, 0), ZoneCells("zone2", 1, 3), ZoneCells("zone3", None, None))
+    many = tuple(ZoneCells(f"zone{n}", n, 90 + n) for n in range(20))
+    return [
+        UnitCells(f"{name} (2 cores, 4G, log 12G)", grows, told),
+        UnitCells("u_big", many, "not known more tenants of one unit a zone"),
+        *(UnitCells(f"u{n}", (), "0 more") for n in range(4)),
+    ]
+
+
 WINDOW = [(after(0), after(1500)), (after(1800), after(2000))]
 WHOLE = (after(0), after(2400))
 
@@ -110,6 +125,7 @@ def drawings(name="zone1"):
         "zones left as they were": draw_zones(zones(name, name, name), "none"),
         "capacity": draw_capacity(bars(), ("before", "after")),
         "disk fit": draw_disk_fit(disks(name)),
+        "unit room": draw_unit_room(units(name)),
         "batch": draw_batch(lanes(name), WHOLE, window=f"02:00 {name}", open_spans=WINDOW),
     }
 
@@ -320,6 +336,18 @@ def test_a_unit_that_no_longer_fits_is_not_drawn():
 
     assert rects(picture, "next") == []
     assert "unit 4" in picture.words
+
+
+def test_a_cell_stands_for_a_unit_that_fits():
+    """Filled now, dashed once grown; more than have room are told in numbers alone."""
+    picture = draw_unit_room(units()[:1])
+    many = draw_unit_room([UnitCells("u", (ZoneCells("z", 70, 90),), "70 → 90 more")])
+
+    assert len(rects(picture, "good")) == 1
+    assert len(rects(picture, "next")) == 2
+    assert "zone1 0, zone2 1 → 3, zone3 not known" in picture.words
+    assert len(rects(many, "good")) == MOST_CELLS
+    assert "z 70 → 90" in many.words
 
 
 def test_a_disk_shows_what_is_missing_as_long_as_it_is():

@@ -166,14 +166,15 @@ def test_what_a_person_is_asked_shows_disks_observers_and_capacity(world):
     told(world).disks(disk("/", total="55G", used="20G"))
     seen = conclude(world.facts(), world.judge())
 
-    first, second, third = words_of(pictures_of_preflight(seen, "zone2", "10.0.0.4:2882"))
+    first, second, third, fourth = words_of(pictures_of_preflight(seen, "zone2", "10.0.0.4:2882"))
 
     assert first.startswith("Disks that do not fit. /: needed 48G, at most ")
     assert "zone zone2, 1 → 2 observers: 10.0.0.2:2882 RUNNING, 10.0.0.4:2882 new, joins" in second
     assert "cpu: now 18 of 48 cores used, as planned 18 of 64 cores used, unit 2" in third
+    assert "u_app (2 cores, 4G, log 12G): zone1 0, zone2 0 → 2, zone3 0" in fourth
     order = ScaleOut(cluster="prod-east", node=world.facts().node)
     page = render_question(order, seen)
-    assert page.count("](data:image/svg+xml;base64,") == 3
+    assert page.count("](data:image/svg+xml;base64,") == 4
     assert faults_of_page(page) == []
 
 
@@ -249,7 +250,7 @@ def test_a_verified_run_is_drawn_before_and_after(world):
         capacity=capacity_of((world.facts(),)),
     )
 
-    stages_told, zones_told, capacity = words_of(pictures_of(made))
+    stages_told, zones_told, capacity, units = words_of(pictures_of(made))
 
     assert "DAG 11 for 10.0.0.4:2886: 47 s, 15:39:53 to 15:40:40 UTC" in stages_told
     assert (
@@ -258,6 +259,7 @@ def test_a_verified_run_is_drawn_before_and_after(world):
     assert "cpu: before 18 of 48 cores used, after 24 of 64 cores used, unit 2" in capacity
     assert "memory: before 15G of 24G used, after 20G of 32G used, unit 4G" in capacity
     assert "log disk: before 42G of 72G used, after 42G of 96G used, unit 12G" in capacity
+    assert "0 more tenants of one unit a zone; ends first: memory in zone1: " in units
     page = render_markdown(made, pictures=pictures_of(made))
     assert faults_of_page(page) == []
     assert "data:" not in render_markdown(made)
@@ -329,8 +331,8 @@ def test_hostile_names_mean_nothing_in_the_pictures_of_a_report_or_an_approval(w
 
     pictures = [*pictures_of(made), *pictures_of_preflight(seen, HOSTILE, HOSTILE)]
 
-    assert len(pictures) == 5
-    assert sum(MARK in words for words in words_of(pictures)) == 3
+    assert len(pictures) == 6
+    assert sum(MARK in words for words in words_of(pictures)) == 4
     page = render_markdown(made, pictures=pictures)
     assert faults_of_page(page) == []
 
