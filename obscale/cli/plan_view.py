@@ -102,7 +102,7 @@ def show_unit_rooms(console: Console, rooms: Sequence[UnitRoom]) -> None:
         told = [f"{zone.zone} {changed(zone.now, zone.grown)}" for zone in room.zones]
         zones = f"; {_listed(told, MOST_ZONES_NAMED)}"
         ends = f"; {room.short_of} ends first" if room.short_of else ""
-        words = f"room for {room.config} units: {changed(room.now, room.grown)} more{zones}{ends}"
+        words = f"room for {room.config}: {changed(room.now, room.grown)} more{zones}{ends}"
         _line(console, as_text(words))
     if more := len(rooms[MOST_CONFIGS_NAMED:]):
         _line(console, as_text(f"and {more} unit configs more; --json lists them", style=DIM))
