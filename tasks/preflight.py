@@ -3,9 +3,10 @@
 import logging
 from typing import Final
 
-from obscale.preflight.finding import Answer, Finding, line_of
+from obscale.preflight.finding import Answer, line_of
 from obscale.preflight.result import Preflight, conclude
 from obscale.preflight.run import concluded, judged, read_facts
+from obscale.report.lists import findings_page
 from obscale.request.scale_out import ScaleOut
 from obscale.tasks.approval import render_question
 from obscale.tasks.runtime.blocks import open_connections
@@ -13,7 +14,6 @@ from obscale.tasks.runtime.journal import (
     artifact_key,
     aside,
     note_page,
-    note_table,
     publish,
     publish_line,
 )
@@ -39,16 +39,16 @@ async def preflight(
 
     Raises:
         PreflightError: A rule blocks, or one that could cannot be judged and nobody has
-            acknowledged that; the findings are in the table artifact.
+            acknowledged that; the findings are a page of their own.
         AgentError: No entry agent could be asked.
     """
     async with open_connections(order) as link:
         facts = await read_facts(link, order, publish)
     findings = judged(order, facts, will_be_asked=will_be_asked)
     await aside(
-        note_table(
+        note_page(
             artifact_key("findings", order.cluster_name, order.target),
-            [row_of(finding) for finding in findings.by_weight()],
+            findings_page(findings.by_weight()),
             f"Preflight of {order.target} for {order.cluster_name}: {findings.verdict}",
         )
     )
@@ -63,22 +63,3 @@ async def preflight(
         about = f"Plan of {order.target} for {order.cluster_name}: {findings.verdict}"
         await aside(note_page(key, render_question(order, seen), about))
     return concluded(seen, publish)
-
-
-def row_of(finding: Finding) -> dict[str, str]:
-    """Give a finding as one row of the table artifact."""
-    return {
-        "answer": finding.answer.value,
-        "rule": finding.rule,
-        "subject": finding.subject,
-        "measured": finding.measured,
-        "needed": finding.needed,
-        "remedy": finding.remedy,
-        "otherwise fails at": finding.otherwise,
-        "overridden": _accepted(finding),
-    }
-
-
-def _accepted(finding: Finding) -> str:
-    why = finding.overridden_by
-    return f"until {why.until}: {why.reason}" if why else ""

@@ -6,12 +6,13 @@ from typing import Final
 from obscale.agent.models import Dag
 from obscale.errors import VerifyError
 from obscale.events import Verified
+from obscale.report.lists import proofs_page
 from obscale.request.scale_out import ScaleOut
 from obscale.tasks.runtime.blocks import open_connections
-from obscale.tasks.runtime.journal import artifact_key, aside, note_table, publish, publish_line
+from obscale.tasks.runtime.journal import artifact_key, aside, note_page, publish, publish_line
 from obscale.tasks.runtime.retries import repeatable_task
 from obscale.verify.levels import VerifiedLevels, shortfall
-from obscale.verify.observation import Before, ProofLine
+from obscale.verify.observation import Before
 from obscale.verify.run import verify_node
 
 TIME_LIMIT_SECONDS: Final = 90_000
@@ -37,10 +38,9 @@ async def verify(order: ScaleOut, dag: Dag | None, before: Before) -> VerifiedLe
         names = ", ".join(line.id for line in verification.overdue)
         publish_line("verify", f"verify.deadline still={names!r}", logging.WARNING)
     await aside(
-        note_table(
+        note_page(
             artifact_key("verification", order.cluster_name, order.target),
-            [row_of(line) for line in levels.lines]
-            + [_statement_row(statement) for statement in levels.persist_statements],
+            proofs_page(levels.lines, levels.persist_statements),
             f"Verification of {order.target} in {order.cluster_name}: {levels.verdict}",
         )
     )
@@ -55,25 +55,3 @@ async def verify(order: ScaleOut, dag: Dag | None, before: Before) -> VerifiedLe
             "look at the named proofs; the DAG's success alone proves nothing",
         )
     return levels
-
-
-def row_of(line: ProofLine) -> dict[str, str]:
-    """Give a proof as one row of the table artifact."""
-    return {
-        "proof": line.id,
-        "level": line.level.name,
-        "answer": line.answer,
-        "expected": line.expected,
-        "found": line.found,
-    }
-
-
-def _statement_row(statement: str) -> dict[str, str]:
-    """Give a statement that persists a setting as one row of the table artifact."""
-    return {
-        "proof": "pv-restart-safety",
-        "level": "",
-        "answer": "to do, if it shall survive a restart",
-        "expected": statement,
-        "found": "",
-    }

@@ -490,6 +490,12 @@ def make_dag() -> Callable[..., Dag]:
     return scale_out_dag
 
 
+@pytest.fixture(autouse=True)
+def no_heartbeat(monkeypatch) -> None:
+    """Have commands tried in this process tell nothing in between, as only a slow machine would."""
+    monkeypatch.setattr("obscale.cli.busy.FIRST_SECONDS", 3600.0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def keys_used_again() -> Iterator[None]:
     """Give the agents of all worlds of this process the same few keys, each in turn.

@@ -32,12 +32,14 @@ class UnitCells:
     Args:
         name: With its size, e.g. `u_app (2 cores, 4G, log 12G)`.
         zones: In their order.
-        told: What holds for the cluster, and what ends first.
+        told: What holds for the cluster.
+        ends_first: What is short, and where; empty: not known.
     """
 
     name: str
     zones: tuple[ZoneCells, ...]
     told: str
+    ends_first: str = ""
 
 
 def draw_unit_room(units: Sequence[UnitCells]) -> Picture | None:
@@ -81,6 +83,8 @@ def _draw(sheet: Sheet, unit: UnitCells) -> str:
     if (more := len(unit.zones) - MOST_ZONES) > 0:
         told.append(f"and {more} zones more")
         sheet.text(EDGE, sheet.line(), told[-1], "quiet", room=WIDTH - 2 * EDGE)
-    sheet.text(EDGE, sheet.line(), unit.told, "quiet", room=WIDTH - 2 * EDGE)
+    below = [unit.told, *([f"ends first: {unit.ends_first}"] if unit.ends_first else [])]
+    for line in below:
+        sheet.text(EDGE, sheet.line(), line, "quiet", room=WIDTH - 2 * EDGE)
     sheet.line(8)
-    return f"{named(unit.name)}: {', '.join(told)}; {unit.told}"
+    return f"{named(unit.name)}: {'; '.join([', '.join(told), *below])}"

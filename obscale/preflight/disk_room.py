@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict
 
-from obscale.preflight.facts import Facts
+from obscale.preflight.facts import Facts, TargetProgress
 from obscale.preflight.mounts import SLOG_BYTES, Disks, Mount, Need, need_of, sized_disks_of
 from obscale.reading import Unread
 
@@ -36,7 +36,12 @@ class DiskRoom(BaseModel):
 
 
 def disk_rooms_of(facts: Facts) -> tuple[DiskRoom, ...]:
-    """Give the disks that `disk-fits` blocks or warns of; none where they could not be read."""
+    """Give the disks that `disk-fits` blocks or warns of; none where they could not be read.
+
+    A member has all its files: it is not added again, and needs no room.
+    """
+    if facts.progress() is TargetProgress.MEMBER:
+        return ()
     disks = sized_disks_of(facts)
     return () if isinstance(disks, Unread) else tuple(_rooms(disks))
 

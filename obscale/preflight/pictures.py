@@ -65,6 +65,7 @@ def unit_cells(rooms: Sequence[UnitRoom]) -> list[UnitCells]:
             room.name,
             tuple(ZoneCells(zone.zone, zone.now, zone.grown) for zone in room.zones),
             room.told,
+            room.ends_first,
         )
         for room in rooms
     ]

@@ -75,10 +75,9 @@ class UnitRoom(BaseModel):
 
     @property
     def told(self) -> str:
-        """The cluster's answer, e.g. `0 → 2 more tenants; ends first: memory in zone1: …`."""
+        """What holds for the cluster, e.g. `0 → 2 more tenants of one unit a zone`."""
         noun = "tenant" if self.grown == 1 else "tenants"
-        ends = f"; ends first: {self.ends_first}" if self.ends_first else ""
-        return f"{changed(self.now, self.grown)} more {noun} of one unit a zone{ends}"
+        return f"{changed(self.now, self.grown)} more {noun} of one unit a zone"
 
 
 class _Free(NamedTuple):

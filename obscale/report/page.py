@@ -87,10 +87,10 @@ def render_refusal(run: str, problems: Sequence[str], hint: str = "") -> Markdow
 
 
 def _file(report: ScaleOutReport, *, whole: bool) -> Iterator[Markdown]:
-    """Say how all of it comes into a file."""
+    """Say what prints all of it; with `--out` the line would be too long for Prefect's page."""
     if report.run_id and not whole:
-        yield Markdown("All of it, with each rule and each line of the DAG's logs, in a file:")
-        yield code([shlex.join(["obscale", "evidence", report.run_id, "--out", "evidence.md"])])
+        yield Markdown("All of it, with each rule and each line of the DAG's logs:")
+        yield code([shlex.join(["obscale", "evidence", report.run_id])])
 
 
 def _head(level: int, pattern: str, *values: object) -> Markdown:
@@ -173,7 +173,7 @@ def _cures(report: ScaleOutReport) -> Iterator[Markdown]:
         yield markdown("Recommended: **{}**.", found.recommended)
         yield bullets(_choices(found))
     elif report.error_kind == VerifyError.kind and (missing := _missing(report)):
-        yield bullets(map(_proof, missing))
+        yield bullets(map(told_proof, missing))
         yield _then_again(report)
     elif report.next:
         yield markdown("{}.", report.next)
@@ -233,7 +233,8 @@ def told_finding(finding: Finding) -> Markdown:
     )
 
 
-def _proof(proof: ProofLine) -> Markdown:
+def told_proof(proof: ProofLine) -> Markdown:
+    """Write a proof as one item of a list: answer, level, expected, found."""
     return markdown(
         "**{}** {} ({}): expected {}; found {}",
         *(proof.answer, proof.id, proof.level.name, proof.expected, proof.found),
@@ -375,7 +376,7 @@ def _not_green(report: ScaleOutReport, level: int) -> Iterator[Markdown]:
     yield _section(level, "Stages that are not done", [bullets(_undone(report.stages))])
     told = _missing(report) if report.error_kind == VerifyError.kind else []
     hindering = [proof for proof in report.proofs if proof.hinders and proof not in told]
-    yield _section(level, "Proofs that do not hold", [bullets(map(_proof, hindering))])
+    yield _section(level, "Proofs that do not hold", [bullets(map(told_proof, hindering))])
     yield _section(level, "Findings", [bullets(map(told_finding, _telling(report)))])
     yield _section(level, "Decisions", [bullets(map(_decision, report.decisions))])
     yield _section(level, "Earlier attempts", [bullets(map(_earlier, report.earlier))])

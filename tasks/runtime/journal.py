@@ -93,17 +93,6 @@ async def aside(writing: Coroutine[None, None, None]) -> None:
         beside.add(asyncio.create_task(writing))
 
 
-async def note_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
-    """Show rows as a table artifact."""
-    await written(
-        _kind_of(key),
-        lambda: acreate_table_artifact(
-            table=shown_rows(rows), key=key, description=for_markdown(description)
-        ),
-        key=key,
-    )
-
-
 def shown_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give rows as a table artifact has them: Prefect's UI reads each text in it as Markdown."""
     shown: list[dict[str, Any]] = each_text(rows, for_markdown)

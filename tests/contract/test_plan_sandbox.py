@@ -27,12 +27,12 @@ from obscale.plan.file import PlanFile, read_plan_file, write_plan_file
 from obscale.preflight.finding import line_of
 from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.read import survey
+from obscale.report.lists import findings_page
 from obscale.request.models import ScaleOutSpec
 from obscale.request.scale_out import scale_outs_of
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from obscale.spec import parse_spec
 from obscale.submit.run import begin_once
-from obscale.tasks.preflight import row_of
 from tests.contract.kept_here import KeptHere, seen_at, unheard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -417,7 +417,7 @@ async def test_what_stirs_between_preflight_and_post_is_told(desk):
     assert told.index("submit.judged_again") < told.index("submit.posting")
 
 
-async def test_log_line_and_table_carry_the_reason_of_an_override(desk):
+async def test_log_line_and_page_carry_the_reason_of_an_override(desk):
     """An accepted finding is never quietly gone from the run's log or its artifact."""
     until = (datetime.now(UTC) + timedelta(days=2)).date()
     (order,) = desk.orders(
@@ -429,7 +429,7 @@ async def test_log_line_and_table_carry_the_reason_of_an_override(desk):
     (finding,) = judge_with_overrides(facts, "prod", order.overrides).overridden
 
     assert line_of(finding).endswith(f"overridden until {until}: 'two more follow'")
-    assert row_of(finding)["overridden"] == f"until {until}: two more follow"
+    assert f"**warn, overridden until {until}: two more follow** zone" in findings_page([finding])
 
 
 SILENT_HOST = Fault.panic(to="host-info", times=0)

@@ -1,7 +1,6 @@
 """Tests of the flow: states, report, artifacts, and what reached the cluster."""
 
 import asyncio
-import json
 import logging
 from uuid import UUID
 
@@ -74,7 +73,7 @@ async def test_the_documented_sample_joins_and_conforms(stage):
 
 
 async def test_a_run_is_four_named_task_runs_with_artifacts(stage):
-    """Prefect shows four tasks, the findings table, a progress bar at 100 % and the report."""
+    """Prefect shows four tasks, the findings, a progress bar at 100 % and the report."""
     scene = await stage()
 
     report = await scene.scale_out()
@@ -88,9 +87,8 @@ async def test_a_run_is_four_named_task_runs_with_artifacts(stage):
     assert shown["progress"].data == 100
     assert report.dag_id in shown["dag"].data
     assert "CONFORMING" in shown["report"].data
-    findings = {row["rule"]: row["answer"] for row in json.loads(shown["findings"].data)}
-    assert findings["mem-fits-total"] == "pass"
-    assert findings["agent-tls-scheme"] == "pass", "plain http on loopback is no warning"
+    assert "pass mem-fits-total: " in shown["findings"].data
+    assert "pass agent-tls-scheme: " in shown["findings"].data, "plain http on loopback"
 
 
 async def test_the_log_of_a_run_that_goes_well_is_a_story_of_some_twenty_lines(stage, caplog):

@@ -100,13 +100,12 @@ def lanes(name="prod-east"):
 
 def units(name="zone1"):
     """One that grows, one of which nobody knows, one of many zones."""
-    told = (
-        f"0 → 2 more tenants of one unit a zone; ends first: memory in {name}: 2G free, 4G a unit"
-    )
+    told = "0 → 2 more tenants of one unit a zone"
+    ends = f"memory in {name}: 2G free on 10.0.0.1:2882, 4G a unit"
     grows = (ZoneCells(name, 0, 0), ZoneCells("zone2", 1, 3), ZoneCells("zone3", None, None))
     many = tuple(ZoneCells(f"zone{n}", n, 90 + n) for n in range(20))
     return [
-        UnitCells(f"{name} (2 cores, 4G, log 12G)", grows, told),
+        UnitCells(f"{name} (2 cores, 4G, log 12G)", grows, told, ends),
         UnitCells("u_big", many, "not known more tenants of one unit a zone"),
         *(UnitCells(f"u{n}", (), "0 more") for n in range(4)),
     ]

@@ -150,7 +150,7 @@ def test_a_verified_run_says_so_and_shows_each_zone_before_and_after():
         assert told.split()[-1] in page.partition("<details>")[2]
     assert "measured-fine" not in page
     assert "1 rules pass, 1 do not apply" in page
-    assert page.endswith("```\nobscale evidence run-1 --out evidence.md\n```\n")
+    assert page.endswith("```\nobscale evidence run-1\n```\n")
 
 
 def test_a_blocked_run_lists_every_remedy_and_loses_no_server():
