@@ -4,9 +4,11 @@ Agents, requests and Prefect say what they like. Facts keep it exactly; where it
 people, it passes here. JSON needs none of it but `for_json`: there a text stays what it was.
 """
 
+import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape, unescape
+from math import isfinite
 from typing import Any, Final
 from unicodedata import category
 
@@ -24,6 +26,11 @@ _NUMBERED: Final = re.compile(r"^(\d+)([.)])(?=\s|$)")
 _ENTITIES: Final = {"<": "&lt;", "&": "&amp;"}
 _ESCAPED: Final = re.compile(r"\\([\\`*\[|~_#+=>.)-])|&(lt|amp);")
 _SHORTEST_FENCE: Final = 3
+SCHEMA_VERSION: Final = 1
+"""Of what commands write with --json: raised when a field changes its meaning or goes away.
+
+Plans, reports and evidence, which are kept too, carry a number of their own. See docs/json.md.
+"""
 _PRE: Final = "<pre>"
 _END_PRE: Final = "</pre>"
 
@@ -51,6 +58,30 @@ def for_json(document: str) -> str:
         line if line.isprintable() else "".join(map(_json_shown, line))
         for line in document.split("\n")
     )
+
+
+def json_document(told: Mapping[str, object], *, indent: int | None = None) -> str:
+    """Write what a command tells with --json, its `schema_version` first; all of them pass here.
+
+    Args:
+        told: By field; may hold a `schema_version` of its own.
+        indent: Blanks a level; None for one line.
+    """
+    whole = {"schema_version": SCHEMA_VERSION} | dict(told)
+    try:
+        document = json.dumps(whole, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        document = json.dumps(_finite(whole), indent=indent, ensure_ascii=False)
+    return for_json(document)
+
+
+def _finite(value: Any) -> Any:
+    """Write null for what JSON has no number for, as pydantic does."""
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _shown(sign: str) -> str:

@@ -11,6 +11,8 @@ from obscale.errors import SpecError
 DEFAULT_PORT: Final = 2886
 """obshell's own default port. Source: ob/agent/constant/agent.go, 4.5.0.0."""
 MAX_PORT: Final = 65535
+SHORTEST_PORT: Final = 4
+"""Digits of what is taken for a port behind an IPv6 address: obshell has none below 1025."""
 MAX_QUOTED_LENGTH: Final = 60
 """Characters of a bad address an error message repeats."""
 
@@ -55,6 +57,13 @@ class AgentAddress:
         if "@" in text:
             # The part before @ may be a password: nothing of it is repeated.
             raise SpecError("An agent address has no user or password in it", _HINT)
+        if meant := port_behind(text):
+            advice = f"write [{meant[0]}]:{meant[1]}"
+            if _is_ip(text):
+                advice += f", or [{text}]:{DEFAULT_PORT} if all of it is the address"
+            raise SpecError(
+                f"{_quoted(text)}: an IPv6 address stands in brackets before its port", advice
+            )
         if _is_ip(text):
             return cls(ip=str(ip_address(text)))
         match = _ADDRESS.fullmatch(text)
@@ -83,6 +92,21 @@ class AgentAddress:
         return joined_address(self.ip, self.port)
 
 
+def port_behind(text: str) -> tuple[str, str] | None:
+    """Take an IPv6 address and what seems to be its port apart, written without brackets.
+
+    Args:
+        text: As somebody wrote it, e.g. `fd00:5::1:2886`; a whole IPv6 address may look so too.
+
+    Returns:
+        Address and port; None where it has no port or needs no brackets.
+    """
+    ip, _, port = text.rpartition(":")
+    ip = ip.partition("://")[2] or ip
+    is_one = ":" in ip and _is_ip(ip) and _is_port(port) and len(port) >= SHORTEST_PORT
+    return (ip, port) if is_one else None
+
+
 def _is_ip(text: str) -> bool:
     try:
         ip_address(text)
@@ -92,10 +116,14 @@ def _is_ip(text: str) -> bool:
     return "%" not in text
 
 
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) <= MAX_PORT
+
+
 def _read_port(text: str | None, whole: str) -> int:
     if text is None:
         return DEFAULT_PORT
-    if text.isascii() and text.isdigit() and 0 < int(text) <= MAX_PORT:
+    if _is_port(text):
         return int(text)
     raise SpecError(
         f"{_quoted(whole)}: the port must be a number from 1 to {MAX_PORT}",

@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -13,12 +12,17 @@ from obscale.cli.bars import show_stages
 from obscale.cli.exits import Exit, end_stopped, end_with, error_object, exit_code_of
 from obscale.cli.interrupted import RunPosition
 from obscale.cli.local_prefect import require_prefect, settle
+from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.plan import (
+    AnyPath,
     AsJson,
+    Asked,
+    WantedCluster,
     WantedProfile,
     checked_profile,
     plan_now,
     read_request,
+    refuse_cluster_of_many,
     secret_store_for,
 )
 from obscale.cli.plan_view import show_plan
@@ -47,13 +51,14 @@ from obscale.text import for_terminal
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submitting.")]
 
 
-AnyPath = Annotated[
-    Path, typer.Argument(metavar="SPEC", help="YAML, JSON, or a table (CSV); see examples/.")
-]
-
-
 def apply(
-    spec: AnyPath, yes: Yes = False, as_json: AsJson = False, profile: WantedProfile = None
+    spec: AnyPath,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    profile: WantedProfile = None,
+    cluster: WantedCluster = None,
+    _quiet: Quiet = False,
+    _verbose: Verbose = False,
 ) -> None:
     """Add the nodes of a request, or of a plan kept by `obscale plan --out`, one after the other.
 
@@ -66,28 +71,30 @@ def apply(
     Exit: 0 verified, 1 blocked or failed, 2 bad input, 3 cannot reach, 130 ended by Ctrl-C,
     143 by SIGTERM or SIGHUP.
     """
+    named = Asked(spec, profile, cluster)
     try:
         if not (yes or sys.stdin.isatty()):
-            raise SpecError("apply: nobody is there to answer", f"obscale apply {spec} --yes")
+            raise SpecError("apply: nobody is there to answer", f"obscale apply {named} --yes")
         if is_batch_file(spec):
+            refuse_cluster_of_many(spec, cluster)
             apply_batch(spec, yes=yes, as_json=as_json, profile=checked_profile(profile))
-        asked = read_request(spec, profile)
+        asked = read_request(named)
         if not yes:
-            asked = _ask(asked, str(spec), open_console(stderr=as_json))
+            asked = _ask(asked, named, open_console(stderr=as_json))
         elif len(asked.nodes) > 1:
-            _refuse_unless_all_ready(asked, str(spec))
-        endings = _run(spec, scale_outs_of(asked), as_json=as_json)
+            _refuse_unless_all_ready(asked, named)
+        endings = _run(named, scale_outs_of(asked), as_json=as_json)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:
-        say_json(endings_as_json(endings))
+        say_json(endings_as_data(endings))
     raise typer.Exit(max(code for _, code, _ in endings))
 
 
 Ending = tuple[ScaleOutReport | None, Exit, ObscaleError | None]
 
 
-def _run(spec: Path, orders: tuple[ScaleOut, ...], *, as_json: bool) -> list[Ending]:
+def _run(named: Asked, orders: tuple[ScaleOut, ...], *, as_json: bool) -> list[Ending]:
     """Run the orders; whoever ends the program meanwhile is told what goes on without it."""
     settle()
     secret_store = secret_store_for(orders)
@@ -98,7 +105,7 @@ def _run(spec: Path, orders: tuple[ScaleOut, ...], *, as_json: bool) -> list[End
     if not is_stored:
         # Only now: a name that is missing is told before a server is started.
         require_prefect(to_record=True)
-    where = RunPosition(str(spec))
+    where = RunPosition(named.words())
     PROGRAM.stands(where.words, records=True)
     from obscale.tasks.runtime.sigterm import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
 
@@ -149,8 +156,8 @@ async def run_one(
     order: ScaleOut, console: Console, where: RunPosition | None = None
 ) -> tuple[ScaleOutReport | None, ObscaleError | None]:
     """Run the scale-out flow in this process and draw it on the console."""
-    source = where.source if where else ""
-    where = where or RunPosition("SPEC")
+    source = where.source if where else ()
+    where = where or RunPosition(("SPEC",))
     where.begin(order.target)
     reports: list[ScaleOutReport] = []
     title = f"{order.target} → {order.node.zone}"
@@ -198,13 +205,13 @@ async def run_one(
     return report, error
 
 
-def _ask(spec: ScaleOutSpec, source: str, console: Console) -> ScaleOutSpec:
+def _ask(spec: ScaleOutSpec, named: Asked, console: Console) -> ScaleOutSpec:
     """Show the plan and ask; ends the program on no, and on a blocked plan.
 
     Returns:
         The request as it was answered: who says yes accepts what was shown as unknown.
     """
-    made = plan_now(spec, source=source)
+    made = plan_now(spec, named)
     show_plan(console, made)
     if not _may_begin(made):
         raise typer.Exit(Exit.REFUSED)
@@ -223,14 +230,14 @@ def _may_begin(made: Plan) -> bool:
     return made.ready or any(row.progress is TargetProgress.UNDER_WAY for row in made.rows)
 
 
-def _refuse_unless_all_ready(spec: ScaleOutSpec, source: str) -> None:
+def _refuse_unless_all_ready(spec: ScaleOutSpec, named: Asked) -> None:
     """Look at every node before the first one is added.
 
     Raises:
         PreflightError: A node is blocked.
         AgentError: No entry agent could be asked.
     """
-    made = plan_now(spec, source=source)
+    made = plan_now(spec, named)
     if _may_begin(made):
         _refuse_unknown(spec, made)
         return
@@ -262,10 +269,8 @@ def _refuse_unknown(spec: ScaleOutSpec, made: Plan) -> None:
         raise PreflightError(f"none was begun, blocked by preflight: {'; '.join(held)}", made.next)
 
 
-def endings_as_json(endings: list[Ending]) -> str:
-    """Write how runs ended as one JSON object."""
-    import json  # noqa: PLC0415
-
+def endings_as_data(endings: list[Ending]) -> dict[str, object]:
+    """Give how runs ended as one object for --json."""
     rows: list[dict[str, object]] = []
     told: dict[str, object] = {"runs": rows}
     for report, code, error in endings:
@@ -276,4 +281,4 @@ def endings_as_json(endings: list[Ending]) -> str:
             # Where every other refusal of the command line has it too.
             row["error"] = told["error"] = error_object(error)
         rows.append(row)
-    return json.dumps(told, indent=2, ensure_ascii=False)
+    return told

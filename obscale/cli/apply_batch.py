@@ -88,7 +88,7 @@ def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None
         told: dict[str, object] = {"batch": report.model_dump(mode="json")}
         if error:
             told["error"] = error_object(error) | {"exit_code": int(_exit_code_of_batch(report))}
-        say_json(json.dumps(told, indent=2, ensure_ascii=False))
+        say_json(told)
     if error and not as_json:
         complain_of(error)
     raise typer.Exit(_exit_code_of_batch(report))
@@ -258,7 +258,7 @@ async def _flow(
 
     with LiveBatch(console) as live, listening(live.hear), listening(keep):
         running: Any = batch(**parameters)  # which overload it is, no type checker can see
-        with asking(str(path)):
+        with asking((str(path),)):
             await run_here(running, told)
 
 

@@ -25,6 +25,7 @@ from obscale.batch.report import (
 from obscale.batch.row import BatchRow
 from obscale.batch.schedule import FAILURES, RowState
 from obscale.cli.busy import AGAIN_SECONDS, Heartbeat
+from obscale.cli.loudness import aloud
 from obscale.cli.terminal import as_text
 from obscale.events import (
     AgentNotice,
@@ -53,7 +54,8 @@ _STYLES: Final = {
 
 def show_batch_plan(console: Console, made: BatchPlan) -> None:
     """Print what preflight found: a line for each cluster, then every row that is blocked."""
-    console.print(as_text(made.summary, style="bold green" if made.ready else "bold red"))
+    with aloud(console):
+        console.print(as_text(made.summary, style="bold green" if made.ready else "bold red"))
     console.print(as_text("; ".join(made.policies)))
     if made.opens_at:
         console.print(as_text(_nothing_before(made.opens_at), style="yellow"))
@@ -72,7 +74,8 @@ def show_batch_plan(console: Console, made: BatchPlan) -> None:
         )
     _let_last_give_way(console, table)
     console.print(table)
-    _show_reasons(console, RowState.BLOCKED, [row for row in made.rows if row.error_kind])
+    with aloud(console):
+        _show_reasons(console, RowState.BLOCKED, [row for row in made.rows if row.error_kind])
     for row in made.rows:
         if row.differs:
             words = f"{row.target} of {row.cluster} is a member already; {row.differs}"
@@ -92,10 +95,11 @@ def show_batch_plan(console: Console, made: BatchPlan) -> None:
 def show_ending(console: Console, report: BatchReport) -> None:
     """Print how a batch ended: what somebody has to do, and the answer last."""
     sick = [row for row in report.rows if row.state in FAILURES or row.state is RowState.LEFT]
-    for state in (RowState.BLOCKED, RowState.FAILED, RowState.LEFT):
-        _show_reasons(console, state, [row for row in sick if row.state is state])
     style = "bold green" if report.is_verified else "bold red"
-    console.print(as_text(report.summary, style=style))
+    with aloud(console):
+        for state in (RowState.BLOCKED, RowState.FAILED, RowState.LEFT):
+            _show_reasons(console, state, [row for row in sick if row.state is state])
+        console.print(as_text(report.summary, style=style))
 
 
 def _show_reasons(console: Console, state: RowState, rows: Sequence[BatchRow]) -> None:

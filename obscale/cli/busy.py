@@ -14,6 +14,7 @@ from typing import Final, Protocol, Self
 
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from obscale.cli.loudness import LOUDNESS
 from obscale.cli.terminal import open_console, say
 from obscale.text import for_terminal
 
@@ -111,6 +112,9 @@ def busy(words: str) -> Iterator[Shown]:
         words: The step and what it does, e.g. `plan: looks at prod-east and 10.0.0.4:2886`.
     """
     console = open_console(stderr=True)
+    if LOUDNESS.is_quiet:
+        yield Heartbeat(_say_aside, first_seconds=FIRST_SECONDS)  # not started: it says nothing
+        return
     if not console.is_terminal:
         with Heartbeat(_say_aside, first_seconds=FIRST_SECONDS) as heartbeat:
             heartbeat.does(words)

@@ -1,7 +1,6 @@
 """`obscale check-agent ADDRESS…`: says whether an obshell answers as obscale expects."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Final
@@ -114,7 +113,7 @@ def check_agent(
     is_good = not unheard and all(each.is_whole and not each.differs for each in compared)
     code = Exit.DONE if is_good else Exit.REFUSED
     if as_json:
-        say_json(json.dumps(_data(compared, unheard, code), indent=2, ensure_ascii=False))
+        say_json(_data(compared, unheard, code))
     else:
         _show(compared, unheard)
     raise typer.Exit(code)

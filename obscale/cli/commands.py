@@ -2,52 +2,71 @@
 
 import os
 import sys
-from typing import Annotated, Final, NoReturn
+from importlib import import_module
+from typing import Annotated, Any, Final, NoReturn, cast
 
 import typer
+import typer.main
+from typer.core import TyperCommand, TyperGroup
 
 from obscale import __version__
-from obscale.cli import (
-    apply,
-    check_agent,
-    connect,
-    demo,
-    evidence,
-    plan,
-    recover,
-    rehearse,
-    sandbox,
-    verify,
-    watch,
-)
 from obscale.cli.exits import Exit, end_early, end_stopped, end_with, leave, write
+from obscale.cli.loudness import LOUDNESS
 from obscale.cli.output import sure_output
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.cli.terminal import say, say_lines
-from obscale.errors import ObscaleError
+from obscale.errors import ObscaleError, SpecError
 
 TRACEBACK_VARIABLE: Final = "OBSCALE_TRACEBACK"
+COMMANDS: Final = {
+    "demo": "See a simulated cluster grow.",
+    "sandbox": "Serve simulated clusters until Ctrl-C.",
+    "suggest": "Print a request for a host.",
+    "plan": "Say what would go wrong; write nothing.",
+    "apply": "Add the nodes of a request.",
+    "verify": "Prove the nodes of a request; submit nothing.",
+    "watch": "Follow a scale-out, whoever started it.",
+    "connect": "Prove a connection and store it.",
+    "check-agent": "Compare an agent's obshell with the recorded one.",
+    "rehearse": "Play a request on a simulated double.",
+    "recover": "Retry or roll back a failed scale-out.",
+    "evidence": "Export a run: who, what, why, when.",
+}
+"""Each command with what it does; its function and its file have its name."""
+
+
+class Later(TyperCommand):
+    """A command whose file is imported when it is typed: help and completion import no other."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Begin the command itself."""
+        return _load(str(self.name)).make_context(*args, **extra)
+
+
+class Commands(TyperGroup):
+    """All commands, in the order of the help."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, does in COMMANDS.items():
+            self.add_command(Later(name, short_help=does, rich_markup_mode=None))
+
+
+def _load(name: str) -> TyperCommand:
+    function = name.replace("-", "_")
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name)(getattr(import_module(f"obscale.cli.{function}"), function))
+    return cast("TyperCommand", typer.main.get_command(single))
+
 
 app = typer.Typer(
     name="obscale",
+    cls=Commands,
     help="Grow OceanBase clusters through obshell; try it on simulated ones first.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo", short_help="See a simulated cluster grow.")(demo.demo)
-app.command("sandbox", short_help="Serve simulated clusters until Ctrl-C.")(sandbox.sandbox)
-app.command("plan", short_help="Say what would go wrong; write nothing.")(plan.plan)
-app.command("apply", short_help="Add the nodes of a request.")(apply.apply)
-app.command("verify", short_help="Prove the nodes of a request; submit nothing.")(verify.verify)
-app.command("watch", short_help="Follow a scale-out, whoever started it.")(watch.watch)
-app.command("connect", short_help="Prove a connection and store it.")(connect.connect)
-app.command("check-agent", short_help="Compare an agent's obshell with the recorded one.")(
-    check_agent.check_agent
-)
-app.command("rehearse", short_help="Play a request on a simulated double.")(rehearse.rehearse)
-app.command("recover", short_help="Retry or roll back a failed scale-out.")(recover.recover)
-app.command("evidence", short_help="Export a run: who, what, why, when.")(evidence.evidence)
 
 
 def _show_version(wanted: bool) -> None:
@@ -77,6 +96,7 @@ def main() -> NoReturn:
     """
     as_json = "--json" in sys.argv[1:]
     PROGRAM.tell_by(write)
+    LOUDNESS.reset()
     with sure_output(as_json=as_json):
         try:
             _main(as_json=as_json)
@@ -86,6 +106,7 @@ def main() -> NoReturn:
 
 def _main(*, as_json: bool) -> NoReturn:
     try:
+        _refuse_old_words(sys.argv[1:])
         code = app(standalone_mode=False)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
@@ -100,6 +121,19 @@ def _main(*, as_json: bool) -> NoReturn:
     if code == Exit.INTERRUPTED:
         end_early("interrupted", "interrupted", "", Exit.INTERRUPTED, as_json=as_json)
     raise SystemExit(code)
+
+
+def _refuse_old_words(words: list[str]) -> None:
+    """Answer what was another command once with its name.
+
+    Raises:
+        SpecError: It is one.
+    """
+    if words[:1] == ["plan"] and "--suggest" in words:
+        raise SpecError(
+            "plan --suggest: is a command of its own now",
+            "obscale suggest IP:PORT --cluster NAME; its other options are as they were",
+        )
 
 
 def _end_unforeseen(error: Exception, *, as_json: bool) -> NoReturn:

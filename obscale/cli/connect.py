@@ -1,6 +1,5 @@
 """`obscale connect NAME`: checks a connection to a cluster and stores it in Prefect."""
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -267,7 +266,7 @@ def _show(proved: Proved, warnings: tuple[str, ...], *, as_json: bool) -> None:
             "agents": rows,
             "warnings": [*warnings, *proved.warnings, *proved.remarks],
         }
-        say_json(json.dumps(data, indent=2, ensure_ascii=False))
+        say_json(data)
         return
     say(f"{proved.name}: cluster {proved.cluster}, {len(rows)} agents")
     for row in rows:

@@ -12,9 +12,11 @@ import httpx
 import typer
 from rich.console import Console
 
+from obscale.agent.wire import joined_address
 from obscale.cli import guarded
 from obscale.cli.exits import Exit, end_with, exit_code_of
 from obscale.cli.local_prefect import out_of_reach, require_prefect, settle
+from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.own_server import CONSOLE_LEVEL, OwnServerError, last_error_line, stop_at_exit
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.cli.terminal import as_text, complain_of, open_console
@@ -41,7 +43,9 @@ Speed = Annotated[
 ]
 
 
-def demo(ui: WithUi = False, speed: Speed = 4.0) -> None:
+def demo(
+    ui: WithUi = False, speed: Speed = 4.0, _quiet: Quiet = False, _verbose: Verbose = False
+) -> None:
     """Grow a simulated three-zone cluster by one observer; needs no OceanBase."""
     PROGRAM.stands(lambda: ("the simulated cluster ends with it", ""))
     shown = threading.Event()
@@ -101,7 +105,9 @@ def _sample_order(ready: dict[str, Any], speed: float) -> Any:
     )
     return ScaleOut(
         cluster=ClusterSpec(
-            endpoints=tuple(f"{agent['ip']}:{agent['port']}" for agent in cluster["agents"]),
+            endpoints=tuple(
+                joined_address(agent["ip"], agent["port"]) for agent in cluster["agents"]
+            ),
             password=SecretName(env=PASSWORD_VARIABLE),
             name=cluster["name"],
             id=cluster["id"],

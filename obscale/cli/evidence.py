@@ -14,7 +14,7 @@ from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import say_page
 from obscale.errors import ObscaleError, SpecError
 from obscale.report.audit import Evidence, KeptReport, RunFacts, earlier_of, render_evidence
-from obscale.text import Markdown, for_json
+from obscale.text import Markdown, json_document
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -43,7 +43,7 @@ def evidence(run: Run, as_json: AsJson = False, out: Out = None) -> None:
             found = PROGRAM.run(_collect(run))
         except httpx.HTTPError as error:
             raise out_of_reach(error) from error
-        document = for_json(f"{found.model_dump_json(indent=2)}\n")
+        document = f"{json_document(found.model_dump(mode='json'), indent=2)}\n"
         page = Markdown(document) if as_json else render_evidence(found)
         if out is None:
             say_page(page)

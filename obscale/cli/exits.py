@@ -1,6 +1,5 @@
 """The exit code and the last words of every command."""
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -137,7 +136,7 @@ def leave(ended: SystemExit) -> NoReturn:
 def write(told: Mapping[str, object], as_json: bool) -> None:
     """Write the ending of a command: a line on standard error, or an object on standard output."""
     if as_json:
-        say_json(json.dumps({"error": told}, ensure_ascii=False))
+        say_json({"error": told}, indent=None)
     else:
         complain(str(told["message"]))
 

@@ -1,5 +1,8 @@
 """Tells what goes on in the cluster when the program that follows a scale-out ends."""
 
+import shlex
+from collections.abc import Sequence
+
 from obscale.events import Event, Reported
 from obscale.recovery.interrupted import (
     InterruptedState,
@@ -14,11 +17,11 @@ class RunPosition:
     """Where the run of the moment stands, learned from what its tasks tell.
 
     Args:
-        source: The request's file, for the next command.
+        source: The words that name the request in the next command, its file first.
     """
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self, source: Sequence[str]) -> None:
+        self.source = tuple(source)
         self.begin("")
 
     def begin(self, target: str) -> None:
@@ -45,5 +48,5 @@ class RunPosition:
             dag_id=self._seen.dag_id,
         )
         return describe_interrupted(left), next_step(
-            left, self.source, f"obscale apply {self.source}"
+            left, self.source[-1], f"obscale apply {shlex.join(self.source)}"
         )

@@ -18,6 +18,7 @@ from warnings import catch_warnings, filterwarnings
 import httpx
 
 from obscale.cli.busy import busy
+from obscale.cli.loudness import LOUDNESS
 from obscale.cli.own_server import (
     OwnServerError,
     insist_on_a_folder,
@@ -67,7 +68,7 @@ def settle(*, quiet: bool = True, own_home: bool = False) -> None:
     """Put Prefect's settings into the environment, without overriding what the user has set.
 
     Args:
-        quiet: Keep Prefect's own log lines off the terminal.
+        quiet: Keep Prefect's own log lines off the terminal, unless --verbose wants them.
         own_home: Keep everything in obscale's cache folder and hear nothing of what is configured
             anywhere; for what must not write into a real Prefect. Changes the current folder.
 
@@ -76,8 +77,14 @@ def settle(*, quiet: bool = True, own_home: bool = False) -> None:
     """
     if own_home:
         _move_to(_demo_home())
-    for name, value in (SERVER_SETTINGS | (QUIET_SETTINGS if quiet else {})).items():
+    for name, value in (SERVER_SETTINGS | _quiet_settings(quiet)).items():
         os.environ.setdefault(name, value)
+
+
+def _quiet_settings(quiet: bool) -> dict[str, str]:
+    if not quiet or not LOUDNESS.is_verbose:
+        return QUIET_SETTINGS if quiet else {}
+    return QUIET_SETTINGS | {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
 
 
 def _demo_home() -> Path:

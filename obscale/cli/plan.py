@@ -1,6 +1,7 @@
 """`obscale plan SPEC`: shows what would be asked, what would fail, and the state after."""
 
 import shlex
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +14,10 @@ from obscale.cli.apply_batch import UNREACHED_KINDS, is_batch_file, look_at_all,
 from obscale.cli.batch_view import show_batch_plan
 from obscale.cli.busy import busy
 from obscale.cli.exits import Exit, end_with
+from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.plan_view import show_plan
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
-from obscale.cli.suggest import Wanted, order_of, print_suggestion
 from obscale.cli.terminal import complain, open_console, say, say_json
 from obscale.connect.connections import EnvironmentSecrets, SecretStore
 from obscale.errors import ObscaleError, PreflightError, SpecError
@@ -43,6 +44,17 @@ WantedProfile = Annotated[
     str | None,
     typer.Option("--profile", metavar="prod|lab", help="How strictly findings are weighed."),
 ]
+AnyPath = Annotated[
+    Path, typer.Argument(metavar="SPEC", help="YAML, JSON, or a table (CSV); see examples/.")
+]
+WantedCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="NAME",
+        help="Stored connection, for a file that names none: a bare body of POST /ob/scale_out.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
 OutFile = Annotated[
     Path | None,
@@ -60,100 +72,77 @@ ValidMinutes = Annotated[
 
 
 def plan(
-    spec: Annotated[
-        Path | None,
-        typer.Argument(metavar="SPEC", help="YAML, JSON, or a table (CSV); see examples/."),
-    ] = None,
+    spec: AnyPath,
     as_json: AsJson = False,
     profile: WantedProfile = None,
     out: OutFile = None,
     valid_minutes: ValidMinutes = None,
-    suggest: Annotated[
-        bool,
-        typer.Option("--suggest", help="Instead of SPEC: print a request for a host, as YAML."),
-    ] = False,
-    cluster: Annotated[
-        str | None, typer.Option("--cluster", help="Suggest: name of a stored connection.")
-    ] = None,
-    cluster_endpoint: Annotated[
-        list[str] | None,
-        typer.Option("--cluster-endpoint", metavar="IP:PORT", help="Suggest: a cluster agent."),
-    ] = None,
-    agent: Annotated[
-        str | None,
-        typer.Option("--agent", metavar="IP:PORT", help="Suggest: the agent that is to join."),
-    ] = None,
-    zone: Annotated[
-        str | None, typer.Option("--zone", help="Suggest: its zone; the smallest if not said.")
-    ] = None,
-    password_env: Annotated[
-        str | None,
-        typer.Option("--password-env", metavar="NAME", help="Suggest: holds root@sys's password."),
-    ] = None,
-    agent_password_env: Annotated[
-        str | None,
-        typer.Option("--agent-password-env", metavar="NAME", help="Suggest: the target agent's."),
-    ] = None,
+    cluster: WantedCluster = None,
+    _quiet: Quiet = False,
+    _verbose: Verbose = False,
 ) -> None:
     """Read cluster and target and say what would go wrong; without --out, write nothing anywhere.
 
-    A batch, or a table (CSV), is planned too: every row judged, and the order told.
+    A batch, or a table (CSV), is planned too: every row judged, and the order told. For a host
+    that has no request yet, obscale suggest prints one.
 
     Exit: 0 ready, 1 blocked, 2 bad input, 3 could not look.
     """
-    wanted = Wanted(
-        cluster=cluster,
-        cluster_endpoint=tuple(cluster_endpoint or ()),
-        agent=agent,
-        zone=zone,
-        password_env=password_env,
-        agent_password_env=agent_password_env,
-    )
     try:
-        if suggest:
-            _suggest(spec, wanted, profile, out, as_json=as_json)
-            return
-        if wanted.given():
-            raise SpecError(f"{', '.join(wanted.given())}: only with --suggest", "leave it out")
-        if spec is None:
-            raise SpecError("plan: no request was named", "obscale plan SPEC")
         if valid_minutes is not None and out is None:
             raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
         if is_batch_file(spec):
+            refuse_cluster_of_many(spec, cluster)
             raise typer.Exit(_plan_batch(spec, profile, out, as_json=as_json))
-        made = _plan(spec, profile, out, valid_minutes, as_json=as_json)
+        made = _plan(Asked(spec, profile, cluster), out, valid_minutes, as_json=as_json)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     raise typer.Exit(Exit.DONE if made.ready else Exit.REFUSED)
 
 
-def _suggest(
-    spec: Path | None, wanted: Wanted, profile: str | None, out: Path | None, *, as_json: bool
-) -> None:
-    if spec is not None or out is not None:
+@dataclass(frozen=True)
+class Asked:
+    """A request as the command line names it."""
+
+    path: Path
+    profile: str | None
+    cluster: str | None
+
+    def words(self) -> list[str]:
+        """Give what stands behind `obscale apply` for it, without the profile."""
+        return [str(self.path), *(["--cluster", self.cluster] if self.cluster else [])]
+
+    def __str__(self) -> str:
+        return shlex.join(self.words())
+
+
+def refuse_cluster_of_many(path: Path, cluster: str | None) -> None:
+    """Refuse --cluster for what names its clusters itself.
+
+    Raises:
+        SpecError: It was given.
+    """
+    if cluster is not None:
         raise SpecError(
-            "--suggest: takes neither SPEC nor --out; it prints a request to plan next",
-            "obscale plan --suggest … > request.yaml",
+            f"--cluster: {path} is a batch or a table, which names its clusters itself",
+            "leave --cluster out",
         )
-    order = order_of(wanted, checked_profile(profile))
-    print_suggestion(wanted, order, secret_store_for((order,)), as_json=as_json)
 
 
-def _plan(
-    spec: Path, profile: str | None, out: Path | None, valid_minutes: int | None, *, as_json: bool
-) -> Plan:
+def _plan(named: Asked, out: Path | None, valid_minutes: int | None, *, as_json: bool) -> Plan:
     """Plan a request, keep it where asked, and show it."""
+    spec, profile = named.path, named.profile
     if read_plan_file(spec) is not None:
         raise SpecError(f"{spec}: is a plan already, not a request", f"obscale apply {spec}")
-    asked = _in_profile(read_spec(spec), profile)
-    made = plan_now(asked, source=str(out or spec))
+    asked = _in_profile(read_spec(spec, named.cluster), profile)
+    made = plan_now(asked, Asked(out, None, None) if out else named)
     kept = None
     if out is not None:
         minutes = valid_minutes or DEFAULT_VALID_MINUTES
-        kept = plan_file(asked, made, _command(spec, profile, out, valid_minutes), minutes)
+        kept = plan_file(asked, made, _command(named, out, valid_minutes), minutes)
         write_plan_file(out, kept)
     if as_json:
-        say_json(made.model_dump_json(indent=2))
+        say_json(made.model_dump(mode="json"))
         return made
     show_plan(open_console(), made)
     if kept is not None:
@@ -175,7 +164,7 @@ def _plan_batch(path: Path, profile: str | None, out: Path | None, *, as_json: b
         PROGRAM.run(look_at_all(ledger, secret_store))
     made = plan_of(ledger, datetime.now(UTC))
     if as_json:
-        say_json(made.model_dump_json(indent=2))
+        say_json(made.model_dump(mode="json"))
     else:
         show_batch_plan(open_console(), made)
     if made.ready:
@@ -184,18 +173,22 @@ def _plan_batch(path: Path, profile: str | None, out: Path | None, *, as_json: b
     return Exit.OUT_OF_REACH if kinds <= UNREACHED_KINDS else Exit.REFUSED
 
 
-def plan_now(spec: ScaleOutSpec, *, source: str, kept: PlanFile | None = None) -> Plan:
+def plan_now(spec: ScaleOutSpec, named: Asked, *, kept: PlanFile | None = None) -> Plan:
     """Plan a request in this process.
 
     Args:
         spec: The request.
-        source: Its file, for the next command.
+        named: How the next command names it.
         kept: The plan it comes from: what has changed since is judged too.
     """
     orders = scale_outs_of(spec)
     earlier = earlier_looks(kept) if kept else {}
     made = make_plan(
-        orders, secret_store_for(orders), defaults=spec.defaults, source=source, earlier=earlier
+        orders,
+        secret_store_for(orders),
+        defaults=spec.defaults,
+        source=named.words(),
+        earlier=earlier,
     )
     targets = ", ".join(order.target for order in orders)
     looks = f"plan: looks at {orders[0].cluster_name} and {targets}"
@@ -203,12 +196,11 @@ def plan_now(spec: ScaleOutSpec, *, source: str, kept: PlanFile | None = None) -
         return PROGRAM.run(made)
 
 
-def read_request(path: Path, profile: str | None = None) -> ScaleOutSpec:
+def read_request(named: Asked) -> ScaleOutSpec:
     """Read what is to be applied: a request, or a plan of one that still holds.
 
     Args:
-        path: Of either; a plan is recognised by its content.
-        profile: As written after --profile; a plan has its own.
+        named: Either; a plan is recognised by its content, and has its own profile and cluster.
 
     Raises:
         SpecError: It is wrong, or the plan has expired.
@@ -216,13 +208,15 @@ def read_request(path: Path, profile: str | None = None) -> ScaleOutSpec:
         PreflightError: The plan itself was blocked.
         AgentError: No entry agent could be asked whether the plan still holds.
     """
+    path = named.path
     kept = read_plan_file(path)
     if kept is None:
-        return _in_profile(read_spec(path), profile)
-    if profile is not None:
-        raise SpecError(f"--profile: {path} is a plan and has its own", kept.command)
+        return _in_profile(read_spec(path, named.cluster), named.profile)
+    for option, value in (("--profile", named.profile), ("--cluster", named.cluster)):
+        if value is not None:
+            raise SpecError(f"{option}: {path} is a plan and has its own", kept.command)
     spec = request_of(path, kept)
-    made = plan_now(spec, source=str(path), kept=kept)
+    made = plan_now(spec, named, kept=kept)
     refuse_if_changed(path, kept, made)
     if not made.ready:
         reasons = [f.rule for row in made.rows for f in row.findings if f.weight is Answer.BLOCK]
@@ -238,9 +232,9 @@ def _in_profile(spec: ScaleOutSpec, profile: str | None) -> ScaleOutSpec:
     return spec.model_copy(update={"profile": wanted}) if wanted else spec
 
 
-def _command(spec: Path, profile: str | None, out: Path, valid_minutes: int | None) -> str:
-    words = ["obscale", "plan", str(spec)]
-    words += ["--profile", profile] if profile else []
+def _command(named: Asked, out: Path, valid_minutes: int | None) -> str:
+    words = ["obscale", "plan", *named.words()]
+    words += ["--profile", named.profile] if named.profile else []
     words += ["--out", str(out)]
     words += ["--valid-minutes", str(valid_minutes)] if valid_minutes else []
     return shlex.join(words)

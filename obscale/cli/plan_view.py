@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from obscale.cli.bars import show_capacity
+from obscale.cli.loudness import LOUDNESS, aloud
 from obscale.cli.terminal import as_text
 from obscale.pictures.unit_room import changed
 from obscale.plan import Plan, RowPlan
@@ -64,6 +65,10 @@ class Told:
 
 def show_plan(console: Console, plan: Plan) -> None:
     """Print a whole plan, the verdict first; and last again where it has left the screen."""
+    if console.quiet:
+        with aloud(console):
+            _show_verdict(console, plan)
+        return
     with console.capture() as shown:
         _show_verdict(console, plan)
         _show_rest(console, plan)
@@ -189,7 +194,8 @@ def _show_values(console: Console, values: Sequence[SentValue], indent: int) -> 
 
 
 def _show_told(console: Console, told: Sequence[Told], rows: int) -> None:
-    telling = [each for each in told if each.finding.answer not in QUIET]
+    quiet_ones = set() if LOUDNESS.is_verbose else QUIET
+    telling = [each for each in told if each.finding.answer not in quiet_ones]
     quiet = {each.finding.rule for each in told} - {each.finding.rule for each in telling}
     console.print(as_text("Findings", style=HEAD))
     table = Table.grid(padding=(0, 1))

@@ -1,6 +1,5 @@
 """`obscale recover CLUSTER [DAG]`: carries out one decision about a failed scale-out."""
 
-import json
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from obscale.cli.follow_scale_out import (
     verify_or_raise,
     watch_live,
 )
+from obscale.cli.loudness import Quiet, Verbose, aloud
 from obscale.cli.plan import AsJson
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
@@ -89,6 +89,8 @@ def recover(
     yes: Yes = False,
     acknowledged: Loss = False,
     as_json: AsJson = False,
+    _quiet: Quiet = False,
+    _verbose: Verbose = False,
 ) -> None:
     """Show why a scale-out failed and what each way out does and destroys; take one; follow it.
 
@@ -108,7 +110,7 @@ def recover(
     except ObscaleError as error:
         _end(error, shown, as_json=as_json)
     if as_json:
-        say_json(json.dumps(_as_object(ending), ensure_ascii=False))
+        say_json(_as_object(ending), indent=None)
     raise typer.Exit(Exit.DONE)
 
 
@@ -227,9 +229,9 @@ async def _undo(followed: FollowedScaleOut, acknowledged: bool, console: Console
         say=lambda text: _say(console, text),
         acknowledged=acknowledged,
     )
-    console.print(
-        as_text(f"{undone.target} is SINGLE again, the cluster's lock is free", style="bold green")
-    )
+    with aloud(console):
+        words = f"{undone.target} is SINGLE again, the cluster's lock is free"
+        console.print(as_text(words, style="bold green"))
     return undone
 
 
@@ -245,9 +247,9 @@ async def _free(found: Found, wish: Wish, console: Console, shown: list[Diagnosi
     undone = await roll_back_untouched(
         client, dag.id, TimeLimits(), saw=_teller(console), say=lambda text: _say(console, text)
     )
-    console.print(
-        as_text("the cluster's lock is free; no node had been called", style="bold green")
-    )
+    with aloud(console):
+        words = "the cluster's lock is free; no node had been called"
+        console.print(as_text(words, style="bold green"))
     return undone
 
 
@@ -286,7 +288,7 @@ def _end(error: ObscaleError, shown: list[Diagnosis], *, as_json: bool) -> NoRet
     if not (as_json and shown):
         end_with(error, as_json=as_json)
     told = {"error": error_object(error), "diagnosis": shown[0].model_dump(mode="json")}
-    say_json(json.dumps(told, ensure_ascii=False))
+    say_json(told, indent=None)
     raise typer.Exit(exit_code_of(error))
 
 

@@ -20,12 +20,13 @@ from rich.table import Table
 from obscale.agent.address import AgentAddress
 from obscale.agent.models import joined_address
 from obscale.agent.silence import remembering_silence
-from obscale.cli.apply import Ending, endings_as_json, run_all
+from obscale.cli.apply import Ending, endings_as_data, run_all
 from obscale.cli.exits import end_with
 from obscale.cli.follow_scale_out import show_diagnosis
 from obscale.cli.guarded import without_group_signals
 from obscale.cli.local_prefect import require_prefect, settle
-from obscale.cli.plan import AsJson, SpecPath, WantedProfile, read_request, secret_store_for
+from obscale.cli.loudness import Quiet, Verbose
+from obscale.cli.plan import AsJson, Asked, SpecPath, WantedProfile, read_request, secret_store_for
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.cli.terminal import as_text, open_console, say_json
 from obscale.errors import ObscaleError, SpecError
@@ -66,6 +67,8 @@ def rehearse(
     speed: Speed = 10.0,
     as_json: AsJson = False,
     profile: WantedProfile = None,
+    _quiet: Quiet = False,
+    _verbose: Verbose = False,
 ) -> None:
     """Play a request against a simulated double of its cluster; nothing real is touched.
 
@@ -76,7 +79,7 @@ def rehearse(
     """
     console = open_console(stderr=as_json)
     try:
-        asked = read_request(spec, profile)
+        asked = read_request(Asked(spec, profile, None))
         cards, policy = [_card_of(text) for text in fault or ()], _checked_policy(on_failure)
         orders = scale_outs_of(asked)
         facts = _snapshot(orders)
@@ -86,7 +89,7 @@ def rehearse(
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:
-        say_json(endings_as_json(endings))
+        say_json(endings_as_data(endings))
     raise typer.Exit(max(code for _, code, _ in endings))
 
 

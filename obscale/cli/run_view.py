@@ -14,6 +14,7 @@ from obscale.agent.models import Dag
 from obscale.agent.silence import remembering_silence
 from obscale.cli.bars import show_capacity
 from obscale.cli.busy import AGAIN_SECONDS, Heartbeat
+from obscale.cli.loudness import aloud
 from obscale.cli.plan_view import COLOURS, show_findings
 from obscale.cli.terminal import as_text
 from obscale.events import (
@@ -49,7 +50,8 @@ def show_levels(console: Console, report: ScaleOutReport) -> None:
     _show_persist_statements(console, report.persist_statements)
     style = "bold green" if report.outcome == "verified" else "bold red"
     verdict = f"{report.target} in {report.zone}: {report.verdict_reached}"
-    console.print(as_text(verdict, style=style), soft_wrap=True)
+    with aloud(console):
+        console.print(as_text(verdict, style=style), soft_wrap=True)
     if report.follows:
         console.print(
             as_text(f"follows a failed attempt: {report.follows}", style="yellow"), soft_wrap=True

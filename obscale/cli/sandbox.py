@@ -1,22 +1,19 @@
 """`obscale sandbox`: serves simulated clusters until Ctrl-C."""
 
 import asyncio
-import json
 import logging
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from obscale.agent.wire import joined_address
 from obscale.cli.exits import end_with
 from obscale.cli.terminal import as_text, complain, open_console, say_json
 from obscale.errors import ObscaleError, SpecError
-
-if TYPE_CHECKING:
-    from obscale.sandbox.agents import Agent
 
 
 def sandbox(
@@ -67,24 +64,20 @@ async def _serve(config: Path | None, speed: float, as_json: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, stop.set)
-    wanted = {id(agent): _address(agent) for agent in world.agents if not agent.wants_free_port}
+    wanted = {id(agent): agent.address for agent in world.agents if not agent.wants_free_port}
     async with serve(world) as door:
         for agent in world.agents:
-            if wanted.get(id(agent), _address(agent)) != _address(agent):
+            if wanted.get(id(agent), agent.address) != agent.address:
                 complain(
                     f"{wanted[id(agent)]} is taken, perhaps by another sandbox; its "
-                    f"agent listens at {_address(agent)}"
+                    f"agent listens at {agent.address}"
                 )
         if as_json:
-            say_json(json.dumps(door.ready))
+            say_json(door.ready, indent=None)
             sys.stdout.flush()
         else:
             _show(door.ready, speed)
         await stop.wait()
-
-
-def _address(agent: "Agent") -> str:
-    return f"{agent.ip}:{agent.port}"
 
 
 def _log_requests() -> None:
@@ -102,11 +95,11 @@ def _show(ready: dict[str, Any], speed: float) -> None:
     )
     for cluster in ready["clusters"]:
         for agent in cluster["agents"]:
-            address = f"{agent['ip']}:{agent['port']}"
+            address = joined_address(agent["ip"], agent["port"])
             cells = cluster["name"], agent["zone"], address, cluster["root_password"]
             table.add_row(*map(as_text, cells))
     for spare in ready["spares"]:
-        address = f"{spare['ip']}:{spare['port']}"
+        address = joined_address(spare["ip"], spare["port"])
         table.add_row(*map(as_text, ("—", "spare", address, spare["agent_password"])))
     console.print(table)
     console.print(as_text(f"Faults are played at {ready['control']}/faults, see the README."))

@@ -3,7 +3,6 @@
 Imports only Python's own, and little of that: it stands before everything else is imported.
 """
 
-import json
 import os
 import select
 import signal
@@ -15,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from obscale.text import for_json, for_terminal
+from obscale.text import for_terminal, json_document
 
 if TYPE_CHECKING:
     import asyncio
@@ -270,8 +269,7 @@ def end_of(word: str, stands: str, hint: str, code: int) -> dict[str, object]:
 def _write_end(told: Mapping[str, object], as_json: bool) -> None:
     """Write an ending before the commands are there, whose `obscale.cli.exits` does it."""
     if as_json:
-        document = json.dumps({"error": told}, ensure_ascii=False)
-        print(for_json(document), flush=True)  # noqa: T201
+        print(json_document({"error": told}), flush=True)  # noqa: T201
     else:
         line = for_terminal(f"obscale: {told['message']}")
         print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,41 +1,92 @@
-"""The options and the output of `obscale plan --suggest`."""
+"""`obscale suggest AGENT`: prints a request for a host, to be read, kept and planned."""
 
-import json
 from dataclasses import dataclass
+from typing import Annotated
 
+import typer
 from pydantic import ValidationError
 
 from obscale.agent.address import AgentAddress
+from obscale.cli.busy import busy
+from obscale.cli.exits import end_with
+from obscale.cli.plan import AsJson, WantedProfile, checked_profile, secret_store_for
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import open_console, say_json, say_lines
 from obscale.connect.connections import SecretStore
-from obscale.errors import SpecError
+from obscale.errors import ObscaleError, SpecError
 from obscale.plan.suggest_file import as_request, make_suggestion, render_request
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, Profile, SecretName
 from obscale.request.scale_out import ScaleOut
 
-SCHEMA_VERSION = 1
-"""Raised when a field of the JSON suggestion changes its meaning or goes away."""
-
 
 @dataclass(frozen=True)
 class Wanted:
-    """For which host a request is wanted, as written after the options of the same names.
+    """For which host a request is wanted, as written on the command line.
 
     Passwords are only named: environment variables hold them.
     """
 
+    agent: str
     cluster: str | None
     cluster_endpoint: tuple[str, ...]
-    agent: str | None
     zone: str | None
     password_env: str | None
     agent_password_env: str | None
+    folders: dict[str, str]
 
-    def given(self) -> tuple[str, ...]:
-        """Name the options that were written."""
-        return tuple(f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value)
+
+def suggest(
+    agent: Annotated[
+        str, typer.Argument(metavar="AGENT", help="The agent that is to join: ip:port.")
+    ],
+    cluster: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Stored connection of the cluster.")
+    ] = None,
+    cluster_endpoint: Annotated[
+        list[str] | None,
+        typer.Option("--cluster-endpoint", metavar="IP:PORT", help="Instead: a cluster agent."),
+    ] = None,
+    zone: Annotated[
+        str | None, typer.Option(metavar="ZONE", help="To join; the smallest if not said.")
+    ] = None,
+    data_dir: Annotated[
+        str | None, typer.Option(metavar="PATH", help="For data; else by the host's disks.")
+    ] = None,
+    redo_dir: Annotated[
+        str | None, typer.Option(metavar="PATH", help="For redo logs; else by the host's disks.")
+    ] = None,
+    password_env: Annotated[
+        str | None, typer.Option(metavar="VARIABLE", help="Holds root@sys's password.")
+    ] = None,
+    agent_password_env: Annotated[
+        str | None, typer.Option(metavar="VARIABLE", help="Holds that agent's own password.")
+    ] = None,
+    profile: WantedProfile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a request for a host, as YAML with the reason for each value; write nothing anywhere.
+
+    Zone, memory, directories and disk sizes are as its peers have them where the host can carry
+    it, else by the host. What is printed has been judged: obscale plan does not block it.
+
+    Exit: 0 printed, 1 nothing fits this host, 2 bad input, 3 could not look.
+    """
+    given = {"data_dir": data_dir, "redo_dir": redo_dir}
+    wanted = Wanted(
+        agent=agent,
+        cluster=cluster,
+        cluster_endpoint=tuple(cluster_endpoint or ()),
+        zone=zone,
+        password_env=password_env,
+        agent_password_env=agent_password_env,
+        folders={key: path for key, path in given.items() if path},
+    )
+    try:
+        order = order_of(wanted, checked_profile(profile))
+        _print(wanted, order, secret_store_for((order,)), as_json=as_json)
+    except ObscaleError as error:
+        end_with(error, as_json=as_json)
 
 
 def order_of(wanted: Wanted, profile: Profile | None) -> ScaleOut:
@@ -44,12 +95,10 @@ def order_of(wanted: Wanted, profile: Profile | None) -> ScaleOut:
     Raises:
         SpecError: An option is missing or wrong.
     """
-    if wanted.agent is None:
-        raise SpecError("--suggest: say which agent is to join", "--agent 10.0.0.4:2886")
     if bool(wanted.cluster) == bool(wanted.cluster_endpoint):
         raise SpecError(
-            "--suggest: name the cluster by one of --cluster and --cluster-endpoint",
-            "--cluster-endpoint 10.0.0.1:2886 --password-env OB_ROOT",
+            "suggest: name the cluster by one of --cluster and --cluster-endpoint",
+            f"obscale suggest {wanted.agent} --cluster NAME",
         )
     if wanted.cluster and wanted.password_env:
         raise SpecError("--password-env: the stored connection has its own password", "leave it")
@@ -65,37 +114,31 @@ def order_of(wanted: Wanted, profile: Profile | None) -> ScaleOut:
         )
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise SpecError(f"--suggest: {first['msg'].removeprefix('Value error, ')}") from None
+        raise SpecError(f"suggest: {first['msg'].removeprefix('Value error, ')}") from None
     return ScaleOut(cluster=cluster, node=node, batch=(node,), profile=profile or "prod")
 
 
-def print_suggestion(
-    wanted: Wanted, order: ScaleOut, secret_store: SecretStore, *, as_json: bool
-) -> None:
+def _print(wanted: Wanted, order: ScaleOut, secret_store: SecretStore, *, as_json: bool) -> None:
     """Suggest a request and print it on standard output, as YAML or as one JSON object.
 
     Raises:
         PreflightError: Nothing can be suggested for this host.
         AgentError: No entry agent could be asked.
     """
-    with silence_shown(open_console(stderr=True)):
-        made, facts = PROGRAM.run(make_suggestion(order, secret_store, wanted.zone))
+    looks = f"suggest: looks at {order.cluster_name} and {order.target}"
+    with busy(looks), silence_shown(open_console(stderr=True)):
+        made, facts = PROGRAM.run(make_suggestion(order, secret_store, wanted.zone, wanted.folders))
     if not as_json:
         say_lines(render_request(order, facts, made))
         return
     say_json(
-        json.dumps(
-            {
-                "schema_version": SCHEMA_VERSION,
-                "request": as_request(order, facts, made),
-                "why": {"zone": made.zone_why} | {each.key: each.why for each in made.advice},
-                "notes": made.notes,
-                "verdict": made.findings.verdict,
-                "warnings": [f.model_dump(mode="json") for f in made.findings.warnings],
-            },
-            indent=2,
-            ensure_ascii=False,
-        )
+        {
+            "request": as_request(order, facts, made),
+            "why": {"zone": made.zone_why} | {each.key: each.why for each in made.advice},
+            "notes": list(made.notes),
+            "verdict": made.findings.verdict,
+            "warnings": [f.model_dump(mode="json") for f in made.findings.warnings],
+        }
     )
 
 

@@ -3,12 +3,16 @@
 Every other module of the command line writes through this one; a test finds the one that does not.
 """
 
+import os
+from collections.abc import Mapping
+
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from obscale.cli.loudness import LOUDNESS
 from obscale.errors import ObscaleError, SpecError
-from obscale.text import Markdown, for_json, for_lines, for_terminal
+from obscale.text import Markdown, for_lines, for_terminal, json_document
 
 
 def say(line: str, *, err: bool = False) -> None:
@@ -37,9 +41,14 @@ def complain_of(error: ObscaleError) -> None:
             complain(problem)
 
 
-def say_json(document: str) -> None:
-    """Write a JSON document; its values stay what they are."""
-    typer.echo(for_json(document))
+def say_json(told: Mapping[str, object], *, indent: int | None = 2) -> None:
+    """Write one JSON object with its `schema_version`; values stay what they are.
+
+    Args:
+        told: By field, in the order they are written.
+        indent: Blanks a level; None for one line.
+    """
+    typer.echo(json_document(told, indent=indent))
 
 
 def say_page(page: Markdown) -> None:
@@ -58,5 +67,20 @@ def as_text(text: str, style: str = "") -> Text:
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """Give a console that takes a text for nothing but itself."""
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    """Give a console that takes a text for nothing but itself.
+
+    With NO_COLOR it styles nothing at all, where Rich itself goes on with bold and dim. A terminal
+    can move nothing (TERM=dumb) is written to like a pipe. With --quiet
+    nothing is printed but inside of `aloud`.
+    """
+    plain = bool(os.environ.get("NO_COLOR"))
+    is_dumb = os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
+    return Console(
+        stderr=stderr,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        color_system=None if plain else "auto",
+        force_terminal=False if is_dumb else None,
+        quiet=LOUDNESS.is_quiet,
+    )

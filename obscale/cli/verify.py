@@ -3,7 +3,6 @@
 Reads only; needs no Prefect, except where a name is stored in one.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -11,6 +10,7 @@ import typer
 
 from obscale.cli.busy import busy
 from obscale.cli.exits import Exit, end_with
+from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.plan import AsJson, SpecPath, secret_store_for
 from obscale.cli.run_view import holding, show_levels, silence_shown, waiting
 from obscale.cli.stopping import PROGRAM
@@ -37,7 +37,9 @@ Say = Callable[[str, str], None]
 """Takes a line and its style."""
 
 
-def verify(spec: SpecPath, as_json: AsJson = False) -> None:
+def verify(
+    spec: SpecPath, as_json: AsJson = False, _quiet: Quiet = False, _verbose: Verbose = False
+) -> None:
     """Prove the nodes of a request from cluster and node; submit nothing.
 
     Every node is looked at, all at the same time, for half a minute at least: a new observer has
@@ -65,7 +67,7 @@ def verify(spec: SpecPath, as_json: AsJson = False) -> None:
     proved = all(report.outcome == "verified" for report in reports)
     if as_json:
         rows = [{"report": report.model_dump(mode="json")} for report in reports]
-        say_json(json.dumps({"verified": proved, "runs": rows}, indent=2, ensure_ascii=False))
+        say_json({"verified": proved, "runs": rows})
     for report in reports:
         if not as_json:
             show_levels(console, report)

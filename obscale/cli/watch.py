@@ -1,7 +1,5 @@
 """`obscale watch CLUSTER [DAG]`: follows a scale-out, whoever started it."""
 
-import json
-
 import typer
 from rich.console import Console
 
@@ -14,6 +12,7 @@ from obscale.cli.follow_scale_out import (
     verify_or_raise,
     watch_live,
 )
+from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.plan import AsJson
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
@@ -22,7 +21,13 @@ from obscale.errors import ObscaleError
 from obscale.report.report import ScaleOutReport
 
 
-def watch(cluster: ClusterName, dag: DagId = None, as_json: AsJson = False) -> None:
+def watch(
+    cluster: ClusterName,
+    dag: DagId = None,
+    as_json: AsJson = False,
+    _quiet: Quiet = False,
+    _verbose: Verbose = False,
+) -> None:
     """Follow a scale-out to its end, and verify the node or say why it failed.
 
     Changes nothing; Ctrl-C only ends the watching.
@@ -36,7 +41,7 @@ def watch(cluster: ClusterName, dag: DagId = None, as_json: AsJson = False) -> N
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:
-        say_json(json.dumps({"exit_code": 0, "report": report.model_dump(mode="json")}))
+        say_json({"exit_code": 0, "report": report.model_dump(mode="json")}, indent=None)
     raise typer.Exit(Exit.DONE)
 
 

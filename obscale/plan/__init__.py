@@ -113,7 +113,7 @@ async def make_plan(
     secret_store: SecretStore,
     *,
     defaults: DefaultsSpec = NO_DEFAULTS,
-    source: str = "SPEC",
+    source: Sequence[str] = ("SPEC",),
     earlier: Mapping[str, PreviousReading] = NEVER_BEFORE,
 ) -> Plan:
     """Read the cluster and every target and judge every rule; writes nothing anywhere.
@@ -122,7 +122,7 @@ async def make_plan(
         orders: Of one request, so of one cluster.
         secret_store: Where the names in it resolve.
         defaults: Of the request; they are merged already, this says what came from them.
-        source: Name of the request's file, for the next command.
+        source: The words that name the request in the next command, its file first.
         earlier: Looks at these targets that were decided on, by `ip:port`.
 
     Raises:
@@ -180,7 +180,7 @@ def plan_of(
     facts: Sequence[Facts],
     *,
     defaults: DefaultsSpec = NO_DEFAULTS,
-    source: str = "SPEC",
+    source: Sequence[str] = ("SPEC",),
 ) -> Plan:
     """Judge facts and make a plan of them; for the arguments see `make_plan`."""
     judged = [
@@ -261,7 +261,7 @@ def _verdict(rows: Sequence[RowPlan], judged: Sequence[Findings]) -> str:
     return Findings(tuple(shared.values()), judged[0].profile).verdict
 
 
-def _next(rows: Sequence[RowPlan], source: str, *, is_held: bool) -> str:
+def _next(rows: Sequence[RowPlan], source: Sequence[str], *, is_held: bool) -> str:
     for row in rows:
         if not row.ready:
             first = next(filter(_is_difference, row.findings), row.findings[0])
@@ -270,8 +270,8 @@ def _next(rows: Sequence[RowPlan], source: str, *, is_held: bool) -> str:
             return f"{cure}{where}, then plan again"
     asks = f", which asks about the unknown; with --yes, or deployed, only by {ALLOW} or overrides"
     # A file's name may hold bytes of another encoding, and no report may hold half a character.
-    shown = source.encode(errors="backslashreplace").decode()
-    return f"obscale apply {shlex.quote(shown)}{asks if is_held else ''}"
+    shown = shlex.join(word.encode(errors="backslashreplace").decode() for word in source)
+    return f"obscale apply {shown}{asks if is_held else ''}"
 
 
 def _is_difference(finding: Finding) -> bool:

@@ -5,11 +5,14 @@ ratios. What is suggested has been judged: it blocks nothing in the world it was
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from obscale.agent.models import Server
 from obscale.errors import PreflightError
+from obscale.plan.suggest_dirs import directories
 from obscale.plan.suggest_zone import Units, choose_zone, unfit
 from obscale.preflight.facts import DEFAULT_PORTS, Facts
 from obscale.preflight.finding import Findings
@@ -38,6 +41,7 @@ from obscale.sizes import GIB, render_bytes, render_capacity
 
 PORT_STEP: Final = 1000
 """From a port that is taken to the next one tried: 2881, 3881."""
+NO_FOLDERS: Final = MappingProxyType[str, str]({})
 COPIED: Final = ("cpu_count", "max_syslog_file_count")
 """Counts taken over from peers that agree on them."""
 
@@ -71,7 +75,12 @@ class Suggestion:
 
 
 def suggest(
-    facts: Facts, profile: Profile, *, zone: str | None = None, units: Units | None = None
+    facts: Facts,
+    profile: Profile,
+    *,
+    zone: str | None = None,
+    units: Units | None = None,
+    folders: Mapping[str, str] = NO_FOLDERS,
 ) -> Suggestion:
     """Suggest a request for the target of these facts.
 
@@ -80,13 +89,14 @@ def suggest(
         profile: How strictly the suggestion is judged.
         zone: Where it should join; None: where it serves most.
         units: Of the tenants; None: not read.
+        folders: `data_dir` and `redo_dir` as somebody wants them; else the host's own disks count.
 
     Raises:
         PreflightError: Nothing can be suggested: the host is too small, or something blocks that no
             start option cures.
     """
     where, zone_why, notes = choose_zone(facts, zone)
-    maker = _Maker(facts, where)
+    maker = _Maker(facts, where, folders)
     advice = tuple(maker.advice())
     node = facts.node.model_copy(
         update={"zone": where, "obConfigs": {each.key: each.value for each in advice}}
@@ -107,22 +117,25 @@ def suggest(
 class _Maker:
     """Works out the start options for one host in one zone."""
 
-    def __init__(self, facts: Facts, zone: str) -> None:
+    def __init__(self, facts: Facts, zone: str, folders: Mapping[str, str]) -> None:
         known = {z.name: z.servers for z in facts.cluster.zones()}
         everyone = tuple(server for servers in known.values() for server in servers)
         self._peers = known.get(zone) or everyone
         self._who = f"peers in {zone}" if known.get(zone) else "peers"
         self._facts = facts
+        self._wanted_folders = folders
         self.notes: list[str] = []
 
     def advice(self) -> list[Advice]:
         """Give all start options, in the order a person reads them."""
         ports, counts = self._ports(), self._counts()
         memory, limit, system = self._memory()
+        folders = self._folders()
         return [
             *ports,
             *memory,
-            *self._disks(limit, limit - system, [*counts]),
+            *folders,
+            *self._disks(limit, limit - system, [*counts, *folders]),
             *counts,
         ]
 
@@ -238,9 +251,15 @@ class _Maker:
         values = Counter(v.value for v in row.ob_parameters) if row else Counter[str]()
         return f"the {self._who} differ" if len(values) > 1 else f"the {self._who} have none set"
 
-    def _disks(self, limit: int, for_units: int, counts: list[Advice]) -> list[Advice]:
+    def _folders(self) -> list[Advice]:
+        """Give data_dir and redo_dir where the host has disks for them."""
+        found, notes = directories(self._facts, self._peers, self._who, self._wanted_folders)
+        self.notes += notes
+        return [Advice(key, folder.path, folder.why) for key, folder in found.items()]
+
+    def _disks(self, limit: int, for_units: int, beside: list[Advice]) -> list[Advice]:
         """Give log_disk_size and datafile_size, with growth as the peers have it."""
-        configs = {each.key: each.value for each in counts}
+        configs = {each.key: each.value for each in beside}
         node = self._facts.node.model_copy(update={"obConfigs": configs})
         disks = disks_of(replace(self._facts, node=node))
         log, data = self._agreed_size("log_disk_size"), self._agreed_size("datafile_size")

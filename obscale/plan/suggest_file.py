@@ -1,12 +1,12 @@
 """Writes a suggested request as a file that a person can edit."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from obscale.connect.connections import Connections, SecretStore, connected
 from obscale.errors import AgentError
-from obscale.plan.suggest import Suggestion, suggest
+from obscale.plan.suggest import NO_FOLDERS, Suggestion, suggest
 from obscale.plan.suggest_zone import Units, other_members
 from obscale.preflight.facts import Facts
 from obscale.preflight.read import survey
@@ -15,7 +15,10 @@ from obscale.request.scale_out import ScaleOut
 
 
 async def make_suggestion(
-    order: ScaleOut, secret_store: SecretStore, zone: str | None
+    order: ScaleOut,
+    secret_store: SecretStore,
+    zone: str | None,
+    folders: Mapping[str, str] = NO_FOLDERS,
 ) -> tuple[Suggestion, Facts]:
     """Read cluster and host, and suggest a request; writes nothing anywhere.
 
@@ -23,6 +26,7 @@ async def make_suggestion(
         order: Names cluster and target; its zone and start options are not looked at.
         secret_store: Where its names resolve.
         zone: Where the node should join; None: where it serves most.
+        folders: `data_dir` and `redo_dir` as somebody wants them.
 
     Raises:
         SpecError: A name resolves to nothing.
@@ -32,7 +36,7 @@ async def make_suggestion(
     async with connected(order, secret_store) as link:
         facts = await survey(link, order)
         units = await _read_units(link)
-    return suggest(facts, order.profile, zone=zone, units=units), facts
+    return suggest(facts, order.profile, zone=zone, units=units, folders=folders), facts
 
 
 async def _read_units(link: Connections) -> Units | None:
@@ -65,7 +69,7 @@ def render_request(order: ScaleOut, facts: Facts, made: Suggestion) -> str:
     Its comments hold no secret: passwords are named, never written.
     """
     request = as_request(order, facts, made)
-    lines = [f"# A suggestion for {made.node.address} by `obscale plan --suggest`, judged with the"]
+    lines = [f"# A suggestion for {made.node.address} by `obscale suggest`, judged with the"]
     lines += [f"# profile {order.profile}: {made.findings.verdict}"]
     lines += [f"# - {f.rule}: {f.measured}; needed {f.needed}" for f in made.findings.warnings]
     lines += ["# Worth knowing:"] if made.notes else []

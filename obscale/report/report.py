@@ -228,7 +228,7 @@ def stage_rows(dag: Dag | None, diagnosis: Diagnosis | None = None) -> tuple[Sta
                 node=node.title,
                 state=node.state.value,
                 operator=node.operator.value,
-                agent=f"{agent.ip}:{agent.port}" if agent else "",
+                agent=joined_address(agent.ip, agent.port) if agent else "",
                 last_log=_last_words(dag, node, diagnosis),
                 logs=_all_logs(node),
                 started_at=started,
@@ -274,7 +274,7 @@ def server_rows(zones: Iterable[Zone]) -> tuple[ServerRow, ...]:
     return tuple(
         ServerRow(
             zone=zone.name,
-            server=f"{server.ip}:{server.svr_port}",
+            server=joined_address(server.ip, server.svr_port),
             status=server.status or server.inner_status,
             memory_bytes=server.stats.memory_in_bytes_total,
             cpu=server.stats.cpu_core_total,

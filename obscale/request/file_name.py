@@ -1,6 +1,6 @@
 """Names a cluster as the next command has to: by its connection, or by the request's file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
@@ -9,23 +9,28 @@ from obscale.request.models import ClusterSpec
 
 NO_NAME: Final = "SPEC"
 """Stands in a command for a file that nobody knows."""
-_FILE: Final = ContextVar("file of the request", default="")
+_WORDS: Final[ContextVar[tuple[str, ...]]] = ContextVar("words of the request", default=())
 
 
 @contextmanager
-def read_from(source: str) -> Iterator[None]:
-    """Carry out inside what was read from this file; empty: none is known."""
-    token = _FILE.set(source)
+def read_from(source: Sequence[str]) -> Iterator[None]:
+    """Carry out inside what these words of a command name, a file first; empty: none is known."""
+    token = _WORDS.set(tuple(source))
     try:
         yield
     finally:
-        _FILE.reset(token)
+        _WORDS.reset(token)
+
+
+def request_words() -> tuple[str, ...]:
+    """Give the words that name the current run's request in a command; empty: none are known."""
+    # A file's name may hold bytes of another encoding, and no report may hold half a character.
+    return tuple(word.encode(errors="backslashreplace").decode() for word in _WORDS.get())
 
 
 def request_file() -> str:
     """Give the file that the current run was read from; empty: none is known."""
-    # A file's name may hold bytes of another encoding, and no report may hold half a character.
-    return _FILE.get().encode(errors="backslashreplace").decode()
+    return next(iter(request_words()), "")
 
 
 def command_name(cluster: str | ClusterSpec) -> str:

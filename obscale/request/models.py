@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from obscale.agent.address import DEFAULT_PORT, AgentAddress
+from obscale.agent.address import DEFAULT_PORT, AgentAddress, port_behind
 from obscale.errors import SpecError
 from obscale.request import patterns
 from obscale.request.renamed import refuse_old_names
@@ -198,6 +198,15 @@ class AgentInfoSpec(RequestModel):
     @classmethod
     def _normalise(cls, ip: str) -> str:
         return _normal_ip(ip)
+
+    @model_validator(mode="after")
+    def _port_stands_apart(self) -> Self:
+        if "port" not in self.model_fields_set and (meant := port_behind(self.ip)):
+            raise ValueError(
+                f"ip: a port seems to follow the address; write ip: {meant[0]} and port: {meant[1]}"
+                ", or, if all of it is the address, its port too"
+            )
+        return self
 
 
 def _zone_may_be_left_out(schema: dict[str, Any]) -> None:

@@ -198,7 +198,7 @@ class WorldConfig(_Part):
     def _names_are_unique(self) -> Self:
         _unique("cluster", [f"{cluster.name}/{cluster.id}" for cluster in self.clusters])
         addresses = [
-            f"{agent.ip}:{port}"
+            f"{agent.ip} {port}"
             for agent in self.all_agents()
             if agent.ip and (port := self.port if agent.port is None else agent.port)
         ]

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from obscale.sandbox.agents import Agent
+from obscale.sandbox.agents import Agent, join_address
 from obscale.sandbox.api import Api, Request
 from obscale.sandbox.control import controlled
 from obscale.sandbox.endpoints import ENDPOINTS
@@ -149,9 +149,11 @@ class InProcess(httpx.AsyncBaseTransport):
         self._world.sync()
         agent = self._world.find(host, port)
         if agent is None or agent.down:
-            raise httpx.ConnectError(f"connection to {host}:{port} refused", request=request)
+            raise httpx.ConnectError(
+                f"connection to {join_address(host, port)} refused", request=request
+            )
         if agent.silent:
-            raise httpx.ReadTimeout(f"{host}:{port} is silent", request=request)
+            raise httpx.ReadTimeout(f"{join_address(host, port)} is silent", request=request)
         try:
             return await self._inner.handle_async_request(request)
         except AnswerDroppedError:

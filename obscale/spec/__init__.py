@@ -27,8 +27,9 @@ from obscale.request.models import (
     SecretName,
     TlsSpec,
 )
+from obscale.sizes import quoted
 from obscale.spec.problems import finding_problem, readable_nodes, refused, shape_problems
-from obscale.spec.source import read_source, read_text
+from obscale.spec.source import Source, read_source, read_text
 
 __all__ = [
     "AgentInfoSpec",
@@ -47,21 +48,27 @@ __all__ = [
 ]
 
 
-def read_spec(path: Path) -> ScaleOutSpec:
+def read_spec(path: Path, cluster: str | None = None) -> ScaleOutSpec:
     """Read a request from a file, YAML or JSON.
+
+    Args:
+        path: Of the file.
+        cluster: Stored connection of a file that names no cluster, as the body that the page of
+            `POST /ob/scale_out` shows.
 
     Raises:
         SpecError: It cannot be read or is wrong; `problems` holds one line for each fault.
     """
-    return parse_spec(read_text(path), str(path))
+    return parse_spec(read_text(path), str(path), cluster)
 
 
-def parse_spec(text: str, source: str) -> ScaleOutSpec:
+def parse_spec(text: str, source: str, cluster: str | None = None) -> ScaleOutSpec:
     """Read a request from a text, YAML or JSON.
 
     Args:
         text: The request.
         source: What to call it in problems, usually the file's name.
+        cluster: As for `read_spec`.
 
     Raises:
         SpecError: It is wrong; `problems` holds one line for each fault.
@@ -69,6 +76,8 @@ def parse_spec(text: str, source: str) -> ScaleOutSpec:
     read = read_source(text, source)
     if read.data is None:
         raise SpecError(f"{source}: is empty; see the examples for what a request looks like")
+    if cluster is not None:
+        _name_cluster(read, cluster)
     spec = None
     try:
         spec = ScaleOutSpec.model_validate(read.data)
@@ -90,6 +99,26 @@ def parse_spec(text: str, source: str) -> ScaleOutSpec:
     if spec is None or judged or problems:
         raise refused([*judged, *problems])
     return spec
+
+
+def _name_cluster(read: Source, cluster: str) -> None:
+    """Put a stored connection into a request that names no cluster.
+
+    Raises:
+        SpecError: It names one itself.
+    """
+    if not isinstance(read.data, dict):
+        return  # no request at all, which is told with the rest
+    if "cluster" in read.data:
+        raise SpecError(
+            f"{read.where(('cluster',))}cluster: the file names its cluster, and --cluster names "
+            f"{quoted(cluster)}",
+            "leave --cluster out, or take `cluster` out of the file",
+        )
+    read.data["cluster"] = cluster
+    if read.data.get("targetAgentPassword") == "":
+        # The API's page shows the field, and leaves it empty for an agent without a password.
+        del read.data["targetAgentPassword"]
 
 
 def checked(

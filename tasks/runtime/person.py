@@ -8,14 +8,14 @@ import getpass
 import os
 import shlex
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
 from prefect.client.schemas.objects import FlowRun
 
-from obscale.request.file_name import read_from, request_file
+from obscale.request.file_name import read_from, request_words
 
 TAG: Final = "asked-by:"
 _PERSON: ContextVar[str | None] = ContextVar("obscale_person", default=None)
@@ -32,11 +32,12 @@ def _person_here() -> str:
 
 
 @contextmanager
-def asking(source: str = "") -> Iterator[None]:
+def asking(source: Sequence[str] = ()) -> Iterator[None]:
     """Let the runs that are started inside this block be asked for by whoever runs this program.
 
     Args:
-        source: The request's file, for the next command; empty: none is known.
+        source: The words that name the request in the next command, its file first; empty: none
+            are known.
     """
     token = _PERSON.set(_person_here())
     try:
@@ -48,8 +49,8 @@ def asking(source: str = "") -> Iterator[None]:
 
 def command_again(run: FlowRun | None) -> str:
     """Give the command that runs the same request again; empty where there is none."""
-    if source := request_file():
-        return shlex.join(["obscale", "apply", source])
+    if source := request_words():
+        return shlex.join(["obscale", "apply", *source])
     return f"prefect flow-run retry {run.id}" if run and run.deployment_id else ""
 
 

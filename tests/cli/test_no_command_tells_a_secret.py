@@ -22,8 +22,8 @@ def test_no_command_tells_a_secret(open_world, write, run_here, server_url, cana
         ),
         "plan": (0, "plan", request),
         "plan --out": (0, "plan", request, "--json", "--out", plan),
-        "plan --suggest": (
-            *(0, "plan", "--suggest", "--agent", target, "--zone", "zone1"),
+        "suggest": (
+            *(0, "suggest", target, "--zone", "zone1"),
             *("--cluster", "told-east", "--agent-password-env", "OBSCALE_TEST_AGENT"),
         ),
         "apply, failed": (1, "apply", plan, "--yes"),

@@ -11,10 +11,7 @@ from tests.cli.conftest import SERVER_AUTH
 NOBODY = "http://127.0.0.1:1/api"
 COMMANDS = {
     "plan": ("plan", "NAMED"),
-    "plan --suggest": (
-        *("plan", "--suggest", "--agent", "127.0.1.4:2886"),
-        *("--zone", "zone1", "--cluster", "east"),
-    ),
+    "suggest": ("suggest", "127.0.1.4:2886", "--zone", "zone1", "--cluster", "east"),
     "plan, batch": ("plan", "NAMED BATCH"),
     "apply": ("apply", "WRITTEN OUT", "--yes"),
     "apply, stored connection": ("apply", "NAMED", "--yes"),

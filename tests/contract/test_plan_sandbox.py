@@ -311,11 +311,9 @@ async def test_a_blocked_plan_can_be_kept_and_not_applied(desk, applied):
         (("plan", "request.yaml", "--valid-minutes", "5"), "no plan is kept without --out"),
         (("plan", "plan.json"), "is a plan already, not a request"),
         (("apply", "plan.json", "--yes", "--profile", "lab"), "is a plan and has its own"),
-        (("plan",), "no request was named"),
-        (("plan", "request.yaml", "--zone", "zone1"), "--zone: only with --suggest"),
-        (("plan", "--suggest"), "say which agent is to join"),
-        (("plan", "--suggest", "--agent", "10.0.0.4"), "name the cluster by one of"),
-        (("plan", "request.yaml", "--suggest"), "takes neither SPEC nor --out"),
+        (("apply", "plan.json", "--yes", "--cluster", "east"), "is a plan and has its own"),
+        (("plan", "request.yaml", "--cluster", "east"), "--cluster names 'east'"),
+        (("suggest", "10.0.0.4"), "name the cluster by one of"),
         (("plan", "request.yaml", "--out", "no/such/plan.json"), "cannot be written"),
     ],
 )
@@ -333,9 +331,9 @@ async def test_options_that_do_not_go_together_are_bad_input(desk, words, told):
 
 async def test_a_suggestion_is_a_request_that_is_ready(desk):
     """What is printed can be planned as it is; nothing was written or sent on the way."""
-    options = ("--cluster-endpoint", desk.agents[0], "--agent", desk.spares[0])
+    options = (desk.spares[0], "--cluster-endpoint", desk.agents[0])
 
-    made = await desk.run("plan", "--suggest", *options, "--password-env", "PLAN_TEST_ROOT")
+    made = await desk.run("suggest", *options, "--password-env", "PLAN_TEST_ROOT")
     (desk.folder / "suggested.yaml").write_text(made.output, encoding="utf-8")
     planned = await desk.run("plan", "suggested.yaml", "--json")
 
@@ -349,11 +347,11 @@ async def test_a_suggestion_is_a_request_that_is_ready(desk):
 
 async def test_a_suggestion_as_json_gives_the_same_request(desk):
     """For programs: the request, a reason for each value, and what to know."""
-    options = ("--cluster-endpoint", desk.agents[0], "--agent", desk.spares[0])
+    options = (desk.spares[0], "--cluster-endpoint", desk.agents[0])
     options += ("--password-env", "PLAN_TEST_ROOT", "--zone", "zone3")
 
-    made = await desk.run("plan", "--suggest", *options)
-    data = json.loads((await desk.run("plan", "--suggest", *options, "--json")).output)
+    made = await desk.run("suggest", *options)
+    data = json.loads((await desk.run("suggest", *options, "--json")).output)
 
     assert parse_spec(json.dumps(data["request"]), "it.json") == parse_spec(made.output, "it.yaml")
     assert data["why"]["memory_limit"] == "as all peers in zone3"

@@ -47,7 +47,7 @@ def spec(world):
 
 
 def made_of(spec, world):
-    return plan_of(scale_outs_of(spec), [world.facts()], source="plan.json")
+    return plan_of(scale_outs_of(spec), [world.facts()], source=["plan.json"])
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_what_is_no_file_is_written_into_and_stays(spec, world, tmp_path):
 
 def test_a_file_name_of_another_encoding_is_escaped(spec, world):
     """Neither plan nor page may hold half a character."""
-    made = plan_of(scale_outs_of(spec), [world.facts()], source="n\udcff.json")
+    made = plan_of(scale_outs_of(spec), [world.facts()], source=["n\udcff.json"])
 
     assert r"n\udcff.json" in made.next
     assert made.model_dump_json()

@@ -27,7 +27,7 @@ def planned(world, *, profile="prod", overrides=(), defaults=None, more=()):
         ScaleOut(cluster=PROD, node=each.node, profile=profile, overrides=overrides)
         for each in facts
     ]
-    return plan_of(orders, facts, defaults=defaults or DefaultsSpec(), source="request.yaml")
+    return plan_of(orders, facts, defaults=defaults or DefaultsSpec(), source=["request.yaml"])
 
 
 def printed(plan, width=100):

@@ -317,3 +317,65 @@ def test_a_suggestion_never_blocks_in_the_world_it_was_made_for(
         again = here.set(configs=values(made), zone=made.node.zone).judge(profile)
         assert not again.blockers
         assert not [f for f in again if f.rule == "cfg-capacity-syntax" and f.answer != "pass"]
+
+
+def test_disks_for_data_and_redo_are_used(world, make_disk):
+    """A small system disk beside them no longer counts, and what to check is said."""
+    disks = (
+        make_disk("/", total="40G", used="30G"),
+        make_disk("/data", "/dev/vdb1", total="900G", used="3.0G"),
+        make_disk("/redo", "/dev/vdc1", total="300G", used="3.0G"),
+    )
+    made = suggest(world.parameter("datafile_size", "0M").disks(*disks).facts(), "prod")
+
+    assert values(made)["data_dir"] == "/data/ob"
+    assert values(made)["redo_dir"] == "/redo/ob"
+    assert (values(made)["log_disk_size"], values(made)["datafile_size"]) == ("24G", "48G")
+    assert reason(made, "data_dir") == "the disk at /data, 851G free"
+    assert any(note.startswith("redo_dir /redo/ob must be empty") for note in made.notes)
+    assert not made.findings.blockers
+
+
+def test_sizes_are_those_of_the_disks_that_were_found(world, make_disk):
+    """The log pool is kept to what /redo has."""
+    disks = (
+        make_disk("/", total="500G", used="30G"),
+        make_disk("/data", "/dev/vdb1", total="40G", used="1.0G"),
+        make_disk("/redo", "/dev/vdc1", total="20G", used="1.0G"),
+    )
+    made = suggest(world.parameter("datafile_size", "0M").disks(*disks).facts(), "prod")
+
+    assert (values(made)["log_disk_size"], values(made)["datafile_size"]) == ("17G", "32G")
+
+
+@pytest.mark.parametrize(
+    ("mount", "device", "total"),
+    [
+        ("/data", "tmpfs", "900G"),
+        ("/data", "10.0.0.9:/vol", "900G"),
+        ("/data", "/dev/vdb", "9.0G"),
+        ("/data", "/dev/vda1", "500G"),
+    ],
+)
+def test_what_holds_no_data_is_left_alone(world, make_disk, mount, device, total):
+    """Memory, the network, a disk that is too small, and one that is the home's."""
+    disks = make_disk("/", total="500G", used="10G"), make_disk(mount, device, total=total)
+
+    made = suggest(world.disks(*disks).facts(), "prod")
+
+    assert not {"data_dir", "redo_dir"} & values(made).keys()
+
+
+def test_a_disk_nobody_can_name_is_told_and_may_be_named(world, make_disk):
+    """Its mount point is told only as a hash."""
+    here = world.disks(
+        make_disk("/", total="500G", used="10G"), make_disk("/mnt/odd", "/dev/vdd1", total="2.0T")
+    )
+
+    unnamed = suggest(here.facts(), "prod")
+    named = suggest(here.facts(), "prod", folders={"data_dir": "/mnt/odd/ob"})
+
+    assert any("/dev/vdd1 (2.0T" in note for note in unnamed.notes)
+    assert not any("/dev/vdd1" in note for note in named.notes)
+    assert values(named)["data_dir"] == "/mnt/odd/ob"
+    assert reason(named, "data_dir") == "as wished"

@@ -105,7 +105,7 @@ class Listeners:
     def __init__(self):
         self.console = Console(width=200, force_terminal=False, record=True, quiet=False)
         self.builder, self.entry = ReportBuilder(ORDER), Entry(1, "east", ORDER)
-        self.where = RunPosition("r.yaml")
+        self.where = RunPosition(["r.yaml"])
         self.where.begin(ORDER.target)
         self.live = LiveRun(self.console, "run", attached=True)
         self.heard, self.signals = Heard(), []

@@ -7,7 +7,7 @@ Sources: obshell ob/agent/executor/ob/cluster.go, ob/agent/service/task/status_m
 from collections.abc import Iterable
 from typing import Final
 
-from obscale.agent.models import ClusterInfo, Dag, Identity, Server, Zone
+from obscale.agent.models import ClusterInfo, Dag, Identity, Server, Zone, joined_address
 from obscale.maintenance_lock import Lock, lock_held_by
 from obscale.preflight.facts import Facts, server_address
 from obscale.preflight.finding import (
@@ -277,7 +277,7 @@ def cluster_rootservice_present(facts: Facts) -> Verdict:
     if isinstance(facts.cluster.topology, Unread):
         return unknown(facts.cluster.topology, "one leader")
     leaders = [
-        f"{zone.root_server.ip}:{zone.root_server.svr_port}"
+        joined_address(zone.root_server.ip, zone.root_server.svr_port)
         for zone in facts.cluster.zones()
         if zone.root_server.role.upper() == "LEADER"
     ]

@@ -333,13 +333,14 @@ def disk_fs_type(facts: Facts) -> Verdict:
     if isinstance(disks, Unread):
         return unknown(disks, "a local disk")
     mounts = {mount.hash: mount for mount in (disks.data, disks.redo)}.values()
-    bad = [f"{mount.path} is {mount.device}" for mount in mounts if _is_unfit(mount.device)]
+    bad = [f"{mount.path} is {mount.device}" for mount in mounts if is_unfit_device(mount.device)]
     if bad:
         return fires(", ".join(bad), "a local disk with ext4 or XFS", "use a local disk")
     return passes(", ".join(mount.device for mount in mounts))
 
 
-def _is_unfit(device: str) -> bool:
+def is_unfit_device(device: str) -> bool:
+    """Whether its name is that of memory, a layer or a network: nothing for data that lasts."""
     return (
         device in MEMORY_FILE_SYSTEMS
         or device == "overlay"

@@ -5,7 +5,7 @@ Source: ob/agent/api/task_handler.go, ob/agent/executor/task/{dag,node,sub_task}
 
 from typing import Any, Final
 
-from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, SINGLE, Agent
+from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, SINGLE, Agent, join_address
 from obscale.sandbox.auth import wants_agent_password
 from obscale.sandbox.dags.dag import Dag, Node, SubTask
 from obscale.sandbox.dags.engine import order_retry, order_rollback
@@ -247,7 +247,7 @@ def _find_store(call: Call, *, forwards: bool = False) -> tuple[list[Dag], int]:
         return found, parsed.number
     owner = call.world.find(parsed.ip, parsed.port)
     if owner is None or owner.down or owner.silent:
-        address = f"{parsed.ip}:{parsed.port}"
+        address = join_address(parsed.ip, parsed.port)
         raise Refusal(
             500,
             "Common.Unexpected",

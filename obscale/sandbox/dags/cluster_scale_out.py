@@ -7,7 +7,7 @@ has two blanks before `for` in three of them.
 import re
 from typing import Final
 
-from obscale.sandbox.agents import CLUSTER_AGENT, SINGLE, version_tuple
+from obscale.sandbox.agents import CLUSTER_AGENT, SINGLE, join_address, version_tuple
 from obscale.sandbox.cluster import Cluster, Server, Zone
 from obscale.sandbox.dags.context import Scene
 from obscale.sandbox.dags.coordination import (
@@ -343,7 +343,7 @@ def _let_database_fail(scene: Scene) -> None:
 
 
 def _server_text(scene: Scene) -> str:
-    return f"{scene.target.ip}:{scene.facts['configs']['rpc_port']}"
+    return join_address(scene.target.ip, scene.facts["configs"]["rpc_port"])
 
 
 def _nothing(_scene: Scene) -> Work:
