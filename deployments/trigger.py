@@ -2,7 +2,8 @@
 
 An example to copy: it needs httpx and nothing of obscale. Further arguments are FLOW/DEPLOYMENT and
 a ticket. The idempotency key is made of request and ticket, so that the same one sent twice, by a
-portal that retries for instance, is one run; another ticket makes another run.
+portal that retries for instance, is one run; another ticket makes another run. trigger.sh makes the
+same key, however the file is laid out.
 
 Exit: 0 completed, 1 ended otherwise, 2 not accepted, 3 no answer, or the password is refused.
 """
@@ -68,12 +69,27 @@ def start(
     # Prefect itself lets unknown keys pass, and the run then crashes without a word on them.
     if unknown := sorted(set(parameters) - set(found["parameter_openapi_schema"]["properties"])):
         _end(2, f"{deployment} takes no parameter {', '.join(map(_with_new_name, unknown))}")
-    text = json.dumps([deployment, ticket, parameters], sort_keys=True)
     body = {
         "parameters": parameters,
-        "idempotency_key": hashlib.sha256(text.encode()).hexdigest(),
+        "idempotency_key": key_of(deployment, parameters, ticket),
     }
     return _ask(api, "POST", f"/deployments/{found['id']}/create_flow_run", json=body)
+
+
+def key_of(deployment: str, parameters: dict[str, Any], ticket: str) -> str:
+    """Give the idempotency key, the same as jq in trigger.sh makes."""
+    whole = [deployment, ticket, _plain(parameters)]
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Write 30.0 as 30: programs that lay out JSON anew do either."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _with_new_name(parameter: str) -> str:

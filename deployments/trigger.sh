@@ -38,7 +38,12 @@ refused() {
   exit 2
 }
 
-key=$(printf '%s ' "$deployment" "${3:-}" | cat - "$request" | sha256sum | cut -c 1-64)
+# The same key as trigger.py makes, however the file is laid out.
+whole=$(jq --join-output --ascii-output --sort-keys --compact-output \
+  --arg deployment "$deployment" --arg ticket "${3:-}" \
+  '[$deployment, $ticket, walk(if type == "number" and . == floor then floor else . end)]' \
+  "$request") || exit 2
+key=$(printf '%s' "$whole" | sha256sum | cut -c 1-64)
 found=$(call "$api/deployments/name/$deployment") || refused "$found" $?
 id=$(printf '%s' "$found" | jq --raw-output .id)
 # Prefect itself lets unknown keys pass, and the run then crashes without a word on them.
