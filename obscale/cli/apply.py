@@ -13,12 +13,9 @@ from obscale.cli.exits import Exit, end_stopped, end_with, error_object, exit_co
 from obscale.cli.interrupted import RunPosition
 from obscale.cli.local_prefect import require_prefect, settle
 from obscale.cli.loudness import Quiet, Verbose
+from obscale.cli.options import AnyPath, AsJson, WantedCluster, WantedProfile
 from obscale.cli.plan import (
-    AnyPath,
-    AsJson,
     Asked,
-    WantedCluster,
-    WantedProfile,
     checked_profile,
     plan_now,
     read_request,

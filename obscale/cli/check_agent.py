@@ -24,7 +24,7 @@ from obscale.cli.connect import (
 )
 from obscale.cli.connect_check import warnings_of
 from obscale.cli.exits import Exit, end_with, error_object
-from obscale.cli.plan import AsJson
+from obscale.cli.options import AsJson
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, complain, open_console, say, say_json
 from obscale.conformity.expected import QUESTIONS, Answer, expected

@@ -15,7 +15,7 @@ from obscale.agent.passwords import NamedSecret
 from obscale.cli.connect_check import Proved, prove_stored, store_proved
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.local_prefect import require_prefect, settle, warn_if_open
-from obscale.cli.plan import AsJson
+from obscale.cli.options import AsJson
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, say, say_json
 from obscale.connect.connections import ClusterAccess

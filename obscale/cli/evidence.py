@@ -9,7 +9,7 @@ import typer
 
 from obscale.cli.exits import end_with
 from obscale.cli.local_prefect import out_of_reach, require_prefect, settle
-from obscale.cli.plan import AsJson
+from obscale.cli.options import AsJson
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import say_page
 from obscale.errors import ObscaleError, SpecError

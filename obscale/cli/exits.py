@@ -41,6 +41,18 @@ class Exit(IntEnum):
     """Ended by SIGTERM or SIGHUP; shells expect this number of the first."""
 
 
+MEANINGS: Final = {
+    Exit.DONE: "ready, verified, or whatever else was asked for is done",
+    Exit.REFUSED: "blocked by preflight, failed on the way, or not confirmed; the last line says "
+    "what to do",
+    Exit.BAD_INPUT: "the request or the command line is wrong; nothing was sent",
+    Exit.OUT_OF_REACH: "no agent could be asked, or Prefect is needed and does not answer; nothing "
+    "was sent",
+    Exit.INTERRUPTED: "ended by Ctrl-C, or cancelled in Prefect; the last line says what goes on "
+    "without it",
+    Exit.TERMINATED: "ended by SIGTERM or SIGHUP; the last line says what goes on without it",
+}
+"""What `obscale explain` tells of each."""
 OUT_OF_REACH: Final = (
     AgentUnreachableError,
     AgentProtocolError,

@@ -63,12 +63,6 @@ from obscale.verify.observation import Before, Observation
 from obscale.verify.read import read_observation
 from obscale.verify.run import verify_node
 
-ClusterName = Annotated[
-    str,
-    typer.Argument(
-        metavar="CLUSTER", help="Name of a stored connection, or the file of a request or plan."
-    ),
-]
 DagId = Annotated[
     str | None,
     typer.Argument(

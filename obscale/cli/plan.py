@@ -15,6 +15,7 @@ from obscale.cli.batch_view import show_batch_plan
 from obscale.cli.busy import busy
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.loudness import Quiet, Verbose
+from obscale.cli.options import AnyPath, AsJson, WantedCluster, WantedProfile
 from obscale.cli.plan_view import show_plan
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
@@ -39,23 +40,6 @@ from obscale.request.models import Profile, ScaleOutSpec
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.spec import read_spec
 
-SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML or JSON; see examples/.")]
-WantedProfile = Annotated[
-    str | None,
-    typer.Option("--profile", metavar="prod|lab", help="How strictly findings are weighed."),
-]
-AnyPath = Annotated[
-    Path, typer.Argument(metavar="SPEC", help="YAML, JSON, or a table (CSV); see examples/.")
-]
-WantedCluster = Annotated[
-    str | None,
-    typer.Option(
-        "--cluster",
-        metavar="NAME",
-        help="Stored connection, for a file that names none: a bare body of POST /ob/scale_out.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
 OutFile = Annotated[
     Path | None,
     typer.Option("--out", metavar="FILE", help="Keep the plan, for `obscale apply FILE`."),

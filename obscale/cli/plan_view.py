@@ -208,7 +208,7 @@ def _show_told(console: Console, told: Sequence[Told], rows: int) -> None:
             as_text(" " * INDENT + answer, style=COLOURS[answer]), _told(each, rows, room)
         )
     console.print(table)
-    words = f"{len(quiet)} rules pass or do not apply; each rule: docs/preflight.md#<rule>"
+    words = f"{len(quiet)} rules pass or do not apply; obscale explain RULE tells of each"
     _line(console, as_text(words, style=DIM))
 
 

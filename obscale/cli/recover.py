@@ -11,7 +11,6 @@ from rich.console import Console
 from obscale.agent.models import Dag
 from obscale.cli.exits import Exit, end_with, error_object, exit_code_of
 from obscale.cli.follow_scale_out import (
-    ClusterName,
     DagId,
     FollowedScaleOut,
     Found,
@@ -22,7 +21,7 @@ from obscale.cli.follow_scale_out import (
     watch_live,
 )
 from obscale.cli.loudness import Quiet, Verbose, aloud
-from obscale.cli.plan import AsJson
+from obscale.cli.options import AsJson, ClusterName
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, open_console, say_json

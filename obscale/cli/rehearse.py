@@ -26,7 +26,8 @@ from obscale.cli.follow_scale_out import show_diagnosis
 from obscale.cli.guarded import without_group_signals
 from obscale.cli.local_prefect import require_prefect, settle
 from obscale.cli.loudness import Quiet, Verbose
-from obscale.cli.plan import AsJson, Asked, SpecPath, WantedProfile, read_request, secret_store_for
+from obscale.cli.options import AsJson, SpecPath, WantedProfile
+from obscale.cli.plan import Asked, read_request, secret_store_for
 from obscale.cli.stopping import PROGRAM, Stopped
 from obscale.cli.terminal import as_text, open_console, say_json
 from obscale.errors import ObscaleError, SpecError

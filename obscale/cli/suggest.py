@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from obscale.agent.address import AgentAddress
 from obscale.cli.busy import busy
 from obscale.cli.exits import end_with
-from obscale.cli.plan import AsJson, WantedProfile, checked_profile, secret_store_for
+from obscale.cli.options import AsJson, WantedProfile
+from obscale.cli.plan import checked_profile, secret_store_for
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import open_console, say_json, say_lines

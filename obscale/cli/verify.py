@@ -11,7 +11,8 @@ import typer
 from obscale.cli.busy import busy
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.loudness import Quiet, Verbose
-from obscale.cli.plan import AsJson, SpecPath, secret_store_for
+from obscale.cli.options import AsJson, SpecPath
+from obscale.cli.plan import secret_store_for
 from obscale.cli.run_view import holding, show_levels, silence_shown, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, complain_of, open_console, say_json

@@ -5,7 +5,6 @@ from rich.console import Console
 
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.follow_scale_out import (
-    ClusterName,
     DagId,
     followed_of,
     looking_for,
@@ -13,7 +12,7 @@ from obscale.cli.follow_scale_out import (
     watch_live,
 )
 from obscale.cli.loudness import Quiet, Verbose
-from obscale.cli.plan import AsJson
+from obscale.cli.options import AsJson, ClusterName
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import open_console, say_json

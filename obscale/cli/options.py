@@ -1,0 +1,30 @@
+"""Arguments and options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML or JSON; see examples/.")]
+AnyPath = Annotated[
+    Path, typer.Argument(metavar="SPEC", help="YAML, JSON, or a table (CSV); see examples/.")
+]
+WantedProfile = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="prod|lab", help="How strictly findings are weighed."),
+]
+WantedCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="NAME",
+        help="Stored connection, for a file that names none: a bare body of POST /ob/scale_out.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+ClusterName = Annotated[
+    str,
+    typer.Argument(
+        metavar="CLUSTER", help="Name of a stored connection, or the file of a request or plan."
+    ),
+]
