@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "check-agent": "Compare an agent's obshell with the recorded one.",
     "rehearse": "Play a request on a simulated double.",
     "recover": "Retry or roll back a failed scale-out.",
+    "schema": "Print the JSON Schema of request files.",
     "explain": "Say what a rule, cause or exit code means.",
     "evidence": "Export a run: who, what, why, when.",
 }
