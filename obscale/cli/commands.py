@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "apply": "Add the nodes of a request.",
     "verify": "Prove the nodes of a request; submit nothing.",
     "watch": "Follow a scale-out, whoever started it.",
+    "show": "Show a cluster, its DAG and its runs; change nothing.",
     "connect": "Prove a connection and store it.",
     "check-agent": "Compare an agent's obshell with the recorded one.",
     "rehearse": "Play a request on a simulated double.",

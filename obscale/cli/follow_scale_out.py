@@ -137,7 +137,7 @@ async def looking_for(
             without being named.
         AgentError: No agent of the cluster could be asked.
     """
-    where, orders, secret_store = _named(cluster)
+    where, orders, secret_store = named_cluster(cluster)
     async with cluster_connected(where, secret_store) as opened:
 
         async def choose() -> Decision:
@@ -259,7 +259,16 @@ def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     console.print(told)
 
 
-def _named(cluster: str) -> tuple[str | ClusterSpec, tuple[ScaleOut, ...], SecretStore]:
+def named_cluster(cluster: str) -> tuple[str | ClusterSpec, tuple[ScaleOut, ...], SecretStore]:
+    """Find what CLUSTER means: a request's file, or a stored connection.
+
+    Returns:
+        The cluster, the orders of the file, and where names resolve.
+
+    Raises:
+        SpecError: The file is wrong.
+        PrefectUnreachableError: The connection cannot be read.
+    """
     path = Path(cluster)
     if path.suffix.lower() in SPEC_ENDINGS or path.is_file():
         kept = read_plan_file(path)

@@ -62,15 +62,29 @@ def capacity_of(rows: Sequence[Facts]) -> Capacity | None:
     Returns:
         None where the topology could not be read.
     """
-    cluster = rows[0].cluster
+    zones = {facts.node.zone for facts in rows}
+    return _capacity(rows[0].cluster, joining_of(rows), zones)
+
+
+def capacity_now(cluster: ClusterFacts) -> Capacity | None:
+    """Give what a cluster offers now, before and after being the same.
+
+    Returns:
+        None where the topology could not be read.
+    """
+    return _capacity(cluster, (), {zone.name for zone in cluster.zones()})
+
+
+def _capacity(
+    cluster: ClusterFacts, joining: Sequence[Facts], zones: Iterable[str]
+) -> Capacity | None:
     if isinstance(cluster.topology, Unread):
         return None
     servers = [server for _, server in cluster.servers()]
-    joining = joining_of(rows)
     before, used = total_of(map(offer_of, servers)), total_of(map(_taken, servers))
     after = before + total_of(map(expected_of, joining))
     log = _log_disk(cluster, servers)
-    unit = _largest_unit(cluster, {facts.node.zone for facts in rows})
+    unit = _largest_unit(cluster, zones)
     return Capacity(
         cpu=_growth((before.cpu, used.cpu, after.cpu), unit.cpu),
         memory_bytes=_growth(

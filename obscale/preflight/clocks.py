@@ -22,7 +22,7 @@ MOST_CLOCKS: Final = 8
 async def clocks_of(
     cluster: ClusterClient,
     listed: tuple[ListedAgent, ...],
-    target: AgentAddress,
+    target: AgentAddress | None,
     peer_seconds: float,
 ) -> dict[str, ClockReading | Unread]:
     """Read the clocks of a cluster's members, by `ip:port`; eight at most.
@@ -30,7 +30,7 @@ async def clocks_of(
     Args:
         cluster: Agents to ask.
         listed: The cluster's agents, as it lists them.
-        target: The joining agent; it is no member whose clock counts.
+        target: The joining agent; it is no member whose clock counts. None: nobody joins.
         peer_seconds: Longest wait for one of them, where answers come quickly; who has kept us
             waiting already is not asked.
     """

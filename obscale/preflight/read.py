@@ -15,6 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import (
@@ -91,7 +92,9 @@ async def survey(
     """
     async with side_by_side() as reads:
         cluster = reads.create_task(
-            _survey_cluster(link, peer_seconds=peer_seconds, lasting=lasting)
+            survey_cluster(
+                link.cluster, link.target.address, peer_seconds=peer_seconds, lasting=lasting
+            )
         )
         target = reads.create_task(survey_joining(link, order, earlier, probing=probing))
     return Facts(
@@ -134,8 +137,9 @@ def _machine_of(earlier: PreviousReading | None) -> HostInfo | None:
     return earlier.host
 
 
-async def _survey_cluster(
-    link: Connections,
+async def survey_cluster(
+    cluster: ClusterClient,
+    joining: AgentAddress | None = None,
     *,
     peer_seconds: float = PEER_SECONDS,
     lasting: ClusterFacts | None = None,
@@ -143,7 +147,8 @@ async def _survey_cluster(
     """Read what the cluster's agents know.
 
     Args:
-        link: Agents to ask, and the joining one: it is no member whose clock counts.
+        cluster: Agents to ask.
+        joining: It is no member whose clock counts; None: nobody joins.
         peer_seconds: As for `survey`.
         lasting: As for `survey`; then the other entry agents are not compared again either.
 
@@ -151,7 +156,6 @@ async def _survey_cluster(
         AgentError: No entry agent could be asked, or one refuses what another accepts.
         SpecError: The entry agents are of several clusters.
     """
-    cluster, target = link.cluster, link.target
     # The first signed read settles who answers with these credentials; all else may fail.
     # Where there is nobody else to ask, the only agent gets all the time a read may take.
     seconds = peer_seconds if len(cluster.clients) > 1 else None
@@ -172,7 +176,7 @@ async def _survey_cluster(
         for agent in entries
         if agent is not entry
         and cluster.silence_of(agent.address) is None
-        and agent.address != target.address
+        and agent.address != joining
     ]
     ask = cluster.ask
     first = EndpointAnswer(str(entry.address), info, ob_info)
@@ -208,7 +212,7 @@ async def _survey_cluster(
     if lasting:
         return told
     # Last, when nothing else is on its way: a clock whose answer comes late is asked again.
-    clocks = await clocks_of(cluster, ob_info.agent_info, target.address, peer_seconds)
+    clocks = await clocks_of(cluster, ob_info.agent_info, joining, peer_seconds)
     return replace(
         told,
         clocks=clocks,
@@ -334,7 +338,7 @@ async def _survey_target(link: Connections) -> TargetFacts:
         fact(partial(read_local_dag, link, partial(_mains, link)), refused=AGENT_AUTH),
         fact(target.read_ob_info, refused=AGENT_AUTH),
     )
-    # Last, as in `_survey_cluster`.
+    # Last, as in `survey_cluster`.
     clock = await fact(target.read_clock)
     return TargetFacts(
         address=str(address),
