@@ -1,12 +1,25 @@
 """How much a command tells: -q only its verdict and what to do, -v every line there is."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+
+from obscale.text import for_terminal
+
+_REQUESTS: Final = logging.getLogger("obscale.agent")
+"""Says a line for each request to an agent: what was asked, and how it was answered."""
+
+
+class _OneLine(logging.Formatter):
+    """Whatever an agent has put into its answer is one harmless line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return for_terminal(super().format(record))
 
 
 class Loudness:
@@ -15,10 +28,15 @@ class Loudness:
     def __init__(self) -> None:
         self.is_quiet = False
         self.is_verbose = False
+        self._log: logging.Handler | None = None
 
     def reset(self) -> None:
         """Forget what an earlier command in this process was told."""
         self.is_quiet = self.is_verbose = False
+        if self._log is not None:
+            _REQUESTS.removeHandler(self._log)
+            _REQUESTS.setLevel(logging.NOTSET)
+            self._log = None
 
     def set_quiet(self, wanted: bool) -> None:
         """Take --quiet."""
@@ -29,9 +47,11 @@ class Loudness:
         """Take --verbose: the requests to agents are told too, without what they hold."""
         self.is_verbose = wanted
         self._refuse_both()
-        if wanted:
-            logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-            logging.getLogger("httpx").setLevel(logging.INFO)
+        if wanted and self._log is None:
+            self._log = logging.StreamHandler(sys.stderr)
+            self._log.setFormatter(_OneLine("%(asctime)s %(message)s", "%H:%M:%S"))
+            _REQUESTS.addHandler(self._log)
+            _REQUESTS.setLevel(logging.DEBUG)
 
     def _refuse_both(self) -> None:
         if self.is_quiet and self.is_verbose:

@@ -1,17 +1,23 @@
 """Arguments and options that several commands have."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+PROFILES: Final = ("prod", "lab")
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML or JSON; see examples/.")]
 AnyPath = Annotated[
     Path, typer.Argument(metavar="SPEC", help="YAML, JSON, or a table (CSV); see examples/.")
 ]
 WantedProfile = Annotated[
     str | None,
-    typer.Option("--profile", metavar="prod|lab", help="How strictly findings are weighed."),
+    typer.Option(
+        "--profile",
+        metavar="prod|lab",
+        help="How strictly findings are weighed.",
+        autocompletion=lambda incomplete: [w for w in PROFILES if w.startswith(incomplete)],
+    ),
 ]
 WantedCluster = Annotated[
     str | None,

@@ -67,7 +67,7 @@ def show_plan(console: Console, plan: Plan) -> None:
     """Print a whole plan, the verdict first; and last again where it has left the screen."""
     if console.quiet:
         with aloud(console):
-            _show_verdict(console, plan)
+            _show_verdict(console, plan, whole=True)
         return
     with console.capture() as shown:
         _show_verdict(console, plan)
@@ -133,11 +133,12 @@ def merged(rows: Sequence[RowPlan]) -> list[Told]:
     )
 
 
-def _show_verdict(console: Console, plan: Plan) -> None:
+def _show_verdict(console: Console, plan: Plan, *, whole: bool = False) -> None:
+    """Print the verdict and the next step; `whole`: in one line at any width."""
     line = as_text(plan.verdict.upper(), style="bold green" if plan.ready else "bold red")
     line.append_text(as_text(f" ({plan.profile})  next: ", style="not bold default"))
     line.append_text(as_text(plan.next, style="bold default"))
-    console.print(line)
+    console.print(line, soft_wrap=whole)
 
 
 def _show_request(console: Console, rows: Sequence[RowPlan]) -> None:

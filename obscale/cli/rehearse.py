@@ -48,12 +48,23 @@ REAL_POLL_SECONDS: Final = 3.0
 Speed = Annotated[
     float, typer.Option("--speed", min=0.1, max=1000, help="Times real pace; 1 = real.")
 ]
+
+
+def completed_card(incomplete: str) -> list[str]:
+    """Complete a fault card, up to the field it needs first."""
+    from obscale.sandbox.faults.cards import CARDS  # noqa: PLC0415 - only where it is asked
+
+    words = (f"{name}:{card.needs[0]}=" if card.needs else name for name, card in CARDS.items())
+    return [word for word in words if word.startswith(incomplete)]
+
+
 WantedFaults = Annotated[
     list[str] | None,
     typer.Option(
         "--fault",
         metavar="CARD[:KEY=VALUE,…]",
         help="What shall go wrong, e.g. slow_observer:seconds=150 or fail_stage:stage=7.",
+        autocompletion=completed_card,
     ),
 ]
 WantedPolicy = Annotated[
