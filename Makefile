@@ -102,6 +102,7 @@ fmt: $(VENV)/.dev  ## put the code in order
 
 docs: $(VENV)/.run  ## write the pages that are made of the code
 	$(BIN)/python -m obscale.preflight.catalogue > docs/preflight.md
+	$(BIN)/python -m tests.docs.json_page > docs/json.md
 
 lock:  ## resolve the constraints files again (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group dev --output-file constraints.txt

@@ -28,7 +28,9 @@ def test_a_healthy_request_ends_verified_and_nothing_is_written_to_the_real_clus
     )
 
     assert ended.code == 0, ended.err
-    report = json.loads(ended.out)["runs"][0]["report"]
+    data = json.loads(ended.out)
+    report = data["runs"][0]["report"]
+    assert problems("rehearse", data) == []
     assert (report["outcome"], report["level"] in {"CONFORMING", "BALANCED"}) == ("verified", True)
     assert real.posts == []
     assert real.world.count_dags("Cluster scale out") == 0
