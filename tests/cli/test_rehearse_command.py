@@ -6,6 +6,8 @@ from importlib.metadata import version
 
 import pytest
 
+from tests.docs.json_page import problems
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory, new_home):
