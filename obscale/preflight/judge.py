@@ -42,7 +42,7 @@ def _override_problem(override: OverrideSpec, today: date) -> str | None:
     rule = rules.get(override.rule)
     if rule is None:
         guess = get_close_matches(override.rule, rules, n=1, cutoff=_CLOSE)
-        advice = f"did you mean {guess[0]!r}?" if guess else "docs/preflight.md lists all rules"
+        advice = f"did you mean {guess[0]!r}?" if guess else "obscale explain lists all rules"
         return f"no rule is called {override.rule!r}; {advice}"
     if not may_be_overridden(rule):
         where = otherwise(rule.otherwise)

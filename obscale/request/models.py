@@ -290,7 +290,7 @@ class OverrideSpec(RequestModel):
     model_config = ConfigDict(title="Override")
 
     rule: str = Field(
-        title="Rule", description="Id of the rule, as docs/preflight.md lists it.", min_length=1
+        title="Rule", description="Id of the rule, as `obscale explain` lists it.", min_length=1
     )
     reason: str = Field(
         title="Reason",

@@ -58,7 +58,7 @@ _ADVICE: Final = {
     "zone": "name the zone, e.g. zone2",
     "profile": "write prod or lab",
     "overrides": "list {rule, reason, until} for each accepted finding",
-    "rule": "write the id of a rule, as docs/preflight.md lists it",
+    "rule": "write the id of a rule, as obscale explain lists it",
     "reason": "say why the finding is accepted",
     "until": "write the last day it is accepted, e.g. 2026-12-31",
     "time_limits": "write {verify_seconds: 3600}, or leave it out",

@@ -247,7 +247,7 @@ def test_with_json_a_refusal_is_one_object_and_nothing_else(obscale, write, quie
 
     assert ended.code == 2
     assert ended.lines == []
-    assert json.loads(ended.out).keys() == {"error"}
+    assert json.loads(ended.out).keys() == {"schema_version", "error"}
     assert ended.error["kind"] == "spec"
     assert ended.error["exit_code"] == 2
     assert len(ended.error["problems"]) == 2

@@ -48,7 +48,7 @@ def words_of(quiet_world, write):
 def says_prefect(ended) -> str:
     """The error is one object of Prefect's kind with code 3; give its message."""
     assert ended.code == 3, ended.out + ended.err
-    assert json.loads(ended.out).keys() == {"error"}
+    assert json.loads(ended.out).keys() == {"schema_version", "error"}
     assert ended.error.keys() == {"kind", "message", "hint", "exit_code"}
     assert (ended.error["kind"], ended.error["exit_code"]) == ("prefect", 3)
     assert ended.lines == []

@@ -173,7 +173,7 @@ def test_every_other_rule_may_be_overridden(rule):
         ),
         (
             "{rule: zzz, reason: known, until: 2999-01-01}",
-            "no rule is called 'zzz'; docs/preflight.md lists all rules",
+            "no rule is called 'zzz'; obscale explain lists all rules",
         ),
         (
             "{rule: zone-balance, reason: known, until: 2020-02-02}",

@@ -124,7 +124,7 @@ def test_a_healthy_plan_fits_one_screen(world, width):
 
 @pytest.mark.parametrize("width", [80, 140])
 def test_every_telling_finding_is_printed_with_its_id(world, width):
-    """Also where many are: an id leads to docs/preflight.md."""
+    """Also where many are; one line says how to learn more of one."""
     world.ask(memory_limit="80G", datafile_size="500G", log_disk_sise="24G")
 
     plan = planned(world)
@@ -134,7 +134,7 @@ def test_every_telling_finding_is_printed_with_its_id(world, width):
     assert len(loud) > 6
     for rule in loud:
         assert rule in page
-    assert "docs/preflight.md#" in page
+    assert "obscale explain RULE" in page
 
 
 def test_an_override_is_printed_with_reason_and_day_and_an_idle_one_is_named(world):

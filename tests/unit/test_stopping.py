@@ -143,7 +143,10 @@ def test_where_the_main_thread_hears_nothing_the_line_comes_all_the_same(
     assert program.code == 130
     assert not program.stopping.claim()
     if as_json:
-        assert (json.loads(out), err) == ({"error": told | {"exit_code": 130}}, "")
+        assert (json.loads(out), err) == (
+            {"schema_version": 1, "error": told | {"exit_code": 130}},
+            "",
+        )
     else:
         assert (out, err) == ("", f"obscale: {line}\n")
 
