@@ -140,7 +140,7 @@ async def test_a_plan_asks_and_writes_nothing_anywhere(desk):
     done = await desk.run("plan", name)
 
     assert done.exit_code == 0, done.output
-    assert done.output.startswith("READY WITH")
+    assert done.stdout.startswith("READY WITH")
     assert desk.world.requests
     assert desk.writes() == []
     assert desk.files() == ["request.yaml"]
@@ -334,14 +334,14 @@ async def test_a_suggestion_is_a_request_that_is_ready(desk):
     options = (desk.spares[0], "--cluster-endpoint", desk.agents[0])
 
     made = await desk.run("suggest", *options, "--password-env", "PLAN_TEST_ROOT")
-    (desk.folder / "suggested.yaml").write_text(made.output, encoding="utf-8")
+    (desk.folder / "suggested.yaml").write_text(made.stdout, encoding="utf-8")
     planned = await desk.run("plan", "suggested.yaml", "--json")
 
-    assert made.exit_code == 0, made.output
-    assert isinstance(parse_spec(made.output, "suggested.yaml"), ScaleOutSpec)
-    assert json.loads(planned.output)["ready"] is True
-    assert "  # as all peers in zone1" in made.output
-    assert "sandbox-root" not in made.output
+    assert made.exit_code == 0, made.stdout
+    assert isinstance(parse_spec(made.stdout, "suggested.yaml"), ScaleOutSpec)
+    assert json.loads(planned.stdout)["ready"] is True
+    assert "  # as all peers in zone1" in made.stdout
+    assert "sandbox-root" not in made.stdout
     assert desk.writes() == []
 
 
@@ -351,9 +351,9 @@ async def test_a_suggestion_as_json_gives_the_same_request(desk):
     options += ("--password-env", "PLAN_TEST_ROOT", "--zone", "zone3")
 
     made = await desk.run("suggest", *options)
-    data = json.loads((await desk.run("suggest", *options, "--json")).output)
+    data = json.loads((await desk.run("suggest", *options, "--json")).stdout)
 
-    assert parse_spec(json.dumps(data["request"]), "it.json") == parse_spec(made.output, "it.yaml")
+    assert parse_spec(json.dumps(data["request"]), "it.json") == parse_spec(made.stdout, "it.yaml")
     assert data["why"]["memory_limit"] == "as all peers in zone3"
     assert any("zone3 then has 2 observers" in note for note in data["notes"])
 
@@ -441,7 +441,7 @@ async def test_the_verdict_counts_what_could_block_and_is_not_known(desk):
     shown = await desk.run("plan", name)
     told = json.loads((await desk.run("plan", name, "--json")).stdout)
 
-    page = " ".join(shown.output.split())
+    page = " ".join(shown.stdout.split())
     count = len(told["unknown"])
     assert shown.exit_code == 0
     assert page.startswith("READY WITH")
