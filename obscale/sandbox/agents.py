@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from obscale.sandbox.config import AgentConfig, ConfigError, WorldConfig
 from obscale.sandbox.dags.dag import Dag
 from obscale.sandbox.hosts import FileTree, Host
+from obscale.sandbox.ids import join_address
 from obscale.sandbox.keys import make_key
 
 if TYPE_CHECKING:
@@ -200,11 +201,6 @@ class Agent:
     def printed(self) -> dict[str, Any]:
         """Address and identity as several answers embed them."""
         return {"ip": self.ip, "port": self.port, "identity": self.identity}
-
-
-def join_address(ip: str, port: int) -> str:
-    """`ip:port` with brackets where IPv6 needs them."""
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
 def split_address(address: str) -> tuple[str, int]:

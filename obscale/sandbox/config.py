@@ -22,6 +22,7 @@ from pydantic import (
 
 from obscale.sandbox.capacity import GIB, KIB, read_capacity
 from obscale.sandbox.faults.fault import Fault
+from obscale.sandbox.ids import join_address
 from obscale.sandbox.plain_yaml import load_plain
 
 DEFAULT_PORT: Final = 2886
@@ -198,7 +199,7 @@ class WorldConfig(_Part):
     def _names_are_unique(self) -> Self:
         _unique("cluster", [f"{cluster.name}/{cluster.id}" for cluster in self.clusters])
         addresses = [
-            f"{agent.ip} {port}"
+            join_address(agent.ip, port)
             for agent in self.all_agents()
             if agent.ip and (port := self.port if agent.port is None else agent.port)
         ]

@@ -1,4 +1,4 @@
-"""The ids of DAGs, nodes and sub tasks, made and read as obshell does.
+"""The ids of DAGs, nodes and sub tasks, and addresses, made and read as obshell does.
 
 Source: ob/agent/engine/task/task_dto.go, 4.5.0.0.
 """
@@ -66,3 +66,8 @@ def parse_generic_id(text: str) -> GenericId:
         port=int(rest[digits : digits + PORT_DIGITS]),
         obproxy=first in "45",
     )
+
+
+def join_address(ip: str, port: int) -> str:
+    """`ip:port` with brackets where IPv6 needs them."""
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

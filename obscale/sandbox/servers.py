@@ -22,10 +22,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from obscale.sandbox.agents import Agent, join_address
+from obscale.sandbox.agents import Agent
 from obscale.sandbox.api import Api, Request
 from obscale.sandbox.control import controlled
 from obscale.sandbox.endpoints import ENDPOINTS
+from obscale.sandbox.ids import join_address
 from obscale.sandbox.tls import write_certificates
 
 if TYPE_CHECKING:

@@ -139,7 +139,7 @@ def test_verbose_tells_what_passes_and_each_request(run_here, request_file):
     assert "cfg-port-distinct" not in plain.out
     assert "cfg-port-distinct" in verbose.out
     assert "obcluster/info" in verbose.err
-    assert plain.err == ""
+    assert plain.lines == []
 
 
 def test_quiet_and_verbose_exclude_each_other(run_here, request_file):

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
-from obscale.sandbox.agents import SINGLE, Agent, join_address, version_tuple
+from obscale.sandbox.agents import SINGLE, Agent, version_tuple
 from obscale.sandbox.cluster import Cluster
 from obscale.sandbox.dags.cluster_scale_out import DEFAULT_RPC_PORT, scale_out_steps
 from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE
 from obscale.sandbox.dags.local_scale_out import MAIN_NAME
 from obscale.sandbox.errors import Refusal, no_database, not_supported, wrong_type
+from obscale.sandbox.ids import join_address
 from obscale.sandbox.request import Call, bind_failed, require
 
 LOWEST_UPGRADABLE: Final = (4, 2, 4, 1)

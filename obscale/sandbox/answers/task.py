@@ -5,7 +5,7 @@ Source: ob/agent/api/task_handler.go, ob/agent/executor/task/{dag,node,sub_task}
 
 from typing import Any, Final
 
-from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, SINGLE, Agent, join_address
+from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, SINGLE, Agent
 from obscale.sandbox.auth import wants_agent_password
 from obscale.sandbox.dags.dag import Dag, Node, SubTask
 from obscale.sandbox.dags.engine import order_retry, order_rollback
@@ -18,6 +18,7 @@ from obscale.sandbox.errors import (
     task_not_shown,
     unexpected,
 )
+from obscale.sandbox.ids import join_address
 from obscale.sandbox.request import NO_DATA, NO_LIST, Call, require
 
 NOT_FAILED: Final = {

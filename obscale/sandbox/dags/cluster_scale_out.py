@@ -7,7 +7,7 @@ has two blanks before `for` in three of them.
 import re
 from typing import Final
 
-from obscale.sandbox.agents import CLUSTER_AGENT, SINGLE, join_address, version_tuple
+from obscale.sandbox.agents import CLUSTER_AGENT, SINGLE, version_tuple
 from obscale.sandbox.cluster import Cluster, Server, Zone
 from obscale.sandbox.dags.context import Scene
 from obscale.sandbox.dags.coordination import (
@@ -22,6 +22,7 @@ from obscale.sandbox.dags.coordination import (
 from obscale.sandbox.dags.dag import Step, StepFailed, Work
 from obscale.sandbox.dags.local_scale_out import create_local_dag
 from obscale.sandbox.dags.mishaps import exposed
+from obscale.sandbox.ids import join_address
 
 LOWEST_PORT: Final = 1025
 HIGHEST_PORT: Final = 65535
