@@ -14,6 +14,7 @@ from obscale.cli.exits import end_with
 from obscale.cli.follow_scale_out import named_cluster
 from obscale.cli.loudness import Quiet, Verbose, aloud
 from obscale.cli.options import AsJson, ClusterName
+from obscale.cli.plan_view import show_unit_rooms
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, open_console, say_json
@@ -258,6 +259,7 @@ def _show(console: Console, facts: ClusterFacts, runs: Runs) -> None:
     _show_zones(console, told)
     if capacity := capacity_now(facts):
         show_capacity(console, capacity_bars(capacity), "Capacity")
+        show_unit_rooms(console, capacity.units)
     _show_work(console, facts)
     _show_runs(console, runs)
     for what, why in told["unread"].items():

@@ -97,7 +97,7 @@ def _capacity(
             (log, _log_disk_reserved(cluster), _sum([log, *map(log_disk_asked, joining)])),
             unit.log_disk,
         ),
-        units=unit_rooms_of(rows),
+        units=unit_rooms_of(cluster, joining),
     )
 
 

@@ -17,7 +17,6 @@ from obscale.pictures.unit_room import changed
 from obscale.preflight.facts import ClusterFacts, Facts, server_address
 from obscale.preflight.offers import (
     expected_of,
-    joining_of,
     log_disk_asked,
     log_disk_sizes,
     observer_of,
@@ -117,16 +116,16 @@ class _Shortage(NamedTuple):
     server: str
 
 
-def unit_rooms_of(rows: Sequence[Facts]) -> tuple[UnitRoom, ...]:
+def unit_rooms_of(cluster: ClusterFacts, joining: Sequence[Facts]) -> tuple[UnitRoom, ...]:
     """Work out for each unit config that tenants of users have, the largest first.
 
     Args:
-        rows: Facts of each node of one request, all of one cluster.
+        cluster: As it is now.
+        joining: Facts of each node that joins it.
 
     Returns:
         Nothing where topology, pools or unit configs could not be read, or no tenant has units.
     """
-    cluster = rows[0].cluster
     pools, configs = cluster.pools, cluster.unit_configs
     if isinstance(cluster.topology, Unread) or isinstance(pools, Unread):
         return ()
@@ -134,7 +133,7 @@ def unit_rooms_of(rows: Sequence[Facts]) -> tuple[UnitRoom, ...]:
         return ()
     now = _free_now(cluster, pools, configs)
     grown = {zone: list(servers) for zone, servers in now.items()}
-    for facts in joining_of(rows):
+    for facts in joining:
         grown.setdefault(facts.node.zone, []).append(_free_of_joining(facts))
     used = {pool.unit_config_id for pool in pools if pool.tenant_id not in {0, SYS_TENANT_ID}}
     units = [unit for unit in configs if unit.unit_config_id in used]

@@ -34,7 +34,8 @@ def full(world):
 
 def room(world):
     """Give the room for units of the tenant."""
-    (found,) = unit_rooms_of([world.facts()])
+    facts = world.facts()
+    (found,) = unit_rooms_of(facts.cluster, [facts])
     return found
 
 
@@ -141,4 +142,6 @@ def test_nothing_is_said_where_nothing_was_read(full, part):
     """Silence is no room."""
     full.set(**{part: Unread("does not answer")})
 
-    assert unit_rooms_of([full.facts()]) == ()
+    facts = full.facts()
+
+    assert unit_rooms_of(facts.cluster, [facts]) == ()
