@@ -3,8 +3,7 @@
 Needs no Prefect server, except where a name is stored in one.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from obscale.agent.address import AgentAddress
-from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag
 from obscale.cli.bars import show_stages
 from obscale.cli.busy import busy
@@ -24,7 +21,6 @@ from obscale.cli.run_view import LiveRun, holding, show_levels, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text
 from obscale.cli.verify import baseline_known
-from obscale.clock import monotonic
 from obscale.connect.connections import (
     ClusterConnection,
     Connections,
@@ -38,28 +34,26 @@ from obscale.follow.progress import Change
 from obscale.follow.run import follow, learn_members
 from obscale.plan.file import read_plan_file, request_of
 from obscale.recovery.diagnosis import Diagnosis
+from obscale.recovery.find import find, node_found, node_of, read_in_sight, read_named
 from obscale.recovery.interrupted import describe_interrupted, next_step, remains_of
 from obscale.recovery.read import consequence_lines, diagnose_now, error_of
 from obscale.recovery.selection import (
     Decision,
-    LookAgain,
     Meant,
     named_by_id,
     of_cluster,
     of_nodes,
-    scale_outs,
     standing,
-    unnamed,
 )
 from obscale.report.pictures import stages_of
 from obscale.report.report import ScaleOutReport, server_rows, stage_rows
-from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec
+from obscale.request.models import ClusterSpec
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.time_limits import TimeLimits
-from obscale.scale_out_dag import SCALE_OUT, is_hollow
+from obscale.scale_out_dag import is_hollow
 from obscale.spec import read_spec
 from obscale.verify.levels import shortfall
-from obscale.verify.observation import Before, Observation
+from obscale.verify.observation import Before
 from obscale.verify.read import read_observation
 from obscale.verify.run import verify_node
 
@@ -70,9 +64,6 @@ DagId = Annotated[
         help="Id of the DAG; left out: that of a node in the file, or the connection's newest.",
     ),
 ]
-NAMING_SECONDS: Final = 30.0
-"""How long a scale-out may take to name its target; it does so in its second stage, 5 s or less."""
-LOOK_AGAIN_SECONDS: Final = 1.0
 SPEC_ENDINGS: Final = {".yaml", ".yml", ".json"}
 
 
@@ -142,15 +133,18 @@ async def looking_for(
 
         async def choose() -> Decision:
             if dag_id is not None:
-                return named_by_id(await _read_named(opened.client, dag_id))
-            seen = await _in_sight(opened.client)
+                return named_by_id(await read_named(opened.client, dag_id))
+            seen = await read_in_sight(opened.client)
             if orders:
                 targets = frozenset(order.target for order in orders)
                 return of_nodes(seen, targets, Path(cluster).name)
             return of_cluster(seen, unasked=unasked)
 
+        def say(text: str) -> None:
+            console.print(as_text(text, style="dim"))
+
         with busy(f"looks for the scale-out at {cluster}"):
-            meant = await _settle(choose, console, again, by_id=dag_id is not None)
+            meant = await find(choose, say, again, by_id=dag_id is not None)
         found = Found(meant, opened, orders, where, secret_store, cluster)
         console.print(as_text(f"{found.words}: {standing(meant.dag)}", style="dim"))
         goes_on(cluster, meant.target, meant.dag)
@@ -174,7 +168,7 @@ async def followed_of(found: Found) -> AsyncIterator[FollowedScaleOut]:
             f"{found.named} {dag.id} --roll-back",
         )
     asked = next((order for order in found.orders if order.target == target), None)
-    order = asked or ScaleOut(cluster=found.where, node=_node(target, ""), time_limits=TimeLimits())
+    order = asked or ScaleOut(cluster=found.where, node=node_of(target), time_limits=TimeLimits())
     async with target_connected(order, found.cluster, found.secret_store) as link:
         yield FollowedScaleOut(link, order, dag, asked is not None, found.named, found.words)
 
@@ -285,61 +279,12 @@ def named_cluster(cluster: str) -> tuple[str | ClusterSpec, tuple[ScaleOut, ...]
     return cluster, (), PrefectSecrets()
 
 
-async def _settle(
-    choose: Callable[[], Awaitable[Decision]], console: Console, again: str, *, by_id: bool
-) -> Meant:
-    """Look until it is clear which scale-out is meant, for as long as one may name its target.
-
-    Raises:
-        SpecError: None may be taken.
-        AgentError: No agent of the cluster could be asked.
-    """
-    give_up = monotonic() + NAMING_SECONDS
-    waits = False
-    while True:
-        choice = await choose()
-        if isinstance(choice, LookAgain):
-            if monotonic() < give_up:
-                if not waits:
-                    text = f"DAG {choice.dag.id} has just begun and does not name its target yet"
-                    console.print(as_text(text, style="dim"))
-                    waits = True
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
-                continue
-            choice = Meant(choice.dag, "") if by_id else unnamed(choice.dag)
-        if isinstance(choice, Meant):
-            return choice
-        step = again.replace("{dag}", choice.dag.id) if choice.dag else ""
-        hint = f"if that one is meant, name it: {step}" if step else "name the DAG by its id"
-        raise SpecError(choice.why, hint)
-
-
-async def _read_named(client: ClusterClient, dag_id: str) -> Dag:
-    dag = await client.ask(lambda agent: agent.read_dag(dag_id))
-    if dag.name != SCALE_OUT:
-        raise SpecError(f"DAG {dag_id} is {dag.name!r}, no scale-out", "name a scale-out")
-    return dag
-
-
-async def _in_sight(client: ClusterClient) -> tuple[Dag, ...]:
-    """The scale-outs that are unfinished, and the newest DAG where it is one."""
-    unfinished = await client.ask(lambda agent: agent.read_unfinished_cluster_dags())
-    last = await client.ask(lambda agent: agent.read_last_cluster_dag())
-    return scale_outs((*unfinished, last))
-
-
-def _node(target: str, zone: str, **configs: str) -> NodeSpec:
-    address = AgentAddress.parse(target)
-    info = AgentInfoSpec(ip=address.ip, port=address.port)
-    return NodeSpec(agentInfo=info, zone=zone, obConfigs=configs)
-
-
 async def _verified(followed: FollowedScaleOut, dag: Dag, console: Console) -> ScaleOutReport:
     """Prove each level; without a request, with the zone and ports the cluster shows."""
     order = followed.order
     after = await read_observation(followed.link)
     if not followed.is_asked:
-        order = order.model_copy(update={"node": _node_found(order.target, after)})
+        order = order.model_copy(update={"node": node_found(order.target, after)})
 
     def show(event: Event) -> None:
         match event:
@@ -376,13 +321,3 @@ async def _verified(followed: FollowedScaleOut, dag: Dag, console: Console) -> S
         persist_statements=levels.persist_statements,
         after=server_rows(after.zones or ()),
     )
-
-
-def _node_found(target: str, after: Observation) -> NodeSpec:
-    address = AgentAddress.parse(target)
-    for zone in after.zones or ():
-        for server in zone.servers:
-            if (server.ip, server.obshell_port) == (address.ip, address.port):
-                ports = {"mysql_port": str(server.sql_port), "rpc_port": str(server.svr_port)}
-                return _node(target, zone.name, **ports)
-    return _node(target, after.target_info.zone if after.target_info else "")

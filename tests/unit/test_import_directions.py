@@ -33,7 +33,7 @@ NAMES_ALL = "obscale.events"
 ACTS = {
     "obscale.preflight": {"read", "run", "settle", "clocks", "port_probe"},
     "obscale.verify": {"read", "run"},
-    "obscale.recovery": {"read", "read_interrupted", "run"},
+    "obscale.recovery": {"find", "read", "read_interrupted", "run"},
     "obscale.submit": {"post", "read", "result", "run", "settle", "waits"},
     "obscale.follow": {"run", "local_dag"},
     "obscale.conformity": {"run"},
