@@ -204,6 +204,7 @@ def _impatient(order: ScaleOut) -> ScaleOut:
 
 
 async def _keep_report(builder: ReportBuilder, error: ObscaleError) -> None:
+    await builder.learn_of_form(error)
     report = builder.report(error)
     severity = logging.WARNING if isinstance(error, PreflightError) else logging.ERROR
     publish(Reported(severity=severity, report=report, ended_by=error))

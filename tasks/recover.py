@@ -15,22 +15,29 @@ from pydantic import Field, create_model
 
 from obscale.agent.models import Dag
 from obscale.clock import monotonic, utc_now
+from obscale.connect.connections import cluster_connected
 from obscale.errors import AgentError, DagFailedError, DagRolledBackError
-from obscale.events import DagMoved, PersonAnswered, PersonAsked, RemedyDecided
+from obscale.events import DagMoved, Diagnosed, PersonAnswered, PersonAsked, RemedyDecided
 from obscale.follow.progress import Change
 from obscale.follow.run import learn_members
+from obscale.recovery.case import subject_of
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
-from obscale.recovery.policy import Attempt, Decision, decide_recovery
+from obscale.recovery.find import nameless, read_named
+from obscale.recovery.policy import Attempt, Decision, decide_recovery, refusal_of
 from obscale.recovery.read import diagnose_now, diagnosed
-from obscale.recovery.run import require_allowed, retry, roll_back
+from obscale.recovery.run import require_allowed, retry, roll_back, roll_back_untouched
+from obscale.recovery.selection import Meant, diagnose_untouched, is_untouched
 from obscale.report.page import render_diagnosis
 from obscale.report.report import Decided
+from obscale.request.file_name import command_name
+from obscale.request.models import ClusterSpec
 from obscale.request.scale_out import ScaleOut
+from obscale.request.time_limits import TimeLimits
 from obscale.submit.result import Submitted
 from obscale.tasks.approval import PersonsName, PersonsReason
 from obscale.tasks.poll import poll
-from obscale.tasks.runtime.blocks import open_connections
+from obscale.tasks.runtime.blocks import PrefectSecrets, open_connections
 from obscale.tasks.runtime.journal import publish, publish_line
 from obscale.text import for_terminal
 
@@ -169,10 +176,19 @@ def recover_name() -> str:
     timeout_seconds=TIME_LIMIT_SECONDS,
     cache_policy=NO_CACHE,
 )
-async def recover(order: ScaleOut, dag_id: str, remedy: Remedy) -> None:
+async def recover(
+    order: ScaleOut, dag_id: str, remedy: Remedy, *, acknowledged: bool = False
+) -> None:
     """Carry out one decision: RETRY until it is taken, ROLLBACK to its real end.
 
     The DAG is diagnosed once more right before, because a decision may be an hour old.
+
+    Args:
+        order: Of the node the DAG is about.
+        dag_id: Of the one DAG that is operated.
+        remedy: RETRY or ROLLBACK.
+        acknowledged: Whether a person accepts that data may be lost that the scale-out did not
+            make. It opens no dead end.
 
     Raises:
         DagFailedError: The remedy is not safe any more, or the rollback stopped half-way.
@@ -182,14 +198,18 @@ async def recover(order: ScaleOut, dag_id: str, remedy: Remedy) -> None:
     async with open_connections(order, proven=True) as link:
         await learn_members(link, say)
         diagnosis = await diagnose_now(link, dag_id)
-        if diagnosis.cause in NEEDS_NOTHING:
+        if diagnosis.cause in NEEDS_NOTHING and remedy is Remedy.RETRY:
             say(f"recover.not_needed cause={diagnosis.cause}")
             return
-        require_allowed(diagnosis, remedy, order.cluster)
+        if refusal_of(diagnosis, remedy, acknowledged=acknowledged):
+            publish(Diagnosed(step="recover", diagnosis=diagnosis))
+        require_allowed(diagnosis, remedy, order.cluster, acknowledged=acknowledged)
         if remedy is Remedy.RETRY:
             await retry(link, diagnosis, say)
         else:
-            await roll_back(link, diagnosis, order.time_limits, saw=saw, say=say)
+            await roll_back(
+                link, diagnosis, order.time_limits, saw=saw, say=say, acknowledged=acknowledged
+            )
 
 
 async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
@@ -201,3 +221,28 @@ async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
 def say(text: str) -> None:
     """Tell one line of the recovery."""
     publish_line("recover", text)
+
+
+@task(
+    name="recover",
+    task_run_name="recover DAG {dag_id}: ROLLBACK, no node was called",
+    retries=0,
+    timeout_seconds=TIME_LIMIT_SECONDS,
+    cache_policy=NO_CACHE,
+)
+async def roll_back_nameless(
+    cluster: str | ClusterSpec, dag_id: str, time_limits: TimeLimits
+) -> None:
+    """Undo a scale-out that failed before it named a node, so that the cluster's lock is free.
+
+    Raises:
+        DagFailedError: It is none of that kind any more, or its stage could not be undone.
+        DagStalledError: It did not end within the time limits.
+        AgentError: No agent took the operation.
+    """
+    async with cluster_connected(cluster, PrefectSecrets()) as opened:
+        dag = await read_named(opened.client, dag_id)
+        if not is_untouched(Meant(dag, subject_of(dag))):
+            raise nameless(dag, command_name(cluster))
+        require_allowed(diagnose_untouched(dag), Remedy.ROLLBACK, cluster)
+        await roll_back_untouched(opened.client, dag_id, time_limits, saw=saw, say=say)

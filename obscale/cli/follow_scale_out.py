@@ -28,13 +28,13 @@ from obscale.connect.connections import (
     cluster_connected,
     target_connected,
 )
-from obscale.errors import SpecError, VerifyError
+from obscale.errors import VerifyError
 from obscale.events import Event, ProofsHold, WaitsForProofs
 from obscale.follow.progress import Change
 from obscale.follow.run import follow, learn_members
 from obscale.plan.file import read_plan_file, request_of
 from obscale.recovery.diagnosis import Diagnosis
-from obscale.recovery.find import find, node_found, node_of, read_in_sight, read_named
+from obscale.recovery.find import find, nameless, node_found, node_of, read_in_sight, read_named
 from obscale.recovery.interrupted import describe_interrupted, next_step, remains_of
 from obscale.recovery.read import consequence_lines, diagnose_now, error_of
 from obscale.recovery.selection import (
@@ -160,13 +160,7 @@ async def followed_of(found: Found) -> AsyncIterator[FollowedScaleOut]:
     """
     target, dag = found.meant.target, found.meant.dag
     if not target:
-        raise SpecError(
-            f"DAG {dag.id} stands {standing(dag)} and does not name its target: nobody can tell "
-            "which node it is about",
-            "look again in some seconds; one that FAILED at its first stage has called no node and "
-            "can be rolled back: obscale recover "
-            f"{found.named} {dag.id} --roll-back",
-        )
+        raise nameless(dag, found.named)
     asked = next((order for order in found.orders if order.target == target), None)
     order = asked or ScaleOut(cluster=found.where, node=node_of(target), time_limits=TimeLimits())
     async with target_connected(order, found.cluster, found.secret_store) as link:

@@ -4,7 +4,6 @@ Reads only; needs no Prefect, except where a name is stored in one.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import typer
 
@@ -23,16 +22,13 @@ from obscale.plan.file import read_plan_file
 from obscale.reading import side_by_side
 from obscale.report.report import ScaleOutReport, server_rows
 from obscale.request.scale_out import ScaleOut, scale_outs_of
-from obscale.request.time_limits import TimeLimits
+from obscale.request.time_limits import VERIFY_LIMITS
 from obscale.spec import read_spec
 from obscale.submit.settle import baseline_of_member
 from obscale.verify.baseline import Baseline
 from obscale.verify.levels import shortfall
 from obscale.verify.observation import Before
 from obscale.verify.run import Verification, verify_node
-
-TIME_LIMITS: Final = TimeLimits(verify_seconds=60, unread_seconds=15)
-"""Beyond the steady time only stragglers are waited for: who looks wants an answer."""
 
 Say = Callable[[str, str], None]
 """Takes a line and its style."""
@@ -53,7 +49,7 @@ def verify(
     try:
         if read_plan_file(spec) is not None:
             raise SpecError(f"{spec}: is a plan, no request", "name the request it was made of")
-        orders = scale_outs_of(read_spec(spec), time_limits=TIME_LIMITS)
+        orders = scale_outs_of(read_spec(spec), time_limits=VERIFY_LIMITS)
         targets = ", ".join(order.target for order in orders)
         secret_store = secret_store_for(orders)
         with busy(f"verify: looks at {targets}") as shown, silence_shown(console):

@@ -9,7 +9,7 @@ from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag
 from obscale.clock import monotonic
 from obscale.errors import SpecError
-from obscale.recovery.selection import Decision, LookAgain, Meant, scale_outs, unnamed
+from obscale.recovery.selection import Decision, LookAgain, Meant, scale_outs, standing, unnamed
 from obscale.request.models import AgentInfoSpec, NodeSpec
 from obscale.scale_out_dag import SCALE_OUT
 from obscale.verify.observation import Observation
@@ -79,6 +79,21 @@ async def read_in_sight(client: ClusterClient) -> tuple[Dag, ...]:
     unfinished = await client.ask(lambda agent: agent.read_unfinished_cluster_dags())
     last = await client.ask(lambda agent: agent.read_last_cluster_dag())
     return scale_outs((*unfinished, last))
+
+
+def nameless(dag: Dag, named: str) -> SpecError:
+    """Say of a scale-out that tells no target that nothing is known of the node it is about.
+
+    Args:
+        dag: It.
+        named: How a command names its cluster.
+    """
+    return SpecError(
+        f"DAG {dag.id} stands {standing(dag)} and does not name its target: nobody can tell "
+        "which node it is about",
+        "look again in some seconds; one that FAILED at its first stage has called no node and "
+        f"can be rolled back: obscale recover {named} {dag.id} --roll-back",
+    )
 
 
 def node_of(target: str, zone: str = "", **configs: str) -> NodeSpec:

@@ -16,12 +16,13 @@ from obscale.report.report import (
     Decided,
     EarlierEnd,
     Moment,
+    PrefectForm,
     ScaleOutReport,
     ServerRow,
     StageRow,
 )
 from obscale.request.file_name import NO_NAME
-from obscale.text import Markdown, bullets, code, folded, markdown, paragraphs
+from obscale.text import Markdown, bullets, code, folded, for_markdown, markdown, paragraphs
 from obscale.verify.observation import ProofAnswer, ProofLine
 
 NO_PICTURES: Final[tuple[Markdown, ...]] = ()
@@ -111,6 +112,11 @@ def _verdict(report: ScaleOutReport) -> str:
         held = sum(proof.answer is ProofAnswer.PASS for proof in report.proofs)
         idle = "" if report.exceptions or report.persist_statements else "; nothing is left to do"
         return f"Verified up to {report.verdict_reached}{carried}: {held} proofs hold{idle}."
+    if report.outcome == "rolled-back":
+        return (
+            f"DAG {report.dag_id} was rolled back, as decided: {report.target} is SINGLE again, "
+            "the cluster's lock is free, nothing was added."
+        )
     found, failed = report.diagnosis, report.error_kind
     if blockers := _blockers(report):
         rules = len({finding.rule for finding in report.findings})
@@ -150,6 +156,9 @@ def _to_do(report: ScaleOutReport) -> Iterator[Markdown]:
     if report.outcome == "verified":
         yield from _left_to_do(report)
         return
+    if report.outcome == "rolled-back":
+        yield Markdown("Mend what it had failed of, then plan again.")
+        return
     yield from _cures(report)
     left = report.remains
     if left and left.was_sent:
@@ -161,6 +170,16 @@ def _to_do(report: ScaleOutReport) -> Iterator[Markdown]:
         yield code(commands)
     if any(NO_NAME in command.split() for command in commands):
         yield markdown("{} is a file that holds the request, or a stored connection.", NO_NAME)
+    if form := report.in_prefect:
+        yield _in_prefect(form)
+
+
+def _in_prefect(form: PrefectForm) -> Markdown:
+    """Link the form that does the same; its address is ours, its parameters are quoted in it."""
+    if not form.url:
+        return markdown("Or in Prefect: **{}** {}.", form.deployment, form.does)
+    link = Markdown(f"[{for_markdown(form.deployment)}]({form.url})")
+    return markdown("Or in Prefect: {} {}.", link, form.does)
 
 
 def _cures(report: ScaleOutReport) -> Iterator[Markdown]:

@@ -134,13 +134,27 @@ class EarlierEnd(BaseModel):
         return f"{self.at:%Y-%m-%d %H:%M:%S} UTC, run {run}{attempt}: {self.outcome}{why}"
 
 
+class PrefectForm(BaseModel):
+    """A form in Prefect's UI that mends how a run ended. Holds no secret."""
+
+    model_config = ConfigDict(frozen=True)
+
+    deployment: str
+    """As Prefect names it, `flow/deployment`."""
+    does: str
+    """What a run of it does, in one line."""
+    url: str = ""
+    """Of the form, with what is known filled in; empty: where the UI is, is not known."""
+
+
 class ScaleOutReport(BaseModel):
     """What was asked, what was found, what happened, and what stands now. Holds no secret."""
 
     model_config = ConfigDict(frozen=True)
 
     schema_version: int = SCHEMA_VERSION
-    outcome: Literal["verified", "blocked", "failed", "cancelled"]
+    outcome: Literal["verified", "blocked", "failed", "cancelled", "rolled-back"]
+    """`rolled-back`: the scale-out was undone, as this run was asked to do."""
     cluster: str
     target: str
     zone: str
@@ -175,6 +189,8 @@ class ScaleOutReport(BaseModel):
     """How a command names the cluster: a stored connection's name, or the request's file."""
     again: str = ""
     """The command that runs the same request again; empty: none is known."""
+    in_prefect: PrefectForm | None = None
+    """What mends it from Prefect's UI; None: nothing is to be mended, or nothing is offered."""
     remains: InterruptedState | None = None
     """What stands in the cluster; only where the run ended before its DAG did."""
     told_cluster: str = ""

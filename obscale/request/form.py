@@ -23,6 +23,14 @@ def titled(words: str) -> Any:
     return Field(json_schema_extra={"title": words})
 
 
+DagId = Annotated[
+    str,
+    Field(
+        examples=["11"],
+        json_schema_extra={"title": "DAG", **patterns.like(patterns.DAG_ID)},
+    ),
+]
+"""Id of a DAG, as obshell, reports and events show it."""
 NamedCluster = Annotated[
     Annotated[str, Field(title="Stored connection", min_length=1, examples=["prod-east"])]
     | ClusterSpec,

@@ -44,6 +44,8 @@ SIZE: Final = _whole("(?:0|[1-9][0-9]*)(?:[KMGTPkmgtp]?[Bb]|[KMGTPkmgtp]|[Bb][Yy
 PATH_OR_EMPTY: Final = _whole("|/[A-Za-z0-9\u4e00-\u9fa5_:@/.-]*")
 VARIABLE: Final = _whole("[A-Za-z_][A-Za-z0-9_]*")
 BLOCK: Final = _whole("[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+DAG_ID: Final = _whole("[0-9]{2,}")
+"""Source: ob/agent/engine/task/task_dto.go, 4.5.0.0."""
 DAY: Final = _whole("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 HOUR: Final = _whole("(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 SOMETHING: Final = r"\S"

@@ -172,3 +172,6 @@ class TimeLimits(BaseModel):
 
 
 DEFAULT_TIME_LIMITS: Final = TimeLimits()
+VERIFY_LIMITS: Final = TimeLimits(verify_seconds=60, unread_seconds=15)
+"""Of proving a node alone: beyond the steady time only stragglers are waited for, as whoever looks
+wants an answer."""

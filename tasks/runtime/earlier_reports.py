@@ -6,8 +6,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 
+from obscale.recovery.find import node_of
 from obscale.report.audit import KeptReport, earlier_of
 from obscale.report.report import ScaleOutReport
+from obscale.request.models import NodeSpec
 from obscale.tasks.runtime.baselines import AWAY, bounded, read_page, told
 from obscale.tasks.runtime.journal import artifact_key
 from obscale.tasks.runtime.run_log import run_logger
@@ -56,3 +58,24 @@ async def reports_before(report: ScaleOutReport) -> list[KeptReport]:
         cluster=report.told_cluster,
         dag_id=report.dag_id,
     )
+
+
+async def node_asked(target: str, dag_id: str) -> NodeSpec | None:
+    """Read what was asked of a node, from the newest report of its DAG; None: nobody has kept it.
+
+    Args:
+        target: `ip:port`.
+        dag_id: Of the DAG.
+    """
+
+    async def read() -> list[KeptReport]:
+        async with get_client() as client:
+            return await reports_kept(client, target)
+
+    try:
+        kept = await bounded(read)
+    except AWAY as error:
+        run_logger().warning("earlier.not_read reason=%r", told(error))
+        return None
+    asked = [each.report for each in kept if each.report.dag_id == dag_id and each.report.zone]
+    return node_of(target, asked[-1].zone, **asked[-1].obConfigs) if asked else None

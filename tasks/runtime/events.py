@@ -7,7 +7,7 @@ fails for want of one. `docs/events.md` lists them.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from prefect.events import emit_event
 from prefect.exceptions import EventTooLarge
@@ -34,17 +34,19 @@ from obscale.follow.progress import progress_of
 from obscale.preflight.finding import Finding
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
-from obscale.report.report import ScaleOutReport
+from obscale.report.report import PrefectForm, ScaleOutReport
 from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
+from obscale.tasks.runtime.forms import cluster_of
 from obscale.tasks.runtime.journal import listening
 from obscale.tasks.runtime.run_log import run_logger
 from obscale.text import each_text, for_terminal
 from obscale.verify.observation import Level
 
 PREFIX: Final = "obscale.scale-out."
+HELD: Final = "held"
 ENDS: Final = {
-    DagFailedError.kind: "held",
+    DagFailedError.kind: HELD,
     RejectedError.kind: "rejected",
     NotApprovedError.kind: "rejected",
 }
@@ -54,7 +56,8 @@ BEGUN: Final = frozenset({"posted", "adopted"})
 LONGEST_TEXT: Final = 500
 """Characters of an error or a cause; the report has it whole, and events are limited in size."""
 
-Payload = dict[str, str | int | list[str]]
+Payload = dict[str, Any]
+"""JSON."""
 
 
 @dataclass(frozen=True)
@@ -136,14 +139,22 @@ def _moved(heard: Heard, dag: Dag) -> Iterator[tuple[str, Signal]]:
 def _ended(heard: Heard, report: ScaleOutReport) -> Iterator[tuple[str, Signal]]:
     kind, dag_id = report.error_kind, report.dag_id or ""
     error: Payload = {"error_kind": kind, "error": report.error[:LONGEST_TEXT], "dag": dag_id}
+    error |= {"next": report.next[:LONGEST_TEXT]} if report.next else {}
+    error |= _form(report.in_prefect)
     if report.outcome == "verified":
         yield "verified", Signal("verified", {"level": report.level, "dag": dag_id})
+    elif report.outcome == "rolled-back":
+        yield f"recovered/{dag_id}", _recovered(Remedy.ROLLBACK, dag_id)
     elif report.outcome == "blocked":
         yield "blocked", Signal("blocked", _judged("blocked", report.findings) | error)
     else:
         if kind == DagRolledBackError.kind and heard.remedy is Remedy.ROLLBACK:
             yield f"recovered/{dag_id}", _recovered(Remedy.ROLLBACK, dag_id)
         yield "end", Signal(ENDS.get(kind, "failed"), error | _cause(report.diagnosis))
+
+
+def _form(form: PrefectForm | None) -> Payload:
+    return {"deployment": form.deployment, "form": form.url} if form else {}
 
 
 def _judged(verdict: str, findings: Sequence[Finding]) -> Payload:
@@ -182,6 +193,7 @@ class Announcer:
         self._heard = Heard()
         self._about: Payload = {"target": order.target, "zone": order.node.zone}
         self._cluster = for_terminal(order.cluster_name)
+        self._connection = cluster_of(order)
         self._resource = {
             "prefect.resource.id": f"obscale.cluster.{self._cluster}",
             "prefect.resource.name": self._cluster,
@@ -203,13 +215,16 @@ class Announcer:
 
     def _send(self, signal: Signal) -> None:
         why = "Prefect takes no events from this process"
+        # What an automation has to hand on, so that a run can look after the DAG.
+        connection = {"connection": self._connection} if signal.name == HELD else {}
         try:
             sent = emit_event(
                 PREFIX + signal.name,
                 resource=self._resource,
                 related=self._related,
                 payload=each_text(
-                    {"cluster": self._cluster} | self._about | signal.payload, for_terminal
+                    {"cluster": self._cluster, **connection} | self._about | signal.payload,
+                    for_terminal,
                 ),
             )
         except EventTooLarge as error:

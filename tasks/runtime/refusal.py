@@ -22,9 +22,9 @@ from prefect.exceptions import ParameterTypeError
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.report.page import render_refusal
 from obscale.tasks.runtime.baselines import AWAY, bounded, create, told
-from obscale.tasks.runtime.journal import artifact_key
+from obscale.tasks.runtime.journal import artifact_key, note_page
 from obscale.tasks.runtime.run_log import run_logger
-from obscale.text import for_markdown
+from obscale.text import for_markdown, markdown, paragraphs
 
 _ITEM: Final = "\n - "
 """What Prefect begins each wrong parameter with."""
@@ -57,6 +57,17 @@ async def report_refusal(flow: Flow[..., Any], flow_run: FlowRun, state: State[A
         await bounded(write)
     except AWAY as error:
         run_logger().warning("artifact.not_written reason=%r", told(error))
+
+
+async def report_undone(dag_id: str, words: str) -> None:
+    """Leave a report of a scale-out that was undone before it named a node.
+
+    Args:
+        dag_id: Of its DAG.
+        words: What was done, in one line.
+    """
+    page = paragraphs([markdown("# DAG {}: rolled-back", dag_id), markdown("**{}.**", words)])
+    await note_page(artifact_key("report", "dag", dag_id), page, words)
 
 
 def problems_of(ending: object) -> tuple[tuple[str, ...], str]:

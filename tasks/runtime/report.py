@@ -54,6 +54,7 @@ from obscale.report.report import (
     EarlierEnd,
     Moment,
     Posted,
+    PrefectForm,
     ScaleOutReport,
     server_rows,
     stage_rows,
@@ -66,6 +67,7 @@ from obscale.tasks.runtime.attempts import close_earlier_attempts
 from obscale.tasks.runtime.baselines import folded_page_of, this_run
 from obscale.tasks.runtime.blocks import open_connections
 from obscale.tasks.runtime.earlier_reports import reports_before
+from obscale.tasks.runtime.forms import form_of
 from obscale.tasks.runtime.journal import (
     artifact_key,
     aside,
@@ -88,7 +90,7 @@ TELLS_ITSELF: Final = (
     VerifyError,
 )
 """Errors that say what stands where; after every other end the cluster is looked at once more."""
-Outcome = Literal["verified", "blocked", "failed", "cancelled"]
+Outcome = Literal["verified", "blocked", "failed", "cancelled", "rolled-back"]
 
 
 class ReportBuilder:
@@ -105,6 +107,9 @@ class ReportBuilder:
         self._levels: VerifiedLevels | None = None
         self._submitted: Submitted | None = None
         self.earlier: tuple[EarlierEnd, ...] = ()
+        self.in_prefect: PrefectForm | None = None
+        self.is_rolled_back = False
+        """Whether the scale-out was undone, as the run was asked to do."""
         self._before: tuple[Zone, ...] = ()
         self._after: tuple[Zone, ...] = ()
         self._capacity: Capacity | None = None
@@ -176,6 +181,8 @@ class ReportBuilder:
         # Nothing but the proofs count: a run that merely ended is no success.
         proved = self._levels is not None and self._levels.is_verified
         outcome: Outcome = "verified" if proved else "failed"
+        if self.is_rolled_back:
+            outcome = "rolled-back"
         kind, told = "", ""
         if error:
             outcome = "blocked" if isinstance(error, PreflightError) else "failed"
@@ -221,11 +228,24 @@ class ReportBuilder:
             posted=_posted(baseline) if baseline else None,
             before_at=baseline.at if baseline else None,
             earlier=self.earlier,
+            in_prefect=self.in_prefect,
         )
+
+    def look_at(self, order: ScaleOut) -> None:
+        """Report from now on of an order of which more is known: the same node's."""
+        self._order = order
 
     async def learn_of_earlier(self) -> None:
         """Learn how earlier attempts, and earlier runs of the same DAG, have ended."""
         self.earlier = tuple(end_of(kept) for kept in await reports_before(self.report()))
+
+    async def learn_of_form(
+        self, error: BaseException, remains: InterruptedState | None = None
+    ) -> None:
+        """Learn which form of Prefect's UI mends an end, and let its error name it too."""
+        self.in_prefect = await form_of(self.report(error, remains), self._order)
+        if form := self.in_prefect:
+            error.add_note(" ".join(filter(None, ("In Prefect:", form.deployment, form.url))))
 
 
 def _posted(baseline: Baseline) -> Posted:
@@ -278,6 +298,7 @@ async def report_at_end(order: ScaleOut) -> AsyncIterator[ReportBuilder]:
                     publish_line("report", f"report.remains {describe_interrupted(remains)}")
                     await _leave_progress(order, builder.progress, describe_interrupted(remains))
                 await builder.learn_of_earlier()
+                await builder.learn_of_form(error, remains)
                 await _show(builder.report(error, remains), builder.versions, error)
                 raise
             await builder.learn_of_earlier()

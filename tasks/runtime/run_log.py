@@ -36,8 +36,9 @@ _UNKNOWN: Final = (
 
 
 def told_whole(error: ObscaleError) -> str:
-    """Say an error in one line, and what else is wrong with a request in one line each."""
+    """Say an error in one line; what else is wrong, or mends it, in one line each."""
     further = error.problems[1:] if isinstance(error, SpecError) else ()
+    further = (*further, *getattr(error, "__notes__", ()))
     return "\n".join((str(error), *map(for_terminal, further)))
 
 

@@ -73,7 +73,8 @@ def state_name(ending: object) -> str | None:
 async def name_final_state(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Call a failed run's state by what happened; type, message and data stay. For `on_failure`.
 
-    Only of a bad request the message is written anew: it tells every problem.
+    Only of a bad request the message is written anew: it tells every problem. What an error names
+    beside its words, the form of Prefect's UI that mends it, comes behind them.
 
     Prefect calls it by keywords, so its parameters must have these names.
     """
@@ -86,6 +87,8 @@ async def name_final_state(flow: Flow[..., Any], flow_run: FlowRun, state: State
     if isinstance(ending, SpecError):
         # Prefect's own message has the first problem only.
         named.message = f"Nothing was sent. {told_whole(ending)}"
+    if notes := getattr(ending, "__notes__", ()):
+        named.message = " ".join(map(for_terminal, filter(None, (named.message, *notes))))
     # Forced: from one final state to another there is no ordinary way.
     if not await set_state(flow_run.id, named):
         return
@@ -148,6 +151,19 @@ def name_by_target(does: str, before_zone: str) -> str:
     ip = agent["ip"] if isinstance(agent, dict) else getattr(agent, "ip", "?")
     name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)
     return for_terminal(f"{does} {ip} {before_zone} {asked.get('zone')} of {name or 'a cluster'}")
+
+
+def name_by_dag(does: str) -> str:
+    """Name the current run by the DAG it looks after: `watch DAG 11 of prod-east`.
+
+    Args:
+        does: What the run does, e.g. `watch`.
+    """
+    asked = this_run.parameters
+    dag, cluster = asked.get("dag"), asked.get("cluster")
+    name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)
+    which = f"DAG {dag}" if dag else "the newest DAG"
+    return for_terminal(f"{does} {which} of {name or 'a cluster'}")
 
 
 async def tag_run(tags: frozenset[str]) -> None:

@@ -7,11 +7,10 @@ import pytest
 
 from obscale.batch.dispatch_rows import WorkerAssignment
 from obscale.batch.ledger import ledger_of
-from obscale.cli.verify import TIME_LIMITS
 from obscale.errors import SpecError
 from obscale.request.models import ScaleOutSpec
 from obscale.request.scale_out import scale_outs_of
-from obscale.request.time_limits import TimeLimits
+from obscale.request.time_limits import VERIFY_LIMITS, TimeLimits
 from obscale.spec import parse_spec
 from obscale.spec.batch import compact, parse_batch
 
@@ -53,14 +52,14 @@ def test_a_file_sets_the_limits_it_names_and_no_other():
 
 def test_a_command_with_limits_of_its_own_keeps_to_those_of_the_file():
     """`obscale verify` waits a minute, unless the request says for how long."""
-    (order,) = scale_outs_of(parse_spec(ONE, "node.yaml"), time_limits=TIME_LIMITS)
+    (order,) = scale_outs_of(parse_spec(ONE, "node.yaml"), time_limits=VERIFY_LIMITS)
     (silent,) = scale_outs_of(
-        parse_spec(ONE.rpartition("time_limits")[0], "n"), time_limits=TIME_LIMITS
+        parse_spec(ONE.rpartition("time_limits")[0], "n"), time_limits=VERIFY_LIMITS
     )
 
     assert order.time_limits.verify_seconds == 3600
-    assert order.time_limits.unread_seconds == TIME_LIMITS.unread_seconds
-    assert silent.time_limits == TIME_LIMITS
+    assert order.time_limits.unread_seconds == VERIFY_LIMITS.unread_seconds
+    assert silent.time_limits == VERIFY_LIMITS
 
 
 def test_a_batch_shares_limits_and_a_cluster_may_have_its_own(tmp_path):

@@ -1,0 +1,134 @@
+"""The flow `recover`: carries out one decision about a scale-out that failed, and follows it."""
+
+from typing import Annotated, Any, Literal
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from obscale.errors import DagFailedError
+from obscale.recovery.consequences import Remedy
+from obscale.report.report import ScaleOutReport
+from obscale.request.form import DagId, NamedCluster, TargetPassword, titled
+from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
+from obscale.submit.settle import tell_settled
+from obscale.tasks.look_after import FoundScaleOut, Untouched, find_scale_out, follow_and_prove
+from obscale.tasks.recover import decide, roll_back_nameless
+from obscale.tasks.recover import recover as carry_out
+from obscale.tasks.runtime.blocks import naming_silent_agents
+from obscale.tasks.runtime.events import sending_events
+from obscale.tasks.runtime.journal import aside, publish
+from obscale.tasks.runtime.prefect_watch import watching_prefect
+from obscale.tasks.runtime.refusal import report_refusal, report_undone
+from obscale.tasks.runtime.report import report_at_end
+from obscale.tasks.runtime.run_state import name_by_dag, name_final_state, tag_run, tags_of
+from obscale.tasks.runtime.sigterm import cancel_on_sigterm
+from obscale.tasks.runtime.versions import check_worker
+
+Decision = Literal["retry", "roll-back", "ask"]
+"""What a person chooses in the form; there is no default."""
+ROLLED_BACK = "RolledBack"
+"""The state of a run that has rolled back as it was asked to: Completed."""
+
+
+def run_name() -> str:
+    """Name the run after what it operates, e.g. `recover DAG 11 of prod-east`."""
+    return name_by_dag("recover")
+
+
+@flow(
+    name="recover",
+    flow_run_name=run_name,
+    retries=0,
+    persist_result=False,
+    on_failure=[name_final_state, report_refusal],
+)
+async def recover(
+    cluster: NamedCluster,
+    dag: Annotated[DagId, titled("DAG")],
+    decision: Annotated[Decision, titled("What shall be done?")],
+    acknowledge_data_loss: Annotated[bool, titled("Acknowledge data loss")] = False,
+    targetAgentPassword: TargetPassword = None,
+    time_limits: Annotated[TimeLimits, titled("Time limits")] = DEFAULT_TIME_LIMITS,
+) -> ScaleOutReport | State[Any]:
+    """Do one thing about a failed scale-out, as a person has chosen: it deletes on the target.
+
+    Only the DAG that is named is operated. It is diagnosed right before, and what leads nowhere is
+    refused, whatever is chosen here. After a retry the run follows the DAG and proves the node;
+    after a rollback it waits until the target is SINGLE and the cluster's lock is free.
+
+    Args:
+        cluster: The cluster the DAG is of, by the name of its stored connection, e.g. prod-east.
+        dag: Id of the DAG, as the report of the run that is held names it.
+        decision: retry: undoes and repeats the failed stage, and goes on. Where the observer had
+            been started or given directories, that kills it and deletes its directories first.
+            roll-back: undoes the whole scale-out. It kills the observer on the target and deletes
+            the directories given to it, data, redo logs and logs; nothing is added. ask: pauses,
+            shows what each of them does and deletes here, and waits for the answer (Resume).
+        acknowledge_data_loss: Accept that data may be deleted which this scale-out did not make.
+        targetAgentPassword: Where the password of the target agent is kept; only if it has one.
+        time_limits: Time limits; the defaults suit production.
+    """
+    check_worker()
+    with cancel_on_sigterm(), naming_silent_agents():
+        async with watching_prefect():
+            found = await find_scale_out(cluster, dag, targetAgentPassword, time_limits)
+            if isinstance(found, Untouched):
+                return await _free(cluster, found, decision, time_limits)
+            order = found.order
+            with sending_events(order):
+                async with report_at_end(order) as builder:
+                    await aside(tag_run(tags_of(order)))
+                    tell_settled(found.submitted, publish)
+                    remedy = await _chosen(found, decision)
+                    await carry_out(order, found.dag_id, remedy, acknowledged=acknowledge_data_loss)
+                    if remedy is Remedy.RETRY:
+                        await follow_and_prove(found, builder)
+                    else:
+                        builder.is_rolled_back = True
+    if builder.is_rolled_back:
+        return Completed(name=ROLLED_BACK, message=_undone(found.dag_id, f"{order.target} is SINGLE again"))
+    return builder.report()
+
+
+async def _chosen(found: FoundScaleOut, decision: Decision) -> Remedy:
+    """Give what was chosen in the form, or let a person choose now among what is safe.
+
+    Raises:
+        DagFailedError: Nobody has chosen anything, or that it is left as it stands.
+    """
+    if decision != "ask":
+        return Remedy.RETRY if decision == "retry" else Remedy.ROLLBACK
+    asking = found.order.model_copy(update={"on_failure": "ask"})
+    attempt = await decide(asking, found.dag_id, [])
+    if attempt is None:
+        raise DagFailedError(
+            f"DAG {found.dag_id} of {found.order.target} was left as it stands",
+            "it keeps the cluster's lock; start recover again once it is known what to do",
+        )
+    return attempt.remedy
+
+
+async def _free(
+    cluster: NamedCluster, found: Untouched, decision: Decision, time_limits: TimeLimits
+) -> State[Any]:
+    """Undo a scale-out that failed before it named a node, so that the cluster's lock is free.
+
+    Raises:
+        DagFailedError: Something else was chosen: nobody can tell which node it would go on with.
+    """
+    dag_id = found.dag.id
+    if decision != "roll-back":
+        raise DagFailedError(
+            f"DAG {dag_id} failed before it named a node: it can be rolled back, and no more; it "
+            "was not touched",
+            "choose roll-back: no node was called yet, so nothing is deleted",
+        )
+    await roll_back_nameless(cluster, dag_id, time_limits)
+    words = _undone(dag_id, "no node had been called")
+    await report_undone(dag_id, words)
+    return Completed(name=ROLLED_BACK, message=words)
+
+
+def _undone(dag_id: str, what: str) -> str:
+    return f"DAG {dag_id} was rolled back, as decided ({what}): the cluster's lock is free"
