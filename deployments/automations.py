@@ -1,18 +1,21 @@
 """`python -m obscale.deployments.automations`: stores the automations that react to what runs tell.
 
-Four automations, made or brought up to date; applying them again changes nothing. docs/events.md
-lists the events. The server's address is taken from Prefect's own settings.
+Each is made or brought up to date; applying them again changes nothing. docs/events.md lists them
+and the events. The server's address is taken from Prefect's own settings.
 """
 
 import argparse
 import asyncio
+import os
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final, cast
 from uuid import UUID
 
 import httpx
 from prefect.automations import AutomationCore, EventTrigger, Posture
+from prefect.blocks.core import Block
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import StateType
@@ -22,14 +25,16 @@ from pydantic import SecretStr
 
 from obscale.cli.exits import end_with
 from obscale.cli.local_prefect import require_prefect, settle
+from obscale.deployments.messages import CHANNELS, block_name, fault_of, tell
 from obscale.errors import PrefectUnreachableError
-from obscale.request.policies import PARTS_FLOW
-from obscale.tasks.runtime.events import PREFIX
+from obscale.request.policies import BATCH_FLOW, PARTS_FLOW
+from obscale.tasks.runtime.events import HELD, PREFIX
+from obscale.tasks.runtime.forms import RECOVER, VERIFY, WATCH
 from obscale.tasks.runtime.prefect_private import block_id, from_template
 from obscale.tasks.runtime.run_state import RERUN_TAG, STATE_NAMES
 
 WEBHOOK_BLOCK: Final = "obscale-notify"
-NEEDS_A_PERSON: Final = ("held", "failed", "asking")
+NEEDS_A_PERSON: Final = (HELD, "failed", "asking")
 CAPACITY_EVENT: Final = "obscale.capacity.needed"
 RERUN_AFTER: Final = timedelta(seconds=30)
 """A crash is reported twice, seconds apart, and the second report undoes a rerun begun before."""
@@ -39,7 +44,11 @@ SILENT_SECONDS: Final = 600
 """Three of Prefect's own heartbeats, 180 s each, and some."""
 LEAST_SILENT_SECONDS: Final = 60
 """Two of the shortest heartbeats Prefect takes."""
-OUR_FLOWS: Final = ("scale-out", "batch", PARTS_FLOW, "plan")
+HOLDING_FLOWS: Final = ("scale-out", BATCH_FLOW, PARTS_FLOW)
+"""Whose runs may be held; not recover itself, which would ask again for ever."""
+OUR_FLOWS: Final = (*HOLDING_FLOWS, "plan", VERIFY, WATCH, RECOVER)
+FROM_ENVIRONMENT: Final = "env:"
+"""Before the name of a variable that holds an address."""
 QUIET_STATES: Final = (
     *("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", *STATE_NAMES.values()),
     *("Scheduled", "AwaitingRetry", "Suspended"),
@@ -50,9 +59,14 @@ MESSAGE: Final = """{{ {
   "target": event.payload.get("target"), "zone": event.payload.get("zone"),
   "cause": event.payload.get("cause"), "remedy": event.payload.get("remedy"),
   "error_kind": event.payload.get("error_kind"), "error": event.payload.get("error"),
-  "waits_for": event.payload.get("waits_for"), "run": flow_run|ui_url
+  "waits_for": event.payload.get("waits_for"), "run": flow_run|ui_url,
+  "dag": event.payload.get("dag"), "next": event.payload.get("next"),
+  "deployment": event.payload.get("deployment"), "form": event.payload.get("form")
 } | tojson }}"""
 """Body of the notification; what an event does not have is null. No event holds a secret."""
+
+
+NO_ADDRESSES: Final[Mapping[str, str]] = {}
 
 
 def notify(webhook: UUID) -> AutomationCore:
@@ -60,13 +74,46 @@ def notify(webhook: UUID) -> AutomationCore:
     return AutomationCore(
         name="obscale: call when a run needs a person",
         description="Calls the webhook block obscale-notify with the cluster, target and cause.",
-        trigger=EventTrigger(
-            expect={PREFIX + name for name in NEEDS_A_PERSON},
-            match={"prefect.resource.id": "obscale.cluster.*"},
-            posture=Posture.Reactive,
-            threshold=1,
-        ),
+        trigger=_told(*NEEDS_A_PERSON),
         actions=[CallWebhook(block_document_id=webhook, payload=MESSAGE)],
+    )
+
+
+def _told(*names: str, flows: tuple[str, ...] = ()) -> EventTrigger:
+    """Give a trigger on what a run tells: the names of its events, and of the flows it is of."""
+    related: dict[str, str | list[str]] = {}
+    if flows:
+        related = {"prefect.resource.role": "flow", "prefect.resource.name": list(flows)}
+    return EventTrigger(
+        expect={PREFIX + name for name in names},
+        match={"prefect.resource.id": "obscale.cluster.*"},
+        match_related=related,
+        posture=Posture.Reactive,
+        threshold=1,
+    )
+
+
+def ask_when_held(deployment: UUID) -> AutomationCore:
+    """Start recover for a DAG that is held, paused until a person chooses. It is made switched off.
+
+    By itself it reads only; what is chosen on its page is carried out and followed to verified.
+    """
+    start: ActionTypes = RunDeployment(
+        source="selected",
+        deployment_id=deployment,
+        parameters={
+            "cluster": _from_event("connection"),
+            "dag": _from_event("dag"),
+            "decision": "ask",
+        },
+        job_variables=None,
+    )
+    return AutomationCore(
+        name="obscale: ask what becomes of a held DAG",
+        description="Starts recover with the decision ask: Resume on its page offers what is safe.",
+        enabled=False,
+        trigger=_told(HELD, flows=HOLDING_FLOWS),
+        actions=[start],
     )
 
 
@@ -168,8 +215,23 @@ def _from_event(name: str) -> dict[str, Any]:
     return from_template(template)
 
 
-async def apply(webhook_url: str | None, plan_deployment: str, silence: timedelta) -> list[str]:
-    """Make or update what can be; gives a line for each, also for what is left out."""
+async def apply(
+    webhook_url: str | None,
+    plan_deployment: str,
+    silence: timedelta,
+    *,
+    recover_deployment: str = f"{RECOVER}/{RECOVER}-workers",
+    addresses: Mapping[str, str] = NO_ADDRESSES,
+) -> list[str]:
+    """Make or update what can be; gives a line for each, also for what is left out.
+
+    Args:
+        webhook_url: To be called; None: that of the block there is.
+        plan_deployment: Of the flow plan.
+        silence: After which a run is lost.
+        recover_deployment: Of the flow recover.
+        addresses: By the name of the channel; of others the block there is.
+    """
     async with get_client() as client:
         wanted, told = [_end_lost(silence), rerun()], []
         if webhook := await _webhook(webhook_url):
@@ -181,7 +243,28 @@ async def apply(webhook_url: str | None, plan_deployment: str, silence: timedelt
             wanted.append(_plan_on_request(plan.id))
         except ObjectNotFound:
             told.append(f"left out: plan when capacity is needed (no {plan_deployment})")
+        try:
+            wanted.append(
+                ask_when_held((await client.read_deployment_by_name(recover_deployment)).id)
+            )
+        except ObjectNotFound:
+            told.append(f"left out: ask what becomes of a held DAG (no {recover_deployment})")
+        told_by = {name: await _channel(name, addresses.get(name)) for name in CHANNELS}
+        needs = _told(*NEEDS_A_PERSON)
+        wanted.extend(tell(name, block, needs) for name, block in told_by.items() if block)
         return [await _kept(client, each) for each in wanted] + told
+
+
+async def _channel(channel: str, address: str | None) -> UUID | None:
+    """Store a channel's address; without one give the block there is, None where there is none."""
+    made = CHANNELS[channel].block
+    if address:
+        return await made(address).asave(block_name(channel), overwrite=True)
+    kind = type(made("https://example.org"))
+    try:
+        return block_id(cast("Block", await kind.aload(block_name(channel))))
+    except ValueError:
+        return None
 
 
 async def _webhook(url: str | None) -> UUID | None:
@@ -200,7 +283,7 @@ async def _kept(client: PrefectClient, wanted: AutomationCore) -> str:
     there = await client.read_automations_by_name(wanted.name)
     if not there:
         await client.create_automation(wanted)
-        return f"made: {wanted.name}"
+        return f"made{'' if wanted.enabled else ', switched off'}: {wanted.name}"
     # Somebody may have switched it off; that stays.
     kept = wanted.model_copy(update={"enabled": there[0].enabled})
     await client.update_automation(there[0].id, kept)
@@ -216,11 +299,37 @@ def _silence(text: str) -> timedelta:
     return timedelta(seconds=int(text))
 
 
+def _address(text: str) -> str:
+    """Take an address, or that of a variable: what is typed is seen by every user."""
+    if not text.startswith(FROM_ENVIRONMENT):
+        return text
+    name = text.removeprefix(FROM_ENVIRONMENT)
+    if not (found := os.environ.get(name)):
+        raise argparse.ArgumentTypeError(f"environment variable {name!r} is not set, or is empty")
+    return found
+
+
 def main() -> None:
-    """Apply all automations. Exit: 0 applied, 3 Prefect's API does not take them."""
+    """Apply all automations. Exit: 0 applied, 2 bad input, 3 Prefect's API does not take them."""
     parser = argparse.ArgumentParser(prog="python -m obscale.deployments.automations")
-    parser.add_argument("--webhook", help="address to POST to; kept in a block, needed once")
+    parser.add_argument(
+        "--webhook",
+        type=_address,
+        help="address to POST to, or env:VARIABLE; kept in a block, needed once",
+    )
+    for name, channel in CHANNELS.items():
+        parser.add_argument(
+            f"--{name}",
+            type=_address,
+            metavar="ADDRESS",
+            help=f"tell by {channel.title}, likewise: {channel.form.replace('%', '%%')}",
+        )
     parser.add_argument("--plan", default="plan/plan-workers", help="deployment of the flow plan")
+    parser.add_argument(
+        "--recover",
+        default=f"{RECOVER}/{RECOVER}-workers",
+        help="deployment of the flow recover",
+    )
     parser.add_argument(
         "--lost-after",
         type=_silence,
@@ -230,10 +339,22 @@ def main() -> None:
         f"runs, see PREFECT_FLOWS_HEARTBEAT_FREQUENCY (default: {SILENT_SECONDS})",
     )
     given = parser.parse_args()
+    addresses = {name: found for name in CHANNELS if (found := getattr(given, name))}
+    for name, address in addresses.items():
+        if fault := fault_of(name, address):
+            parser.error(fault)
     settle(quiet=False)
     try:
         require_prefect(to_record=True)
-        lines = asyncio.run(apply(given.webhook, given.plan, given.lost_after))
+        lines = asyncio.run(
+            apply(
+                given.webhook,
+                given.plan,
+                given.lost_after,
+                recover_deployment=given.recover,
+                addresses=addresses,
+            )
+        )
     except PrefectUnreachableError as error:
         end_with(error)
     except (PrefectException, httpx.HTTPError, RuntimeError) as error:

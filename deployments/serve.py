@@ -1,11 +1,14 @@
 """`python -m obscale.deployments.serve`: one process, no worker, for UI, schedules and API."""
 
+import os
 from typing import Any, cast
 
 from obscale.cli.exits import end_with
 from obscale.cli.local_prefect import require_prefect, settle
 from obscale.errors import PrefectUnreachableError
 
+# Its runs would want the same port as itself, and crash.
+os.environ["PREFECT_CLIENT_METRICS_ENABLED"] = "false"
 settle(quiet=False)
 
 from prefect import Flow, serve  # noqa: E402 - after settings
@@ -16,7 +19,10 @@ from obscale import __version__  # noqa: E402
 from obscale.flows.batch import batch  # noqa: E402
 from obscale.flows.batch_worker import batch_part  # noqa: E402
 from obscale.flows.plan import plan  # noqa: E402
+from obscale.flows.recover import recover  # noqa: E402
 from obscale.flows.scale_out import scale_out  # noqa: E402
+from obscale.flows.verify import verify  # noqa: E402
+from obscale.flows.watch import watch  # noqa: E402
 
 TAGS = ["obscale", "oceanbase"]
 
@@ -55,6 +61,12 @@ def main() -> None:
             by_hand=False,
         ),
         offered(plan, "Say what would go wrong with one scale-out; touch nothing.", "read-only"),
+        offered(verify, "Prove one node from cluster and node; submit nothing.", "read-only"),
+        offered(watch, "Follow a scale-out and prove its node; change nothing.", "read-only"),
+        offered(
+            recover,
+            "Retry a failed scale-out, or roll it back, which deletes; only as the form says.",
+        ),
     )
 
 

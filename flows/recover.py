@@ -87,7 +87,8 @@ async def recover(
                     else:
                         builder.is_rolled_back = True
     if builder.is_rolled_back:
-        return Completed(name=ROLLED_BACK, message=_undone(found.dag_id, f"{order.target} is SINGLE again"))
+        words = _undone(found.dag_id, f"{order.target} is SINGLE again")
+        return Completed(name=ROLLED_BACK, message=words)
     return builder.report()
 
 

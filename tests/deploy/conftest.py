@@ -22,7 +22,7 @@ import yaml
 from cryptography.fernet import Fernet
 
 from obscale.sandbox import ScaledClock, World, default_config, serve
-from tests.prefect_server import AskingAgain
+from tests.prefect_server import AskingAgain, prefect_server
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_SECONDS = 900
@@ -140,6 +140,20 @@ def done(words: list[Any], **options: Any) -> None:
     subprocess.run(words, check=True, capture_output=True, timeout=LONGEST_SECONDS, **options)
 
 
+def run_in(folder: Path, words: list, environment: dict) -> subprocess.CompletedProcess[str]:
+    """Run a program in a folder, with nothing but this environment."""
+    return subprocess.run(
+        [str(word) for word in words],
+        cwd=folder,
+        env=environment or None,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     """End one process, politely first."""
     if process.poll() is None:
@@ -203,6 +217,49 @@ def client_environment(compose, api_url, tmp_path_factory) -> dict[str, str]:
         TERM="dumb",
         COLUMNS="200",
     )
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A Prefect server in one process, that acts on events and counts, and asks for a password."""
+
+    url: str
+    environment: dict[str, str]
+    """Of clients: where it is, and the password."""
+
+    def api(self, method: str, path: str, **content: Any) -> Any:
+        """Ask it something; gives the JSON of its answer."""
+        with httpx.Client(
+            auth=tuple(AUTH.split(":")), timeout=60, transport=AskingAgain(), trust_env=False
+        ) as client:
+            answer = client.request(method, f"{self.url}{path}", **content).raise_for_status()
+        return answer.json() if answer.content else None
+
+
+@pytest.fixture(scope="session")
+def alone(new_home, tmp_path_factory) -> Iterator[Alone]:
+    """One server whose API, services and automations share a process, with its metrics."""
+    ui = "http://prefect.example"
+    with prefect_server(
+        new_home(),
+        PREFECT_SERVER_API_AUTH_STRING=AUTH,
+        PREFECT_API_AUTH_STRING=AUTH,
+        PREFECT_SERVER_METRICS_ENABLED="true",
+        PREFECT_UI_URL=ui,
+    ) as url:
+        yield Alone(
+            url,
+            plain_environment()
+            | {
+                "PREFECT_API_URL": url,
+                "PREFECT_API_AUTH_STRING": AUTH,
+                "PREFECT_UI_URL": ui,
+                "PREFECT_HOME": str(tmp_path_factory.mktemp("alone")),
+                "PREFECT_WORKER_QUERY_SECONDS": "1",
+                "OBSCALE_TEST_ROOT": ROOT_PASSWORD,
+                "NO_COLOR": "1",
+            },
+        )
 
 
 ALSO_FROM_A_WHEEL = {

@@ -10,12 +10,16 @@ from obscale.deployments.trigger import FURTHER
 from obscale.flows.batch import batch
 from obscale.flows.batch_worker import batch_part
 from obscale.flows.plan import plan
+from obscale.flows.recover import recover
 from obscale.flows.scale_out import scale_out
+from obscale.flows.verify import verify
+from obscale.flows.watch import watch
 from obscale.tasks.dispatch.start import USUAL_NAMES, names_beside
+from obscale.tasks.runtime.forms import RECOVER, USUAL, VERIFY, WATCH, Mend, names_of
 
 FLOWS = {
     f"obscale.{each.fn.__module__.removeprefix('obscale.')}:{each.fn.__name__}": each.name
-    for each in (scale_out, plan, batch, batch_part)
+    for each in (scale_out, plan, batch, batch_part, verify, watch, recover)
 }
 FILE = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
 NAMES = {
@@ -38,6 +42,17 @@ def test_what_asks_for_a_deployment_by_default_asks_for_one_of_these():
 
     assert FURTHER[0] in known
     assert USUAL_NAMES[0] in NAMES
+
+
+@pytest.mark.parametrize("flow", [RECOVER, VERIFY, WATCH])
+def test_what_mends_a_run_is_one_of_these(flow):
+    """A run of a deployment links the one that is called as it is itself, else the usual ones."""
+    known = {f"{flow}/{name}" for name, flow in NAMES.items()}
+    mend = Mend(flow=flow, does="", parameters={})
+
+    assert names_of(mend)[0] in known
+    assert names_of(mend, "served")[0] == f"{flow}/{flow}-served"
+    assert names_of(mend, "night") == [f"{flow}/{flow}-{end}" for end in ("night", *USUAL)]
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,18 @@
 """Tests of each way to start a run, from a checkout and from a wheel."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 import yaml
 
 from obscale import __version__
+from obscale.sandbox import Fault
 from tests.cli.conftest import told
-from tests.deploy.conftest import AUTH, LONGEST_SECONDS, ROOT, ROOT_PASSWORD, end, wait_until
+from tests.deploy.conftest import AUTH, ROOT, ROOT_PASSWORD, end, run_in, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -32,19 +33,6 @@ def trigger(client_environment, tmp_path_factory):
         return run_in(elsewhere, [*words, request, *further], client_environment)
 
     return run
-
-
-def run_in(folder: Path, words: list, environment: dict) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(word) for word in words],
-        cwd=folder,
-        env=environment or None,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LONGEST_SECONDS,
-        check=False,
-    )
 
 
 def runs_of(api, deployment: str) -> list[dict]:
@@ -245,6 +233,50 @@ def test_curl_starts_a_plan_that_touches_nothing(workers, trigger, write, cluste
     assert clusters.posts == 0
 
 
+def test_a_held_run_is_mended_by_the_deployment_its_message_links(
+    workers, trigger, write, clusters, api
+):
+    """Failed DAG, Held, one run of recover with what the link has filled in: verified, one POST."""
+    clusters.world.play(Fault.observer_dies())
+    request = clusters.request()
+
+    done = trigger(workers, write(request), "scale-out/scale-out-workers")
+    link = next(word for word in done.stdout.split() if "/run?parameters=" in word)
+    [filled] = parse_qs(urlsplit(link).query)["parameters"]
+    quick = {"time_limits": request["time_limits"]}
+    asked = json.loads(filled) | quick
+    mended = trigger(workers, write(asked), "recover/recover-workers")
+    proof = {key: request[key] for key in ("cluster", "agentInfo", "zone", "obConfigs")}
+    proved = trigger(workers, write(proof | quick), "verify/verify-workers")
+    newest = {"cluster": request["cluster"]}
+    watched = trigger(workers, write(newest | quick), "watch/watch-workers")
+
+    assert done.returncode == 1
+    assert "HELD" in done.stdout.upper()
+    assert asked["decision"] == "retry"
+    assert ROOT_PASSWORD not in filled
+    for each in (mended, proved, watched):
+        assert each.returncode == 0, each.stdout + each.stderr
+    assert clusters.posts == 1
+    found = api.get("/deployments/name/recover/recover-workers").raise_for_status().json()
+    assert urlsplit(link).path == f"/deployments/deployment/{found['id']}/run"
+
+
+def test_recover_without_a_decision_is_no_run(workers, write, clusters, api):
+    """The form's own choice is needed: create_flow_run refuses a run that would have none."""
+    found = api.get("/deployments/name/recover/recover-workers").raise_for_status().json()
+    asked = {"cluster": "prod-east", "dag": "11"}
+
+    answers = [
+        api.post(f"/deployments/{found['id']}/create_flow_run", json={"parameters": asked | more})
+        for more in ({}, {"decision": "pass"}, {"decision": "retry", "dag": "../agent"})
+    ]
+
+    assert [each.status_code for each in answers] == [409] * 3
+    assert "decision" in answers[0].text
+    assert not runs_of(api, "recover/recover-workers") or not clusters.world.requests
+
+
 def test_a_blocked_plan_fails_with_what_blocks_it(workers, trigger, write, clusters):
     """A portal learns the first reason from the state's message, without opening the UI."""
     too_big = clusters.request(obConfigs={"memory_limit": "800G"})
@@ -405,6 +437,9 @@ def test_deployments_say_what_they_are(workers, api):
             "batch-part/batch-part-workers",
             "plan/plan-workers",
             "plan/plan-weekly-example",
+            "verify/verify-workers",
+            "watch/watch-workers",
+            "recover/recover-workers",
         )
     }
 
@@ -419,6 +454,8 @@ def test_deployments_say_what_they_are(workers, api):
     # A batch has checked what it hands to its runs on workers, and may know more than the schema.
     enforced = {name for name, each in found.items() if each["enforce_parameter_schema"]}
     assert set(found) - enforced == {"batch-part/batch-part-workers"}
+    read_only = {name for name, each in found.items() if "read-only" in each["tags"]}
+    assert {name.partition("/")[0] for name in read_only} == {"plan", "verify", "watch"}
     [weekly] = found["plan/plan-weekly-example"]["schedules"]
     assert (weekly["active"], weekly["schedule"]["timezone"]) == (False, "Asia/Shanghai")
 
@@ -445,11 +482,19 @@ def test_queues_say_how_many_runs_go_at_once(workers, api):
         name: api.get(f"/work_pools/obscale/queues/{name}")
         .raise_for_status()
         .json()["concurrency_limit"]
-        for name in ("scale-out", "batch", "batch-part", "plan")
+        for name in ("scale-out", "batch", "batch-part", "plan", "verify", "watch", "recover")
     }
 
     # The batch itself is the limit of its parts: another one would have it wait for itself.
-    assert limits == {"scale-out": 8, "batch": 1, "batch-part": None, "plan": 8}
+    assert limits == {
+        "scale-out": 8,
+        "batch": 1,
+        "batch-part": None,
+        "plan": 8,
+        "verify": 8,
+        "watch": 16,
+        "recover": 8,
+    }
     for name in limits:
         offered = api.get(f"/deployments/name/{name}/{name}-workers").raise_for_status().json()
         assert offered["work_queue_name"] == name

@@ -28,6 +28,9 @@ OFFERED = {
     "`batch-part/batch-part-workers`": WAYS
     + "a_dispatched_batch_and_its_parts_are_runs_of_one_worker",
     "`plan/plan-workers`": WAYS + "curl_starts_a_plan_that_touches_nothing",
+    "`verify/verify-workers`": WAYS + "a_held_run_is_mended_by_the_deployment",
+    "`watch/watch-workers`": WAYS + "a_held_run_is_mended_by_the_deployment",
+    "`recover/recover-workers`": WAYS + "a_held_run_is_mended_by_the_deployment",
     "`plan/plan-weekly-example`": WAYS + "deployments_say_what_they_are",
 }
 

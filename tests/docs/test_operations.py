@@ -48,6 +48,8 @@ PLAYED = {
     "cancelled": FLOW + "ended_early.py::test_a_run_cancelled_from_prefect",
     "ended-by-hand": CLI + "apply_command.py::test_ended_by_hand_it_says_what_goes_on",
     "dag-failed": FLOW + "recover.py::test_hold_leaves_the_dag_untouched",
+    "held-form": FLOW + "look_after.py::test_a_held_run_is_retried_from_its_form",
+    "completed-rolled-back": FLOW + "look_after.py::test_a_rollback_chosen_in_the_form",
     "paused": FLOW + "recover.py::test_a_paused_run_is_resumed_through_the_api",
     "gave-up": FLOW + "recover.py::test_retry_gives_up_after_three",
     "dag-rolled-back": LOOPS + "follow.py::test_a_dag_that_somebody_rolls_back",

@@ -135,6 +135,7 @@ def server(compose, database, redis_port, tmp_path_factory, logs) -> Iterator[Se
     environment |= {
         "PREFECT_REDIS_MESSAGING_PORT": str(redis_port),
         "PREFECT_SERVER_UI_API_URL": url,
+        "PREFECT_UI_URL": url.removesuffix("/api"),
         "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect-server")),
     }
     chosen = plain_environment() | compose.services["passwords"]["environment"]
@@ -182,6 +183,7 @@ def server(compose, database, redis_port, tmp_path_factory, logs) -> Iterator[Se
         | compose.environment(
             "worker",
             PREFECT_API_URL=url,
+            PREFECT_UI_URL=url.removesuffix("/api"),
             PREFECT_LOCAL_STORAGE_PATH=str(tmp_path_factory.mktemp("results")),
             PREFECT_HOME=str(tmp_path_factory.mktemp("prefect-client")),
             PREFECT_WORKER_QUERY_SECONDS="2",

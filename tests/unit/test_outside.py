@@ -27,7 +27,10 @@ from obscale.errors import ObscaleError
 from obscale.flows.batch import batch
 from obscale.flows.batch_worker import batch_part
 from obscale.flows.plan import plan
+from obscale.flows.recover import recover
 from obscale.flows.scale_out import scale_out
+from obscale.flows.verify import verify
+from obscale.flows.watch import watch
 from obscale.plan import Plan
 from obscale.plan.file import PlanFile
 from obscale.preflight.registry import RULES
@@ -56,7 +59,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     ObshellCluster,
     WorldConfig,
 )
-FLOWS = (scale_out, plan, batch, batch_part)
+FLOWS = (scale_out, plan, batch, batch_part, verify, watch, recover)
 WORDS_ONLY = {"description", "examples", "position", "title"}
 """Of a schema, what a person reads; it may change freely."""
 
