@@ -72,6 +72,8 @@ def _posting(name: str, body: Mapping[str, Any]) -> Callable[[str], Notification
             url="{{address}}",
             secrets=SecretDict({"address": address}),
             json_data=dict(body),
+            headers=None,
+            cookies=None,
         )
 
     return made

@@ -30,7 +30,7 @@ from obscale.tasks.runtime.sigterm import cancel_on_sigterm
 from obscale.tasks.runtime.versions import check_worker
 from obscale.tasks.verify import verify as prove
 
-AS_IT_IS = ObConfigs()
+AS_IT_IS = ObConfigs.model_validate({})
 """No start option has to be in force."""
 
 

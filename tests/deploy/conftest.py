@@ -262,6 +262,19 @@ def alone(new_home, tmp_path_factory) -> Iterator[Alone]:
         )
 
 
+@pytest.fixture(scope="session")
+def deployed_alone(alone, tmp_path_factory) -> Alone:
+    """That server with a pool of processes and the deployments of prefect.yaml."""
+    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+    for words in (
+        ["work-pool", "create", "obscale", "--type", "process"],
+        ["deploy", "--all", "--prefect-file", ROOT / "deployments/prefect.yaml"],
+    ):
+        made = run_in(tmp_path_factory.mktemp("deploy"), [*prefect, *words], alone.environment)
+        assert made.returncode == 0, made.stdout + made.stderr
+    return alone
+
+
 ALSO_FROM_A_WHEEL = {
     "test_one_served_process_runs_what_the_api_asks_for",
     "test_a_worker_runs_a_scale_out_and_the_same_request_again_is_the_same_run",

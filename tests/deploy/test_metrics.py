@@ -74,22 +74,15 @@ def test_the_server_tells_no_run_by_its_metrics_and_its_api_does(alone):
 
 
 def test_a_worker_offers_its_own_and_its_runs_do_not_want_its_port(
-    alone, clusters, write, tmp_path
+    deployed_alone, clusters, write, tmp_path
 ):
     """A run of a worker with metrics is carried out; with Prefect's default it crashes."""
     port = free_port()
-    metered = alone.environment | {
+    metered = deployed_alone.environment | {
         "PREFECT_CLIENT_METRICS_ENABLED": "true",
         "PREFECT_CLIENT_METRICS_PORT": str(port),
     }
     prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-    file = ROOT / "deployments/prefect.yaml"
-    for words in (
-        ["work-pool", "create", "obscale", "--type", "process"],
-        ["deploy", "--all", "--prefect-file", file],
-    ):
-        done = run_in(tmp_path, [*prefect, *words], alone.environment)
-        assert done.returncode == 0, done.stdout + done.stderr
     request = clusters.request()
     request.pop("time_limits")
     with (tmp_path / "worker.log").open("wb") as log:
@@ -119,7 +112,7 @@ def test_a_worker_offers_its_own_and_its_runs_do_not_want_its_port(
                 write(request),
                 "plan/plan-workers",
             ],
-            alone.environment,
+            deployed_alone.environment,
         )
     finally:
         end(worker)

@@ -83,12 +83,16 @@ def until(look, what):
 
 
 def test_applying_them_again_makes_no_second_one(automated):
-    """Four automations, whatever often they are applied, without the address too."""
+    """Five automations, whatever often they are applied, without the address too."""
     said = applied(automated)
 
-    assert [line.split(":")[0] for line in said] == ["up to date"] * 4
+    assert [line.split(":")[0] for line in said] == ["up to date"] * 5
     found = automated.api("POST", "/automations/filter", json={})
-    assert len([each for each in found if each["name"].startswith("obscale: ")]) == 4
+    own = {each["name"]: each["enabled"] for each in found if each["name"].startswith("obscale: ")}
+    assert len(own) == 5
+    assert [name for name, on in own.items() if not on] == [
+        "obscale: ask what becomes of a held DAG"
+    ]
 
 
 def test_a_held_run_calls_the_webhook_with_cause_and_without_secrets(
@@ -130,6 +134,9 @@ def test_a_held_run_calls_the_webhook_with_cause_and_without_secrets(
     assert (told["cluster"], told["zone"]) == (cluster["name"], "zone2")
     assert told["target"] == f"{spare['ip']}:{spare['port']}"
     assert told["cause"] == "observer-died"
+    assert told["deployment"] == "recover/recover-workers"
+    assert "/deployments/deployment/" in told["form"]
+    assert told["next"]
     assert automated.environment["E2E_ROOT_PASSWORD"] not in json.dumps(called[1])
 
 
