@@ -73,7 +73,7 @@ def test_a_dead_member_of_which_nobody_saw_before_is_exit_1(
 ):
     """Without Prefect the other members are judged too: dead now, before unknown, and named."""
     time_limits = TimeLimits(verify_seconds=20, steady_seconds=0.2, against_seconds=1)
-    monkeypatch.setattr(obscale_verify, "TIME_LIMITS", time_limits)
+    monkeypatch.setattr(obscale_verify, "VERIFY_LIMITS", time_limits)
     monkeypatch.setenv("PREFECT_API_URL", NO_PREFECT)
     world = open_world()
     first, dead = world.ready["clusters"][0]["agents"][::2]

@@ -224,7 +224,7 @@ async def test_verify_looks_into_prefect_only_where_the_request_needs_it(
 ):
     """With a stored connection it compares with before; written out, before is unknown: exit 1."""
     time_limits = TimeLimits(verify_seconds=20, steady_seconds=0.2, against_seconds=1)
-    monkeypatch.setattr(obscale.cli.verify, "TIME_LIMITS", time_limits)
+    monkeypatch.setattr(obscale.cli.verify, "VERIFY_LIMITS", time_limits)
     scene = await stage()
     known = scene.ready["clusters"][0]
     endpoints = [f"{a['ip']}:{a['port']}" for a in known["agents"]]
