@@ -3,6 +3,7 @@
 What runs in the containers is run by test_ways.py, which takes its commands from compose.yaml.
 """
 
+import json
 import re
 import shlex
 import subprocess
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jsonschema import Draft7Validator
 from prefect.settings import Settings
 from prefect.settings.legacy import _get_settings_fields
 
+from obscale import __version__
 from obscale.cli.local_prefect import SERVER_SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,7 +137,7 @@ def test_only_loopback_is_published(compose):
 
 
 def test_the_image_copies_and_installs_what_exists():
-    """Each file the image takes is in the checkout, and what it installs is pinned."""
+    """Each file the image takes is in the checkout, and each package is pinned by hash."""
     text = (FOLDER / "Dockerfile").read_text()
     copied = [
         name
@@ -143,13 +146,60 @@ def test_the_image_copies_and_installs_what_exists():
     ]
     installed = re.findall(r"pip install (.+?)(?: \\)?$", text, flags=re.MULTILINE)
 
-    assert {"obscale", "flows", "tasks", "deployments"} <= set(copied)
+    assert {"obscale", "flows", "tasks", "deployments", "docs"} <= set(copied)
     for name in copied:
         assert (ROOT / name).exists(), name
+    assert len(installed) > 1
     for line in installed:
-        assert any(mark in line for mark in ("--require-hashes", "==", "--no-deps --no-build")), (
-            line
-        )
+        assert "--require-hashes" in line or line == "--no-deps --no-build-isolation .", line
+
+
+def test_what_the_image_adds_is_what_the_end_to_end_tests_are_locked_to():
+    """The same version with the same hashes."""
+    added = (FOLDER / "requirements.txt").read_text().partition("\n")[2]
+
+    assert re.fullmatch(r"[\w-]+==[\d.]+( \\\n    --hash=sha256:[0-9a-f]{64})+\n", added)
+    assert added in (ROOT / "constraints-e2e.txt").read_text()
+
+
+IMAGE = re.compile(r"^(?:\$\{[A-Z]+_IMAGE:-)?[a-z]+:(\d+\.\d+[\w.-]*)\}?$")
+
+
+def test_each_image_is_an_exact_version_and_a_variable_may_name_a_digest():
+    """A tag such as `17` moves by itself; a digest is what a team has looked at."""
+    compose = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+    python = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", (FOLDER / "Dockerfile").read_text(), re.M)
+    images = {service["image"] for service in compose["services"].values()}
+    arguments = compose["x-obscale"]["build"]["args"]
+    offered = set(re.findall(r"^#(\w+_IMAGE)=", (FOLDER / "example.env").read_text(), re.M))
+
+    assert [name for name in images if not IMAGE.match(name)] == []
+    assert f"obscale:{__version__}" in images
+    assert arguments == {"PYTHON_IMAGE": f"${{PYTHON_IMAGE:-{python[0]}}}"}
+    assert IMAGE.match(python[0])
+    assert offered == set(re.findall(r"\$\{(\w+_IMAGE):-", (FOLDER / "compose.yaml").read_text()))
+
+
+SCHEMA = json.loads((ROOT / "tests/data/compose-spec/compose-spec.json").read_text())
+
+
+def test_the_compose_file_is_one_by_its_published_schema():
+    """As an engine reads it, without one: the schema of compose-spec, kept with its source."""
+    compose = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+
+    assert [error.message for error in Draft7Validator(SCHEMA).iter_errors(compose)] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [("restart", True), ("depends_on", 5), ("stop_grace_periode", "60s"), ("ports", "4200:4200")],
+)
+def test_the_schema_would_tell_a_slip(key, wrong):
+    """Or the test above would prove nothing."""
+    compose = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+    compose["services"]["worker"][key] = wrong
+
+    assert list(Draft7Validator(SCHEMA).iter_errors(compose))
 
 
 @pytest.mark.parametrize("script", sorted(FOLDER.parent.rglob("*.sh")), ids=lambda p: p.name)
