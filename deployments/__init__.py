@@ -1,4 +1,4 @@
-"""Ways to start a run, smallest first; README.md says which is for whom."""
+"""Ways to start a run, smallest first; docs/deployments.md says which is for whom."""
 
 if __name__ == "deployments":
     # Loaded under two names, a block or an error would not be an instance of its own class.

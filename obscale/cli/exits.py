@@ -25,7 +25,7 @@ from obscale.errors import (
 
 
 class Exit(IntEnum):
-    """Exit codes scripts rely on; docs: README, "Exit codes"."""
+    """Exit codes scripts rely on; docs/exit-codes.md is made of them."""
 
     DONE = 0
     """Ready, or verified."""

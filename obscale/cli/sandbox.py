@@ -102,7 +102,7 @@ def _show(ready: dict[str, Any], speed: float) -> None:
         address = joined_address(spare["ip"], spare["port"])
         table.add_row(*map(as_text, ("—", "spare", address, spare["agent_password"])))
     console.print(table)
-    console.print(as_text(f"Faults are played at {ready['control']}/faults, see the README."))
+    console.print(as_text(f"Faults are played at {ready['control']}/faults, see docs/sandbox.md."))
     if tls := ready.get("tls"):
         named = ", ".join(f"{name}: {path}" for name, path in tls.items())
         line = f"They serve HTTPS; whoever asks trusts them by tls: {{{named}}}"

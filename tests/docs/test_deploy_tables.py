@@ -7,14 +7,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 WAYS, E2E = "tests/deploy/test_ways.py::test_", "tests/e2e/test_runs.py::test_"
-OF_THE_README = {
-    "`obscale apply`": "tests/cli/test_apply_command.py::test_a_verified",
-    "`python -m obscale.deployments.serve`": WAYS + "one_served_process_runs_what_the_api_asks_for",
-    "a work pool, `deployments/prefect.yaml`": WAYS + "a_worker_runs_a_scale_out_and_the_same",
-    "containers, `deployments/container`": E2E + "an_operator_fills_in_the_form",
-    "the API, `deployments/trigger.py` and `trigger.sh`": WAYS + "a_new_ticket_is_a_new_run",
-}
-"""Row → the test that carries it out; the containers' commands are those of all of tests/e2e."""
 OF_THE_DEPLOYMENTS = {
     "1. `python -m obscale.deployments.serve`": WAYS
     + "one_served_process_runs_what_the_api_asks_for",
@@ -22,6 +14,7 @@ OF_THE_DEPLOYMENTS = {
     "3. containers: `container/`": E2E + "an_operator_fills_in_the_form",
     "4. the API: `trigger.py`, `trigger.sh`": WAYS + "curl_starts_a_plan_that_touches_nothing",
 }
+"""Row → the test that carries it out; the containers' commands are those of all of tests/e2e."""
 OFFERED = {
     "`scale-out/scale-out-workers`": WAYS + "a_worker_runs_a_scale_out_and_the_same",
     "`batch/batch-workers`": WAYS + "a_batch_is_started_like_any_other_run",
@@ -45,7 +38,7 @@ def first_cells(page: str, header: str) -> set[str]:
 @pytest.fixture(scope="module")
 def collected():
     """The ids of the tests that may be named here."""
-    files = {node.partition("::")[0] for node in (OF_THE_README | OF_THE_DEPLOYMENTS).values()}
+    files = {node.partition("::")[0] for node in (OF_THE_DEPLOYMENTS | OFFERED).values()}
     # Read, not collected: what a test imports may be installed by `make e2e` alone.
     return [
         f"{file}::{name}"
@@ -58,14 +51,11 @@ def collected():
 
 def test_the_rows_are_those_named_here():
     """A way that is written down without a test turns this red, and the other way round."""
-    assert first_cells("README.md", "| way | for whom | how |") == set(OF_THE_README)
-    assert first_cells("deployments/README.md", "| way | for whom |") == set(OF_THE_DEPLOYMENTS)
-    assert first_cells("deployments/README.md", "| deployment | does |") == set(OFFERED)
+    assert first_cells("docs/deployments.md", "| way | for whom |") == set(OF_THE_DEPLOYMENTS)
+    assert first_cells("docs/deployments.md", "| deployment | does |") == set(OFFERED)
 
 
-@pytest.mark.parametrize(
-    "test", sorted({*OF_THE_README.values(), *OF_THE_DEPLOYMENTS.values(), *OFFERED.values()})
-)
+@pytest.mark.parametrize("test", sorted({*OF_THE_DEPLOYMENTS.values(), *OFFERED.values()}))
 def test_the_test_of_a_row_is_there(collected, test):
     """Renamed or removed, it turns this red."""
     assert [node for node in collected if node.startswith(test)], test
