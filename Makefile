@@ -18,7 +18,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test pythons on-this-python chaos bench e2e e2e-team e2e-beside pictures check fmt docs lock clean
+.PHONY: help setup demo sandbox test pythons on-this-python chaos bench e2e e2e-team e2e-beside pictures check fmt docs site lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,12 +40,17 @@ $(VENV)/.dev: constraints.txt $(VENV)/.run
 	@$(PIP) install --no-deps --require-hashes -r constraints.txt
 	@touch $@
 
-$(VENV)/.e2e: constraints-e2e.txt $(VENV)/.dev
+$(VENV)/.e2e: constraints-e2e.txt $(VENV)/.site
 	@echo "installing what the end-to-end tests need (once) ..."
 	@$(PIP) install --no-deps --require-hashes -r constraints-e2e.txt
 	@{ command -v chromium && command -v redis-server && ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 \
 	  || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium postgresql redis-server; } >/dev/null \
 	  || { echo "needs chromium, postgresql and redis-server: sudo apt-get install chromium postgresql redis-server"; exit 1; }
+	@touch $@
+
+$(VENV)/.site: constraints-site.txt $(VENV)/.dev
+	@echo "installing what the site is built with (once) ..."
+	@$(PIP) install --no-deps --require-hashes -r constraints-site.txt
 	@touch $@
 
 demo: $(VENV)/.run  ## watch a simulated cluster grow by one observer (ARGS="--ui" opens the Prefect UI too)
@@ -89,7 +94,7 @@ pictures: $(VENV)/.e2e  ## take over into docs/pictures what the last `make e2e`
 chaos: $(VENV)/.dev  ## every fault in every phase, and seeded kills of runs and batches (ARGS="--matrix", ARGS="--kills 200 --seed 7", ARGS="--batches 50")
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-check: $(VENV)/.dev  ## format, lint, types, import directions
+check: $(VENV)/.site  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -101,13 +106,18 @@ fmt: $(VENV)/.dev  ## put the code in order
 	$(BIN)/ruff check --fix .
 
 docs: $(VENV)/.run  ## write the pages that are made of the code
-	$(BIN)/python -m obscale.preflight.catalogue > docs/preflight.md
+	$(BIN)/python -m pages
 	$(BIN)/python -m tests.docs.json_page > docs/json.md
+
+site: $(VENV)/.site  ## docs/ as a site with a search, in build/site; a dead link ends it
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "to read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"
 
 lock:  ## resolve the constraints files again (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group dev --output-file constraints.txt
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group build --constraints constraints.txt --output-file constraints-run.txt
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group e2e --constraints constraints.txt --output-file constraints-e2e.txt
+	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group site --constraints constraints.txt --output-file constraints-site.txt
 
 clean:  ## remove everything that can be made again
 	rm -rf $(VENV) $(OTHER_PYTHONS:%=$(VENV)-%) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -51,6 +51,35 @@ ENDS: Final = {
     NotApprovedError.kind: "rejected",
 }
 """What the end of a run is called by the kind of its error; every other one has `failed`."""
+EVENTS: Final = {
+    "planned": ("preflight has judged, and nothing blocks", "`verdict`, `warnings` (rules)"),
+    "blocked": ("something forbids the submit", "`verdict`, `blockers`, `warnings`"),
+    "asking": ("the run is paused until somebody answers", "`waits_for`, `choices`"),
+    "rejected": (
+        "asked for approval, somebody said no, or nobody answered in time",
+        "`error_kind`, `error`",
+    ),
+    "submitted": ("one DAG carries the order", "`dag`, `how` (`posted` or `adopted`)"),
+    "stage-changed": (
+        "the DAG stands at another stage, or is being undone there",
+        "`dag`, `stage`, `of`, `node`, `operator`",
+    ),
+    "recovered": (
+        "a failed DAG was retried to its end, or rolled back, as decided",
+        "`dag`, `remedy`",
+    ),
+    "held": (
+        "the DAG failed and is left to a person",
+        "`dag`, `error_kind`, `error`, `cause`, `title`, `remedy` (recommended), `stage`, `of`",
+    ),
+    "failed": (
+        "the run ended otherwise",
+        "`dag`, `error_kind`, `error`; the cause where one was found",
+    ),
+    "joined": ("the cluster lists the node", "`level`"),
+    "verified": ("the node is proved", "`level`, `dag`"),
+}
+"""When each event is sent, and its payload in Markdown; docs/events.md is made of it."""
 BEGUN: Final = frozenset({"posted", "adopted"})
 """How a DAG comes to carry the order where there is one to follow."""
 LONGEST_TEXT: Final = 500

@@ -64,6 +64,48 @@ STATE_NAMES: Final = {
 }
 """What a state is called, by the `kind` of the error; every other kind stays Failed."""
 
+STATES: Final = {
+    "Blocked": ("preflight, or a last look before the submit, forbids it", "no"),
+    "BadRequest": ("the request itself is wrong, or names what is not stored", "no"),
+    "Rejected": ("somebody was asked and said no", "no"),
+    "NotApproved": ("somebody was asked and did not answer in time", "no"),
+    "LockHeld": ("another DAG holds the cluster's lock", "no"),
+    "Held": ("the DAG failed and stands as it failed: a person decides", "yes"),
+    "RolledBack": ("the DAG was undone; nothing was added", "undone"),
+    "Stalled": ("nothing moved, or nobody answered, for too long; the DAG may go on", "yes"),
+    "OutcomeUnknown": (
+        "the answer to the submit was lost, and no look could settle it",
+        "perhaps",
+    ),
+    "NotRecorded": (
+        "how the cluster stood before could not be written into Prefect; nothing was sent",
+        "no",
+    ),
+    "NotVerified": ("the DAG succeeded, the proofs did not", "yes"),
+    "Incomplete": (
+        "a batch of which not every row is verified; its report says which",
+        "see the report",
+    ),
+    "NotDispatched": (
+        "a batch found no worker or deployment for its clusters; what runs goes on",
+        "see the report",
+    ),
+    "RunLost": (
+        "a row's run on a worker was cancelled, or lost too often; its DAG may go on",
+        "see the report",
+    ),
+    OUT_OF_REACH: (
+        "no agent could be asked, or none answered readably; or Prefect does not answer",
+        "see the report",
+    ),
+    REFUSED: ("an agent said no", "see the report"),
+    "Untrusted": (
+        "an agent's key has changed, or one that is not listed wants root@sys's password",
+        "see the report",
+    ),
+}
+"""What each name says, and whether anything was touched; docs/events.md is made of it."""
+
 
 def state_name(ending: object) -> str | None:
     """Name the state a run ends in; None leaves Prefect's own name, for errors nobody foresaw."""
