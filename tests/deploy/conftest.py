@@ -316,7 +316,7 @@ def built(tmp_path_factory) -> Built:
     folder = tmp_path_factory.mktemp("built")
     source = folder / "source"
     source.mkdir()
-    for name in ("obscale", "flows", "tasks", "deployments"):
+    for name in ("obscale", "flows", "tasks", "deployments", "docs"):
         left_out = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=left_out)
     for name in ("pyproject.toml", "README.md", "LICENSE"):

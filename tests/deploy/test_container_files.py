@@ -168,10 +168,12 @@ IMAGE = re.compile(r"^(?:\$\{[A-Z]+_IMAGE:-)?[a-z]+:(\d+\.\d+[\w.-]*)\}?$")
 def test_each_image_is_an_exact_version_and_a_variable_may_name_a_digest():
     """A tag such as `17` moves by itself; a digest is what a team has looked at."""
     compose = yaml.safe_load((FOLDER / "compose.yaml").read_text())
-    python = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", (FOLDER / "Dockerfile").read_text(), re.M)
+    python = re.findall(
+        r"^ARG PYTHON_IMAGE=(.+)$", (FOLDER / "Dockerfile").read_text(), re.MULTILINE
+    )
     images = {service["image"] for service in compose["services"].values()}
     arguments = compose["x-obscale"]["build"]["args"]
-    offered = set(re.findall(r"^#(\w+_IMAGE)=", (FOLDER / "example.env").read_text(), re.M))
+    offered = set(re.findall(r"^#(\w+_IMAGE)=", (FOLDER / "example.env").read_text(), re.MULTILINE))
 
     assert [name for name in images if not IMAGE.match(name)] == []
     assert f"obscale:{__version__}" in images

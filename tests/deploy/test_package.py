@@ -1,9 +1,13 @@
 """Tests of what an installation brings: one package, and the block in Prefect's catalogue."""
 
+import ast
+import email
 import json
+import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,7 +77,7 @@ def test_a_wheel_has_one_package_and_is_the_same_from_tree_and_source_distributi
     files = set(zipfile.ZipFile(built.wheel).namelist())
     here = {
         f"obscale/{path.relative_to(ROOT)}"
-        for room in ("flows", "tasks", "deployments")
+        for room in ("flows", "tasks", "deployments", "docs")
         for path in (ROOT / room).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
@@ -81,6 +85,52 @@ def test_a_wheel_has_one_package_and_is_the_same_from_tree_and_source_distributi
     assert {name.partition("/")[0].partition("-")[0] for name in files} == {"obscale"}
     assert here <= files
     assert built.wheel.read_bytes() == built.wheel_of_sdist.read_bytes()
+
+
+def test_a_wheel_leads_to_what_it_works_with(built):
+    """What an index shows beside the name."""
+    [name] = [
+        n for n in zipfile.ZipFile(built.wheel).namelist() if n.endswith("dist-info/METADATA")
+    ]
+    metadata = email.message_from_bytes(zipfile.ZipFile(built.wheel).read(name))
+    urls = dict(str(line).split(", ", 1) for line in metadata.get_all("Project-URL"))
+
+    assert {"obshell", "OceanBase documentation"} <= set(urls)
+    assert [url for url in urls.values() if not url.startswith("https://")] == []
+
+
+NAMED = re.compile(r"\b(?:docs|deployments|examples)/[\w/.-]+\.(?:md|yaml|json|py|sh)\b|\bREADME\b")
+
+
+def said_to_people() -> Iterator[tuple[str, str]]:
+    """Give each file named in a text of the package, and where; comments and docstrings are ours.
+
+    But a command's docstring is its help.
+    """
+    for room in ("obscale", "flows", "tasks", "deployments"):
+        for path in (ROOT / room).rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            ours = {
+                id(node.value)
+                for each in ast.walk(tree)
+                if isinstance(each, ast.Module | ast.ClassDef | ast.FunctionDef)
+                if not (isinstance(each, ast.FunctionDef) and path.parent.name == "cli")
+                for node in each.body
+                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            }
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    for name in () if id(node) in ours else NAMED.findall(node.value):
+                        yield name, str(path.relative_to(ROOT))
+
+
+def test_what_the_program_points_to_is_in_the_wheel(built):
+    """A page that a hint, a help text or an error names is there after `pip install`."""
+    files = set(zipfile.ZipFile(built.wheel).namelist())
+    named = set(said_to_people())
+
+    assert named
+    assert [(name, where) for name, where in named if f"obscale/{name}" not in files] == []
 
 
 def test_every_module_is_found_beside_a_project_s_own_each_file_once(bin_folder, tmp_path):
