@@ -23,6 +23,11 @@ AT_THE_ROOT: Final = {
 }
 """File at the root → page of the site."""
 _LINK: Final = re.compile(r"(?<=\]\()(?!\w+:|#)(?P<path>[^)#\s]+)(?P<rest>[^)\s]*)(?=\))")
+_TABLE: Final = re.compile(r"<table>.*?</table>", re.DOTALL)
+_ROW: Final = re.compile(r"<tr>.*?</tr>", re.DOTALL)
+_HEAD: Final = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
+_CELL: Final = re.compile(r"<td\b")
+_TAG: Final = re.compile(r"<[^>]+>")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -36,6 +41,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_others: Any) -> str:
     """Write a page's links as the site has its pages."""
     return relinked(markdown, page.file.src_uri)
+
+
+def on_page_content(html: str, **_others: Any) -> str:
+    """Tell each cell of a table what stands above it, for windows too narrow for columns."""
+    return _TABLE.sub(_labelled, html)
+
+
+def _labelled(table: re.Match[str]) -> str:
+    heads = [_TAG.sub("", head) for head in _HEAD.findall(table[0])]
+
+    def label(row: re.Match[str]) -> str:
+        names = iter(heads)
+        return _CELL.sub(lambda _: f'<td data-label="{next(names, "")}"', row[0])
+
+    return _ROW.sub(label, table[0])
 
 
 def on_page_context(

@@ -24,6 +24,8 @@ WITH_A_SERVER = {"README.md": "## From Prefect"}
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 OF_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "ARGS"}
 """From a make that runs these tests the README's own make would take its arguments."""
+THE_FIRST_TIME = re.compile(r"^installing what .*\n", flags=re.MULTILINE)
+"""What make says where its virtual environment is not there yet, or not up to date."""
 NOT_TYPED = {"git clone": "the tests already stand in a clone"}
 IN_CHINESE = {"README.md": "README.zh-CN.md", "docs/tutorial.md": "docs/zh/tutorial.md"}
 
@@ -72,7 +74,7 @@ def type_into_one_shell(text: str, folder: Path) -> None:
         check=False,
     )
 
-    printed = re.split(rf"{mark} (\d+)\n", done.stdout)
+    printed = re.split(rf"{mark} (\d+)\n", THE_FIRST_TIME.sub("", done.stdout))
     checker = doctest.OutputChecker()
     for (command, wanted), got, seconds in zip(steps, printed[::2], printed[1::2], strict=False):
         sys.stdout.write(f"{seconds:>4} s  $ {command}\n")
