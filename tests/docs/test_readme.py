@@ -6,6 +6,8 @@ runs of blanks are one. Pages with the sandbox's own addresses stay in this file
 """
 
 import doctest
+import inspect
+import json
 import os
 import re
 import subprocess
@@ -13,6 +15,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from obscale.flows.scale_out import scale_out
+from obscale.request.start_options import ObConfigs
+from obscale.spec import read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
@@ -27,6 +33,7 @@ OF_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "ARGS"}
 THE_FIRST_TIME = re.compile(r"^installing what .*\n", flags=re.MULTILINE)
 """What make says where its virtual environment is not there yet, or not up to date."""
 NOT_TYPED = {"git clone": "the tests already stand in a clone"}
+SCALE_OUT_TAKES = set(inspect.signature(scale_out.fn).parameters)
 IN_CHINESE = {"README.md": "README.zh-CN.md", "docs/tutorial.md": "docs/zh/tutorial.md"}
 
 
@@ -117,3 +124,28 @@ def test_a_page_prints_what_it_shows_to_its_end(page, tmp_path):
 def test_the_page_in_chinese_has_the_same_commands_and_answers(page):
     """What was tried in one language holds in the other; comments in blocks may be translated."""
     assert BLOCK.findall(text_of(IN_CHINESE[page])) == BLOCK.findall(text_of(page))
+
+
+def test_the_request_and_the_parameters_that_are_shown_are_read(tmp_path):
+    """What somebody copies from a page, and what the README sends, is a request."""
+    shown = re.findall(
+        r"^```yaml\n(cluster:.*?)^```$", text_of("docs/first-run.md"), re.MULTILINE | re.DOTALL
+    )
+    file = tmp_path / "request.yaml"
+    parameters = [
+        json.loads(text_of("examples/demo-run.json")),
+        *map(
+            json.loads,
+            re.findall(
+                r"^```json\n(.*?)^```$", text_of("docs/deployments.md"), re.MULTILINE | re.DOTALL
+            ),
+        ),
+    ]
+
+    assert len(shown) == 1
+    file.write_text(shown[0], encoding="utf-8")
+    assert read_spec(file).nodes[0].zone == "zone2"
+    assert len(parameters) == 2
+    for each in parameters:
+        assert SCALE_OUT_TAKES.issuperset(each)
+        ObConfigs.model_validate(each["obConfigs"])
