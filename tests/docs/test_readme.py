@@ -30,7 +30,9 @@ WITH_A_SERVER = {"README.md": "## From Prefect"}
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 OF_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "ARGS"}
 """From a make that runs these tests the README's own make would take its arguments."""
-WHILE_IT_LASTS = re.compile(r"^(?:installing what|\.\.\. ).*\n", flags=re.MULTILINE)
+WHILE_IT_LASTS = re.compile(
+    r"^(?:installing what|make: Nothing to be done|\.\.\. ).*\n", flags=re.MULTILINE
+)
 """What make says the first time, and what commands say where the machine is slow."""
 NOT_TYPED = {"git clone": "the tests already stand in a clone"}
 SCALE_OUT_TAKES = set(inspect.signature(scale_out.fn).parameters)
