@@ -12,6 +12,8 @@ from math import isfinite
 from typing import Any, Final
 from unicodedata import category
 
+from obscale.language import for_page, page_translations
+
 _MEANS_SOMETHING: Final = re.compile(
     r"[\\`*\[|~<]"
     # Inside a word, as in memory_limit, or alone it is only itself.
@@ -131,21 +133,36 @@ def from_markdown(text: str) -> str:
 def markdown(pattern: str, *values: object) -> Markdown:
     r"""Put values into a pattern of ours, as `str.format` does; of values only Markdown is read.
 
+    Pattern and values are said in the language of this deployment's pages.
+
     >>> markdown("**{}** into {}", "node", "zone|2")
     '**node** into zone\\\\|2'
     """
     told = (value if isinstance(value, str) else str(value) for value in values)
-    return Markdown(pattern.format(*map(for_markdown, told)))
+    known = page_translations()
+    if known is None:
+        return Markdown(pattern.format(*map(for_markdown, told)))
+
+    def shown(value: str, mark: str) -> Markdown:
+        if isinstance(value, Markdown) or mark == "v":
+            return for_markdown(value)
+        return for_markdown(known.text(value, is_ours=mark == "w"))
+
+    return Markdown(known.filled(pattern, tuple(told), shown))
 
 
 def paragraphs(parts: Iterable[str]) -> Markdown:
     """Put paragraphs below one another; empty ones are left out."""
-    return Markdown("\n\n".join(for_markdown(part) for part in parts if part))
+    return Markdown("\n\n".join(_said(part) for part in parts if part))
 
 
 def bullets(lines: Iterable[str]) -> Markdown:
     """Make a list."""
-    return Markdown("\n".join(f"- {for_markdown(line)}" for line in lines))
+    return Markdown("\n".join(f"- {_said(line)}" for line in lines))
+
+
+def _said(text: str) -> Markdown:
+    return text if isinstance(text, Markdown) else for_markdown(for_page(text))
 
 
 def folded(title: str, lines: Iterable[str]) -> Markdown:
@@ -154,11 +171,11 @@ def folded(title: str, lines: Iterable[str]) -> Markdown:
     It is HTML, so the lines are plain text. No line of it is blank: Prefect's older UI reads each
     block of a page by itself, and would show what comes after a blank line unfolded.
     """
-    items = [f"<li>{_as_html(line)}</li>" for line in lines]
+    items = [f"<li>{_as_html(for_page(line))}</li>" for line in lines]
     if not items:
         return Markdown()
     return Markdown(
-        "\n".join([f"<details><summary>{_as_html(title)}</summary><ul>", *items, "</ul></details>"])
+        "\n".join([f"<details><summary>{_title(title)}</summary><ul>", *items, "</ul></details>"])
     )
 
 
@@ -171,13 +188,17 @@ def folded_document(title: str, document: str) -> Markdown:
     """
     told = escape(document, quote=False)
     return Markdown(
-        f"<details><summary>{_as_html(title)}</summary>{_PRE}{told}{_END_PRE}</details>"
+        f"<details><summary>{_title(title)}</summary>{_PRE}{told}{_END_PRE}</details>"
     )
 
 
 def from_folded(page: str) -> str:
     """Give the document that was folded into a page; empty where there is none."""
     return unescape(page.partition(_PRE)[2].rpartition(_END_PRE)[0])
+
+
+def _title(text: str) -> str:
+    return _as_html(for_page(text, is_ours=True))
 
 
 def _as_html(text: str) -> str:
@@ -208,7 +229,7 @@ def image(words: str, address: str) -> Markdown:
         address: Ours: a `data:` address.
     """
     # Here a bracket that closes means something too: it would end the words.
-    told = for_markdown(words).replace("]", r"\]")
+    told = for_markdown(for_page(words)).replace("]", r"\]")
     return Markdown(f"![{told}]({address})")
 
 

@@ -137,11 +137,11 @@ def render_question(order: ScaleOut, before: Preflight) -> Markdown:
         *_unknown(before),
         markdown("Begins in the window {}.", order.window) if order.window else "",
         *pictures_of(before, node.zone, joined_address(node.agentInfo.ip, rpc_port)),
-        Markdown("### Observers, before → after"),
+        markdown("### Observers, before → after"),
         bullets(_zones(order, before)),
-        Markdown("### Findings") if telling else "",
+        markdown("### Findings") if telling else "",
         bullets(map(told_finding, telling)),
-        Markdown("### Asked"),
+        markdown("### Asked"),
         bullets(markdown("**{}** {}", key, value) for key, value in sorted(node.obConfigs.items()))
         or "The defaults of obshell.",
     ]

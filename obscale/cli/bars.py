@@ -6,7 +6,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from obscale.cli.terminal import as_text
+from obscale.cli.terminal import as_text, label
 from obscale.pictures.capacity import Bars, Held, held_words, unit_words
 from obscale.pictures.stages import Stage, end_of, span_of
 from obscale.pictures.words import told_amount, told_seconds
@@ -32,12 +32,15 @@ def show_capacity(console: Console, bars: Sequence[Bars], title: str = "") -> No
     if not known:
         return
     words = [_said(each) for each in known]
-    names = max(len(each.name) for each in known) + 2
-    room = _room(console, len(INDENT) + names + 2 + max(map(len, words)))
+    names = [as_text(label(each.name)) for each in known]
+    widest = max(name.cell_len for name in names) + 2
+    room = _room(console, len(INDENT) + widest + 2 + max(map(_cells, words)))
     if title:
         console.print(as_text(title, style="bold"))
-    for each, said in zip(known, words, strict=True):
-        line = as_text(f"{INDENT}{each.name:<{names}}")
+    for each, name, said in zip(known, names, words, strict=True):
+        name.pad_right(widest - name.cell_len)
+        line = as_text(INDENT)
+        line.append_text(name)
         line.append_text(_filled(each, room))
         line.append_text(as_text(f"  {said}"))
         console.print(line, soft_wrap=True)
@@ -56,7 +59,7 @@ def show_stages(console: Console, stages: Sequence[Stage]) -> None:
     first, whole = span
     titles = [f"{stage.number} {stage.title}" for stage in stages]
     ends = [end_of(stage) for stage in stages]
-    beside = len(INDENT) + 4 + max(map(len, ends))
+    beside = len(INDENT) + 4 + max(map(_cells, ends))
     width = min(max(map(_cells, titles)), max(console.width - beside - SHORTEST, SHORTEST))
     room = _room(console, beside + width)
     heading = f"Stages, {told_seconds(whole)} by the agent's clock"
@@ -88,7 +91,8 @@ def _said(bars: Bars) -> str:
         grown = held_words(Held(after.total), measure)
         used, total = (told_amount(each, measure) for each in (before.used, before.total))
         told = f"{used} of {total} → {grown} used"
-    return f"{told}, {unit_words(bars)}" if bars.unit else told
+    told = label(told)
+    return f"{told}, {label(unit_words(bars))}" if bars.unit else told
 
 
 def _filled(bars: Bars, room: int) -> Text:

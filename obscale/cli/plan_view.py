@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from obscale.cli.bars import show_capacity
 from obscale.cli.loudness import LOUDNESS, aloud
-from obscale.cli.terminal import as_text
+from obscale.cli.terminal import as_text, label, readable
 from obscale.pictures.unit_room import changed
 from obscale.plan import Plan, RowPlan
 from obscale.plan.forecast import Forecast
@@ -135,7 +136,7 @@ def merged(rows: Sequence[RowPlan]) -> list[Told]:
 
 def _show_verdict(console: Console, plan: Plan, *, whole: bool = False) -> None:
     """Print the verdict and the next step; `whole`: in one line at any width."""
-    line = as_text(plan.verdict.upper(), style="bold green" if plan.ready else "bold red")
+    line = as_text(label(plan.verdict).upper(), style="bold green" if plan.ready else "bold red")
     line.append_text(as_text(f" ({plan.profile})  next: ", style="not bold default"))
     line.append_text(as_text(plan.next, style="bold default"))
     console.print(line, soft_wrap=whole)
@@ -164,7 +165,7 @@ def _show_request(console: Console, rows: Sequence[RowPlan]) -> None:
         _line(console, as_text(f"all {len(rows)} nodes"))
     _show_values(console, [v for v in first.sent if _id(v) in shared], INDENT * 2)
     left = dict.fromkeys(
-        f"{value.key} {value.value} ({value.why})" for row in rows for value in row.request.left
+        f"{value.key} {value.value} ({label(value.why)})" for row in rows for value in row.request.left
     )
     if left:
         _line(console, as_text("not sent: " + " · ".join(left), style=DIM))
@@ -198,16 +199,15 @@ def _show_told(console: Console, told: Sequence[Told], rows: int) -> None:
     quiet_ones = set() if LOUDNESS.is_verbose else QUIET
     telling = [each for each in told if each.finding.answer not in quiet_ones]
     quiet = {each.finding.rule for each in told} - {each.finding.rule for each in telling}
-    console.print(as_text("Findings", style=HEAD))
+    console.print(as_text(label("Findings"), style=HEAD))
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    answers = [each.finding.answer.value for each in telling]
-    room = console.width - INDENT - max(map(len, answers), default=0) - 1
+    answers = [label(each.finding.answer.value) for each in telling]
+    room = console.width - INDENT - max(map(cell_len, answers), default=0) - 1
     for each, answer in zip(telling, answers, strict=True):
-        table.add_row(
-            as_text(" " * INDENT + answer, style=COLOURS[answer]), _told(each, rows, room)
-        )
+        style = COLOURS[each.finding.answer.value]
+        table.add_row(as_text(" " * INDENT + answer, style=style), _told(each, rows, room))
     console.print(table)
     words = f"{len(quiet)} rules pass or do not apply; obscale explain RULE tells of each"
     _line(console, as_text(words, style=DIM))
@@ -226,14 +226,14 @@ def _told(each: Told, rows: int, room: int) -> Text:
         )
     elif words := "; ".join(filter(None, (finding.remedy, otherwise(finding.otherwise)))):
         told.append("\n")
-        told.append_text(as_text(f"→ {words}", style="not bold dim"))
+        told.append_text(as_text(f"→ {readable(words)}", style="not bold dim"))
     return told
 
 
 def _line_of(each: Told, rows: int, needed: str) -> Text:
     finding = each.finding
     text = as_text(finding.rule, style="bold")
-    text.append_text(as_text(f"  {finding.measured}", style="not bold"))
+    text.append_text(as_text(f"  {label(finding.measured)}", style="not bold"))
     if finding.subject and finding.subject not in each.targets and each.targets:
         text.append_text(as_text(f" ({_short(finding.subject, MOST_OF_A_NAME)})", style="not bold"))
     if needed:
@@ -263,7 +263,7 @@ def _show_forecast(console: Console, forecast: Forecast) -> None:
     for _ in range(6):
         table.add_column(overflow="fold")
     names = ("Expected after", "observers", "", "cpu", "unit memory", "data disk")
-    table.add_row(*(as_text(name, style=HEAD) for name in names))
+    table.add_row(*(as_text(label(name), style=HEAD) for name in names))
     for zone in forecast.zones:
         servers = as_text(_listed(zone.observers, MOST_OBSERVERS_NAMED))
         if zone.joining:
@@ -271,7 +271,7 @@ def _show_forecast(console: Console, forecast: Forecast) -> None:
             servers.append_text(as_text(f" {joining}" if servers else joining, style="green"))
         name = f"{zone.zone} (new)" if zone.is_new else zone.zone
         table.add_row(as_text(f"  {name}"), *_offers(zone.before, zone.after, servers))
-    table.add_row(as_text("  cluster"), *_offers(forecast.before, forecast.after, as_text("")))
+    table.add_row(as_text(f"  {label('cluster')}"), *_offers(forecast.before, forecast.after, as_text("")))
     console.print(table)
 
 
@@ -308,7 +308,7 @@ def _show_checklist(console: Console, plan: Plan) -> None:
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
     for check in plan.checklist:
-        table.add_row(as_text(f"  ☐ {check.claim}"), as_text(check.how, style=DIM))
+        table.add_row(as_text(f"  ☐ {label(check.claim)}"), as_text(check.how, style=DIM))
     console.print(table)
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column, Table
@@ -16,7 +17,7 @@ from obscale.cli.bars import show_capacity
 from obscale.cli.busy import AGAIN_SECONDS, Heartbeat
 from obscale.cli.loudness import aloud
 from obscale.cli.plan_view import COLOURS, show_findings
-from obscale.cli.terminal import as_text
+from obscale.cli.terminal import as_text, label, readable
 from obscale.events import (
     AgentNotice,
     DagMoved,
@@ -36,10 +37,11 @@ from obscale.events import (
 from obscale.pictures.capacity import TITLE
 from obscale.report.pictures import bars_of
 from obscale.report.report import PERSIST_EXPLAINED, ScaleOutReport, times_of
-from obscale.text import for_terminal
 from obscale.verify.observation import Level, ProofAnswer, ProofLine
 
 ROOMY_COLUMNS: Final = 110
+PLACE_CELLS: Final = 58
+"""Of a terminal, for the name of a stage; its time stands behind."""
 
 
 def show_levels(console: Console, report: ScaleOutReport) -> None:
@@ -62,7 +64,8 @@ def _show_servers(console: Console, report: ScaleOutReport) -> None:
     """Print the observers; where nobody looked before, only what they are now."""
     old = {row.server: row.status for row in report.before}
     columns = ("zone", "observer", *(("before", "after") if old else ("status",)))
-    servers = Table(*columns, "memory for units", title="Observers", title_justify="left")
+    heads = map(label, (*columns, "memory for units"))
+    servers = Table(*heads, title=label("Observers"), title_justify="left")
     for row in report.after:
         new = old and row.server not in old
         cells = [as_text(row.zone), as_text(row.server, style="bold green" if new else "")]
@@ -74,9 +77,9 @@ def _show_servers(console: Console, report: ScaleOutReport) -> None:
 
 def _show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
     """Print the proofs by level; what is expected stands only where it was not simply found."""
-    table = Table(title="Verification", title_justify="left")
+    table = Table(title=label("Verification"), title_justify="left")
     for name in ("proof", "answer", "found"):
-        table.add_column(name, overflow="fold", no_wrap=name != "found")
+        table.add_column(label(name), overflow="fold", no_wrap=name != "found")
     level: Level | None = None
     for proof in proofs:
         if proof.level is not level:
@@ -85,9 +88,9 @@ def _show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
             table.add_row(as_text(level.name, style="bold"))
         answer = proof.answer.value
         plain = proof.answer in {ProofAnswer.PASS, ProofAnswer.NOT_APPLICABLE}
-        found = proof.found if plain else f"{proof.found} (expected: {proof.expected})"
+        found = label(proof.found) if plain else f"{proof.found} (expected: {proof.expected})"
         table.add_row(
-            as_text(proof.id), as_text(answer, style=COLOURS.get(answer, "")), as_text(found)
+            as_text(proof.id), as_text(label(answer), style=COLOURS.get(answer, "")), as_text(found)
         )
     console.print(table)
 
@@ -176,7 +179,7 @@ class LiveRun:
         )
         self._first = "a first look" if attached else "preflight"
         self._bar = self._progress.add_task(
-            for_terminal(title), total=100, stage=self._first, begun=0.0
+            readable(title), total=100, stage=self._first, begun=0.0
         )
         self._passed: set[str] = set()
         self._heartbeat = Heartbeat(self._say, first_seconds=AGAIN_SECONDS)
@@ -231,11 +234,12 @@ class LiveRun:
             if node.state in {"SUCCEED", "FAILED"} and mark not in self._passed:
                 self._passed.add(mark)
                 sign = "✔" if node.state == "SUCCEED" else "✘"
-                undone = " undone" if node.operator == "ROLLBACK" else ""
-                place = f"{sign} stage {number}/{dag.max_stage} {node.title}{undone}"
+                place = readable(f"{sign} stage {number}/{dag.max_stage} {node.title}")
+                place += label(" undone") if node.operator == "ROLLBACK" else ""
                 started, ended = times_of(node)
                 took = f"{(ended - started).total_seconds():6.1f} s" if started and ended else ""
-                self._say(f"{place:<58} {took}".rstrip())
+                gap = " " * max(PLACE_CELLS - cell_len(place), 0)
+                self._say(f"{place}{gap} {took}".rstrip())
         current = dag.current_node
         name = current.title if current else dag.name
         done = sum(node.state == "SUCCEED" for node in dag.nodes)
@@ -246,8 +250,8 @@ class LiveRun:
     def _stage(self, words: str) -> None:
         """Show on the bar what is being done; a clock counts from when it was said first."""
         bar = self._progress.tasks[0]
-        if (shown := for_terminal(words)) != bar.fields["stage"]:
-            self._progress.update(self._bar, stage=shown, begun=bar.elapsed or 0.0)
+        if (said := readable(words)) != bar.fields["stage"]:
+            self._progress.update(self._bar, stage=said, begun=bar.elapsed or 0.0)
         self._heartbeat.does(words)
 
     def _waits(self, words: str, briefly: str, *, is_news: bool = False) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
+from obscale.language import for_reader
 from obscale.text import for_terminal, json_document
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ def _write_end(told: Mapping[str, object], as_json: bool) -> None:
     if as_json:
         print(json_document({"error": told}), flush=True)  # noqa: T201
     else:
-        line = for_terminal(f"obscale: {told['message']}")
+        line = f"obscale: {for_terminal(for_reader(str(told['message'])))}"
         print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 

@@ -12,22 +12,33 @@ from rich.text import Text
 
 from obscale.cli.loudness import LOUDNESS
 from obscale.errors import ObscaleError, SpecError
+from obscale.language import for_reader
 from obscale.text import Markdown, for_lines, for_terminal, json_document
 
 
 def say(line: str, *, err: bool = False) -> None:
-    """Write one line.
+    """Write one line, in the reader's language.
 
     Args:
         line: May hold what others said.
         err: Whether to standard error.
     """
-    typer.echo(for_terminal(line), err=err)
+    typer.echo(readable(line), err=err)
+
+
+def readable(text: str) -> str:
+    """Give a text as one harmless line in the reader's language."""
+    return for_terminal(for_reader(text))
+
+
+def label(text: str) -> str:
+    """Give a text nobody else has made, a single word too, in the reader's language."""
+    return for_reader(text, is_ours=True)
 
 
 def complain(line: str) -> None:
     """Write one line to standard error, in obscale's name."""
-    say(f"obscale: {line}", err=True)
+    typer.echo(f"obscale: {readable(line)}", err=True)
 
 
 def complain_of(error: ObscaleError) -> None:
@@ -35,7 +46,7 @@ def complain_of(error: ObscaleError) -> None:
     first, *choices = error.lines
     complain(first)
     for line in choices:
-        say(f"  {line}", err=True)
+        typer.echo(f"  {readable(line)}", err=True)
     if isinstance(error, SpecError):
         for problem in error.problems[1:]:
             complain(problem)
@@ -62,8 +73,8 @@ def say_lines(text: str) -> None:
 
 
 def as_text(text: str, style: str = "") -> Text:
-    """Give a text to a console, or a cell of its table; nothing in it is markup."""
-    return Text(for_terminal(text), style=style)
+    """Give a text in the reader's language to a console, or a cell of its table; without markup."""
+    return Text(readable(text), style=style)
 
 
 def open_console(*, stderr: bool = False) -> Console:

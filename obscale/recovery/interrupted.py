@@ -89,8 +89,8 @@ def describe_interrupted(left: InterruptedState) -> str:
         if left.unread:
             return f"whether the scale-out of {left.target} was begun is not known: {left.unread}"
         return f"no scale-out of {left.target} is known to the cluster (yet){_identity(left)}"
-    seen = "was last seen at" if left.unread else "is at"
-    stands = f" {seen} {left.stands}" if left.stands else ""
+    stands = f" was last seen at {left.stands}" if left.unread else f" is at {left.stands}"
+    stands = stands if left.stands else ""
     if left.is_moving:
         fate = " and goes on by itself" if stands else " goes on by itself"
     elif left.is_failed:

@@ -151,9 +151,9 @@ def render_evidence(evidence: Evidence) -> Markdown:
             )
         ),
         _report(evidence.report, 1),
-        Markdown("## Logs of the DAG's sub tasks"),
-        bullets(logs) or Markdown("None: no DAG was seen."),
-        Markdown("## Versions"),
+        markdown("## Logs of the DAG's sub tasks"),
+        bullets(logs) or markdown("None: no DAG was seen."),
+        markdown("## Versions"),
         bullets(f"{name}: {version}" for name, version in sorted(evidence.versions.items())),
         *(_earlier(kept.report) for kept in evidence.earlier),
     ]

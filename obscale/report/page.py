@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Final
 
 from obscale.errors import DagFailedError, VerifyError
+from obscale.language import for_page
 from obscale.preflight.finding import Answer, Finding, line_of
 from obscale.recovery.consequences import NOTHING, Choice, Remedy
 from obscale.recovery.diagnosis import Diagnosis
@@ -79,8 +80,8 @@ def render_refusal(run: str, problems: Sequence[str], hint: str = "") -> Markdow
     """
     parts = [
         markdown("# {}: refused", run),
-        Markdown("**It could not begin; no cluster and no target was touched.**"),
-        Markdown("## What to do"),
+        markdown("**It could not begin; no cluster and no target was touched.**"),
+        markdown("## What to do"),
         bullets(problems),
         markdown("{}.", hint or "Correct this, and start a new run"),
     ]
@@ -90,7 +91,7 @@ def render_refusal(run: str, problems: Sequence[str], hint: str = "") -> Markdow
 def _file(report: ScaleOutReport, *, whole: bool) -> Iterator[Markdown]:
     """Say what prints all of it; with `--out` the line would be too long for Prefect's page."""
     if report.run_id and not whole:
-        yield Markdown("All of it, with each rule and each line of the DAG's logs:")
+        yield markdown("All of it, with each rule and each line of the DAG's logs:")
         yield code([shlex.join(["obscale", "evidence", report.run_id])])
 
 
@@ -101,7 +102,11 @@ def _head(level: int, pattern: str, *values: object) -> Markdown:
 def _section(level: int, title: str, parts: Iterable[str]) -> Markdown:
     """Write a part with its heading; nothing where it is empty."""
     told = paragraphs(parts)
-    return paragraphs([_head(level + 1, "{}", title), told]) if told else told
+    return paragraphs([_head(level + 1, "{}", _title(title)), told]) if told else told
+
+
+def _title(title: str) -> str:
+    return for_page(title, is_ours=True)
 
 
 def _verdict(report: ScaleOutReport) -> str:
@@ -213,10 +218,9 @@ _AGAIN: Final = "running the same request again"
 
 
 def _then_again(report: ScaleOutReport) -> Markdown:
-    same = "" if report.again else " the same request"
     if report.again.startswith("prefect"):
-        return Markdown("Then Retry on the run's page; where a value has to change, a new run.")
-    return Markdown(f"Then run{same} again{':' if report.again else '.'}")
+        return markdown("Then Retry on the run's page; where a value has to change, a new run.")
+    return markdown("Then run again:" if report.again else "Then run the same request again.")
 
 
 def _left_to_do(report: ScaleOutReport) -> Iterator[Markdown]:
@@ -311,7 +315,7 @@ def _choices(diagnosis: Diagnosis) -> list[Markdown]:
 
 def _choice(choice: Choice, *, is_recommended: bool) -> Markdown:
     deletes = (
-        Markdown("**deletes nothing**:")
+        markdown("**deletes nothing**:")
         if choice.destroys == NOTHING
         else markdown("**deletes** {}:", choice.destroys)
     )
@@ -320,8 +324,8 @@ def _choice(choice: Choice, *, is_recommended: bool) -> Markdown:
     does = choice.does
     if choice.operator is Remedy.HAND_OVER:
         does = f"leaves the DAG as it stands: {does}"
-    safe = Markdown("safe" if choice.safe else "**not safe**, it may destroy data of others")
-    mark = Markdown(", **recommended**" if is_recommended else "")
+    safe = markdown("safe" if choice.safe else "**not safe**, it may destroy data of others")
+    mark = markdown(", **recommended**" if is_recommended else "")
     return markdown("{} **{}** {} ({}{})", deletes, choice.operator, does, safe, mark)
 
 
@@ -333,11 +337,11 @@ def _before_after(report: ScaleOutReport) -> Iterator[Markdown]:
         yield (
             markdown("{}. Since then they were not read.", _when_before(report))
             if _was_sent(report)
-            else Markdown("Nothing was sent: all stands as before.")
+            else markdown("Nothing was sent: all stands as before.")
         )
     elif new and not old:
         yield bullets(_counted(new))
-        yield Markdown("What was before is not known: nobody has kept a look from before the POST.")
+        yield markdown("What was before is not known: nobody has kept a look from before the POST.")
     elif new:
         yield bullets(_zone(name, old, new) for name in sorted({r.zone for r in (*old, *new)}))
         yield markdown("{}.", _when_before(report))

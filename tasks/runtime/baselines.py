@@ -26,6 +26,7 @@ from prefect.exceptions import PrefectException
 from pydantic import BaseModel, ValidationError
 
 from obscale.errors import RecordError
+from obscale.language import for_page
 from obscale.tasks.runtime.journal import artifact_key, publish_line
 from obscale.tasks.runtime.person import asked_by
 from obscale.tasks.runtime.run_log import run_logger
@@ -81,7 +82,7 @@ def _artifact_of_run(key: str, page: Markdown, about: str) -> ArtifactCreate:
     return ArtifactCreate(
         key=key,
         type="markdown",
-        description=for_markdown(about),
+        description=for_markdown(for_page(about)),
         data=page,
         flow_run_id=run.id if run else None,
         task_run_id=task.task_run.id if task else None,

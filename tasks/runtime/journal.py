@@ -25,6 +25,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from obscale import events
+from obscale.language import for_page
 from obscale.tasks.runtime.run_log import run_logger
 from obscale.tasks.runtime.writing import ended, written
 from obscale.text import Markdown, each_text, for_markdown
@@ -93,6 +94,10 @@ async def aside(writing: Coroutine[None, None, None]) -> None:
         beside.add(asyncio.create_task(writing))
 
 
+def _said(words: str) -> Markdown:
+    return for_markdown(for_page(words))
+
+
 def shown_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give rows as a table artifact has them: Prefect's UI reads each text in it as Markdown."""
     shown: list[dict[str, Any]] = each_text(rows, for_markdown)
@@ -104,7 +109,7 @@ async def note_page(key: str, page: Markdown, description: str) -> None:
     await written(
         _kind_of(key),
         lambda: acreate_markdown_artifact(
-            markdown=page, key=key, description=for_markdown(description)
+            markdown=page, key=key, description=_said(description)
         ),
         key=key,
     )
@@ -124,7 +129,7 @@ class ProgressNote:
 
     async def show(self, percent: float, words: str) -> None:
         """Move the bar to `percent` and say `words` below it."""
-        wanted = (percent, for_markdown(words))
+        wanted = (percent, _said(words))
         if wanted == self._wanted:
             return
         self._wanted = wanted
@@ -173,11 +178,11 @@ class TableNote:
             self._id = await written(
                 "table",
                 lambda: acreate_table_artifact(
-                    table=shown, key=self._key, description=for_markdown(description)
+                    table=shown, key=self._key, description=_said(description)
                 ),
             )
             return
-        changed = ArtifactUpdate(data=json.dumps(shown), description=for_markdown(description))
+        changed = ArtifactUpdate(data=json.dumps(shown), description=_said(description))
 
         async def replace() -> None:
             async with get_client() as client:

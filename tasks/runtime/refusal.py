@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ParameterTypeError
 
 from obscale.errors import ObscaleError, PreflightError, SpecError
+from obscale.language import for_page
 from obscale.report.page import render_refusal
 from obscale.tasks.runtime.baselines import AWAY, bounded, create, told
 from obscale.tasks.runtime.journal import artifact_key, note_page
@@ -44,7 +45,7 @@ async def report_refusal(flow: Flow[..., Any], flow_run: FlowRun, state: State[A
     wanted = ArtifactCreate(
         key=artifact_key("report", "refused", flow.name),
         type="markdown",
-        description=for_markdown(about),
+        description=for_markdown(for_page(about)),
         data=page,
         flow_run_id=flow_run.id,
     )
