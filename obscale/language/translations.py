@@ -20,7 +20,7 @@ _LETTER: Final = re.compile(r"[^\W\d_]")
 _MOST_KEPT: Final = 4096
 _WEAK: Final = 8
 """Letters of a template below which its values must be names or known, or it matches anything."""
-_NAME: Final = re.compile(r"\S*|[^\w\s]*(['\"]).*\1|[\d\W]+(?: UTC)?", re.DOTALL)
+_NAME: Final = re.compile(r"\S*|\S+-\S+: \S+|[^\w\s]*(['\"]).*\1|[\d\W]+(?: UTC)?", re.DOTALL)
 """No sentence: one word, a quotation, a time or an amount."""
 _SHORT: Final = re.compile(r"\S+(?: \S+)?")
 """A name, or a kind of thing with its name."""
@@ -28,10 +28,10 @@ _NUMBER: Final = r"([\d.,]+(?: ?(?:[KMGTPE]|[KMGTPE]iB|B|%))?)"
 _NEXT: Final = ". Next: "
 """Between an error and the next step."""
 _LIST: Final = "; "
-_LISTS: Final = {"; also: ": "；另外：", _LIST: "；"}
+_LISTS: Final = {"; also: ": "；另外：", _LIST: "；", ", ": "，"}
 """Between sentences, each of them known."""
 _SEPARATORS: Final = {
-    **{"; ": "；", ". ": "。", ": ": "：", ", ": "，", " · ": " · "},
+    **{". ": "。", ": ": "：", "; ": "；", ", ": "，", " · ": " · "},
     **{" and ": " 和 ", " or ": " 或 "},
 }
 """Between texts of which one is known; tried in this order."""
@@ -41,10 +41,11 @@ _LEAST_ADDED: Final = 4
 """Letters of an addition that begins with a blank only."""
 _CODE: Final = re.compile(r"(.*\S)( \[[a-z-]+\])", re.DOTALL)
 """A text, and the id of a cause or rule behind it."""
+_BEHIND_PLACE: Final = ("{}: ", "{}:{}: ")
+"""How templates begin that say something of a file or an agent."""
+_PLACE_OR_ID: Final = re.compile(r"(?!ERROR)(?:[A-Z_]{5,}|/\S+|\S*[\w\])][.:/_\[-]\S*)")
+"""A file and a line in it, an agent, a field, a rule, or what can be chosen."""
 _ID_BEHIND: Final = " [{}]"
-_ID_BEFORE: Final = re.compile(r"([a-z]+(?:-[a-z0-9]+)+(?::[a-z_]+)?): (.*)", re.DOTALL)
-"""The id of a rule or proof, and what is said of it."""
-_ADDRESSED: Final = re.compile(r"(\S+:\d+):? (.*)", re.DOTALL)
 _IN_QUOTATION: Final = re.compile(r"(?:^|[\s(\[])'[^']*$")
 _CHINESE: Final = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
 _SEAM: Final = re.compile(r"[A-Za-z0-9%][\u4e00-\u9fff]|[\u4e00-\u9fff][A-Za-z0-9]")
@@ -69,13 +70,17 @@ class _Template:
 
     def inner(self, values: Sequence[str]) -> Sequence[str]:
         """Give the values behind which something of the template still stands."""
-        behind = 2 if self.id.endswith(_ID_BEHIND) else 1 if not _RUN.split(self.id)[-1] else 0
+        is_last = _RUN.split(self.id)[-1] in {"", ")", "."}
+        behind = 2 if self.id.endswith(_ID_BEHIND) else int(is_last)
         return values[: len(values) - behind]
+
+    letters: int
+    """Of what stands between its values."""
 
     @property
     def is_weak(self) -> bool:
         """Whether so little stands between its values that these must be known too."""
-        return _letters(self.id) < _WEAK
+        return self.letters < _WEAK
 
     @property
     def is_set_apart(self) -> bool:
@@ -97,6 +102,10 @@ class Translations:
     ) -> None:
         self._said = {**{each: _numbered(each) for each in same}, **words, **texts}
         self._exact = {each: said for each, said in self._said.items() if not PLACE.search(each)}
+        # What is added to a sentence may also stand in a list, without the sign between them.
+        for each, said in list(self._exact.items()):
+            if each.startswith((_LIST, ", ")):
+                self._exact.setdefault(each[2:], said[1:])
         order = sorted(self._said, key=lambda each: (-_letters(each), len(each)))
         self._templates = [
             _template(each, self._said[each], is_short=each in words)
@@ -106,6 +115,7 @@ class Translations:
         added = [each for each in order if _is_added(each)]
         self._added = [(_ended(each, self._said[each]), each) for each in added]
         self.text = lru_cache(_MOST_KEPT)(self._text)
+        self._candidates = lru_cache(_MOST_KEPT)(self._holding)
 
     def filled(self, template: str, values: Sequence[str], show: Show) -> str:
         """Give a template of ours in this language, with values in their places.
@@ -127,42 +137,74 @@ class Translations:
         told = text.strip()
         if not told or (" " not in told and not is_ours):
             return text
-        if text in self._exact:
-            return self._exact[text]
+        if said := self._sure(text):
+            return said
         if told != text:
             if said := self._matched(text, lambda each: each.is_set_apart):
                 return said
             before, _, after = text.partition(told)
             return f"{before}{self.text(told, is_ours=is_ours)}{after}"
+        return (
+            (" → " in text and self._listed(text, " → ", " → "))
+            or self._with_addition(text)
+            or self._behind_a_name(text, " ", " ")
+            or self._matched(text, lambda each: each.is_weak)
+            or self._parted(text, is_ours=is_ours)
+            or text
+        )
+
+    def _sure(self, text: str) -> str | None:
+        """Say a text that is ours beyond doubt; None of any other."""
+        if text in self._exact:
+            return self._exact[text]
+        if text != text.strip() or " " not in text:
+            return None
         if _NEXT in text:
             message, _, step = text.partition(_NEXT)
             return f"{self.text(message)}。下一步：{self.text(step)}"
-        if found := _ID_BEFORE.fullmatch(text):
-            return f"{found[1]}：{self.text(found[2])}"
         if found := _CODE.fullmatch(text):
-            place, colon, problem = text.partition(": ")
-            for before, rest in (("", text), (f"{place}：", problem)):
-                if rest and (said := self._matched(rest, lambda each: each.id.endswith(_ID_BEHIND))):
-                    return f"{before}{said}"
-            return f"{self.text(found[1])}{found[2]}"
+            whole = self._matched(text, lambda each: each.id.endswith(_ID_BEHIND))
+            if whole or (said := self._sure(found[1])):
+                return whole or f"{said}{found[2]}"
+        if text[0] in _ADDED and (said := self._matched(text, lambda each: each.id[0] in _ADDED)):
+            return said
+        letters, place = _letters(text), text.partition(": ")[0]
+        is_of_place = _PLACE_OR_ID.fullmatch(place) is not None
+        if said := self._matched(
+            text,
+            lambda each: (
+                not each.is_weak
+                and (
+                    2 * each.letters >= letters
+                    or (is_of_place and each.id.startswith(_BEHIND_PLACE) and _LIST not in each.id)
+                )
+            ),
+        ):
+            return said
+        if said := self._behind_a_name(text, ": ", "："):
+            return said
         for between, instead in _LISTS.items():
             if between in text and (said := self._listed(text, between, instead)):
                 return said
-        return (
-            self._matched(text, lambda each: not each.is_weak)
-            or (" → " in text and self._listed(text, " → ", " → "))
-            or self._with_addition(text)
-            or self._matched(text, lambda each: each.is_weak)
-            or self._parted(text, is_ours=is_ours)
-            or self._of_agent(text)
-            or text
-        )
+        return self._matched(text, lambda each: not each.is_weak)
+
+    def _behind_a_name(self, text: str, between: str, instead: str) -> str | None:
+        """Say what stands behind an address, an id or a place in a file."""
+        name, found, rest = text.partition(between)
+        if not found or " " not in rest or not _PLACE_OR_ID.fullmatch(name):
+            return None
+        said = self._sure(rest)
+        return f"{name}{instead}{said}" if said else None
+
+    def _holding(self, text: str) -> list[_Template]:
+        """Give the templates that a text may have been made from, the longest first."""
+        return [each for each in self._templates if each.hint in text]
 
     def _matched(
         self, text: str, is_meant: Callable[[_Template], bool] = lambda _: True
     ) -> str | None:
-        for each in self._templates:
-            if each.hint in text and is_meant(each) and (found := each.pattern.fullmatch(text)):
+        for each in self._candidates(text):
+            if is_meant(each) and (found := each.pattern.fullmatch(text)):
                 values = found.groups()
                 if each.is_weak and self._has_unknown(each, values):
                     continue
@@ -191,17 +233,26 @@ class Translations:
                 run = between.join(parts[:many])
                 said = self._exact.get(run)
                 if said is None and many > 1:
-                    said = self._matched(run, lambda each: between in each.id)
+                    said = self._matched(
+                        run, lambda each: between in each.id and not each.is_weak
+                    )
                 elif said is None:
-                    said = self.text(run)
-                    said = None if said == run and not _NAME.fullmatch(run) else said
+                    said = self._one_of_list(run, between)
                 if said is not None:
                     told.append(said)
                     parts = parts[many:]
                     break
             else:
                 return None
-        return instead.join(told)
+        return instead.join(told) if between.join(told) != text else None
+
+    def _one_of_list(self, text: str, between: str) -> str | None:
+        if _NAME.fullmatch(text):
+            return text
+        said = self._sure(text)
+        if said or between == ", ":
+            return said
+        return self._with_addition(text) or self._matched(text, lambda each: each.is_weak)
 
     def _with_addition(self, text: str) -> str | None:
         """Say a text that ends as one of our additions to sentences."""
@@ -214,18 +265,13 @@ class Translations:
                 return _beside(told, _fill(said, values, self._value))
         return None
 
-    def _of_agent(self, text: str) -> str | None:
-        """Say what stands behind the address of an agent."""
-        found = _ADDRESSED.fullmatch(text)
-        return f"{found[1]} {self.text(found[2])}" if found else None
-
     def _parted(self, text: str, *, is_ours: bool) -> str | None:
         """Say the parts of a line of which one at least is known."""
         for between, instead in _SEPARATORS.items():
             parts, told = text.split(between), list[str]()
             if len(parts) == 1:
                 continue
-            whole = parts
+            whole, is_word = parts, between.strip().isalpha()
             while parts:
                 many = next(
                     (n for n in range(len(parts), 1, -1) if between.join(parts[:n]) in self._exact),
@@ -233,7 +279,7 @@ class Translations:
                 )
                 told.append(self.text(between.join(parts[:many]), is_ours=is_ours))
                 parts = parts[many:]
-            if told != whole:
+            if told != whole or (is_word and all(map(_NAME.fullmatch, whole))):
                 return instead.join(told)
         return None
 
@@ -266,7 +312,7 @@ def _letters(template: str) -> int:
 def _is_added(template: str) -> bool:
     letters = _letters(template)
     return letters > 0 and (
-        template[0] in _ADDED[1:] or (template[0] == " " and letters >= _LEAST_ADDED)
+        (template[0] in _ADDED[1:] and letters > 2) or (template[0] == " " and letters >= _LEAST_ADDED)
     )
 
 
@@ -288,7 +334,8 @@ def _template(template: str, said: str, *, is_short: bool) -> _Template:
     pattern, by_run = _pattern(template, said, is_short=is_short)
     marks = {int(found[1]) for found in FILLED.finditer(by_run) if found[2] == "v"}
     hint = max(_RUN.split(template), key=len)
-    return _Template(template, by_run, re.compile(pattern, re.DOTALL), hint, frozenset(marks))
+    found = re.compile(pattern, re.DOTALL)
+    return _Template(template, by_run, found, hint, frozenset(marks), _letters(template))
 
 
 def _ended(template: str, said: str) -> tuple[re.Pattern[str], str]:

@@ -1,12 +1,15 @@
-"""`python -m obscale.preflight.catalogue`: prints all rules as a page.
+"""`python -m obscale.preflight.catalogue`: prints all rules as a page; with `zh` in Chinese.
 
-The page is made of the registry, so it cannot drift; a test compares it with docs/preflight.md.
+The page is made of the registry, so it cannot drift; a test compares it with docs/preflight.md
+and docs/zh/preflight.md.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from obscale.language.choice import language_of
+from obscale.language.translations import translations_of
 from obscale.preflight.checklist import CHECKLIST
 from obscale.preflight.judge import may_be_overridden
 from obscale.preflight.registry import RULES
@@ -83,13 +86,24 @@ them.
 """
 
 
-def page() -> str:
-    """Give docs/preflight.md."""
-    parts = [_INTRO]
+def page(locale: str = "en") -> str:
+    """Give docs/preflight.md, or in Chinese docs/zh/preflight.md.
+
+    Ids, severities and sources are the same in both.
+    """
+    known = translations_of(language_of(locale))
+
+    def said(text: str) -> str:
+        return known.text(text, is_ours=True) if known else text
+
+    parts = [said(_INTRO)]
+    head = [said(name) for name in _HEAD]
     for heading, rules in grouped(RULES):
-        parts.append(f"## {heading}\n\n{table(_HEAD, map(_row, rules))}\n")
-    rows = [(line.claim, _command(line.told("HOME", RPC_PORT))) for line in CHECKLIST]
-    parts.append(f"{_UNSEEN}\n{table(('must be true', 'how to see it on the host'), rows)}\n")
+        rows = [_row(rule, said) for rule in rules]
+        parts.append(f"## {said(heading)}\n\n{table(head, rows)}\n")
+    unseen = [(said(each.claim), _command(said(each.told("HOME", RPC_PORT)))) for each in CHECKLIST]
+    columns = [said(name) for name in ("must be true", "how to see it on the host")]
+    parts.append(f"{said(_UNSEEN)}\n{table(columns, unseen)}\n")
     return "\n".join(parts)
 
 
@@ -106,14 +120,14 @@ def grouped(rules: Sequence[Rule]) -> list[tuple[str, list[Rule]]]:
     return [(heading, members) for heading, members in found.items() if members]
 
 
-def _row(rule: Rule) -> tuple[str, ...]:
+def _row(rule: Rule, said: Callable[[str], str]) -> tuple[str, ...]:
     return (
         Markdown(f'<a id="{rule.id}"></a>`{rule.id}`'),
-        rule.title,
+        said(rule.title),
         rule.prod.value,
         rule.lab.value,
-        rule.otherwise or "—",
-        _openness(rule),
+        said(rule.otherwise) or "—",
+        said(_openness(rule)),
         rule.source,
     )
 
@@ -130,4 +144,4 @@ def _command(text: str) -> Markdown:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.stdout.write(page(*sys.argv[1:2]))

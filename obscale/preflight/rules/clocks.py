@@ -38,9 +38,10 @@ def signer_clock(facts: Facts) -> Verdict:
     off = median(reading.offset_seconds for reading in readings)
     sure = max(abs(off) - max(reading.error_seconds for reading in readings), 0.0)
     if sure > SIGNER_SECONDS:
-        side = "behind" if off > 0 else "ahead of"
+        behind = f"this machine is {sure:.1f} s behind the cluster"
+        ahead = f"this machine is {sure:.1f} s ahead of the cluster"
         return fires(
-            f"this machine is {sure:.1f} s {side} the cluster",
+            behind if off > 0 else ahead,
             needed,
             "have chrony or NTP correct this machine's clock",
         )

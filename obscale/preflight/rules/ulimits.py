@@ -121,8 +121,10 @@ class Skew:
     ahead: bool
 
     def __str__(self) -> str:
-        side = "ahead of" if self.ahead else "behind"
-        return f"target {self.proved * 1000:.0f} ms {side} {self.agent}"
+        off = f"{self.proved * 1000:.0f}"
+        if self.ahead:
+            return f"target {off} ms ahead of {self.agent}"
+        return f"target {off} ms behind {self.agent}"
 
 
 def _skew(facts: Facts) -> Skew | Unread:
