@@ -187,9 +187,7 @@ def folded_document(title: str, document: str) -> Markdown:
         document: Without blank lines and controls, as JSON from `for_json` is.
     """
     told = escape(document, quote=False)
-    return Markdown(
-        f"<details><summary>{_title(title)}</summary>{_PRE}{told}{_END_PRE}</details>"
-    )
+    return Markdown(f"<details><summary>{_title(title)}</summary>{_PRE}{told}{_END_PRE}</details>")
 
 
 def from_folded(page: str) -> str:

@@ -25,7 +25,7 @@ from obscale.cli.plan import (
 from obscale.cli.plan_view import show_plan
 from obscale.cli.run_view import LiveRun, show_levels
 from obscale.cli.stopping import PROGRAM
-from obscale.cli.terminal import complain, complain_of, open_console, readable, say_json
+from obscale.cli.terminal import complain, complain_of, open_console, reader_line, say_json
 from obscale.connect.connections import (
     EnvironmentSecrets,
     SecretStore,
@@ -214,7 +214,7 @@ def _ask(spec: ScaleOutSpec, named: Asked, console: Console) -> ScaleOutSpec:
     beside = although_unknown(made.unknown)
     question = f"Add {len(spec.nodes)} node(s) as planned{beside}?"
     with PROGRAM.asking():
-        typer.confirm(readable(question), abort=True, err=console.stderr)
+        typer.confirm(reader_line(question), abort=True, err=console.stderr)
     return spec.model_copy(update={"allow_unknown": True}) if made.unknown else spec
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from obscale.cli.terminal import as_text, label
+from obscale.cli.terminal import as_text, label, reader_line
 from obscale.pictures.capacity import Bars, Held, held_words, unit_words
 from obscale.pictures.stages import Stage, end_of, span_of
 from obscale.pictures.words import told_amount, told_seconds
@@ -31,8 +31,8 @@ def show_capacity(console: Console, bars: Sequence[Bars], title: str = "") -> No
     known = [each for each in bars if each.before.total or each.after.total]
     if not known:
         return
-    words = [_said(each) for each in known]
-    names = [as_text(label(each.name)) for each in known]
+    words = [reader_line(_said(each)) for each in known]
+    names = [as_text(label(each.name), is_said=True) for each in known]
     widest = max(name.cell_len for name in names) + 2
     room = _room(console, len(INDENT) + widest + 2 + max(map(_cells, words)))
     if title:
@@ -42,7 +42,7 @@ def show_capacity(console: Console, bars: Sequence[Bars], title: str = "") -> No
         line = as_text(INDENT)
         line.append_text(name)
         line.append_text(_filled(each, room))
-        line.append_text(as_text(f"  {said}"))
+        line.append_text(as_text(f"  {said}", is_said=True))
         console.print(line, soft_wrap=True)
 
 
@@ -91,8 +91,7 @@ def _said(bars: Bars) -> str:
         grown = held_words(Held(after.total), measure)
         used, total = (told_amount(each, measure) for each in (before.used, before.total))
         told = f"{used} of {total} → {grown} used"
-    told = label(told)
-    return f"{told}, {label(unit_words(bars))}" if bars.unit else told
+    return f"{told}, {unit_words(bars)}" if bars.unit else told
 
 
 def _filled(bars: Bars, room: int) -> Text:

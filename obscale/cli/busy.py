@@ -15,7 +15,7 @@ from typing import Final, Protocol, Self
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from obscale.cli.loudness import LOUDNESS
-from obscale.cli.terminal import open_console, readable, say
+from obscale.cli.terminal import open_console, reader_line, say
 
 FIRST_SECONDS: Final = 1.0
 """Of silence in a pipe, until it is told what a command does."""
@@ -76,7 +76,7 @@ class Heartbeat:
 def _say_aside(words: str) -> None:
     """Write a line that nobody takes for an answer or an error; nobody has to be there to read."""
     with suppress(OSError, ValueError):
-        say(f"... {readable(words)}", err=True)
+        say(f"... {reader_line(words)}", err=True)
 
 
 class Shown(Protocol):
@@ -94,10 +94,10 @@ class _Line:
 
     def __init__(self, progress: Progress, words: str) -> None:
         self._progress = progress
-        self._task = progress.add_task(readable(words), total=None)
+        self._task = progress.add_task(reader_line(words), total=None)
 
     def does(self, words: str) -> None:
-        self._progress.update(self._task, description=readable(words))
+        self._progress.update(self._task, description=reader_line(words))
 
     def heard(self) -> None:
         pass

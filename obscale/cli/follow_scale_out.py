@@ -19,7 +19,7 @@ from obscale.cli.busy import busy
 from obscale.cli.plan import secret_store_for
 from obscale.cli.run_view import LiveRun, holding, show_levels, waiting
 from obscale.cli.stopping import PROGRAM
-from obscale.cli.terminal import as_text, readable
+from obscale.cli.terminal import as_text, reader_line
 from obscale.cli.verify import baseline_known
 from obscale.connect.connections import (
     ClusterConnection,
@@ -146,7 +146,8 @@ async def looking_for(
         with busy(f"looks for the scale-out at {cluster}"):
             meant = await find(choose, say, again, by_id=dag_id is not None)
         found = Found(meant, opened, orders, where, secret_store, cluster)
-        console.print(as_text(f"{readable(found.words)}: {readable(standing(meant.dag))}", style="dim"))
+        where = f"{reader_line(found.words)}: {reader_line(standing(meant.dag))}"
+        console.print(as_text(where, style="dim", is_said=True))
         goes_on(cluster, meant.target, meant.dag)
         yield found
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from obscale.cli.bars import show_capacity
 from obscale.cli.loudness import LOUDNESS, aloud
-from obscale.cli.terminal import as_text, label, readable
+from obscale.cli.terminal import as_text, label, reader_line
 from obscale.pictures.unit_room import changed
 from obscale.plan import Plan, RowPlan
 from obscale.plan.forecast import Forecast
@@ -165,7 +165,9 @@ def _show_request(console: Console, rows: Sequence[RowPlan]) -> None:
         _line(console, as_text(f"all {len(rows)} nodes"))
     _show_values(console, [v for v in first.sent if _id(v) in shared], INDENT * 2)
     left = dict.fromkeys(
-        f"{value.key} {value.value} ({label(value.why)})" for row in rows for value in row.request.left
+        f"{value.key} {value.value} ({label(value.why)})"
+        for row in rows
+        for value in row.request.left
     )
     if left:
         _line(console, as_text("not sent: " + " · ".join(left), style=DIM))
@@ -226,7 +228,7 @@ def _told(each: Told, rows: int, room: int) -> Text:
         )
     elif words := "; ".join(filter(None, (finding.remedy, otherwise(finding.otherwise)))):
         told.append("\n")
-        told.append_text(as_text(f"→ {readable(words)}", style="not bold dim"))
+        told.append_text(as_text(f"→ {reader_line(words)}", style="not bold dim", is_said=True))
     return told
 
 
@@ -271,7 +273,9 @@ def _show_forecast(console: Console, forecast: Forecast) -> None:
             servers.append_text(as_text(f" {joining}" if servers else joining, style="green"))
         name = f"{zone.zone} (new)" if zone.is_new else zone.zone
         table.add_row(as_text(f"  {name}"), *_offers(zone.before, zone.after, servers))
-    table.add_row(as_text(f"  {label('cluster')}"), *_offers(forecast.before, forecast.after, as_text("")))
+    table.add_row(
+        as_text(f"  {label('cluster')}"), *_offers(forecast.before, forecast.after, as_text(""))
+    )
     console.print(table)
 
 

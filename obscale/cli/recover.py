@@ -24,7 +24,7 @@ from obscale.cli.loudness import Quiet, Verbose, aloud
 from obscale.cli.options import AsJson, ClusterName
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
-from obscale.cli.terminal import as_text, open_console, readable, say_json
+from obscale.cli.terminal import as_text, open_console, reader_line, say_json
 from obscale.errors import DagFailedError, ObscaleError, SpecError
 from obscale.follow.progress import Change
 from obscale.follow.run import learn_members
@@ -207,7 +207,7 @@ def _choose(diagnosis: Diagnosis, words: str, wish: Wish) -> Remedy:
 
     with PROGRAM.asking():
         answer: str = typer.prompt(
-            readable(f"What shall be done about {words}? ({'/'.join(known)})"),
+            reader_line(f"What shall be done about {words}? ({'/'.join(known)})"),
             default=LEAVE,
             value_proc=read,
             err=True,
@@ -270,7 +270,7 @@ def _confirm(remedy: Remedy, words: str) -> None:
     if not _somebody_is_there():
         raise SpecError(f"recover: nobody is there to answer for {words}", "add --yes")
     with PROGRAM.asking():
-        typer.confirm(f"{remedy} {readable(words)}?", abort=True, err=True)
+        typer.confirm(f"{remedy} {reader_line(words)}?", abort=True, err=True)
 
 
 def _somebody_is_there() -> bool:

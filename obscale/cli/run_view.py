@@ -17,7 +17,7 @@ from obscale.cli.bars import show_capacity
 from obscale.cli.busy import AGAIN_SECONDS, Heartbeat
 from obscale.cli.loudness import aloud
 from obscale.cli.plan_view import COLOURS, show_findings
-from obscale.cli.terminal import as_text, label, readable
+from obscale.cli.terminal import as_text, label, reader_line
 from obscale.events import (
     AgentNotice,
     DagMoved,
@@ -179,7 +179,7 @@ class LiveRun:
         )
         self._first = "a first look" if attached else "preflight"
         self._bar = self._progress.add_task(
-            readable(title), total=100, stage=self._first, begun=0.0
+            reader_line(title), total=100, stage=self._first, begun=0.0
         )
         self._passed: set[str] = set()
         self._heartbeat = Heartbeat(self._say, first_seconds=AGAIN_SECONDS)
@@ -234,12 +234,12 @@ class LiveRun:
             if node.state in {"SUCCEED", "FAILED"} and mark not in self._passed:
                 self._passed.add(mark)
                 sign = "✔" if node.state == "SUCCEED" else "✘"
-                place = readable(f"{sign} stage {number}/{dag.max_stage} {node.title}")
+                place = reader_line(f"{sign} stage {number}/{dag.max_stage} {node.title}")
                 place += label(" undone") if node.operator == "ROLLBACK" else ""
                 started, ended = times_of(node)
                 took = f"{(ended - started).total_seconds():6.1f} s" if started and ended else ""
                 gap = " " * max(PLACE_CELLS - cell_len(place), 0)
-                self._say(f"{place}{gap} {took}".rstrip())
+                self._say(f"{place}{gap} {took}".rstrip(), is_said=True)
         current = dag.current_node
         name = current.title if current else dag.name
         done = sum(node.state == "SUCCEED" for node in dag.nodes)
@@ -250,7 +250,7 @@ class LiveRun:
     def _stage(self, words: str) -> None:
         """Show on the bar what is being done; a clock counts from when it was said first."""
         bar = self._progress.tasks[0]
-        if (said := readable(words)) != bar.fields["stage"]:
+        if (said := reader_line(words)) != bar.fields["stage"]:
             self._progress.update(self._bar, stage=said, begun=bar.elapsed or 0.0)
         self._heartbeat.does(words)
 
@@ -260,6 +260,6 @@ class LiveRun:
             self._say(words)
         self._stage(briefly)
 
-    def _say(self, words: str) -> None:
-        self._console.print(as_text(words))
+    def _say(self, words: str, *, is_said: bool = False) -> None:
+        self._console.print(as_text(words, is_said=is_said))
         self._heartbeat.heard()

@@ -4,16 +4,74 @@ Every other module of the command line writes through this one; a test finds the
 """
 
 import os
+import re
 from collections.abc import Mapping
+from typing import Final
 
 import typer
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod, OverflowMethod
+from rich.containers import Lines
 from rich.text import Text
 
 from obscale.cli.loudness import LOUDNESS
 from obscale.errors import ObscaleError, SpecError
 from obscale.language import for_reader
 from obscale.text import Markdown, for_lines, for_terminal, json_document
+
+_WIDE: Final = re.compile(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
+_UNBROKEN: Final = re.compile(
+    r"\s*(?:[（“《]*[\u4e00-\u9fff][，。；：？！、）”》]*|[^\s\u4e00-\u9fff]+)\s*"
+)
+"""What stays in one line: a sign of Chinese with what belongs to it, or a word of other writing."""
+
+
+class ReaderText(Text):
+    """A text that may go on in the next line behind each sign of Chinese, which has no blanks."""
+
+    def wrap(
+        self,
+        console: Console,
+        width: int,
+        *,
+        justify: JustifyMethod | None = None,
+        overflow: OverflowMethod | None = None,
+        tab_size: int = 8,
+        no_wrap: bool | None = None,
+    ) -> Lines:
+        """Break it into lines of this width in cells."""
+        if no_wrap or self.no_wrap or not _WIDE.search(self.plain):
+            return super().wrap(
+                console,
+                width,
+                justify=justify,
+                overflow=overflow,
+                tab_size=tab_size,
+                no_wrap=no_wrap,
+            )
+        lines = Lines()
+        for line in self.split(allow_blank=True):
+            for part in line.divide(_breaks(line.plain, width)):
+                if part.cell_len > width:
+                    part.rstrip()
+                lines.extend(
+                    part.wrap(console, width, justify=justify, overflow=overflow)
+                    if part.cell_len > width
+                    else [part]
+                )
+        return lines
+
+
+def _breaks(text: str, width: int) -> list[int]:
+    """Give where lines begin, so that none is wider than this; a longer word stays whole."""
+    begins, taken = list[int](), 0
+    for found in _UNBROKEN.finditer(text):
+        word = cell_len(found[0].rstrip())
+        if taken and taken + word > width:
+            begins.append(found.start())
+            taken = 0
+        taken += cell_len(found[0])
+    return begins
 
 
 def say(line: str, *, err: bool = False) -> None:
@@ -23,10 +81,10 @@ def say(line: str, *, err: bool = False) -> None:
         line: May hold what others said.
         err: Whether to standard error.
     """
-    typer.echo(readable(line), err=err)
+    typer.echo(reader_line(line), err=err)
 
 
-def readable(text: str) -> str:
+def reader_line(text: str) -> str:
     """Give a text as one harmless line in the reader's language."""
     return for_terminal(for_reader(text))
 
@@ -38,7 +96,7 @@ def label(text: str) -> str:
 
 def complain(line: str) -> None:
     """Write one line to standard error, in obscale's name."""
-    typer.echo(f"obscale: {readable(line)}", err=True)
+    typer.echo(f"obscale: {reader_line(line)}", err=True)
 
 
 def complain_of(error: ObscaleError) -> None:
@@ -46,7 +104,7 @@ def complain_of(error: ObscaleError) -> None:
     first, *choices = error.lines
     complain(first)
     for line in choices:
-        typer.echo(f"  {readable(line)}", err=True)
+        typer.echo(f"  {reader_line(line)}", err=True)
     if isinstance(error, SpecError):
         for problem in error.problems[1:]:
             complain(problem)
@@ -72,9 +130,15 @@ def say_lines(text: str) -> None:
     typer.echo(for_lines(text), nl=False)
 
 
-def as_text(text: str, style: str = "") -> Text:
-    """Give a text in the reader's language to a console, or a cell of its table; without markup."""
-    return Text(readable(text), style=style)
+def as_text(text: str, style: str = "", *, is_said: bool = False) -> Text:
+    """Give a text to a console, or a cell of its table; nothing in it is markup.
+
+    Args:
+        text: May hold what others said.
+        style: As Rich has it.
+        is_said: Whether it is in the reader's language already, by `reader_line` or `label`.
+    """
+    return ReaderText(text if is_said else reader_line(text), style=style)
 
 
 def open_console(*, stderr: bool = False) -> Console:

@@ -20,19 +20,22 @@ _LETTER: Final = re.compile(r"[^\W\d_]")
 _MOST_KEPT: Final = 4096
 _WEAK: Final = 8
 """Letters of a template below which its values must be names or known, or it matches anything."""
-_NAME: Final = re.compile(r"\S*|\S+-\S+: \S+|[^\w\s]*(['\"]).*\1|[\d\W]+(?: UTC)?", re.DOTALL)
+_NAME: Final = re.compile(
+    r"(?:[≤≥] )?\S*|\S+-\S+: \S+|[^\w\s]*(['\"]).*\1|[\d\W]+(?: UTC)?", re.DOTALL
+)
 """No sentence: one word, a quotation, a time or an amount."""
 _SHORT: Final = re.compile(r"\S+(?: \S+)?")
 """A name, or a kind of thing with its name."""
 _NUMBER: Final = r"([\d.,]+(?: ?(?:[KMGTPE]|[KMGTPE]iB|B|%))?)"
 _NEXT: Final = ". Next: "
 """Between an error and the next step."""
+_TURNS: Final = " → "
 _LIST: Final = "; "
 _LISTS: Final = {"; also: ": "；另外：", _LIST: "；", ", ": "，"}
 """Between sentences, each of them known."""
 _SEPARATORS: Final = {
-    **{". ": "。", ": ": "：", "; ": "；", ", ": "，", " · ": " · "},
-    **{" and ": " 和 ", " or ": " 或 "},
+    ". ": "。", ": ": "：", "; ": "；", ", ": "，", " · ": " · ",
+    " and ": " 和 ", " or ": " 或 ",
 }
 """Between texts of which one is known; tried in this order."""
 _ADDED: Final = " ,;:.("
@@ -80,7 +83,7 @@ class _Template:
     @property
     def is_weak(self) -> bool:
         """Whether so little stands between its values that these must be known too."""
-        return self.letters < _WEAK
+        return self.letters < _WEAK and self.id[0] not in _ADDED[1:]
 
     @property
     def is_set_apart(self) -> bool:
@@ -116,6 +119,8 @@ class Translations:
         self._added = [(_ended(each, self._said[each]), each) for each in added]
         self.text = lru_cache(_MOST_KEPT)(self._text)
         self._candidates = lru_cache(_MOST_KEPT)(self._holding)
+        self._sure = lru_cache(_MOST_KEPT)(self._surely)
+        self._likely = lru_cache(_MOST_KEPT)(self._if_known)
 
     def filled(self, template: str, values: Sequence[str], show: Show) -> str:
         """Give a template of ours in this language, with values in their places.
@@ -144,16 +149,20 @@ class Translations:
                 return said
             before, _, after = text.partition(told)
             return f"{before}{self.text(told, is_ours=is_ours)}{after}"
+        return self._likely(text) or self._parted(text, is_ours=is_ours) or text
+
+    def _if_known(self, text: str) -> str | None:
+        """Say a text that is ours if its parts are; None where one of them is not known."""
         return (
-            (" → " in text and self._listed(text, " → ", " → "))
+            self._matched(text, lambda each: each.is_weak and _TURNS in each.id)
+            or (_TURNS in text and ", " not in text and self._listed(text, _TURNS, _TURNS))
             or self._with_addition(text)
             or self._behind_a_name(text, " ", " ")
             or self._matched(text, lambda each: each.is_weak)
-            or self._parted(text, is_ours=is_ours)
-            or text
+            or None
         )
 
-    def _sure(self, text: str) -> str | None:
+    def _surely(self, text: str) -> str | None:
         """Say a text that is ours beyond doubt; None of any other."""
         if text in self._exact:
             return self._exact[text]
@@ -217,7 +226,7 @@ class Translations:
 
     def _has_unknown(self, template: _Template, values: Sequence[str]) -> bool:
         return any(
-            not _NAME.fullmatch(value) and self.text(value) == value
+            not (_NAME.fullmatch(value) or self._sure(value) or self._likely(value))
             for number, value in enumerate(values)
             if number not in template.names
         )
@@ -233,9 +242,7 @@ class Translations:
                 run = between.join(parts[:many])
                 said = self._exact.get(run)
                 if said is None and many > 1:
-                    said = self._matched(
-                        run, lambda each: between in each.id and not each.is_weak
-                    )
+                    said = self._matched(run, lambda each: between in each.id and not each.is_weak)
                 elif said is None:
                     said = self._one_of_list(run, between)
                 if said is not None:
@@ -250,9 +257,7 @@ class Translations:
         if _NAME.fullmatch(text):
             return text
         said = self._sure(text)
-        if said or between == ", ":
-            return said
-        return self._with_addition(text) or self._matched(text, lambda each: each.is_weak)
+        return said if said or between == ", " else self._likely(text)
 
     def _with_addition(self, text: str) -> str | None:
         """Say a text that ends as one of our additions to sentences."""
@@ -312,7 +317,8 @@ def _letters(template: str) -> int:
 def _is_added(template: str) -> bool:
     letters = _letters(template)
     return letters > 0 and (
-        (template[0] in _ADDED[1:] and letters > 2) or (template[0] == " " and letters >= _LEAST_ADDED)
+        (template[0] in _ADDED[1:] and letters > 2)
+        or (template[0] == " " and letters >= _LEAST_ADDED)
     )
 
 

@@ -108,9 +108,7 @@ async def note_page(key: str, page: Markdown, description: str) -> None:
     """Show a Markdown page as an artifact."""
     await written(
         _kind_of(key),
-        lambda: acreate_markdown_artifact(
-            markdown=page, key=key, description=_said(description)
-        ),
+        lambda: acreate_markdown_artifact(markdown=page, key=key, description=_said(description)),
         key=key,
     )
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from obscale.preflight.finding import otherwise
 from obscale.preflight.registry import RULES
 
@@ -33,13 +35,17 @@ FILES: Final = (
             *("run_view", "verify", "watch", "stopping", "follow_scale_out", "terminal"),
         )
     ),
-    *(
-        f"obscale/pictures/{name}.py"
-        for name in ("capacity", "stages", "zones", "words")
-    ),
+    *(f"obscale/pictures/{name}.py" for name in ("capacity", "stages", "zones", "words")),
 )
-LEFT_OUT: Final = frozenset({"obscale/plan/suggest.py", "obscale/plan/suggest_file.py",
-  "obscale/plan/suggest_zone.py", "obscale/spec/batch.py", "obscale/preflight/registry.py"})
+LEFT_OUT: Final = frozenset(
+    {
+        "obscale/plan/suggest.py",
+        "obscale/plan/suggest_file.py",
+        "obscale/plan/suggest_zone.py",
+        "obscale/spec/batch.py",
+        "obscale/preflight/registry.py",
+    }
+)
 _VERDICTS: Final = frozenset(
     {
         *("passes", "notes", "fires", "blocks", "refuses", "blocks_in_prod", "warns"),
@@ -56,7 +62,7 @@ def _is_ending(value: ast.expr) -> bool:
     if not isinstance(value, ast.IfExp):
         return False
     both = [each.value for each in (value.body, value.orelse) if isinstance(each, ast.Constant)]
-    return len(both) == 2 and any(str(each).startswith(("s", "ies", "has")) for each in both)  # noqa: PLR2004
+    return len(both) == 2 and any(str(each).startswith(("s", "ies", "has")) for each in both)
 
 
 @dataclass
@@ -175,8 +181,11 @@ def gather() -> dict[str, Message]:
 
 def _plain_place(place: str) -> bool:
     """Whether the template for all places says it: it holds no mark that is replaced by words."""
-    return not place or "unreported" not in place and not re.match(
-        "otherwise (nothing reports it|it shows under load).", place)
+    return (
+        not place
+        or ("unreported" not in place
+        and not re.match("otherwise (nothing reports it|it shows under load).", place))
+    )
 
 
 def _files() -> Iterator[str]:
@@ -189,6 +198,17 @@ def _files() -> Iterator[str]:
     yield from FILES
 
 
+def missing() -> list[Message]:
+    """Give those that the catalogue does not translate."""
+    held = yaml.safe_load((ROOT / "obscale/language/zh_CN.yaml").read_text("utf-8"))
+    same = {each for ids in held["same"].values() for each in ids}
+    return [
+        each
+        for each in gather().values()
+        if each.template not in held["texts"] | held["words"] and each.template not in same
+    ]
+
+
 if __name__ == "__main__":
-    for message in gather().values():
+    for message in missing():
         sys.stdout.write(f"{message.files[0]}: {message.template!r}\n")

@@ -200,7 +200,7 @@ def test_every_command_writes_through_the_one_door(path):
         elif name in {"confirm", "prompt"} and of == "typer":
             first = node.args[0]
             said = ast.unparse(first)
-            is_fit = any(by in said for by in ("readable", "for_terminal"))
+            is_fit = any(by in said for by in ("reader_line", "for_terminal"))
             assert isinstance(first, ast.Constant) or is_fit, f"line {node.lineno}: wrap it"
         else:
             assert name not in WRITERS - allowed or of == "sys", f"line {node.lineno}: {name}"
