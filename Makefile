@@ -43,9 +43,9 @@ $(VENV)/.dev: constraints.txt $(VENV)/.run
 $(VENV)/.e2e: constraints-e2e.txt $(VENV)/.site
 	@echo "installing what the end-to-end tests need (once) ..."
 	@$(PIP) install --no-deps --require-hashes -r constraints-e2e.txt
-	@{ command -v chromium && command -v redis-server && ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 \
-	  || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium postgresql redis-server; } >/dev/null \
-	  || { echo "needs chromium, postgresql and redis-server: sudo apt-get install chromium postgresql redis-server"; exit 1; }
+	@{ command -v chromium && command -v redis-server && ls /usr/lib/postgresql/*/bin/initdb /usr/share/fonts/truetype/wqy; } >/dev/null 2>&1 \
+	  || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium fonts-wqy-zenhei postgresql redis-server; } >/dev/null \
+	  || { echo "needs chromium, postgresql and redis-server: sudo apt-get install chromium fonts-wqy-zenhei postgresql redis-server"; exit 1; }
 	@touch $@
 
 $(VENV)/.site: constraints-site.txt $(VENV)/.dev

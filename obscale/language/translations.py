@@ -34,14 +34,21 @@ _LIST: Final = "; "
 _LISTS: Final = {"; also: ": "；另外：", _LIST: "；", ", ": "，"}
 """Between sentences, each of them known."""
 _SEPARATORS: Final = {
-    ". ": "。", ": ": "：", "; ": "；", ", ": "，", " · ": " · ",
-    " and ": " 和 ", " or ": " 或 ",
+    ". ": "。",
+    ": ": "：",
+    "; ": "；",
+    ", ": "，",
+    " · ": " · ",
+    " and ": " 和 ",
+    " or ": " 或 ",
 }
 """Between texts of which one is known; tried in this order."""
 _ADDED: Final = " ,;:.("
 """How a text begins that is added to a sentence."""
 _LEAST_ADDED: Final = 4
 """Letters of an addition that begins with a blank only."""
+_LEAST_BEHIND_SIGN: Final = 3
+"""Letters of one that begins with a comma or the like."""
 _CODE: Final = re.compile(r"(.*\S)( \[[a-z-]+\])", re.DOTALL)
 """A text, and the id of a cause or rule behind it."""
 _BEHIND_PLACE: Final = ("{}: ", "{}:{}: ")
@@ -171,31 +178,42 @@ class Translations:
         if _NEXT in text:
             message, _, step = text.partition(_NEXT)
             return f"{self.text(message)}。下一步：{self.text(step)}"
-        if found := _CODE.fullmatch(text):
-            whole = self._matched(text, lambda each: each.id.endswith(_ID_BEHIND))
-            if whole or (said := self._sure(found[1])):
-                return whole or f"{said}{found[2]}"
-        if text[0] in _ADDED and (said := self._matched(text, lambda each: each.id[0] in _ADDED)):
-            return said
+        return (
+            self._before_an_id(text)
+            or (text[0] in _ADDED and self._matched(text, lambda each: each.id[0] in _ADDED))
+            or self._mostly_ours(text)
+            or self._behind_a_name(text, ": ", "：")
+            or self._in_a_list(text)
+            or self._matched(text, lambda each: not each.is_weak)
+            or None
+        )
+
+    def _before_an_id(self, text: str) -> str | None:
+        """Say what the id of a cause or rule stands behind, in brackets."""
+        if not (found := _CODE.fullmatch(text)):
+            return None
+        if whole := self._matched(text, lambda each: each.id.endswith(_ID_BEHIND)):
+            return whole
+        said = self._sure(found[1])
+        return f"{said}{found[2]}" if said else None
+
+    def _mostly_ours(self, text: str) -> str | None:
+        """Say a text most of which stands in its template, or that says something of a place."""
         letters, place = _letters(text), text.partition(": ")[0]
         is_of_place = _PLACE_OR_ID.fullmatch(place) is not None
-        if said := self._matched(
-            text,
-            lambda each: (
-                not each.is_weak
-                and (
-                    2 * each.letters >= letters
-                    or (is_of_place and each.id.startswith(_BEHIND_PLACE) and _LIST not in each.id)
-                )
-            ),
-        ):
-            return said
-        if said := self._behind_a_name(text, ": ", "："):
-            return said
+
+        def is_meant(each: _Template) -> bool:
+            says_of_place = each.id.startswith(_BEHIND_PLACE) and _LIST not in each.id
+            is_most = 2 * each.letters >= letters
+            return not each.is_weak and (is_most or (is_of_place and says_of_place))
+
+        return self._matched(text, is_meant)
+
+    def _in_a_list(self, text: str) -> str | None:
         for between, instead in _LISTS.items():
             if between in text and (said := self._listed(text, between, instead)):
                 return said
-        return self._matched(text, lambda each: not each.is_weak)
+        return None
 
     def _behind_a_name(self, text: str, between: str, instead: str) -> str | None:
         """Say what stands behind an address, an id or a place in a file."""
@@ -317,7 +335,7 @@ def _letters(template: str) -> int:
 def _is_added(template: str) -> bool:
     letters = _letters(template)
     return letters > 0 and (
-        (template[0] in _ADDED[1:] and letters > 2)
+        (template[0] in _ADDED[1:] and letters >= _LEAST_BEHIND_SIGN)
         or (template[0] == " " and letters >= _LEAST_ADDED)
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from obscale.language import for_page
 from obscale.pictures.sheet import EDGE, LINE, WIDTH, Picture, Sheet
 from obscale.pictures.words import told_amount
 
@@ -72,10 +73,11 @@ def draw_capacity(bars: Sequence[Bars], sides: tuple[str, str]) -> Picture | Non
         for at, held in enumerate((each.before, each.after)):
             base = sheet.line()
             if at == 0:
-                sheet.text(EDGE, base, each.name, room=NAMES - 8)
+                sheet.text(EDGE, base, for_page(each.name, is_ours=True), room=NAMES - 8)
             elif each.unit:
                 sheet.text(EDGE, base, unit_words(each), "quiet", room=NAMES - 8)
-            sheet.text(EDGE + NAMES, base, sides[at], "quiet", room=SIDES - 6)
+            side = for_page(sides[at], is_ours=True)
+            sheet.text(EDGE + NAMES, base, side, "quiet", room=SIDES - 6)
             said = held_words(held, each.measure)
             sheet.text(WIDTH - EDGE, base, said, "small", room=NUMBERS - 8, at_end=True)
             _bar(sheet, held, each.unit if at else None, BAR_ROOM / most)

@@ -11,6 +11,7 @@ from typing import Final
 from unicodedata import combining, east_asian_width
 from xml.etree import ElementTree as ET
 
+from obscale.language import for_page
 from obscale.text import Markdown, for_terminal, image, markdown
 
 WIDTH: Final = 700
@@ -105,7 +106,7 @@ class Sheet:
             room: Pixels they may take.
             at_end: Whether they end at `x`.
         """
-        whole = named(text)
+        whole = named(for_page(text))
         shown = fitting(whole, room, is_bold=style == "head")
         given = {"x": _number(x), "y": _number(y)}
         if style:
@@ -139,7 +140,7 @@ class Sheet:
             words: All of it.
         """
         height = self.y + EDGE
-        self._title.text = named(title)
+        self._title.text = named(for_page(title))
         size = {"width": str(WIDTH), "height": str(height), "viewBox": f"0 0 {WIDTH} {height}"}
         for name, value in size.items():
             self._root.set(name, value)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import time
 
 import pytest
 from pydantic import SecretStr
@@ -45,7 +44,7 @@ def failed(open_world):
                     last = await agent.read_last_cluster_dag()
                     if last and last.is_failed:
                         return
-                    time.sleep(0.05)
+                    await asyncio.sleep(0.05)
                 raise AssertionError("not FAILED within its time")
 
         asyncio.run(post())
@@ -60,7 +59,7 @@ def told_in(out):
 
 
 def test_a_blocked_plan_is_told_in_chinese(run_here, write, quiet_world):
-    """Verdict, headings, findings with their units, remedies, what happens else: none is English."""
+    """Verdict, headings, findings and units, remedies, what happens else: none is English."""
     ended = run_here("plan", write(quiet_world.request(**TOO_BIG)), **IN_CHINESE)
 
     assert ended.code == 1
@@ -82,7 +81,7 @@ def test_a_blocked_plan_is_told_in_chinese(run_here, write, quiet_world):
 
 
 def test_columns_stand_below_one_another_at_80_cells(run_here, write, quiet_world):
-    """A sign of Chinese takes two cells: no line is too wide, columns and bars begin in one place."""
+    """A sign of Chinese takes two cells: no line is too wide, columns begin in one place."""
     ended = run_here("plan", write(quiet_world.request(**TOO_BIG)), **IN_CHINESE)
 
     lines = ended.out.splitlines()

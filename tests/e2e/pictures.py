@@ -8,7 +8,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 SEEN = ROOT / "build" / "screenshots"
 SHOWN = ROOT / "docs" / "pictures"
-NAMES = ("form", "running", "report", "approval")
+NAMES = ("form", "running", "report", "approval", "plan-zh", "recover-zh", "report-zh")
 # A page of Prefect's has few: letters keep their edges, and a file shrinks to a third.
 COLOURS = 64
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = (
-    ("obscale.clock", "obscale.errors", "obscale.events", "obscale.sizes", "obscale.text"),
+    (
+        *("obscale.clock", "obscale.errors", "obscale.events", "obscale.language"),
+        *("obscale.sizes", "obscale.text"),
+    ),
     ("obscale.pictures", "obscale.agent"),
     ("obscale.reading", "obscale.cleaning", "obscale.maintenance_lock", "obscale.scale_out_dag"),
     ("obscale.request",),

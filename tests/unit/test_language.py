@@ -145,14 +145,20 @@ def test_a_page_never_hears_of_a_persons_locale(speaks):
             "datafile_size 为 500G，所有服务器为 24G；memory_limit 为 80G，所有服务器为 16G",
         ),
         (
-            ("blocked by preflight: mem-available: 80G; needed ≤ 60G available. "
-            "Next: lower memory_limit to 56G or less"),
-            ("被预检拦截：mem-available: 80G；要求 ≤ 可用 60G。"
-            "下一步：请将 memory_limit 调低到 56G 或更小"),
+            (
+                "blocked by preflight: mem-available: 80G; needed ≤ 60G available. "
+                "Next: lower memory_limit to 56G or less"
+            ),
+            (
+                "被预检拦截：mem-available: 80G；要求 ≤ 可用 60G。"
+                "下一步：请将 memory_limit 调低到 56G 或更小"
+            ),
         ),
         (
-            ("stop other processes, or lower memory_limit; compare with free -g; "
-            "otherwise nothing reports it"),
+            (
+                "stop other processes, or lower memory_limit; compare with free -g; "
+                "otherwise nothing reports it"
+            ),
             "请停止其他进程，或调低 memory_limit；请与 free -g 比较；否则不会有任何报告",
         ),
         (
