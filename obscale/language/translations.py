@@ -116,7 +116,7 @@ class Translations:
         for each, said in list(self._exact.items()):
             if each.startswith((_LIST, ", ")):
                 self._exact.setdefault(each[2:], said[1:])
-        order = sorted(self._said, key=lambda each: (-_letters(each), len(each)))
+        order = sorted(self._said, key=lambda each: (-_letters(each), -len(each)))
         self._templates = [
             _template(each, self._said[each], is_short=each in words)
             for each in order

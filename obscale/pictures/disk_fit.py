@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from obscale.language import for_page
 from obscale.pictures.sheet import EDGE, LINE, WIDTH, Picture, Sheet, named, width_of
 from obscale.sizes import render_bytes
 
@@ -78,11 +79,11 @@ def _draw(sheet: Sheet, disk: Disk) -> str:
     sheet.text(EDGE, sheet.line(), disk.path, room=room - shown - 8)
     sheet.text(WIDTH - EDGE, sheet.y - LINE // 2 + 4, said, room=shown, at_end=True)
     scale = BAR_ROOM / max(disk.total, disk.held + disk.needed, 1)
-    sheet.text(EDGE, sheet.line(), "disk", "quiet", room=NAMES)
+    sheet.text(EDGE, sheet.line(), for_page("disk", is_ours=True), "quiet", room=NAMES)
     top, height = sheet.y - LINE + 3, LINE - 6
     sheet.rect(BAR_FROM, top, disk.total * scale, height, "ground", "free")
     sheet.rect(BAR_FROM, top, disk.held * scale, height, "idle", "held")
-    sheet.text(EDGE, sheet.line(), "needed", "quiet", room=NAMES)
+    sheet.text(EDGE, sheet.line(), for_page("needed", is_ours=True), "quiet", room=NAMES)
     top = sheet.y - LINE + 3
     x = BAR_FROM + disk.held * scale
     for (name, size), style in zip(disk.parts, _STYLES, strict=False):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from obscale.language import for_page
 from obscale.pictures.sheet import EDGE, LINE, WIDTH, Picture, Sheet, named
 from obscale.pictures.words import counted, parted
 
@@ -82,7 +83,8 @@ def draw_zones(zones: Sequence[ZoneBoxes], after: After) -> Picture | None:
     sheet = Sheet()
     sheet.head(_HEADS[after])
     for at, side in enumerate(_SIDES[after]):
-        sheet.text(EDGE + at * (HALF + 20), sheet.y + 12, side, "quiet", room=HALF)
+        label = for_page(side, is_ours=True)
+        sheet.text(EDGE + at * (HALF + 20), sheet.y + 12, label, "quiet", room=HALF)
     sheet.line(LINE - 4)
     each = max(LEAST_BOXES, MOST_BOXES // max(len(shown), 1))
     words = [_draw(sheet, zone, after, each) for zone in shown]

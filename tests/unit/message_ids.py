@@ -33,9 +33,13 @@ FILES: Final = (
         for name in (
             *("apply", "bars", "busy", "exits", "interrupted", "plan", "plan_view", "recover"),
             *("run_view", "verify", "watch", "stopping", "follow_scale_out", "terminal"),
+            *("local_prefect", "own_server"),
         )
     ),
-    *(f"obscale/pictures/{name}.py" for name in ("capacity", "stages", "zones", "words")),
+    *(
+        f"obscale/pictures/{name}.py"
+        for name in ("capacity", "disk_fit", "stages", "zones", "words")
+    ),
 )
 LEFT_OUT: Final = frozenset(
     {
