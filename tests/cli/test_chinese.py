@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.models import ScaleOutRequest
+from obscale.language.translations import translations_of
 from obscale.sandbox import Fault
 from tests.cli.conftest import CONFIGS, ROOT_CANARY
 
@@ -109,6 +110,18 @@ def test_json_is_the_same_in_any_language(run_here, write, quiet_world):
                 each for each in row["findings"] if each["rule"] not in OF_THE_MOMENT
             ]
     assert chinese == english
+
+
+def test_a_plan_in_english_never_reads_the_catalogue(run_here, write, quiet_world):
+    """It costs nothing who has not asked for it."""
+    translations_of.cache_clear()
+
+    run_here("plan", write(quiet_world.request(**TOO_BIG)), OBSCALE_LANG="en", LANG="zh_CN.UTF-8")
+    assert translations_of.cache_info().currsize <= 1, "English alone"
+
+    run_here("plan", write(quiet_world.request(**TOO_BIG)), OBSCALE_LANG="zh")
+    assert translations_of.cache_info().misses >= 1
+    assert translations_of("zh") is not None
 
 
 def test_a_request_that_is_wrong_is_told_in_chinese(run_here, write, quiet_world):

@@ -118,5 +118,5 @@ def test_a_report_at_1280_pixels(monkeypatch):
         "font:15px/1.5 'DejaVu Sans','WenQuanYi Zen Hei',sans-serif}"
         "pre{background:#f6f8fa;padding:10px}img{max-width:700px}h1{font-size:24px}h2{font-size:19px}"
     )
-    shoot(f"<meta charset=utf-8><style>{style}</style>{body}", "report-zh", 1280, 1500)
+    shoot(f"<meta charset=utf-8><style>{style}</style>{body}", "report-zh", 1280, 1770)
     assert html.unescape(body).count("DAG") > 1

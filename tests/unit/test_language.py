@@ -215,14 +215,18 @@ def test_a_page_in_chinese_escapes_what_others_said(speaks):
 def test_english_never_opens_the_catalogue():
     """It costs nothing who does not ask for it."""
     script = (
-        "import sys; from obscale.language import for_reader, for_page\n"
+        "import sys\n"
+        "opened = []\n"
+        "def hear(event, about):\n"
+        "    if event == 'open' and str(about[0]).endswith('zh_CN.yaml'): opened.append(about[0])\n"
+        "sys.addaudithook(hear)\n"
+        "from obscale.language import for_reader, for_page\n"
         "from obscale.cli.terminal import as_text, say\n"
         "from obscale.text import markdown\n"
         "as_text('no answer'); say('no answer'); markdown('Next: {}.', 'no answer')\n"
-        "from obscale.language.translations import translations_of\n"
-        "opened = translations_of.cache_info()\n"
-        "assert translations_of('en') is None\n"
-        "assert 'importlib.resources' not in sys.modules or 'yaml' not in sys.modules\n"
+        "assert not opened, opened\n"
+        "import os; os.environ['OBSCALE_LANG'] = 'zh'; for_reader('no answer')\n"
+        "assert len(opened) == 1, opened\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script],
