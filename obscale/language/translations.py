@@ -317,7 +317,7 @@ def translations_of(language: Language) -> Translations | None:
     import yaml  # noqa: PLC0415 - as above
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    source = files(__package__).joinpath(CATALOGUE).read_text(encoding="utf-8")
+    source = files("obscale.language").joinpath(CATALOGUE).read_text(encoding="utf-8")
     held = yaml.load(source, Loader=loader)  # noqa: S506 - one of the two safe ones
     same = [each for ids in held["same"].values() for each in ids]
     return Translations(held["texts"], held["words"], same)
