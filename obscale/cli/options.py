@@ -7,9 +7,10 @@ import typer
 
 PROFILES: Final = ("prod", "lab")
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML or JSON; see examples/.")]
-AnyPath = Annotated[
-    Path, typer.Argument(metavar="SPEC", help="YAML, JSON, or a table (CSV); see examples/.")
-]
+ANY_FILE: Final = typer.Argument(
+    metavar="SPEC", help="YAML, JSON, or a table (CSV); see examples/."
+)
+AnyPath = Annotated[Path, ANY_FILE]
 WantedProfile = Annotated[
     str | None,
     typer.Option(

@@ -14,8 +14,9 @@ from obscale.cli.apply_batch import UNREACHED_KINDS, is_batch_file, look_at_all,
 from obscale.cli.batch_view import show_batch_plan
 from obscale.cli.busy import busy
 from obscale.cli.exits import Exit, end_with
+from obscale.cli.from_obd import ObdWanted, import_obd, show_import
 from obscale.cli.loudness import Quiet, Verbose
-from obscale.cli.options import AnyPath, AsJson, WantedCluster, WantedProfile
+from obscale.cli.options import ANY_FILE, AsJson, WantedCluster, WantedProfile
 from obscale.cli.plan_view import show_plan
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
@@ -53,15 +54,42 @@ ValidMinutes = Annotated[
         help=f"How long the kept plan may be applied; {DEFAULT_VALID_MINUTES} if not said.",
     ),
 ]
+FromObd = Annotated[
+    Path | None,
+    typer.Option("--from-obd", metavar="FILE", help="Instead of SPEC: OBD's file of the cluster."),
+]
+Extra = Annotated[
+    Path | None,
+    typer.Option("--extra", metavar="FILE", help="OBD: the second file of obd cluster scale_out."),
+]
+OutRequest = Annotated[
+    Path | None,
+    typer.Option(
+        "--out-request", metavar="FILE", help="OBD: keep the request, for `obscale apply FILE`."
+    ),
+]
+PasswordEnv = Annotated[
+    str | None,
+    typer.Option("--password-env", metavar="NAME", help="OBD: variable of root@sys's password."),
+]
+PasswordBlock = Annotated[
+    str | None,
+    typer.Option("--password-block", metavar="NAME", help="OBD: secret of root@sys's password."),
+]
 
 
 def plan(
-    spec: AnyPath,
+    spec: Annotated[Path | None, ANY_FILE] = None,
     as_json: AsJson = False,
     profile: WantedProfile = None,
     out: OutFile = None,
     valid_minutes: ValidMinutes = None,
     cluster: WantedCluster = None,
+    from_obd: FromObd = None,
+    extra: Extra = None,
+    out_request: OutRequest = None,
+    password_env: PasswordEnv = None,
+    password_block: PasswordBlock = None,
     _quiet: Quiet = False,
     _verbose: Verbose = False,
 ) -> None:
@@ -70,9 +98,22 @@ def plan(
     A batch, or a table (CSV), is planned too: every row judged, and the order told. For a host
     that has no request yet, obscale suggest prints one.
 
+    With --from-obd the servers of OBD's file that the cluster does not have yet are planned; where
+    its password is kept is said by --cluster, --password-env or --password-block.
+
     Exit: 0 ready, 1 blocked, 2 bad input, 3 could not look.
     """
+    obd = ObdWanted(from_obd, extra, out_request, password_block, password_env, cluster)
     try:
+        if obd.given() and from_obd is None:
+            raise SpecError(f"{', '.join(obd.given())}: only with --from-obd", "leave it out")
+        if from_obd is not None:
+            if spec is not None:
+                raise SpecError("--from-obd: takes no SPEC beside it", "leave one of them out")
+            made = _plan_obd(obd, profile, out, valid_minutes, as_json=as_json)
+            raise typer.Exit(Exit.DONE if made.ready else Exit.REFUSED)
+        if spec is None:
+            raise SpecError("plan: no request was named", "obscale plan SPEC")
         if valid_minutes is not None and out is None:
             raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
         if is_batch_file(spec):
@@ -131,6 +172,35 @@ def _plan(named: Asked, out: Path | None, valid_minutes: int | None, *, as_json:
     show_plan(open_console(), made)
     if kept is not None:
         say(f"kept in {out} until {kept.expires:%Y-%m-%d %H:%M:%S} UTC")
+    return made
+
+
+def _plan_obd(
+    wanted: ObdWanted,
+    profile: str | None,
+    out: Path | None,
+    valid_minutes: int | None,
+    *,
+    as_json: bool,
+) -> Plan:
+    """Plan the new servers of a file of OBD's, keep the plan where asked, and show both."""
+    if valid_minutes is not None and out is None:
+        raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
+    asked, told = import_obd(wanted, checked_profile(profile), secret_store_for)
+    kept_in, file = wanted.out_request or out, wanted.from_obd or Path()
+    made = plan_now(asked, Asked(kept_in or file, None, None))
+    if made.ready and kept_in is None:
+        again = f"{wanted.command(profile)} --out-request request.yaml, then obscale apply that"
+        made = made.model_copy(update={"next": again})
+    if out is not None:
+        words = f"{wanted.command(profile)} --out {shlex.quote(str(out))}"
+        kept = plan_file(asked, made, words, valid_minutes or DEFAULT_VALID_MINUTES)
+        write_plan_file(out, kept)
+    if as_json:
+        say_json(made.model_dump(mode="json") | {"from_obd": told.model_dump(mode="json")})
+        return made
+    show_import(told, wanted.out_request)
+    show_plan(open_console(), made)
     return made
 
 

@@ -28,6 +28,7 @@ from obscale.request.models import (
     TlsSpec,
 )
 from obscale.sizes import quoted
+from obscale.spec.obd import refuse_obd
 from obscale.spec.problems import finding_problem, readable_nodes, refused, shape_problems
 from obscale.spec.source import Source, read_source, read_text
 
@@ -76,6 +77,7 @@ def parse_spec(text: str, source: str, cluster: str | None = None) -> ScaleOutSp
     read = read_source(text, source)
     if read.data is None:
         raise SpecError(f"{source}: is empty; see the examples for what a request looks like")
+    refuse_obd(read.data, source)
     if cluster is not None:
         _name_cluster(read, cluster)
     spec = None

@@ -27,6 +27,7 @@ from obscale.request.models import (
 from obscale.request.policies import BatchPolicies
 from obscale.request.time_limits import TimeLimits
 from obscale.spec.clashes import Placed, node_problems
+from obscale.spec.obd import refuse_obd
 from obscale.spec.problems import finding_problem, readable_nodes, refused, shape_problems
 from obscale.spec.source import (
     MAX_FILE_BYTES,
@@ -123,6 +124,7 @@ def parse_batch(text: str, source: str, folder: Path) -> BatchSpec:
     read = read_source(text, source)
     if read.data is None:
         raise SpecError(f"{source}: is empty; see the examples for what a batch looks like")
+    refuse_obd(read.data, source)
     if is_batch(read.data) and not {"nodes", "agentInfo"} & read.data.keys():
         return _of_many(read, folder)
     head = BatchHead(rows=source)
