@@ -33,7 +33,6 @@ ONLY_IN_FIRST: Final = frozenset(
 """What OBD forbids in an additional file; there it applies from the cluster's own."""
 _OF_DEFAULT: Final = frozenset({"servers", "global"})
 _OF_CLUSTER: Final = frozenset({"zones", "config", "id", "name"})
-_ONE_MACHINE: Final = frozenset({"127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,7 @@ def layout_of(first: Source, extra: Source | None) -> Layout:
     for source in sources:
         problems += read(found, first, source)
     problems += _twice(found.servers)
+    problems += _on_loopback(found.servers)
     if not found.servers and not problems:
         problems.append(f"{first.where((component,))}{component}: names no server")
     if problems:
@@ -253,11 +253,6 @@ def _servers(source: Source, path: Path_) -> Iterator[tuple[str, str, str] | str
         if ip is None:
             shown = quoted(written) if isinstance(written, str) else "this"
             yield f"{where}: servers: {shown} is no IP; OBD and obshell know servers by IP alone"
-        elif ip in _ONE_MACHINE:
-            yield (
-                f"{where}: servers: {ip} is loopback: an observer there cannot have peers; write "
-                "the host's address"
-            )
         else:
             name = item.get("name") if isinstance(item, Mapping) else None
             name = source.written((*here, "name"), name) if name is not None else str(written)
@@ -290,7 +285,21 @@ def _twice(servers: list[Placed]) -> Iterator[str]:
             )
 
 
-def _say_rest(found: Layout, source: Source, part: Mapping[str, object], known: set[str]) -> None:
+def _on_loopback(servers: list[Placed]) -> Iterator[str]:
+    """Say which servers no other one reaches; a simulated cluster is on loopback as a whole."""
+    alone = [server for server in servers if ip_address(server.ip).is_loopback]
+    if 1 < len(alone) == len(servers):
+        return
+    for server in alone:
+        yield (
+            f"{server.where}: servers: {server.ip} is loopback: an observer there cannot have "
+            "peers; write the host's address"
+        )
+
+
+def _say_rest(
+    found: Layout, source: Source, part: Mapping[str, object], known: frozenset[str]
+) -> None:
     """List what a component says beside its servers."""
     component = found.component
     for key in part:
