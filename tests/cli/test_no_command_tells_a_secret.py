@@ -13,6 +13,7 @@ def test_no_command_tells_a_secret(open_world, write, run_here, server_url, cana
     target = "{ip}:{port}".format(**world.ready["spares"][0])
     agents = [f"{a['ip']}:{a['port']}" for a in world.ready["clusters"][0]["agents"]]
     endpoints = [word for agent in agents for word in ("--endpoint", agent)]
+    obd = write(obd_file_of(world.ready, *canaries), "obd.yaml")
     plan, page, facts = (request.with_name(name) for name in ("plan.json", "run.md", "run.json"))
     commands = {
         "connect": (0, "connect", "told-east", *endpoints, "--password-env", "OBSCALE_TEST_ROOT"),
@@ -26,6 +27,12 @@ def test_no_command_tells_a_secret(open_world, write, run_here, server_url, cana
             *(0, "suggest", target, "--zone", "zone1"),
             *("--cluster", "told-east", "--agent-password-env", "OBSCALE_TEST_AGENT"),
         ),
+        "plan --from-obd": (
+            *(1, "plan", "--from-obd", obd, "--cluster", "told-east"),
+            *("--out-request", request.with_name("of-obd.yaml")),
+        ),
+        "plan --from-obd, no name": (2, "plan", "--from-obd", obd, "--json"),
+        "plan, OBD's file": (2, "plan", obd),
         "apply, failed": (1, "apply", plan, "--yes"),
         "recover": (2, "recover", "told-east", "--json"),
         "evidence": (0, "evidence", target, "--out", page),
@@ -42,7 +49,8 @@ def test_no_command_tells_a_secret(open_world, write, run_here, server_url, cana
     }
 
     places = {name: each.out + each.err for name, (_, each) in ended.items()}
-    places |= {path.name: path.read_text() for path in (plan, page, facts)}
+    kept = (plan, page, facts, request.with_name("of-obd.yaml"))
+    places |= {path.name: path.read_text() for path in kept}
     hits = {name: sum(map(text.count, canaries)) for name, text in places.items()}
     rows = [f"{len(text):>10,}  {hits[name]:>4}  {name}" for name, text in places.items()]
     with capsys.disabled():
@@ -52,3 +60,14 @@ def test_no_command_tells_a_secret(open_world, write, run_here, server_url, cana
     assert target in places["run.md"] + places["run.json"] + places["plan.json"]
     assert all(text for name, text in places.items() if not name.startswith("evidence"))
     assert sum(hits.values()) == 0
+
+
+def obd_file_of(ready, root, other):
+    """OBD's file of a cluster and its first spare, with passwords in clear text."""
+    part = {"servers": [], "global": {"root_password": root, "proxyro_password": other}}
+    first_spare = ready["spares"][0] | {"zone": "zone1"}
+    for number, agent in enumerate([*ready["clusters"][0]["agents"], first_spare]):
+        name = f"server{number}"
+        part["servers"].append({"name": name, "ip": agent["ip"]})
+        part[name] = {"zone": agent["zone"], "obshell_port": agent["port"]}
+    return {"user": {"username": "admin", "password": other}, "oceanbase-ce": part}
