@@ -1,7 +1,8 @@
 """Asks the cluster of a file of OBD's what a request is made of; it only reads.
 
-Who may be asked with the password of root@sys: the servers of the cluster's own file that say they
-are members, as if a person had written them down as entry agents; never one of the additional file.
+The password of root@sys goes to one server of the cluster's own file that says it is a member, as
+if a person had written it down as an entry agent, and to the next in the file's order only where
+that one cannot be asked. New servers stand last there. One of the additional file never gets it.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from obscale.errors import (
     AgentProtocolError,
     AgentUnreachableError,
     DatabaseDownError,
+    NotAuthorizedError,
     PreflightError,
     SpecError,
 )
@@ -69,23 +71,30 @@ async def read_cluster_of(
         AgentError: Nobody could be asked.
     """
     if isinstance(cluster, str):
-        asked: str | ClusterSpec = cluster
-    else:
-        members = await _find_members(file)
-        asked = ClusterSpec(
-            endpoints=tuple(f"{address.scheme}://{address}" for address in members),
-            password=cluster,
-        )
-    async with cluster_connected(asked, secret_store) as link:
+        return await _survey(file, cluster, secret_store)
+    failed: AgentError | None = None
+    for address in await _find_members(file):
+        entry = ClusterSpec(endpoints=(f"{address.scheme}://{address}",), password=cluster)
+        try:
+            return await _survey(file, entry, secret_store)
+        except NotAuthorizedError:
+            raise
+        except AgentError as error:
+            failed = failed or error
+    raise failed or AgentUnreachableError("no agent to ask", step=STEP)
+
+
+async def _survey(file: ObdFile, cluster: str | ClusterSpec, secret_store: SecretStore) -> Survey:
+    async with cluster_connected(cluster, secret_store) as link:
         told = await _told(link.client)
         found = sort_servers(file, told)
         if any(unsized(server) for server in found.new):
             told = replace(told, parameters=await _parameters(link.client))
-        entry = link.client.clients[0]
         addresses = [
             AgentAddress(server.ip, server.ports["obshell_port"], told.scheme)
             for server in found.new
         ]
+        entry = link.client.current
         homes = await _homes([entry.without_passwords(address) for address in addresses])
     return Survey(told, found, homes)
 

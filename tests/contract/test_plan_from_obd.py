@@ -10,7 +10,12 @@ from typer.testing import CliRunner
 
 from obscale.cli.commands import app
 from obscale.connect.connections import ClusterAccess, EnvironmentSecrets
-from obscale.errors import AgentProtocolError, AgentUnreachableError, PreflightError
+from obscale.errors import (
+    AgentProtocolError,
+    AgentUnreachableError,
+    NotAuthorizedError,
+    PreflightError,
+)
 from obscale.plan.from_obd_read import read_cluster_of
 from obscale.request.models import ClusterSpec, SecretName
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
@@ -178,27 +183,55 @@ async def test_the_second_file_of_a_scale_out_brings_the_new_servers(open_desk):
     ]
 
 
-async def test_a_stranger_of_the_second_file_never_gets_the_password(open_desk):
-    """Here a member of another cluster: it is asked for nothing but who it is."""
+@pytest.mark.parametrize("extra", [None, "more.yaml"])
+async def test_a_stranger_among_the_new_servers_never_gets_the_password(open_desk, extra):
+    """Here a member of another cluster, last in its file: it is asked for nothing but who it is."""
     zones = ({"name": "zone1", "agents": 1},)
     other = {"name": "other", "id": 2, "root_password": "other-root", "zones": zones}
     clusters = (default_config().clusters[0].model_dump(), other)
     desk = await open_desk(clusters=clusters)
     desk.spares = desk.door.ready["clusters"][1]["agents"]
-    desk.write("more.yaml", members=False)
-    desk.write(spares=())
+    desk.write(spares=() if extra else (0,))
+    if extra:
+        desk.write(extra, members=False)
 
     seen = await read_cluster_of(
-        read_obd(desk.folder / "obd.yaml", desk.folder / "more.yaml"), ROOT, EnvironmentSecrets()
+        read_obd(desk.folder / "obd.yaml", extra and desk.folder / extra),
+        ROOT,
+        EnvironmentSecrets(),
     )
 
     stranger = desk.address(desk.spares[0])
     assert [server.node.address for server in seen.found.new] == [stranger]
     asked = {r.target for r in desk.world.requests if r.agent == stranger}
     assert asked == {"/api/v1/info"}
-    ended = await desk.plan("obd.yaml", "--extra", "more.yaml", "--json")
+    ended = await desk.plan("obd.yaml", *(("--extra", extra) if extra else ()), "--json")
     assert ended.exit_code == 1
     assert not json.loads(ended.stdout)["ready"]
+
+
+async def test_a_wrong_password_is_shown_to_one_agent_only(open_desk, monkeypatch):
+    """The next one would refuse it too."""
+    desk = await open_desk()
+    desk.write()
+    monkeypatch.setenv("OBD_TEST_ROOT", "wrong")
+
+    with pytest.raises(NotAuthorizedError):
+        await read_cluster_of(read_obd(desk.folder / "obd.yaml"), ROOT, EnvironmentSecrets())
+
+    sealed = {r.agent for r in desk.world.requests if r.target.endswith("/ob/info")}
+    assert sealed == {desk.address(desk.agents[0])}
+
+
+async def test_where_the_first_members_database_is_away_the_next_is_asked(open_desk):
+    """It cannot say who the members are."""
+    desk = await open_desk()
+    desk.write()
+    desk.world.play(Fault.observer_down(desk.address(desk.agents[0])))
+
+    seen = await read_cluster_of(read_obd(desk.folder / "obd.yaml"), ROOT, EnvironmentSecrets())
+
+    assert [server.name for server in seen.found.members] == ["s1", "s2", "s3"]
 
 
 async def test_where_the_first_agent_of_the_file_is_away_the_next_is_asked(open_desk):

@@ -1,9 +1,13 @@
 """Tests of OBD's files: what of them becomes a request, and what is refused by its line."""
 
+import contextlib
 import json
 import re
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from obscale.errors import SpecError
 from obscale.spec import parse_spec
@@ -412,3 +416,51 @@ def test_files_are_read_from_disk(tmp_path):
     assert len(told.servers) == 3
     with pytest.raises(SpecError, match="cannot be read"):
         read_obd(tmp_path / "none.yaml")
+
+
+WORDS = st.sampled_from(
+    [
+        *(
+            "servers",
+            "global",
+            "zones",
+            "config",
+            "style",
+            "version",
+            "include",
+            "id",
+            "name",
+            "ip",
+        ),
+        *("a", "10.0.0.1", "zone", "rpc_port", "obshell_port", "memory_limit", "data_dir", "env"),
+        *("root_password", "local_ip", "appname", "cluster_id", "$_zone_idc", "<<"),
+    ]
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=4),
+    st.sampled_from(["10.0.0.1", "::1", "cluster", "default", "2881", "~/x", "a"]),
+)
+ANYTHING = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=4)),
+    max_leaves=20,
+)
+
+
+@given(
+    first=st.dictionaries(WORDS, ANYTHING, max_size=6),
+    servers=st.sampled_from([{}, {"servers": ["10.0.0.1", {"name": "a", "ip": "10.0.0.2"}]}]),
+    extra=st.none() | st.dictionaries(WORDS, ANYTHING, max_size=3),
+)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_stands_in_a_file_it_is_read_or_refused(first, servers, extra):
+    """No shape of it ends in another error."""
+    with contextlib.suppress(SpecError):
+        read(
+            yaml.safe_dump({"oceanbase-ce": first | servers}),
+            None if extra is None else yaml.safe_dump({"oceanbase-ce": extra}),
+        )
