@@ -20,4 +20,4 @@ def test_every_recording_is_as_it_was_recorded():
     }
 
     assert there == listed
-    assert len(there) > 400
+    assert len(there) > 600
