@@ -34,6 +34,7 @@ SINCE: Final[dict[str, tuple[int, ...]]] = {
     "agent versions compared": (4, 2, 5, 0),
     "members refused": (4, 2, 5, 0),
     "agent password": (4, 2, 6, 0),
+    "removal": (4, 2, 6, 0),
     "reasons": (4, 2, 6, 0),
     "rpc port checked": (4, 2, 6, 0),
     "dashboard": (4, 3, 0, 0),
@@ -46,7 +47,6 @@ SINCE: Final[dict[str, tuple[int, ...]]] = {
     "shared storage": (4, 4, 2, 0),
     "database version": (4, 5, 0, 0),
     "observer states": (4, 5, 0, 0),
-    "removal": (4, 5, 0, 0),
 }
 """First obshell release of each feature. Source: history of oceanbase/obshell to 4.5.0.0."""
 
@@ -124,6 +124,8 @@ class Agent:
         """How often its obshell was started again."""
         self.sessions: dict[str, float] = {}
         self.dags: list[Dag] = []
+        self.remembers: list[Agent] = []
+        """The members it knew when it was removed without its knowledge."""
         self._key: rsa.RSAPrivateKey | None = None
         if config.private_key is not None:
             self._key = _load_key(config.private_key)
@@ -166,6 +168,20 @@ class Agent:
         return first <= version_tuple(self.version) < beyond
 
     @property
+    def is_forgotten(self) -> bool:
+        """Whether its cluster was left without its knowledge: it was away all that time."""
+        is_listed = self.cluster is not None and self in self.cluster.agents
+        return self.identity == CLUSTER_AGENT and not is_listed
+
+    def leave(self) -> None:
+        """Be what obshell is before it joins anything."""
+        self.identity, self.zone = SINGLE, ""
+        self.cluster = self.root_password = self.observer = None
+        self.connected = self.is_founder = False
+        self.dags.clear()
+        self.rotate_key()
+
+    @property
     def ob_state(self) -> int:
         """0 no process, 1 process without connection, 3 connection available."""
         if self.observer is None or not self.observer.alive:
@@ -181,7 +197,7 @@ class Agent:
     @property
     def under_maintenance(self) -> bool:
         """The agent's own local lock, and nothing else."""
-        return any(dag.is_unfinished for dag in self.dags)
+        return any(dag.holds_lock for dag in self.dags)
 
     @property
     def sql_port(self) -> int:

@@ -7,6 +7,7 @@ common/middleware.go}, ob/agent/lib/http/response.go, 4.5.0.0.
 
 import json
 import logging
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from obscale.sandbox.errors import (
     task_not_shown,
     unexpected,
 )
-from obscale.sandbox.faults.cards import FaultCard
+from obscale.sandbox.faults.cards import FaultCard, Operation
 from obscale.sandbox.faults.fault import Fault
 from obscale.sandbox.languages import in_chinese, is_chinese
 from obscale.sandbox.request import NO_CONTENT, NO_DATA, NO_LIST, Call
@@ -47,7 +48,13 @@ EARLY_JSON_TYPE: Final = "application/json; charset=utf-8"
 INDEX_PAGE: Final = "<!doctype html><html><head><title>OBShell</title></head><body></body></html>"
 GARBAGE: Final = "<html>502</html>"
 """What a proxy in between says instead of the agent."""
-SUBMIT: Final = "scale_out"
+SUBMITS: Final[tuple[tuple[str, Operation], ...]] = (
+    (r"POST /ob/scale_out", "scale_out"),
+    (r"POST /ob/scale_in|DELETE /observer", "scale_in"),
+    (r"DELETE /zone/[^/]+", "delete_zone"),
+    (r"(POST|PATCH|DELETE) /tenant/[^/]+/replicas", "tenant"),
+)
+"""Method and path of what asks for an operation that cards may wait for."""
 TASKS: Final = "/task/"
 NO_BODY: Final = b"{}"
 """What obshell puts where a request has none."""
@@ -145,8 +152,9 @@ class Api:
         """
         self.world.sync()
         last_word = _last_word(request)
-        if last_word == SUBMIT and request.method == "POST" and agent.cluster is not None:
-            agent.cluster.was_asked = True
+        operation = _operation(request)
+        if operation and agent.cluster is not None:
+            agent.cluster.asked.add(operation)
         self.world.hand.notice()
         late = self._draw("late_request", agent, last_word)
         return None if late is None else late.seconds
@@ -302,6 +310,12 @@ class Api:
     def _draw(self, card: FaultCard, agent: Agent, last_word: str) -> Fault | None:
         cluster = agent.cluster.name if agent.cluster else None
         return self.world.hand.draw(card, target=agent, cluster=cluster, to=last_word)
+
+
+def _operation(request: Request) -> Operation | None:
+    path = request.target.partition("?")[0].removeprefix(BASE)
+    asked = f"{request.method} {path}"
+    return next((what for pattern, what in SUBMITS if re.fullmatch(pattern, asked)), None)
 
 
 def _last_word(request: Request) -> str:

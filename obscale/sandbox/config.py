@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from obscale.sandbox.capacity import GIB, KIB, read_capacity
+from obscale.sandbox.capacity import GIB, KIB, MIB, read_capacity
 from obscale.sandbox.faults.fault import Fault
 from obscale.sandbox.ids import join_address
 from obscale.sandbox.plain_yaml import load_plain
@@ -132,13 +132,18 @@ class UnitConfig(_Part):
 
 
 class TenantConfig(_Part):
-    """A user tenant with one pool; `zones` left out means all zones."""
+    """A user tenant with one pool; `zones` left out means all zones.
+
+    Attributes:
+        data_bytes: What each of its units has written into the data file of its server.
+    """
 
     name: str
     unit: UnitConfig
     mode: Literal["MYSQL", "ORACLE"] = "MYSQL"
     unit_num: int = Field(default=1, ge=1)
     zones: tuple[str, ...] | None = None
+    data_bytes: Size = 128 * MIB
 
 
 class ClusterConfig(_Part):
@@ -178,7 +183,14 @@ class ClusterConfig(_Part):
 
 
 class WorldConfig(_Part):
-    """A whole world: clusters, agents that wait to join, and what shall go wrong."""
+    """A whole world: clusters, agents that wait to join, and what shall go wrong.
+
+    Attributes:
+        delete_server_seconds: From the moment a server that is being deleted holds nothing any more
+            until its row goes.
+        balance_seconds: Between two looks at which the balancer begins to move units.
+        migration_mib_per_second: How fast the data of one unit goes from server to server.
+    """
 
     clusters: tuple[ClusterConfig, ...] = Field(min_length=1)
     spares: Agents = ()
@@ -193,6 +205,8 @@ class WorldConfig(_Part):
     start_seconds: float = Field(default=DEFAULT_START_SECONDS, ge=0)
     service_start_delay_seconds: float = Field(default=2.0, ge=0)
     delete_server_seconds: float = Field(default=2.0, ge=0)
+    balance_seconds: float = Field(default=10.0, gt=0)
+    migration_mib_per_second: float = Field(default=100.0, gt=0)
     faults: tuple[Fault, ...] = ()
 
     @model_validator(mode="after")

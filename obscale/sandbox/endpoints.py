@@ -7,10 +7,11 @@ from typing import Final
 
 from obscale.sandbox.answers import agent as agent_answers
 from obscale.sandbox.answers import cluster as cluster_answers
-from obscale.sandbox.answers import removal
+from obscale.sandbox.answers import removal, replicas
 from obscale.sandbox.answers import task as task_answers
 from obscale.sandbox.answers import tenant as tenant_answers
 from obscale.sandbox.answers.scale_out import scale_out
+from obscale.sandbox.answers.settings import set_parameters
 from obscale.sandbox.api import Endpoint
 
 ENDPOINTS: Final = (
@@ -37,6 +38,7 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/obcluster/info", cluster_answers.cluster_info, since="dashboard"),
     Endpoint("GET", "/obcluster/topology/info", cluster_answers.topology, since="topology"),
     Endpoint("GET", "/obcluster/parameters", cluster_answers.parameters, since="dashboard"),
+    Endpoint("PATCH", "/obcluster/parameters", set_parameters, since="dashboard"),
     Endpoint("GET", "/obcluster/statistics", cluster_answers.statistics, since="dashboard"),
     Endpoint("GET", "/obcluster/license", cluster_answers.license_info, since="license"),
     Endpoint(
@@ -47,6 +49,9 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/resource-pools", tenant_answers.resource_pools, since="tenants"),
     Endpoint("GET", "/tenants/overview", tenant_answers.tenants_overview, since="tenants"),
     Endpoint("GET", "/tenant/{name}", tenant_answers.tenant, since="tenants"),
+    Endpoint("POST", "/tenant/{name}/replicas", replicas.add_replicas, since="tenants"),
+    Endpoint("PATCH", "/tenant/{name}/replicas", replicas.modify_replicas, since="tenants"),
+    Endpoint("DELETE", "/tenant/{name}/replicas", replicas.drop_replicas, since="tenants"),
     Endpoint("GET", "/task/dag/unfinish", task_answers.unfinished),
     Endpoint("GET", "/task/dag/ob/unfinish", task_answers.unfinished_of_cluster),
     Endpoint("GET", "/task/dag/agent/unfinish", task_answers.unfinished_of_agent),

@@ -10,6 +10,7 @@ from obscale.sandbox.config import AgentConfig, ClusterConfig, ConfigError
 from obscale.sandbox.dags.context import Scene
 from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, Dag, Node, Step, SubTask, Work
 from obscale.sandbox.observer_start import effective_values, why_it_dies
+from obscale.sandbox.units import place_units
 
 if TYPE_CHECKING:
     from obscale.sandbox.world import World
@@ -67,6 +68,7 @@ def found_cluster(config: ClusterConfig, agents: list[Agent]) -> Cluster:
             agent = next(remaining)
             enlist(agent, cluster, zone_config.name)
             agent.is_founder = True
+    place_units(cluster)
     return cluster
 
 

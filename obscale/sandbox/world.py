@@ -168,6 +168,9 @@ class World:
             start_at=wall,
             end_at=wall,
         )
+        if len(nodes) == 1:
+            # What its nodes remember is put together of at least two.
+            dag.additional_data = None
         if owner is not None:
             owner.dags.append(dag)
         if cluster is not None:
@@ -197,11 +200,27 @@ class World:
         agent.down = agent.silent = False
         agent.started_at_virtual = self.engine.now
         agent.starts += 1
+        if agent.is_forgotten:
+            # A cluster agent starts its observer; no cluster lets that one in any more.
+            agent.connected = False
+            if agent.observer is not None:
+                agent.observer.alive = True
         if agent.observer is not None and agent.observer.alive:
             # It finds the ports in the observer's own files.
             agent.observer.reported_ports = True
         self.engine.restart_agent(agent)
         self.tell(agent)
+
+    def wipe(self, agent: Agent) -> None:
+        """Stop an obshell, empty its home, and start it again: it belongs to no cluster."""
+        self.stop_agent(agent)
+        if agent.observer is not None:
+            agent.observer.alive = False
+            for path in (agent.observer.data_dir, agent.observer.redo_dir):
+                agent.host.release(agent.files.clear(path))
+        agent.host.release(agent.files.clear(agent.home))
+        agent.leave()
+        self.start_agent(agent)
 
     def tell(self, agent: Agent) -> None:
         """Call the watchers: the agent went down, fell silent, or came back."""

@@ -84,7 +84,7 @@ class TestTheTable:
             ({"card": "panic", "stage": 3, "seconds": 2}, "takes no 'seconds'; write only cluster"),
             ({"card": "agent_down", "target": TARGET, "times": 2}, "takes no 'times'"),
             ({"card": "set_parameter", "target": TARGET, "text": "12G"}, "'12G' sets no parameter"),
-            ({"card": "operate_dag", "text": "CANCEL"}, "orders 'CANCEL'; write RETRY or ROLLBACK"),
+            ({"card": "operate_dag", "text": "STOP"}, "orders 'STOP'; write RETRY, ROLLBACK"),
             ({"card": "slow_observer", "seconds": -1}, "is negative; write 0 or more"),
             ({"card": "panic", "stage": 3, "phase": "verify"}, "not for both"),
             ({"card": "panic", "phase": "tea"}, "'preflight', 'submit', 'failed'"),

@@ -70,7 +70,7 @@ async def test_a_list_in_yaml_is_played_in_its_order(desk):
         ("{card: explode}", "card", "'explode' does not fit", "'fail_stage'"),
         ("{stage: 3}", "card", "it is missing", "Field required"),
         ("{card: panic, colour: red}", "colour", "no such field", "one of card, target, phase"),
-        ("{card: panic, seconds: 3}", "seconds", "takes no 'seconds'", "only cluster, phase"),
+        ("{card: panic, seconds: 3}", "seconds", "takes no 'seconds'", "only cluster, operation"),
         ("{card: agent_down, target: '9.9.9.9:1'}", "target", "no agent '9.9.9.9:1'", "127.0.1.1:"),
         ("{card: tenant_task, seconds: 1, cluster: x}", "cluster", "no cluster 'x'", "obcluster"),
         ("[{card: observer_dies}, {card: fail_stage}]", "1.stage", "needs 'stage'", "stage: 5"),

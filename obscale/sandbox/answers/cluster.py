@@ -5,10 +5,9 @@ Sources: ob/agent/executor/ob/{info,cluster}.go, ob/agent/repository/model/bo/ob
 
 from typing import Any, Final
 
-from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, Agent
+from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_IN, SCALING_OUT, Agent
 from obscale.sandbox.answers.agent import COMMIT
 from obscale.sandbox.answers.observers import (
-    META_FILES_BYTES,
     agent_port,
     capacity_of,
     inner_status,
@@ -23,6 +22,7 @@ from obscale.sandbox.errors import Refusal, no_database, unexpected
 from obscale.sandbox.hosts import sha1_hex
 from obscale.sandbox.parameters import PARAMETERS, Parameter
 from obscale.sandbox.request import Call
+from obscale.sandbox.units import tenant_value
 
 UNKNOWN_INSTANCE: Final[dict[str, Any]] = {
     "type": "oceanbase",
@@ -61,12 +61,15 @@ def ob_info(call: Call) -> dict[str, Any]:
             "version": agent.ob_version.partition("-")[0],
             "topology": {
                 zone.name: [
-                    _topology_row(server) for server in cluster.servers if server.zone == zone.name
+                    _topology_row(cluster, server) for server in cluster.servers_in(zone.name)
                 ]
                 for zone in cluster.zones
             },
         }
-    agents = [_agent_row(each, _row_identity(each)) for each in cluster.agents]
+    known = agent.remembers if agent.is_forgotten else cluster.agents
+    agents = [_agent_row(each, _row_identity(cluster, each)) for each in known]
+    if agent.has_database:
+        agents.sort(key=lambda row: (row["ip"], row["port"]))
     return {"agent_info": agents, "obcluster_info": info}
 
 
@@ -114,9 +117,9 @@ def cluster_info(call: Call) -> dict[str, Any]:
                 "tenant_name": tenant.name,
                 "cpu_used_percent": 1.5,
                 "memory_used_percent": 40,
-                "data_disk_usage": META_FILES_BYTES,
-                "cpu_core_total": tenant.pool.unit.max_cpu,
-                "memory_in_bytes_total": tenant.pool.unit.memory_size,
+                "data_disk_usage": tenant.data_bytes,
+                "cpu_core_total": tenant.unit.max_cpu,
+                "memory_in_bytes_total": tenant.unit.memory_size,
             }
             for tenant in cluster.tenants()
         ],
@@ -218,9 +221,9 @@ def license_info(call: Call) -> dict[str, Any]:
     raise unexpected("Not a standalone cluster").with_data(None)
 
 
-def _row_identity(agent: Agent) -> str:
-    """As its row of `ocs.all_agent` says: it is inserted for a member, whatever it is itself."""
-    return CLUSTER_AGENT if agent.identity == SCALING_OUT else agent.identity
+def _row_identity(cluster: Cluster, agent: Agent) -> str:
+    """As its row of `ocs.all_agent` says: that of a member, or of one that leaves."""
+    return SCALING_IN if agent in cluster.leaving else CLUSTER_AGENT
 
 
 def _agent_row(agent: Agent, identity: str) -> dict[str, Any]:
@@ -233,13 +236,13 @@ def _agent_row(agent: Agent, identity: str) -> dict[str, Any]:
     }
 
 
-def _topology_row(server: Server) -> dict[str, Any]:
+def _topology_row(cluster: Cluster, server: Server) -> dict[str, Any]:
     return {
         "svr_ip": server.agent.ip,
         "svr_port": server.observer.rpc_port,
         "sql_port": server.observer.sql_port,
         "agent_port": agent_port(server),
-        "with_rootserver": "YES" if server.id == 1 else "NO",
+        "with_rootserver": "YES" if server is cluster.root_server else "NO",
         "status": inner_status(server),
         "build_version": server.agent.ob_version.replace("-", "_"),
     }
@@ -248,11 +251,11 @@ def _topology_row(server: Server) -> dict[str, Any]:
 def _zone(call: Call, zone: Zone, *, connected: bool) -> dict[str, Any]:
     cluster = call.own_cluster()
     servers = [server for server in cluster.servers if server.zone == zone.name]
-    holders = {name for tenant in cluster.tenants() for name in tenant.pool.zones}
+    holders = {name for tenant in cluster.tenants() for name in tenant.replicas}
     root: dict[str, Any] = {"ip": "", "role": "", "zone": "", "svr_port": 0}
-    if connected and servers and zone.name in holders:
-        first = servers[0]
-        role = "LEADER" if first.id == 1 else "FOLLOWER"
+    first = cluster.sys_server_in(zone.name)
+    if connected and first is not None and zone.name in holders:
+        role = "LEADER" if first is cluster.root_server else "FOLLOWER"
         root = {
             "ip": first.agent.ip,
             "role": role,
@@ -283,11 +286,7 @@ def _parameter(cluster: Cluster, row: Parameter) -> dict[str, Any]:
         if row.scope == "CLUSTER":
             entries.append(base | {"value": server.observer.values[row.name]})
             continue
-        value = cluster.config.parameters.get(row.name, row.default)
-        entries += [
-            base | {"tenant_id": tenant.id, "tenant_name": tenant.name, "value": value}
-            for tenant in cluster.tenants()
-        ]
+        entries += [base | entry for entry in _tenant_values(cluster, row)]
     values = sorted({str(entry["value"]) for entry in entries})
     printed: dict[str, Any] = {
         "name": row.name,
@@ -302,9 +301,16 @@ def _parameter(cluster: Cluster, row: Parameter) -> dict[str, Any]:
         "is_single_value": len(values) == 1,
     }
     if row.scope == "TENANT":
-        value = cluster.config.parameters.get(row.name, row.default)
-        printed["tenant_value"] = [
-            {"tenant_id": tenant.id, "tenant_name": tenant.name, "value": value}
-            for tenant in cluster.tenants()
-        ]
+        printed["tenant_value"] = _tenant_values(cluster, row)
     return printed
+
+
+def _tenant_values(cluster: Cluster, row: Parameter) -> list[dict[str, Any]]:
+    return [
+        {
+            "tenant_id": tenant.id,
+            "tenant_name": tenant.name,
+            "value": tenant_value(cluster, tenant, row.name, row.default),
+        }
+        for tenant in cluster.tenants()
+    ]

@@ -11,10 +11,9 @@ from obscale.sandbox.capacity import human_size, read_capacity, read_integer
 from obscale.sandbox.clock import GO_ZERO_TIME, go_time
 from obscale.sandbox.cluster import Server
 from obscale.sandbox.request import Call
+from obscale.sandbox.units import bytes_on, disk_of
 
 BUILD_HASH: Final = "0123456789abcdef0123456789abcdef01234567(Apr 21 2025 11:46:38)"
-META_FILES_BYTES: Final = 128 << 20
-"""What an empty server has written into its data file."""
 HUMAN_STATS: Final = ("memory_total", "memory_assigned", "disk_total", "disk_assigned")
 CONNECTED: Final = 3
 """`obState` of an agent whose statements OceanBase answers."""
@@ -49,7 +48,7 @@ def observer_row(call: Call, server: Server, *, connected: bool) -> dict[str, An
 
 def row_of_server(call: Call, server: Server) -> dict[str, Any]:
     """What its row of DBA_OB_SERVERS says of an observer."""
-    agent = server.agent
+    agent, cluster = server.agent, call.agent.cluster
     start_time = GO_ZERO_TIME
     if _serves(call, server):
         wall = call.world.wall_of(agent, server.serves_from or 0.0)
@@ -57,7 +56,7 @@ def row_of_server(call: Call, server: Server) -> dict[str, Any]:
     return {
         "id": server.id,
         "version": f"{agent.ob_version.replace('-', '_')}-{BUILD_HASH}",
-        "with_rootserver": server.id == 1,
+        "with_rootserver": cluster is not None and server is cluster.root_server,
         "inner_status": inner_status(server),
         "start_time": start_time,
         "stop_time": GO_ZERO_TIME,
@@ -85,8 +84,7 @@ def capacity_of(call: Call, server: Server) -> dict[str, float] | None:
     if not server.observer.alive or not _serves(call, server):
         return None
     units = cluster.units_on(server)
-    disk = max(read_capacity(values["datafile_size"]), read_capacity(values["datafile_maxsize"]))
-    used = META_FILES_BYTES * (1 + len(units))
+    disk, used = disk_of(server), bytes_on(cluster, server, call.world.engine.now)
     return {
         "cpu_core_total": read_integer(values["cpu_count"]),
         "cpu_core_assigned": sum(unit.min_cpu for unit in units),
@@ -155,4 +153,5 @@ def _status(call: Call, server: Server) -> str:
 
 
 def _serves(call: Call, server: Server) -> bool:
-    return server.serves_from is not None and server.serves_from <= call.world.engine.now
+    begun = server.serves_from is not None and server.serves_from <= call.world.engine.now
+    return begun and server.observer.alive

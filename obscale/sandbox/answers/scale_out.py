@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from obscale.sandbox.agents import SINGLE, Agent, version_tuple
+from obscale.sandbox.answers.lock import check_lock_for
 from obscale.sandbox.cluster import Cluster
 from obscale.sandbox.dags.cluster_scale_out import DEFAULT_RPC_PORT, scale_out_steps
 from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE
@@ -70,7 +71,7 @@ def _scale_out(call: Call, order: Order) -> dict[str, Any]:
     if agent.has("members refused"):
         _check_not_member(cluster, order)
     zone_existed = cluster.zone(order.zone) is not None
-    _check_lock(agent, cluster)
+    check_lock_for(agent, cluster, MAIN_NAME)
     dag = call.world.create_dag(
         MAIN_NAME,
         scale_out_steps(new_zone=not zone_existed, old_names=not agent.has("obVersion")),
@@ -194,19 +195,3 @@ def _check_not_member(cluster: Cluster, order: Order) -> None:
             "Agent.AlreadyExists",
             f"Agent {join_address(order.ip, int(text))} already exists in cluster",
         )
-
-
-def _check_lock(agent: Agent, cluster: Cluster) -> None:
-    holder = cluster.lock_holder
-    if holder is None:
-        return
-    if not agent.has("errCode"):
-        raise Refusal(
-            500, "OB.Cluster.UnderMaintenance", "Create task failed: cluster is under maintenance"
-        )
-    raise Refusal(
-        500,
-        "OB.Cluster.UnderMaintenanceWithDag",
-        f"Create task '{MAIN_NAME}' failed: OceanBase cluster is under maintenance by DAG: "
-        f"{holder.name}, please try again later",
-    )

@@ -3,12 +3,20 @@
 Source: ob/agent/api/task_handler.go, ob/agent/executor/task/{dag,node,sub_task}.go, 4.5.0.0.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, SINGLE, Agent
+from obscale.sandbox.answers.lock import check_lock
 from obscale.sandbox.auth import wants_agent_password
 from obscale.sandbox.dags.dag import Dag, Node, SubTask
-from obscale.sandbox.dags.engine import order_retry, order_rollback
+from obscale.sandbox.dags.engine import order_rerun, pass_node
+from obscale.sandbox.dags.operators import (
+    OPERATORS,
+    PREFIX,
+    OperatorRefused,
+    carry_out,
+    check_operator,
+)
 from obscale.sandbox.errors import (
     ABSENT,
     NO_DATABASE_CODES,
@@ -20,13 +28,6 @@ from obscale.sandbox.errors import (
 )
 from obscale.sandbox.ids import join_address
 from obscale.sandbox.request import NO_DATA, NO_LIST, Call, require
-
-NOT_FAILED: Final = {
-    "ROLLBACK": ("Rollback", "Failed to set DAG rollback: DAG state is not failed"),
-    "RETRY": ("Retry", "Failed to set DAG retry: DAG state is not failed"),
-    "PASS": ("Pass", "Failed to pass DAG: DAG is not failed"),
-}
-"""How the operators of a failed DAG are called in codes, and what is said of another DAG."""
 
 
 def dag(call: Call) -> dict[str, Any]:
@@ -51,48 +52,38 @@ def operate_dag(call: Call) -> Any:
     store, number = _find_store(call)
     found = _find_dag(call, store, number)
     word = operator.upper()
-    prefix = "Task.Dag.Operator."
-    if word == "CANCEL":
-        if not found.is_active:
-            raise Refusal(
-                400, f"{prefix}CancelFinishedDag", "Failed to cancel DAG: DAG is finished"
-            )
-        name = found.nodes[0].step.name
-        # No node of a scale-out can be cancelled or passed.
-        raise Refusal(
-            400,
-            f"{prefix}CancelNotAllowed",
-            f"Failed to cancel DAG: node {name} cannot cancel",
-        )
-    if word not in NOT_FAILED:
-        raise Refusal(400, f"{prefix}NotSupport", f"Operator {operator} is not supported")
-    called, message = NOT_FAILED[word]
-    if found.state != "FAILED":
-        raise Refusal(400, f"{prefix}{called}NotFailedDag", message)
-    _take_lock_again(call.agent, found)
-    match word:
-        case "ROLLBACK":
-            order_rollback(found)
-        case "RETRY":
-            order_retry(found)
-        case _:
-            name = next(node.step.name for node in found.nodes if node.state != "SUCCEED")
-            raise Refusal(
-                400, f"{prefix}PassNotAllowed", f"Failed to pass DAG: node {name} cannot pass"
-            )
+    if word not in OPERATORS:
+        raise Refusal(400, f"{PREFIX}NotSupport", f"Operator {operator} is not supported")
+    try:
+        check_operator(found, word)
+    except OperatorRefused as refused:
+        raise Refusal(refused.status, refused.code, refused.message) from None
+    if word in ("RETRY", "ROLLBACK"):
+        _take_lock_again(call.agent, found)
+    carry_out(found, word, _now(call, found))
     return NO_DATA
 
 
 def _take_lock_again(agent: Agent, dag: Dag) -> None:
     """A DAG that gave the lock up when it failed needs it anew, to go on as well as to go back."""
-    holder = agent.cluster.lock_holder if agent.cluster and dag.owner is None else None
-    if holder is not None and not dag.holds_lock:
+    if agent.cluster is None or dag.owner is not None or dag.holds_lock:
+        return
+    key = dag.facts.get("maintenance_key", "")
+    check_lock(agent.cluster, key, "Operate dag failed: ")
+    others = [each for each in agent.cluster.dags if each.facts.get("maintenance_key") == key]
+    if key and others[-1] is not dag:
+        newest = others[-1].generic_id()
         raise Refusal(
             500,
-            "OB.Cluster.UnderMaintenanceWithDag",
-            f"Operate dag failed: OceanBase cluster is under maintenance by DAG: {holder.name}, "
-            "please try again later",
+            "Task.Expired",
+            f"{key} has already executed task {newest}. '{dag.generic_id()}: {dag.name}' "
+            "cannot be executed. Please submit a new request",
         )
+
+
+def _now(call: Call, dag: Dag) -> float:
+    """What the clock of whoever schedules a DAG shows."""
+    return call.world.wall_of(dag.owner or call.agent, call.world.engine.now)
 
 
 def node(call: Call) -> dict[str, Any]:
@@ -104,7 +95,7 @@ def node(call: Call) -> dict[str, Any]:
 
 
 def operate_node(call: Call) -> Any:
-    """`POST /task/node/{id}`: only PASS, and no node of a scale-out can be passed."""
+    """`POST /task/node/{id}`: only PASS; what comes after the node is then executed."""
     call.id_of(call.names["id"])
     operator = _operator(call)
     prefix = "Task.Node.Operator."
@@ -117,7 +108,12 @@ def operate_node(call: Call) -> Any:
     name = found.step.name
     if found.state != "FAILED":
         raise Refusal(400, f"{prefix}PassNotFailedNode", f"{failed} node {name} is not failed")
-    raise Refusal(400, f"{prefix}PassNotAllowed", f"{failed} node {name} cannot pass")
+    if not found.step.can_pass:
+        raise Refusal(400, f"{prefix}PassNotAllowed", f"{failed} node {name} cannot pass")
+    _take_lock_again(call.agent, owner)
+    pass_node(found, _now(call, owner))
+    order_rerun(owner)
+    return NO_DATA
 
 
 def sub_task(call: Call) -> dict[str, Any]:

@@ -20,14 +20,14 @@ CREATED_BEFORE_SECONDS: Final = 7 * 24 * 3600.0
 
 def unit_configs(call: Call) -> list[dict[str, Any]]:
     """`GET /units/config`."""
-    return [_unit(call, tenant.pool) for tenant in _database(call, of_list=True).tenants()]
+    return [_unit(call, pool) for pool in own_configs(_database(call, of_list=True))]
 
 
 def unit_config(call: Call) -> dict[str, Any]:
     """`GET /unit/config/{name}`."""
-    for tenant in _database(call).tenants():
-        if tenant.pool.unit.name == call.names["name"]:
-            return _unit(call, tenant.pool)
+    for pool in own_configs(_database(call)):
+        if pool.unit.name == call.names["name"]:
+            return _unit(call, pool)
     raise Refusal(
         400,
         "OB.Resource.UnitConfig.NotExist",
@@ -41,18 +41,18 @@ def resource_pools(call: Call) -> list[dict[str, Any]]:
     cluster = _database(call, of_list=True, prefix="Get all resource pool failed: ")
     return [
         {
-            "id": tenant.pool.id,
-            "name": tenant.pool.name,
-            "zone_list": ";".join(tenant.pool.zones),
-            "unit_num": tenant.pool.unit_num,
+            "id": pool.id,
+            "name": pool.name,
+            "zone_list": ";".join(pool.zones),
+            "unit_num": pool.unit_num,
             "UnitCount": 0,
-            "unit_config_id": tenant.pool.unit_id,
-            "tenant_id": tenant.pool.tenant_id,
+            "unit_config_id": pool.unit_id,
+            "tenant_id": pool.tenant_id,
             "replica_type": "FULL",
             "CreateTime": created,
             "ModifyTime": created,
         }
-        for tenant in cluster.tenants()
+        for pool in cluster.pools()
     ]
 
 
@@ -96,14 +96,6 @@ def unit_config_limit(call: Call) -> dict[str, Any] | None:
 
 def printed_tenant(call: Call, cluster: Cluster, tenant: Tenant) -> dict[str, Any]:
     """A tenant with its pool and unit config."""
-    pool = tenant.pool
-    printed_pool: dict[str, Any] = {
-        "pool_name": pool.name,
-        "pool_id": pool.id,
-        "zone_list": ";".join(pool.zones),
-        "unit_num": pool.unit_num,
-        "unit_config": _unit(call, pool),
-    }
     details: dict[str, Any] = {
         "charset": "utf8mb4",
         "collation": "utf8mb4_general_ci",
@@ -113,12 +105,28 @@ def printed_tenant(call: Call, cluster: Cluster, tenant: Tenant) -> dict[str, An
     }
     if call.agent.has("license"):
         details["dead_lock_detection_enabled"] = True
-        printed_pool["observer_list"] = ",".join(
-            f"{server.agent.ip}:{server.observer.rpc_port}"
-            for server in cluster.servers
-            if pool.unit in cluster.units_on(server)
+    pools = [_printed_pool(call, cluster, pool) for pool in tenant.pools]
+    return _overview(call, cluster, tenant) | details | {"pools": pools}
+
+
+def _printed_pool(call: Call, cluster: Cluster, pool: Pool) -> dict[str, Any]:
+    printed: dict[str, Any] = {
+        "pool_name": pool.name,
+        "pool_id": pool.id,
+        "zone_list": ";".join(pool.zones),
+        "unit_num": pool.unit_num,
+        "unit_config": _unit(call, pool),
+    }
+    if call.agent.has("license"):
+        printed["observer_list"] = ",".join(
+            server.address for server in cluster.servers if cluster.holds(server, pool)
         )
-    return _overview(call, cluster, tenant) | details | {"pools": [printed_pool]}
+    return printed
+
+
+def own_configs(cluster: Cluster) -> list[Pool]:
+    """A pool for each unit config, in order of their ids."""
+    return list({pool.unit_id: pool for pool in reversed(cluster.pools())}.values())[::-1]
 
 
 def _overview(call: Call, cluster: Cluster, tenant: Tenant) -> dict[str, Any]:
@@ -130,7 +138,7 @@ def _overview(call: Call, cluster: Cluster, tenant: Tenant) -> dict[str, Any]:
         "status": "NORMAL",
         "locked": "NO",
         "primary_zone": "RANDOM",
-        "locality": ", ".join(f"FULL{{1}}@{zone}" for zone in tenant.pool.zones),
+        "locality": ", ".join(f"{kind}{{1}}@{zone}" for zone, kind in tenant.replicas.items()),
         "in_recyclebin": "NO",
         "created_time": _created(call),
     }

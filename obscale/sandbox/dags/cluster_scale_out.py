@@ -23,6 +23,7 @@ from obscale.sandbox.dags.dag import Step, StepFailed, Work
 from obscale.sandbox.dags.local_scale_out import create_local_dag
 from obscale.sandbox.dags.mishaps import exposed
 from obscale.sandbox.ids import join_address
+from obscale.sandbox.units import delete_server, fill_up
 
 LOWEST_PORT: Final = 1025
 HIGHEST_PORT: Final = 65535
@@ -275,6 +276,7 @@ def _add_server(scene: Scene) -> Work:
         serves_from=None,
     )
     cluster.servers.append(server)
+    fill_up(scene.world, cluster, server)
     for name, value in cluster.config.parameters.items():
         if name in target.observer.values and name not in scene.facts["configs"]:
             target.observer.values[name] = value
@@ -284,13 +286,9 @@ def _add_server(scene: Scene) -> Work:
 def _delete_server(scene: Scene) -> Work:
     yield from coordinate_undo(scene)
     server = scene.facts.pop("server", None)
-    if server is not None and server in scene.cluster.servers:
-        server.deleting = True
-        cluster = scene.cluster
+    if server is not None and server in scene.cluster.servers and not server.deleting:
         # DELETE SERVER is asynchronous: the row stays DELETING until the server is gone.
-        scene.world.engine.after(
-            scene.world.config.delete_server_seconds, lambda: cluster.servers.remove(server)
-        )
+        delete_server(scene.world, scene.cluster, server)
 
 
 def _add_agent(scene: Scene) -> Work:

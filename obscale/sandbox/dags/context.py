@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 from obscale.sandbox.agents import Agent
 from obscale.sandbox.cluster import Cluster
 from obscale.sandbox.dags.dag import Dag, LogRow, Node, StepFailed
-from obscale.sandbox.faults.cards import FaultCard
+from obscale.sandbox.faults.cards import OPERATION_OF, FaultCard
 from obscale.sandbox.faults.fault import Fault
 
 if TYPE_CHECKING:
@@ -74,5 +74,9 @@ class Scene:
     def draw(self, card: FaultCard, stage: int | None = None) -> Fault | None:
         """A fault card for this moment, taken from the world's hand."""
         return self.world.hand.draw(
-            card, target=self.target, cluster=self.cluster.name, stage=stage
+            card,
+            target=self.target,
+            cluster=self.cluster.name,
+            stage=stage,
+            operation=OPERATION_OF.get(self.dag.name, "scale_out"),
         )

@@ -30,16 +30,24 @@ class StepFailed(Exception):  # noqa: N818 - an event of the simulated world, no
 
 @dataclass(frozen=True)
 class Step:
-    """What one node does: name, work forward, work backward. None can be cancelled or passed.
+    """What one node does: name, work forward, work backward.
 
     Attributes:
         frees_lock: Its DAG gives the lock up where it fails; RETRY and ROLLBACK take it again.
+        can_rollback: Whether ROLLBACK may be ordered of a DAG that has come to it.
+        can_cancel: The same of CANCEL.
+        can_pass: The same of PASS.
+        cancel: What is done when the cancelled sub task next wakes up.
     """
 
     name: str
     run: Callable[["Scene"], Work]
     rollback: Callable[["Scene"], Work]
     frees_lock: bool = False
+    can_rollback: bool = True
+    can_cancel: bool = False
+    can_pass: bool = False
+    cancel: Callable[["Scene"], None] | None = None
 
 
 @dataclass

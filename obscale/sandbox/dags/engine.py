@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from obscale.sandbox.agents import Agent
 from obscale.sandbox.dags.context import Scene
-from obscale.sandbox.dags.dag import EPOCH_SECONDS, Dag, Node, StepFailed, Work
+from obscale.sandbox.dags.dag import EPOCH_SECONDS, Dag, Node, Operator, StepFailed, Work
 
 if TYPE_CHECKING:
     from obscale.sandbox.world import World
@@ -41,6 +41,8 @@ class Engine:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._works: dict[int, tuple[Scene, Work]] = {}
         """Sub tasks at work, by the identity of the sub task."""
+        self._cancelled: list[Work] = []
+        """Works of cancelled sub tasks, which do not know it before they wake up."""
 
     def advance_to(self, instant: float) -> None:
         """Let everything happen that is due up to and including `instant`."""
@@ -124,15 +126,40 @@ class Engine:
         if dag.state == "READY":
             dag.state, dag.start_at = "RUNNING", wall
         node = dag.current
-        if node.state == "PENDING":
+        if node.state == "PENDING" and dag.operator == "CANCEL":
+            self._cancel(dag, node, wall)
+        elif node.state == "PENDING":
             node.state, node.start_at, node.end_at = "RUNNING", wall, wall
-            backwards = dag.operator == "ROLLBACK" or node.operator == "RETRY"
-            self._start(dag, node, executor, backwards=backwards)
+            self._begin_node(dag, node, executor)
         elif node.state == "SUCCEED":
-            # Undone by a rollback that failed half-way and was then retried: counts as done.
+            # Passed, or undone by a rollback that failed half-way and was then retried.
             self._move_on(dag, wall)
+        elif node.state == "FAILED":
+            dag.state, dag.end_at = "FAILED", wall
         else:
             self._judge(dag, node, executor)
+
+    def _begin_node(self, dag: Dag, node: Node, executor: Agent) -> None:
+        task = node.sub_task
+        if task.state == "PENDING" and dag.operator == "ROLLBACK":
+            # Never executed, nothing to undo.
+            node.state = "SUCCEED"
+        elif task.state == "SUCCEED" and node.operator == "RETRY":
+            # Cancelled when all was done.
+            return
+        else:
+            backwards = dag.operator == "ROLLBACK" or node.operator == "RETRY"
+            self._start(dag, node, executor, backwards=backwards and task.state != "PENDING")
+
+    def _cancel(self, dag: Dag, node: Node, wall: float) -> None:
+        """Declare a node failed; what works on it goes on until it wakes up."""
+        task = node.sub_task
+        if task.state == "RUNNING":
+            held = self._works.get(id(task))
+            if held is not None:
+                self._cancelled.append(held[1])
+            self._end(Scene(self._world, dag, node), failed_with="sub task cancelled")
+        node.state, node.start_at, node.end_at = "FAILED", wall, wall
 
     def _judge(self, dag: Dag, node: Node, executor: Agent) -> None:
         task = node.sub_task
@@ -175,6 +202,11 @@ class Engine:
         self.after(0.0, lambda: self._go_on(scene, work))
 
     def _go_on(self, scene: Scene, work: Work) -> None:
+        if any(each is work for each in self._cancelled):
+            self._cancelled = [each for each in self._cancelled if each is not work]
+            if scene.node.step.cancel is not None and not scene.task.agent.down:
+                scene.node.step.cancel(scene)
+            return
         held = self._works.get(id(scene.task))
         if held is None or held[1] is not work or scene.task.agent.down:
             return
@@ -210,7 +242,35 @@ def order_rollback(dag: Dag) -> None:
         _reset(node, "ROLLBACK")
 
 
-def _reset(node: Node, operator: str) -> None:
-    node.state = "PENDING"
-    node.operator = "RETRY" if operator == "RETRY" else "ROLLBACK"
+def order_cancel(dag: Dag) -> None:
+    """Mark an active DAG for CANCEL; the next look declares its node failed."""
+    dag.state, dag.operator = "READY", "CANCEL"
+    dag.start_at = dag.end_at = EPOCH_SECONDS
+    _reset(dag.current, "CANCEL")
+
+
+def pass_dag(dag: Dag, wall: float) -> None:
+    """Declare a FAILED DAG succeeded at once: what is left of it is never executed."""
+    for node in dag.nodes:
+        if node.state != "SUCCEED":
+            pass_node(node, wall)
+    dag.state, dag.operator, dag.end_at = "SUCCEED", "PASS", wall
+
+
+def pass_node(node: Node, wall: float) -> None:
+    """Declare one node succeeded; sub tasks that were executed in vain, with it."""
+    node.state, node.operator, node.end_at = "SUCCEED", "PASS", wall
+    task = node.sub_task
+    if task.state != "SUCCEED":
+        task.state, task.operator, task.end_at = "SUCCEED", "PASS", wall
+
+
+def order_rerun(dag: Dag) -> None:
+    """Let a FAILED DAG go on whose node has been passed."""
+    dag.state, dag.operator = "READY", "RUN"
+    dag.start_at = dag.end_at = EPOCH_SECONDS
+
+
+def _reset(node: Node, operator: Operator) -> None:
+    node.state, node.operator = "PENDING", operator
     node.start_at = node.end_at = EPOCH_SECONDS

@@ -9,11 +9,11 @@ from typing import Final, cast
 
 from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_OUT, SINGLE, Observer, version_tuple
 from obscale.sandbox.capacity import read_capacity
-from obscale.sandbox.cluster import Cluster
 from obscale.sandbox.dags.context import Scene
 from obscale.sandbox.dags.coordination import LOCAL_NAME, POST_SECONDS, UNDONE_TOO
 from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, Dag, Step, StepFailed, Work
 from obscale.sandbox.dags.engine import order_rollback
+from obscale.sandbox.dags.local_observer import kill_observer
 from obscale.sandbox.hosts import is_below
 from obscale.sandbox.observer_start import effective_values, why_it_dies
 
@@ -26,7 +26,6 @@ HEALTH_CHECK_PAUSE_SECONDS: Final = 2.0
 HEALTH_CHECKS: Final = 300
 SILENT_EVERY: Final = 10
 """Every tenth health-check line is missing from the log."""
-KILL_SECONDS: Final = 5.0
 UPGRADE_DOWN_SECONDS: Final = 5.0
 """Between two connections that obshell took. Recorded from 4.5.0.0."""
 RESTART_LATER_SECONDS: Final = 2.0
@@ -52,11 +51,6 @@ NO_OPTIONS: Final = frozenset({"homePath", "redo_dir", "clog_dir", "slog_dir"})
 TRY_TO_CONNECT: Final = "get ocs instance failed: Agent is not holding OceanBase, try to connect"
 
 
-def newest_scale_out(cluster: Cluster) -> Dag | None:
-    """The cluster's newest scale-out, however it stands."""
-    return next((dag for dag in reversed(cluster.dags) if dag.name == MAIN_NAME), None)
-
-
 def create_local_dag(main: Scene) -> Dag:
     """The DAG the target makes when stage 2 of the cluster DAG calls it."""
     target, executor = main.target, main.task.agent
@@ -66,7 +60,7 @@ def create_local_dag(main: Scene) -> Dag:
         Step(GATE_NAME, _gate(DEPLOY_STAGE), _undo_gate),
         Step("Create observer workdir", _make_directories, _clear_directories),
         Step(GATE_NAME, _gate(START_STAGE), _undo_gate),
-        Step("Start observer", _start_observer, _kill_observer),
+        Step("Start observer", _start_observer, kill_observer),
         Step("Watch cluster scale_out dag", _watch, _wait_until_check_undone),
         Step("Sync from observer", _sync, _ask_main_to_undo),
     ]
@@ -302,19 +296,6 @@ def _allocate(scene: Scene, values: dict[str, str]) -> None:
     target.host.allocate(log_pool, read_capacity(values["log_disk_size"]))
     target.files.make(f"{configs['data_dir']}/sstable", "block_file")
     target.files.make(configs["clog_dir"], "log_pool")
-
-
-def _kill_observer(scene: Scene) -> Work:
-    scene.log("Get observer Pid")
-    observer = scene.target.observer
-    if observer is None or not observer.alive:
-        scene.log("Observer is not running")
-        return
-    scene.log(f"Kill observer process {scene.target.observer_pid}")
-    observer.alive = False
-    yield KILL_SECONDS
-    scene.log("Check observer process")
-    scene.log("Successfully killed the observer process")
 
 
 def _watch(scene: Scene) -> Work:

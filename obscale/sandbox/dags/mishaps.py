@@ -1,4 +1,4 @@
-"""The faults that can meet any stage of a scale-out."""
+"""The faults that can meet any stage of a cluster's DAG."""
 
 from dataclasses import replace
 from typing import Final
@@ -35,7 +35,7 @@ def exposed(step: Step) -> Step:
             raise scene.failure("Common.Unexpected", text)
         yield from step.rollback(scene)
 
-    return Step(step.name, run, rollback)
+    return replace(step, run=run, rollback=rollback)
 
 
 def _without_its_log(scene: Scene, step: Step, card: Fault) -> Work:

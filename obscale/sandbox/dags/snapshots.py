@@ -38,6 +38,9 @@ def _half_written(dag: Dag) -> list[tuple[State, SubTask]]:
     """
     node = dag.current
     task = node.sub_task
+    if dag.operator == "CANCEL":
+        # One look declares the node failed, and writes its rows in one go.
+        return []
     if node.state == "PENDING":
         backwards = dag.operator == "ROLLBACK" or node.operator == "RETRY"
         ready, running = _begun(task, "ROLLBACK" if backwards else "RUN")

@@ -48,12 +48,47 @@ FaultCard = Literal[
     "delete_zone",
     "scaling_in",
     "join_elsewhere",
+    "host_cleaned",
+    "unit_stuck",
+    "unit_no_room",
+    "receiver_disk_full",
+    "slow_migration",
+    "rereplication_off",
+    "delete_refused",
+    "paxos_not_alive",
+    "wait_times_out",
+    "inform_refused",
+    "kill_fails",
+    "delete_agent_fails",
+    "gone_before_rollback",
+    "somebody_deletes_server",
+    "zone_not_empty",
+    "tenant_job_slow",
+    "tenant_job_fails",
+    "tenant_rebalance_off",
+    "parameter_refused",
 ]
+Operation = Literal["scale_out", "scale_in", "delete_zone", "tenant"]
+"""What may be asked of a cluster, and what a card's `phase` and `stage` are of."""
+SCALE_OUT: Final[Operation] = "scale_out"
+OPERATION_OF: Final[dict[str, Operation]] = {
+    "Cluster scale out": SCALE_OUT,
+    "Local scale out": SCALE_OUT,
+    "Cluster scale in": "scale_in",
+    "Kill observer": "scale_in",
+    "Start observer for scale in rollback": "scale_in",
+    "Delete zone": "delete_zone",
+    "Scale out tenant replicas": "tenant",
+    "Modify tenant replicas": "tenant",
+    "Scale in tenant replicas": "tenant",
+}
+"""By the name of the DAG."""
 Phase = Literal["preflight", "submit", "failed", "rollback", "verify"]
 """Where a cluster stands with its newest scale-out, beside its stages on the way forwards.
 
 preflight: no POST scale_out has arrived yet; submit: from its arrival until stage 1 runs; failed:
 the DAG is FAILED, in either direction; rollback: it is, or was, rolled back; verify: it is done.
+With an `operation` all this is said of the newest DAG of that one.
 """
 
 
@@ -63,15 +98,15 @@ class Kind(StrEnum):
     STATE = "state"
     """Once: when it is played, or in the instant its `phase` or `stage` comes."""
     STEP = "step"
-    """When a sub task of a scale-out draws it."""
+    """When a sub task draws it: of a scale-out, or of what `operation` names."""
     ANSWER = "answer"
     """When a request draws it, from the instant its `phase` or `stage` has come."""
 
 
 ALSO_TAKES: Final[dict[Kind, frozenset[str]]] = {
-    Kind.STATE: frozenset({"phase", "stage", "after_seconds", "cluster"}),
-    Kind.STEP: frozenset({"target", "times", "cluster"}),
-    Kind.ANSWER: frozenset({"to", "phase", "stage", "target", "times", "cluster"}),
+    Kind.STATE: frozenset({"phase", "stage", "after_seconds", "cluster", "operation"}),
+    Kind.STEP: frozenset({"target", "times", "cluster", "operation"}),
+    Kind.ANSWER: frozenset({"to", "phase", "stage", "target", "times", "cluster", "operation"}),
 }
 """Fields every card of a kind understands."""
 
@@ -85,12 +120,14 @@ class Card:
         docs: What it does, in a sentence.
         needs: Fields without which it says nothing; the constructor takes them in this order.
         takes: Further fields that mean something to it.
+        of: What it is about where no `operation` is named; None where whatever draws it may.
     """
 
     kind: Kind
     docs: str
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    of: Operation | None = SCALE_OUT
 
     @property
     def fields(self) -> frozenset[str]:
@@ -267,9 +304,107 @@ CARDS: Final[dict[FaultCard, Card]] = {
     ),
     "operate_dag": Card(
         Kind.STATE,
-        "A second operator orders RETRY or ROLLBACK of the newest scale-out; without a `phase` or "
-        "`stage` as soon as it is FAILED.",
+        "A second operator orders RETRY, ROLLBACK, CANCEL or PASS of the newest scale-out, or of "
+        "what `operation` names; without a `phase` or `stage` as soon as it is FAILED.",
         ("text",),
+    ),
+    # --- members and zones that leave, tenants, parameters ---
+    "host_cleaned": Card(
+        Kind.STATE,
+        "Somebody stops that obshell, removes all it has written, and starts it again: SINGLE.",
+        ("target",),
+    ),
+    "unit_stuck": Card(
+        Kind.STATE,
+        "No unit of the server beside that agent is moved any more, whatever was ordered.",
+        ("target",),
+    ),
+    "unit_no_room": Card(
+        Kind.STATE, "No unit fits on the server beside that agent any more.", ("target",)
+    ),
+    "receiver_disk_full": Card(
+        Kind.STATE,
+        "The data file of the server beside that agent is filled up to the share at which "
+        "OceanBase moves no unit there.",
+        ("target",),
+    ),
+    "slow_migration": Card(
+        Kind.STATE,
+        "Each unit that begins to move takes that many virtual seconds.",
+        ("seconds",),
+    ),
+    "rereplication_off": Card(
+        Kind.STATE,
+        "Somebody sets enable_rereplication to False: units are placed elsewhere, and their data "
+        "does not follow.",
+    ),
+    "delete_refused": Card(
+        Kind.STEP,
+        "OceanBase refuses DELETE SERVER, with `text` as its reason.",
+        takes=("text", "stage"),
+        of=None,
+    ),
+    "paxos_not_alive": Card(
+        Kind.STEP,
+        "A log stream would have no majority without the server: a removal with `force_kill` is "
+        "refused, or with `stage` fails there.",
+        takes=("stage",),
+        of=None,
+    ),
+    "wait_times_out": Card(
+        Kind.STEP,
+        "The stage that waits for the server to go is given up after that many virtual seconds, "
+        "and not after 3600.",
+        ("seconds",),
+        of=None,
+    ),
+    "inform_refused": Card(
+        Kind.STEP,
+        "The leaving agent has not heard that it is SCALING IN, and refuses to kill its observer.",
+        of=None,
+    ),
+    "kill_fails": Card(
+        Kind.STEP, "The leaving agent cannot kill its observer, which lives on.", of=None
+    ),
+    "delete_agent_fails": Card(
+        Kind.STEP,
+        "The database does not delete the row of the leaving agent; `text` is its reason.",
+        takes=("text",),
+        of=None,
+    ),
+    "gone_before_rollback": Card(
+        Kind.STATE, "The row of the server beside that agent is gone at once.", ("target",)
+    ),
+    "somebody_deletes_server": Card(
+        Kind.STATE,
+        "Somebody orders DELETE SERVER of the server beside that agent, by SQL.",
+        ("target",),
+    ),
+    "zone_not_empty": Card(
+        Kind.STATE,
+        "Somebody makes a resource pool for no tenant yet, with a unit in the zone of that name.",
+        ("text",),
+    ),
+    "tenant_job_slow": Card(
+        Kind.STEP,
+        "OceanBase's job for a tenant takes that many virtual seconds.",
+        ("seconds",),
+        of=None,
+    ),
+    "tenant_job_fails": Card(
+        Kind.STEP,
+        "OceanBase's job for a tenant fails, or the database refuses it at once with `text`.",
+        takes=("text",),
+        of=None,
+    ),
+    "tenant_rebalance_off": Card(
+        Kind.STATE, "Somebody sets enable_rebalance of the tenant of that name to False.", ("text",)
+    ),
+    "parameter_refused": Card(
+        Kind.STEP,
+        "OceanBase refuses to set a parameter, with `text` as its reason.",
+        takes=("text",),
+        of=None,
     ),
     "add_zone": Card(Kind.STATE, "Somebody makes the zone of that name.", ("text",)),
     "delete_zone": Card(Kind.STATE, "Somebody deletes the empty zone of that name.", ("text",)),

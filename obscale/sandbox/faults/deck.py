@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from obscale.sandbox.agents import Agent
 from obscale.sandbox.cluster import Cluster
 from obscale.sandbox.config import ConfigError
-from obscale.sandbox.dags.local_scale_out import newest_scale_out
-from obscale.sandbox.faults.cards import FaultCard, Kind, Phase
-from obscale.sandbox.faults.effects import ACTS
+from obscale.sandbox.faults.cards import SCALE_OUT, FaultCard, Kind, Operation, Phase
+from obscale.sandbox.faults.effects import ACTS, newest_dag_of
 from obscale.sandbox.faults.fault import Fault
 
 if TYPE_CHECKING:
@@ -96,8 +95,18 @@ class Hand:
         cluster: str | None = None,
         stage: int | None = None,
         to: str | None = None,
+        operation: Operation | None = None,
     ) -> Fault | None:
-        """Take the first matching card, if there is one."""
+        """Take the first matching card, if there is one.
+
+        Args:
+            card: Which.
+            target: The agent it is about.
+            cluster: The cluster it is about.
+            stage: The stage that draws it; None for no stage.
+            to: Last word of the request that draws it.
+            operation: What the stage belongs to; None where any card will do.
+        """
         for played in self.played:
             fault = played.fault
             if (
@@ -106,6 +115,7 @@ class Hand:
                 and played.target in (None, target)
                 and fault.cluster in (None, cluster)
                 and fault.to in (None, to)
+                and (operation is None or fault.operation_meant in (None, operation))
                 and played.fits(stage)
             ):
                 played.drawn += 1
@@ -120,7 +130,8 @@ class Hand:
 
     def _is_now(self, fault: Fault) -> bool:
         wanted = fault.phase if fault.stage is None else fault.stage
-        return any(_moment_of(cluster) == wanted for cluster in self._about(fault))
+        operation = fault.operation_meant or SCALE_OUT
+        return any(_moment_of(cluster, operation) == wanted for cluster in self._about(fault))
 
     def _about(self, fault: Fault) -> Iterable[Cluster]:
         """The clusters whose scale-outs a card looks at; one it joins is not among them."""
@@ -143,11 +154,11 @@ class Hand:
             ACTS[played.fault.card](self._world, played.fault, played.target)
 
 
-def _moment_of(cluster: Cluster) -> Phase | int:
-    """Where a cluster stands with its newest scale-out: a phase, or the stage it is at."""
-    dag = newest_scale_out(cluster)
+def _moment_of(cluster: Cluster, operation: Operation) -> Phase | int:
+    """Where a cluster stands with its newest operation: a phase, or the stage it is at."""
+    dag = newest_dag_of(cluster.dags, operation)
     if dag is None:
-        return "submit" if cluster.was_asked else "preflight"
+        return "submit" if operation in cluster.asked else "preflight"
     if dag.state == "FAILED":
         return "failed"
     if dag.operator == "ROLLBACK":

@@ -1,17 +1,19 @@
 """What each state card changes in the world when it acts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from obscale.sandbox.agents import SCALING_IN, Agent
-from obscale.sandbox.cluster import Cluster, Zone
+from obscale.sandbox.cluster import Cluster, Pool, Server, Unit, Zone
 from obscale.sandbox.dags.context import Scene
-from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, TENANT_MAINTENANCE, Step, Work
-from obscale.sandbox.dags.engine import order_retry, order_rollback
-from obscale.sandbox.dags.local_scale_out import KILL_SECONDS, newest_scale_out
-from obscale.sandbox.faults.cards import FaultCard
+from obscale.sandbox.dags.dag import GLOBAL_MAINTENANCE, TENANT_MAINTENANCE, Dag, Step, Work
+from obscale.sandbox.dags.local_observer import KILL_SECONDS
+from obscale.sandbox.dags.operators import OperatorRefused, carry_out, check_operator
+from obscale.sandbox.faults.cards import OPERATION_OF, FaultCard, Operation
 from obscale.sandbox.faults.fault import Fault
 from obscale.sandbox.founding import enlist
+from obscale.sandbox.units import delete_server, forget_server, why_not_deleted
 
 if TYPE_CHECKING:
     from obscale.sandbox.world import World
@@ -189,11 +191,80 @@ def _refused(name: str, said: str) -> Step:
     return Step(name, run, rollback, frees_lock=True)
 
 
-def _operate(_world: "World", fault: Fault, cluster: Cluster) -> None:
-    """Refused, as obshell does, unless the DAG is FAILED."""
-    dag = newest_scale_out(cluster)
-    if dag is not None and dag.state == "FAILED":
-        (order_retry if fault.text == "RETRY" else order_rollback)(dag)
+def newest_dag_of(dags: Sequence[Dag], operation: Operation | None) -> Dag | None:
+    """The newest DAG of an operation, however it stands."""
+    return next((dag for dag in reversed(dags) if OPERATION_OF.get(dag.name) == operation), None)
+
+
+def _operate(world: "World", fault: Fault, cluster: Cluster) -> None:
+    """Refused, as obshell does, where the DAG is not in the state for it."""
+    dag = newest_dag_of(cluster.dags, fault.operation_meant)
+    word = fault.text or ""
+    if dag is not None:
+        with suppress(OperatorRefused):
+            check_operator(dag, word)
+            carry_out(dag, word, world.wall_of(cluster.agents[0], world.engine.now))
+
+
+def _on_server(act: Callable[["World", Cluster, Server], None]) -> Act:
+    """An act on the server beside the agent that the card names, where it is listed."""
+
+    def on_server(world: "World", _fault: Fault, agent: Agent) -> None:
+        cluster = agent.cluster
+        if cluster is not None and agent.observer is not None:
+            server = cluster.server_at(agent.ip, agent.observer.rpc_port)
+            if server is not None:
+                act(world, cluster, server)
+
+    return _on_agent(on_server)
+
+
+def _hold_units(_world: "World", _cluster: Cluster, server: Server) -> None:
+    server.holds_its_units = True
+
+
+def _take_no_unit(_world: "World", _cluster: Cluster, server: Server) -> None:
+    server.takes_no_unit = True
+
+
+def _fill_disk(_world: "World", _cluster: Cluster, server: Server) -> None:
+    server.disk_is_full = True
+
+
+def _delete_server(world: "World", cluster: Cluster, server: Server) -> None:
+    if not server.deleting and not why_not_deleted(cluster, server):
+        delete_server(world, cluster, server)
+
+
+def _forget_server(_world: "World", cluster: Cluster, server: Server) -> None:
+    forget_server(cluster, server)
+
+
+def _slow_down(_world: "World", fault: Fault, cluster: Cluster) -> None:
+    cluster.unit_seconds = fault.seconds
+
+
+def _stop_copying(_world: "World", _fault: Fault, cluster: Cluster) -> None:
+    for server in cluster.servers:
+        server.observer.values["enable_rereplication"] = "False"
+
+
+def _make_pool(_world: "World", fault: Fault, cluster: Cluster) -> None:
+    """A pool that no tenant owns has units, too."""
+    zone = fault.text or ""
+    servers = cluster.servers_in(zone)
+    if servers:
+        of_sys = cluster.tenants()[0].pools[0]
+        number = max(pool.id for pool in cluster.pools()) + 1
+        pool = Pool(number, f"pool_{zone}", of_sys.unit_id, of_sys.unit, 1, (zone,), 0)
+        cluster.loose_pools.append(pool)
+        cluster.units.append(Unit(pool, servers[0], 0))
+
+
+def _stop_rebalancing(_world: "World", fault: Fault, cluster: Cluster) -> None:
+    tenant = cluster.tenant(fault.text or "")
+    if tenant is not None:
+        tenant.parameters["enable_rebalance"] = "False"
 
 
 def _add_zone(_world: "World", fault: Fault, cluster: Cluster) -> None:
@@ -226,6 +297,16 @@ ACTS: Final[dict[FaultCard, Act]] = {
     "fill_directory": _on_agent(_fill_directory),
     "scaling_in": _on_agent(_scale_in),
     "join_elsewhere": _on_agent(_join_elsewhere),
+    "host_cleaned": _on_agent(lambda world, _fault, agent: world.wipe(agent)),
+    "unit_stuck": _on_server(_hold_units),
+    "unit_no_room": _on_server(_take_no_unit),
+    "receiver_disk_full": _on_server(_fill_disk),
+    "gone_before_rollback": _on_server(_forget_server),
+    "somebody_deletes_server": _on_server(_delete_server),
+    "slow_migration": _on_cluster(_slow_down),
+    "rereplication_off": _on_cluster(_stop_copying),
+    "zone_not_empty": _on_cluster(_make_pool),
+    "tenant_rebalance_off": _on_cluster(_stop_rebalancing),
     "change_root_password": _on_cluster(_change_root_password),
     "tenant_task": _on_cluster(_hold_lock),
     "tenant_task_fails": _on_cluster(_fail_tenant_task),

@@ -13,9 +13,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from obscale.sandbox.faults.cards import CARDS, Card, FaultCard, Phase
+from obscale.sandbox.faults.cards import CARDS, Card, FaultCard, Operation, Phase
 
-OPERATORS = ("RETRY", "ROLLBACK")
+OPERATORS = ("RETRY", "ROLLBACK", "CANCEL", "PASS")
 _SETTING = re.compile(r"\w+=.*")
 
 
@@ -27,6 +27,7 @@ class Fault(BaseModel):
         target: Agent `ip:port` it is about; left out means any.
         phase: What the scale-out must be at for the card to act.
         stage: DAG stage it waits for, 1-based.
+        operation: Of what that is a phase or a stage, where not of the scale-out.
         seconds: How long, virtual seconds for the engine and real ones for answers.
         to: Last word of the path of the request it waits for, e.g. `scale_out`; left out: any.
         times: How often it may be drawn; 0 means always.
@@ -42,6 +43,7 @@ class Fault(BaseModel):
     target: str | None = None
     phase: Phase | None = None
     stage: int | None = Field(default=None, ge=1, le=11)
+    operation: Operation | None = None
     seconds: float | None = None
     to: str | None = None
     times: int = Field(default=1, ge=0)
@@ -53,6 +55,11 @@ class Fault(BaseModel):
     def row(self) -> Card:
         """The card's row of the table."""
         return CARDS[self.card]
+
+    @property
+    def operation_meant(self) -> Operation | None:
+        """What its phase or stage is of; None where a stage of anything may draw it."""
+        return self.operation or self.row.of
 
     @property
     def waits(self) -> bool:
@@ -77,9 +84,7 @@ class Fault(BaseModel):
             wrong = f"card '{self.card}' takes no '{name}'"
             raise _misfit(name, wrong, f"only {', '.join(sorted(self.row.fields))}")
         if self.card == "operate_dag" and self.text not in OPERATORS:
-            raise _misfit(
-                "text", f"no second operator orders '{self.text}'", " or ".join(OPERATORS)
-            )
+            raise _misfit("text", f"no second operator orders '{self.text}'", ", ".join(OPERATORS))
         if self.card == "set_parameter" and not _SETTING.fullmatch(self.text or ""):
             raise _misfit("text", f"'{self.text}' sets no parameter", "'memory_limit=12G'")
         if self.seconds is not None and self.seconds < 0 and self.card != "shift_clock":
