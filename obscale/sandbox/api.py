@@ -212,9 +212,12 @@ class Api:
         return Reply(MOVED, "text/html; charset=utf-8", page.encode(), location=bare)
 
     def _leads_on(self, agent: Agent, method: str, bare: str) -> bool:
-        """Whether gin sends a path with a slash too many to the one without."""
+        """Whether gin sends a path with a slash too many to the one without.
+
+        A zone or observer without a name to be deleted is just not found. Recorded from 4.5.0.0.
+        """
         return self._route(agent, method, bare) is not None or any(
-            endpoint.method == method
+            endpoint.method == method != "DELETE"
             and endpoint.serves(agent)
             and endpoint.path.startswith(f"{bare}/{{")
             for endpoint in self._endpoints

@@ -37,7 +37,7 @@ class Server:
         serves_from: Virtual second from which `start_time` is set; `None` for never.
         deleting: DELETE SERVER was issued.
         orders: How often it was told to go or to stay: what an older order began, is void.
-        holds_its_units: No unit of it is moved, whatever was ordered.
+        holds_its_units: Nothing of it is moved, whatever was ordered, and its row stays.
         takes_no_unit: No unit fits any more.
         disk_is_full: Its data file is filled beyond the share at which units are refused.
     """

@@ -198,7 +198,7 @@ def _look(world: "World", cluster: Cluster, server: Server, order: int) -> None:
     if server.orders != order or server not in cluster.servers:
         return
     _balance(world, cluster, server)
-    if not cluster.units_on(server):
+    if not cluster.units_on(server) and not server.holds_its_units:
         world.engine.after(
             world.config.delete_server_seconds, lambda: _let_go(world, cluster, server, order)
         )

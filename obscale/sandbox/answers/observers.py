@@ -34,15 +34,17 @@ def observer_row(call: Call, server: Server, *, connected: bool) -> dict[str, An
         "architecture": agent.host.config.architecture,
         "stats": stats_of_server(capacity_of(call, server) if connected else None, server),
     }
+    # Its own agent is asked for them.
+    is_told = not (agent.down or agent.silent)
     if call.agent.has("topology"):
         data |= {
             "ob_status": agent.ob_state,
-            "data_dir": agent.files.real(observer.data_dir),
-            "redo_dir": agent.files.real(observer.redo_dir),
+            "data_dir": agent.files.real(observer.data_dir) if is_told else "",
+            "redo_dir": agent.files.real(observer.redo_dir) if is_told else "",
             "obshell_port": agent_port(server),
         }
     if call.agent.has("shared storage"):
-        data["log_dir"] = f"{agent.home}/log"
+        data["log_dir"] = f"{agent.home}/log" if is_told else ""
     return data
 
 

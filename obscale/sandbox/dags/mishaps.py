@@ -55,5 +55,5 @@ def _without_its_log(scene: Scene, step: Step, card: Fault) -> Work:
 
 def _turn_up(scene: Scene) -> None:
     lost, scene.task.lost = scene.task.lost or [], None
-    second = scene.dag.nodes[1].sub_task.logs
+    second = scene.dag.nodes[min(1, scene.dag.max_stage - 1)].sub_task.logs
     second += [replace(row, number=len(second) + more) for more, row in enumerate(lost, start=1)]

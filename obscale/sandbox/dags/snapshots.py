@@ -44,7 +44,11 @@ def _half_written(dag: Dag) -> list[tuple[State, SubTask]]:
     if node.state == "PENDING":
         backwards = dag.operator == "ROLLBACK" or node.operator == "RETRY"
         ready, running = _begun(task, "ROLLBACK" if backwards else "RUN")
+        # Recorded of a ROLLBACK alone: the DAG has begun, its node has not.
+        undoing = dag.state == "READY" and dag.operator == "ROLLBACK"
+        first: list[tuple[State, SubTask]] = [("PENDING", task)] if undoing else []
         return [
+            *first,
             ("PENDING", ready),
             ("PENDING", running),
             ("RUNNING", task),

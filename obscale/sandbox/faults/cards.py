@@ -316,8 +316,10 @@ CARDS: Final[dict[FaultCard, Card]] = {
     ),
     "unit_stuck": Card(
         Kind.STATE,
-        "No unit of the server beside that agent is moved any more, whatever was ordered.",
+        "Nothing of the server beside that agent is moved, whatever was ordered, and its row "
+        "stays: for that many virtual seconds, or for good.",
         ("target",),
+        ("seconds",),
     ),
     "unit_no_room": Card(
         Kind.STATE, "No unit fits on the server beside that agent any more.", ("target",)

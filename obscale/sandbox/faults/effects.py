@@ -206,21 +206,29 @@ def _operate(world: "World", fault: Fault, cluster: Cluster) -> None:
             carry_out(dag, word, world.wall_of(cluster.agents[0], world.engine.now))
 
 
+def _server_of(agent: Agent) -> Server | None:
+    if agent.cluster is None or agent.observer is None:
+        return None
+    return agent.cluster.server_at(agent.ip, agent.observer.rpc_port)
+
+
 def _on_server(act: Callable[["World", Cluster, Server], None]) -> Act:
     """An act on the server beside the agent that the card names, where it is listed."""
 
     def on_server(world: "World", _fault: Fault, agent: Agent) -> None:
-        cluster = agent.cluster
-        if cluster is not None and agent.observer is not None:
-            server = cluster.server_at(agent.ip, agent.observer.rpc_port)
-            if server is not None:
-                act(world, cluster, server)
+        server = _server_of(agent)
+        if server is not None and agent.cluster is not None:
+            act(world, agent.cluster, server)
 
     return _on_agent(on_server)
 
 
-def _hold_units(_world: "World", _cluster: Cluster, server: Server) -> None:
-    server.holds_its_units = True
+def _hold_units(world: "World", fault: Fault, agent: Agent) -> None:
+    server = _server_of(agent)
+    if server is not None:
+        server.holds_its_units = True
+        if fault.seconds is not None:
+            world.engine.after(fault.seconds, lambda: setattr(server, "holds_its_units", False))
 
 
 def _take_no_unit(_world: "World", _cluster: Cluster, server: Server) -> None:
@@ -298,7 +306,7 @@ ACTS: Final[dict[FaultCard, Act]] = {
     "scaling_in": _on_agent(_scale_in),
     "join_elsewhere": _on_agent(_join_elsewhere),
     "host_cleaned": _on_agent(lambda world, _fault, agent: world.wipe(agent)),
-    "unit_stuck": _on_server(_hold_units),
+    "unit_stuck": _on_agent(_hold_units),
     "unit_no_room": _on_server(_take_no_unit),
     "receiver_disk_full": _on_server(_fill_disk),
     "gone_before_rollback": _on_server(_forget_server),

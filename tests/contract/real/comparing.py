@@ -101,6 +101,12 @@ def _same_start(recorded: str, simulated: str) -> bool:
     return recorded.startswith("start cmd: ") and options[0] == options[1]
 
 
+def _same_but(pattern: str) -> Callable[[Any, Any], bool]:
+    """Both are the same line, but for what that pattern finds in them."""
+    compiled = re.compile(pattern)
+    return lambda recorded, simulated: compiled.sub("", recorded) == compiled.sub("", simulated)
+
+
 def _is_count(recorded: float | str, simulated: float | str) -> bool:
     """Both are numbers, or both are sizes as obshell prints them."""
     return all(
@@ -204,6 +210,18 @@ RULES: tuple[Rule, ...] = (
             ("resource-pools", "ModifyTime"),
             ("tenants/overview", "created_time"),
         )
+    ),
+    Rule(
+        "the observer's process",
+        "GET /api/v1/task/dag/maintain/agent",
+        "data.nodes.*.sub_tasks.*.task_logs.*",
+        _same_but(r"(?<=Kill observer process )\d+"),
+    ),
+    Rule(
+        "when a pool was made",
+        "GET /api/v1/task/dag/ob/unfinish",
+        "data.contents.*.nodes.*.sub_tasks.*.task_logs.*",
+        _same_but(r"(?<=_zone4_)\d{10}"),
     ),
     Rule("when it was reported", "GET /api/v1/obcluster/statistics", "data.reportTime", _positive),
 )

@@ -44,7 +44,15 @@ DEAD_BUT_LISTED = Meant(
         "data.tenant_stats.*",
     ),
 )
-REMOVAL = Meant("removing a member is not simulated")
+ANY_VALUE = Meant("the stand-in observers took any name and any value for a parameter")
+NEW_ZONE = (
+    "data.zones.3.region_name",
+    "data.zones.3.root_server.ip",
+    "data.zones.3.root_server.role",
+    "data.zones.3.root_server.zone",
+    "data.zones.3.root_server.svr_port",
+)
+"""The stand-in observers put a root server into a zone without tenants, and made up its region."""
 MEANT: dict[str, Meant] = {
     "cluster/dags-agent": FOUNDING,
     "cluster/dag-maintain-agent": FOUNDING,
@@ -75,8 +83,16 @@ MEANT: dict[str, Meant] = {
         "a simulated world has no host on which something else than obshell answers",
         ("error.errCode", "error.message"),
     ),
-    "answers/scalein-post": REMOVAL,
-    "answers/scalein-dag-end": REMOVAL,
+    "removal/param-backtick": ANY_VALUE,
+    "removal/param-emptyvalue": ANY_VALUE,
+    "removal/param-unknown": ANY_VALUE,
+    "removal/held-topology": Meant(
+        "the stand-in observers listed no capacity of a server that is being deleted",
+        ("data.zones.1.servers.1.stats.*", *NEW_ZONE),
+    ),
+    "removal/agentdead-force-topology": Meant(
+        "what the stand-in observers made up of a new zone", NEW_ZONE
+    ),
 }
-MOST = 20
+MOST = 25
 """More than these would be a simulation of something else."""

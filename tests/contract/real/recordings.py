@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 REAL = Path(__file__).parents[2] / "data" / "real-obshell"
-STATES = ("single", "cluster", "cluster-observer-down", "scaling-out", "answers")
+STATES = ("single", "cluster", "cluster-observer-down", "scaling-out", "answers", "removal")
 """The folders with one answer in each file."""
 
 
@@ -50,7 +50,13 @@ class Recording:
 @cache
 def recordings(folder: str) -> tuple[Recording, ...]:
     """All recordings of one folder, in the order of their names."""
-    return tuple(_read(path) for path in sorted((REAL / folder).glob("*.json")))
+    paths = sorted((REAL / folder).glob("*.json"))
+    return tuple(_read(path) for path in paths if not is_dag_alone(path))
+
+
+def is_dag_alone(path: Path) -> bool:
+    """Whether a file holds a DAG and not a question with its answer."""
+    return "request" not in json.loads(path.read_text(encoding="utf-8"))
 
 
 def _read(path: Path) -> Recording:

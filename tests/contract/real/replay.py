@@ -2,40 +2,20 @@
 
 import asyncio
 import sys
-from dataclasses import dataclass
 from functools import cache
 
-from tests.contract.real.comparing import Difference, compare, kind_of
+from tests.contract.real.asked import Asked, asked
+from tests.contract.real.evening import evening
 from tests.contract.real.meant import MEANT
-from tests.contract.real.recordings import STATES, Answer, Recording
+from tests.contract.real.recordings import STATES
 from tests.contract.real.worlds import SCENES, Scene, Story, asked_in
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One recorded question, what the simulated agent answered, and where that differs."""
-
-    recording: Recording
-    answer: Answer
-    differences: tuple[Difference, ...]
-
-    @property
-    def unnamed(self) -> list[Difference]:
-        """The differences that are not meant."""
-        meant = MEANT.get(self.recording.name)
-        return [each for each in self.differences if not (meant and meant.is_about(each.path))]
 
 
 async def ask_scene(scene: Scene) -> list[Asked]:
     """Ask all recorded questions of one state."""
     story = Story(scene.old)
     await scene.prepare(story)
-    asked = []
-    for recording in asked_in(scene):
-        answer = await story.ask(recording)
-        found = compare(kind_of(recording), recording.answer, answer)
-        asked.append(Asked(recording, answer, tuple(found)))
-    return asked
+    return [asked(each, await story.ask(each)) for each in asked_in(scene)]
 
 
 @cache
@@ -45,7 +25,7 @@ def all_asked() -> tuple[Asked, ...]:
     async def ask() -> list[Asked]:
         return [each for scene in SCENES for each in await ask_scene(scene)]
 
-    return tuple(asyncio.run(ask()))
+    return (*asyncio.run(ask()), *evening().asked)
 
 
 def counts() -> dict[str, tuple[int, int, int]]:

@@ -59,11 +59,11 @@ class Stay:
         return int(found[1]) if found and found[1] != "None" else 0
 
 
-def read_recording(name: str, host: int) -> list[Seen]:
+def read_recording(name: str, host: int, folder: str = "timelines") -> list[Seen]:
     """The looks of `timelines/NAME.txt`, in which the joining host has that number."""
     pids: dict[str, int] = {}
     looks = []
-    text = (RECORDED / "timelines" / f"{name}.txt").read_text(encoding="utf-8")
+    text = (RECORDED / folder / f"{name}.txt").read_text(encoding="utf-8")
     for line in text.splitlines():
         at, kind, told = line.split(maxsplit=2)
         if kind in KINDS and not told.startswith("{"):
@@ -80,7 +80,7 @@ def plain(kind: str, told: str, host: int, pids: dict[str, int]) -> str:
     if kind == "info":
         told = re.sub(r"(obVersion=[\d.]+)-\d+", r"\1-build", told)
         return re.sub(r"pid=(\d+)", lambda m: f"pid={pids.setdefault(m[1], len(pids) + 1)}", told)
-    if kind == "ob/info":
+    if kind == "ob/info" and "; servers " not in told:
         agents, _, servers = told.removeprefix("agents ").partition(" servers ")
         row = next((each for each in servers.split(",") if each.startswith(f"{host}:")), ":-")
         is_listed = any(each.startswith(f"{host}:") for each in agents.split(","))

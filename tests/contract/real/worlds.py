@@ -22,6 +22,7 @@ SIZES = {
 WHOLE_SCALE_OUT_SECONDS = 60
 UNTIL_THE_OBSERVER_STARTS_SECONDS = 54
 LONG_START_SECONDS = 300
+UNTIL_SCALED_IN_SECONDS = 14
 NO_ANSWER = Answer("", {}, None)
 
 
@@ -30,11 +31,12 @@ def address(number: int) -> str:
     return f"10.77.0.{number}:2886"
 
 
-def founded(old: int | None = None) -> World:
+def founded(old: int | None = None, **changes: Any) -> World:
     """Cluster obcluster/1 with one server in each of three zones, and six agents of no cluster.
 
     Args:
         old: Number of an agent whose obshell is older than that of the cluster.
+        changes: Of the world.
     """
     mounts = (
         ("/", "/dev/vda", "252G", "0"),
@@ -67,7 +69,7 @@ def founded(old: int | None = None) -> World:
     for spare in spares:
         if old is not None and spare["ip"] == f"10.77.0.{old}":
             spare["obshell_version"] = OLD_OBSHELL
-    config = {"clusters": [cluster], "spares": spares, "host": host}
+    config = {"clusters": [cluster], "spares": spares, "host": host} | changes
     return World(WorldConfig.model_validate(config), clock=ManualClock())
 
 
@@ -83,8 +85,8 @@ class Story:
         root: Password of root@sys that is sent along.
     """
 
-    def __init__(self, old: int | None = None) -> None:
-        self.world = founded(old)
+    def __init__(self, old: int | None = None, **changes: Any) -> None:
+        self.world = founded(old, **changes)
         self.asker = RawAsker(self.world)
         self.root = OLD_ROOT
 
@@ -127,10 +129,10 @@ class Story:
         self.pass_seconds(WHOLE_SCALE_OUT_SECONDS)
         assert self.world.cluster().dags[-1].state == "SUCCEED"
 
-    async def undone_at_the_first_stage(self) -> None:
-        """The cluster's first scale-out failed at once, and was rolled back."""
+    async def undone_at_the_first_stage(self, number: int = 4, zone: str = "zone2") -> None:
+        """A scale-out failed at once, as the cluster's first did, and was rolled back."""
         self.world.play(Fault.fail_stage(1))
-        await self.post(4, "zone2")
+        await self.post(number, zone)
         self.pass_seconds(WHOLE_SCALE_OUT_SECONDS)
         self.world.play(Fault.operate_dag("ROLLBACK"))
         self.pass_seconds(WHOLE_SCALE_OUT_SECONDS)
@@ -198,12 +200,23 @@ async def _everybody_has_joined(story: Story) -> None:
     )
 
 
-async def _one_was_scaled_in(story: Story) -> None:
+async def _eight_have_gone_before(story: Story) -> None:
     await _grown(story)
-    for card in (Fault.scaling_in, Fault.observer_down):
-        story.world.play(card(address(6)))
-    # It kills its observer itself, and holds its own lock meanwhile.
-    story.world.play(Fault.local_task(address(6), LONG_START_SECONDS))
+    for _ in range(4):
+        await story.undone_at_the_first_stage(7, "zone1")
+
+
+async def _one_was_scaled_in(story: Story) -> None:
+    """It kills its observer itself, and holds its own lock meanwhile."""
+    await _eight_have_gone_before(story)
+    cluster = story.world.cluster()
+    # Agents had been killed before, and this one had taken over.
+    cluster.last_maintainer = story.world.agent(address(5))
+    body = {"agent_info": {"ip": "10.77.0.6", "port": 2886}}
+    answer = await story.send("POST", "/api/v1/ob/scale_in", body, agent=address(2))
+    assert answer.status_line == "HTTP/1.1 200 OK", answer
+    story.pass_seconds(UNTIL_SCALED_IN_SECONDS)
+    assert cluster.dags[-1].state == "SUCCEED"
 
 
 async def _one_has_no_memory(story: Story) -> None:
@@ -261,6 +274,7 @@ SCENES = (
     Scene("answers", _third_joins, ("post-target-scaling", "post-under-maintenance")),
     Scene("answers", _one_of_a_cluster_lost_its_observer, ("post-via-agent-without-db",)),
     Scene("answers", _nine_have_gone_before, ("post-scaleout-older",), old=6),
+    Scene("answers", _eight_have_gone_before, ("scalein-post",)),
     Scene("answers", _one_was_scaled_in, ("scalein",)),
     Scene("answers", _one_has_no_memory, ("nan",)),
     Scene("answers", _new_password_only, ("pwchange-agent3-new",)),
