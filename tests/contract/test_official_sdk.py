@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 from obshell.auth.password import PasswordAuth
+from obshell.model.ob import SetClusterParametersParam
+from obshell.model.tenant import ModifyReplicaParam, ZoneParam
 from obshell.request import ProtocolOptions
 from obshell.service.client_v1 import ClientV1, OBShellHandleError, TaskExecuteFailedError
 
@@ -51,6 +53,11 @@ class Driver:
         """The documented sample request for the first spare."""
         arguments = (self.spare["ip"], self.spare["port"], options.get("zone", "zone2"), CONFIGS)
         return await self.call(name, *arguments)
+
+    async def grown(self, zone="zone2"):
+        """The first spare has joined."""
+        await self.scale_out("scale_out_sync", zone=zone)
+        return self
 
     async def until(self, dag_id, state, operator="RUN"):
         """Read the DAG until it is in that state, within the deadline."""
@@ -136,6 +143,108 @@ async def test_a_failed_scale_out_can_be_rolled_back(driver):
     dag = await drive.until(dag_id, "SUCCEED", "ROLLBACK")
     assert dag.stage == 1
     assert drive.world.cluster().lock_holder is None
+
+
+async def test_a_member_leaves(driver):
+    """`scale_in_sync` returns after five stages; asked again it has nothing to tell."""
+    drive = await (await driver()).grown()
+
+    dag = await drive.call("scale_in_sync", drive.spare["ip"], drive.spare["port"])
+
+    again = await drive.call("scale_in", drive.spare["ip"], drive.spare["port"])
+    info = await drive.call("get_ob_info")
+    assert (dag.state, dag.operator, dag.stage) == ("SUCCEED", "RUN", 5)
+    assert again is None
+    assert [server.svr_ip for server in info.cluster.zone_config["zone2"]] == ["127.0.1.2"]
+    assert len(info.agents) == 3
+
+
+async def test_a_member_leaves_by_force(driver):
+    """Six stages."""
+    drive = await (await driver()).grown()
+
+    dag = await drive.call("scale_in_sync", drive.spare["ip"], drive.spare["port"], True)
+
+    assert (dag.state, dag.stage) == ("SUCCEED", 6)
+
+
+async def test_a_refused_removal_reaches_the_caller_with_its_reason(driver):
+    """And both operators of it work."""
+    drive = await (await driver()).grown()
+    drive.world.play(Fault.delete_refused(text="Error 4179 (HY000): not now"))
+
+    with pytest.raises(TaskExecuteFailedError, match="not now") as caught:
+        await drive.call("scale_in_sync", drive.spare["ip"], drive.spare["port"])
+    await drive.call("operate_dag", caught.value.dag.generic_id, "ROLLBACK")
+
+    dag = await drive.until(caught.value.dag.generic_id, "SUCCEED", "ROLLBACK")
+    assert dag.stage == 1
+
+
+async def test_a_running_removal_is_cancelled_and_rolled_back(driver):
+    """CANCEL, FAILED, ROLLBACK: the member stays."""
+    drive = await (await driver()).grown()
+    drive.world.play(Fault.unit_stuck(drive.world.spares[0].address))
+    dag_id = (await drive.call("scale_in", drive.spare["ip"], drive.spare["port"])).generic_id
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while (await drive.until(dag_id, "RUNNING")).stage < 3:
+            await asyncio.sleep(0.02)
+
+    await drive.call("operate_dag", dag_id, "CANCEL")
+    await drive.until(dag_id, "FAILED", "CANCEL")
+    await drive.call("operate_dag", dag_id, "ROLLBACK")
+    await drive.until(dag_id, "SUCCEED", "ROLLBACK")
+
+    info = await drive.call("get_ob_info")
+    assert len(info.cluster.zone_config["zone2"]) == 2
+
+
+async def test_a_zone_is_deleted(driver):
+    """`delete_zone_sync`; of a zone that is none, nothing."""
+    drive = await (await driver()).grown("zone4")
+
+    dag = await drive.call("delete_zone_sync", "zone4")
+
+    assert (dag.state, dag.stage) == ("SUCCEED", 7)
+    assert await drive.call("delete_zone", "zone4") is None
+
+
+async def test_replicas_come_change_and_go(driver):
+    """One more zone for a tenant, the same number again, and back to three."""
+    drive = await (await driver()).grown("zone4")
+    zone = ZoneParam("zone4", "u_app", 1, "FULL")
+
+    added = await drive.call("add_tenant_replica_sync", "app", [zone])
+    same = await drive.call("modify_tenant_replica", "app", [ModifyReplicaParam("zone4", "u_app")])
+    dropped = await drive.call("delete_tenant_replica_sync", "app", ["zone4"])
+
+    assert [dag.state for dag in (added, dropped)] == ["SUCCEED"] * 2
+    assert same is None
+    tenant = await drive.call("get_tenant_info", "app")
+    assert [pool.zone_list for pool in tenant.pools] == ["zone1;zone2;zone3"]
+
+
+async def test_more_units_fail_where_a_zone_has_one_server(driver):
+    """Refused before anything is created."""
+    drive = await driver()
+    zones = [ModifyReplicaParam(f"zone{number}", None, 2) for number in (1, 2, 3)]
+
+    with pytest.raises(OBShellHandleError, match="bigger than server number '1'"):
+        await drive.call("modify_tenant_replica_sync", "app", zones)
+
+
+async def test_a_parameter_is_set_on_one_server(driver):
+    """All keys the SDK always sends are understood."""
+    drive = await driver()
+    agent = drive.world.agents[0]
+    where = {"servers": [f"{agent.ip}:{agent.observer.rpc_port}"]}
+
+    await drive.call(
+        "set_cluster_parameters",
+        [SetClusterParametersParam("cpu_count", "9", "CLUSTER", where)],
+    )
+
+    assert [each.observer.values["cpu_count"] for each in drive.world.agents[:2]] == ["9", "16"]
 
 
 async def test_reads_come_back_as_the_sdks_own_models(driver):
