@@ -187,8 +187,8 @@ async def test_a_running_removal_is_cancelled_and_rolled_back(driver):
     drive.world.play(Fault.unit_stuck(drive.world.spares[0].address))
     dag_id = (await drive.call("scale_in", drive.spare["ip"], drive.spare["port"])).generic_id
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while (await drive.until(dag_id, "RUNNING")).stage < 3:
-            await asyncio.sleep(0.02)
+        while drive.world.cluster().dags[-1].stage < 3:
+            await drive.until(dag_id, "RUNNING")
 
     await drive.call("operate_dag", dag_id, "CANCEL")
     await drive.until(dag_id, "FAILED", "CANCEL")

@@ -10,6 +10,7 @@ WHOLE_SECONDS = 40
 IN_WAIT_SECONDS = 8
 """The stage that waits for the server to go has begun."""
 FREE, HELD = True, False
+NOT_NOW = "Error 4179 (HY000): not now"
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ class TestOperators:
 
     async def test_stage_1_refused_frees_the_lock(self, leaving):
         """RETRY tries again, ROLLBACK has nothing to undo, CANCEL is too late."""
-        leaving.world.play(Fault.delete_refused(text="Error 4179 (HY000): not allowed", times=2))
+        leaving.world.play(Fault.delete_refused(text=NOT_NOW, times=2))
         await leaving.remove(seconds=3)
         failed = await leaving.stands(), leaving.lock_is_free, await leaving.last_words()
         cancel = await leaving.operate("CANCEL")
@@ -185,8 +186,7 @@ class TestOperators:
         assert failed == (
             ("FAILED", "RUN", 1),
             FREE,
-            "ERROR: [MySQL.Error]: MySQL error: delete observer 127.0.1.4:2882 failed: "
-            "Error 4179 (HY000): not allowed",
+            f"ERROR: [MySQL.Error]: MySQL error: delete observer 127.0.1.4:2882 failed: {NOT_NOW}",
         )
         assert cancel == (400, "Task.Dag.Operator.CancelFinishedDag")
         assert again == (("FAILED", "RUN", 1), FREE)
@@ -401,7 +401,7 @@ class TestUnits:
         assert stats == [6, 2]
 
     async def test_cancel_turns_moves_back_and_keeps_finished_ones(self, build_leaving):
-        """sys has moved, app is on its way."""
+        """The unit of sys has moved, that of app is on its way."""
         leaving = await build_leaving(migration_mib_per_second=100)
         await leaving.remove(OLD, seconds=9)
         leaving.world.play(Fault.slow_migration(600))

@@ -38,6 +38,18 @@ def exposed(step: Step) -> Step:
     return replace(step, run=run, rollback=rollback)
 
 
+def failing(step: Step) -> Step:
+    """The same step, but it fails where the card for its stage is played."""
+
+    def run(scene: Scene) -> Work:
+        if card := scene.draw("fail_stage", scene.stage):
+            text = card.text or f"Unexpected error: stage {scene.stage} failed"
+            raise scene.failure("Common.Unexpected", text)
+        yield from step.run(scene)
+
+    return replace(step, run=run)
+
+
 def _without_its_log(scene: Scene, step: Step, card: Fault) -> Work:
     """The stage is executed, but its lines go to the second sub task, some time after its end.
 

@@ -13,7 +13,7 @@ from obscale.sandbox.dags.cluster_scale_out import UNQUOTED_NAME
 from obscale.sandbox.dags.context import Scene
 from obscale.sandbox.dags.dag import Step, StepFailed, Work
 from obscale.sandbox.dags.local_observer import order_to_kill, order_to_start
-from obscale.sandbox.dags.mishaps import exposed
+from obscale.sandbox.dags.mishaps import exposed, failing
 from obscale.sandbox.units import (
     NO_ROOM,
     cancel_delete_server,
@@ -125,8 +125,7 @@ class Leaver:
     def step(self, name: str, *, waits: bool = False, frees_lock: bool = False) -> Step:
         """One of the two nodes each server has."""
         run = self.wait if waits else self.delete
-        step = _step(name, Step(name, run, self.undo, cancel=self.cancel))
-        return replace(step, frees_lock=frees_lock)
+        return _node(Step(name, run, self.undo, frees_lock=frees_lock, cancel=self.cancel))
 
 
 def leaver_of(agent: Agent) -> Leaver:
@@ -182,16 +181,9 @@ def tenants_on(cluster: Cluster, server: Server) -> list[Tenant]:
     ]
 
 
-def _step(name: str, step: Step) -> Step:
+def _node(step: Step) -> Step:
     """All nodes of a removal can be cancelled and passed, and meet the cards of any stage."""
-
-    def run(scene: Scene) -> Work:
-        if card := scene.draw("fail_stage", scene.stage):
-            text = card.text or f"Unexpected error: stage {scene.stage} failed"
-            raise scene.failure("Common.Unexpected", text)
-        yield from step.run(scene)
-
-    return exposed(replace(step, name=name, run=run, can_cancel=True, can_pass=True))
+    return exposed(failing(replace(step, can_cancel=True, can_pass=True)))
 
 
 def _set_scaling_in(agents: Sequence[Agent], leaver: Leaver | None) -> Step:
@@ -218,8 +210,9 @@ def _set_scaling_in(agents: Sequence[Agent], leaver: Leaver | None) -> Step:
             announce(scene.world, scene.cluster, agent)
         yield from ()
 
-    name = "Set agent to 'SCALING IN'"
-    return _step(name, Step(name, run, undo, cancel=leaver.cancel if leaver else None))
+    return _node(
+        Step("Set agent to 'SCALING IN'", run, undo, cancel=leaver.cancel if leaver else None)
+    )
 
 
 def _hand_over(scene: Scene, agents: Sequence[Agent]) -> None:
@@ -232,7 +225,7 @@ def announce(world: "World", cluster: Cluster, agent: Agent) -> None:
     pause = BROADCAST_SECONDS - world.engine.now % BROADCAST_SECONDS
 
     def tell() -> None:
-        if agent not in cluster.agents:
+        if agent not in cluster.agents or agent.cluster is not cluster:
             return
         if agent.down or agent.silent:
             announce(world, cluster, agent)
@@ -257,8 +250,7 @@ def _check_paxos(leaver: Leaver) -> Step:
             raise scene.failure("OB.Cluster.MultiPaxosNotAlive", NOT_ALIVE)
         yield from ()
 
-    name = "Check multi paxos member alive"
-    return _step(name, Step(name, run, leaver.undo, cancel=leaver.cancel))
+    return _node(Step("Check multi paxos member alive", run, leaver.undo, cancel=leaver.cancel))
 
 
 def _delete_agents(agents: Sequence[Agent]) -> Step:
@@ -277,8 +269,7 @@ def _delete_agents(agents: Sequence[Agent]) -> Step:
         scene.log("delete agents success")
         yield from ()
 
-    name = "Delete agent"
-    return _step(name, Step(name, run, _never, can_rollback=False))
+    return _node(Step("Delete agent", run, _never, can_rollback=False))
 
 
 def _inform(agent: Agent, leaver: Leaver, *, force: bool) -> Step:
@@ -300,8 +291,9 @@ def _inform(agent: Agent, leaver: Leaver, *, force: bool) -> Step:
         if why:
             scene.log(f"WARN: inform agent {agent.address} to kill observer failed: {why}")
 
-    name = "Try to inform to kill observer"
-    return _step(name, Step(name, run, _start_again(agent), cancel=leaver.cancel))
+    return _node(
+        Step("Try to inform to kill observer", run, _start_again(agent), cancel=leaver.cancel)
+    )
 
 
 def _start_again(agent: Agent) -> Callable[[Scene], Work]:
@@ -342,8 +334,7 @@ def _inform_all(agents: Sequence[Agent]) -> Step:
             if why:
                 scene.log(f"WARN: inform agent {agent.address} to kill observer failed: {why}")
 
-    name = "Try to inform to kill observers"
-    return _step(name, Step(name, run, _never, can_rollback=False))
+    return _node(Step("Try to inform to kill observers", run, _never, can_rollback=False))
 
 
 def _refusal(scene: Scene, agent: Agent) -> str:
@@ -375,8 +366,7 @@ def _stop_zone(zone: str) -> Step:
         _set_zone(scene.cluster, zone, active=True)
         yield from ()
 
-    name = f"Stop zone {zone}"
-    return _step(name, Step(name, run, undo))
+    return _node(Step(f"Stop zone {zone}", run, undo))
 
 
 def _set_zone(cluster: Cluster, name: str, *, active: bool) -> None:
@@ -399,8 +389,7 @@ def _delete_zone(zone: str) -> Step:
             cluster.zones = [each for each in cluster.zones if each.name != zone]
         yield from ()
 
-    name = f"Delete zone {zone}"
-    return _step(name, Step(name, run, _never, can_rollback=False))
+    return _node(Step(f"Delete zone {zone}", run, _never, can_rollback=False))
 
 
 def _status(server: Server) -> str:

@@ -12,7 +12,7 @@ from obscale.sandbox.cluster import Cluster, Pool, Tenant, Unit
 from obscale.sandbox.config import UnitConfig
 from obscale.sandbox.dags.context import Scene
 from obscale.sandbox.dags.dag import Step, Work
-from obscale.sandbox.dags.mishaps import exposed
+from obscale.sandbox.dags.mishaps import exposed, failing
 from obscale.sandbox.faults.fault import Fault
 from obscale.sandbox.units import NO_ROOM, add_units, drop_units, seconds_left
 
@@ -101,13 +101,8 @@ def drop_steps(tenant: Tenant, zones: Sequence[str], stamp: int) -> list[Step]:
 
 
 def _step(name: str, run: Run) -> Step:
-    def guarded(scene: Scene) -> Work:
-        if card := scene.draw("fail_stage", scene.stage):
-            text = card.text or f"Unexpected error: stage {scene.stage} failed"
-            raise scene.failure("Common.Unexpected", text)
-        yield from run(scene)
-
-    return exposed(Step(name, guarded, _nothing, frees_lock=True, can_cancel=True, can_pass=True))
+    step = Step(name, run, _nothing, frees_lock=True, can_cancel=True, can_pass=True)
+    return exposed(failing(step))
 
 
 def _nothing(_scene: Scene) -> Work:

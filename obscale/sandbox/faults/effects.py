@@ -96,6 +96,8 @@ def _scale_in(world: "World", fault: Fault, agent: Agent) -> None:
     cluster = world.cluster(fault.cluster)
     agent.identity, agent.zone = SCALING_IN, agent.zone or cluster.zones[0].name
     agent.cluster, agent.root_password = cluster, cluster.root_password
+    if agent in cluster.agents and agent not in cluster.leaving:
+        cluster.leaving.append(agent)
     # Its lock outlives the scale-in: it is told to kill its observer, and sees to that by itself.
     world.create_dag(
         "Kill observer",
