@@ -1,5 +1,7 @@
 """Tests of members that leave simulated clusters: stages, operators, units, zones, and cards."""
 
+import math
+
 import pytest
 
 from obscale.sandbox import Fault
@@ -52,6 +54,18 @@ class TestTheWay:
         )
         assert await leaving.status() == ("SCALING IN", 0, False)
         assert leaving.lock_is_free
+
+    @pytest.mark.parametrize("gone_after", [0.0, 4.2, 8.5, 20.0, 100.0])
+    async def test_a_removal_lasts_as_long_as_its_row(self, build_leaving, gone_after):
+        """Looked at every three seconds, from the ninth after the POST on; five more follow."""
+        leaving = await build_leaving(delete_server_seconds=gone_after)
+        await leaving.remove()
+        begun = leaving.world.clock.now()
+        while leaving.world.cluster().dags[-1].state != "SUCCEED":
+            leaving.world.advance(0.5)
+
+        looks = math.ceil(max(0.0, gone_after - 8) / 3)
+        assert leaving.world.clock.now() - begun == 14 + 3 * looks
 
     async def test_with_force_the_observer_is_killed_before_its_row_is_gone(self, leaving):
         """Six stages; the observer is dead while the server is still DELETING."""
