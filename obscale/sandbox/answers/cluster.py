@@ -3,6 +3,7 @@
 Sources: ob/agent/executor/ob/{info,cluster}.go, ob/agent/repository/model/bo/obcluster.go, 4.5.0.0.
 """
 
+from ipaddress import ip_address
 from typing import Any, Final
 
 from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_IN, SCALING_OUT, Agent
@@ -49,6 +50,7 @@ def ob_info(call: Call) -> dict[str, Any]:
 
     An agent lists itself alone until it is a member. Without a database a member tells what it
     keeps itself: all agents, but the cluster's name and id only if it was there when that began.
+    The database lists agents by their addresses, the agent's own copy as they came.
     """
     agent, cluster = call.agent, call.member_of()
     info = EMPTY_CLUSTER | ({"is_shared_storage": False} if agent.has("shared storage") else {})
@@ -67,9 +69,9 @@ def ob_info(call: Call) -> dict[str, Any]:
             },
         }
     known = agent.remembers if agent.is_forgotten else cluster.agents
-    agents = [_agent_row(each, _row_identity(cluster, each)) for each in known]
     if agent.has_database:
-        agents.sort(key=lambda row: (row["ip"], row["port"]))
+        known = sorted(known, key=lambda each: (ip_address(each.ip).packed, each.port))
+    agents = [_agent_row(each, _row_identity(cluster, each)) for each in known]
     return {"agent_info": agents, "obcluster_info": info}
 
 
