@@ -12,6 +12,7 @@ from obscale.preflight.read import survey
 from obscale.recovery.read import diagnose_now
 from obscale.recovery.read_interrupted import look_at_remains
 from obscale.sandbox import Fault
+from obscale.sandbox.answers import cluster as cluster_answers
 from obscale.spec import request_body
 from obscale.submit.read import read_candidates
 from obscale.verify.observation import Before
@@ -113,10 +114,15 @@ async def test_a_listed_target_gets_it_and_no_other(scene):
 
 
 @pytest.mark.parametrize("identity", ["SCALING IN", "SINGLE", "UNIDENTIFIED"])
-async def test_a_row_of_another_identity_is_no_membership(scene, identity):
+async def test_a_row_of_another_identity_is_no_membership(monkeypatch, scene, identity):
     """A member no more: the list shows it, and nothing is given. One that joins has no such row."""
     first, _, third = scene.members
-    scene.world.agent(third).identity = identity
+    rows = {third: identity}
+    monkeypatch.setattr(
+        cluster_answers,
+        "_row_identity",
+        lambda _cluster, agent: rows.get(agent.address, "CLUSTER AGENT"),
+    )
     async with connected(scene.order(third, scene.spec([first])), EnvironmentSecrets()) as link:
         assert third in [row.address for row in (await link.read_members()).agent_info]
         assert not link.target.has_root_password

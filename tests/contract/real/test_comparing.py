@@ -57,7 +57,7 @@ def a_key_less(monkeypatch):
 
 
 def another_identity(monkeypatch):
-    monkeypatch.setattr(cluster_answers, "_row_identity", lambda _agent: "FOLLOWER")
+    monkeypatch.setattr(cluster_answers, "_row_identity", lambda *_: "FOLLOWER")
 
 
 def another_lock(monkeypatch):
