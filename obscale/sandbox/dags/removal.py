@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_IN, Agent, join_address
+from obscale.sandbox.agents import CLUSTER_AGENT, SCALING_IN, Agent
 from obscale.sandbox.cluster import Cluster, Server, Tenant
 from obscale.sandbox.dags.cluster_scale_out import UNQUOTED_NAME
 from obscale.sandbox.dags.context import Scene
 from obscale.sandbox.dags.dag import Step, StepFailed, Work
 from obscale.sandbox.dags.local_observer import order_to_kill, order_to_start
 from obscale.sandbox.dags.mishaps import exposed, failing
+from obscale.sandbox.ids import join_address
 from obscale.sandbox.units import (
     NO_ROOM,
     cancel_delete_server,
