@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import typer.main
 import yaml
 from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel
@@ -23,7 +22,7 @@ import obscale.cli.exits
 import obscale.deployments
 import obscale.errors
 from obscale.batch.report import BatchIncompleteError
-from obscale.cli.commands import TRACEBACK_VARIABLE, app
+from obscale.cli.commands import COMMANDS, TRACEBACK_VARIABLE, load
 from obscale.cli.exits import Exit, exit_code_of
 from obscale.errors import ObscaleError
 from obscale.preflight import catalogue
@@ -145,11 +144,10 @@ def _once(rows: Iterable[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
 
 def exit_codes() -> str:
     """Give the page of exit codes and errors."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined] # it is a group
     by_command = (
         (Markdown(f"`{name}`"), " ".join(found[1].split()))
-        for name, command in commands.items()
-        if (found := _EXIT.search(command.help or ""))
+        for name in COMMANDS
+        if (found := _EXIT.search(load(name).help or ""))
     )
     errors = (
         (

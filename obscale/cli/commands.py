@@ -43,7 +43,7 @@ class Later(TyperCommand):
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         """Begin the command itself."""
-        return _load(str(self.name)).make_context(*args, **extra)
+        return load(str(self.name)).make_context(*args, **extra)
 
 
 class Commands(TyperGroup):
@@ -55,7 +55,8 @@ class Commands(TyperGroup):
             self.add_command(Later(name, short_help=does, rich_markup_mode=None))
 
 
-def _load(name: str) -> TyperCommand:
+def load(name: str) -> TyperCommand:
+    """Give a command itself, from its file."""
     function = name.replace("-", "_")
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(name)(getattr(import_module(f"obscale.cli.{function}"), function))

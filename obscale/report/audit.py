@@ -15,7 +15,8 @@ SCHEMA_VERSION: Final = 1
 """Raised when a field of the JSON evidence changes its meaning or goes away."""
 
 
-_FILES: Final = (("--out", "evidence.md"), ("--json", "--out", "evidence.json"))
+_FILES: Final[tuple[tuple[str, ...], ...]] = ((), ("--json",))
+"""Ways to print it; a line with `--out` would be too long for Prefect's page."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands where no time is told."""
 
@@ -123,7 +124,7 @@ def render_kept(kept: KeptReport) -> Markdown:
                 *sorted(kept.versions.items()),
             )
         ),
-        "The whole record, with what Prefect knows of the run and its earlier attempts, in a file:",
+        "The whole record, with what Prefect knows of the run and its earlier attempts:",
         code([shlex.join([*command, *words]) for words in _FILES]),
     ]
     return paragraphs(parts)

@@ -70,11 +70,18 @@ EVENTS: Final = {
     ),
     "held": (
         "the DAG failed and is left to a person",
-        "`dag`, `error_kind`, `error`, `cause`, `title`, `remedy` (recommended), `stage`, `of`",
+        (
+            "`dag`, `error_kind`, `error`, `next`, `cause`, `title`, `remedy` (recommended), `stage`, "
+            "`of`, `connection` (the cluster, as a parameter names it); where it is deployed, "
+            "`deployment` that mends it and `form`, its address"
+        ),
     ),
     "failed": (
         "the run ended otherwise",
-        "`dag`, `error_kind`, `error`; the cause where one was found",
+        (
+            "`dag`, `error_kind`, `error`, `next`; the cause where one was found; `deployment` and "
+            "`form` likewise"
+        ),
     ),
     "joined": ("the cluster lists the node", "`level`"),
     "verified": ("the node is proved", "`level`, `dag`"),

@@ -70,8 +70,20 @@ STATES: Final = {
     "Rejected": ("somebody was asked and said no", "no"),
     "NotApproved": ("somebody was asked and did not answer in time", "no"),
     "LockHeld": ("another DAG holds the cluster's lock", "no"),
-    "Held": ("the DAG failed and stands as it failed: a person decides", "yes"),
-    "RolledBack": ("the DAG was undone; nothing was added", "undone"),
+    "Held": (
+        (
+            "the DAG failed and stands as it failed: a person decides. Its message links the form of "
+            "`recover` that mends it"
+        ),
+        "yes",
+    ),
+    "RolledBack": (
+        (
+            "the DAG was undone; nothing was added. Of type `COMPLETED` where a run of `recover` was "
+            "asked to do that"
+        ),
+        "undone",
+    ),
     "Stalled": ("nothing moved, or nobody answered, for too long; the DAG may go on", "yes"),
     "OutcomeUnknown": (
         "the answer to the submit was lost, and no look could settle it",

@@ -331,7 +331,7 @@ async def test_the_file_of_another_cluster_is_refused(open_desk):
         (("--extra", "more.yaml"), "--extra: only with --from-obd"),
         (("--out-request", "r.yaml"), "--out-request: only with --from-obd"),
         (("--password-block", "ob-root"), "--password-block: only with --from-obd"),
-        (("obd.yaml", "--from-obd", "obd.yaml"), "--from-obd: takes neither SPEC nor"),
+        (("obd.yaml", "--from-obd", "obd.yaml"), "--from-obd: takes no SPEC beside it"),
         (("--from-obd", "obd.yaml", "--valid-minutes", "5"), "--valid-minutes: no plan is kept"),
         (
             ("--from-obd", "obd.yaml", "--cluster", "a", "--password-env", "B"),

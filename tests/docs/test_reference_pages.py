@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-import typer.main
 
-from obscale.cli.commands import app
+from obscale.cli.commands import COMMANDS, load
 from obscale.recovery.causes import CAUSES
 from obscale.recovery.consequences import DEAD_ENDS
 from obscale.request.time_limits import TimeLimits
@@ -61,9 +60,10 @@ def test_what_retry_and_rollback_destroy_stands_there_for_each_stage():
 def test_exit_codes_and_errors_are_all_there():
     """Each command that says its codes, and each kind of error."""
     page = exit_codes()
-    commands = typer.main.get_command(app).commands
+    told = [name for name in COMMANDS if "Exit:" in load(name).help]
 
-    assert [n for n, c in commands.items() if "Exit:" in c.help and f"| `{n}` |" not in page] == []
+    assert [name for name in told if f"| `{name}` |" not in page] == []
+    assert len(told) > 10
     assert [kind for kind in errors() if f"| `{kind}` |" not in page] == []
 
 

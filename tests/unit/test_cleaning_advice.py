@@ -2,12 +2,14 @@
 
 import ast
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from obscale.agent.models import AgentInfo, Identity, ListedAgent, Zone
 from obscale.cleaning import CLEAN_BY_HAND, NOT_WHILE_LISTED, clean_by_hand, way_out_of
+from obscale.language.translations import translations_of
 from obscale.recovery.causes import CAUSES
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import diagnose
@@ -64,10 +66,12 @@ def test_no_other_text_of_the_program_sends_somebody_to_clean(path):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_no_page_names_half_of_what_has_to_be_removed(path):
-    """In the pages the advice stands word for word."""
+    """In the pages the advice stands word for word, in Chinese pages in the catalogue's words."""
+    known = translations_of("zh")
+    advice = known.text(CLEAN_BY_HAND) if known and path.parent.name == "zh" else CLEAN_BY_HAND
     for line in path.read_text(encoding="utf-8").splitlines():
         if HALF_AN_ADVICE.search(line):
-            assert CLEAN_BY_HAND in line, line
+            assert advice in unescape(line).replace("\\*", "*"), line
 
 
 def test_the_pages_and_hints_give_the_advice():
