@@ -71,8 +71,8 @@ EVENTS: Final = {
     "held": (
         "the DAG failed and is left to a person",
         (
-            "`dag`, `error_kind`, `error`, `next`, `cause`, `title`, `remedy` (recommended), `stage`, "
-            "`of`, `connection` (the cluster, as a parameter names it); where it is deployed, "
+            "`dag`, `error_kind`, `error`, `next`, `cause`, `title`, `remedy` (recommended), "
+            "`stage`, `of`, `connection` (the cluster, as a parameter names it); where it is deployed, "
             "`deployment` that mends it and `form`, its address"
         ),
     ),

@@ -72,14 +72,14 @@ STATES: Final = {
     "LockHeld": ("another DAG holds the cluster's lock", "no"),
     "Held": (
         (
-            "the DAG failed and stands as it failed: a person decides. Its message links the form of "
-            "`recover` that mends it"
+            "the DAG failed and stands as it failed: a person decides. Its message links the "
+            "form of recover that mends it"
         ),
         "yes",
     ),
     "RolledBack": (
         (
-            "the DAG was undone; nothing was added. Of type `COMPLETED` where a run of `recover` was "
+            "the DAG was undone; nothing was added. Of type COMPLETED where a run of recover was "
             "asked to do that"
         ),
         "undone",
