@@ -72,7 +72,7 @@ EVENTS: Final = {
         "the DAG failed and is left to a person",
         (
             "`dag`, `error_kind`, `error`, `next`, `cause`, `title`, `remedy` (recommended), "
-            "`stage`, `of`, `connection` (the cluster, as a parameter names it); where it is deployed, "
+            "`stage`, `of`, `connection` (as a parameter names the cluster); where it is deployed, "
             "`deployment` that mends it and `form`, its address"
         ),
     ),
