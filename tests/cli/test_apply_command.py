@@ -248,7 +248,7 @@ def test_a_verified_run_is_exit_0(verified):
 
     told = json.loads(ended.out)
     assert ended.code == 0, ended.err
-    assert told.keys() == {"runs"}
+    assert told.keys() == {"schema_version", "runs"}
     assert told["runs"][0]["report"]["outcome"] == "verified"
     assert told["runs"][0]["report"]["level"] == "CONFORMING"
     assert told["runs"][0]["report"]["asked_by"] == f"{getpass.getuser()}@{socket.gethostname()}"

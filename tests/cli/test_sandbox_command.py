@@ -39,7 +39,7 @@ def test_the_ready_line_names_all_that_the_official_sdk_needs(start_program, wri
     sandbox.send_signal(signal.SIGINT)
     rest, log = sandbox.communicate(timeout=60)
 
-    assert ready.keys() == {"clusters", "spares", "control"}
+    assert ready.keys() == {"schema_version", "clusters", "spares", "control"}
     assert cluster.keys() == {"name", "id", "zones", "agents", "root_password"}
     assert all(agent.keys() == {"ip", "port", "zone"} for agent in cluster["agents"])
     assert all(each.keys() == {"ip", "port", "agent_password"} for each in ready["spares"])
