@@ -14,7 +14,7 @@ from rich.table import Table
 
 from obscale.cli.exits import MEANINGS, Exit, end_with, exit_code_of
 from obscale.cli.options import AsJson
-from obscale.cli.terminal import as_text, open_console, say_json
+from obscale.cli.terminal import as_text, label, open_console, say_json
 from obscale.errors import ObscaleError, SpecError
 from obscale.sizes import quoted
 
@@ -178,7 +178,7 @@ def _cards() -> Iterator[Topic]:
 
 
 def _topic(word: str, kind: str, title: str, lines: Mapping[str, str]) -> Topic:
-    told = {label: " ".join(text.split()) for label, text in lines.items() if text}
+    told = {name: " ".join(text.split()) for name, text in lines.items() if text}
     return Topic(word, kind, " ".join(title.split()), told)
 
 
@@ -186,14 +186,14 @@ def _tell(found: list[Topic]) -> None:
     console = open_console()
     for topic in found:
         head = as_text(topic.word, style="bold")
-        head.append_text(as_text(f"  {topic.kind}", style="dim not bold"))
+        head.append_text(as_text(f"  {label(topic.kind)}", style="dim not bold"))
         console.print(head)
         console.print(as_text(f"  {topic.title}"))
         rows = Table.grid(padding=(0, 2))
         rows.add_column(no_wrap=True)
         rows.add_column(overflow="fold")
-        for label, text in topic.lines.items():
-            rows.add_row(as_text(f"  {label}", style="dim"), as_text(text))
+        for name, text in topic.lines.items():
+            rows.add_row(as_text(f"  {label(name)}", style="dim"), as_text(text))
         console.print(rows)
 
 
@@ -204,7 +204,7 @@ def _list(found: list[Topic]) -> None:
     for topic in found:
         if topic.kind != kind:
             kind = topic.kind
-            console.print(as_text(kind, style="bold"))
+            console.print(as_text(label(kind), style="bold"))
         line = as_text(f"  {topic.word:<{width}}  ")
         line.append_text(as_text(topic.title, style="dim"))
         console.print(line, no_wrap=True, overflow="ellipsis")

@@ -106,10 +106,11 @@ def show_unit_rooms(console: Console, rooms: Sequence[UnitRoom]) -> None:
     """
     for room in rooms[:MOST_CONFIGS_NAMED]:
         told = [f"{zone.zone} {changed(zone.now, zone.grown)}" for zone in room.zones]
-        zones = f"; {_listed(told, MOST_ZONES_NAMED)}"
-        ends = f"; {room.short_of} ends first" if room.short_of else ""
-        words = f"room for {room.config}: {changed(room.now, room.grown)} more{zones}{ends}"
-        _line(console, as_text(words))
+        line = as_text(f"room for {room.config}: {changed(room.now, room.grown)} more")
+        line.append_text(as_text(f"; {_listed(told, MOST_ZONES_NAMED)}"))
+        if room.short_of:
+            line.append_text(as_text(f"; {room.short_of} ends first"))
+        _line(console, line)
     if more := len(rooms[MOST_CONFIGS_NAMED:]):
         _line(console, as_text(f"and {more} unit configs more; --json lists them", style=DIM))
 

@@ -17,7 +17,7 @@ from obscale.cli.options import AsJson, ClusterName
 from obscale.cli.plan_view import show_unit_rooms
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
-from obscale.cli.terminal import as_text, open_console, say_json
+from obscale.cli.terminal import as_text, label, open_console, reader_line, say_json
 from obscale.connect.connections import SecretStore, cluster_connected
 from obscale.errors import ObscaleError, PrefectUnreachableError
 from obscale.maintenance_lock import Lock, lock_held_by, lock_of
@@ -255,10 +255,12 @@ def _show(console: Console, facts: ClusterFacts, runs: Runs) -> None:
         f"{known['name']}, id {known['id']}" if known else "a cluster that does not tell its name"
     )
     with aloud(console):
-        console.print(as_text(f"{name}: {_verdict(told)}", style="bold"), soft_wrap=True)
+        line = as_text(f"{name}: ", style="bold")
+        line.append_text(as_text(_verdict(told), style="bold"))
+        console.print(line, soft_wrap=True)
     _show_zones(console, told)
     if capacity := capacity_now(facts):
-        show_capacity(console, capacity_bars(capacity), "Capacity")
+        show_capacity(console, capacity_bars(capacity), label("Capacity"))
         show_unit_rooms(console, capacity.units)
     _show_work(console, facts)
     _show_runs(console, runs)
@@ -279,9 +281,9 @@ def _verdict(told: dict[str, Any]) -> str:
 
 
 def _show_zones(console: Console, told: dict[str, Any]) -> None:
-    table = Table(title="Observers", title_justify="left")
+    table = Table(title=label("Observers"), title_justify="left")
     for column in ("zone", "observer", "status", "agent", "agent says", "obshell"):
-        table.add_column(column, overflow="fold")
+        table.add_column(label(column), overflow="fold")
     agents = {each["agent"]: each for each in told["agents"]}
     for zone in told["zones"]:
         for at, each in enumerate(zone["observers"]):
@@ -313,12 +315,12 @@ def _not_active(zone: dict[str, Any]) -> str:
 
 def _agent_cells(listed: dict[str, Any]) -> tuple[Any, Any]:
     identity = listed.get("identity", "")
-    says, style = {
-        True: (identity or "answers", "green"),
-        False: ("silent", "red"),
-        None: (f"{identity}, not asked".strip(", "), ""),
+    told, style = {
+        True: (identity or label("answers"), "green"),
+        False: (label("silent"), "red"),
+        None: (reader_line(f"{identity}, not asked".strip(", ")), ""),
     }[listed.get("answers")]
-    return as_text(says, style=style), as_text(listed.get("obshell", ""))
+    return as_text(told, style=style, is_said=True), as_text(listed.get("obshell", ""))
 
 
 def _show_work(console: Console, facts: ClusterFacts) -> None:
@@ -335,7 +337,9 @@ def _show_work(console: Console, facts: ClusterFacts) -> None:
     if not facts.unfinished:
         last = facts.last_dag
         before = f"; the last was {last.name}: {standing(last)}" if isinstance(last, Dag) else ""
-        console.print(as_text(f"  nothing{before}"), soft_wrap=True)
+        line = as_text(f"  {label('nothing')}", is_said=True)
+        line.append_text(as_text(before))
+        console.print(line, soft_wrap=True)
 
 
 def _show_runs(console: Console, runs: Runs) -> None:
@@ -344,7 +348,7 @@ def _show_runs(console: Console, runs: Runs) -> None:
         console.print(as_text(f"  {runs.why_none}", style="dim"), soft_wrap=True)
         return
     if not runs.rows:
-        console.print(as_text("  none", style="dim"))
+        console.print(as_text(f"  {label('none')}", style="dim"))
     table = Table.grid(padding=(0, 2))
     for run in runs.rows:
         began = (run["started_at"] or "not begun")[:16].replace("T", " ")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from obscale.language import for_page
 from obscale.pictures.sheet import EDGE, LINE, WIDTH, Picture, Sheet, named
 
 TITLE: Final = "Room for more units"
@@ -83,7 +84,7 @@ def _draw(sheet: Sheet, unit: UnitCells) -> str:
     if (more := len(unit.zones) - MOST_ZONES) > 0:
         told.append(f"and {more} zones more")
         sheet.text(EDGE, sheet.line(), told[-1], "quiet", room=WIDTH - 2 * EDGE)
-    below = [unit.told, *([f"ends first: {unit.ends_first}"] if unit.ends_first else [])]
+    below = [unit.told, *([f"ends first: {for_page(unit.ends_first)}"] if unit.ends_first else [])]
     for line in below:
         sheet.text(EDGE, sheet.line(), line, "quiet", room=WIDTH - 2 * EDGE)
     sheet.line(8)

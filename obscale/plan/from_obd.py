@@ -303,7 +303,7 @@ def _drift(server: ObdServer, zone: Zone, row: Server) -> Iterator[str]:
     for key, ours, theirs in compared:
         # 0: this version does not say.
         if theirs and ours != theirs:
-            yield f"{server.name}: {key} is {ours} ({server.said(key)}), {theirs} in the cluster"
+            yield f"{server.name}: {key} is {ours} ({server.said(key)}) but {theirs} in the cluster"
 
 
 def _other_identity(file: ObdFile, told: ClusterTold) -> Iterator[str]:

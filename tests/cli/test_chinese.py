@@ -171,3 +171,40 @@ def test_a_member_is_proved_in_chinese(run_here, write, quiet_world):
     for said in ("校验", "证明", "CONFORMING", "通过", "全部相同", "可供租户使用的容量"):
         assert said in ended.out
     assert max(map(cell_len, ended.out.splitlines())) <= WIDTH
+
+
+def test_a_cluster_is_shown_in_chinese(run_here, write, quiet_world):
+    """Line of the verdict, headings, columns, bars, and why there are no runs."""
+    request = write(quiet_world.request())
+
+    ended = run_here("show", request, **IN_CHINESE | {"COLUMNS": "120"}, PREFECT_API_URL="")
+
+    assert ended.code == 0, ended.err
+    for said in ("3 个 observer 中 3 个在服务，锁空闲", "可用区", "Agent 自称", "正在进行", "容量"):
+        assert said in ended.out
+    assert "未配置 Prefect（PREFECT_API_URL），因此没有保存的运行" in ended.out
+    assert ENGLISH.findall(ended.out) == []
+
+
+def test_a_failed_dag_is_shown_in_chinese(run_here, write, failed):
+    """Its name is obshell's, its target and state stay; whose lock it holds is said."""
+    ended = run_here(
+        "show", write(failed(5)), **IN_CHINESE | {"COLUMNS": "120"}, PREFECT_API_URL=""
+    )
+
+    assert ended.code == 0, ended.err
+    assert "持有锁" in ended.out
+    assert "FAILED，位于阶段 5/9，Wait remote start finish；锁：持有" in ended.out
+
+
+def test_a_word_is_explained_in_chinese(run_here):
+    """What a rule asks, a proof shows, an exit code means; sources of rules stay as they are."""
+    for word, said in (
+        ("mem-fits-total", "检查：主机容得下 memory_limit"),
+        ("pv-dirs", "数据与 redo 位于请求的目录"),
+        ("3", "没有可询问的 Agent"),
+        ("observer-died", "observer 在启动时退出"),
+    ):
+        ended = run_here("explain", word, **IN_CHINESE)
+        assert ended.code == 0
+        assert said in ended.out

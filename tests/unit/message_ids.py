@@ -27,23 +27,24 @@ FILES: Final = (
     *("obscale/cleaning.py", "obscale/maintenance_lock.py", "obscale/reading.py"),
     *("obscale/sizes.py", "obscale/errors.py"),
     *("tasks/approval.py", "tasks/recover.py", "tasks/preflight.py", "tasks/submit.py"),
-    *("tasks/poll.py", "tasks/verify.py"),
+    *("tasks/poll.py", "tasks/verify.py", "tasks/runtime/forms.py"),
     *(
         f"obscale/cli/{name}.py"
         for name in (
             *("apply", "bars", "busy", "exits", "interrupted", "plan", "plan_view", "recover"),
             *("run_view", "verify", "watch", "stopping", "follow_scale_out", "terminal"),
-            *("local_prefect", "own_server"),
+            *("local_prefect", "own_server", "show", "explain", "suggest", "from_obd"),
         )
     ),
     *(
         f"obscale/pictures/{name}.py"
-        for name in ("capacity", "disk_fit", "stages", "zones", "words")
+        for name in ("capacity", "disk_fit", "stages", "unit_room", "zones", "words")
     ),
 )
 LEFT_OUT: Final = frozenset(
     {
         "obscale/plan/suggest.py",
+        "obscale/plan/suggest_dirs.py",
         "obscale/plan/suggest_file.py",
         "obscale/plan/suggest_zone.py",
         "obscale/spec/batch.py",

@@ -156,9 +156,12 @@ def test_none_a_member_is_refused():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"svr_port": 3882}, "s2: rpc_port is 2882 (OBD's default), 3882 in the cluster"),
-        ({"sql_port": 3881}, "s2: mysql_port is 2881 (OBD's default), 3881 in the cluster"),
-        ({"obshell_port": 3886}, "s2: obshell_port is 2886 (OBD's default), 3886 in the cluster"),
+        ({"svr_port": 3882}, "s2: rpc_port is 2882 (OBD's default) but 3882 in the cluster"),
+        ({"sql_port": 3881}, "s2: mysql_port is 2881 (OBD's default) but 3881 in the cluster"),
+        (
+            {"obshell_port": 3886},
+            "s2: obshell_port is 2886 (OBD's default) but 3886 in the cluster",
+        ),
     ],
 )
 def test_a_member_with_other_ports_than_the_file_says_is_refused(change, said):
@@ -174,7 +177,7 @@ def test_a_member_in_another_zone_is_refused_and_so_is_another_name_or_id():
 
     said = refused_for(read(), cluster(zones=zones, name="shop", number=7))
 
-    assert "s2: zone is zone2 (obd.yaml:15), zone9 in the cluster" in said
+    assert "s2: zone is zone2 (obd.yaml:15) but zone9 in the cluster" in said
     assert "the cluster's name is obcluster (obd.yaml:8), and it says shop" in said
     assert "the cluster's id is 1 (obd.yaml:9), and it says 7" in said
 
