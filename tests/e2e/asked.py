@@ -1,9 +1,10 @@
 """The questions that the tests ask of Prefect's UI and API."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 LONGEST_SECONDS = 300
 LONGEST = LONGEST_SECONDS * 1000
@@ -22,6 +23,18 @@ QUICK = {"steady_seconds": 2, "poll_seconds": 0.5}
 def field_below(place: Page | Locator, label: str, kind: str = "textarea") -> Locator:
     """Find the field a label of the form stands over; Prefect's form does not tie them."""
     return place.locator(f"//label[starts-with(normalize-space(), '{label}')]/following::{kind}[1]")
+
+
+def look_in_the_newer_ui(page: Page, address: str, picture: Path) -> None:
+    """Open what a paused run asks in Prefect's newer UI, where Resume stands in a menu; keep it."""
+    page.set_viewport_size({"width": 1280, "height": 1700})
+    page.goto(address)
+    page.locator("button[aria-haspopup=menu]:visible").first.click(timeout=LONGEST)
+    page.get_by_role("menuitem", name="Resume").click(timeout=LONGEST)
+    question = page.locator("[role=dialog]")
+    expect(question.get_by_text("Your name").first).to_be_visible(timeout=LONGEST)
+    question.screenshot(path=picture)
+    page.set_viewport_size({"width": 1280, "height": 960})
 
 
 def deployment(server: Any, name: str) -> dict[str, Any]:

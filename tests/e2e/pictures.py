@@ -8,7 +8,23 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 SEEN = ROOT / "build" / "screenshots"
 SHOWN = ROOT / "docs" / "pictures"
-NAMES = ("form", "running", "report", "approval", "plan-zh", "recover-zh", "report-zh")
+BOTH_UIS = (
+    "report-success",
+    "report-blocked",
+    "report-failed",
+    "report-batch",
+    "findings-success",
+    "form-scale-out",
+    "form-batch",
+    "form-recover",
+    "approval",
+    "ask",
+)
+"""Seen in Prefect's older UI, and with `-v2` in its newer one."""
+NAMES = (
+    *("form", "running", "report", "plan-zh", "recover-zh", "report-zh"),
+    *(f"{name}{suffix}" for name in BOTH_UIS for suffix in ("", "-v2")),
+)
 # A page of Prefect's has few: letters keep their edges, and a file shrinks to a third.
 COLOURS = 64
 

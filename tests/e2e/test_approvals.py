@@ -11,6 +11,7 @@ from tests.e2e.asked import (
     ended,
     ended_as,
     field_below,
+    look_in_the_newer_ui,
     start_run,
 )
 
@@ -79,13 +80,17 @@ def test_rejected_in_the_browser_nothing_is_posted_and_the_state_says_so(
 ):
     """State Rejected, with the person's words; no agent was sent anything that writes."""
     opened, run_id, question = asking("rejected-east")
+    ui = deployed.url.removesuffix("/api")
+    look_in_the_newer_ui(page, f"{ui}/v2/runs/flow-run/{run_id}", pictures / "approval-v2.png")
+    page.goto(f"{ui}/runs/flow-run/{run_id}")
+    page.get_by_role("button", name="Resume").first.click(timeout=LONGEST)
 
     answer(page, question, "reject", "month-end closing")
     run = ended_as(deployed, run_id, "Rejected")
 
     assert "Ana Ruiz rejected" in run["state"]["message"]
     assert [r.target for r in opened.world.requests if r.method == "POST"] == []
-    page.goto(f"{deployed.url.removesuffix('/api')}/runs/flow-run/{run_id}")
+    page.goto(f"{ui}/runs/flow-run/{run_id}")
     expect(page.get_by_text("Rejected", exact=True).first).to_be_visible(timeout=LONGEST)
     expect(page.get_by_text("month-end closing").first).to_be_visible(timeout=LONGEST)
     page.screenshot(path=pictures / "rejected.png")

@@ -13,6 +13,8 @@ from tests.e2e.asked import (
     artifacts,
     deployment,
     ended,
+    ended_as,
+    look_in_the_newer_ui,
     start_run,
 )
 
@@ -118,6 +120,41 @@ def test_pages_of_a_run_whose_dag_fails(run_of, look):
 
 
 @pytest.mark.usefixtures("workers")
+def test_what_a_failed_dag_asks(deployed, page, pictures, clusters, connect):
+    """Cause, choices and what each deletes, above the form; handed over, the run ends Held."""
+    opened = clusters(speed=15)
+    opened.world.play(Fault.fail_stage(5, text="observer start failed"))
+    connect("asked-east", opened)
+    spare = opened.ready["spares"][0]
+    run_id = start_run(
+        deployed,
+        "scale-out/scale-out-workers",
+        {
+            "cluster": "asked-east",
+            "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
+            "zone": "zone2",
+            "obConfigs": SAMPLE,
+            "on_failure": "ask",
+            "time_limits": QUICK,
+        },
+    )
+
+    ui = deployed.url.removesuffix("/api")
+    page.goto(f"{ui}/runs/flow-run/{run_id}")
+    page.get_by_role("button", name="Resume").first.click(timeout=LONGEST)
+    question = page.locator(".p-modal__card")
+    expect(question.get_by_text("What can be done").first).to_be_visible(timeout=LONGEST)
+    question.screenshot(path=pictures / "ask.png")
+    look_in_the_newer_ui(page, f"{ui}/v2/runs/flow-run/{run_id}", pictures / "ask-v2.png")
+    answer = {"choice": "HAND_OVER", "name": "Ana Ruiz", "reason": "the morning shift decides"}
+    deployed.api("POST", f"/flow_runs/{run_id}/resume", json={"run_input": answer})
+
+    run = ended_as(deployed, run_id, "Held")
+    assert "recover" in run["state"]["message"]
+    assert opened.world.count_dags("Cluster scale out") == 1
+
+
+@pytest.mark.usefixtures("workers")
 def test_the_page_of_a_batch(deployed, clusters, connect, look):
     """Two clusters, of which one is refused."""
     two = clusters(default_config(), speed=15)
@@ -140,7 +177,14 @@ def test_the_page_of_a_batch(deployed, clusters, connect, look):
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("scale-out", "IP address"), ("batch", "spreadsheet"), ("plan", "IP address")],
+    [
+        ("scale-out", "IP address"),
+        ("batch", "spreadsheet"),
+        ("plan", "IP address"),
+        ("verify", "IP address"),
+        ("watch", "DAG"),
+        ("recover", "What shall be done?"),
+    ],
 )
 def test_the_forms(deployed, look, name, label):
     """Each opens in both UIs."""
