@@ -20,6 +20,7 @@ from obscale.tasks.batch_preflight import preflight_all
 from obscale.tasks.dispatch.dispatcher import dispatching
 from obscale.tasks.runtime.blocks import naming_silent_agents
 from obscale.tasks.runtime.journal import aside
+from obscale.tasks.runtime.page_forms import form_in_page_language
 from obscale.tasks.runtime.prefect_watch import watching_prefect
 from obscale.tasks.runtime.refusal import report_refusal
 from obscale.tasks.runtime.run_state import name_final_state, tag_run, tags_of_batch
@@ -38,6 +39,7 @@ def run_name() -> str:
     return f"batch of {len(clusters)} cluster{'s' if len(clusters) != 1 else ''}"
 
 
+@form_in_page_language
 @flow(
     name=BATCH_FLOW,
     flow_run_name=run_name,

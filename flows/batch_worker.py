@@ -16,6 +16,7 @@ from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import BatchSpec, checked_batch
 from obscale.tasks.dispatch.worker import is_incomplete, run_assignment, told
 from obscale.tasks.runtime.blocks import naming_silent_agents
+from obscale.tasks.runtime.page_forms import form_in_page_language
 from obscale.tasks.runtime.prefect_watch import watching_prefect
 from obscale.tasks.runtime.run_state import name_final_state
 from obscale.tasks.runtime.sigterm import cancel_on_sigterm
@@ -30,6 +31,7 @@ def rows_run_name() -> str:
     return run_name(sorted(names), sum(len(each.get("nodes") or ()) for each in parts))
 
 
+@form_in_page_language
 @flow(
     name=PARTS_FLOW,
     flow_run_name=rows_run_name,

@@ -18,6 +18,7 @@ from obscale.request.scale_out import ScaleOut
 from obscale.spec import checked
 from obscale.tasks.preflight import preflight
 from obscale.tasks.runtime.blocks import naming_silent_agents
+from obscale.tasks.runtime.page_forms import form_in_page_language
 from obscale.tasks.runtime.refusal import report_refusal
 from obscale.tasks.runtime.run_state import name_by_target, name_final_state
 from obscale.tasks.runtime.sigterm import cancel_on_sigterm
@@ -29,6 +30,7 @@ def run_name() -> str:
     return name_by_target("plan", "for")
 
 
+@form_in_page_language
 @flow(
     name="plan",
     flow_run_name=run_name,

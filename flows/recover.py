@@ -18,6 +18,7 @@ from obscale.tasks.recover import recover as carry_out
 from obscale.tasks.runtime.blocks import naming_silent_agents
 from obscale.tasks.runtime.events import sending_events
 from obscale.tasks.runtime.journal import aside, publish
+from obscale.tasks.runtime.page_forms import form_in_page_language
 from obscale.tasks.runtime.prefect_watch import watching_prefect
 from obscale.tasks.runtime.refusal import report_refusal, report_undone
 from obscale.tasks.runtime.report import report_at_end
@@ -36,6 +37,7 @@ def run_name() -> str:
     return name_by_dag("recover")
 
 
+@form_in_page_language
 @flow(
     name="recover",
     flow_run_name=run_name,

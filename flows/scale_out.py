@@ -28,6 +28,7 @@ from obscale.tasks.recover import poll_and_recover
 from obscale.tasks.runtime.blocks import naming_silent_agents
 from obscale.tasks.runtime.events import sending_events
 from obscale.tasks.runtime.journal import aside
+from obscale.tasks.runtime.page_forms import form_in_page_language
 from obscale.tasks.runtime.prefect_watch import watching_prefect
 from obscale.tasks.runtime.refusal import report_refusal
 from obscale.tasks.runtime.report import report_at_end
@@ -49,6 +50,7 @@ def run_name() -> str:
     return name_by_target("scale-out", "to")
 
 
+@form_in_page_language
 @flow(
     name="scale-out",
     flow_run_name=run_name,

@@ -22,6 +22,7 @@ from obscale.tasks.look_after import find_node
 from obscale.tasks.runtime.blocks import naming_silent_agents
 from obscale.tasks.runtime.events import sending_events
 from obscale.tasks.runtime.journal import aside
+from obscale.tasks.runtime.page_forms import form_in_page_language
 from obscale.tasks.runtime.prefect_watch import watching_prefect
 from obscale.tasks.runtime.refusal import report_refusal
 from obscale.tasks.runtime.report import report_at_end
@@ -39,6 +40,7 @@ def run_name() -> str:
     return name_by_target("verify", "in")
 
 
+@form_in_page_language
 @flow(
     name="verify",
     flow_run_name=run_name,

@@ -14,6 +14,7 @@ from obscale.tasks.look_after import Untouched, find_scale_out, follow_and_prove
 from obscale.tasks.runtime.blocks import naming_silent_agents
 from obscale.tasks.runtime.events import sending_events
 from obscale.tasks.runtime.journal import aside, publish
+from obscale.tasks.runtime.page_forms import form_in_page_language
 from obscale.tasks.runtime.prefect_watch import watching_prefect
 from obscale.tasks.runtime.refusal import report_refusal
 from obscale.tasks.runtime.report import report_at_end
@@ -27,6 +28,7 @@ def run_name() -> str:
     return name_by_dag("watch")
 
 
+@form_in_page_language
 @flow(
     name="watch",
     flow_run_name=run_name,

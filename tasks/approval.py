@@ -8,7 +8,6 @@ from uuid import uuid4
 
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import apause_flow_run
-from prefect.input import RunInput
 from pydantic import Field
 
 from obscale.agent.models import joined_address
@@ -22,6 +21,7 @@ from obscale.report.page import told_finding
 from obscale.report.report import Decided
 from obscale.request.scale_out import ScaleOut
 from obscale.tasks.runtime.journal import publish, publish_line
+from obscale.tasks.runtime.page_forms import PausedForm
 from obscale.text import Markdown, bullets, markdown, paragraphs
 
 Approval = Literal["none", "ask"]
@@ -54,7 +54,7 @@ PersonsReason = Annotated[
 """Who decides, and why: every form of a paused run asks for both."""
 
 
-class ApprovalForm(RunInput):
+class ApprovalForm(PausedForm):
     """What the paused run asks."""
 
     decision: Literal["approve", "reject"] = Field(

@@ -9,7 +9,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import apause_flow_run
-from prefect.input import RunInput
 from prefect.runtime import task_run
 from pydantic import Field, create_model
 
@@ -39,6 +38,7 @@ from obscale.tasks.approval import PersonsName, PersonsReason
 from obscale.tasks.poll import poll
 from obscale.tasks.runtime.blocks import PrefectSecrets, open_connections
 from obscale.tasks.runtime.journal import publish, publish_line
+from obscale.tasks.runtime.page_forms import PausedForm
 from obscale.text import for_terminal
 
 TIME_LIMIT_SECONDS: Final = 180_000
@@ -146,7 +146,7 @@ async def ask(order: ScaleOut, diagnosis: Diagnosis, offered: tuple[Remedy, ...]
     return Remedy(answer.choice)
 
 
-def _decision_form(offered: tuple[Remedy, ...]) -> type[RunInput]:
+def _decision_form(offered: tuple[Remedy, ...]) -> type[PausedForm]:
     """Make the form: the values of its choice are exactly the offered remedies."""
     # The values are known at run time only, so no type checker can follow.
     choices: Any = Literal[tuple(remedy.value for remedy in offered)]
@@ -156,7 +156,7 @@ def _decision_form(offered: tuple[Remedy, ...]) -> type[RunInput]:
     )
     return create_model(
         "Decision",
-        __base__=RunInput,
+        __base__=PausedForm,
         choice=(choices, field),
         name=(PersonsName, ...),
         reason=(PersonsReason, ...),

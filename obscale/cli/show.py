@@ -337,9 +337,9 @@ def _show_work(console: Console, facts: ClusterFacts) -> None:
     if not facts.unfinished:
         last = facts.last_dag
         before = f"; the last was {last.name}: {standing(last)}" if isinstance(last, Dag) else ""
-        line = as_text(f"  {label('nothing')}", is_said=True)
-        line.append_text(as_text(before))
-        console.print(line, soft_wrap=True)
+        idle = as_text(f"  {label('nothing')}", is_said=True)
+        idle.append_text(as_text(before))
+        console.print(idle, soft_wrap=True)
 
 
 def _show_runs(console: Console, runs: Runs) -> None:

@@ -105,11 +105,17 @@ class Translations:
         texts: By message id.
         words: Single words, and short templates around a number.
         same: Message ids that are not translated.
+        forms: Titles and descriptions of forms, whole and as they are.
     """
 
     def __init__(
-        self, texts: Mapping[str, str], words: Mapping[str, str], same: Sequence[str]
+        self,
+        texts: Mapping[str, str],
+        words: Mapping[str, str],
+        same: Sequence[str],
+        forms: Mapping[str, str],
     ) -> None:
+        self._forms = forms
         self._said = {**{each: _numbered(each) for each in same}, **words, **texts}
         self._exact = {each: said for each, said in self._said.items() if not PLACE.search(each)}
         # What is added to a sentence may also stand in a list, without the sign between them.
@@ -138,6 +144,10 @@ class Translations:
             show: Makes of each what is written down.
         """
         return _fill(self._said.get(template) or _numbered(template), values, show)
+
+    def form(self, text: str) -> str:
+        """Give a title or description of a form in this language, wherever its lines break."""
+        return self._forms.get(" ".join(text.split()), text)
 
     def _text(self, text: str, *, is_ours: bool = False) -> str:
         """Give a finished text in this language; as it is where it is not known.
@@ -320,7 +330,7 @@ def translations_of(language: Language) -> Translations | None:
     source = files("obscale.language").joinpath(CATALOGUE).read_text(encoding="utf-8")
     held = yaml.load(source, Loader=loader)  # noqa: S506 - one of the two safe ones
     same = [each for ids in held["same"].values() for each in ids]
-    return Translations(held["texts"], held["words"], same)
+    return Translations(held["texts"], held["words"], same, held["forms"])
 
 
 def _numbered(template: str) -> str:

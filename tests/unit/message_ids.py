@@ -8,8 +8,9 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -202,15 +203,66 @@ def _files() -> Iterator[str]:
     yield from FILES
 
 
+def form_texts() -> dict[str, str]:
+    """Give titles and descriptions of all forms by where each stands first, in one line.
+
+    A title that is a parameter's own name is left out, and that of Prefect's own outermost model.
+    """
+    found: dict[str, str] = {}
+    for name, schema in form_schemas().items():
+        for where, text in words_of(schema):
+            if not where.endswith(f"/properties/{text}/title") and text != "Parameters":
+                found.setdefault(" ".join(text.split()), f"{name}{where}")
+    return found
+
+
+def form_schemas() -> dict[str, Any]:
+    """Give the schema of each form as Prefect makes it, by what the form is of."""
+    from prefect.utilities.callables import parameter_schema  # noqa: PLC0415 - takes a second
+
+    from obscale import flows  # noqa: PLC0415 - as above
+    from obscale.recovery.consequences import Remedy  # noqa: PLC0415
+    from obscale.tasks import recover as of_recover  # noqa: PLC0415
+    from obscale.tasks.approval import ApprovalForm  # noqa: PLC0415
+
+    names = [path.stem for path in Path(flows.__path__[0]).glob("[a-z]*.py")]
+    made = {}
+    for name in sorted(names):
+        module = import_module(f"obscale.flows.{name}")
+        flow = getattr(module, "batch_part" if name == "batch_worker" else name)
+        made[flow.name] = parameter_schema(flow).model_dump()
+    offered = (Remedy.RETRY, Remedy.ROLLBACK, Remedy.HAND_OVER)
+    decision = of_recover._decision_form(offered)
+    return made | {form.__name__: form.model_json_schema() for form in (ApprovalForm, decision)}
+
+
+def words_of(schema: Any, where: str = "", *, names: bool = False) -> Iterator[tuple[str, str]]:
+    """Give each title and description of a schema, with its path."""
+    if isinstance(schema, list):
+        for number, each in enumerate(schema):
+            yield from words_of(each, f"{where}/{number}")
+    if not isinstance(schema, dict):
+        return
+    for key, value in schema.items():
+        here = f"{where}/{key}"
+        if not names and key in {"title", "description"}:
+            yield here, value
+        elif names or key not in {"default", "enum", "const", "examples"}:
+            named = key in {"properties", "definitions", "$defs"} and not names
+            yield from words_of(value, here, names=named)
+
+
 def missing() -> list[Message]:
     """Give those that the catalogue does not translate."""
     held = yaml.safe_load((ROOT / "obscale/language/zh_CN.yaml").read_text("utf-8"))
     same = {each for ids in held["same"].values() for each in ids}
-    return [
+    texts = [
         each
         for each in gather().values()
         if each.template not in held["texts"] | held["words"] and each.template not in same
     ]
+    forms = {text: where for text, where in form_texts().items() if text not in held["forms"]}
+    return texts + [Message(text, [where]) for text, where in forms.items()]
 
 
 if __name__ == "__main__":
