@@ -340,7 +340,8 @@ def text_of(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for
         case LookedAgain():
             return "submit.looked_again"
         case PersonAsked(about="approval", seconds=seconds):
-            return f"approval.asking seconds={seconds} next='press Resume on the page of this run, in the newer UI in its menu'"
+            where = "on the page of this run, in the newer UI in its menu"
+            return f"approval.asking seconds={seconds} next='press Resume {where}'"
         case PersonAsked(choices=choices):
             return f"recover.asking choices={'|'.join(choices)}"
         case PersonAnswered(decided=decided):
