@@ -62,6 +62,17 @@ async def endpoints():
     return seen
 
 
+async def test_each_write_says_by_whose_word_it_is_sent():
+    """A method of the client that writes is named there, and each operator that is ever sent."""
+    told = PAGE.partition("## What is written")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+ /[^`]+)`(.*)$", told, re.MULTILINE))
+
+    assert {each for each in await endpoints() if not each.startswith("GET ")} == {*rows}
+    for operator in Operator:
+        is_sent = operator in {Operator.RETRY, Operator.ROLLBACK}
+        assert (f"with {operator.value} |" in told) is is_sent, operator
+
+
 async def test_every_endpoint_the_client_asks_has_its_row_and_no_other_has():
     """An endpoint that is added or gone changes the page."""
     assert set(ROWS) == await endpoints()
