@@ -271,7 +271,7 @@ def _show(console: Console, facts: ClusterFacts, runs: Runs) -> None:
 def _verdict(told: dict[str, Any]) -> str:
     """Say in a line how many observers serve, who is silent, and whether the lock is free."""
     observers = [each for zone in told["zones"] for each in zone["observers"]]
-    serve = sum(each["inner_status"] in _GOOD or each["status"] in _GOOD for each in observers)
+    serve = sum(map(_serves, observers))
     parts = [f"{serve} of {len(observers)} observers serve"] if observers else ["topology not read"]
     if silent := [each["agent"] for each in told["agents"] if each["answers"] is False]:
         parts.append(f"silent: {', '.join(silent)}")
@@ -281,21 +281,25 @@ def _verdict(told: dict[str, Any]) -> str:
 
 
 def _show_zones(console: Console, told: dict[str, Any]) -> None:
-    table = Table(title=label("Observers"), title_justify="left")
-    for column in ("zone", "observer", "status", "agent", "agent says", "obshell"):
-        table.add_column(label(column), overflow="fold")
+    table = Table.grid(padding=(0, 2))
+    columns = ("zone", "observer", "status", "agent", "agent says", "obshell")
+    for column in columns:
+        table.add_column(overflow="fold", no_wrap=column == "observer")
+    table.add_row(*(as_text(label(column), style="bold") for column in columns))
     agents = {each["agent"]: each for each in told["agents"]}
     for zone in told["zones"]:
         for at, each in enumerate(zone["observers"]):
             listed = agents.pop(each["agent"], {})
-            status = f"{each['status']} {each['inner_status']}".strip()
-            status = each["status"] if each["status"] == each["inner_status"] else status
-            is_good = {each["status"], each["inner_status"]} & _GOOD
+            states = dict.fromkeys(filter(None, (each["status"], each["inner_status"])))
+            is_good = _serves(each)
             table.add_row(
                 as_text("" if at else f"{zone['zone']} {_not_active(zone)}".strip()),
                 as_text(each["observer"]),
-                as_text(status, style="green" if is_good else "red"),
-                as_text(each["agent"] or "—"),
+                as_text(
+                    next(iter(states), "") if is_good else " ".join(states),
+                    style="green" if is_good else "red",
+                ),
+                as_text(_beside(each["agent"], each["observer"])),
                 *_agent_cells(listed or {"answers": each["agent_answers"]}),
             )
     for listed in agents.values():
@@ -309,6 +313,20 @@ def _show_zones(console: Console, told: dict[str, Any]) -> None:
     console.print(table)
 
 
+def _serves(observer: dict[str, Any]) -> bool:
+    """Whether all that is told of an observer's state is good."""
+    told = {observer["status"], observer["inner_status"]} - {""}
+    return bool(told) and told <= _GOOD
+
+
+def _beside(agent: str, observer: str) -> str:
+    """Give an agent's address, its port alone where it is on the observer's host."""
+    host, _, port = agent.rpartition(":")
+    if not agent:
+        return "—"
+    return f":{port}" if host == observer.rpartition(":")[0] else agent
+
+
 def _not_active(zone: dict[str, Any]) -> str:
     return "" if zone["status"] in {"", *_GOOD} else f"({zone['status']})"
 
@@ -320,7 +338,9 @@ def _agent_cells(listed: dict[str, Any]) -> tuple[Any, Any]:
         False: (label("silent"), "red"),
         None: (reader_line(f"{identity}, not asked".strip(", ")), ""),
     }[listed.get("answers")]
-    return as_text(told, style=style, is_said=True), as_text(listed.get("obshell", ""))
+    return as_text(told, style=style, is_said=True), as_text(
+        listed.get("obshell", "").partition("-")[0]
+    )
 
 
 def _show_work(console: Console, facts: ClusterFacts) -> None:
