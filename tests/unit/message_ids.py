@@ -44,10 +44,7 @@ FILES: Final = (
 )
 LEFT_OUT: Final = frozenset(
     {
-        "obscale/plan/suggest.py",
-        "obscale/plan/suggest_dirs.py",
         "obscale/plan/suggest_file.py",
-        "obscale/plan/suggest_zone.py",
         "obscale/spec/batch.py",
         "obscale/preflight/registry.py",
     }
