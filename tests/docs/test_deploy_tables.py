@@ -61,7 +61,7 @@ def test_the_test_of_a_row_is_there(collected, test):
     assert [node for node in collected if node.startswith(test)], test
 
 
-PAGES = ["README.md", "docs/events.md"]
+PAGES = ["README.md", "docs/events.md", "docs/screens.md"]
 LARGEST_BYTES = 100_000
 
 
