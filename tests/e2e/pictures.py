@@ -25,8 +25,8 @@ NAMES = (
     *("form", "running", "report", "plan-zh", "recover-zh", "report-zh"),
     *(f"{name}{suffix}" for name in BOTH_UIS for suffix in ("", "-v2")),
 )
-# A page of Prefect's has few: letters keep their edges, and a file shrinks to a third. Those that are
-# rare on a page, of a bar say, mean the most: they are kept too.
+# A page of Prefect's has few: letters keep their edges, and a file shrinks to a third. Those that
+# are rare on a page, of a bar say, mean the most: they are kept too.
 COLOURS = 128
 METHOD = Image.Quantize.FASTOCTREE
 TALLEST = 1400
