@@ -74,7 +74,7 @@ def test_a_blocked_plan_is_told_in_chinese(run_here, write, quiet_world):
         "警告zone-balance",
         "提示standby-note租户app；未告知是主租户还是备租户",
         "预计之后observerCPU资源单元内存数据盘",
-        "已用9/48→64核，单位2",
+        "已用9/48→64核，资源单元2",
         "有7项obshell无法看到；就绪后再询问",
     ):
         assert said in text

@@ -83,10 +83,11 @@ SINCE = {
 
 @cache
 def recorded():
-    """Give every recording by folder and name."""
+    """Give every recording by folder and name; those of removals are of no state that is asked."""
     return {
         f"{path.parent.name}/{path.stem}": json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(REAL.glob("*/*.json"))
+        if path.parent.name != "removal"
     }
 
 

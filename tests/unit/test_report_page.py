@@ -377,7 +377,7 @@ def test_the_kept_evidence_is_a_short_page_that_is_read_back():
     page = folded_page_of(kept, render_kept(kept))
 
     assert len(first_screen(page).splitlines()) < 20
-    assert "obscale evidence run-1 --json --out evidence.json" in page
+    assert "obscale evidence run-1 --json" in page
     assert faults_of_page(page) == []
     assert read_page(KeptReport, page) == kept
     assert read_page(KeptReport, page_of(kept)) == kept
