@@ -140,7 +140,9 @@ def leave(ended: SystemExit) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(ended.code if isinstance(ended.code, int) else Exit.REFUSED)
-    if own_server := sys.modules.get("obscale.cli.own_server"):
+    own_server = sys.modules.get("obscale.cli.own_server")
+    if own_server and PROGRAM.code is None:
+        # Where a signal ended it, its last line stays the last.
         own_server.show_the_end()
     raise ended
 
