@@ -141,7 +141,7 @@ def leave(ended: SystemExit) -> NoReturn:
         sys.stderr.flush()
         os._exit(ended.code if isinstance(ended.code, int) else Exit.REFUSED)
     own_server = sys.modules.get("obscale.cli.own_server")
-    if own_server and PROGRAM.code is None:
+    if own_server and ended.code not in {code for _, code in ENDINGS.values()}:
         # Where a signal ended it, its last line stays the last.
         own_server.show_the_end()
     raise ended
