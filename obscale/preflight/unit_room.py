@@ -21,6 +21,7 @@ from obscale.preflight.offers import (
     log_disk_sizes,
     observer_of,
 )
+from obscale.preflight.rules.cluster import trouble_of
 from obscale.preflight.rules.cluster_mode import SYS_TENANT_ID
 from obscale.reading import Unread
 from obscale.sizes import render_bytes
@@ -28,9 +29,6 @@ from obscale.sizes import render_bytes
 HARD_LIMIT: Final = "resource_hard_limit"
 """Per cent of its cores that a server promises at most; 100 where it is not told."""
 WHOLE: Final = 100
-ACTIVE: Final = "ACTIVE"
-NO_TIME_BEFORE: Final = 1971
-"""A start of service in a year before this one is none."""
 CPU: Final = "cpu"
 DIMENSIONS: Final = (CPU, CPU, "memory", "log disk")
 """The least cores of a unit, the most, and what else it takes."""
@@ -88,13 +86,14 @@ class _Free(NamedTuple):
     def fits(self, unit: UnitConfig) -> int | None:
         """Say how many units fit; what is known may already say none."""
         counts = [
-            None if left is None else _times(left, needed)
+            None if left is None else math.floor(left / needed + 1e-9)
             for left, needed in zip(self.left, _needs(unit), strict=True)
+            if needed
         ]
         known = [count for count in counts if count is not None]
         if known and min(known) == 0:
             return 0
-        return min(known) if len(known) == len(counts) else None
+        return min(known) if known and len(known) == len(counts) else None
 
     def shortest(self, unit: UnitConfig) -> "_Shortage | None":
         """Give what ends first there; None where nothing is known."""
@@ -209,7 +208,7 @@ def _free_now(
                 logs.get((server.ip, server.svr_port)),
             )
             for server in zone.servers
-            if _takes_units(server)
+            if not trouble_of(server)
         ]
     return found
 
@@ -282,29 +281,12 @@ def _hard_limit(cluster: ClusterFacts) -> float:
     return percent / WHOLE
 
 
-def _takes_units(server: Server) -> bool:
-    """Whether OceanBase places units there: it serves, and nobody has stopped it."""
-    return (
-        server.inner_status == ACTIVE
-        and not _is_told(server.stop_time)
-        and (server.start_time is None or _is_told(server.start_time))
-    )
-
-
-def _is_told(at: object) -> bool:
-    return getattr(at, "year", 0) >= NO_TIME_BEFORE
-
-
 def _needs(unit: UnitConfig) -> tuple[float, ...]:
     return unit.min_cpu, unit.max_cpu, unit.memory_size, unit.log_disk_size
 
 
 def _less(whole: float | None, taken: float, times: float = 1.0) -> float | None:
     return None if whole is None else max(whole * times - taken, 0)
-
-
-def _times(left: float, needed: float) -> int | None:
-    return math.floor(left / needed + 1e-9) if needed else None
 
 
 def _amount(name: str, amount: float) -> str:

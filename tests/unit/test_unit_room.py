@@ -98,6 +98,7 @@ def test_a_pool_without_tenant_counts_on_every_server_of_its_zones(full):
     [
         {"inner_status": "INACTIVE"},
         {"inner_status": "DELETING"},
+        {"status": "UNAVAILABLE"},
         {"stop_time": "2026-01-01T00:00:00Z"},
     ],
 )
@@ -125,6 +126,16 @@ def test_what_is_not_told_is_not_known(full):
 
     assert [each.now for each in found.zones] == [None, 0, 0]
     assert found.now == 0
+
+
+def test_what_a_unit_does_not_need_ends_nothing(full):
+    """Without a log disk of its own it fits by the rest, although the servers tell none."""
+    full.units = (UNITS[0], UNITS[1].model_copy(update={"log_disk_size": 0, "memory_size": GIB}))
+    full.parameter("log_disk_size", "0M")
+
+    found = room(full)
+
+    assert (found.now, found.short_of) == (2, "memory")
 
 
 def test_an_agent_that_does_not_tell_where_units_are(full):

@@ -309,7 +309,7 @@ def cluster_members_healthy(facts: Facts) -> Verdict:
     sick = [
         f"{server_address(server)} {trouble}"
         for _, server in facts.cluster.servers()
-        if (trouble := _trouble(server))
+        if (trouble := trouble_of(server))
     ]
     # The zone that is to grow is the business of `zone-exists-active`.
     sick += [
@@ -331,10 +331,11 @@ def cluster_members_healthy(facts: Facts) -> Verdict:
 
 
 def _has_healthy(zone: Zone) -> bool:
-    return any(not _trouble(server) for server in zone.servers)
+    return any(not trouble_of(server) for server in zone.servers)
 
 
-def _trouble(server: Server) -> str:
+def trouble_of(server: Server) -> str:
+    """Say why a server does not serve tenants in full; empty where it does."""
     if server.inner_status and server.inner_status != ACTIVE:
         return server.inner_status
     if server.status and server.status not in {"RUNNING", ACTIVE}:
