@@ -138,7 +138,7 @@ def test_with_json_trouble_is_one_object_and_nothing_else(obscale, write, quiet_
     """A script finds agent, cause and code."""
     ended = obscale("plan", "--json", write(asked_at(quiet_world, closed_port)))
 
-    assert (ended.code, ended.err) == (3, "")
+    assert (ended.code, ended.lines) == (3, [])
     assert json.loads(ended.out).keys() == {"schema_version", "error"}
     assert ended.error["kind"] == "unreachable"
     assert ended.error["agent"] == closed_port

@@ -44,7 +44,7 @@ def test_a_member_is_proved_without_prefect_and_without_a_write(
         PREFECT_API_URL=NO_PREFECT,
     )
 
-    assert (ended.code, ended.err) == (0, ""), ended.err
+    assert (ended.code, ended.lines) == (0, []), ended.err
     assert max(map(len, ended.out.splitlines())) <= WIDTH
     for said in ("pv-service-started", "pv-params-effective:memory_limit", "BALANCED", "2 units"):
         assert said in ended.out
