@@ -65,8 +65,13 @@ class ObscaleError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        next_step = f". Next: {self.hint}" if self.hint else ""
-        return for_terminal(f"{'. '.join((self._said(), *self.choices))}{next_step}")
+        next_step = for_terminal(f". Next: {self.hint}") if self.hint else ""
+        return f"{self.without_hint}{next_step}"
+
+    @property
+    def without_hint(self) -> str:
+        """What `str` says without the next step, for a line that names a step of its own."""
+        return for_terminal(". ".join((self._said(), *self.choices)))
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -162,7 +162,7 @@ class Entry:
         self.state = state
         if isinstance(error, ObscaleError):
             # The next step has a column of its own.
-            self.note = _in_brief(str(error).removesuffix(f". Next: {error.hint}"))
+            self.note = _in_brief(error.without_hint)
             if self.cause:
                 self.note += f": {self.cause}"
             self.hint, self.error_kind = error.hint, error.kind

@@ -37,7 +37,7 @@ async def look_at_remains(
             dag = await link.cluster.ask(lambda agent: agent.read_dag(found))
     except AgentError as error:
         return remains_of(target, was_sent=True, dag=last_seen, dag_id=dag_id).model_copy(
-            update={"unread": str(error)}
+            update={"unread": error.without_hint}
         )
     left = remains_of(target, was_sent=True, dag=dag)
     return left.model_copy(update={"identity": await _identity(link)})

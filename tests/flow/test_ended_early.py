@@ -277,6 +277,8 @@ async def test_the_last_look_gives_up_on_agents_that_swallow_it(stage):
     assert left.dag_id == "11"
     assert left.stands.startswith("stage ")
     assert "no answer within 5 s" in left.unread
+    # The line it stands in names the next step itself.
+    assert "Next:" not in left.unread
 
 
 @pytest.mark.parametrize("where", ["callback", "engine"])

@@ -104,6 +104,7 @@ def test_error_is_one_line_with_a_next_step(error):
 
     assert "something happened" in text
     assert text.endswith("Next: look there")
+    assert text == f"{raised.without_hint}. Next: look there"
     assert "\n" not in text
     for name in set(names) & {"agent", "step", "trace_id"}:
         assert FIELDS[name] in text
