@@ -130,13 +130,17 @@ def _is_cancelled_in_prefect(stop: BaseException) -> bool:
 def leave(ended: SystemExit) -> NoReturn:
     """End the program; at once where a signal ended it with nothing left to be recorded.
 
-    So too where Prefect is away, for which its threads would wait at exit.
+    So too where Prefect is away, for which its threads would wait at exit; what they have left of
+    events gets some seconds.
     """
     run = sys.modules.get("obscale.tasks.runtime.own_process")
     PROGRAM.over()
     if PROGRAM.code is not None:
         ended = SystemExit(PROGRAM.code)
-    if PROGRAM.is_hasty or (run and run.is_prefect_away()):
+    is_away = run is not None and run.is_prefect_away()
+    if PROGRAM.is_hasty or is_away:
+        if run and is_away and PROGRAM.code is None:
+            run.send_last_events()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(ended.code if isinstance(ended.code, int) else Exit.REFUSED)

@@ -9,6 +9,7 @@ from prefect.exceptions import ObjectNotFound, PrefectSignal
 from prefect.states import Cancelled
 
 from obscale.errors import PrefectUnreachableError
+from obscale.tasks.runtime.prefect_private import send_queued_events
 from obscale.tasks.runtime.prefect_watch import WATCH, PrefectWatch
 from obscale.tasks.runtime.quiet import quiet_process, quiet_threads
 from obscale.tasks.runtime.run_state import set_state
@@ -19,6 +20,8 @@ LONGEST_END_SECONDS: Final = 120.0
 """From the report to the end of the flow run: what is left is written, and the run's state."""
 LONGEST_END_AWAY_SECONDS: Final = 10.0
 """The same, while Prefect is away."""
+LAST_EVENTS_SECONDS: Final = 5.0
+"""How long events that are left are sent where Prefect counts as away."""
 LOOK_SECONDS: Final = 0.5
 CANCEL_AGAIN_SECONDS: Final = 0.05
 """Cancelled once, Prefect's engine tries to write another state; it shall not come to that."""
@@ -36,6 +39,15 @@ def is_prefect_away() -> bool:
     have left, for as long as nobody answers.
     """
     return _LEFT.is_away
+
+
+def send_last_events() -> None:
+    """Let Prefect have the events of the run that are left, where it takes them soon.
+
+    A server that was too busy to answer a look counts as away; it takes an event all the same, and
+    somebody may wait to be called by it.
+    """
+    send_queued_events(LAST_EVENTS_SECONDS)
 
 
 class Told:

@@ -13,6 +13,7 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import TaskRunContext
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import ExternalSignal, SignatureMismatchError
 from prefect.utilities import engine
 
@@ -35,6 +36,7 @@ __all__ = [
     "leave_input",
     "read_inputs",
     "replace_sigterm_handler",
+    "send_queued_events",
     "tag_task_run",
 ]
 
@@ -123,6 +125,11 @@ async def read_inputs(
     """
     found = await client.filter_flow_run_input(run_id, prefix, most, without)
     return {each.key: each.value for each in found}
+
+
+def send_queued_events(longest_seconds: float) -> None:
+    """Wait until this process has sent its events, or so long; it sends none afterwards."""
+    EventsWorker.drain_all(timeout=longest_seconds, at_exit=True)
 
 
 def block_id(block: Block) -> UUID | None:

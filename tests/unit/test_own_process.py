@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -162,3 +165,47 @@ async def test_rows_and_flow_share_what_is_known_of_prefect():
         outer.is_away = True
 
         assert inner.is_away
+
+
+ENDS_AWAY = """
+import asyncio, sys
+from prefect.events import emit_event
+from prefect.events.clients import AssertingEventsClient
+from prefect.events.worker import EventsWorker
+from obscale.cli.exits import leave
+from obscale.tasks.runtime import own_process
+
+async def emit(_self, event):
+    await asyncio.sleep(float(sys.argv[1]))
+    print(event.event, flush=True)
+
+AssertingEventsClient._emit = emit
+EventsWorker.set_client_override(AssertingEventsClient)
+own_process._LEFT.is_away = True
+own_process.LAST_EVENTS_SECONDS = float(sys.argv[2])
+for name in ("stage-changed", "held"):
+    emit_event(name, resource={"prefect.resource.id": "obscale.cluster.east"})
+leave(SystemExit(3))
+"""
+
+
+@pytest.mark.parametrize(
+    ("each_seconds", "longest_seconds", "sent"),
+    [("0.2", "60", ["stage-changed", "held"]), ("3600", "0.1", [])],
+    ids=["it is only slow", "it takes none"],
+)
+def test_the_last_events_are_sent_though_prefect_counts_as_away(
+    tmp_path, each_seconds, longest_seconds, sent
+):
+    """Somebody may wait to be called by the last one; nobody waits for a server that is gone."""
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS_AWAY, each_seconds, longest_seconds],
+        env=os.environ
+        | {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+    assert (ended.returncode, ended.stdout.splitlines()) == (3, sent), ended.stderr

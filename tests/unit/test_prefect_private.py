@@ -20,6 +20,7 @@ from prefect.blocks.core import Block
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import ExternalSignal, ParameterTypeError, TerminationSignal
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Cancelled
@@ -197,3 +198,8 @@ def test_parameters_that_do_not_fit_are_not_written_into_the_log(caplog):
 
     # Where the level lets lines pass to other handlers too, it is heard twice.
     assert {record.getMessage() for record in caplog.records} == {f"{WRONG_PARAMETERS} 'batch'"}
+
+
+def test_events_that_are_queued_are_waited_for_within_a_limit():
+    """All instances, whichever client they send with; it stops at the end, so nothing is lost."""
+    assert list(inspect.signature(EventsWorker.drain_all).parameters) == ["timeout", "at_exit"]
