@@ -6,6 +6,7 @@ that lets it pass it is posted past them, as somebody with curl would.
 """
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -46,6 +47,22 @@ LONGEST_DAG_SECONDS = 900
 ENTRY = AgentAddress("10.0.0.1")
 
 
+class RunningClock(ManualClock):
+    """Runs as time does here, and can be moved forward.
+
+    The clocks of a world's agents are compared: in one that stands still, an agent that is asked
+    some seconds after the others, on a busy machine, would be behind them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(time.time())
+        self._started = time.monotonic()
+
+    def now(self) -> float:
+        """Seconds since the world began, and those it was moved forward."""
+        return super().now() + time.monotonic() - self._started
+
+
 @dataclass
 class Scene:
     """One world with hosts of their own, and one request to its cluster.
@@ -73,7 +90,7 @@ class Scene:
     prepare: Callable[[World], None] = lambda _world: None
 
     def make(self, clock: Clock | None = None) -> World:
-        """Build the world; time stands still in it unless a clock is given."""
+        """Build the world; its time passes as it does here unless a clock is given."""
         zones = [{"name": f"zone{n}", "agents": [{"ip": f"10.0.0.{n}"}]} for n in (1, 2, 3)]
         app = {"name": "app", "unit": {"name": "u_app"}}
         world = World(
@@ -84,7 +101,7 @@ class Scene:
                 }
                 | self.world
             ),
-            clock=clock or ManualClock(),
+            clock=clock or RunningClock(),
         )
         self.prepare(world)
         return world

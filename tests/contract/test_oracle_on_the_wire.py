@@ -5,7 +5,6 @@ simulated agents, asked over their API as a user's are: what a refused or a miss
 the facts counts too.
 """
 
-import time
 
 import pytest
 from pydantic import SecretStr
@@ -18,7 +17,7 @@ from obscale.connect.connections import Connections
 from obscale.preflight.read import survey
 from obscale.preflight.registry import judge
 from obscale.request.scale_out import ScaleOut
-from obscale.sandbox import Fault, ManualClock, in_process
+from obscale.sandbox import Fault, in_process
 from tests.contract.plan_scenes import ENTRY, ROOT, SAMPLE, Scene
 
 BASE = {"agent-tls-scheme", "disk-same-mount", "zone-balance"}
@@ -159,24 +158,12 @@ ROWS = {
 }  # fmt: skip
 
 
-class RunningClock(ManualClock):
-    """Runs as time does here, and can be moved forward."""
-
-    def __init__(self):
-        super().__init__(time.time())
-        self._started = time.monotonic()
-
-    def now(self):
-        """Seconds since the world began, and those it was moved forward."""
-        return super().now() + time.monotonic() - self._started
-
-
 async def look(scene, *, before=None):
     """Ask the cluster and the target of a scene; gives the facts a plan is judged by.
 
     Time passes in its world as it does here: the clocks of its agents are compared.
     """
-    world, node = scene.make(RunningClock()), scene.node
+    world, node = scene.make(), scene.node
     transport = in_process(world)
     password = SecretStr(scene.password) if scene.password else None
 
