@@ -18,7 +18,7 @@ FLOORS = (
     ("obscale.preflight",),
     ("obscale.spec",),
     ("obscale.submit", "obscale.verify"),
-    ("obscale.recovery",),
+    ("obscale.recovery", "obscale.removal"),
     ("obscale.report",),
     ("obscale.plan",),
     ("obscale.batch",),
