@@ -5,8 +5,9 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from obscale.agent.models import Server, Stats, Zone
+from obscale.agent.models import Server, Stats, Zone, joined_address
 from obscale.preflight.finding import Findings
+from obscale.verify.baseline import Baseline
 
 
 class BeforeRemoval(BaseModel):
@@ -33,3 +34,19 @@ class RemovalPreflight:
     before: BeforeRemoval
     at: datetime
     """When the facts were complete; some of them age within a minute."""
+
+
+class RemovalRecord(Baseline):
+    """How the cluster stood before one removal was asked for, and who asked. Holds no secret."""
+
+    forced: bool = False
+    """Whether the observer is killed first."""
+    leaving: BeforeRemoval | None = None
+    """None: it was written by who has not looked."""
+
+    @property
+    def rpc_address(self) -> str:
+        """`ip:rpc port` of the one server that leaves; empty where it is not known, or not one."""
+        servers = self.leaving.servers if self.leaving else ()
+        own = [joined_address(each.ip, each.svr_port) for each in servers]
+        return own[0] if len(own) == 1 else ""

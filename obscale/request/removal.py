@@ -1,6 +1,6 @@
 """The order of a removal: which node leaves which zone of which cluster, and how."""
 
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -64,6 +64,8 @@ class Removal(BaseModel):
     window: Window | None = None
     """Hours in which it may be begun; None: at any time."""
     time_limits: TimeLimits = TimeLimits()
+    on_failure: Literal["hold", "retry"] = "hold"
+    """retry: where obshell's hour is over while units or data still move, have it go on."""
 
     @model_validator(mode="after")
     def _names_one_zone(self) -> Self:

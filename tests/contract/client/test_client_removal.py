@@ -95,7 +95,7 @@ async def test_below_4_2_6_there_is_no_removal(open_scene, altered, door):
 
 
 async def test_a_zone_is_deleted_with_a_good_header(scene):
-    """obshell asks for none here; a header whose password is wrong would pass too."""
+    """No header is asked for here, and one with a wrong password would pass too."""
     async with scene.client() as client:
         await client.submit_scale_out(scene.request(zone="zone4"))
         scene.world.advance(120)
