@@ -10,7 +10,6 @@ from functools import partial
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Identity, PlacedTenant, Zone
 from obscale.connect.connections import (
     ClusterAccess,
@@ -36,9 +35,6 @@ async def removal_connected(
 ) -> AsyncIterator[Connections]:
     """Open the connections of a removal and close them at the end. Sends nothing by itself.
 
-    The leaving agent is no entry agent: it answers little, refuses most, and takes no removal of
-    itself. Only where it is the only one it stays, so that this can be said.
-
     Args:
         order: What is to be done.
         secret_store: Where its names resolve.
@@ -48,13 +44,8 @@ async def removal_connected(
         SpecError: A name resolves to nothing.
     """
     known = known or await known_cluster(order.cluster, secret_store)
-    staying = [each for each in known.spec.endpoints if not _is_leaving(each, order)]
-    kept = replace(
-        known,
-        spec=known.spec.model_copy(update={"endpoints": tuple(staying or known.spec.endpoints)}),
-    )
     async with (
-        cluster_connected(order.cluster, secret_store, kept) as cluster,
+        cluster_connected(order.cluster, secret_store, known) as cluster,
         _leaving_agent(order, cluster) as leaving,
     ):
         yield Connections(
@@ -76,11 +67,6 @@ async def _leaving_agent(order: Removal, cluster: ClusterConnection) -> AsyncIte
         where = AgentAddress(info.ip, info.port, entry.address.scheme)
     async with entry.without_passwords(where) as agent:
         yield agent
-
-
-def _is_leaving(endpoint: str, order: Removal) -> bool:
-    address = AgentAddress.parse(endpoint)
-    return order.node is not None and str(address) == order.node.address
 
 
 async def read_sighting(link: Connections, rpc_address: str = "") -> Sighting:
@@ -128,11 +114,14 @@ async def look_once_more(link: Connections, baseline: int, rpc_address: str) -> 
 
 
 async def learn_staying(link: Connections, order: Removal, publish: Publish) -> None:
-    """Learn the cluster's other agents, the leaving ones left out, and let go of these.
+    """Let go of the agents that leave, and learn the cluster's others.
 
-    They are asked with the cluster's credentials, so only an entry agent's list of the cluster that
-    was asked for counts.
+    The leaving agent answers little, refuses most, and takes no removal of itself. The others are
+    asked with the cluster's credentials, so only an entry agent's list of the cluster that was
+    asked for counts.
     """
+    if order.node:
+        link.cluster.leave_out({order.node.address})
     try:
         told_by, known = await link.read_told_members()
     except AgentError as error:
@@ -143,21 +132,13 @@ async def learn_staying(link: Connections, order: Removal, publish: Publish) -> 
         words = f"poll.members_unknown reason='{told_by.address} tells of {told.name}/{told.id}'"
         publish_line(publish, "poll", words)
         return
+    if order.node is None:
+        link.cluster.leave_out({r.address for r in known.agent_info if r.zone == order.zone})
     scheme = told_by.address.scheme
     for row in known.agent_info:
         leaves = row.address == order.target if order.node else row.zone == order.zone
         if row.identity is Identity.CLUSTER_AGENT and not leaves:
             link.cluster.add(AgentAddress(row.ip, row.port, scheme))
-    leaving = {row.address for row in known.agent_info if row.zone == order.zone}
-    gone = {order.node.address} if order.node else leaving
-    _let_go(link.cluster, gone)
-
-
-def _let_go(cluster: ClusterClient, leaving: set[str]) -> None:
-    """Ask those that leave no more, while others are there to be asked."""
-    for client in cluster.clients:
-        if str(client.address) in leaving:
-            cluster.leave_out(client)
 
 
 async def read_drain(

@@ -105,7 +105,9 @@ async def look_before(
             versions=_versions(facts),
         )
     )
-    if seen.findings.blockers and not await _is_begun(link, order):
+    found = seen.findings
+    is_over = found.already_gone or found.will_be_adopted
+    if found.blockers and not is_over and not await _is_begun(link, order):
         reasons = "; ".join(line_of(finding) for finding in seen.findings.blockers)
         raise PreflightError(f"blocked by preflight: {reasons}", seen.findings.remedies)
     return seen
