@@ -116,8 +116,8 @@ def is_ours(dag: Dag, sighting: Sighting, order: Removal) -> bool | None:  # noq
     """Whether a DAG, read with details, removes what is asked for; None: nothing tells it yet."""
     if order.node is None:
         # Its name tells it from the first look on; without nodes nothing does.
-        named = zone_of(dag)
-        return named == order.zone if named or dag.name != DELETE_ZONE else None
+        zone = zone_of(dag)
+        return zone == order.zone if zone or dag.name != DELETE_ZONE else None
     if dag.name != SCALE_IN:
         return False
     server = _address_of(sighting, order)

@@ -10,7 +10,7 @@ from functools import partial
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.agent.models import Identity, PlacedTenant, Zone
+from obscale.agent.models import Dag, Identity, PlacedTenant, Zone
 from obscale.connect.connections import (
     ClusterAccess,
     ClusterConnection,
@@ -22,7 +22,8 @@ from obscale.connect.connections import (
 from obscale.errors import AgentError, NotSupportedError
 from obscale.events import Publish, publish_line
 from obscale.reading import or_none, side_by_side
-from obscale.removal.decide import Sighting
+from obscale.recovery.interrupted import InterruptedState, remains_of
+from obscale.removal.decide import Sighting, is_ours
 from obscale.removal.progress import Drain, drain_of
 from obscale.request.removal import Removal
 from obscale.scale_in_dag import REMOVALS
@@ -109,8 +110,12 @@ async def look_once_more(link: Connections, baseline: int, rpc_address: str) -> 
     except NotSupportedError:
         return sighting
     newer = [dag.id for dag in known if dag.name in REMOVALS and dag.dag_id > baseline]
-    passed = [await link.cluster.ask(lambda agent, own=own: agent.read_dag(own)) for own in newer]
+    passed = [await _read_dag(link, dag_id) for dag_id in newer]
     return replace(sighting, passed=tuple(passed))
+
+
+async def _read_dag(link: Connections, dag_id: str) -> Dag:
+    return await link.cluster.ask(lambda agent: agent.read_dag(dag_id))
 
 
 async def learn_staying(link: Connections, order: Removal, publish: Publish) -> None:
@@ -183,3 +188,29 @@ def observers_of(tenants: Iterable[PlacedTenant]) -> dict[str, tuple[str, ...]] 
         name: tuple(at.strip() for pool in pools for at in (pool or "").split(",") if at.strip())
         for name, pools in listed.items()
     }
+
+
+async def look_at_removal(
+    link: Connections, order: Removal, dag_id: str | None, last_seen: Dag | None
+) -> InterruptedState:
+    """Look where a removal stands whose run ends before it; never raises an AgentError.
+
+    Args:
+        link: Open connections.
+        order: What was asked for.
+        dag_id: Of its DAG; None where a request was sent and its answer is not known.
+        last_seen: The DAG as the run itself saw it last, for when nobody answers now.
+    """
+    if order.node:
+        link.cluster.leave_out({order.node.address})
+    try:
+        if dag_id is None:
+            sighting = await read_sighting(link)
+            ours = [dag for dag in sighting.dags() if is_ours(dag, sighting, order)]
+            return remains_of(order.target, was_sent=True, dag=next(iter(ours), None))
+        found = dag_id
+        dag = await link.cluster.ask(lambda agent: agent.read_dag(found))
+    except AgentError as error:
+        left = remains_of(order.target, was_sent=True, dag=last_seen, dag_id=dag_id)
+        return left.model_copy(update={"unread": str(error)})
+    return remains_of(order.target, was_sent=True, dag=dag)

@@ -79,7 +79,12 @@ class Shown:
 
 
 async def look_before(
-    link: Connections, order: Removal, publish: Publish, *, will_be_asked: bool = False
+    link: Connections,
+    order: Removal,
+    publish: Publish,
+    *,
+    will_be_asked: bool = False,
+    judged: Callable[[RemovalPreflight], Awaitable[None]] | None = None,
 ) -> RemovalPreflight:
     """Read and judge all rules, and tell the verdict.
 
@@ -91,6 +96,7 @@ async def look_before(
         order: What is asked for.
         publish: Gets each event.
         will_be_asked: Whether a person is shown the findings before anything is begun.
+        judged: Gets what was found, also where a rule blocks.
 
     Raises:
         PreflightError: A rule blocks, or one that could cannot be judged.
@@ -98,6 +104,8 @@ async def look_before(
     """
     facts = await survey(link, order)
     seen = _judged(facts, order, will_be_asked=will_be_asked)
+    if judged:
+        await judged(seen)
     publish(
         Judged(
             findings=seen.findings,
