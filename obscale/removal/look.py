@@ -207,10 +207,11 @@ async def look_at_removal(
         if dag_id is None:
             sighting = await read_sighting(link)
             ours = [dag for dag in sighting.dags() if is_ours(dag, sighting, order)]
-            return remains_of(order.target, was_sent=True, dag=next(iter(ours), None))
+            found_dag = next(iter(ours), None)
+            return remains_of(order.target, was_sent=True, dag=found_dag, leaves=True)
         found = dag_id
         dag = await link.cluster.ask(lambda agent: agent.read_dag(found))
     except AgentError as error:
-        left = remains_of(order.target, was_sent=True, dag=last_seen, dag_id=dag_id)
+        left = remains_of(order.target, was_sent=True, dag=last_seen, dag_id=dag_id, leaves=True)
         return left.model_copy(update={"unread": str(error)})
-    return remains_of(order.target, was_sent=True, dag=dag)
+    return remains_of(order.target, was_sent=True, dag=dag, leaves=True)

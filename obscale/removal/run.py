@@ -121,6 +121,17 @@ async def look_before(
     return seen
 
 
+async def judge_order(
+    link: Connections, order: Removal, *, will_be_asked: bool = False
+) -> RemovalPreflight:
+    """Read and judge all rules of an order, and tell nobody.
+
+    Raises:
+        AgentError: No entry agent could be asked.
+    """
+    return _judged(await survey(link, order), order, will_be_asked=will_be_asked)
+
+
 def _judged(
     facts: RemovalFacts, order: Removal, *, will_be_asked: bool = False
 ) -> RemovalPreflight:
@@ -429,7 +440,7 @@ async def _judge_again(link: Connections, order: Removal, publish: Publish) -> R
     Raises:
         PreflightError: One of them blocks now.
     """
-    seen = _judged(await survey(link, order), order)
+    seen = await judge_order(link, order)
     findings: Findings = seen.findings
     publish_line(
         publish, "submit", f"submit.judged_again rules={len(findings)} verdict={findings.verdict!r}"

@@ -8,13 +8,14 @@ from obscale.agent.address import AgentAddress
 from obscale.request import patterns
 from obscale.request.models import (
     AgentInfoSpec,
+    AskedCluster,
     ClusterSpec,
     OverrideSpec,
     Profile,
     RequestModel,
 )
 from obscale.request.policies import Window
-from obscale.request.time_limits import TimeLimits
+from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 
 WHOLE_ZONE: Final = "the whole zone"
 """Instead of an agent's address, where a zone goes with all its servers."""
@@ -84,3 +85,47 @@ class Removal(BaseModel):
         if isinstance(self.cluster, str):
             return self.cluster
         return self.cluster.name or self.cluster.endpoints[0]
+
+
+class RemovalSpec(RequestModel):
+    """A request that takes nodes out of one cluster; a file holds either this or nodes to add."""
+
+    model_config = ConfigDict(title="Removal request")
+
+    cluster: AskedCluster
+    remove: tuple[LeavingNode, ...] = Field(min_length=1)
+    profile: Profile = "prod"
+    allow_unknown: bool = False
+    overrides: tuple[OverrideSpec, ...] = ()
+    on_failure: Literal["hold", "retry"] = "hold"
+    time_limits: TimeLimits | None = None
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        named = [node.address for node in self.remove]
+        if again := next((each for each in named if named.count(each) > 1), None):
+            raise ValueError(f"remove: {again} is named twice; name each node once")
+        return self
+
+
+def removals_of(spec: RemovalSpec, *, profile: Profile | None = None) -> tuple[Removal, ...]:
+    """Give one order for each node of a request, in its order.
+
+    Args:
+        spec: The request.
+        profile: Instead of the request's.
+    """
+    return tuple(
+        Removal(
+            cluster=spec.cluster,
+            zone=node.zone,
+            node=node,
+            batch=spec.remove,
+            profile=profile or spec.profile,
+            allow_unknown=spec.allow_unknown,
+            overrides=spec.overrides,
+            on_failure=spec.on_failure,
+            time_limits=DEFAULT_TIME_LIMITS.with_own(spec.time_limits),
+        )
+        for node in spec.remove
+    )

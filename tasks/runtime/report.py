@@ -156,6 +156,7 @@ class ReportBuilder:
             was_sent=self._seen.was_sent,
             dag=self._seen.dag,
             dag_id=self._seen.dag_id,
+            leaves=isinstance(self._order, Removal),
         )
         if not self._seen.was_sent:
             return last_seen

@@ -1,17 +1,9 @@
 """Tests of the flow `remove`: the undo of a growth, its report, and what it refuses."""
 
-import asyncio
-
 import pytest
-from prefect import get_client
 
-from obscale.errors import RejectedError, SpecError
 from obscale.flows.remove import remove
-from obscale.request.models import AgentInfoSpec
-from obscale.sandbox import Fault
-from obscale.tasks.removal import ConfirmForm
 from obscale.tasks.runtime.journal import listening
-from tests.flow.conftest import is_posted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SCALE_IN = "/api/v1/ob/scale_in"

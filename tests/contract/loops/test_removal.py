@@ -14,6 +14,3 @@ async def test_a_grown_node_leaves_and_is_proved_gone():
         assert (submitted.how, scene.posts(), scene.removals()) == ("posted", 1, 1)
         assert proved.levels.level is Level.CONFORMING, proved.levels.lines
         assert proved.levels.exceptions == ()
-        for line in proved.levels.lines:
-            print(line)
-        print(scene.lines, scene.shown)
