@@ -11,7 +11,7 @@ from prefect.flow_runs import apause_flow_run
 from prefect.runtime import task_run
 from pydantic import Field
 
-from obscale.agent.models import Dag, joined_address
+from obscale.agent.models import Dag
 from obscale.clock import utc_now
 from obscale.errors import NotApprovedError, RejectedError, SpecError, VerifyError
 from obscale.events import PersonAnswered, PersonAsked, Verified
@@ -238,11 +238,10 @@ async def poll_removal(order: Removal, submitted: Submitted) -> Dag | None:
         await note.show(ALL_DONE, "it is gone already")
         return None
     before = before_known(submitted)
-    rows = tuple(joined_address(s.ip, s.svr_port) for s in (before.servers if before else ()))
     async with open_removal(order, proven=True) as link:
         await learn_staying(link, order, publish)
         return await follow_removal(
-            link, order, submitted.dag_id, rows, publish=publish, show=note.show
+            link, order, submitted.dag_id, before, publish=publish, show=note.show
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from obscale.agent.client import AgentClient
-from obscale.agent.models import Dag, Operator, Parameter, Zone
+from obscale.agent.models import Dag, Operator, Parameter, Zone, joined_address
 from obscale.clock import monotonic
 from obscale.connect.connections import Connections
 from obscale.errors import AgentError, DagStalledError
@@ -24,12 +24,14 @@ from obscale.removal.look import read_drain
 from obscale.removal.progress import (
     STANDSTILL_SECONDS,
     Drain,
+    drain_of,
     has_moved,
     news_of,
     share_left,
     why_still,
     words_of,
 )
+from obscale.removal.result import BeforeRemoval
 from obscale.request.file_name import command_name
 from obscale.request.removal import Removal
 from obscale.scale_in_dag import WAIT_DELETE
@@ -48,7 +50,7 @@ class Following:
     Args:
         link: Open connections.
         order: What was asked for.
-        rows: Addresses of the servers that leave, as they were seen before.
+        before: How the cluster stood; None: nobody has kept it.
         publish: Gets each event.
         show: Moves the bar.
     """
@@ -57,13 +59,15 @@ class Following:
         self,
         link: Connections,
         order: Removal,
-        rows: tuple[str, ...],
+        before: BeforeRemoval | None,
         publish: Publish,
         show: Show,
     ) -> None:
-        self._link, self._order, self._rows = link, order, rows
+        self._link, self._order = link, order
         self._publish, self._show = publish, show
-        self._first: Drain | None = None
+        servers = before.servers if before else ()
+        self._rows = tuple(joined_address(each.ip, each.svr_port) for each in servers)
+        self._first = drain_of(order, before.zones, before.observers) if before else None
         self._last: Drain | None = None
         self._zones: tuple[Zone, ...] = ()
         self._looked = 0.0
@@ -111,15 +115,13 @@ class Following:
         if seen is None:
             return
         drain, self._zones = seen
-        if self._first is None or self._last is None:
-            self._first, self.moved_at = drain, self._looked
-            words = words_of(drain, drain)
-            publish_line(self._publish, "poll", f"poll.drains left={words!r}")
-        else:
-            for line in news_of(self._first, self._last, drain):
-                publish_line(self._publish, "poll", line)
-            if has_moved(self._last, drain):
-                self.moved_at = self._looked
+        self._first = first = self._first or drain
+        if self._last is None:
+            publish_line(self._publish, "poll", f"poll.drains left={words_of(first, drain)!r}")
+        for line in news_of(first, self._last or first, drain):
+            publish_line(self._publish, "poll", line)
+        if self._last is None or has_moved(self._last, drain):
+            self.moved_at = self._looked
         self._last = drain
 
     async def _stalled(self, dag: Dag, still: float, words: str) -> DagStalledError:
@@ -141,7 +143,7 @@ async def follow_removal(
     link: Connections,
     order: Removal,
     dag_id: str,
-    rows: tuple[str, ...],
+    before: BeforeRemoval | None,
     *,
     publish: Publish,
     show: Show,
@@ -152,7 +154,7 @@ async def follow_removal(
         link: Open connections.
         order: What was asked for.
         dag_id: Of its DAG.
-        rows: Addresses of the servers that leave, as they were seen before.
+        before: How the cluster stood; None: nobody has kept it.
         publish: Gets each event.
         show: Moves the bar.
 
@@ -164,7 +166,7 @@ async def follow_removal(
         DagRolledBackError: It was undone.
         DagStalledError: Nothing moves any more, or nobody answers.
     """
-    following = Following(link, order, rows, publish, show)
+    following = Following(link, order, before, publish, show)
     # The deadline is of what obshell does by itself; here units and data say how long it takes.
     limits = order.time_limits.model_copy(update={"deadline_seconds": float("inf")})
     retries = 0

@@ -145,7 +145,7 @@ def why_still(
     for server in staying:
         stats = server.stats
         if stats.disk_in_bytes_total and (
-            100 * stats.disk_in_bytes_assigned >= limit * stats.disk_in_bytes_total
+            100 * stats.disk_in_bytes_assigned >= (limit - 1) * stats.disk_in_bytes_total
         ):
             return "rm-data-disk", (
                 f"the data disk of {joined_address(server.ip, server.svr_port)} is at its limit "

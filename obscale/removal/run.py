@@ -5,6 +5,7 @@ after a lost answer look again until the lost request can no longer arrive. 204 
 no row of the agent, and is judged by the topology.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -56,6 +57,7 @@ from obscale.submit.result import Keeping, Submitted
 from obscale.submit.run import LOOKED_AT_AGAIN, MOST_ROUNDS, WRITTEN_WITHIN_SECONDS
 from obscale.submit.settle import tell_settled
 from obscale.submit.waits import (
+    LOOK_AGAIN_SECONDS,
     Rounds,
     naming_limit,
     now,
@@ -66,6 +68,8 @@ from obscale.submit.waits import (
 )
 from obscale.verify.baseline import Baseline, compact, identity_of
 
+UNDECIDED_SECONDS: Final = 30.0
+"""A removal that has just begun names its server, or shows in the topology, within five."""
 GONE: Final = "already gone"
 """How a removal stands of which nothing is left to do but to prove it."""
 
@@ -102,8 +106,19 @@ async def look_before(
         PreflightError: A rule blocks, or one that could cannot be judged.
         AgentError: No entry agent could be asked.
     """
-    facts = await survey(link, order)
-    seen = _judged(facts, order, will_be_asked=will_be_asked)
+    give_up = monotonic() + UNDECIDED_SECONDS
+    while True:
+        facts = await survey(link, order)
+        seen = _judged(facts, order, will_be_asked=will_be_asked)
+        decision = None
+        if seen.findings.blockers:
+            decision = decide_removal(await read_sighting(link), order)
+        is_undecided = isinstance(decision, WaitForLock) and decision.undecided
+        if not is_undecided or monotonic() > give_up:
+            break
+        # It may be our own, of a run that died: its first seconds over, it tells whom it removes.
+        publish_line(publish, "preflight", "preflight.undecided next='look again'")
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
     if judged:
         await judged(seen)
     publish(
@@ -115,7 +130,7 @@ async def look_before(
     )
     found = seen.findings
     is_over = found.already_gone or found.will_be_adopted
-    if found.blockers and not is_over and not await _is_begun(link, order):
+    if found.blockers and not (is_over or isinstance(decision, Adopt | AlreadyGone)):
         reasons = "; ".join(line_of(finding) for finding in seen.findings.blockers)
         raise PreflightError(f"blocked by preflight: {reasons}", seen.findings.remedies)
     return seen
@@ -139,11 +154,6 @@ def _judged(
     if not will_be_asked:
         findings = held_back(findings, allow_unknown=order.allow_unknown)
     return RemovalPreflight(findings, before_of(facts), facts.now or now())
-
-
-async def _is_begun(link: Connections, order: Removal) -> bool:
-    decision = decide_removal(await read_sighting(link), order)
-    return isinstance(decision, Adopt | AlreadyGone)
 
 
 def _versions(facts: RemovalFacts) -> dict[str, str]:

@@ -117,14 +117,12 @@ class RemovalStage:
 
     async def follow(self, submitted: Submitted) -> Dag:
         """Follow its DAG as a run does."""
-        before = before_known(submitted)
-        rows = tuple(f"{each.ip}:{each.svr_port}" for each in (before.servers if before else ()))
         assert submitted.dag_id
         return await follow_removal(
             self.link,
             self.order,
             submitted.dag_id,
-            rows,
+            before_known(submitted),
             publish=self.publish,
             show=self.show,
         )
