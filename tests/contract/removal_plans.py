@@ -20,21 +20,17 @@ ENTRIES = tuple(f"127.0.1.{number}:2886" for number in (1, 2, 3))
 
 def cluster_of(entries=ENTRIES, *, name="obcluster", number=1):
     """The default cluster as a request names it."""
-    return ClusterSpec(
-        endpoints=tuple(entries), password=SecretName(env="X"), name=name, id=number
-    )
+    return ClusterSpec(endpoints=tuple(entries), password=SecretName(env="X"), name=name, id=number)
 
 
 def leaver(address, zone="zone2", *, force=False):
     """One node that is to leave."""
     ip, _, port = address.rpartition(":")
-    return LeavingNode(
-        agentInfo=AgentInfoSpec(ip=ip, port=int(port)), zone=zone, force_kill=force
-    )
+    return LeavingNode(agentInfo=AgentInfoSpec(ip=ip, port=int(port)), zone=zone, force_kill=force)
 
 
 def order_of(*addresses, zone="zone2", force=False, cluster=None):
-    """Ask for the removal of the first of these nodes, the others leaving later; of none: a zone."""
+    """Ask for the removal of the first of these nodes, the others later; of none: a zone."""
     nodes = tuple(leaver(address, zone, force=force) for address in addresses)
     return Removal(
         cluster=cluster or cluster_of(),

@@ -6,8 +6,8 @@ import pytest
 
 from obscale.errors import AgentError
 from obscale.preflight.facts import TargetProgress
-from obscale.reading import Unread
 from obscale.preflight.read import TARGET_SECONDS
+from obscale.reading import Unread
 from obscale.removal.judge import before_of, judge
 from obscale.removal.rules.majority import LOOKS_APART
 from obscale.sandbox import Fault, ManualClock, World, default_config
@@ -348,7 +348,7 @@ class TestHostileAnswers:
 
     async def test_a_tenant_that_cannot_be_read_leaves_all_unread(self, leaving):
         """Not a shorter list, of which every tenant has its majority."""
-        leaving.world.play(Fault.garble_answer(to="tenant/app", times=99))
+        leaving.world.play(Fault.garble_answer(to="app", times=99))
 
         _, _, found, _ = await verdicts_of(leaving.world, order_of(TARGET))
 
@@ -365,4 +365,3 @@ class TestHostileAnswers:
         assert not found.already_gone
         asked = ("rm-units-fit", "rm-leaders", "rm-lock", "rm-others-down")
         assert "pass" not in answers(found, *asked).values()
-

@@ -1,6 +1,6 @@
 """A cluster of three zones, a second server in zone2, and facts about a removal from it.
 
-Each method changes the facts and gives the case back, so that a test says in one line what is wrong.
+Each method changes the facts and gives the case back: a test says in one line what is wrong.
 """
 
 from dataclasses import replace
@@ -159,9 +159,7 @@ class Case:
             )
             for number in numbers
         )
-        self.order = Removal(
-            cluster=SPEC, zone=zone, node=nodes[0] if nodes else None, batch=nodes
-        )
+        self.order = Removal(cluster=SPEC, zone=zone, node=nodes[0] if nodes else None, batch=nodes)
         return self
 
     def zone_leaves(self, zone="zone2"):
@@ -238,7 +236,9 @@ class Case:
         shown = server(4, **({"inner_status": "INACTIVE", "start_time": NEVER} | row))
         return self.set(
             dead_looks=tuple(
-                DeadLook(f"10.0.0.{1 + entry}:2886", NOW + timedelta(seconds=apart * n), shown, state)
+                DeadLook(
+                    f"10.0.0.{1 + entry}:2886", NOW + timedelta(seconds=apart * n), shown, state
+                )
                 for n in range(times)
                 for entry in range(entries)
             )

@@ -162,10 +162,12 @@ FIRES = {
             "block",
         ),
         (
-            lambda c: c.holding()
-            .asks(servers=c.servers | {"zone2": [*c.servers["zone2"], server(5)]})
-            .alter(4, stats=stats(used_disk=10))
-            .alter(5, stats=stats(used_disk=20)),
+            lambda c: (
+                c.holding()
+                .asks(servers=c.servers | {"zone2": [*c.servers["zone2"], server(5)]})
+                .alter(4, stats=stats(used_disk=10))
+                .alter(5, stats=stats(used_disk=20))
+            ),
             "warn",
             "info",
         ),
@@ -248,9 +250,7 @@ FIRES = {
         (lambda c: c, "warn", "info"),
         (lambda c: c.holding(), "warn", "info"),
     ],
-    "rm-duration": [
-        (lambda c: c.holding().alter(4, stats=stats(used_disk=200)), "info", "info")
-    ],
+    "rm-duration": [(lambda c: c.holding().alter(4, stats=stats(used_disk=200)), "info", "info")],
     "rm-duty-window": [
         (
             lambda c: c.asks(of_sys={"major_freeze_duty_time": "17:30"}),
@@ -330,7 +330,7 @@ PASSES = {
         # Three receivers with room for all: no order can go wrong.
         lambda c: three(c, memory=(8, 8)),
         # A pool that does not say where its units are, and a server that has none.
-        lambda c: untold(c),
+        untold,
     ],
     "rm-log-disk-fit": [lambda c: c.holding(), lambda c: c.asks(logs={2: "0M"})],
     "rm-data-disk": [lambda c: c.holding(), lambda c: c.dead(4)],
@@ -467,7 +467,7 @@ UNKNOWN = {
     "rm-zone-stopped": [(lambda c: c.of_cluster(topology=GAP), "unknown")],
     "rm-balance": [(lambda c: c.of_cluster(topology=GAP), "unknown")],
     "rm-capacity-after": [
-        (lambda c: untold(c), "unknown"),
+        (untold, "unknown"),
         (lambda c: c.asks(pools=[stray()]), "unknown"),
     ],
     "rm-duration": [(lambda c: c.holding().alter(4, stats=stats(used_disk=0)), "unknown")],
@@ -560,8 +560,6 @@ def test_a_server_in_a_small_zone_is_told_by_bytes():
     """What does not fit says what it needs and what is there."""
     found = Case().holding().alter(2, stats=stats(5)).finding("rm-units-fit")
 
-    assert found.measured == (
-        "units of sys, app: 3 cores, 6G, log 14G, and no way to place them"
-    )
+    assert found.measured == ("units of sys, app: 3 cores, 6G, log 14G, and no way to place them")
     assert found.needed == "16 cores, 5G, log 24G free on 10.0.0.2:2882"
     assert stats(5)["memory_in_bytes_total"] == 5 * GIB
