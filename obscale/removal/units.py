@@ -23,8 +23,10 @@ ALL: Final = (0, 1, 2, 3)
 LOG_DISK: Final = (3,)
 WITHOUT_LOG_DISK: Final = (0, 1, 2)
 """Numbers of `obscale.preflight.unit_room.DIMENSIONS`."""
-MOST_STEPS: Final = 20_000
+MOST_STEPS: Final = 5_000
 """Of a search; what it has not found by then counts as not known."""
+MOST_UNITS: Final = 200
+"""That a search goes into; it is as deep as they are many."""
 _ROUNDING: Final = 1e-6
 
 
@@ -250,11 +252,24 @@ class _Search:
 
     def can_place(self, places: _Left) -> bool | None:
         """Whether all units find a place, in some way."""
-        return self._place(0, places)
+        if self._is_simple(places):
+            return True
+        return self._place(0, places) if len(self._units) <= MOST_UNITS else None
 
     def can_get_stuck(self, places: _Left) -> bool | None:
         """Whether some order and choice of servers leaves a unit without a place."""
+        if len(self._units) > MOST_UNITS:
+            return None
         return self._stick(frozenset(range(len(self._units))), places)
+
+    def _is_simple(self, places: _Left) -> bool:
+        """Whether each unit, the largest first, finds a place on the first server that has one."""
+        for unit in self._units:
+            at = next((at for at, place in enumerate(places) if _takes(place, unit)), None)
+            if at is None:
+                return False
+            places = _with(places, at, unit)
+        return True
 
     def _place(self, number: int, places: _Left) -> bool | None:
         if number == len(self._units):

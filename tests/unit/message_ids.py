@@ -16,12 +16,13 @@ import yaml
 
 from obscale.preflight.finding import otherwise
 from obscale.preflight.registry import RULES
+from obscale.removal.judge import RULES as OF_REMOVAL
 
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = (
     *("obscale/preflight", "obscale/verify", "obscale/recovery", "obscale/report"),
     *("obscale/plan", "obscale/submit", "obscale/follow", "obscale/agent"),
-    *("obscale/connect", "obscale/spec"),
+    *("obscale/connect", "obscale/spec", "obscale/removal"),
 )
 """Folders whose texts for people are all translated."""
 FILES: Final = (
@@ -175,7 +176,7 @@ def gather() -> dict[str, Message]:
             message.endings |= endings
             if path not in message.files:
                 message.files.append(path)
-    for rule in RULES:
+    for rule in (*RULES, *OF_REMOVAL):
         if not _plain_place(place := otherwise(rule.otherwise)):
             message = found.setdefault(place, Message(place))
             message.files.append("obscale/preflight/finding.py")

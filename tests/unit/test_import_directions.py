@@ -39,6 +39,7 @@ NAMES_ALL = "obscale.events"
 ACTS = {
     "obscale.preflight": {"read", "run", "settle", "clocks", "port_probe"},
     "obscale.verify": {"read", "run"},
+    "obscale.removal": {"read"},
     "obscale.recovery": {"find", "read", "read_interrupted", "run"},
     "obscale.removal": {"act", "follow", "look", "prove", "read", "run"},
     "obscale.submit": {"post", "read", "result", "run", "settle", "waits"},
@@ -158,7 +159,7 @@ def test_the_map_shows_every_folder_and_nothing_that_is_not_there():
         for path in (ROOT / top).rglob("__init__.py")
     } - {"obscale"}
     inner = {f for f in folders if any(f.startswith(f"{part}/") for part in parts)}
-    inner |= {"obscale/preflight/rules", "obscale/verify/proofs"}
+    inner |= {"obscale/preflight/rules", "obscale/verify/proofs", "obscale/removal/rules"}
     named = set(
         re.findall(r"`((?:obscale|flows|tasks|deployments|tests|benchmarks)/[\w./]*)`", page)
     )

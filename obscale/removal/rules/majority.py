@@ -90,7 +90,7 @@ def _counted(
     source="ob/agent/executor/ob/scale_in.go, 4.5.0.0: it lists log streams of live servers only",
 )
 def rm_majority(facts: RemovalFacts) -> Verdict:
-    """Where the server is dead, or is to be killed, full replicas in the other zones alone count."""
+    """Of one that is dead or is to be killed, full replicas in the other zones alone count."""
     needed = "more than half without it"
     if isinstance(facts.cluster.topology, Unread):
         return unknown(facts.cluster.topology, needed, prod=Answer.BLOCK)

@@ -5,7 +5,7 @@ obshell ob/agent/executor/tenant/create_tenant.go, 4.5.0.0.
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from obscale.agent.models import Server
@@ -50,6 +50,8 @@ DISK_LIMIT: Final = "data_disk_usage_limit_percentage"
 REREPLICATION: Final = "enable_rereplication"
 REBALANCE: Final = "enable_rebalance"
 PERCENT: Final = 100
+MOST_TOLD: Final = 8
+"""Servers of a zone that a finding names."""
 ASSUMED_BYTES_PER_SECOND: Final = 50_000_000
 """At which replicas move; an assumption, measured nowhere."""
 DAG_SECONDS: Final = 3600
@@ -222,7 +224,7 @@ def rm_units_fit(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one return 
     # A log disk that is too small is told by its own rule.
     found = fit(units, rooms, ALL if by_log.possible else WITHOUT_LOG_DISK)
     measured = f"units of {told_of(units)}: {_size_of(units)}"
-    needed = "; ".join(map(_told_room, rooms))
+    needed = _told(map(_told_room, rooms))
     if found.possible is None:
         return unknown(f"{measured}; what the others have left is not all told", needed)
     if not found.possible:
@@ -234,7 +236,7 @@ def rm_units_fit(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one return 
         )
     if not found.always:
         return warns_always(
-            f"{measured}; they fit, but not in every order",
+            f"{measured}; they fit, but perhaps not in every order",
             needed,
             "go on: OceanBase places them one by one and may refuse, which leaves all as it was",
         )
@@ -246,6 +248,13 @@ def _size_of(units: Sequence[PlacedUnit]) -> str:
     memory = sum(unit.config.memory_size for unit in units)
     log = sum(unit.config.log_disk_size for unit in units)
     return f"{cores:g} cores, {render_bytes(memory)}, log {render_bytes(log)}"
+
+
+def _told(rooms: Iterable[str]) -> str:
+    """Put servers into one text; of many, the first."""
+    texts = list(rooms)
+    more = len(texts) - MOST_TOLD
+    return "; ".join(texts[:MOST_TOLD] + ([f"{more} more servers"] if more > 0 else []))
 
 
 def _told_room(room: Room) -> str:
@@ -282,7 +291,7 @@ def rm_log_disk_fit(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one retu
     found: Fit = fit(units, rooms, LOG_DISK)
     log = sum(unit.config.log_disk_size for unit in units)
     measured = f"log {render_bytes(log)} of {told_of(units)}"
-    needed = "; ".join(
+    needed = _told(
         f"{'?' if room.left[-1] is None else render_bytes(room.left[-1])} free on {room.server}"
         for room in rooms
     )
@@ -331,7 +340,7 @@ def rm_data_disk(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one return 
     rooms = {server_address(each): _disk_room(each, min(limits)) for each in there}
     fullest = min(rooms, key=lambda address: rooms[address])
     measured = f"{render_bytes(used)} in use"
-    needed = "; ".join(f"{render_bytes(room)} free on {at}" for at, room in rooms.items())
+    needed = _told(f"{render_bytes(room)} free on {at}" for at, room in rooms.items())
     needed = f"{needed}, up to {min(limits)} %"
     if sum(rooms.values()) <= used:
         return blocks(measured, needed, "raise datafile_maxsize of the others, or add a server")
@@ -461,7 +470,7 @@ def rm_capacity_after(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one re
         return passes(f"no units in {facts.order.zone}")
     rest = [room for room in rooms_of(facts) if room.server != address]
     measured = f"units of {told_of((*held, *units))} without {address}: {_size_of((*held, *units))}"
-    needed = "; ".join(map(_told_room, rest)) or "another server in the zone"
+    needed = _told(map(_told_room, rest)) or "another server in the zone"
     found = fit((*held, *units), rest, ALL)
     if found.possible is None:
         found = fit((*held, *units), rest, WITHOUT_LOG_DISK)

@@ -24,30 +24,32 @@ from obscale.sizes import quoted
 
 ONE_NODE: Final = "one node leaves, its zone stays"
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-RESERVED: Final = frozenset(
-    """
-    accessible add all alter analyze and as asc asensitive before between bigint binary blob both by
-    call cascade case change char character check collate column condition constraint continue
-    convert create cross cume_dist current_date current_time current_timestamp current_user cursor
-    database databases day_hour day_microsecond day_minute day_second dec decimal declare default
-    delayed delete dense_rank desc describe deterministic distinct distinctrow div double drop dual
-    each else elseif enclosed escaped exists exit explain false fetch float float4 float8 for force
-    foreign from fulltext generated get grant group having high_priority hour_microsecond
-    hour_minute hour_second if ignore in index infile inner inout insensitive insert int int1 int2
-    int3 int4 int8 integer interval into io_after_gtids io_before_gtids is iterate join key keys
-    kill leading leave left like limit linear lines load localtime localtimestamp lock long longblob
-    longtext loop low_priority master_bind master_ssl_verify_server_cert match maxvalue mediumblob
-    mediumint mediumtext middleint minute_microsecond minute_second mod modifies natural not
-    no_write_to_binlog null numeric on optimize optimizer_costs option optionally or order out outer
-    outfile partition precision primary procedure purge range rank read reads read_write real
-    references regexp release rename repeat replace require resignal restrict return revoke right
-    rlike row_number schema schemas second_microsecond select sensitive separator set show signal
-    smallint spatial specific sql sqlexception sqlstate sqlwarning sql_big_result
-    sql_calc_found_rows sql_small_result ssl starting stored straight_join table terminated then
-    tinyblob tinyint tinytext to trailing trigger true undo union unique unlock unsigned update
-    usage use using utc_date utc_time utc_timestamp values varbinary varchar varcharacter varying
-    virtual when where while with write xor year_month zerofill
-    """.split()  # noqa: SIM905 - a page of quotes otherwise
+_RESERVED: Final = re.compile(
+    r"""
+    accessible|add|all|alter|analyze|and|as|asc|asensitive|before|between|bigint|binary|blob|
+    both|by|call|cascade|case|change|char|character|check|collate|column|condition|constraint|
+    continue|convert|create|cross|cume_dist|current_date|current_time|current_timestamp|
+    current_user|cursor|database|databases|day_hour|day_microsecond|day_minute|day_second|dec|
+    decimal|declare|default|delayed|delete|dense_rank|desc|describe|deterministic|distinct|
+    distinctrow|div|double|drop|dual|each|else|elseif|enclosed|escaped|exists|exit|explain|
+    false|fetch|float|float4|float8|for|force|foreign|from|fulltext|generated|get|grant|group|
+    having|high_priority|hour_microsecond|hour_minute|hour_second|if|ignore|in|index|infile|
+    inner|inout|insensitive|insert|int|int1|int2|int3|int4|int8|integer|interval|into|
+    io_after_gtids|io_before_gtids|is|iterate|join|key|keys|kill|leading|leave|left|like|limit|
+    linear|lines|load|localtime|localtimestamp|lock|long|longblob|longtext|loop|low_priority|
+    master_bind|master_ssl_verify_server_cert|match|maxvalue|mediumblob|mediumint|mediumtext|
+    middleint|minute_microsecond|minute_second|mod|modifies|natural|not|no_write_to_binlog|null|
+    numeric|on|optimize|optimizer_costs|option|optionally|or|order|out|outer|outfile|partition|
+    precision|primary|procedure|purge|range|rank|read|reads|read_write|real|references|regexp|
+    release|rename|repeat|replace|require|resignal|restrict|return|revoke|right|rlike|
+    row_number|schema|schemas|second_microsecond|select|sensitive|separator|set|show|signal|
+    smallint|spatial|specific|sql|sqlexception|sqlstate|sqlwarning|sql_big_result|
+    sql_calc_found_rows|sql_small_result|ssl|starting|stored|straight_join|table|terminated|
+    then|tinyblob|tinyint|tinytext|to|trailing|trigger|true|undo|union|unique|unlock|unsigned|
+    update|usage|use|using|utc_date|utc_time|utc_timestamp|values|varbinary|varchar|
+    varcharacter|varying|virtual|when|where|while|with|write|xor|year_month|zerofill
+    """,
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
 """Words that are no name without quotes: MySQL's, as OceanBase's MySQL mode has them."""
 
@@ -69,7 +71,7 @@ def rm_zone_name(facts: RemovalFacts) -> Verdict:
     fault = ""
     if not _PLAIN.fullmatch(zone):
         fault = f"{quoted(zone)} is no plain name"
-    elif zone.lower() in RESERVED:
+    elif _RESERVED.fullmatch(zone):
         fault = f"{quoted(zone)} is a word of SQL"
     if fault:
         return fires(

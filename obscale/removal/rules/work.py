@@ -118,7 +118,7 @@ def rm_already_leaving(facts: RemovalFacts) -> Verdict:
     lab=WARN,
     otherwise="the wait stage, which never ends",
     ground="B",
-    source="OceanBase src/rootserver/ob_disaster_recovery_task_mgr.cpp: no replica moves meanwhile",
+    source="OceanBase parameter enable_upgrade_mode: in a major upgrade no replica is copied",
 )
 def rm_upgrade(facts: RemovalFacts) -> Verdict:
     """By enable_upgrade_mode, and by the builds its servers run."""
