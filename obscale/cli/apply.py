@@ -151,14 +151,15 @@ async def run_all(
 ) -> list[Ending]:
     """Run the flow for each order, strictly one by one; the first failure ends the rest."""
     endings: list[Ending] = []
-    for at, order in enumerate(orders, start=1):
+    left: Sequence[ScaleOut | Removal] = orders
+    for at, order in enumerate(left, start=1):
         report, error = await run_one(order, console, where)
         code = exit_code_of(error) if error else Exit.DONE
         endings.append((report, code, error))
         if error:
             complain_of(error)
-            for left in orders[at:]:
-                complain(f"not started: {_title(left)}")
+            for other in left[at:]:
+                complain(f"not started: {_title(other)}")
             break
     return endings
 

@@ -39,7 +39,6 @@ NAMES_ALL = "obscale.events"
 ACTS = {
     "obscale.preflight": {"read", "run", "settle", "clocks", "port_probe"},
     "obscale.verify": {"read", "run"},
-    "obscale.removal": {"read"},
     "obscale.recovery": {"find", "read", "read_interrupted", "run"},
     "obscale.removal": {"act", "follow", "look", "prove", "read", "run"},
     "obscale.submit": {"post", "read", "result", "run", "settle", "waits"},

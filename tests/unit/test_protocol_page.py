@@ -76,7 +76,7 @@ async def test_each_write_says_by_whose_word_it_is_sent():
 
     assert {each for each in await endpoints() if not each.startswith("GET ")} == {*rows}
     for operator in Operator:
-        is_sent = operator in {Operator.RETRY, Operator.ROLLBACK}
+        is_sent = operator in {Operator.RETRY, Operator.ROLLBACK, Operator.CANCEL}
         assert (f"with {operator.value} |" in told) is is_sent, operator
 
 
