@@ -80,6 +80,8 @@ def topics() -> list[Topic]:
         *_rules(),
         *_removal_rules(),
         *_proofs(),
+        *_removal_proofs(),
+        *_removal_causes(),
         *_causes(),
         *_exits(),
         *_errors(),
@@ -157,6 +159,21 @@ def _proofs() -> Iterator[Topic]:
         level = levels.get(word, Level.CONFORMING)
         lines = {"level": f"{level.name}, which holds when its proofs and those below it hold"}
         yield _topic(word, "proof", title, lines)
+
+
+def _removal_proofs() -> Iterator[Topic]:
+    from obscale.removal.titles import TITLES  # noqa: PLC0415 - only where it is asked
+
+    for word, (level, title) in TITLES.items():
+        lines = {"level": f"{level.name}, which holds when its proofs and those below it hold"}
+        yield _topic(word, "proof", title, lines)
+
+
+def _removal_causes() -> Iterator[Topic]:
+    from obscale.removal.failure import TITLES  # noqa: PLC0415 - only where it is asked
+
+    for word, title in TITLES.items():
+        yield _topic(word, "cause", title, {})
 
 
 def _causes() -> Iterator[Topic]:

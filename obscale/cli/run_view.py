@@ -51,8 +51,9 @@ def show_levels(console: Console, report: ScaleOutReport) -> None:
     show_capacity(console, bars_of(report), TITLE)
     _show_persist_statements(console, report.persist_statements)
     style = "bold green" if report.outcome == "verified" else "bold red"
-    place = "in" if report.operation == "scale-out" else "gone from"
-    verdict = f"{report.target} {place} {report.zone}: {report.verdict_reached}"
+    verdict = f"{report.target} in {report.zone}: {report.verdict_reached}"
+    if report.operation == "removal":
+        verdict = f"{report.target} gone from {report.zone}: {report.verdict_reached}"
     with aloud(console):
         console.print(as_text(verdict, style=style), soft_wrap=True)
     if report.follows:

@@ -94,11 +94,8 @@ def describe_interrupted(left: InterruptedState) -> str:
     """Say what stands now, in one line without a full stop at its end."""
     if not left.was_sent:
         return "nothing was sent"
-    what = f"{'removal' if left.leaves else 'scale-out'} of {left.target}"
     if left.dag_id is None:
-        if left.unread:
-            return f"whether the {what} was begun is not known: {left.unread}"
-        return f"no {what} is known to the cluster (yet){_identity(left)}"
+        return _without_dag(left)
     stands = f" was last seen at {left.stands}" if left.unread else f" is at {left.stands}"
     stands = stands if left.stands else ""
     if left.is_moving:
@@ -135,6 +132,16 @@ def next_step(
     if left.is_done:
         return f"{again} verifies the node"
     return f"{watch} says why, and what is safe"
+
+
+def _without_dag(left: InterruptedState) -> str:
+    if left.leaves:
+        if left.unread:
+            return f"whether the removal of {left.target} was begun is not known: {left.unread}"
+        return f"no removal of {left.target} is known to the cluster (yet)"
+    if left.unread:
+        return f"whether the scale-out of {left.target} was begun is not known: {left.unread}"
+    return f"no scale-out of {left.target} is known to the cluster (yet){_identity(left)}"
 
 
 def _next_of_removal(left: InterruptedState, cluster: str, again: str) -> str:

@@ -200,7 +200,7 @@ def _waits(evidence: Evidence) -> ProofAnswer:
 def _deleting(evidence: Evidence) -> Told:
     expected = "the server is DELETING, or gone"
     if evidence.view.zones is None:
-        return UNKNOWN, expected, "the topology cannot be read"
+        return UNKNOWN, expected, "the topology could not be read"
     rows = evidence.still_there()
     stays = [_named(row) for row in rows if row.inner_status != "DELETING"]
     if stays:
@@ -224,7 +224,7 @@ def _dag(evidence: Evidence) -> Told:
 def _server_gone(evidence: Evidence) -> Told:
     expected = "no row of the server, from any entry agent"
     if evidence.view.zones is None:
-        return UNKNOWN, expected, "the topology cannot be read"
+        return UNKNOWN, expected, "the topology could not be read"
     rows = {_named(row) for row in evidence.still_there()}
     for entry, told in evidence.view.members.items():
         if isinstance(told, Unread):
@@ -265,7 +265,7 @@ def _lock(evidence: Evidence) -> Told:
 def _zone_gone(evidence: Evidence) -> Told:
     expected = "the zone is not in the topology"
     if evidence.view.zones is None:
-        return UNKNOWN, expected, "the topology cannot be read"
+        return UNKNOWN, expected, "the topology could not be read"
     named = [zone for zone in evidence.view.zones if zone.name == evidence.order.zone]
     if named:
         return _waits(evidence), expected, f"{named[0].name} {named[0].inner_status}"
@@ -342,7 +342,7 @@ def _no_deleting(evidence: Evidence) -> Told:
     expected = "no other server leaves, stops, or has another state than before"
     zones = evidence.view.zones
     if zones is None:
-        return UNKNOWN, expected, "the topology cannot be read"
+        return UNKNOWN, expected, "the topology could not be read"
     old = dict(_by_address(_zones_before(evidence)))
     wrong = []
     for address, server in _by_address(zones):
@@ -366,7 +366,7 @@ def _rootserver(evidence: Evidence) -> Told:
     expected = "exactly one root service leader"
     zones = evidence.view.zones
     if zones is None:
-        return UNKNOWN, expected, "the topology cannot be read"
+        return UNKNOWN, expected, "the topology could not be read"
     leaders = [
         joined_address(zone.root_server.ip, zone.root_server.svr_port)
         for zone in zones

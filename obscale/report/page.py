@@ -53,7 +53,7 @@ def render_markdown(
         whole: Whether all else is a part of the page, for a file. False: it is folded below, and
             what only repeats itself is left to the evidence.
     """
-    title = markdown("{}: {}", told_as(report), report.outcome)
+    title = _named(report)
     parts = [
         _head(1, "{}", title) if level == 1 else title,
         markdown("**{}**", _verdict(report)),
@@ -66,6 +66,16 @@ def render_markdown(
         *_file(report, whole=whole),
     ]
     return Markdown(f"{paragraphs(parts)}\n")
+
+
+def _named(report: ScaleOutReport) -> Markdown:
+    """Give the title of a report."""
+    told = report.target, report.zone, report.cluster, report.outcome
+    if report.operation == "scale-out":
+        return markdown("{} into {} of {}: {}", *told)
+    if report.target == report.zone:
+        return markdown("zone {} out of {}: {}", report.zone, report.cluster, report.outcome)
+    return markdown("{} out of {} of {}: {}", *told)
 
 
 def told_as(report: ScaleOutReport) -> str:

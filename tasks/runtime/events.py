@@ -45,6 +45,8 @@ from obscale.text import each_text, for_terminal
 from obscale.verify.observation import Level
 
 PREFIX: Final = "obscale.scale-out."
+REMOVAL_PREFIX: Final = "obscale.removal."
+"""Of the same names where a node, or a zone, leaves: what mends a scale-out is not for these."""
 HELD: Final = "held"
 ENDS: Final = {
     DagFailedError.kind: HELD,
@@ -232,6 +234,7 @@ class Announcer:
 
     def __init__(self, order: ScaleOut | Removal) -> None:
         self._heard = Heard()
+        self._prefix = REMOVAL_PREFIX if isinstance(order, Removal) else PREFIX
         self._about: Payload = {"target": order.target, "zone": order.zone}
         self._cluster = for_terminal(order.cluster_name)
         self._connection = cluster_of(order)
@@ -260,7 +263,7 @@ class Announcer:
         connection = {"connection": self._connection} if signal.name == HELD else {}
         try:
             sent = emit_event(
-                PREFIX + signal.name,
+                self._prefix + signal.name,
                 resource=self._resource,
                 related=self._related,
                 payload=each_text(

@@ -222,6 +222,7 @@ def form_schemas() -> dict[str, Any]:
     from obscale.recovery.consequences import Remedy  # noqa: PLC0415
     from obscale.tasks import recover as of_recover  # noqa: PLC0415
     from obscale.tasks.approval import ApprovalForm  # noqa: PLC0415
+    from obscale.tasks.removal import ConfirmForm  # noqa: PLC0415
 
     names = [path.stem for path in Path(flows.__path__[0]).glob("[a-z]*.py")]
     made = {}
@@ -231,7 +232,8 @@ def form_schemas() -> dict[str, Any]:
         made[flow.name] = parameter_schema(flow).model_dump()
     offered = (Remedy.RETRY, Remedy.ROLLBACK, Remedy.HAND_OVER)
     decision = of_recover._decision_form(offered)
-    return made | {form.__name__: form.model_json_schema() for form in (ApprovalForm, decision)}
+    forms = (ApprovalForm, ConfirmForm, decision)
+    return made | {form.__name__: form.model_json_schema() for form in forms}
 
 
 def words_of(schema: Any, where: str = "", *, names: bool = False) -> Iterator[tuple[str, str]]:
