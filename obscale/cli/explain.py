@@ -123,8 +123,9 @@ def _removal_rules() -> Iterator[Topic]:
     from obscale.preflight.registry import RULES as SHARED  # noqa: PLC0415 - as above
     from obscale.removal.judge import RULES  # noqa: PLC0415
 
+    shared = {rule.id for rule in SHARED}
     for rule in RULES:
-        if rule not in SHARED:
+        if rule.id not in shared:
             yield _topic(rule.id, "rule of a removal", f"asks whether {rule.title}", _of_rule(rule))
 
 

@@ -29,14 +29,15 @@ Made by `make docs` from the rules themselves; do not edit.
 Before a node, or a whole zone, is taken out of a cluster every rule below is judged. Answers,
 profiles and overrides mean what they mean [before a scale-out](preflight.md).
 
-What OceanBase refuses by itself costs nothing: all is as it was. What it does not refuse costs most:
-a unit or replica that cannot move leaves the server DELETING for good, and the cluster's lock held.
+What OceanBase refuses by itself costs nothing: all is as it was. What it does not refuse costs
+most: a unit or replica that cannot move leaves the server DELETING for good, and the cluster's lock
+held.
 
 A server is *dead* where OceanBase says INACTIVE, or DELETING without a start of service. The units
 of a server are known only where each pool of its zone says where its units are, belongs to a tenant
-that is listed, and nothing more is assigned on the server; else all rules about units are *unknown*,
-and a server is never taken for empty. Rules with *no* in the column "override" cannot be accepted:
-the refusal is certain, or data would be lost.
+that is listed, and nothing more is assigned on the server; else all rules about units are
+*unknown*, and a server is never taken for empty. Rules with *no* in the column "override" cannot be
+accepted: the refusal is certain, or data would be lost.
 """
 
 
