@@ -2,8 +2,8 @@
 
 Stopping a running one is CANCEL, then ROLLBACK: either alone locks the cluster or is refused. A
 program that is ended between the two leaves a cancelled DAG, which the next stop takes up. Once the
-server's row is gone nothing stops it any more: CANCEL would undo nothing, and lock the cluster until
-a RETRY.
+server's row is gone nothing stops it any more: CANCEL would undo nothing, and lock the cluster
+until a RETRY.
 Sources: ob/agent/executor/ob/scale_in.go, ob/agent/service/task/dag.go, 4.5.0.0; recorded.
 """
 
