@@ -65,20 +65,12 @@ def test_a_zone_with_units_is_not_planned_as_ready(cluster, remove):
         (("{agent}", "--zone", "{zone}"), "nobody is there to answer"),
         (("{agent}", "--zone", "{zone}", "--yes", "--force-kill"), "--i-know-it-is-dead"),
         (
-            (
-                "{agent}",
-                "--zone",
-                "{zone}",
-                "--yes",
-                "--force-kill",
-                "--i-know-it-is-dead",
-                "1.2.3.4",
-            ),
+            ("{agent}", "--zone", "{zone}", "--yes", "--force-kill", *DEAD, "1.2.3.4"),
             "--i-know-it-is-dead",
         ),
         (
             ("{agent}", "--zone", "{zone}", "--plan", "--profile", "home"),
-            "no profile|not a profile",
+            "not a profile",
         ),
     ],
 )
