@@ -108,6 +108,7 @@ fmt: $(VENV)/.dev  ## put the code in order
 docs: $(VENV)/.run  ## write the pages that are made of the code
 	$(BIN)/python -m pages
 	$(BIN)/python -m obscale.preflight.catalogue zh > docs/zh/preflight.md
+	$(BIN)/python -m obscale.removal.catalogue zh > docs/zh/removal-rules.md
 	$(BIN)/python -m tests.docs.json_page > docs/json.md
 
 site: $(VENV)/.site  ## docs/ as a site with a search, in build/site; a dead link ends it

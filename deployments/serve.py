@@ -20,6 +20,7 @@ from obscale.flows.batch import batch  # noqa: E402
 from obscale.flows.batch_worker import batch_part  # noqa: E402
 from obscale.flows.plan import plan  # noqa: E402
 from obscale.flows.recover import recover  # noqa: E402
+from obscale.flows.remove import remove  # noqa: E402
 from obscale.flows.scale_out import scale_out  # noqa: E402
 from obscale.flows.verify import verify  # noqa: E402
 from obscale.flows.watch import watch  # noqa: E402
@@ -67,6 +68,7 @@ def main() -> None:
             recover,
             "Retry a failed scale-out, or roll it back, which deletes; only as the form says.",
         ),
+        offered(remove, "Take one observer, or a whole zone, out, and prove that it is gone."),
     )
 
 

@@ -5,6 +5,8 @@ starts an observer nobody asked for and never opens its port; `obshell admin sta
 Seen on a real server of 4.5.0.0.
 """
 
+import shlex
+from pathlib import PurePosixPath
 from typing import Final
 
 from obscale.agent.models import AgentInfo, Identity
@@ -26,6 +28,9 @@ def clean_by_hand(home: str = "<home>") -> str:
     )
 
 
+UNKNOWN_HOME: Final = "<home>"
+_SHALLOWEST: Final = 2
+"""`/` and one name: no such directory is an observer's own."""
 CLEAN_BY_HAND: Final = clean_by_hand()
 """The advice where the home is not known."""
 NOT_WHILE_LISTED: Final = (
@@ -33,6 +38,76 @@ NOT_WHILE_LISTED: Final = (
     "if it shall go, and look again once it is listed no more"
 )
 """What is told instead of it for a node of a cluster."""
+
+
+def steps_after_removal(
+    home: str, *, ip: str, port: int, data_dir: str = "", redo_dir: str = "", log_dir: str = ""
+) -> tuple[str, ...]:
+    """Give the commands that clean the host of a removed node, in their order. Nobody runs them.
+
+    They stop obshell, show that no observer of that home runs, show what its store links to, remove
+    the directories and settings, and start obshell.
+
+    The paths are an agent's word: each is quoted for a shell, and one that cannot be the directory
+    of an observer stands in no command but in a remark.
+
+    Args:
+        home: Home of its obshell; empty where it is not known.
+        ip: The agent's.
+        port: The agent's.
+        data_dir: As the topology told it before the removal, as the two below.
+        redo_dir: Of the redo log.
+        log_dir: Of the observer's own logs.
+
+    Source: seen on a real 4.5.0.0, which then took the node again.
+    """
+    is_home = _is_directory(home)
+    base = home.rstrip("/") if is_home else UNKNOWN_HOME
+    told = {"data": data_dir, "redo log": redo_dir, "log": log_dir}
+    remarks = [
+        f"# its {name} directory was told as {path!r}: see on the host which it is"
+        for name, path in told.items()
+        if path and not (_is_directory(path) and not _holds(path, base))
+    ]
+    if not is_home:
+        remarks.append(f"# put its home in the place of {UNKNOWN_HOME}")
+    usable = [path.rstrip("/") for path in told.values() if path and not _holds(path, base)]
+    usable = [path for path in usable if _is_directory(path)]
+    whole = dict.fromkeys((f"{base}/store", f"{base}/log", *usable))
+    outer = [
+        path for path in whole if not any(path != each and _holds(each, path) for each in whole)
+    ]
+
+    def word(path: str) -> str:
+        return shlex.quote(path) if is_home or not path.startswith(UNKNOWN_HOME) else path
+
+    return (
+        *remarks,
+        f"{word(f'{base}/bin/obshell')} admin stop",
+        # Succeeds where none runs.
+        f"! pgrep -af {word(f'{base}/bin/observer')}",
+        # Prints what it links to, which goes as well.
+        f"find {word(f'{base}/store')} -type l -exec readlink -f {{}} +",
+        f"rm -rf -- {' '.join(map(word, outer))}",
+        f"rm -rf -- {word(f'{base}/etc/observer.config.bin')}* {word(f'{base}/.meta')}*",
+        f"{word(f'{base}/bin/obshell')} admin start --ip {shlex.quote(ip)} -P {port}",
+    )
+
+
+def _is_directory(path: str) -> bool:
+    """Whether a path may be a directory of an observer: whole, plain, and not one of the root's."""
+    parts = PurePosixPath(path).parts
+    return (
+        path.startswith("/")
+        and path.isprintable()
+        and len(parts) > _SHALLOWEST
+        and not {".", ".."} & set(path.split("/"))
+    )
+
+
+def _holds(path: str, other: str) -> bool:
+    """Whether one directory is the other or holds it."""
+    return PurePosixPath(other).is_relative_to(path)
 
 
 def way_out_of(info: AgentInfo) -> str:

@@ -28,6 +28,7 @@ from obscale.errors import ObscaleError
 from obscale.preflight import catalogue
 from obscale.recovery.causes import CAUSES
 from obscale.recovery.consequences import DEAD_ENDS
+from obscale.removal import catalogue as removal_catalogue
 from obscale.request.policies import BatchPolicies, Window, WorkersPolicy
 from obscale.request.time_limits import TimeLimits
 from obscale.tasks.runtime.cluster_block import ObshellCluster
@@ -45,6 +46,7 @@ def pages() -> dict[str, str]:
     """Give each page that is wholly made of the code, by its name in docs/."""
     return {
         "preflight.md": catalogue.page(),
+        "removal-rules.md": removal_catalogue.page(),
         "causes.md": causes(),
         "exit-codes.md": exit_codes(),
         "settings.md": settings(),

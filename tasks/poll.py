@@ -10,6 +10,7 @@ from obscale.events import lines_to
 from obscale.follow.progress import Change, progress_of
 from obscale.follow.run import follow, learn_members, publish_moves
 from obscale.recovery.read import diagnosed, error_of
+from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut
 from obscale.scale_out_dag import is_hollow
 from obscale.submit.result import Submitted
@@ -61,7 +62,7 @@ async def poll(order: ScaleOut, submitted: Submitted) -> Dag | None:
     return dag
 
 
-def progress_note(order: ScaleOut) -> ProgressNote:
+def progress_note(order: ScaleOut | Removal) -> ProgressNote:
     """Give the bar of an order; the newest one of an order is the one that is shown."""
     return ProgressNote(artifact_key("progress", order.cluster_name, order.target))
 

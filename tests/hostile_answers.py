@@ -38,7 +38,7 @@ ROUTES: dict[str, tuple[str, Any]] = {
     "dag": (r"task/dags?/.+|ob/scale_out", dag.Dag),
 }
 """Paths of answers, and the model that reads each."""
-NOT_READ = {"ScaleOutRequest", "Tenant", "TenantPool"}
+NOT_READ = {"ScaleInRequest", "ScaleOutRequest", "Tenant", "TenantPool"}
 """What obscale itself sends, and what no command or flow asks for."""
 KEPT = {
     "AgentInfo": {"ip", "identity", "version", "zone", "ob_version", "supported_auth"},

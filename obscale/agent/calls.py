@@ -27,7 +27,7 @@ class Call(Generic[T]):
     """One request as the protocol means it, before it is sealed.
 
     Args:
-        method: `GET` or `POST`.
+        method: `GET`, `POST` or `DELETE`.
         target: Request target, percent-encoded.
         step: What it is for, in words, for errors: `read DAG 17`.
         parse: Makes a value of `data`; raises ValueError where it cannot.
@@ -38,7 +38,7 @@ class Call(Generic[T]):
         is_optional: Older agents do not have this endpoint.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     target: str
     step: str
     parse: Callable[[Any], T]
@@ -122,7 +122,7 @@ class Calls:
     def write(
         self,
         path: str,
-        body: dict[str, Any],
+        body: dict[str, Any] | None,
         parse: Callable[[Any], T],
         step: str,
         answer_seconds: float,
@@ -131,20 +131,24 @@ class Calls:
 
         Args:
             path: Below `/api/v1/`, percent-encoded.
-            body: Becomes the JSON body.
+            body: Becomes the JSON body; None: it has none, and the method is DELETE.
             parse: Makes a value of `data`.
             step: For errors.
             answer_seconds: How long the agent may take.
         """
         return Call(
-            method="POST",
+            method="DELETE" if body is None else "POST",
             target=f"{API}/{path}",
             step=step,
             parse=parse,
             kind="write",
             answer_seconds=answer_seconds,
             lifetime_seconds=min(self.lifetime_seconds, WRITE_HEADER_LIFETIME_SECONDS),
-            body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+            body=(
+                None
+                if body is None
+                else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+            ),
         )
 
 

@@ -23,6 +23,7 @@ from obscale.agent.models import (
     ObInfo,
     Operator,
     Parameter,
+    ScaleInRequest,
     ScaleOutRequest,
     Server,
     Topology,
@@ -459,13 +460,61 @@ class AgentClient:
             self._timeouts.submit_seconds,
         )
 
+    async def submit_scale_in(self, request: ScaleInRequest) -> Dag | None:
+        """Ask a cluster agent to remove another one's server; not idempotent, look first.
+
+        Sent as a POST: `DELETE /observer` does the same, and libraries repeat a DELETE.
+
+        Returns:
+            The DAG just created, without nodes; None: the cluster has no row of this agent, which
+            is no proof that its server is gone.
+
+        Raises:
+            AgentUnreachableError: Nothing was sent.
+            OutcomeUnknownError: It was sent and no readable answer came; carries
+                `header_expires_at`.
+            NotSupportedError: Older than 4.2.6.0.
+            AgentRefusedError: Or a subclass; no DAG was created.
+
+        Source: obshell `POST /ob/scale_in`, ob/agent/executor/ob/scale_in.go
+        """
+        return await self._asking.write(
+            "ob/scale_in",
+            request.model_dump(mode="json", by_alias=True),
+            _dag_if_any,
+            "scale_in",
+            self._timeouts.submit_seconds,
+        )
+
+    async def delete_zone(self, name: str) -> Dag | None:
+        """Ask a cluster agent to delete another zone with all its servers; as `submit_scale_in`.
+
+        The only way to delete a zone, so a DELETE: it is sent once all the same. obshell up to
+        4.5.0.0 asks for no password here; a good header is sent.
+
+        Args:
+            name: Of the zone.
+
+        Returns:
+            The DAG just created, without nodes; None: there is no such zone.
+
+        Source: obshell `DELETE /zone/{name}`, ob/agent/executor/ob/delete_zone.go
+        """
+        return await self._asking.write(
+            f"zone/{quote(name, safe='')}",
+            None,
+            _dag_if_any,
+            f"delete zone {name}",
+            self._timeouts.submit_seconds,
+        )
+
     async def operate_dag(self, dag_id: str, operator: Operator) -> None:
         """Have a DAG retried, rolled back, cancelled or passed. No error means accepted, not done.
 
         Args:
             dag_id: As obshell handed it out.
             operator: What to do; every node of a scale-out can RETRY and ROLLBACK, none can CANCEL
-                or PASS.
+                or PASS. Of a removal every node can CANCEL too.
 
         Raises:
             AgentUnreachableError: Nothing was sent.
@@ -481,3 +530,8 @@ class AgentClient:
             f"{operator.value} DAG {dag_id}",
             self._timeouts.read_seconds,
         )
+
+
+def _dag_if_any(data: Any) -> Dag | None:
+    """Read the DAG of an answer; 204 has none."""
+    return None if data is None else Dag.model_validate(data)

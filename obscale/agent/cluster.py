@@ -62,6 +62,7 @@ class ClusterClient:
         self._set_back: set[AgentClient] = set()
         self._silent = silent or silent_agents()
         self._probes: set[asyncio.Task[bool]] = set()
+        self._left_out: list[AgentClient] = []
         self.password_was_accepted = False
         """Set by the first answer, or by who knows of an earlier one."""
 
@@ -80,7 +81,7 @@ class ClusterClient:
         """Close all connections, also where closing one of them fails."""
         await _give_up(self._probes)
         async with AsyncExitStack() as stack:
-            for client in self._clients:
+            for client in (*self._clients, *self._left_out):
                 stack.push_async_callback(client.aclose)
 
     @property
@@ -102,12 +103,33 @@ class ClusterClient:
         Returns:
             The client of that agent.
         """
-        for client in self._clients:
+        for client in (*self._clients, *self._left_out):
             if (client.address.ip, client.address.port) == (address.ip, address.port):
                 return client
         added = self._clients[0].sibling(address)
         self._clients.append(added)
         return added
+
+    def leave_out(self, addresses: Collection[str]) -> tuple[AgentClient, ...]:
+        """Ask some agents no more, for good: they leave the cluster, and soon know it no more.
+
+        Where nobody else would be left, nobody is left out.
+
+        Args:
+            addresses: `ip:port` each; those that are not known matter nothing.
+
+        Returns:
+            Whom this leaves out; `add` does not bring them back.
+        """
+        going = [client for client in self._clients if str(client.address) in addresses]
+        staying = [client for client in self._clients if client not in going]
+        if not going or not staying:
+            return ()
+        self._clients = staying
+        self._left_out += going
+        if self._answered in going:
+            self._answered = staying[0]
+        return tuple(going)
 
     async def ask(self, question: Callable[[AgentClient], Awaitable[T]]) -> T:
         """Ask the current agent; where it cannot answer now, the others in turn, each once.

@@ -38,6 +38,7 @@ __all__ = [
     "PlacedPool",
     "PlacedTenant",
     "RootServer",
+    "ScaleInRequest",
     "ScaleOutRequest",
     "Server",
     "ServerParameter",
@@ -370,3 +371,16 @@ class ScaleOutRequest(Wire):
     ob_configs: dict[str, str]
     target_agent_password: str | None = Field(default=None, repr=False)
     """Plain text; it travels only inside the encrypted body. Never logged."""
+
+
+class ScaleInRequest(SnakeWire):
+    """Body of `POST /ob/scale_in`, in snake case unlike that of a scale-out.
+
+    Source: ob/param/ob.go, ob/agent/api/obcluster_handler.go, 4.5.0.0.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    agent_info: AgentEndpoint
+    """Of the agent, not of its RPC port: an address without a row is answered with 204."""
+    force_kill: bool = False

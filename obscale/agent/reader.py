@@ -129,7 +129,7 @@ class Asking:
     async def write(
         self,
         path: str,
-        body: dict[str, Any],
+        body: dict[str, Any] | None,
         parse: Callable[[Any], T],
         step: str,
         answer_seconds: float,

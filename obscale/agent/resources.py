@@ -12,6 +12,7 @@ from obscale.agent.wire import LISTED, SnakeWire, Wire
 
 __all__ = [
     "NOT_STANDALONE",
+    "ConnectionString",
     "License",
     "ObserverStatistics",
     "ResourcePool",
@@ -110,6 +111,16 @@ class TenantPool(SnakeWire):
         return _zones(self.zone_list)
 
 
+class ConnectionString(SnakeWire):
+    """How a client reaches a tenant, as obshell puts it together.
+
+    Source: ob/agent/repository/model/bo/tenant.go
+    """
+
+    connection_string: str = ""
+    """E.g. `obclient -h10.0.0.1 -P2881 -uroot@app -p`; it holds no password."""
+
+
 class Tenant(TenantOverview):
     """`GET /tenant/{name}` (4.2.4.0+): a tenant in detail, with all its pools.
 
@@ -117,6 +128,8 @@ class Tenant(TenantOverview):
     """
 
     pools: Annotated[tuple[TenantPool, ...], LISTED] = ()
+    connection_strings: Annotated[tuple[ConnectionString, ...], LISTED] = ()
+    """From 4.3.0.0 on."""
 
 
 class License(SnakeWire):

@@ -1,8 +1,9 @@
 """`obscale apply SPEC`: runs preflight and the flow, and shows their progress."""
 
 import sys
+from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -23,7 +24,7 @@ from obscale.cli.plan import (
     secret_store_for,
 )
 from obscale.cli.plan_view import show_plan
-from obscale.cli.run_view import LiveRun, show_levels
+from obscale.cli.run_view import LiveRun, show_levels, show_steps_left
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, complain_of, open_console, reader_line, say_json
 from obscale.connect.connections import (
@@ -41,6 +42,7 @@ from obscale.preflight.unjudged import held_back
 from obscale.report.pictures import stages_of
 from obscale.report.report import ScaleOutReport
 from obscale.request.models import ScaleOutSpec
+from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.start_options import ObConfigs
 
@@ -79,7 +81,7 @@ def apply(
             asked = _ask(asked, named, open_console(stderr=as_json))
         elif len(asked.nodes) > 1:
             _refuse_unless_all_ready(asked, named)
-        endings = _run(named, scale_outs_of(asked), as_json=as_json)
+        endings = run_orders(RunPosition(named.words()), scale_outs_of(asked), as_json=as_json)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     if as_json:
@@ -90,8 +92,16 @@ def apply(
 Ending = tuple[ScaleOutReport | None, Exit, ObscaleError | None]
 
 
-def _run(named: Asked, orders: tuple[ScaleOut, ...], *, as_json: bool) -> list[Ending]:
-    """Run the orders; whoever ends the program meanwhile is told what goes on without it."""
+def run_orders(
+    where: RunPosition, orders: Sequence[ScaleOut] | Sequence[Removal], *, as_json: bool
+) -> list[Ending]:
+    """Run the orders; whoever ends the program meanwhile is told what goes on without it.
+
+    Args:
+        where: Knows the command that was typed.
+        orders: Carried out in this order; the first failure ends the rest.
+        as_json: Whether JSON was asked for.
+    """
     settle()
     secret_store = secret_store_for(orders)
     is_stored = not isinstance(secret_store, EnvironmentSecrets)
@@ -101,7 +111,6 @@ def _run(named: Asked, orders: tuple[ScaleOut, ...], *, as_json: bool) -> list[E
     if not is_stored:
         # Only now: a name that is missing is told before a server is started.
         require_prefect(to_record=True)
-    where = RunPosition(named.words())
     PROGRAM.stands(where.words, records=True)
     from obscale.tasks.runtime.sigterm import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
 
@@ -115,7 +124,9 @@ def _run(named: Asked, orders: tuple[ScaleOut, ...], *, as_json: bool) -> list[E
         _end_stopped(stop, where, as_json=as_json)
 
 
-async def _resolve_names(orders: tuple[ScaleOut, ...], secret_store: SecretStore) -> None:
+async def _resolve_names(
+    orders: Sequence[ScaleOut] | Sequence[Removal], secret_store: SecretStore
+) -> None:
     """See that every named secret is there, before anything is started.
 
     Raises:
@@ -123,7 +134,9 @@ async def _resolve_names(orders: tuple[ScaleOut, ...], secret_store: SecretStore
     """
     for order in orders:
         await known_cluster(order.cluster, secret_store)
-        await resolve_secret(order.node.targetAgentPassword, secret_store, "targetAgentPassword")
+        if isinstance(order, ScaleOut):
+            password = order.node.targetAgentPassword
+            await resolve_secret(password, secret_store, "targetAgentPassword")
 
 
 def _end_stopped(stop: BaseException, where: RunPosition, *, as_json: bool) -> NoReturn:
@@ -132,36 +145,44 @@ def _end_stopped(stop: BaseException, where: RunPosition, *, as_json: bool) -> N
 
 
 async def run_all(
-    orders: tuple[ScaleOut, ...], console: Console, where: RunPosition | None = None
+    orders: Sequence[ScaleOut] | Sequence[Removal],
+    console: Console,
+    where: RunPosition | None = None,
 ) -> list[Ending]:
     """Run the flow for each order, strictly one by one; the first failure ends the rest."""
     endings: list[Ending] = []
-    for at, order in enumerate(orders, start=1):
+    left: Sequence[ScaleOut | Removal] = orders
+    for at, order in enumerate(left, start=1):
         report, error = await run_one(order, console, where)
         code = exit_code_of(error) if error else Exit.DONE
         endings.append((report, code, error))
         if error:
             complain_of(error)
-            for left in orders[at:]:
-                complain(f"not started: {left.target} → {left.node.zone}")
+            for other in left[at:]:
+                complain(f"not started: {_title(other)}")
             break
     return endings
 
 
+def _title(order: ScaleOut | Removal) -> str:
+    if isinstance(order, ScaleOut):
+        return f"{order.target} → {order.zone}"
+    return f"{order.target} ← {order.zone}" if order.node else f"zone {order.zone} ←"
+
+
 async def run_one(
-    order: ScaleOut, console: Console, where: RunPosition | None = None
+    order: ScaleOut | Removal, console: Console, where: RunPosition | None = None
 ) -> tuple[ScaleOutReport | None, ObscaleError | None]:
-    """Run the scale-out flow in this process and draw it on the console."""
+    """Run the flow of an order in this process and draw it on the console."""
     source = where.source if where else ()
     where = where or RunPosition(("SPEC",))
     where.begin(order.target)
     reports: list[ScaleOutReport] = []
-    title = f"{order.target} → {order.node.zone}"
+    title = _title(order)
     error: ObscaleError | None = None
     with LiveRun(console, title) as live, ExitStack() as heard:
         # Shown before Prefect is imported, which takes a second or two.
-        from obscale.flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import
-        from obscale.tasks.runtime.journal import listening  # noqa: PLC0415
+        from obscale.tasks.runtime.journal import listening  # noqa: PLC0415 - Prefect reads its settings at import
         from obscale.tasks.runtime.own_process import Told, run_here  # noqa: PLC0415
         from obscale.tasks.runtime.person import asking  # noqa: PLC0415
 
@@ -175,19 +196,7 @@ async def run_one(
 
         heard.enter_context(listening(live.hear))
         heard.enter_context(listening(keep))
-        running = scale_out(
-            cluster=order.cluster,
-            agentInfo=order.node.agentInfo,
-            zone=order.node.zone,
-            obConfigs=ObConfigs.model_validate(order.node.obConfigs),
-            targetAgentPassword=order.node.targetAgentPassword,
-            profile=order.profile,
-            allow_new_zone=order.allow_new_zone,
-            allow_unknown=order.allow_unknown,
-            overrides=order.overrides,
-            on_failure=order.on_failure,
-            time_limits=order.time_limits,
-        )
+        running = _adding(order) if isinstance(order, ScaleOut) else _removing(order)
         try:
             with asking(source):
                 await run_here(running, told)
@@ -198,7 +207,48 @@ async def run_one(
         show_stages(console, stages_of(report.stages))
     if report and report.proofs:
         show_levels(console, report)
+        show_steps_left(console, report)
     return report, error
+
+
+def _adding(order: ScaleOut) -> Coroutine[Any, Any, ScaleOutReport]:
+    from obscale.flows.scale_out import scale_out  # noqa: PLC0415 - Prefect reads its settings at import
+
+    return scale_out(
+        cluster=order.cluster,
+        agentInfo=order.node.agentInfo,
+        zone=order.node.zone,
+        obConfigs=ObConfigs.model_validate(order.node.obConfigs),
+        targetAgentPassword=order.node.targetAgentPassword,
+        profile=order.profile,
+        allow_new_zone=order.allow_new_zone,
+        allow_unknown=order.allow_unknown,
+        overrides=order.overrides,
+        on_failure=order.on_failure,
+        time_limits=order.time_limits,
+    )
+
+
+def _removing(order: Removal) -> Coroutine[Any, Any, ScaleOutReport]:
+    from obscale.flows.remove import remove  # noqa: PLC0415 - Prefect reads its settings at import
+
+    node = order.node
+    forced = bool(node and node.force_kill)
+    return remove(
+        cluster=order.cluster,
+        zone=order.zone,
+        agentInfo=node.agentInfo if node else None,
+        # Typed, or waived, before the run begins.
+        confirm=order.target,
+        profile=order.profile,
+        allow_unknown=order.allow_unknown,
+        overrides=order.overrides,
+        on_failure=order.on_failure,
+        force_kill=forced,
+        known_dead=node.agentInfo.ip if node and forced else "",
+        batch=order.batch,
+        time_limits=order.time_limits,
+    )
 
 
 def _ask(spec: ScaleOutSpec, named: Asked, console: Console) -> ScaleOutSpec:

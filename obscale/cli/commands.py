@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "suggest": "Print a request for a host.",
     "plan": "Say what would go wrong; write nothing.",
     "apply": "Add the nodes of a request.",
+    "remove": "Take nodes or a zone out of a cluster.",
     "verify": "Prove the nodes of a request; submit nothing.",
     "watch": "Follow a scale-out, whoever started it.",
     "show": "Show a cluster, its DAG and its runs; change nothing.",

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -17,6 +17,9 @@ from obscale.cli.options import AsJson
 from obscale.cli.terminal import as_text, label, open_console, say_json
 from obscale.errors import ObscaleError, SpecError
 from obscale.sizes import quoted
+
+if TYPE_CHECKING:
+    from obscale.preflight.rule import Rule
 
 MOST_GUESSES: Final = 5
 
@@ -73,7 +76,17 @@ def explain(
 
 def topics() -> list[Topic]:
     """Give every word there is, by kind."""
-    return [*_rules(), *_proofs(), *_causes(), *_exits(), *_errors(), *_cards()]
+    return [
+        *_rules(),
+        *_removal_rules(),
+        *_proofs(),
+        *_removal_proofs(),
+        *_removal_causes(),
+        *_causes(),
+        *_exits(),
+        *_errors(),
+        *_cards(),
+    ]
 
 
 def _named(word: str) -> list[Topic]:
@@ -100,25 +113,41 @@ def _named(word: str) -> list[Topic]:
 
 
 def _rules() -> Iterator[Topic]:
-    from obscale.preflight.finding import otherwise  # noqa: PLC0415 - only where it is asked
-    from obscale.preflight.judge import may_be_overridden  # noqa: PLC0415
-    from obscale.preflight.registry import RULES  # noqa: PLC0415
+    from obscale.preflight.registry import RULES  # noqa: PLC0415 - only where it is asked
 
     for rule in RULES:
-        accepted = "with `overrides` in the request, for a reason and until a day"
-        if not may_be_overridden(rule):
-            accepted = "cannot be: obshell or the observer would refuse the request anyway"
-        elif rule.softens:
-            accepted = f"{accepted}; a block cannot be"
-        lines = {
-            "looks at": inspect.getdoc(rule.judge) or "",
-            "in production": rule.prod.value,
-            "in the lab": rule.lab.value,
-            "without it": otherwise(rule.otherwise),
-            "accepted": accepted,
-            "rests on": rule.source,
-        }
-        yield _topic(rule.id, "rule", f"asks whether {rule.title}", lines)
+        yield _topic(rule.id, "rule", f"asks whether {rule.title}", _of_rule(rule))
+
+
+def _removal_rules() -> Iterator[Topic]:
+    from obscale.preflight.registry import RULES as SHARED  # noqa: PLC0415 - as above
+    from obscale.removal.judge import RULES  # noqa: PLC0415
+
+    shared = {rule.id for rule in SHARED}
+    for rule in RULES:
+        if rule.id not in shared:
+            yield _topic(rule.id, "rule of a removal", f"asks whether {rule.title}", _of_rule(rule))
+
+
+def _of_rule(rule: "Rule[Any]") -> dict[str, str]:
+    from obscale.preflight.finding import otherwise  # noqa: PLC0415 - only where it is asked
+    from obscale.preflight.judge import may_be_overridden  # noqa: PLC0415
+
+    accepted = "with `overrides` in the request, for a reason and until a day"
+    if rule.is_final:
+        accepted = "cannot be: data could be lost, or another node be taken"
+    elif not may_be_overridden(rule):
+        accepted = "cannot be: obshell or the observer would refuse the request anyway"
+    elif rule.softens:
+        accepted = f"{accepted}; a block cannot be"
+    return {
+        "looks at": inspect.getdoc(rule.judge) or "",
+        "in production": rule.prod.value,
+        "in the lab": rule.lab.value,
+        "without it": otherwise(rule.otherwise),
+        "accepted": accepted,
+        "rests on": rule.source,
+    }
 
 
 def _proofs() -> Iterator[Topic]:
@@ -131,6 +160,21 @@ def _proofs() -> Iterator[Topic]:
         level = levels.get(word, Level.CONFORMING)
         lines = {"level": f"{level.name}, which holds when its proofs and those below it hold"}
         yield _topic(word, "proof", title, lines)
+
+
+def _removal_proofs() -> Iterator[Topic]:
+    from obscale.removal.titles import TITLES  # noqa: PLC0415 - only where it is asked
+
+    for word, (level, title) in TITLES.items():
+        lines = {"level": f"{level.name}, which holds when its proofs and those below it hold"}
+        yield _topic(word, "proof", title, lines)
+
+
+def _removal_causes() -> Iterator[Topic]:
+    from obscale.removal.failure import TITLES  # noqa: PLC0415 - only where it is asked
+
+    for word, title in TITLES.items():
+        yield _topic(word, "cause", title, {})
 
 
 def _causes() -> Iterator[Topic]:

@@ -48,10 +48,12 @@ from obscale.recovery.selection import (
 from obscale.report.pictures import stages_of
 from obscale.report.report import ScaleOutReport, server_rows, stage_rows
 from obscale.request.models import ClusterSpec
+from obscale.request.removal import removals_of
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.time_limits import TimeLimits
 from obscale.scale_out_dag import is_hollow
 from obscale.spec import read_spec
+from obscale.spec.removal import is_removal_file, read_removal
 from obscale.verify.levels import shortfall
 from obscale.verify.observation import Before
 from obscale.verify.read import read_observation
@@ -260,6 +262,9 @@ def named_cluster(cluster: str) -> tuple[str | ClusterSpec, tuple[ScaleOut, ...]
     """
     path = Path(cluster)
     if path.suffix.lower() in SPEC_ENDINGS or path.is_file():
+        if is_removal_file(path):
+            spec_of = read_removal(path)
+            return spec_of.cluster, (), secret_store_for(removals_of(spec_of))
         kept = read_plan_file(path)
         # Expired or not, it names what was begun with it.
         spec = request_of(path, kept, kept.created) if kept else read_spec(path)

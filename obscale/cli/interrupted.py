@@ -18,10 +18,14 @@ class RunPosition:
 
     Args:
         source: The words that name the request in the next command, its file first.
+        command: That runs it.
+        cluster: How a command names the cluster; empty: by the last word of the source.
     """
 
-    def __init__(self, source: Sequence[str]) -> None:
+    def __init__(self, source: Sequence[str], command: str = "apply", cluster: str = "") -> None:
         self.source = tuple(source)
+        self.command = command
+        self._cluster = cluster or self.source[-1]
         self.begin("")
 
     def begin(self, target: str) -> None:
@@ -46,7 +50,8 @@ class RunPosition:
             was_sent=self._seen.was_sent,
             dag=self._seen.dag,
             dag_id=self._seen.dag_id,
+            leaves=self.command == "remove",
         )
         return describe_interrupted(left), next_step(
-            left, self.source[-1], f"obscale apply {shlex.join(self.source)}"
+            left, self._cluster, f"obscale {self.command} {shlex.join(self.source)}"
         )

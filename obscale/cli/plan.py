@@ -1,6 +1,7 @@
 """`obscale plan SPEC`: shows what would be asked, what would fail, and the state after."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ from obscale.plan.file import (
 )
 from obscale.preflight.finding import Answer
 from obscale.request.models import Profile, ScaleOutSpec
+from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.spec import read_spec
 
@@ -311,14 +313,14 @@ def checked_profile(profile: str | None) -> Profile | None:
             raise SpecError(f"--profile: {profile!r} is not a profile", "write prod or lab")
 
 
-def secret_store_for(orders: tuple[ScaleOut, ...]) -> SecretStore:
+def secret_store_for(orders: Sequence[ScaleOut] | Sequence[Removal]) -> SecretStore:
     """Give the plainest store of secrets that can resolve what the orders name.
 
     Prefect takes a second to import; a request that names only environment variables does without.
     """
 
-    def stored(order: ScaleOut) -> bool:
-        names = [order.node.targetAgentPassword]
+    def stored(order: ScaleOut | Removal) -> bool:
+        names = [order.node.targetAgentPassword] if isinstance(order, ScaleOut) else []
         if isinstance(order.cluster, str):
             return True
         names.append(order.cluster.password)

@@ -22,6 +22,7 @@ from obscale.cli.follow_scale_out import (
 )
 from obscale.cli.loudness import Quiet, Verbose, aloud
 from obscale.cli.options import AsJson, ClusterName
+from obscale.cli.recover_removal import Does, recover_removal, removal_of
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, open_console, reader_line, say_json
@@ -34,11 +35,13 @@ from obscale.recovery.policy import refusal_of
 from obscale.recovery.read import diagnose_now, next_step
 from obscale.recovery.run import RolledBack, require_allowed, retry, roll_back, roll_back_untouched
 from obscale.recovery.selection import diagnose_untouched, is_untouched
+from obscale.removal.act import Stopped
 from obscale.report.report import ScaleOutReport
 from obscale.request.time_limits import TimeLimits
 
 Retry = Annotated[bool, typer.Option("--retry", help="Undo and repeat the failed stage, go on.")]
 RollBack = Annotated[bool, typer.Option("--roll-back", help="Undo the whole scale-out.")]
+Stop = Annotated[bool, typer.Option("--stop", help="Of a removal: cancel it, and roll it back.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before acting.")]
 Loss = Annotated[
     bool,
@@ -51,6 +54,7 @@ FLAGS: Final = {Remedy.RETRY: "--retry", Remedy.ROLLBACK: "--roll-back"}
 WORDS: Final = {Remedy.RETRY: "retry", Remedy.ROLLBACK: "roll-back"}
 """What a person types to choose one."""
 LEAVE: Final = "leave"
+_OF_REMOVALS: Final[dict[Remedy, Does]] = {Remedy.RETRY: "retry", Remedy.ROLLBACK: "roll-back"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Wish:
         remedy: None: a person is to choose.
         yes: Whether nobody is to be asked.
         acknowledged: Whether data may be lost that the scale-out did not make.
+        stop: Whether a removal is to be stopped.
     """
 
     cluster: str
@@ -70,6 +75,7 @@ class Wish:
     remedy: Remedy | None
     yes: bool
     acknowledged: bool
+    stop: bool = False
 
     @property
     def again(self) -> str:
@@ -84,6 +90,7 @@ def recover(
     dag: DagId = None,
     wants_retry: Retry = False,
     wants_roll_back: RollBack = False,
+    wants_stop: Stop = False,
     yes: Yes = False,
     acknowledged: Loss = False,
     as_json: AsJson = False,
@@ -95,14 +102,19 @@ def recover(
     With neither --retry nor --roll-back it asks which. Of a file's nodes only their own DAG is
     taken; another's wants its id. Dead ends are refused, whatever is acknowledged.
 
-    Exit: 0 verified after --retry, or undone to the end after --roll-back; 1 refused, failed or
-    left as it stands, 2 bad input, 3 cannot reach.
+    A removal is known too: --retry goes on with it, --roll-back undoes a failed one, and --stop
+    undoes one that runs, so that its server stays. PASS is never offered.
+
+    Exit: 0 verified after --retry, or undone to the end after --roll-back or --stop; 1 refused,
+    failed or left as it stands, 2 bad input, 3 cannot reach.
     """
     console = open_console(stderr=as_json)
     shown: list[Diagnosis] = []
     try:
-        remedy = _one_of(wants_retry, wants_roll_back, yes)
-        wish = Wish(cluster, dag, remedy, yes, acknowledged)
+        if wants_stop and (wants_retry or wants_roll_back):
+            raise SpecError("recover: --stop excludes --retry and --roll-back", "give one of them")
+        remedy = None if wants_stop else _one_of(wants_retry, wants_roll_back, yes)
+        wish = Wish(cluster, dag, remedy, yes, acknowledged, wants_stop)
         with silence_shown(console):
             ending = PROGRAM.run(_recover(wish, console, shown))
     except ObscaleError as error:
@@ -127,7 +139,13 @@ def _one_of(wants_retry: bool, wants_roll_back: bool, yes: bool) -> Remedy | Non
 
 async def _recover(
     wish: Wish, console: Console, shown: list[Diagnosis]
-) -> ScaleOutReport | RolledBack:
+) -> ScaleOutReport | RolledBack | Stopped:
+    async with removal_of(wish.cluster, wish.dag_id, wanted=wish.stop) as removal:
+        if removal is not None:
+            does = _OF_REMOVALS[wish.remedy] if wish.remedy else None
+            return await recover_removal(
+                removal, "stop" if wish.stop else does, console, yes=wish.yes
+            )
     unasked = wish.yes and wish.dag_id is None
     async with looking_for(
         wish.cluster, wish.dag_id, console, wish.again, unasked=unasked
@@ -290,9 +308,12 @@ def _end(error: ObscaleError, shown: list[Diagnosis], *, as_json: bool) -> NoRet
     raise typer.Exit(exit_code_of(error))
 
 
-def _as_object(ending: ScaleOutReport | RolledBack) -> dict[str, object]:
+def _as_object(ending: ScaleOutReport | RolledBack | Stopped) -> dict[str, object]:
     if isinstance(ending, ScaleOutReport):
         return {"exit_code": 0, "report": ending.model_dump(mode="json")}
+    if isinstance(ending, Stopped):
+        undone = {"dag_id": ending.dag.id, "target": ending.target, "orphan": ""}
+        return {"exit_code": 0, "undone": undone}
     return {
         "exit_code": 0,
         "undone": {"dag_id": ending.dag.id, "target": ending.target, "orphan": ending.orphan},

@@ -52,6 +52,8 @@ def show_levels(console: Console, report: ScaleOutReport) -> None:
     _show_persist_statements(console, report.persist_statements)
     style = "bold green" if report.outcome == "verified" else "bold red"
     verdict = f"{report.target} in {report.zone}: {report.verdict_reached}"
+    if report.operation == "removal":
+        verdict = f"{report.target} gone from {report.zone}: {report.verdict_reached}"
     with aloud(console):
         console.print(as_text(verdict, style=style), soft_wrap=True)
     if report.follows:
@@ -72,6 +74,11 @@ def _show_servers(console: Console, report: ScaleOutReport) -> None:
         cells += [as_text(old.get(row.server, "—"))] if old else []
         cells += [as_text(row.status), as_text(f"{row.memory_bytes / 2**30:.1f} GiB")]
         servers.add_row(*cells)
+    here = {row.server for row in report.after}
+    for row in report.before if report.after else ():
+        if row.server not in here:
+            cells = [as_text(row.zone), as_text(row.server, style="bold"), as_text(row.status)]
+            servers.add_row(*cells, as_text(label("gone")), as_text("—"))
     console.print(servers)
 
 
@@ -93,6 +100,22 @@ def _show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
             as_text(proof.id), as_text(label(answer), style=COLOURS.get(answer, "")), as_text(found)
         )
     console.print(table)
+
+
+def show_steps_left(console: Console, report: ScaleOutReport) -> None:
+    """Print what is left to a person, each command on one line at any width: to be copied."""
+    told = (
+        (
+            "Its host still holds its data; to use it again, on the host (deletes for good)",
+            report.host_steps,
+        ),
+        ("To take it back", report.undo),
+    )
+    for words, steps in told:
+        if steps:
+            console.print(as_text(f"{words}:"))
+        for step in steps:
+            console.print(as_text(step), soft_wrap=True)
 
 
 def _show_persist_statements(console: Console, persist_statements: Sequence[str]) -> None:

@@ -40,9 +40,24 @@ class Watch:
 
 
 async def follow(
-    cluster: ClusterClient, dag_id: str, time_limits: TimeLimits, *, saw: Saw, say: Say
+    cluster: ClusterClient,
+    dag_id: str,
+    time_limits: TimeLimits,
+    *,
+    saw: Saw,
+    say: Say,
+    moved_at: Callable[[], float] | None = None,
 ) -> Dag:
     """Look at a DAG until it moves no more by itself.
+
+    Args:
+        cluster: Whose DAG it is.
+        dag_id: Its id.
+        time_limits: How patiently.
+        saw: Gets every look.
+        say: Gets lines.
+        moved_at: Gives the monotonic seconds at which something beside the DAG has moved last,
+            which counts as a change of it.
 
     Raises:
         DagStalledError: Deadline, stall or silence limit reached; the DAG may still go on.
@@ -73,6 +88,8 @@ async def follow(
                 watch.changed = watch.answered
             watch.dag = dag
             await saw(dag, changes)
+            if moved_at:
+                watch.changed = max(watch.changed, moved_at())
             if dag.is_terminal:
                 return dag
         _check_limits(watch, time_limits, dag_id)

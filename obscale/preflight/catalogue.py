@@ -5,8 +5,8 @@ and docs/zh/preflight.md.
 """
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from obscale.language.choice import language_of
 from obscale.language.translations import translations_of
@@ -15,6 +15,8 @@ from obscale.preflight.judge import may_be_overridden
 from obscale.preflight.registry import RULES
 from obscale.preflight.rule import Rule
 from obscale.text import Markdown, table
+
+R = TypeVar("R", bound=Rule[Any])
 
 GROUPS: Final = {
     "What the request says": ("start_options", "values", "layout", "batch"),
@@ -96,31 +98,49 @@ def page(locale: str = "en") -> str:
     def said(text: str) -> str:
         return known.text(text, is_ours=True) if known else text
 
-    parts = [said(_INTRO)]
-    head = [said(name) for name in _HEAD]
-    for heading, rules in grouped(RULES):
-        rows = [_row(rule, said) for rule in rules]
-        parts.append(f"## {said(heading)}\n\n{table(head, rows)}\n")
+    parts = [said(_INTRO), *sections(grouped(RULES), said)]
     unseen = [(said(each.claim), _command(said(each.told("HOME", RPC_PORT)))) for each in CHECKLIST]
     columns = [said(name) for name in ("must be true", "how to see it on the host")]
     parts.append(f"{said(_UNSEEN)}\n{table(columns, unseen)}\n")
     return "\n".join(parts)
 
 
-def grouped(rules: Sequence[Rule]) -> list[tuple[str, list[Rule]]]:
+def sections(
+    grouped_rules: Sequence[tuple[str, Sequence[Rule[Any]]]], said: Callable[[str], str]
+) -> list[str]:
+    """Give a table of rules below each heading.
+
+    Args:
+        grouped_rules: See `grouped`.
+        said: Puts a text into the page's language.
+    """
+    head = [said(name) for name in _HEAD]
+    return [
+        f"## {said(heading)}\n\n{table(head, [_row(rule, said) for rule in rules])}\n"
+        for heading, rules in grouped_rules
+    ]
+
+
+def grouped(
+    rules: Sequence[R], groups: Mapping[str, tuple[str, ...]] = GROUPS
+) -> list[tuple[str, list[R]]]:
     """Put rules below their headings, in their own order; a heading without rules is left out.
+
+    Args:
+        rules: All of one page.
+        groups: The page's headings, with the modules whose rules stand below them.
 
     Raises:
         KeyError: A rule stands in a module that no heading names.
     """
-    headings = {module: heading for heading, modules in GROUPS.items() for module in modules}
-    found: dict[str, list[Rule]] = {heading: [] for heading in GROUPS}
+    headings = {module: heading for heading, modules in groups.items() for module in modules}
+    found: dict[str, list[R]] = {heading: [] for heading in groups}
     for rule in rules:
         found[headings[rule.judge.__module__.rpartition(".")[2]]].append(rule)
     return [(heading, members) for heading, members in found.items() if members]
 
 
-def _row(rule: Rule, said: Callable[[str], str]) -> tuple[str, ...]:
+def _row(rule: Rule[Any], said: Callable[[str], str]) -> tuple[str, ...]:
     return (
         Markdown(f'<a id="{rule.id}"></a>`{rule.id}`'),
         said(rule.title),
@@ -132,7 +152,7 @@ def _row(rule: Rule, said: Callable[[str], str]) -> tuple[str, ...]:
     )
 
 
-def _openness(rule: Rule) -> str:
+def _openness(rule: Rule[Any]) -> str:
     if not may_be_overridden(rule):
         return "no"
     return "its warnings" if rule.softens else "yes"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from ipaddress import ip_address
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from obscale.agent.clock import ClockReading
 from obscale.agent.models import (
@@ -53,11 +53,15 @@ class PortState(Enum):
 
 
 class TargetProgress(Enum):
-    """How far the target is on its way into the cluster."""
+    """How far the target is on its way into the cluster, or out of it."""
 
     NEW = "new"
     UNDER_WAY = "under way"
     MEMBER = "member"
+    LEAVING = "leaving"
+    """Of a removal: its DAG is at work."""
+    GONE = "gone"
+    """Of a removal: the cluster lists it no more."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,39 @@ LASTING: Final = (
 """Facts of a cluster that change by the hour at most."""
 
 
+class OfCluster(Protocol):
+    """What rules need that look at the cluster alone, whoever joins or leaves it."""
+
+    @property
+    def cluster(self) -> ClusterFacts:
+        """As read."""
+        ...
+
+    @property
+    def expected_name(self) -> str | None:
+        """Name the cluster must have; None: not said."""
+        ...
+
+    @property
+    def expected_id(self) -> int | None:
+        """Id the cluster must have; None: not said."""
+        ...
+
+    @property
+    def now(self) -> datetime | None:
+        """This machine's clock when all was read, aware."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """What a finding is about where its rule names nothing smaller."""
+        ...
+
+    def progress(self) -> TargetProgress:
+        """How far what is asked for has come."""
+        ...
+
+
 @dataclass(frozen=True)
 class Facts:
     """Everything the rules judge.
@@ -248,6 +285,11 @@ class Facts:
     has_target_password: bool = False
     now: datetime | None = None
     judged_before: datetime | None = None
+
+    @property
+    def subject(self) -> str:
+        """`ip:port` of the agent that is to join."""
+        return self.node.address
 
     @property
     def configs(self) -> Mapping[str, str]:

@@ -24,6 +24,7 @@ class Answer(StrEnum):
     NOT_APPLICABLE = "n-a"
 
 
+ALREADY_GONE: Final = "already gone"
 AS_ASKED: Final = "member-as-asked"
 """The rule that says in which values a member differs from what is asked."""
 _QUIET: Final = frozenset({Answer.PASS, Answer.NOT_APPLICABLE, Answer.UNKNOWN})
@@ -249,16 +250,24 @@ class Findings(Sequence[Finding]):
         return tuple(f for f in self.of_rule(AS_ASKED) if f.answer not in _QUIET)
 
     @property
+    def already_gone(self) -> bool:
+        """Whether what is to leave is in the cluster no more: nothing to submit."""
+        return self.progress is TargetProgress.GONE
+
+    @property
     def will_be_adopted(self) -> bool:
-        """Whether an unfinished scale-out of this target is there to be taken up."""
-        return self.progress is TargetProgress.UNDER_WAY
+        """Whether a scale-out, or a removal, of this target is at work, to be taken up."""
+        return self.progress in {TargetProgress.UNDER_WAY, TargetProgress.LEAVING}
 
     @property
     def verdict(self) -> str:
         """`ready`, `ready with 2 warnings and 1 override`, `ready, 4 unknown`, or `blocked`.
 
-        Of a member: `already a member`, or `already a member, 2 values differ`.
+        Of a member: `already a member`, or `already a member, 2 values differ`. Of what was to
+        leave and is there no more: `already gone`.
         """
+        if self.already_gone and not self.blockers:
+            return ALREADY_GONE
         if self.already_member:
             return verdict_of_members(len(self.differing))
         if self.blockers:

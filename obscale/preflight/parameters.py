@@ -80,7 +80,7 @@ def setting_statement(node: NodeSpec, parameters: Sequence[Parameter], key: str)
     if row is None or not is_of_servers(row) or not PLAIN_NAME.fullmatch(key):
         return ""
     where = joined_address(node.agentInfo.ip, rpc_port(node))
-    return f"ALTER SYSTEM SET {key}={_quoted(node.obConfigs[key])} SERVER={_quoted(where)};"
+    return f"ALTER SYSTEM SET {key}={in_sql(node.obConfigs[key])} SERVER={in_sql(where)};"
 
 
 def is_of_servers(row: Parameter) -> bool:
@@ -99,6 +99,7 @@ def rpc_port(node: NodeSpec) -> int:
     return asked_port(node, "rpc_port") or DEFAULT_PORTS["rpc_port"]
 
 
-def _quoted(text: str) -> str:
+def in_sql(text: str) -> str:
+    """Write a text as a literal of SQL, e.g. `'10.0.0.4:2882'`."""
     escaped = text.replace("\\", "\\\\").replace("'", "''")
     return f"'{escaped}'"

@@ -6,7 +6,7 @@ from typing import Final
 
 from obscale.preflight.facts import Facts
 from obscale.preflight.finding import Answer, Finding, Findings, Verdict
-from obscale.preflight.rule import Rule
+from obscale.preflight.rule import F, Rule
 from obscale.preflight.rules import (
     batch,
     clocks,
@@ -32,7 +32,7 @@ from obscale.preflight.rules import (
 )
 from obscale.request.models import Profile
 
-__all__ = ["RULES", "Findings", "judge", "judge_request"]
+__all__ = ["RULES", "Findings", "judge", "judge_by", "judge_request"]
 
 _SUBJECTS: Final = (
     start_options,
@@ -57,27 +57,35 @@ _SUBJECTS: Final = (
     ulimits,
     clocks,
 )
-RULES: Final[tuple[Rule, ...]] = tuple(rule for subject in _SUBJECTS for rule in subject.RULES)
+RULES: Final[tuple[Rule[Facts], ...]] = tuple(
+    rule for subject in _SUBJECTS for rule in subject.RULES
+)
 """Every rule, in the order of the catalogue: the cheapest and most decisive first."""
 
 
-def judge(facts: Facts, profile: Profile, *, rules: Iterable[Rule] = RULES) -> Findings:
-    """Judge facts by all rules.
+def judge(facts: Facts, profile: Profile, *, rules: Iterable[Rule[Facts]] = RULES) -> Findings:
+    """Judge facts of a scale-out by all rules, or by fewer; see `judge_by`."""
+    return judge_by(rules, facts, profile)
+
+
+def judge_by(rules: Iterable[Rule[F]], facts: F, profile: Profile) -> Findings:
+    """Judge facts by rules of their kind.
 
     A rule whose evidence is missing is left out where another rule reports the gap once; that one
     then names it.
 
     Args:
+        rules: In the order of the findings; fewer than all, e.g. those that need nothing but the
+            request.
         facts: As read.
         profile: How strictly to weigh.
-        rules: Fewer than all, e.g. those that need nothing but the request.
     """
     progress = facts.progress()
     judged = [(rule, verdict) for rule in rules for verdict in rule.verdicts(facts, progress)]
     reporting = {rule.id for rule, verdict in judged if verdict.kind in {"fires", "unknown"}}
     silent: dict[str, list[str]] = {}
     unjudged: dict[str, list[str]] = {}
-    told: list[tuple[Rule, Verdict]] = []
+    told: list[tuple[Rule[F], Verdict]] = []
     for rule, verdict in judged:
         cover = verdict.gap.covered_by if verdict.gap else ""
         is_covered = bool(cover) and cover != rule.id and cover in reporting
@@ -114,7 +122,7 @@ def _marked(findings: tuple[Finding, ...], unjudged: dict[str, list[str]]) -> tu
 
 
 def _finding(
-    rule: Rule, verdict: Verdict, facts: Facts, profile: Profile, silent: dict[str, list[str]]
+    rule: Rule[F], verdict: Verdict, facts: F, profile: Profile, silent: dict[str, list[str]]
 ) -> Finding:
     covered = list(dict.fromkeys(silent.get(rule.id, ())))
     if covered and verdict.kind in {"fires", "unknown"}:

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Generic, Literal, Protocol, TypeVar
 
-from obscale.preflight.facts import Facts, TargetProgress
+from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import Answer, Finding, Severity, Verdict
 from obscale.request.models import Profile
 
 Ground = Literal["A", "B", "C", ""]
 """Why a rule may block: A sure refusal, B silent or lasting damage, C unknown with B at stake."""
 Judgement = Verdict | Iterable[Verdict]
-Judge = Callable[[Facts], Judgement]
 
 BLOCK: Final = Answer.BLOCK
 WARN: Final = Answer.WARN
@@ -20,12 +19,31 @@ INFO: Final = Answer.INFO
 _MOOT: Final = {
     TargetProgress.MEMBER: "already a member",
     TargetProgress.UNDER_WAY: "a scale-out of this target is under way",
+    TargetProgress.LEAVING: "its removal is under way",
+    TargetProgress.GONE: "it has left already",
 }
 
 
+class Judged(Protocol):
+    """What every set of facts tells of itself: those of a scale-out, and those of a removal."""
+
+    @property
+    def subject(self) -> str:
+        """What a finding is about where its rule names nothing smaller."""
+        ...
+
+    def progress(self) -> TargetProgress:
+        """How far what is asked for has come."""
+        ...
+
+
+F = TypeVar("F", bound=Judged)
+F_contra = TypeVar("F_contra", bound=Judged, contravariant=True)
+
+
 @dataclass(frozen=True)
-class Rule:
-    """One rule of the catalogue.
+class Rule(Generic[F_contra]):
+    """One rule of the catalogue, about one kind of facts.
 
     Args:
         id: Stable name.
@@ -36,11 +54,12 @@ class Rule:
         ground: Why it may block; a block of ground A cannot be overridden.
         source: What it rests on.
         judge: The rule itself.
-        only_new: It asks whether a scale-out could begin, so it is moot once one has begun.
+        only_new: It asks whether something could begin, so it is moot once that has begun.
         is_static: It needs nothing but the request.
         softens: It has milder answers than a block of ground A, and those may be accepted.
         worst: The gravest severities of any of its answers, in production and in the lab, where
             they are graver than `prod` and `lab`.
+        is_final: Nobody may accept what it finds, whatever its ground: data is at stake.
     """
 
     id: str
@@ -50,11 +69,12 @@ class Rule:
     otherwise: str
     ground: Ground
     source: str
-    judge: Judge
+    judge: Callable[[F_contra], Judgement]
     only_new: bool
     is_static: bool
     softens: bool
     worst: tuple[Severity, Severity] | None = None
+    is_final: bool = False
 
     def could_block(self, profile: Profile) -> bool:
         """Whether some answer of this rule would forbid the submit in this profile."""
@@ -70,14 +90,14 @@ class Rule:
         gap = verdict.gap
         return gap is not None and gap.supported and self.could_block(profile)
 
-    def verdicts(self, facts: Facts, progress: TargetProgress) -> list[Verdict]:
+    def verdicts(self, facts: F_contra, progress: TargetProgress) -> list[Verdict]:
         """Judge the facts; a rule that crashes is a bug and crashes the plan."""
         if self.only_new and progress in _MOOT:
             return [Verdict("n-a", _MOOT[progress])]
         verdict = self.judge(facts)
         return [verdict] if isinstance(verdict, Verdict) else list(verdict)
 
-    def weigh(self, verdict: Verdict, facts: Facts, profile: Profile) -> Finding:
+    def weigh(self, verdict: Verdict, facts: F_contra, profile: Profile) -> Finding:
         """Make a finding of a verdict, as this profile sees it."""
         answer = weight = self._answer(verdict, profile)
         if answer is Answer.UNKNOWN:
@@ -89,7 +109,7 @@ class Rule:
             rule=self.id,
             answer=answer,
             weight=weight,
-            subject=verdict.subject or facts.node.address,
+            subject=verdict.subject or facts.subject,
             measured=verdict.measured,
             needed=verdict.needed,
             remedy=verdict.remedy,
@@ -100,7 +120,9 @@ class Rule:
         )
 
     def _may_be_accepted(self, weight: Answer) -> bool:
-        return self.ground != "A" or (self.softens and weight is not Answer.BLOCK)
+        if self.softens and weight is not Answer.BLOCK:
+            return True
+        return self.ground != "A" and not self.is_final
 
     def _answer(self, verdict: Verdict, profile: Profile) -> Answer:
         match verdict.kind:
@@ -131,14 +153,16 @@ def rule(
     is_static: bool = False,
     softens: bool = False,
     worst: tuple[Severity, Severity] | None = None,
-) -> Callable[[Judge], Rule]:
+    is_final: bool = False,
+) -> Callable[[Callable[[F], Judgement]], Rule[F]]:
     """Make a rule of a function; see `Rule` for the arguments."""
 
-    def declare(judge: Judge) -> Rule:
+    def declare(judge: Callable[[F], Judgement]) -> Rule[F]:
         return Rule(
             *(id, title, prod, lab, otherwise, ground, source, judge, only_new, is_static),
             softens,
             worst,
+            is_final,
         )
 
     return declare

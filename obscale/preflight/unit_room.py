@@ -77,7 +77,7 @@ class UnitRoom(BaseModel):
         return f"{changed(self.now, self.grown)} more {noun} of one unit a zone"
 
 
-class _Free(NamedTuple):
+class Free(NamedTuple):
     """What one server has left for units, in the order of `DIMENSIONS`. None: not known."""
 
     server: str
@@ -87,7 +87,7 @@ class _Free(NamedTuple):
         """Say how many units fit; what is known may already say none."""
         counts = [
             None if left is None else math.floor(left / needed + 1e-9)
-            for left, needed in zip(self.left, _needs(unit), strict=True)
+            for left, needed in zip(self.left, needs_of(unit), strict=True)
             if needed
         ]
         known = [count for count in counts if count is not None]
@@ -99,7 +99,7 @@ class _Free(NamedTuple):
         """Give what ends first there; None where nothing is known."""
         found = [
             _Shortage(left / needed, name, left, needed, self.server)
-            for name, left, needed in zip(DIMENSIONS, self.left, _needs(unit), strict=True)
+            for name, left, needed in zip(DIMENSIONS, self.left, needs_of(unit), strict=True)
             if left is not None and needed
         ]
         return min(found, default=None)
@@ -140,7 +140,7 @@ def unit_rooms_of(cluster: ClusterFacts, joining: Sequence[Facts]) -> tuple[Unit
     return tuple(_room(unit, now, grown) for unit in units)
 
 
-_Frees = Mapping[str, Sequence[_Free]]
+_Frees = Mapping[str, Sequence[Free]]
 
 
 def _room(unit: UnitConfig, now: _Frees, grown: _Frees) -> UnitRoom:
@@ -164,7 +164,7 @@ def _room(unit: UnitConfig, now: _Frees, grown: _Frees) -> UnitRoom:
     )
 
 
-def _fitting(unit: UnitConfig, servers: Sequence[_Free]) -> int | None:
+def _fitting(unit: UnitConfig, servers: Sequence[Free]) -> int | None:
     counts = [server.fits(unit) for server in servers]
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
@@ -193,15 +193,15 @@ def _ends_first(unit: UnitConfig, zones: Sequence[ZoneRoom], grown: _Frees) -> t
 
 def _free_now(
     cluster: ClusterFacts, pools: Sequence[ResourcePool], configs: Sequence[UnitConfig]
-) -> dict[str, list[_Free]]:
+) -> dict[str, list[Free]]:
     by_id = {unit.unit_config_id: unit for unit in configs}
     placed = _placed(cluster)
-    limit = _hard_limit(cluster)
+    limit = hard_limit_of(cluster)
     logs = log_disk_sizes(cluster)
-    found: dict[str, list[_Free]] = {}
+    found: dict[str, list[Free]] = {}
     for zone in (zone for zone in cluster.zones() if zone.servers):
         found[zone.name] = [
-            _free(
+            free_of(
                 server,
                 _units_on(server, zone, pools, by_id, placed),
                 limit,
@@ -213,9 +213,9 @@ def _free_now(
     return found
 
 
-def _free(
+def free_of(
     server: Server, units: Sequence[UnitConfig] | None, limit: float, log: int | None
-) -> _Free:
+) -> Free:
     """Give what is left of a server; OceanBase counts the larger of its own sum and the report."""
     stats = server.stats
     cpu, memory = stats.cpu_core_total or None, stats.memory_in_bytes_total or None
@@ -227,14 +227,14 @@ def _free(
         _less(memory, max(stats.memory_in_bytes_assigned, own_memory)),
         None if units is None else _less(log, sum(unit.log_disk_size for unit in units)),
     )
-    return _Free(server_address(server), left)
+    return Free(server_address(server), left)
 
 
-def _free_of_joining(facts: Facts) -> _Free:
-    offer, limit = expected_of(facts), _hard_limit(facts.cluster)
+def _free_of_joining(facts: Facts) -> Free:
+    offer, limit = expected_of(facts), hard_limit_of(facts.cluster)
     cpu = offer.cpu
     left = (cpu, _less(cpu, 0, limit), offer.memory_bytes, log_disk_asked(facts))
-    return _Free(observer_of(facts), left)
+    return Free(observer_of(facts), left)
 
 
 def _units_on(
@@ -274,14 +274,16 @@ def _placed(cluster: ClusterFacts) -> dict[int, frozenset[str]]:
     }
 
 
-def _hard_limit(cluster: ClusterFacts) -> float:
+def hard_limit_of(cluster: ClusterFacts) -> float:
+    """Give how much of its cores a server may promise to units, 1.0 for all of them."""
     row = cluster.parameter(HARD_LIMIT)
     told = {value.value for value in row.ob_parameters} if row else set()
     percent = min((int(text) for text in told if text.isascii() and text.isdigit()), default=WHOLE)
     return percent / WHOLE
 
 
-def _needs(unit: UnitConfig) -> tuple[float, ...]:
+def needs_of(unit: UnitConfig) -> tuple[float, ...]:
+    """Give what a unit takes, in the order of `DIMENSIONS`."""
     return unit.min_cpu, unit.max_cpu, unit.memory_size, unit.log_disk_size
 
 

@@ -11,6 +11,7 @@ from obscale.clock import monotonic
 from obscale.errors import SpecError
 from obscale.recovery.selection import Decision, LookAgain, Meant, scale_outs, standing, unnamed
 from obscale.request.models import AgentInfoSpec, NodeSpec
+from obscale.scale_in_dag import REMOVALS
 from obscale.scale_out_dag import SCALE_OUT
 from obscale.verify.observation import Observation
 
@@ -66,7 +67,10 @@ async def read_named(client: ClusterClient, dag_id: str) -> Dag:
     """
     dag = await client.ask(lambda agent: agent.read_dag(dag_id))
     if dag.name != SCALE_OUT:
-        raise SpecError(f"DAG {dag_id} is {dag.name!r}, no scale-out", "name a scale-out")
+        hint = "name a scale-out"
+        if dag.name in REMOVALS:
+            hint = "obscale remove with what leaves takes it up, and follows it"
+        raise SpecError(f"DAG {dag_id} is {dag.name!r}, no scale-out", hint)
     return dag
 
 

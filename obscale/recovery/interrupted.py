@@ -16,7 +16,9 @@ class InterruptedState(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     target: str
-    """`ip:port` of the agent that was to join."""
+    """`ip:port` of the agent that was to join, or to leave; of a whole zone its name."""
+    leaves: bool = False
+    """Whether it is a removal."""
     was_sent: bool
     """Whether a POST was sent, or a DAG taken up; else nothing is left behind."""
     dag_id: str | None = None
@@ -58,7 +60,12 @@ class LastSeen:
 
 
 def remains_of(
-    target: str, *, was_sent: bool, dag: Dag | None, dag_id: str | None = None
+    target: str,
+    *,
+    was_sent: bool,
+    dag: Dag | None,
+    dag_id: str | None = None,
+    leaves: bool = False,
 ) -> InterruptedState:
     """Give what is left behind, from a DAG read with details.
 
@@ -67,11 +74,13 @@ def remains_of(
         was_sent: Whether a POST was sent or a DAG taken up.
         dag: The scale-out of this target; None: none was found, or it could not be read.
         dag_id: Its id where it could not be read.
+        leaves: Whether it is a removal.
     """
     if dag is None:
-        return InterruptedState(target=target, was_sent=was_sent, dag_id=dag_id)
+        return InterruptedState(target=target, leaves=leaves, was_sent=was_sent, dag_id=dag_id)
     return InterruptedState(
         target=target,
+        leaves=leaves,
         was_sent=was_sent,
         dag_id=dag.id,
         stands=progress_of(dag).text,
@@ -86,15 +95,15 @@ def describe_interrupted(left: InterruptedState) -> str:
     if not left.was_sent:
         return "nothing was sent"
     if left.dag_id is None:
-        if left.unread:
-            return f"whether the scale-out of {left.target} was begun is not known: {left.unread}"
-        return f"no scale-out of {left.target} is known to the cluster (yet){_identity(left)}"
+        return _without_dag(left)
     stands = f" was last seen at {left.stands}" if left.unread else f" is at {left.stands}"
     stands = stands if left.stands else ""
     if left.is_moving:
         fate = " and goes on by itself" if stands else " goes on by itself"
     elif left.is_failed:
         fate = " and keeps the cluster's lock"
+    elif left.leaves:
+        fate = "; that it is gone is not proved yet" if left.is_done else "; it was undone"
     else:
         fate = "; the node is not verified yet" if left.is_done else "; nothing was added"
     unread = f"; now it could not be read: {left.unread}" if left.unread else ""
@@ -116,11 +125,32 @@ def next_step(
     if left.dag_id is None:
         return f"{again} looks first, and takes up what is there"
     watch = f"obscale watch {cluster} {left.dag_id}"
+    if left.leaves:
+        return _next_of_removal(left, cluster, again)
     if left.is_moving:
         return f"{watch} follows it; {again} takes it up and proves the node"
     if left.is_done:
         return f"{again} verifies the node"
     return f"{watch} says why, and what is safe"
+
+
+def _without_dag(left: InterruptedState) -> str:
+    if left.leaves:
+        if left.unread:
+            return f"whether the removal of {left.target} was begun is not known: {left.unread}"
+        return f"no removal of {left.target} is known to the cluster (yet)"
+    if left.unread:
+        return f"whether the scale-out of {left.target} was begun is not known: {left.unread}"
+    return f"no scale-out of {left.target} is known to the cluster (yet){_identity(left)}"
+
+
+def _next_of_removal(left: InterruptedState, cluster: str, again: str) -> str:
+    if left.is_failed:
+        return f"obscale recover {cluster} {left.dag_id} says why, and what is safe"
+    if left.is_moving:
+        stop = f"obscale recover {cluster} {left.dag_id} --stop"
+        return f"{again} takes it up and proves that it is gone; {stop} lets the server stay"
+    return f"{again} proves that it is gone"
 
 
 def _identity(left: InterruptedState) -> str:

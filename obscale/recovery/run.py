@@ -94,7 +94,7 @@ async def retry(link: Connections, diagnosis: Diagnosis, say: Say) -> None:
         AgentError: No agent took it.
     """
     dag = await _cluster_dag(link.cluster, diagnosis.dag_id)()
-    await _order(link.cluster, dag, Operator.RETRY, say)
+    await order_dag(link.cluster, dag, Operator.RETRY, say)
 
 
 async def roll_back(
@@ -121,9 +121,9 @@ async def roll_back(
         DagStalledError: It did not end within the order's time limits.
         AgentError: No agent took it.
     """
-    dag = await _undo(link.cluster, diagnosis.dag_id, time_limits, saw=saw, say=say)
+    dag = await undo_dag(link.cluster, diagnosis.dag_id, time_limits, saw=saw, say=say)
     orphan = await _settle_target(link, dag, time_limits, say, acknowledged=acknowledged)
-    await _lock_freed(link.cluster, dag)
+    await lock_freed(link.cluster, dag)
     say(f"recover.undone dag={dag.id} target={link.target.address} identity=SINGLE lock=free")
     return RolledBack(dag, str(link.target.address), orphan)
 
@@ -138,13 +138,13 @@ async def roll_back_untouched(
         DagStalledError: It did not end within the time limits.
         AgentError: No agent took it.
     """
-    dag = await _undo(cluster, dag_id, time_limits, saw=saw, say=say)
-    await _lock_freed(cluster, dag)
+    dag = await undo_dag(cluster, dag_id, time_limits, saw=saw, say=say)
+    await lock_freed(cluster, dag)
     say(f"recover.undone dag={dag.id} lock=free")
     return RolledBack(dag, "", "")
 
 
-async def _undo(
+async def undo_dag(
     cluster: ClusterClient, dag_id: str, time_limits: TimeLimits, *, saw: Saw, say: Say
 ) -> Dag:
     """Have the cluster's DAG rolled back to its end.
@@ -162,7 +162,7 @@ async def _undo(
             # A new zone cannot be deleted while its server is still DELETING; it resumes there.
             say(f"recover.rollback_stopped stage={dag.stage} log={failure_of(dag).reason!r}")
             await asyncio.sleep(time_limits.retry_pause_seconds)
-        await _order(cluster, dag, Operator.ROLLBACK, say)
+        await order_dag(cluster, dag, Operator.ROLLBACK, say)
         dag = await follow(cluster, dag.id, time_limits, saw=saw, say=say)
     if not dag.is_undone:
         failure = failure_of(dag)
@@ -223,7 +223,12 @@ async def _target_state(target: AgentClient) -> tuple[Identity, bool] | None:
     return info.identity, status.under_maintenance
 
 
-async def _lock_freed(cluster: ClusterClient, dag: Dag) -> None:
+async def lock_freed(cluster: ClusterClient, dag: Dag) -> None:
+    """See that an undone DAG holds the cluster's lock no more.
+
+    Raises:
+        DagStalledError: It still does.
+    """
     unfinished = await cluster.ask(lambda agent: agent.read_unfinished_cluster_dags())
     if any(other.id == dag.id and holds_lock(other) for other in unfinished):
         raise DagStalledError(
@@ -232,8 +237,12 @@ async def _lock_freed(cluster: ClusterClient, dag: Dag) -> None:
         )
 
 
-async def _order(cluster: ClusterClient, dag: Dag, operator: Operator, say: Say) -> None:
-    """Send an operation for the cluster's DAG to an agent that has a database."""
+async def order_dag(cluster: ClusterClient, dag: Dag, operator: Operator, say: Say) -> None:
+    """Send an operation for the cluster's DAG to an agent that has a database.
+
+    Raises:
+        AgentError: The last refusal or silence, when a look showed that nothing was taken.
+    """
     await _send(
         lambda: cluster.operate(lambda agent: agent.operate_dag(dag.id, operator)),
         _cluster_dag(cluster, dag.id),

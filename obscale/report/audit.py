@@ -108,12 +108,19 @@ class Evidence(BaseModel):
     """Of earlier attempts of the run, and of earlier runs of the same DAG, whole; oldest first."""
 
 
+def _title(report: ScaleOutReport) -> Markdown:
+    told = report.target, report.zone, report.cluster
+    if report.operation == "removal":
+        return markdown("# Evidence of removing {} from {} of {}", *told)
+    return markdown("# Evidence of {} into {} of {}", *told)
+
+
 def render_kept(kept: KeptReport) -> Markdown:
     """Say in brief what is kept of a run, and how it comes into a file."""
     report = kept.report
     command = ["obscale", "evidence", report.run_id]
     parts = [
-        markdown("# Evidence of {} into {} of {}", report.target, report.zone, report.cluster),
+        _title(report),
         bullets(
             markdown("{}: {}", name, value)
             for name, value in (

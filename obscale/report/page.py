@@ -53,9 +53,7 @@ def render_markdown(
         whole: Whether all else is a part of the page, for a file. False: it is folded below, and
             what only repeats itself is left to the evidence.
     """
-    title = markdown(
-        "{} into {} of {}: {}", report.target, report.zone, report.cluster, report.outcome
-    )
+    title = _named(report)
     parts = [
         _head(1, "{}", title) if level == 1 else title,
         markdown("**{}**", _verdict(report)),
@@ -68,6 +66,25 @@ def render_markdown(
         *_file(report, whole=whole),
     ]
     return Markdown(f"{paragraphs(parts)}\n")
+
+
+def _named(report: ScaleOutReport) -> Markdown:
+    """Give the title of a report."""
+    told = report.target, report.zone, report.cluster, report.outcome
+    if report.operation == "scale-out":
+        return markdown("{} into {} of {}: {}", *told)
+    if report.target == report.zone:
+        return markdown("zone {} out of {}: {}", report.zone, report.cluster, report.outcome)
+    return markdown("{} out of {} of {}: {}", *told)
+
+
+def told_as(report: ScaleOutReport) -> str:
+    """Say what a report is about, e.g. `10.0.0.4:2886 into zone2 of prod`."""
+    if report.operation == "scale-out":
+        return f"{report.target} into {report.zone} of {report.cluster}"
+    if report.target == report.zone:
+        return f"zone {report.zone} out of {report.cluster}"
+    return f"{report.target} out of {report.zone} of {report.cluster}"
 
 
 def render_refusal(run: str, problems: Sequence[str], hint: str = "") -> Markdown:
@@ -230,6 +247,15 @@ def _left_to_do(report: ScaleOutReport) -> Iterator[Markdown]:
             "Members that did not serve before either need somebody: {}.",
             ", ".join(report.exceptions),
         )
+    if report.host_steps:
+        yield markdown(
+            "Its host still holds data, logs and settings. To use it again, on the host, as the "
+            "user obshell runs as; they delete for good:"
+        )
+        yield code(report.host_steps)
+    if report.undo:
+        yield markdown("To take it back:")
+        yield code(report.undo)
     if report.persist_statements:
         yield markdown("Settings a restart may take back. {}.", PERSIST_EXPLAINED)
         yield code(report.persist_statements, "sql")

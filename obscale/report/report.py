@@ -155,8 +155,10 @@ class ScaleOutReport(BaseModel):
     schema_version: int = SCHEMA_VERSION
     outcome: Literal["verified", "blocked", "failed", "cancelled", "rolled-back"]
     """`rolled-back`: the scale-out was undone, as this run was asked to do."""
+    operation: Literal["scale-out", "removal"] = "scale-out"
     cluster: str
     target: str
+    """`ip:port` of the agent; where a whole zone was removed the zone's name."""
     zone: str
     obConfigs: dict[str, str]  # noqa: N815 - spelled as the API spells it
     verdict: str = ""
@@ -174,6 +176,10 @@ class ScaleOutReport(BaseModel):
     proofs: tuple[ProofLine, ...] = ()
     persist_statements: tuple[str, ...] = ()
     """Statements that would keep for this server what a restart may take back."""
+    host_steps: tuple[str, ...] = ()
+    """Of a removal: commands that clean the host so that it can join again; nobody runs them."""
+    undo: tuple[str, ...] = ()
+    """Of a growth: the command that takes it back, and what that would do now, as comments."""
     before: tuple[ServerRow, ...] = ()
     after: tuple[ServerRow, ...] = ()
     capacity: Capacity | None = None

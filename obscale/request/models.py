@@ -328,6 +328,18 @@ def _names_each_zone(schema: dict[str, Any]) -> None:
     schema["else"] = {"properties": {"nodes": {"items": {"required": ["zone"]}}}}
 
 
+AskedCluster = Annotated[
+    Annotated[
+        str,
+        Field(title="Stored connection", min_length=1, examples=["prod-east"]),
+        Tag("stored"),
+    ]
+    | Annotated[ClusterSpec, Tag("written")],
+    Discriminator(_cluster_kind),
+]
+"""A cluster as a request's file names it: a stored connection, or written out."""
+
+
 class ScaleOutSpec(RequestModel):
     """A whole request: which cluster, which nodes. Defaults are already merged into `nodes`.
 
@@ -337,15 +349,7 @@ class ScaleOutSpec(RequestModel):
 
     model_config = ConfigDict(title="Cluster with its nodes", json_schema_extra=_names_each_zone)
 
-    cluster: Annotated[
-        Annotated[
-            str,
-            Field(title="Stored connection", min_length=1, examples=["prod-east"]),
-            Tag("stored"),
-        ]
-        | Annotated[ClusterSpec, Tag("written")],
-        Discriminator(_cluster_kind),
-    ] = Field(
+    cluster: AskedCluster = Field(
         title="Cluster",
         description="The cluster that grows: the name of its stored connection, or written out.",
     )

@@ -35,6 +35,11 @@ class ScaleOut(BaseModel):
         return str(AgentAddress(self.node.agentInfo.ip, self.node.agentInfo.port))
 
     @property
+    def zone(self) -> str:
+        """Zone the node joins."""
+        return self.node.zone
+
+    @property
     def cluster_name(self) -> str:
         """The cluster's name where one was given, else its first endpoint."""
         if isinstance(self.cluster, str):

@@ -25,6 +25,7 @@ from obscale.request.models import (
     unfolded,
 )
 from obscale.request.policies import BatchPolicies, Window
+from obscale.request.removal import LeavingNode
 from obscale.request.renamed import KIND
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.sizes import quoted
@@ -46,10 +47,12 @@ _FIELDS: Final[dict[str, type[BaseModel]]] = {
     "policies": BatchPolicies,
     "window": Window,
     "time_limits": TimeLimits,
+    "remove": LeavingNode,
 }
 _OF_A_NODE_AT_TOP: Final = tuple(NodeSpec.model_fields)
 _ADVICE: Final = {
     "cluster": "name a stored connection, or write {endpoints: ['10.0.0.1:2886'], password: …}",
+    "remove": "list each node that leaves as {agentInfo: {ip, port}, zone}",
     "nodes": "list the nodes, or write one node's agentInfo and zone beside cluster",
     "endpoints": "list at least one cluster agent, e.g. ['10.0.0.1:2886']",
     "agentInfo": "write {ip: 10.0.0.4, port: 2886}",

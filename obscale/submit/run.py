@@ -7,7 +7,7 @@ post once, and after a lost answer look again until the lost request can no long
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -31,8 +31,17 @@ from obscale.preflight.result import Preflight, conclude
 from obscale.preflight.unjudged import held_back, newly_unknown
 from obscale.request.scale_out import ScaleOut
 from obscale.spec import request_body
-from obscale.submit.decide import Post, WaitForLock, decide_cluster, decide_submission
-from obscale.submit.post import Shown, post_once
+from obscale.submit.decide import (
+    Adopt,
+    AlreadyMember,
+    Candidates,
+    Post,
+    WaitForLock,
+    decide_after_lost_answer,
+    decide_cluster,
+    decide_submission,
+)
+from obscale.submit.post import post_once
 from obscale.submit.read import read_candidates
 from obscale.submit.result import CalledOff, CalledOffError, Keeping, Submitted, never
 from obscale.submit.settle import find_lost, settled, take_up_posted, tell_settled
@@ -59,6 +68,14 @@ LOOKED_AT_AGAIN: Final = (
 and refusals of one."""
 WRITTEN_WITHIN_SECONDS: Final = 5.0
 """A record whose writing took longer is followed by another look before the POST."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the cluster has shown of a POST before its answer came."""
+
+    decision: Adopt | AlreadyMember
+    sighting: Candidates
 
 
 async def begin_once(
@@ -123,7 +140,7 @@ async def begin_once(
                     return submitted
             case WaitForLock(owner=owner, dag_id=dag_id, undecided=undecided):
                 # An undecided one may be our own, of a run that died: let it name its target.
-                limit = begun + naming_limit(order) if undecided else give_up
+                limit = begun + naming_limit(order.time_limits) if undecided else give_up
                 await wait_for_lock(f"DAG {dag_id} {owner!r} holds the lock", limit, waits, publish)
             case _:
                 return await settled(link, order, decision, sighting, kept, publish)
@@ -196,9 +213,19 @@ async def _post(
     rounds.sent += 1
     password = link.target_password.get_secret_value() if link.target_password else None
     publish(Posting(newest_dag=record.newest_dag, agent=str(link.cluster.current.address)))
+
+    async def shown() -> Shown | None:
+        sighting = await read_candidates(link)
+        decision = decide_after_lost_answer(
+            sighting, order.node, baseline=record.newest_dag, expired=False
+        )
+        return Shown(decision, sighting) if isinstance(decision, Adopt | AlreadyMember) else None
+
     try:
         body = request_body(order.node, password)
-        told = await post_once(link, order.node, body, record.newest_dag, publish)
+        told = await post_once(
+            link, lambda agent: agent.submit_scale_out(body), shown, "scale_out", publish
+        )
     except OutcomeUnknownError as lost:
         return await find_lost(link, order, record, kept, lost, publish)
     except UnderMaintenanceError as refused:

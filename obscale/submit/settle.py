@@ -1,9 +1,7 @@
 """Says which DAG carries an order, where it is there already or was begun by a lost POST."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 from obscale.agent.models import Dag
 from obscale.connect.connections import Connections
@@ -21,7 +19,7 @@ from obscale.submit.decide import (
 )
 from obscale.submit.read import read_candidates, read_finished_scale_outs
 from obscale.submit.result import Keeping, Submitted
-from obscale.submit.waits import LOOK_AGAIN_SECONDS, naming_limit, now
+from obscale.submit.waits import now, wait_for_lost
 from obscale.verify.baseline import (
     Baseline,
     baseline_of,
@@ -122,32 +120,18 @@ async def find_lost(
     publish: Publish,
 ) -> Submitted | None:
     """Look for the DAG of a POST whose answer was lost, until it can no longer arrive."""
-    deadline = (lost.header_expires_at or now()) + timedelta(
-        seconds=order.time_limits.lost_answer_seconds
-    )
-    publish_line(
-        publish, "submit", f"submit.answer_lost until={deadline:%H:%M:%S} reason={lost.message!r}"
-    )
     baseline = record.newest_dag
-    while True:
-        expired = now() > deadline
-        sighting: Candidates | None = None
-        try:
-            sighting = await (_look_once_more(link, baseline) if expired else read_candidates(link))
-        except AgentError as error:
-            publish_line(publish, "submit", f"submit.look_failed reason={str(error)!r}")
-        if sighting is not None:
-            decision = decide_after_lost_answer(
-                sighting, order.node, baseline=baseline, expired=expired
-            )
-            if isinstance(decision, Adopt | AlreadyMember):
-                return await take_up_posted(link, order, decision, sighting, kept, publish)
-            if isinstance(decision, PostAgain):
-                return None
-        # A young scale-out that never names its target, its executor being lost, ends it too.
-        if expired and (sighting is None or now() > deadline + naming_limit(order)):
-            raise lost
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def look(expired: bool) -> Submitted | PostAgain | None:
+        sighting = await (_look_once_more(link, baseline) if expired else read_candidates(link))
+        decision = decide_after_lost_answer(
+            sighting, order.node, baseline=baseline, expired=expired
+        )
+        if isinstance(decision, Adopt | AlreadyMember):
+            return await take_up_posted(link, order, decision, sighting, kept, publish)
+        return decision if isinstance(decision, PostAgain) else None
+
+    return await wait_for_lost(lost, order.time_limits, look, publish)
 
 
 async def take_up_posted(

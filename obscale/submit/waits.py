@@ -1,17 +1,26 @@
-"""Waits of a submit: for a lock, for a lock nobody can see, and for the window."""
+"""Waits of a submit: for a lock, seen or not, for the window, for what a lost POST has begun."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from obscale.agent.models import Dag
 from obscale.clock import monotonic, utc_now
-from obscale.errors import ForeignDagError, UnderMaintenanceError
+from obscale.errors import (
+    AgentError,
+    ForeignDagError,
+    OutcomeUnknownError,
+    UnderMaintenanceError,
+)
 from obscale.events import Publish, WaitsForLock, WaitsForWindow, publish_line
 from obscale.follow.reminders import Seldom
 from obscale.request.policies import Window
-from obscale.request.scale_out import ScaleOut
+from obscale.request.time_limits import TimeLimits
+from obscale.submit.decide import PostAgain
+
+S = TypeVar("S")
 
 LONGEST_SLEEP_SECONDS: Final = 60.0
 """While waiting for a window, so that a clock that was set is noticed."""
@@ -94,11 +103,51 @@ async def wait_for_window(window: Window, publish: Publish) -> None:
         await asyncio.sleep(min(left, LONGEST_SLEEP_SECONDS))
 
 
-def naming_limit(order: ScaleOut) -> timedelta:
-    """Give how long a scale-out is waited for that has not named its target yet."""
-    return timedelta(
-        seconds=max(order.time_limits.lock_wait_seconds, order.time_limits.lost_answer_seconds)
+def naming_limit(limits: TimeLimits) -> timedelta:
+    """Give how long a DAG is waited for that has not named its target yet."""
+    return timedelta(seconds=max(limits.lock_wait_seconds, limits.lost_answer_seconds))
+
+
+async def wait_for_lost(
+    lost: OutcomeUnknownError,
+    limits: TimeLimits,
+    look: Callable[[bool], Awaitable[S | PostAgain | None]],
+    publish: Publish,
+) -> S | None:
+    """Look for the DAG of a POST whose answer was lost, until it can no longer arrive.
+
+    Args:
+        lost: The error of the POST.
+        limits: Of the order.
+        look: Looks, told whether the POST can no longer arrive; None: nothing is settled yet.
+        publish: Gets each event.
+
+    Returns:
+        What a look has settled; None: it left nothing, so it may be posted again.
+
+    Raises:
+        OutcomeUnknownError: Nobody told what became of it.
+    """
+    deadline = (lost.header_expires_at or now()) + timedelta(seconds=limits.lost_answer_seconds)
+    publish_line(
+        publish, "submit", f"submit.answer_lost until={deadline:%H:%M:%S} reason={lost.message!r}"
     )
+    while True:
+        expired, looked = now() > deadline, True
+        found: S | PostAgain | None = None
+        try:
+            found = await look(expired)
+        except AgentError as error:
+            looked = False
+            publish_line(publish, "submit", f"submit.look_failed reason={str(error)!r}")
+        if isinstance(found, PostAgain):
+            return None
+        if found is not None:
+            return found
+        # A young DAG that never names its target, its executor being lost, ends it too.
+        if expired and (not looked or now() > deadline + naming_limit(limits)):
+            raise lost
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
 def now() -> datetime:

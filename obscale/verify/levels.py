@@ -82,6 +82,11 @@ class VerifiedLevels(BaseModel):
         return verdict_of(self.level.name, self.exceptions)
 
     @property
+    def leaves(self) -> bool:
+        """Whether these are of a node that leaves."""
+        return any(line.level < Level.NONE for line in self.lines)
+
+    @property
     def is_verified(self) -> bool:
         """Whether the node is what was asked for."""
         return self.level >= Level.CONFORMING

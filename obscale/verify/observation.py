@@ -31,8 +31,14 @@ NO_MOMENT: Final = datetime(1990, 1, 1, tzinfo=UTC)
 
 
 class Level(IntEnum):
-    """How far the node has proved itself; whoever conforms is verified."""
+    """How far a node has proved itself; whoever conforms is verified.
 
+    Below zero those of a node that leaves: it conforms when the cluster is whole without it.
+    """
+
+    LEAVING = -3
+    LEFT = -2
+    RELEASED = -1
     NONE = 0
     JOINED = 1
     SERVING = 2

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ValidationError
 
 from obscale.errors import RecordError
 from obscale.language import for_page
+from obscale.removal.result import RemovalRecord
 from obscale.tasks.runtime.journal import artifact_key, publish_line
 from obscale.tasks.runtime.person import asked_by
 from obscale.tasks.runtime.run_log import run_logger
@@ -97,10 +98,16 @@ class Records:
         target: `ip:port`.
     """
 
+    prefix = "baseline"
+    """How the keys of such artifacts begin."""
+    kind: type[Baseline] = Baseline
+    done = "added"
+    """What the POST does with the target, in words."""
+
     def __init__(self, cluster: str, target: str) -> None:
         self.cluster = cluster
         self.target = target
-        self._key = artifact_key("baseline", cluster, target)
+        self._key = artifact_key(self.prefix, cluster, target)
         self._id: UUID | None = None
         self._written: Baseline | None = None
 
@@ -116,7 +123,7 @@ class Records:
         record = signed(record)
         if self._written is not None and _says_the_same(self._written, record):
             return self._written
-        about = f"How {self.cluster} stood before {self.target} was added"
+        about = f"How {self.cluster} stood before {self.target} was {self.done}"
         wanted = _artifact_of_run(self._key, page_of(record), about)
         why = ""
         for seconds, pause in TRIES:
@@ -169,8 +176,16 @@ class Records:
                 sort=ArtifactSort.CREATED_DESC,
                 limit=MOST_READ,
             )
-        records = [kept for each in found if (kept := read_page(Baseline, each.data)) is not None]
+        records = [kept for each in found if (kept := read_page(self.kind, each.data)) is not None]
         return [r for r in records if (r.cluster, r.target) == (self.cluster, self.target)]
+
+
+class RemovalRecords(Records):
+    """The records of one node, or zone, that leaves a cluster; as `Records`."""
+
+    prefix = "removal"
+    kind = RemovalRecord
+    done = "removed"
 
 
 async def create(wanted: ArtifactCreate) -> UUID:

@@ -17,7 +17,9 @@ from obscale.agent.silence import remembering_silence
 from obscale.connect.connections import ClusterAccess, Connections, connected
 from obscale.errors import SpecError
 from obscale.events import AgentNotice
+from obscale.removal.look import removal_connected
 from obscale.request.models import BLOCK_NAME, ClusterSpec, TlsSpec
+from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut
 from obscale.tasks.runtime.cluster_block import KeyTrust, ObshellCluster
 from obscale.tasks.runtime.journal import publish
@@ -190,6 +192,19 @@ async def open_connections(order: ScaleOut, *, proven: bool = False) -> AsyncIte
         proven: Whether an earlier step of this run had the root password accepted.
     """
     async with connected(order, PrefectSecrets()) as link:
+        link.cluster.password_was_accepted = proven
+        yield link
+
+
+@asynccontextmanager
+async def open_removal(order: Removal, *, proven: bool = False) -> AsyncIterator[Connections]:
+    """Open a removal's connections likewise.
+
+    Args:
+        order: What is to be done.
+        proven: Whether an earlier step of this run had the root password accepted.
+    """
+    async with removal_connected(order, PrefectSecrets()) as link:
         link.cluster.password_was_accepted = proven
         yield link
 

@@ -35,6 +35,7 @@ from obscale.preflight.finding import Finding
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.report.report import PrefectForm, ScaleOutReport
+from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
 from obscale.tasks.runtime.forms import cluster_of
@@ -44,6 +45,8 @@ from obscale.text import each_text, for_terminal
 from obscale.verify.observation import Level
 
 PREFIX: Final = "obscale.scale-out."
+REMOVAL_PREFIX: Final = "obscale.removal."
+"""Of the same names where a node, or a zone, leaves: what mends a scale-out is not for these."""
 HELD: Final = "held"
 ENDS: Final = {
     DagFailedError.kind: HELD,
@@ -84,6 +87,7 @@ EVENTS: Final = {
         ),
     ),
     "joined": ("the cluster lists the node", "`level`"),
+    "left": ("the cluster lists the node, or zone, that was to leave no more", "`level`"),
     "verified": ("the node is proved", "`level`, `dag`"),
 }
 """When each event is sent, and its payload in Markdown; docs/events.md is made of it."""
@@ -149,6 +153,9 @@ def _candidates(heard: Heard, event: Event) -> Iterator[tuple[str, Signal]]:
             yield f"submitted/{dag_id}", Signal("submitted", {"dag": dag_id, "how": how})
         case DagMoved(dag=dag):
             yield from _moved(heard, dag)
+        case LevelReached(levels=levels) | Verified(levels=levels) if levels.leaves:
+            if levels.level not in {Level.NONE, Level.LEAVING}:
+                yield "left", Signal("left", {"level": levels.level.name})
         case LevelReached(levels=levels) | Verified(levels=levels) if levels.level >= Level.JOINED:
             yield "joined", Signal("joined", {"level": levels.level.name})
         case Reported(report=report):
@@ -216,7 +223,7 @@ def _cause(diagnosis: Diagnosis | None) -> Payload:
 
 
 @contextmanager
-def sending_events(order: ScaleOut) -> Iterator[None]:
+def sending_events(order: ScaleOut | Removal) -> Iterator[None]:
     """Send the events of the run inside this block."""
     with listening(Announcer(order).hear):
         yield
@@ -225,9 +232,10 @@ def sending_events(order: ScaleOut) -> Iterator[None]:
 class Announcer:
     """Sends a run's events, each once; whatever Prefect makes of them, the run goes on."""
 
-    def __init__(self, order: ScaleOut) -> None:
+    def __init__(self, order: ScaleOut | Removal) -> None:
         self._heard = Heard()
-        self._about: Payload = {"target": order.target, "zone": order.node.zone}
+        self._prefix = REMOVAL_PREFIX if isinstance(order, Removal) else PREFIX
+        self._about: Payload = {"target": order.target, "zone": order.zone}
         self._cluster = for_terminal(order.cluster_name)
         self._connection = cluster_of(order)
         self._resource = {
@@ -255,7 +263,7 @@ class Announcer:
         connection = {"connection": self._connection} if signal.name == HELD else {}
         try:
             sent = emit_event(
-                PREFIX + signal.name,
+                self._prefix + signal.name,
                 resource=self._resource,
                 related=self._related,
                 payload=each_text(

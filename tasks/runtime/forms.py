@@ -19,6 +19,7 @@ from obscale.errors import DagFailedError, VerifyError
 from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.report.report import PrefectForm, ScaleOutReport
+from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut
 from obscale.tasks.runtime.baselines import AWAY, bounded, told
 from obscale.tasks.runtime.run_log import run_logger
@@ -42,13 +43,16 @@ class Mend(BaseModel):
     parameters: dict[str, Any]
 
 
-def mend_of(report: ScaleOutReport, order: ScaleOut) -> Mend | None:
+def mend_of(report: ScaleOutReport, order: ScaleOut | Removal) -> Mend | None:
     """Decide which flow mends an end; None: none does.
 
     Args:
         report: Of the end.
         order: What was asked.
     """
+    if isinstance(order, Removal):
+        # Its forms are those of a scale-out; a removal is mended by the commands of its report.
+        return None
     left = report.remains
     if report.error_kind == DagFailedError.kind and report.diagnosis:
         return _recovery(report.diagnosis, order)
@@ -84,7 +88,7 @@ def _named(order: ScaleOut, dag_id: str) -> dict[str, Any]:
     return named
 
 
-def cluster_of(order: ScaleOut) -> Any:
+def cluster_of(order: ScaleOut | Removal) -> Any:
     """Give the cluster as a parameter names it; a password in it is named only."""
     if isinstance(order.cluster, str):
         return order.cluster
@@ -115,7 +119,7 @@ def filled_in(address: str, parameters: dict[str, Any]) -> str:
     return f"{address}/run?{urlencode({'parameters': text})}"
 
 
-async def form_of(report: ScaleOutReport, order: ScaleOut) -> PrefectForm | None:
+async def form_of(report: ScaleOutReport, order: ScaleOut | Removal) -> PrefectForm | None:
     """Find what mends an end from Prefect's UI; None where nothing does, or nobody has deployed it.
 
     Args:

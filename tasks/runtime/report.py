@@ -46,8 +46,10 @@ from obscale.recovery.interrupted import (
     remains_of,
 )
 from obscale.recovery.read_interrupted import LONGEST_SECONDS, look_at_remains
+from obscale.removal.after import host_steps_of, undo_of
+from obscale.removal.look import look_at_removal
 from obscale.report.audit import KeptReport, end_of, render_kept
-from obscale.report.page import render_markdown
+from obscale.report.page import render_markdown, told_as
 from obscale.report.pictures import pictures_of
 from obscale.report.report import (
     Decided,
@@ -60,12 +62,13 @@ from obscale.report.report import (
     stage_rows,
 )
 from obscale.request.file_name import command_name
+from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
 from obscale.tasks.poll import progress_note
 from obscale.tasks.runtime.attempts import close_earlier_attempts
 from obscale.tasks.runtime.baselines import folded_page_of, this_run
-from obscale.tasks.runtime.blocks import open_connections
+from obscale.tasks.runtime.blocks import open_connections, open_removal
 from obscale.tasks.runtime.earlier_reports import reports_before
 from obscale.tasks.runtime.forms import form_of
 from obscale.tasks.runtime.journal import (
@@ -96,7 +99,7 @@ Outcome = Literal["verified", "blocked", "failed", "cancelled", "rolled-back"]
 class ReportBuilder:
     """Collects what the tasks tell, and makes the report of it."""
 
-    def __init__(self, order: ScaleOut) -> None:
+    def __init__(self, order: ScaleOut | Removal) -> None:
         self._order = order
         self._timeline: list[Moment] = []
         self._findings: Findings | None = None
@@ -153,20 +156,27 @@ class ReportBuilder:
             was_sent=self._seen.was_sent,
             dag=self._seen.dag,
             dag_id=self._seen.dag_id,
+            leaves=isinstance(self._order, Removal),
         )
         if not self._seen.was_sent:
             return last_seen
         try:
-            async with asyncio.timeout(LONGEST_SECONDS), open_connections(self._order) as link:
-                return await look_at_remains(
-                    link, self._order.node, self._seen.dag_id, self._seen.dag
-                )
+            async with asyncio.timeout(LONGEST_SECONDS):
+                return await self._look()
         except TimeoutError:
             unread = f"no answer within {LONGEST_SECONDS:g} s"
         except (ObscaleError, PrefectException, httpx.HTTPError) as failed:
             # A connection is stored in Prefect, which may be what has gone away.
             unread = str(failed)
         return last_seen.model_copy(update={"unread": unread})
+
+    async def _look(self) -> InterruptedState:
+        order, seen = self._order, self._seen
+        if isinstance(order, Removal):
+            async with open_removal(order) as leaving:
+                return await look_at_removal(leaving, order, seen.dag_id, seen.dag)
+        async with open_connections(order) as link:
+            return await look_at_remains(link, order.node, seen.dag_id, seen.dag)
 
     @property
     def progress(self) -> Progress | None:
@@ -177,7 +187,7 @@ class ReportBuilder:
         self, error: BaseException | None = None, remains: InterruptedState | None = None
     ) -> ScaleOutReport:
         """Give the report as things stand; an error makes it a failed one."""
-        node = self._order.node
+        order = self._order
         # Nothing but the proofs count: a run that merely ended is no success.
         proved = self._levels is not None and self._levels.is_verified
         outcome: Outcome = "verified" if proved else "failed"
@@ -194,10 +204,11 @@ class ReportBuilder:
         baseline = submitted.baseline if submitted else None
         return ScaleOutReport(
             outcome=outcome,
-            cluster=self._order.cluster_name,
-            target=self._order.target,
-            zone=node.zone,
-            obConfigs=node.obConfigs,
+            operation="removal" if isinstance(order, Removal) else "scale-out",
+            cluster=order.cluster_name,
+            target=order.target,
+            zone=order.zone,
+            obConfigs={} if isinstance(order, Removal) else order.node.obConfigs,
             verdict=self._findings.verdict if self._findings else "",
             findings=tuple(self._findings.by_weight()) if self._findings else (),
             decisions=tuple(self._decisions),
@@ -209,6 +220,8 @@ class ReportBuilder:
             exceptions=self._levels.exceptions if self._levels else (),
             proofs=self._levels.lines if self._levels else (),
             persist_statements=self._levels.persist_statements if self._levels else (),
+            host_steps=host_steps_of(baseline, order) if isinstance(order, Removal) else (),
+            undo=() if isinstance(order, Removal) or not proved else undo_of(order, self._levels),
             before=server_rows(self._before),
             after=server_rows(self._after),
             capacity=self._capacity,
@@ -217,7 +230,7 @@ class ReportBuilder:
             error_kind=kind,
             error=told,
             next=error.hint if isinstance(error, ObscaleError) else "",
-            command_name=command_name(self._order.cluster),
+            command_name=command_name(order.cluster),
             again=command_again(run),
             remains=remains,
             told_cluster=submitted.cluster if submitted else "",
@@ -231,7 +244,7 @@ class ReportBuilder:
             in_prefect=self.in_prefect,
         )
 
-    def look_at(self, order: ScaleOut) -> None:
+    def look_at(self, order: ScaleOut | Removal) -> None:
         """Report from now on of an order of which more is known: the same node's."""
         self._order = order
 
@@ -281,7 +294,7 @@ def _kind_and_words(error: BaseException) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def report_at_end(order: ScaleOut) -> AsyncIterator[ReportBuilder]:
+async def report_at_end(order: ScaleOut | Removal) -> AsyncIterator[ReportBuilder]:
     """Write the report artifact at the end of this block, also when it fails or is cancelled.
 
     Where the run ends before its DAG, the report says what stands where; the look takes seconds.
@@ -305,7 +318,7 @@ async def report_at_end(order: ScaleOut) -> AsyncIterator[ReportBuilder]:
             await _show(builder.report(), builder.versions)
 
 
-async def _leave_progress(order: ScaleOut, seen: Progress | None, words: str) -> None:
+async def _leave_progress(order: ScaleOut | Removal, seen: Progress | None, words: str) -> None:
     """Leave no bar that seems to move."""
     if seen:
         await progress_note(order).show(seen.percent, f"not followed any more: {words}")
@@ -328,13 +341,13 @@ async def keep_report(report: ScaleOutReport, versions: dict[str, str]) -> None:
         note_page(
             artifact_key("report", report.cluster, report.target),
             render_markdown(report, pictures=pictures_of(report)),
-            f"{report.target} into {report.zone} of {report.cluster}: {report.outcome}",
+            f"{told_as(report)}: {report.outcome}",
         )
     )
     await aside(
         note_page(
             artifact_key("evidence", report.cluster, report.target),
             folded_page_of(kept, render_kept(kept)),
-            f"Evidence of {report.target} into {report.zone} of {report.cluster}",
+            f"Evidence of {told_as(report)}",
         )
     )

@@ -17,6 +17,7 @@ from prefect.runtime import flow_run as this_run
 from obscale.batch.dispatch_rows import batch_tag
 from obscale.batch.ledger import Ledger
 from obscale.errors import ObscaleError, SpecError
+from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut
 from obscale.tasks.runtime.person import own_tags
 from obscale.tasks.runtime.prefect_private import force_flow_run_state, hand_over_state
@@ -160,9 +161,9 @@ async def set_state(run_id: UUID, state: State[Any]) -> bool:
     return bool(await written(f"state {state.name}", write, seconds=ANSWER_SECONDS))
 
 
-def tags_of(order: ScaleOut) -> frozenset[str]:
+def tags_of(order: ScaleOut | Removal) -> frozenset[str]:
     """Give the tags a run is found by, e.g. `cluster:prod-east`."""
-    told = f"cluster:{order.cluster_name}", f"zone:{order.node.zone}", f"target:{order.target}"
+    told = f"cluster:{order.cluster_name}", f"zone:{order.zone}", f"target:{order.target}"
     return frozenset(map(for_terminal, told))
 
 

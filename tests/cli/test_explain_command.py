@@ -9,6 +9,7 @@ from obscale.cli.explain import topics
 from obscale.errors import SpecError
 from obscale.preflight.registry import RULES
 from obscale.recovery.causes import CAUSES
+from obscale.removal.judge import RULES as OF_REMOVAL
 from obscale.sandbox.faults.cards import CARDS
 from obscale.verify.levels import PROOFS
 from obscale.verify.proofs.titles import TITLES
@@ -17,7 +18,7 @@ from obscale.verify.proofs.titles import TITLES
 def test_everything_that_can_be_named_is_explained():
     """Each with a sentence of its own."""
     known = {topic.word: topic for topic in topics()}
-    named = [*(rule.id for rule in RULES), *(cause.id for cause in CAUSES), *CARDS]
+    named = [*(rule.id for rule in (*RULES, *OF_REMOVAL)), *(cause.id for cause in CAUSES), *CARDS]
     named += [*(row[0] for row in PROOFS), *(str(int(code)) for code in Exit), SpecError.kind]
 
     assert not [word for word in named if word not in known or not known[word].title]
@@ -32,6 +33,8 @@ def test_no_proof_is_explained_that_there_is_not():
     ("word", "told"),
     [
         ("disk-fits", "asks whether"),
+        ("rm-units-fit", "asks whether the units fit on the servers of the zone that stay"),
+        ("rm-majority", "cannot be: data could be lost"),
         ("[directory-not-empty]", "a directory meant for the observer holds something"),
         ("pv-params-effective:memory_limit", "start option is in effect"),
         ("3", "no agent could be asked, or Prefect is needed and does not answer"),
@@ -66,7 +69,7 @@ def test_a_program_gets_all_of_them(run_here):
 
     assert data["schema_version"] == 1
     assert {topic["kind"] for topic in data["topics"]} == {
-        *("rule", "proof", "cause", "exit code", "kind of error", "fault card")
+        *("rule", "rule of a removal", "proof", "cause", "exit code", "kind of error", "fault card")
     }
     (one,) = json.loads(run_here("explain", "disk-fits", "--json").out)["topics"]
     assert one["lines"]["in production"] == "block"

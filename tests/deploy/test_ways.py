@@ -269,6 +269,23 @@ def test_a_held_run_is_mended_by_the_deployment_its_message_links(
     assert urlsplit(link).path == f"/deployments/deployment/{found['id']}/run"
 
 
+def test_a_growth_is_taken_back_by_a_worker(workers, trigger, write, clusters):
+    """Grown and removed by two deployments; what leaves is typed a second time."""
+    request = clusters.request()
+    leaving = {key: request[key] for key in ("cluster", "agentInfo", "zone", "time_limits")}
+    leaving["profile"] = request.get("profile", "lab")
+
+    grown = trigger(workers, write(request), "scale-out/scale-out-workers")
+    wrong = trigger(workers, write(leaving | {"confirm": "10.9.9.9"}), "remove/remove-workers")
+    right = leaving | {"confirm": request["agentInfo"]["ip"]}
+    removed = trigger(workers, write(right), "remove/remove-workers")
+
+    assert grown.returncode == 0, grown.stdout + grown.stderr
+    assert wrong.returncode == 1, "something else was typed"
+    assert removed.returncode == 0, removed.stdout + removed.stderr
+    assert clusters.world.count_dags("Cluster scale in") == 1
+
+
 def test_recover_without_a_decision_is_no_run(workers, write, clusters, api):
     """The form's own choice is needed: create_flow_run refuses a run that would have none."""
     found = api.get("/deployments/name/recover/recover-workers").raise_for_status().json()
@@ -447,6 +464,7 @@ def test_deployments_say_what_they_are(workers, api):
             "verify/verify-workers",
             "watch/watch-workers",
             "recover/recover-workers",
+            "remove/remove-workers",
         )
     }
 

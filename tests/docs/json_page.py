@@ -65,6 +65,12 @@ SHAPES: Final[dict[str, tuple[Row, ...]]] = {
         Row("report", "[ScaleOutReport]", "missing where it ended before there was one", True),
         Row("error", "[Error]", "why it is not verified", True),
     ),
+    "PlannedRemoval": (
+        Row("target", "string", "`ip:port` of the agent that leaves; of a whole zone its name"),
+        Row("zone", "string", "it leaves"),
+        Row("verdict", "string", "in words"),
+        Row("findings", "array of [Finding]", "the gravest first"),
+    ),
     "Proved": (Row("report", "[ScaleOutReport]", "what was proved of one node"),),
     "Undone": (
         Row("dag_id", "string", "the DAG that was rolled back"),
@@ -213,6 +219,20 @@ COMMANDS: Final[dict[str, tuple[str, tuple[Row, ...] | str, dict[str, Any]]]] = 
         ),
         {},
     ),
+    "remove": (
+        "As `apply`, one run for each node that leaves.",
+        RUNS,
+        {},
+    ),
+    "remove, with --plan": (
+        "Nothing is sent.",
+        (
+            VERSION,
+            Row("ready", "boolean", "whether no rule hinders any of them"),
+            Row("removals", "array of [PlannedRemoval]", "one for each node, or the zone"),
+        ),
+        {},
+    ),
     "rehearse": ("As `apply`.", RUNS, {}),
     "verify": (
         "",
@@ -234,7 +254,7 @@ COMMANDS: Final[dict[str, tuple[str, tuple[Row, ...] | str, dict[str, Any]]]] = 
             VERSION,
             Row("exit_code", "integer", "what the command exits with", True),
             Row("report", "[ScaleOutReport]", "after RETRY: of the node, verified", True),
-            Row("undone", "[Undone]", "after ROLLBACK", True),
+            Row("undone", "[Undone]", "after ROLLBACK, also of a removal that was stopped", True),
             Row("error", "[Error]", "why it is not as wished", True),
             Row("diagnosis", "[Diagnosis]", "beside an error: what was found", True),
         ),

@@ -8,6 +8,8 @@ from obscale.language.translations import translations_of
 from obscale.preflight.catalogue import page
 from obscale.preflight.registry import RULES
 from obscale.recovery.causes import CAUSES
+from obscale.removal.catalogue import page as page_of_removal
+from obscale.removal.judge import RULES as OF_REMOVAL
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r'^\| <a id="([a-z0-9-]+)"></a>(.+) \| (.+) \| (.+) \|$', re.MULTILINE)
@@ -23,6 +25,7 @@ def read(name):
 def test_the_page_of_rules_is_what_make_docs_writes():
     """A rule or translation that changed without `make docs` is told here."""
     assert read("zh/preflight.md") == page("zh"), "run `make docs`"
+    assert read("zh/removal-rules.md") == page_of_removal("zh"), "run `make docs`"
 
 
 def test_every_rule_has_its_title_in_chinese_and_its_id():
@@ -34,6 +37,10 @@ def test_every_rule_has_its_title_in_chinese_and_its_id():
     ]
     untold = [rule.id for rule in RULES if not CHINESE.search(rows[rule.id].split(" | ")[1])]
     assert untold == []
+    of_removal = page_of_removal("zh")
+    for rule in OF_REMOVAL:
+        (row,) = [line for line in of_removal.splitlines() if f"`{rule.id}`" in line]
+        assert CHINESE.search(row.split(" | ")[1]), rule.id
     assert all(f" | {rule.prod} | {rule.lab} | " in rows[rule.id] for rule in RULES)
 
 

@@ -24,6 +24,7 @@ OFFERED = {
     "`verify/verify-workers`": WAYS + "a_held_run_is_mended_by_the_deployment",
     "`watch/watch-workers`": WAYS + "a_held_run_is_mended_by_the_deployment",
     "`recover/recover-workers`": WAYS + "a_held_run_is_mended_by_the_deployment",
+    "`remove/remove-workers`": WAYS + "a_growth_is_taken_back_by_a_worker",
     "`plan/plan-weekly-example`": WAYS + "deployments_say_what_they_are",
 }
 

@@ -16,12 +16,13 @@ import yaml
 
 from obscale.preflight.finding import otherwise
 from obscale.preflight.registry import RULES
+from obscale.removal.judge import RULES as OF_REMOVAL
 
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = (
     *("obscale/preflight", "obscale/verify", "obscale/recovery", "obscale/report"),
     *("obscale/plan", "obscale/submit", "obscale/follow", "obscale/agent"),
-    *("obscale/connect", "obscale/spec"),
+    *("obscale/connect", "obscale/spec", "obscale/removal"),
 )
 """Folders whose texts for people are all translated."""
 FILES: Final = (
@@ -175,7 +176,7 @@ def gather() -> dict[str, Message]:
             message.endings |= endings
             if path not in message.files:
                 message.files.append(path)
-    for rule in RULES:
+    for rule in (*RULES, *OF_REMOVAL):
         if not _plain_place(place := otherwise(rule.otherwise)):
             message = found.setdefault(place, Message(place))
             message.files.append("obscale/preflight/finding.py")
@@ -221,6 +222,7 @@ def form_schemas() -> dict[str, Any]:
     from obscale.recovery.consequences import Remedy  # noqa: PLC0415
     from obscale.tasks import recover as of_recover  # noqa: PLC0415
     from obscale.tasks.approval import ApprovalForm  # noqa: PLC0415
+    from obscale.tasks.removal import ConfirmForm  # noqa: PLC0415
 
     names = [path.stem for path in Path(flows.__path__[0]).glob("[a-z]*.py")]
     made = {}
@@ -230,7 +232,8 @@ def form_schemas() -> dict[str, Any]:
         made[flow.name] = parameter_schema(flow).model_dump()
     offered = (Remedy.RETRY, Remedy.ROLLBACK, Remedy.HAND_OVER)
     decision = of_recover._decision_form(offered)
-    return made | {form.__name__: form.model_json_schema() for form in (ApprovalForm, decision)}
+    forms = (ApprovalForm, ConfirmForm, decision)
+    return made | {form.__name__: form.model_json_schema() for form in forms}
 
 
 def words_of(schema: Any, where: str = "", *, names: bool = False) -> Iterator[tuple[str, str]]:

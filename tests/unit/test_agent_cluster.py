@@ -259,3 +259,22 @@ def test_a_cluster_has_agents():
     """Without an agent there is nobody to ask."""
     with pytest.raises(ValueError):
         ClusterClient([])
+
+
+async def test_who_leaves_the_cluster_is_asked_no_more(cluster):
+    """Nor does learning of it again bring it back; it is closed with the others."""
+    async with cluster.client as client:
+        (gone,) = client.leave_out({"10.0.0.1:2886", "10.0.0.9:2886"})
+        answer = await client.ask(cluster.question)
+        again = client.add(AgentAddress("10.0.0.1"))
+
+        assert (answer, client.current.address.ip) == ("answer of 10.0.0.2", "10.0.0.2")
+        assert again is gone
+        assert [str(each.address) for each in client.clients] == ["10.0.0.2:2886", "10.0.0.3:2886"]
+
+
+async def test_nobody_is_left_out_where_nobody_else_is_left(cluster):
+    """Somebody has to be asked."""
+    async with cluster.client as client:
+        assert client.leave_out({f"{ip}:2886" for ip in IPS}) == ()
+        assert await client.ask(cluster.question) == "answer of 10.0.0.1"

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from obscale.agent.models import AgentInfo, Identity, ListedAgent, Zone
-from obscale.cleaning import CLEAN_BY_HAND, NOT_WHILE_LISTED, clean_by_hand, way_out_of
+from obscale.cleaning import (
+    CLEAN_BY_HAND,
+    NOT_WHILE_LISTED,
+    clean_by_hand,
+    steps_after_removal,
+    way_out_of,
+)
 from obscale.language.translations import translations_of
 from obscale.recovery.causes import CAUSES
 from obscale.recovery.consequences import Remedy
@@ -113,3 +119,76 @@ def test_a_node_the_cluster_lists_is_not_to_be_cleaned(row, listed_as):
 def test_each_cause_that_advises_it_is_among_those_cases():
     """The list above is not empty by accident."""
     assert {row[0] for row in CLEANS} == {"hollow-success", "target-stuck", "undone-member"}
+
+
+HOME = "/home/admin/ob4"
+
+
+def steps(home=HOME, **paths):
+    return steps_after_removal(home, ip="10.0.0.4", port=2886, **paths)
+
+
+def test_a_removed_host_is_cleaned_in_this_order():
+    """Real paths, each once, and the settings without which obshell would start an orphan."""
+    told = steps(data_dir="/data/ob4", redo_dir="/redo/ob 4", log_dir=f"{HOME}/log")
+
+    assert told == (
+        f"{HOME}/bin/obshell admin stop",
+        f"! pgrep -af {HOME}/bin/observer",
+        f"find {HOME}/store -type l -exec readlink -f {{}} +",
+        f"rm -rf -- {HOME}/store {HOME}/log /data/ob4 '/redo/ob 4'",
+        f"rm -rf -- {HOME}/etc/observer.config.bin* {HOME}/.meta*",
+        f"{HOME}/bin/obshell admin start --ip 10.0.0.4 -P 2886",
+    )
+
+
+def test_what_lies_inside_of_another_is_named_once():
+    """The redo log below the store goes with it."""
+    told = steps(data_dir=f"{HOME}/store", redo_dir=f"{HOME}/store/clog")
+
+    assert f"rm -rf -- {HOME}/store {HOME}/log" in told
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "store",
+            "/",
+            "/data",
+            "//data",
+            "/data/../home",
+            "/data/./x",
+            "/a/b\nreboot",
+            "/a/\x1b[2J",
+        ),
+        *("~/store", "$HOME/store", HOME, "/home/admin", "/home/admin/"),
+    ],
+)
+def test_a_path_that_can_be_no_data_directory_stands_in_no_command(path):
+    """An agent's word is nothing to delete by: not whole, of the root's, or around its own home."""
+    told = steps(data_dir=path)
+
+    assert told[0].startswith("# its data directory was told as ")
+    assert told[1:] == steps()
+    assert "\n" not in "".join(told)
+    assert "\x1b" not in "".join(told)
+
+
+@pytest.mark.parametrize("home", ["", "relative", "/", "/home/../root/x"])
+def test_without_a_home_no_command_can_be_run_as_it_stands(home):
+    """A shell refuses the mark in its place."""
+    told = steps(home, data_dir="/data/ob4")
+
+    assert told[0] == "# put its home in the place of <home>"
+    assert told[-1].startswith("<home>/bin/obshell admin start")
+    assert home in {"", "/"} or home not in "".join(told)
+
+
+def test_a_name_in_a_path_is_no_command():
+    """Blanks, quotes and semicolons stay inside of the word."""
+    told = steps("/home/ad min/o'b", data_dir="/data/$(reboot); x")
+
+    assert told[0] == """'/home/ad min/o'"'"'b/bin/obshell' admin stop"""
+    assert "'/data/$(reboot); x'" in told[3]
+    assert told[4].endswith("""'/home/ad min/o'"'"'b/.meta'*""")

@@ -11,14 +11,17 @@ FLOORS = (
         *("obscale.sizes", "obscale.text"),
     ),
     ("obscale.pictures", "obscale.agent"),
-    ("obscale.reading", "obscale.cleaning", "obscale.maintenance_lock", "obscale.scale_out_dag"),
+    (
+        *("obscale.reading", "obscale.cleaning", "obscale.maintenance_lock"),
+        *("obscale.scale_out_dag", "obscale.scale_in_dag"),
+    ),
     ("obscale.request",),
     ("obscale.connect", "obscale.conformity"),
     ("obscale.follow",),
     ("obscale.preflight",),
     ("obscale.spec",),
     ("obscale.submit", "obscale.verify"),
-    ("obscale.recovery",),
+    ("obscale.recovery", "obscale.removal"),
     ("obscale.report",),
     ("obscale.plan",),
     ("obscale.batch",),
@@ -37,6 +40,7 @@ ACTS = {
     "obscale.preflight": {"read", "run", "settle", "clocks", "port_probe"},
     "obscale.verify": {"read", "run"},
     "obscale.recovery": {"find", "read", "read_interrupted", "run"},
+    "obscale.removal": {"act", "follow", "look", "prove", "read", "run"},
     "obscale.submit": {"post", "read", "result", "run", "settle", "waits"},
     "obscale.follow": {"run", "local_dag"},
     "obscale.conformity": {"run"},
@@ -154,7 +158,7 @@ def test_the_map_shows_every_folder_and_nothing_that_is_not_there():
         for path in (ROOT / top).rglob("__init__.py")
     } - {"obscale"}
     inner = {f for f in folders if any(f.startswith(f"{part}/") for part in parts)}
-    inner |= {"obscale/preflight/rules", "obscale/verify/proofs"}
+    inner |= {"obscale/preflight/rules", "obscale/verify/proofs", "obscale/removal/rules"}
     named = set(
         re.findall(r"`((?:obscale|flows|tasks|deployments|tests|benchmarks)/[\w./]*)`", page)
     )

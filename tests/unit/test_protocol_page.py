@@ -9,14 +9,18 @@ from pydantic import SecretStr
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.agent.models import AgentEndpoint, Operator, ScaleOutRequest
+from obscale.agent.models import AgentEndpoint, Operator, ScaleInRequest, ScaleOutRequest
 from obscale.conformity.expected import NO_SUCH_ID, QUESTIONS
 from obscale.errors import AgentError
 from tests.unit.conftest import VECTORS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
-ROWS = dict(re.findall(r"^\| `((?:GET|POST) /[^`]+)` \| ([\d.]*) ?\|", PAGE, re.MULTILINE))
+ROWS = dict(re.findall(r"^\| `((?:GET|POST|DELETE) /[^`]+)` \| ([\d.]*) ?\|", PAGE, re.MULTILINE))
+BODIES = {
+    "submit_scale_in": ScaleInRequest(agent_info=AgentEndpoint(ip="10.0.0.4", port=2886)),
+}
+"""Of what takes another one than a scale-out."""
 GIVEN = {
     "name": "NAME",
     "dag_id": "ID",
@@ -56,7 +60,10 @@ async def endpoints():
         ) as agent:
             needed = set(inspect.signature(method).parameters) & set(GIVEN)
             try:
-                await method(agent, **{each: GIVEN[each] for each in needed})
+                given = {each: GIVEN[each] for each in needed}
+                if name in BODIES:
+                    given["request"] = BODIES[name]
+                await method(agent, **given)
             except AgentError:
                 continue
     return seen
@@ -69,7 +76,7 @@ async def test_each_write_says_by_whose_word_it_is_sent():
 
     assert {each for each in await endpoints() if not each.startswith("GET ")} == {*rows}
     for operator in Operator:
-        is_sent = operator in {Operator.RETRY, Operator.ROLLBACK}
+        is_sent = operator in {Operator.RETRY, Operator.ROLLBACK, Operator.CANCEL}
         assert (f"with {operator.value} |" in told) is is_sent, operator
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from obscale.agent.models import ClusterInfo, Dag, Identity, Server, Zone, joined_address
 from obscale.maintenance_lock import Lock, lock_held_by
-from obscale.preflight.facts import Facts, server_address
+from obscale.preflight.facts import Facts, OfCluster, server_address
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -65,7 +65,7 @@ def cluster_agent_identity(facts: Facts) -> Verdict:
     only_new=False,
     source="obshell GET /obcluster/info, GET /ob/info",
 )
-def cluster_identity_pinned(facts: Facts) -> Verdict:
+def cluster_identity_pinned(facts: OfCluster) -> Verdict:
     """Name and id as expected; in production both should be said."""
     known = _name_and_id(facts)
     if isinstance(known, Unread):
@@ -85,14 +85,14 @@ def cluster_identity_pinned(facts: Facts) -> Verdict:
     return passes(measured, _expected(facts))
 
 
-def _name_and_id(facts: Facts) -> tuple[str, int] | Unread:
+def _name_and_id(facts: OfCluster) -> tuple[str, int] | Unread:
     if known := facts.cluster.identity():
         return known
     info = facts.cluster.cluster_info
     return info if isinstance(info, Unread) else Unread("the cluster does not tell its name")
 
 
-def _expected(facts: Facts) -> str:
+def _expected(facts: OfCluster) -> str:
     if facts.expected_name is None and facts.expected_id is None:
         return "not said"
     return f"{facts.expected_name or '*'}/{facts.expected_id or '*'}"
@@ -194,7 +194,7 @@ def _release(dags: Iterable[Dag]) -> str:
     otherwise="",
     source="obshell GET /obcluster/info, 4.3.0.0",
 )
-def cluster_facts_missing(facts: Facts) -> Verdict:
+def cluster_facts_missing(facts: OfCluster) -> Verdict:
     """One finding for all rules that need them."""
     cluster = facts.cluster
     gaps = {
@@ -272,7 +272,7 @@ def _signs_of_degradation(info: ClusterInfo) -> list[str]:
     ground="A",
     source="obshell GET /obcluster/topology/info",
 )
-def cluster_rootservice_present(facts: Facts) -> Verdict:
+def cluster_rootservice_present(facts: OfCluster) -> Verdict:
     """One server leads; ADD SERVER goes to it."""
     if isinstance(facts.cluster.topology, Unread):
         return unknown(facts.cluster.topology, "one leader")

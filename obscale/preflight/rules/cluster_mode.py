@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from obscale.maintenance_lock import TENANT_MAINTENANCE, holds_lock
-from obscale.preflight.facts import Facts
+from obscale.preflight.facts import Facts, OfCluster
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -76,7 +76,7 @@ def tenant_dag_running(facts: Facts) -> Verdict:
     ground="B",
     source="OceanBase parameter enable_upgrade_mode",
 )
-def upgrade_mode(facts: Facts) -> Verdict:
+def upgrade_mode(facts: OfCluster) -> Verdict:
     """Builds that differ are the business of `ob-version-cluster-uniform`."""
     if isinstance(facts.cluster.parameters, Unread):
         return unknown(covered(facts.cluster.parameters), "enable_upgrade_mode False")
@@ -155,7 +155,7 @@ def license_valid(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for ea
     otherwise="RUNTIME load",
     source="OceanBase parameter major_freeze_duty_time",
 )
-def duty_window(facts: Facts) -> Verdict:
+def duty_window(facts: OfCluster) -> Verdict:
     """By the time of day in the members' own time zone."""
     if isinstance(facts.cluster.parameters, Unread):
         return unknown(covered(facts.cluster.parameters), "another hour")

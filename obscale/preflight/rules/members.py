@@ -52,7 +52,7 @@ def agent_already_in_cluster(facts: Facts) -> Verdict:
             return notes(f"already a member: {measured}", "not listed", "nothing to submit")
         case TargetProgress.UNDER_WAY:
             return notes(measured, "not listed", "its scale-out will be adopted")
-        case TargetProgress.NEW:
+        case _:
             unlike = _unlike(facts, row.zone)
             told = "".join(f"; {key}: {asked} asked, {there} there" for key, asked, there in unlike)
             there = ", ".join(f"{key} {there}" for key, _, there in unlike)
@@ -104,12 +104,12 @@ def server_already_registered(facts: Facts) -> Verdict:  # noqa: PLR0911 - one r
             return notes(f"already a member: {measured}", "not registered", "nothing to submit")
         case TargetProgress.UNDER_WAY:
             return notes(measured, "not registered", "its scale-out will be adopted")
-        case TargetProgress.NEW if server.inner_status == "DELETING":
+        case _ if server.inner_status == "DELETING":
             return blocks(measured, "not registered", "wait until its deletion has ended")
-        case TargetProgress.NEW if server.inner_status == "ACTIVE":
+        case _ if server.inner_status == "ACTIVE":
             remedy = "it serves: leave it alone, and choose another address"
             return blocks(measured, "not registered", remedy)
-        case TargetProgress.NEW:
+        case _:
             remedy = "have the cluster delete that server first, if it is gone for good"
             return blocks(measured, "not registered", remedy)
 

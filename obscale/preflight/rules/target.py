@@ -118,7 +118,7 @@ def agent_identity_single(facts: Facts) -> Verdict:
                 "SINGLE",
                 "it will be adopted",
             )
-        case TargetProgress.NEW:
+        case _:
             return blocks(_misfit(facts, info), "SINGLE", _way_out(facts, info))
 
 

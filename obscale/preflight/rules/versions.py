@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from obscale.agent.models import AgentInfo
-from obscale.preflight.facts import Facts
+from obscale.preflight.facts import Facts, OfCluster
 from obscale.preflight.finding import (
     Answer,
     Verdict,
@@ -58,7 +58,7 @@ def numbers_of(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def cluster_ob_version(facts: Facts) -> ObVersion | None:
+def cluster_ob_version(facts: OfCluster) -> ObVersion | None:
     """Give the version of the observer we ask: with its build, if any source tells that."""
     told = _entry_server_versions(facts) + _cluster_versions(facts)
     parsed = [version for text in told if (version := parse_ob_version(text))]
@@ -68,7 +68,7 @@ def cluster_ob_version(facts: Facts) -> ObVersion | None:
     return next((version for version in same if version.build), parsed[0])
 
 
-def _entry_server_versions(facts: Facts) -> list[str]:
+def _entry_server_versions(facts: OfCluster) -> list[str]:
     """The handler compares the target with the binary of the agent it was sent to."""
     info = facts.cluster.info
     if isinstance(info, Unread):
@@ -80,7 +80,7 @@ def _entry_server_versions(facts: Facts) -> list[str]:
     return own
 
 
-def _cluster_versions(facts: Facts) -> list[str]:
+def _cluster_versions(facts: OfCluster) -> list[str]:
     told = []
     if not isinstance(facts.cluster.cluster_info, Unread):
         told.append(facts.cluster.cluster_info.ob_version)
@@ -147,7 +147,7 @@ def ob_version_equal(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for
     ground="B",
     source="a mixed cluster is in the middle of an upgrade",
 )
-def ob_version_cluster_uniform(facts: Facts) -> Verdict:
+def ob_version_cluster_uniform(facts: OfCluster) -> Verdict:
     """By the servers' own words."""
     topology = facts.cluster.topology
     if isinstance(topology, Unread):

@@ -95,7 +95,7 @@ def zone_case_near_miss(facts: Facts) -> Verdict:
     if facts.cluster.zone(wanted):
         return passes(f"{wanted} exists")
     near = min(
-        (zone.name for zone in topology if _near(wanted, zone.name)),
+        (zone.name for zone in topology if is_near(wanted, zone.name)),
         key=lambda name: _folded(name) != _folded(wanted),
         default=None,
     )
@@ -107,7 +107,8 @@ def zone_case_near_miss(facts: Facts) -> Verdict:
     return fires(f"{wanted} is nearly {near}", near, remedy, subject="zone")
 
 
-def _near(wanted: str, existing: str) -> bool:
+def is_near(wanted: str, existing: str) -> bool:
+    """Whether one name may be a slip for the other; `zone4` beside `zone3` is none."""
     if _folded(wanted) == _folded(existing):
         return True
     if _DIGITS.sub("#", wanted) == _DIGITS.sub("#", existing):
@@ -230,8 +231,8 @@ def zone_balance(facts: Facts) -> Verdict:
         return not_applicable("a new zone begins empty")
     joining = Counter(node.zone for node in facts.joining())
     after = {name: count + joining[name] for name, count in before.items()}
-    measured = f"{_row(before)} becomes {_row(after)}"
-    spread, was = _spread(after), _spread(before)
+    measured = f"{row_of(before)} becomes {row_of(after)}"
+    spread, was = spread_of(after), spread_of(before)
     if spread == 0:
         return passes(measured, "as many in each zone")
     if spread <= was:
@@ -239,11 +240,13 @@ def zone_balance(facts: Facts) -> Verdict:
     return fires(measured, "as many in each zone", "add the same number to every zone")
 
 
-def _row(counts: dict[str, int]) -> str:
+def row_of(counts: dict[str, int]) -> str:
+    """Write servers per zone in the order of the zones' names, e.g. `1-2-1`."""
     return "-".join(str(counts[name]) for name in sorted(counts))
 
 
-def _spread(counts: dict[str, int]) -> int:
+def spread_of(counts: dict[str, int]) -> int:
+    """Give by how many servers the largest zone is larger than the smallest."""
     return max(counts.values()) - min(counts.values())
 
 

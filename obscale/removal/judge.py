@@ -1,0 +1,63 @@
+"""Judges the facts about a removal by all its rules, and keeps how the cluster stood before."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from obscale.preflight.finding import Findings
+from obscale.preflight.judge import accepted
+from obscale.preflight.registry import judge_by
+from obscale.preflight.rule import Rule
+from obscale.reading import Unread
+from obscale.removal.facts import RemovalFacts
+from obscale.removal.result import BeforeRemoval
+from obscale.removal.rules import hints, leaver, majority, room, whole_zone, work
+from obscale.removal.units import observers_of
+from obscale.request.models import OverrideSpec, Profile
+
+RULES: Final[tuple[Rule[RemovalFacts], ...]] = (
+    *leaver.RULES,
+    *work.RULES,
+    *majority.RULES,
+    *room.RULES,
+    *whole_zone.RULES,
+    *hints.RULES,
+)
+"""Every rule of a removal, the cheapest and most decisive first."""
+
+
+def judge(
+    facts: RemovalFacts, profile: Profile, overrides: Sequence[OverrideSpec] = ()
+) -> Findings:
+    """Judge facts by all rules, and mark what the request accepts on the day of the facts."""
+    findings = judge_by(RULES, facts, profile)
+    return accepted(findings, overrides, (facts.now or datetime.now(UTC)).date())
+
+
+def before_of(facts: RemovalFacts) -> BeforeRemoval:
+    """Keep what can be read no more, or means nothing, once the node has left."""
+    info = facts.cluster.cluster_info
+    leaving = facts.leaving
+    homes = {}
+    if leaving is not None and not isinstance(leaving.info, Unread) and leaving.info.home_path:
+        homes = {leaving.address: leaving.info.home_path}
+    return BeforeRemoval(
+        zones=facts.cluster.zones(),
+        totals=None if isinstance(info, Unread) else info.stats,
+        servers=facts.leaving_servers(),
+        home_paths=homes,
+        observers=_observers(facts),
+    )
+
+
+def _observers(facts: RemovalFacts) -> dict[str, tuple[str, ...]] | None:
+    """Of each tenant the servers with a unit; None where one of its pools does not tell."""
+    if isinstance(facts.tenants, Unread):
+        return None
+    found: dict[str, tuple[str, ...]] = {}
+    for tenant in facts.tenants:
+        told = [observers_of(pool) for pool in tenant.pools]
+        if any(names is None for names in told):
+            return None
+        found[tenant.tenant_name] = tuple(sorted(name for names in told for name in names or ()))
+    return found

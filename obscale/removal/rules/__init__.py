@@ -1,0 +1,1 @@
+"""The rules of a removal, by what they are about."""

@@ -1,0 +1,155 @@
+"""Tests of what is done about a removal by somebody's word: stopped, undone, or gone on with."""
+
+import asyncio
+
+import pytest
+
+from obscale.agent.models import Operator
+from obscale.errors import DagFailedError
+from obscale.removal.act import go_on, order_of, stop, undo, why_not_stopped
+from obscale.removal.failure import cause_of
+from obscale.removal.look import read_sighting
+from obscale.request.time_limits import TimeLimits
+from obscale.sandbox import Fault
+from obscale.verify.observation import Level
+from tests.contract.loops.removal_stage import removal_stage
+from tests.virtual_time import on_virtual_time
+
+TARGET = "127.0.1.4:2886"
+LIMITS = TimeLimits()
+
+
+async def read(scene):
+    """Read the newest DAG."""
+    dag_id = scene.dag.generic_id()
+    return await scene.link.cluster.ask(lambda agent: agent.read_dag(dag_id))
+
+
+async def stopped(scene):
+    """Stop the removal, as the command does."""
+    dag = await read(scene)
+    why = why_not_stopped(dag, await read_sighting(scene.link))
+    assert not why
+    return await stop(scene.link, dag, TARGET, LIMITS, saw=saw, say=scene.said)
+
+
+async def saw(_dag, _changes):
+    """Let a look pass."""
+
+
+def is_whole(scene):
+    """Whether the server stays, nothing deletes it, and the lock is free."""
+    server = scene.cluster.server_at("127.0.1.4", 2882)
+    agents = {agent.address for agent in scene.cluster.agents}
+    return (
+        server is not None
+        and not server.deleting
+        and TARGET in agents
+        and not scene.cluster.leaving
+        and scene.cluster.lock_holder is None
+    )
+
+
+@on_virtual_time
+async def test_a_running_removal_is_stopped_and_the_server_stays():
+    """CANCEL, wait, ROLLBACK, as one act: the lock is free and nothing is left half-way."""
+    async with removal_stage(Fault.unit_stuck(TARGET)) as scene:
+        await scene.begin()
+        await asyncio.sleep(60)
+        done = await stopped(scene)
+
+        assert done.dag.is_undone
+        assert is_whole(scene)
+        scene.world.sync()
+
+
+@on_virtual_time
+async def test_a_stop_that_was_ended_half_way_is_taken_up():
+    """Killed after CANCEL: the cluster is locked, and the next stop only rolls back."""
+    async with removal_stage(Fault.unit_stuck(TARGET)) as scene:
+        await scene.begin()
+        await asyncio.sleep(60)
+        await scene.operate(Operator.CANCEL)
+        await asyncio.sleep(10)
+        assert scene.cluster.lock_holder is not None
+        assert cause_of(await read(scene)) == "drain-cancelled"
+        done = await stopped(scene)
+
+        assert done.dag.is_undone
+        assert is_whole(scene)
+
+
+@on_virtual_time
+async def test_a_stop_is_refused_once_the_server_is_gone():
+    """CANCEL would undo nothing then, and lock the cluster."""
+    async with removal_stage() as scene:
+        submitted = await scene.begin()
+        refused = []
+        while not (dag := await read(scene)).is_terminal:
+            sighting = await read_sighting(scene.link)
+            gone = scene.cluster.server_at("127.0.1.4", 2882) is None
+            if gone:
+                refused.append(why_not_stopped(dag, sighting))
+            await asyncio.sleep(0.5)
+
+        assert submitted.how == "posted"
+        assert refused
+        assert all(refused)
+
+
+@on_virtual_time
+async def test_a_removal_that_failed_goes_on_by_a_retry():
+    """Past the point of return it is the only way, and it ends proved."""
+    async with removal_stage(Fault.delete_agent_fails()) as scene:
+        submitted = await scene.begin()
+        with pytest.raises(DagFailedError):
+            await scene.follow(submitted)
+        failed = await read(scene)
+        assert why_not_stopped(failed, await read_sighting(scene.link))
+        await go_on(scene.link.cluster, failed, scene.said)
+        proved = await scene.prove(submitted, await scene.follow(submitted))
+
+        assert proved.levels.level is Level.CONFORMING, proved.levels.lines
+
+
+@on_virtual_time
+async def test_a_removal_that_failed_is_undone():
+    """Obshell's hour was over: the server stays after all."""
+    faults = (Fault.unit_stuck(TARGET), Fault.wait_times_out(seconds=200))
+    async with removal_stage(*faults) as scene:
+        submitted = await scene.begin()
+        with pytest.raises(DagFailedError):
+            await scene.follow(submitted)
+        await undo(scene.link.cluster, await read(scene), TARGET, LIMITS, saw=saw, say=scene.said)
+
+        assert is_whole(scene)
+
+
+@on_virtual_time
+async def test_a_rollback_that_came_too_late_is_told_as_that():
+    """The row vanished before it: only RETRY is right then."""
+    faults = (Fault.unit_stuck(TARGET), Fault.wait_times_out(seconds=200))
+    async with removal_stage(*faults) as scene:
+        submitted = await scene.begin()
+        with pytest.raises(DagFailedError):
+            await scene.follow(submitted)
+        scene.play(Fault.gone_before_rollback(TARGET))
+        await scene.operate(Operator.ROLLBACK)
+        await asyncio.sleep(30)
+
+        assert cause_of(await read(scene)) == "rollback-too-late"
+        with pytest.raises(DagFailedError, match=r"\[rollback-too-late\]") as caught:
+            await scene.follow(submitted)
+        assert caught.value.hint.endswith("--retry")
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.0, 30.0])
+@on_virtual_time
+async def test_whom_a_removal_is_about_is_told_by_the_topology(seconds):
+    """Before its nodes name anybody, too, as soon as its server is DELETING."""
+    async with removal_stage(Fault.unit_stuck(TARGET)) as scene:
+        await scene.begin()
+        await asyncio.sleep(2 + seconds)
+        found = order_of(await read(scene), await read_sighting(scene.link), "prod-east")
+
+        assert (found.target, found.zone) == (TARGET, "zone2")
