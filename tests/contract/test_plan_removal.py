@@ -70,7 +70,10 @@ class TestWorkedExamples:
         assert loud(found) == {"rm-capacity-after", "rm-clients"}
         assert told(found) == {"rm-entry-agents"}
         fit = found.of_rule("rm-units-fit")[0]
-        assert (fit.answer, fit.measured) == ("pass", "units of sys, app: 3 cores, 6G, log 14G")
+        assert (fit.answer, fit.measured) == (
+            "pass",
+            "the units of sys, app take 3 cores, 6G, log 14G",
+        )
         assert fit.needed == "16 cores, 8G, log 24G free on 127.0.1.4:2882"
 
     async def test_the_same_where_the_new_one_is_too_small(self, world, ask):
@@ -133,7 +136,7 @@ class TestWorkedExamples:
         assert [each.rule for each in found.blockers] == ["rm-others-down"]
         assert loud(mild) == {"rm-others-down"}
         leaders = found.of_rule("rm-leaders")[0]
-        assert (leaders.answer, leaders.measured) == ("pass", "sys 2 of 3, app 2 of 3")
+        assert (leaders.answer, leaders.measured) == ("pass", "sys 2/3, app 2/3")
 
 
 class TestReading:

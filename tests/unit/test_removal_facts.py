@@ -82,6 +82,23 @@ class TestWhoseRemoval:
         assert (found.answer, found.overridable) == ("block", False)
         assert "obscale recover SPEC 110" in found.remedy
 
+    def test_one_whose_row_has_gone_meanwhile_is_still_its_own(self):
+        """By its IP, while its agent's row says SCALING IN: RETRY is right, nothing else is."""
+        case = Case().drop(3).leaves(3, zone="zone3").asks(agents={3: "SCALING IN"})
+        with_recorded(case, "gone-rolledback-dag")
+
+        own = case.facts().own_dag()
+        assert (own.name, own.operator, own.is_failed) == ("Cluster scale in", "ROLLBACK", True)
+        assert case.finding("rm-target-known").answer == "warn"
+        assert case.finding("rm-lock").answer == "block"
+        assert case.asks(agents={3: "CLUSTER AGENT"}).facts().own_dag() is None
+
+    def test_one_whose_row_has_just_gone_is_at_work(self):
+        """Nothing is DELETING any more, and the log does not tell yet."""
+        case = with_recorded(Case().drop(4).asks(agents={4: "SCALING IN"}), "held-dag")
+
+        assert case.facts().progress() is TargetProgress.LEAVING
+
     @pytest.mark.parametrize(
         ("zone", "is_own"), [("zone4", True), ("zone", False), ("zone2", False)]
     )

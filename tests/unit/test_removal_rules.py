@@ -1,10 +1,12 @@
 """Tests that each rule of a removal passes, fires, and is unknown without its evidence."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from obscale.agent.models import AgentStatus
+from obscale.language.translations import translations_of
 from obscale.preflight.rule import Rule
 from obscale.reading import Unread
 from obscale.removal.judge import RULES
@@ -23,6 +25,8 @@ from tests.unit.removal_facts import (
 )
 
 GAP = Unread("it did not answer")
+ZH = translations_of("zh")
+CHINESE = re.compile("[\u4e00-\u9fff]")
 OLD = "4.2.5.0-1"
 BIG = unit("u_big", cores=2, memory=9, log=2)
 SCALE_IN, REPLICAS = "Cluster scale in", "Scale in tenant replicas"
@@ -73,6 +77,8 @@ FIRES = {
         (lambda c: c.leaves(4, zone="zone3"), "block", "block"),
         (lambda c: c.leaves(4, port=2882), "block", "block"),
         (lambda c: c.zone_leaves("zone_2"), "block", "block"),
+        # Two servers that say they are beside this agent.
+        (lambda c: c.alter(2, ip="10.0.0.4", svr_port=3882), "block", "block"),
     ],
     "rm-target-known": [
         (lambda c: c.asks(agents={4: None}), "block", "block"),
@@ -560,6 +566,18 @@ def test_a_server_in_a_small_zone_is_told_by_bytes():
     """What does not fit says what it needs and what is there."""
     found = Case().holding().alter(2, stats=stats(5)).finding("rm-units-fit")
 
-    assert found.measured == ("units of sys, app: 3 cores, 6G, log 14G, and no way to place them")
+    assert found.measured == (
+        "the units of sys, app take 3 cores, 6G, log 14G, and no way to place them"
+    )
     assert found.needed == "16 cores, 5G, log 24G free on 10.0.0.2:2882"
     assert stats(5)["memory_in_bytes_total"] == 5 * GIB
+
+
+@pytest.mark.parametrize(("rule", "change"), [case.values[:2] for case in cases(FIRES)])
+def test_what_is_told_is_told_in_chinese(rule, change):
+    """Whatever the rule has found; a command or a statement stays what it is."""
+    finding = change(Case()).finding(rule)
+
+    told = (finding.title, finding.measured, finding.needed, finding.remedy)
+    left = [text for text in told if re.search("[a-z]{2} [a-z]{2,}", text)]
+    assert [text for text in left if not CHINESE.search(ZH.text(text, is_ours=True))] == []

@@ -32,7 +32,7 @@ def rm_backup(facts: RemovalFacts) -> Verdict:
     if not isinstance(facts.tenants, Unread) and not tenants:
         return not_applicable("no tenant of users")
     return fires(
-        f"backups{f' of {tenants}' if tenants else ''} are not looked at",
+        f"the backups of {tenants} are not looked at" if tenants else "backups are not looked at",
         "a recent one, none at work",
         "as root@sys: SELECT * FROM oceanbase.CDB_OB_BACKUP_JOBS; and CDB_OB_BACKUP_JOB_HISTORY",
     )

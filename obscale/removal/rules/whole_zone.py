@@ -123,7 +123,7 @@ def rm_zone_empty(facts: RemovalFacts) -> Verdict:
     body = json.dumps({"zones": [zone]})
     ways = [f"DELETE /api/v1/tenant/{name}/replicas with {body}" for name in tenants]
     ways += [f"DROP RESOURCE POOL {name};" for name in alone]
-    return blocks(" and ".join(found), needed, f"first {'; '.join(ways)}")
+    return blocks(" and ".join(found), needed, f"first take it out of them: {'; '.join(ways)}")
 
 
 @rule(
