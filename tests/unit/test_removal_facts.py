@@ -21,7 +21,7 @@ from obscale.removal.replicas import full_zones, zones_of
 from obscale.removal.rules.hints import _names
 from obscale.removal.units import ALL, Fit, PlacedUnit, Room, fit
 from obscale.request.models import OverrideSpec
-from tests.unit.removal_facts import NEVER, Case, failed, server, stats
+from tests.unit.removal_facts import NEVER, Case, failed, server, stats, stray
 
 RECORDED = Path(__file__).resolve().parents[1] / "data" / "real-obshell" / "removal"
 UNTIL = date(2026, 12, 31)
@@ -460,6 +460,16 @@ class TestWhatIsTold:
         case = Case().asks(servers=Case().servers | {"z'4": [server(5)]}).zone_leaves("z'4")
 
         assert "DELETE ZONE 'z''4';" in case.finding("rm-zone-name").remedy
+
+    def test_names_of_pools_and_tenants_are_no_second_statement(self):
+        """Whoever copies the remedy runs one thing."""
+        pool = stray().model_copy(update={"name": "p`; DROP TENANT app"})
+        case = Case().zone_leaves().asks(pools=[pool], units={"a/../b": Case().units["app"]})
+
+        remedy = case.finding("rm-zone-empty").remedy
+
+        assert "DROP RESOURCE POOL `p``; DROP TENANT app`;" in remedy
+        assert "/api/v1/tenant/a%2F..%2Fb/replicas" in remedy
 
     @pytest.mark.parametrize(
         ("text", "named"),

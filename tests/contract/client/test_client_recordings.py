@@ -259,7 +259,6 @@ NOT_RECORDED = {
     "License": "the recorded cluster was no standalone one",
     "Tenant": "the stand-ins' pools had no unit configs, so it was refused",
     "TenantPool": "as above",
-    "ConnectionString": "as above, inside of a tenant",
 }
 """Models that no recording fills, and why."""
 CARRIED_OUT, UNDONE, FAILED = "carried out", "undone", "failed"
