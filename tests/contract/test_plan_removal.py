@@ -208,7 +208,25 @@ class TestReading:
         assert "ALTER SYSTEM DELETE SERVER '127.0.1.4:2882' ZONE 'zone2';" in version.remedy
         assert answers(found, "rm-units-fit") == {"rm-units-fit": "unknown"}
 
-    async def test_of_4_2_6_the_sums_say_whether_it_is_empty(self):
+    async def test_the_first_that_can_remove_tells_next_to_nothing(self):
+        """It says of no server what it holds: no rule about units passes."""
+        content = default_config().model_dump() | {"obshell_version": "4.2.6.0-1"}
+        world = World(type(default_config()).model_validate(content), clock=ManualClock())
+        await Leaving(world, Asker(world)).grow()
+
+        for address in (TARGET, OLD):
+            found = judge(await facts_of(world, order_of(address)), "prod")
+
+            assert not found.blockers
+            assert answers(found, "rm-version", "rm-leaders", "rm-units-fit", "rm-clients") == {
+                "rm-version": "pass",
+                "rm-leaders": "pass",
+                "rm-units-fit": "unknown",
+                "rm-clients": "unknown",
+            }
+            assert "rm-data-disk" in found.of_rule("rm-units-fit")[0].measured
+
+    async def test_below_4_4_the_sums_say_whether_it_is_empty(self):
         """Nothing assigned on a server that reports is nothing held."""
         content = default_config().model_dump() | {"obshell_version": "4.3.1.0-1"}
         world = World(type(default_config()).model_validate(content), clock=ManualClock())

@@ -25,6 +25,7 @@ from tests.unit.removal_facts import (
 )
 
 GAP = Unread("it did not answer")
+SILENT = Unread("10.0.0.4:2886: no answer within 9 s")
 ZH = translations_of("zh")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 OLD = "4.2.5.0-1"
@@ -95,7 +96,7 @@ FIRES = {
         (lambda c: c.set(dropped=(LEAVING,)), "info", "info"),
     ],
     "rm-leaving-agent": [
-        (lambda c: leaving(c, info=GAP), "warn", "warn"),
+        (lambda c: leaving(c, info=SILENT), "warn", "warn"),
         (lambda c: c.leaving_says(identity="UNIDENTIFIED"), "warn", "warn"),
         (lambda c: c.leaves(9), "warn", "warn"),
         (lambda c: c.zone_leaves().alter(4, data_dir=""), "warn", "warn"),
@@ -479,6 +480,8 @@ UNKNOWN = {
     "rm-duration": [(lambda c: c.holding().alter(4, stats=stats(used_disk=0)), "unknown")],
     "rm-duty-window": [(lambda c: c.of_cluster(parameters=GAP), "unknown")],
     "rm-clients": [
+        # `/ob/info` alone, below 4.3.0.0: no ids, and no units.
+        (lambda c: untold(c).alter(2, id=0).alter(4, id=0), "unknown"),
         (lambda c: c.set(tenants=GAP), "unknown"),
         (lambda c: c.of_cluster(topology=GAP), "unknown"),
     ],

@@ -263,7 +263,7 @@ def rm_leaving_agent(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one ret
         return not_applicable("a whole zone leaves")
     info, needed = facts.leaving.info, Identity.CLUSTER_AGENT.value
     if isinstance(info, Unread):
-        return fires(f"{facts.leaving.address} does not answer: {info.reason}", needed, clean)
+        return fires(info.reason, needed, clean)
     if facts.is_gone():
         if info.identity is Identity.CLUSTER_AGENT:
             return fires(

@@ -509,7 +509,7 @@ def rm_duration(facts: RemovalFacts) -> Verdict:
         return passes(NO_UNIT)
     used = server.stats.disk_in_bytes_assigned
     if not used:
-        return unknown("it does not tell what it uses")
+        return unknown(units if isinstance(units, Unread) else "it does not tell what it uses")
     seconds = used / ASSUMED_BYTES_PER_SECOND
     measured = f"{render_bytes(used)}, about {seconds / 60:.0f} min at 50 MB/s"
     if seconds > DAG_SECONDS:
