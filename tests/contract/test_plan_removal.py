@@ -147,7 +147,7 @@ class TestReading:
         """Also where it is the one that is written first."""
         order = order_of(OLD, cluster=cluster_of((OLD, ENTRY, ENTRIES[2])))
 
-        facts = await facts_of(leaving.world, order)
+        facts = await facts_of(leaving.world, order, times=2)
 
         assert (facts.cluster.entry, facts.dropped) == (ENTRY, (OLD,))
         assert set(facts.members) == {ENTRY, ENTRIES[2]}
