@@ -110,26 +110,27 @@ class ClusterClient:
         self._clients.append(added)
         return added
 
-    def leave_out(self, addresses: Collection[str]) -> tuple[AgentClient, ...]:
+    @property
+    def left_out(self) -> tuple[AgentClient, ...]:
+        """Agents that are asked nothing any more."""
+        return tuple(self._left_out)
+
+    def leave_out(self, addresses: Collection[str]) -> None:
         """Ask some agents no more, for good: they leave the cluster, and soon know it no more.
 
-        Where nobody else would be left, nobody is left out.
+        Where nobody else would be left, nobody is left out. `add` does not bring them back.
 
         Args:
             addresses: `ip:port` each; those that are not known matter nothing.
-
-        Returns:
-            Whom this leaves out; `add` does not bring them back.
         """
         going = [client for client in self._clients if str(client.address) in addresses]
         staying = [client for client in self._clients if client not in going]
-        if not going or not staying:
-            return ()
+        if not staying:
+            return
         self._clients = staying
         self._left_out += going
         if self._answered in going:
             self._answered = staying[0]
-        return tuple(going)
 
     async def ask(self, question: Callable[[AgentClient], Awaitable[T]]) -> T:
         """Ask the current agent; where it cannot answer now, the others in turn, each once.

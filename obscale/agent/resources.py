@@ -71,6 +71,16 @@ class ResourcePool(SnakeWire):
         return _zones(self.zone_list)
 
 
+class ConnectionString(SnakeWire):
+    """How a client reaches a tenant, as obshell puts it together.
+
+    Source: ob/agent/repository/model/bo/tenant.go
+    """
+
+    connection_string: str = ""
+    """E.g. `obclient -h10.0.0.1 -P2881 -uroot@app -p`; it holds no password."""
+
+
 class TenantOverview(SnakeWire):
     """One row of `GET /tenants/overview` (4.2.4.0+); no META tenant, nothing recycled, no pools.
 
@@ -88,6 +98,8 @@ class TenantOverview(SnakeWire):
     """OceanBase's own text, e.g. `FULL{1}@zone1, FULL{1}@zone2`."""
     read_only: bool | None = None
     """None below 4.3.0.0."""
+    connection_strings: Annotated[tuple[ConnectionString, ...], LISTED] = ()
+    """None of them below 4.3.0.0."""
 
 
 class TenantPool(SnakeWire):
@@ -111,16 +123,6 @@ class TenantPool(SnakeWire):
         return _zones(self.zone_list)
 
 
-class ConnectionString(SnakeWire):
-    """How a client reaches a tenant, as obshell puts it together.
-
-    Source: ob/agent/repository/model/bo/tenant.go
-    """
-
-    connection_string: str = ""
-    """E.g. `obclient -h10.0.0.1 -P2881 -uroot@app -p`; it holds no password."""
-
-
 class Tenant(TenantOverview):
     """`GET /tenant/{name}` (4.2.4.0+): a tenant in detail, with all its pools.
 
@@ -128,8 +130,6 @@ class Tenant(TenantOverview):
     """
 
     pools: Annotated[tuple[TenantPool, ...], LISTED] = ()
-    connection_strings: Annotated[tuple[ConnectionString, ...], LISTED] = ()
-    """From 4.3.0.0 on."""
 
 
 class License(SnakeWire):

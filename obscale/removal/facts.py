@@ -15,6 +15,7 @@ from obscale.agent.models import (
     Parameter,
     Server,
     Zone,
+    joined_address,
 )
 from obscale.agent.resources import Tenant
 from obscale.maintenance_lock import SCALE_IN
@@ -271,21 +272,26 @@ class RemovalFacts:
         if dag.name != SCALE_IN or self.order.node is None:
             return False
         server, row = self.server(), self.agent_row()
+        is_leaving = row is not None and row.identity is Identity.SCALING_IN
         names = {f"agent {self.order.node.address} ob state"}
         if server is not None:
             names |= {f"observer '{server_address(server)}'"}
             names |= {f"delete observer {server_address(server)} "}
+        elif is_leaving:
+            # Its row has gone already, and its RPC port with it.
+            at = joined_address(self.order.node.agentInfo.ip, 0).removesuffix("0")
+            names |= {f"observer '{at}", f"delete observer {at}"}
         lines = tuple(_lines(dag))
         if any(_names_somebody(line) for line in lines):
             return any(name in line for name in names for line in lines)
         deleting = [s for _, s in self.cluster.servers() if s.inner_status == DELETING]
-        is_leaving = row is not None and row.identity is Identity.SCALING_IN
-        return deleting == [server] and is_leaving
+        return is_leaving and deleting == ([] if server is None else [server])
 
 
 def _lines(dag: Dag) -> Iterator[str]:
     """What the nodes of a DAG have logged that was read with details."""
-    return (line for node in dag.nodes for task in node.sub_tasks for line in task.task_logs)
+    lines = (line for node in dag.nodes for task in node.sub_tasks for line in task.task_logs)
+    return (line.replace("Observer '", "observer '") for line in lines)
 
 
 def _names_somebody(line: str) -> bool:

@@ -79,7 +79,9 @@ async def _leave_out(link: Connections, order: Removal) -> tuple[str, ...]:
         told = await fact(partial(link.cluster.ask, AgentClient.read_ob_info))
         rows = () if isinstance(told, Unread) else told.agent_info
         leaving = {row.address for row in rows if row.zone == order.zone}
-    return tuple(str(client.address) for client in link.cluster.leave_out(leaving))
+    link.cluster.leave_out(leaving)
+    known = (str(client.address) for client in link.cluster.left_out)
+    return tuple(address for address in known if address in leaving)
 
 
 async def _cluster_with_tenants(

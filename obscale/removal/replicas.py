@@ -26,8 +26,8 @@ class Share(NamedTuple):
 
     @property
     def told(self) -> str:
-        """E.g. `2 of 3`."""
-        return f"{self.healthy} of {self.full}"
+        """E.g. `2/3`."""
+        return f"{self.healthy}/{self.full}"
 
 
 def zones_of(locality: str) -> dict[str, frozenset[str]] | None:

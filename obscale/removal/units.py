@@ -123,7 +123,7 @@ def leaving_units(facts: RemovalFacts) -> tuple[PlacedUnit, ...] | Unread:
     found: list[PlacedUnit] = []
     if gap := _gap(facts):
         return gap
-    for server in _going_from(facts):
+    for server in going_in_zone(facts):
         there = units_on(facts, server, facts.order.zone)
         if isinstance(there, Unread):
             return there
@@ -139,7 +139,8 @@ def own_units(facts: RemovalFacts) -> tuple[PlacedUnit, ...] | Unread:
     return units_on(facts, server, facts.order.zone)
 
 
-def _going_from(facts: RemovalFacts) -> list[Server]:
+def going_in_zone(facts: RemovalFacts) -> list[Server]:
+    """Give the servers of the order's zone that leave by the whole request."""
     zone = facts.zone()
     there = {server_address(server) for server in zone.servers} if zone else set()
     return [server for server in facts.going() if server_address(server) in there]

@@ -40,8 +40,8 @@ def order_of(*addresses, zone="zone2", force=False, cluster=None):
     )
 
 
-async def facts_of(world, order, **options):
-    """Read the facts of an order through agents of a world, in process."""
+async def facts_of(world, order, *, times=1, **options):
+    """Read the facts of an order through agents of a world, in process; the last of several."""
     transport = in_process(world)
     root, spec = SecretStr(ROOT_PASSWORD), order.cluster
 
@@ -54,6 +54,8 @@ async def facts_of(world, order, **options):
         cluster = await stack.enter_async_context(ClusterClient(entries))
         target = await stack.enter_async_context(client(AgentAddress.parse(where)))
         link = Connections(cluster, target, spec, None, root)
+        for _ in range(times - 1):
+            await survey(link, order, **options)
         return await survey(link, order, **options)
 
 

@@ -23,6 +23,7 @@ from tests.contract.removal_scenes import OLD, SCALE_OUT_SECONDS, Leaving
 from tests.virtual_time import on_virtual_time, virtual_clock
 
 SPARE = "127.0.1.5:2886"
+WHOLE_SECONDS = 60
 BLOCKED = "BLOCKED"
 ALWAYS_TOLD = {"rm-backup", "rm-host-data", "rm-duty-window"}
 
@@ -70,7 +71,10 @@ class TestWorkedExamples:
         assert loud(found) == {"rm-capacity-after", "rm-clients"}
         assert told(found) == {"rm-entry-agents"}
         fit = found.of_rule("rm-units-fit")[0]
-        assert (fit.answer, fit.measured) == ("pass", "units of sys, app: 3 cores, 6G, log 14G")
+        assert (fit.answer, fit.measured) == (
+            "pass",
+            "the units of sys, app take 3 cores, 6G, log 14G",
+        )
         assert fit.needed == "16 cores, 8G, log 24G free on 127.0.1.4:2882"
 
     async def test_the_same_where_the_new_one_is_too_small(self, world, ask):
@@ -133,7 +137,7 @@ class TestWorkedExamples:
         assert [each.rule for each in found.blockers] == ["rm-others-down"]
         assert loud(mild) == {"rm-others-down"}
         leaders = found.of_rule("rm-leaders")[0]
-        assert (leaders.answer, leaders.measured) == ("pass", "sys 2 of 3, app 2 of 3")
+        assert (leaders.answer, leaders.measured) == ("pass", "sys 2/3, app 2/3")
 
 
 class TestReading:
@@ -143,7 +147,7 @@ class TestReading:
         """Also where it is the one that is written first."""
         order = order_of(OLD, cluster=cluster_of((OLD, ENTRY, ENTRIES[2])))
 
-        facts = await facts_of(leaving.world, order)
+        facts = await facts_of(leaving.world, order, times=2)
 
         assert (facts.cluster.entry, facts.dropped) == (ENTRY, (OLD,))
         assert set(facts.members) == {ENTRY, ENTRIES[2]}
@@ -204,7 +208,25 @@ class TestReading:
         assert "ALTER SYSTEM DELETE SERVER '127.0.1.4:2882' ZONE 'zone2';" in version.remedy
         assert answers(found, "rm-units-fit") == {"rm-units-fit": "unknown"}
 
-    async def test_of_4_2_6_the_sums_say_whether_it_is_empty(self):
+    async def test_the_first_that_can_remove_tells_next_to_nothing(self):
+        """It says of no server what it holds: no rule about units passes."""
+        content = default_config().model_dump() | {"obshell_version": "4.2.6.0-1"}
+        world = World(type(default_config()).model_validate(content), clock=ManualClock())
+        await Leaving(world, Asker(world)).grow()
+
+        for address in (TARGET, OLD):
+            found = judge(await facts_of(world, order_of(address)), "prod")
+
+            assert not found.blockers
+            assert answers(found, "rm-version", "rm-leaders", "rm-units-fit", "rm-clients") == {
+                "rm-version": "pass",
+                "rm-leaders": "pass",
+                "rm-units-fit": "unknown",
+                "rm-clients": "unknown",
+            }
+            assert "rm-data-disk" in found.of_rule("rm-units-fit")[0].measured
+
+    async def test_below_4_4_the_sums_say_whether_it_is_empty(self):
         """Nothing assigned on a server that reports is nothing held."""
         content = default_config().model_dump() | {"obshell_version": "4.3.1.0-1"}
         world = World(type(default_config()).model_validate(content), clock=ManualClock())
@@ -365,3 +387,82 @@ class TestHostileAnswers:
         assert not found.already_gone
         asked = ("rm-units-fit", "rm-leaders", "rm-lock", "rm-others-down")
         assert "pass" not in answers(found, *asked).values()
+
+    async def test_who_is_no_member_any_more_gets_no_password(self, leaving):
+        """Nor is it asked what it shows to nobody else."""
+        await leaving.remove(seconds=WHOLE_SECONDS)
+
+        facts = await facts_of(leaving.world, order_of(TARGET))
+
+        assert facts.leaving.info.identity == "SCALING IN"
+        assert isinstance(facts.leaving.last_dag, Unread)
+        assert "root@sys" in facts.leaving.last_dag.reason
+
+    async def test_a_member_is_asked_as_one(self, leaving):
+        """Once the cluster lists it."""
+        facts = await facts_of(leaving.world, order_of(TARGET))
+
+        assert facts.leaving.last_dag.name == "Local scale out"
+
+
+class TestWhatComesOfIt:
+    """The simulator refuses what is blocked, and takes the rest."""
+
+    async def test_what_has_no_room_is_refused_at_stage_1(self, world, ask):
+        """With the lock freed, as the rule says."""
+        answer = await ask.scale_out(configs=SIZES | {"memory_limit": "13G"})
+        assert answer.status_code == 200
+        world.advance(SCALE_OUT_SECONDS)
+        leaving = Leaving(world, ask)
+        await leaving.remove(OLD, seconds=WHOLE_SECONDS)
+
+        assert await leaving.stands() == ("FAILED", "RUN", 1)
+        facts = await facts_of(world, order_of(OLD))
+        assert facts.own_dag().id == leaving.dag_id
+        assert answers(judge(facts, "prod"), "rm-lock") == {"rm-lock": "warn"}
+
+    async def test_what_is_ready_leaves(self, leaving):
+        """The server its zone had first, with all its units."""
+        await leaving.remove(OLD, seconds=WHOLE_SECONDS)
+
+        assert await leaving.stands() == ("SUCCEED", "RUN", 5)
+        assert await leaving.units() == ["1", "3", "4"]
+
+    async def test_the_only_server_of_its_zone_is_refused_at_stage_1(self, leaving):
+        """Asked through another agent."""
+        await leaving.remove(ENTRY, seconds=WHOLE_SECONDS, agent=ENTRIES[2])
+
+        dag = leaving.world.cluster().dags[-1]
+        assert (dag.state, dag.stage) == ("FAILED", 1)
+
+    async def test_a_zone_with_units_is_refused(self, leaving):
+        """And creates nothing."""
+        answer = await leaving.delete_zone("zone2")
+
+        assert answer.json()["error"]["errCode"] == "OB.Zone.NotEmpty"
+
+    async def test_without_a_majority_it_is_refused_at_stage_1(self, leaving):
+        """Two of three are down: told before, in both profiles."""
+        for agent in ENTRIES[1:]:
+            leaving.world.play(Fault.observer_down(agent))
+        _, _, found, mild = await verdicts_of(leaving.world, order_of(TARGET))
+
+        await leaving.remove(seconds=WHOLE_SECONDS)
+
+        assert "rm-leaders" in {each.rule for each in found.blockers}
+        assert "rm-leaders" in {each.rule for each in mild.blockers}
+        assert await leaving.stands() == ("FAILED", "RUN", 1)
+
+    @pytest.mark.parametrize("card", ["tenant_task_fails", "scale_in_fails"])
+    async def test_beside_a_dag_that_holds_nothing_it_is_taken(self, leaving, card):
+        """Told, and no more."""
+        leaving.world.play(getattr(Fault, card)())
+        leaving.world.advance(5)
+        _, _, found, _ = await verdicts_of(leaving.world, order_of(TARGET))
+
+        answer = await leaving.remove(seconds=WHOLE_SECONDS)
+
+        assert answers(found, "rm-lock") == {"rm-lock": "warn"}
+        assert not found.blockers
+        assert answer.status_code == 200
+        assert await leaving.stands() == ("SUCCEED", "RUN", 5)

@@ -21,7 +21,7 @@ from obscale.removal.replicas import full_zones, zones_of
 from obscale.removal.rules.hints import _names
 from obscale.removal.units import ALL, Fit, PlacedUnit, Room, fit
 from obscale.request.models import OverrideSpec
-from tests.unit.removal_facts import NEVER, Case, failed, server, stats
+from tests.unit.removal_facts import NEVER, Case, failed, server, stats, stray
 
 RECORDED = Path(__file__).resolve().parents[1] / "data" / "real-obshell" / "removal"
 UNTIL = date(2026, 12, 31)
@@ -81,6 +81,23 @@ class TestWhoseRemoval:
         found = case.finding("rm-lock")
         assert (found.answer, found.overridable) == ("block", False)
         assert "obscale recover SPEC 110" in found.remedy
+
+    def test_one_whose_row_has_gone_meanwhile_is_still_its_own(self):
+        """By its IP, while its agent's row says SCALING IN: RETRY is right, nothing else is."""
+        case = Case().drop(3).leaves(3, zone="zone3").asks(agents={3: "SCALING IN"})
+        with_recorded(case, "gone-rolledback-dag")
+
+        own = case.facts().own_dag()
+        assert (own.name, own.operator, own.is_failed) == ("Cluster scale in", "ROLLBACK", True)
+        assert case.finding("rm-target-known").answer == "warn"
+        assert case.finding("rm-lock").answer == "block"
+        assert case.asks(agents={3: "CLUSTER AGENT"}).facts().own_dag() is None
+
+    def test_one_whose_row_has_just_gone_is_at_work(self):
+        """Nothing is DELETING any more, and the log does not tell yet."""
+        case = with_recorded(Case().drop(4).asks(agents={4: "SCALING IN"}), "held-dag")
+
+        assert case.facts().progress() is TargetProgress.LEAVING
 
     @pytest.mark.parametrize(
         ("zone", "is_own"), [("zone4", True), ("zone", False), ("zone2", False)]
@@ -443,6 +460,16 @@ class TestWhatIsTold:
         case = Case().asks(servers=Case().servers | {"z'4": [server(5)]}).zone_leaves("z'4")
 
         assert "DELETE ZONE 'z''4';" in case.finding("rm-zone-name").remedy
+
+    def test_names_of_pools_and_tenants_are_no_second_statement(self):
+        """Whoever copies the remedy runs one thing."""
+        pool = stray().model_copy(update={"name": "p`; DROP TENANT app"})
+        case = Case().zone_leaves().asks(pools=[pool], units={"a/../b": Case().units["app"]})
+
+        remedy = case.finding("rm-zone-empty").remedy
+
+        assert "DROP RESOURCE POOL `p``; DROP TENANT app`;" in remedy
+        assert "/api/v1/tenant/a%2F..%2Fb/replicas" in remedy
 
     @pytest.mark.parametrize(
         ("text", "named"),

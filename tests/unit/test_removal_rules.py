@@ -1,10 +1,12 @@
 """Tests that each rule of a removal passes, fires, and is unknown without its evidence."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from obscale.agent.models import AgentStatus
+from obscale.language.translations import translations_of
 from obscale.preflight.rule import Rule
 from obscale.reading import Unread
 from obscale.removal.judge import RULES
@@ -23,6 +25,9 @@ from tests.unit.removal_facts import (
 )
 
 GAP = Unread("it did not answer")
+SILENT = Unread("10.0.0.4:2886: no answer within 9 s")
+ZH = translations_of("zh")
+CHINESE = re.compile("[\u4e00-\u9fff]")
 OLD = "4.2.5.0-1"
 BIG = unit("u_big", cores=2, memory=9, log=2)
 SCALE_IN, REPLICAS = "Cluster scale in", "Scale in tenant replicas"
@@ -73,6 +78,8 @@ FIRES = {
         (lambda c: c.leaves(4, zone="zone3"), "block", "block"),
         (lambda c: c.leaves(4, port=2882), "block", "block"),
         (lambda c: c.zone_leaves("zone_2"), "block", "block"),
+        # Two servers that say they are beside this agent.
+        (lambda c: c.alter(2, ip="10.0.0.4", svr_port=3882), "block", "block"),
     ],
     "rm-target-known": [
         (lambda c: c.asks(agents={4: None}), "block", "block"),
@@ -89,7 +96,7 @@ FIRES = {
         (lambda c: c.set(dropped=(LEAVING,)), "info", "info"),
     ],
     "rm-leaving-agent": [
-        (lambda c: leaving(c, info=GAP), "warn", "warn"),
+        (lambda c: leaving(c, info=SILENT), "warn", "warn"),
         (lambda c: c.leaving_says(identity="UNIDENTIFIED"), "warn", "warn"),
         (lambda c: c.leaves(9), "warn", "warn"),
         (lambda c: c.zone_leaves().alter(4, data_dir=""), "warn", "warn"),
@@ -473,6 +480,8 @@ UNKNOWN = {
     "rm-duration": [(lambda c: c.holding().alter(4, stats=stats(used_disk=0)), "unknown")],
     "rm-duty-window": [(lambda c: c.of_cluster(parameters=GAP), "unknown")],
     "rm-clients": [
+        # `/ob/info` alone, below 4.3.0.0: no ids, and no units.
+        (lambda c: untold(c).alter(2, id=0).alter(4, id=0), "unknown"),
         (lambda c: c.set(tenants=GAP), "unknown"),
         (lambda c: c.of_cluster(topology=GAP), "unknown"),
     ],
@@ -560,6 +569,18 @@ def test_a_server_in_a_small_zone_is_told_by_bytes():
     """What does not fit says what it needs and what is there."""
     found = Case().holding().alter(2, stats=stats(5)).finding("rm-units-fit")
 
-    assert found.measured == ("units of sys, app: 3 cores, 6G, log 14G, and no way to place them")
+    assert found.measured == (
+        "the units of sys, app take 3 cores, 6G, log 14G, and no way to place them"
+    )
     assert found.needed == "16 cores, 5G, log 24G free on 10.0.0.2:2882"
     assert stats(5)["memory_in_bytes_total"] == 5 * GIB
+
+
+@pytest.mark.parametrize(("rule", "change"), [case.values[:2] for case in cases(FIRES)])
+def test_what_is_told_is_told_in_chinese(rule, change):
+    """Whatever the rule has found; a command or a statement stays what it is."""
+    finding = change(Case()).finding(rule)
+
+    told = (finding.title, finding.measured, finding.needed, finding.remedy)
+    left = [text for text in told if re.search("[a-z]{2} [a-z]{2,}", text)]
+    assert [text for text in left if not CHINESE.search(ZH.text(text, is_ours=True))] == []

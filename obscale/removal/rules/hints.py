@@ -32,7 +32,7 @@ def rm_backup(facts: RemovalFacts) -> Verdict:
     if not isinstance(facts.tenants, Unread) and not tenants:
         return not_applicable("no tenant of users")
     return fires(
-        f"backups{f' of {tenants}' if tenants else ''} are not looked at",
+        f"the backups of {tenants} are not looked at" if tenants else "backups are not looked at",
         "a recent one, none at work",
         "as root@sys: SELECT * FROM oceanbase.CDB_OB_BACKUP_JOBS; and CDB_OB_BACKUP_JOB_HISTORY",
     )
@@ -69,8 +69,13 @@ def rm_clients(facts: RemovalFacts) -> Verdict:
             if _names(each.connection_string, server.ip)
         }
     )
-    oldest = [ip for ip in _likely_in_rs_lists(facts) if ip not in named]
-    found = [*named, *oldest]
+    likely = _likely_in_rs_lists(facts)
+    if likely is None and not named:
+        return unknown(
+            Unread("this version does not tell which server its zone had first", supported=False),
+            "no client or proxy that names it",
+        )
+    found = [*named, *(ip for ip in likely or () if ip not in named)]
     if found:
         return fires(
             f"{', '.join(named)} is named by connection strings of tenants"
@@ -92,8 +97,11 @@ def _names(text: str, ip: str) -> bool:
     return re.search(rf"(?:(?<![\w.:])|-h){re.escape(ip)}(?![\w.])", text) is not None
 
 
-def _likely_in_rs_lists(facts: RemovalFacts) -> list[str]:
-    """IPs of servers with the sys tenant, or that were the first of a zone that has it."""
+def _likely_in_rs_lists(facts: RemovalFacts) -> list[str] | None:
+    """IPs of servers with the sys tenant, or that were the first of a zone that has it.
+
+    None: neither is told.
+    """
     zone, tenants = facts.zone(), facts.tenants
     if zone is None or isinstance(tenants, Unread):
         return []
@@ -105,13 +113,16 @@ def _likely_in_rs_lists(facts: RemovalFacts) -> list[str]:
         if zone.name in pool.zones
     ]
     known = [server.id for server in zone.servers if server.id]
-    if not pools or not known:
+    if not pools:
         return []
-    holders = frozenset().union(*(observers_of(pool) or () for pool in pools))
+    told = [names for pool in pools if (names := observers_of(pool)) is not None]
+    if not known and len(told) < len(pools):
+        return None
+    holders = frozenset().union(*told)
     return [
         server.ip
         for server in facts.leaving_servers()
-        if server.id == min(known) or server_address(server) in holders
+        if server.id == min(known, default=-1) or server_address(server) in holders
     ]
 
 

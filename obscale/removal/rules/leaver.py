@@ -125,7 +125,7 @@ def rm_address(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one return fo
     if any(s.ip == node.agentInfo.ip and not s.obshell_port for _, s in facts.cluster.servers()):
         return not_applicable("there is a server without an agent: see rm-target-known")
     return blocks(
-        f"no server beside an agent at {node.address}; at this IP: {', '.join(here)}",
+        f"no server beside an agent at {node.address}; at this IP: {'; '.join(here)}",
         needed,
         "write the agent's port, which is neither the RPC port nor the SQL port",
     )
@@ -263,7 +263,7 @@ def rm_leaving_agent(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one ret
         return not_applicable("a whole zone leaves")
     info, needed = facts.leaving.info, Identity.CLUSTER_AGENT.value
     if isinstance(info, Unread):
-        return fires(f"{facts.leaving.address} does not answer: {info.reason}", needed, clean)
+        return fires(info.reason, needed, clean)
     if facts.is_gone():
         if info.identity is Identity.CLUSTER_AGENT:
             return fires(

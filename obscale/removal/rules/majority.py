@@ -95,8 +95,7 @@ def rm_majority(facts: RemovalFacts) -> Verdict:
     if isinstance(facts.cluster.topology, Unread):
         return unknown(facts.cluster.topology, needed, prod=Answer.BLOCK)
     dead = [server for server in facts.leaving_servers() if is_dead(server) is not False]
-    is_forced = any(node.force_kill for node in facts.nodes)
-    if not dead and not is_forced:
+    if not dead and not _is_forced(facts):
         return not_applicable("it is alive, and empty before it ends")
     if isinstance(facts.tenants, Unread):
         return unknown(

@@ -36,6 +36,7 @@ from obscale.removal.units import (
     PlacedUnit,
     Room,
     fit,
+    going_in_zone,
     leaving_units,
     own_units,
     pools_in,
@@ -190,7 +191,9 @@ def rm_unit_num(facts: RemovalFacts) -> Verdict:
     return blocks(
         ", ".join(f"{name} {number} > {most}" for name, number in many.items()),
         needed,
-        f"first {lower}" if most else "see rm-receivers: no server of the zone would be left",
+        f"first lower it: {lower}"
+        if most
+        else "see rm-receivers: no server of the zone would be left",
     )
 
 
@@ -223,7 +226,7 @@ def rm_units_fit(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one return 
     by_log = fit(units, rooms, LOG_DISK)
     # A log disk that is too small is told by its own rule.
     found = fit(units, rooms, ALL if by_log.possible else WITHOUT_LOG_DISK)
-    measured = f"units of {told_of(units)}: {_size_of(units)}"
+    measured = f"the units of {told_of(units)} take {_size_of(units)}"
     needed = _told(map(_told_room, rooms))
     if found.possible is None:
         return unknown(f"{measured}; what the others have left is not all told", needed)
@@ -290,7 +293,7 @@ def rm_log_disk_fit(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one retu
         return not_applicable(NO_RECEIVER)
     found: Fit = fit(units, rooms, LOG_DISK)
     log = sum(unit.config.log_disk_size for unit in units)
-    measured = f"log {render_bytes(log)} of {told_of(units)}"
+    measured = f"the units of {told_of(units)} take log {render_bytes(log)}"
     needed = _told(
         f"{'?' if room.left[-1] is None else render_bytes(room.left[-1])} free on {room.server}"
         for room in rooms
@@ -334,14 +337,14 @@ def rm_data_disk(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one return 
     there = receivers(facts)
     if not there:
         return not_applicable(NO_RECEIVER)
-    used = sum(each.stats.disk_in_bytes_assigned for each in facts.going())
+    used = sum(each.stats.disk_in_bytes_assigned for each in going_in_zone(facts))
     if not used or not all(each.stats.disk_in_bytes_total for each in there):
         return unknown("disks that are in use are not all told", "the others have room for it")
     rooms = {server_address(each): _disk_room(each, min(limits)) for each in there}
     fullest = min(rooms, key=lambda address: rooms[address])
     measured = f"{render_bytes(used)} in use"
     needed = _told(f"{render_bytes(room)} free on {at}" for at, room in rooms.items())
-    needed = f"{needed}, up to {min(limits)} %"
+    needed = f"{needed}; up to {min(limits)} % of each disk"
     if sum(rooms.values()) <= used:
         return blocks(measured, needed, "raise datafile_maxsize of the others, or add a server")
     if rooms[fullest] <= used:
@@ -468,12 +471,13 @@ def rm_capacity_after(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one re
     address = server_address(fullest)
     if not held and not units:
         return passes(f"no units in {facts.order.zone}")
+    all_ = (*held, *units)
     rest = [room for room in rooms_of(facts) if room.server != address]
-    measured = f"units of {told_of((*held, *units))} without {address}: {_size_of((*held, *units))}"
+    measured = f"without {address} the units of {told_of(all_)} take {_size_of(all_)}"
     needed = _told(map(_told_room, rest)) or "another server in the zone"
-    found = fit((*held, *units), rest, ALL)
+    found = fit(all_, rest, ALL)
     if found.possible is None:
-        found = fit((*held, *units), rest, WITHOUT_LOG_DISK)
+        found = fit(all_, rest, WITHOUT_LOG_DISK)
     if found.possible is None:
         return unknown(measured, needed)
     if not found.possible:
@@ -505,7 +509,7 @@ def rm_duration(facts: RemovalFacts) -> Verdict:
         return passes(NO_UNIT)
     used = server.stats.disk_in_bytes_assigned
     if not used:
-        return unknown("it does not tell what it uses")
+        return unknown(units if isinstance(units, Unread) else "it does not tell what it uses")
     seconds = used / ASSUMED_BYTES_PER_SECOND
     measured = f"{render_bytes(used)}, about {seconds / 60:.0f} min at 50 MB/s"
     if seconds > DAG_SECONDS:

@@ -6,6 +6,7 @@ Source: obshell ob/agent/executor/ob/delete_zone.go, 4.5.0.0.
 import json
 import re
 from typing import Final
+from urllib.parse import quote
 
 from obscale.preflight.finding import (
     Verdict,
@@ -121,9 +122,16 @@ def rm_zone_empty(facts: RemovalFacts) -> Verdict:
     found = [f"tenants {', '.join(tenants)}"] if tenants else []
     found += [f"pools {', '.join(alone)} of no tenant that is listed"] if alone else []
     body = json.dumps({"zones": [zone]})
-    ways = [f"DELETE /api/v1/tenant/{name}/replicas with {body}" for name in tenants]
-    ways += [f"DROP RESOURCE POOL {name};" for name in alone]
-    return blocks(" and ".join(found), needed, f"first {'; '.join(ways)}")
+    paths = [quote(name, safe="") for name in tenants]
+    ways = [f"DELETE /api/v1/tenant/{path}/replicas with {body}" for path in paths]
+    ways += [f"DROP RESOURCE POOL {_identifier(name)};" for name in alone]
+    return blocks(" and ".join(found), needed, f"first take it out of them: {'; '.join(ways)}")
+
+
+def _identifier(name: str) -> str:
+    """Write a name as SQL takes it, e.g. `` `pool_x` ``: it is the cluster's word."""
+    doubled = name.replace("`", "``")
+    return f"`{doubled}`"
 
 
 @rule(
