@@ -121,7 +121,7 @@ async def recover_removal(
         if dag.is_failed:
             show_diagnosis(console, diagnose_removal(dag, order.target))
         raise SpecError(
-            f"recover: {found.words} is a removal, and nothing says what is to be done",
+            f"recover: nothing says what is to be done about {found.words}",
             "add --retry, --roll-back (both of a FAILED one) or --stop (also of a running one)",
         )
     limits = TimeLimits()

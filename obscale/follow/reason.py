@@ -12,6 +12,7 @@ from obscale.agent.models import Dag, Node, Operator, State, SubTask
 
 LOST: Final = "its log, and the reason with it, was lost with the agent that executed it"
 """Told where nobody knows the reason; whoever tells it names the agent beside it."""
+CANCELLED: Final = "it was cancelled"
 _ERROR: Final = re.compile(r"(?:task [^:]+: )?ERROR:|sub task timeout$")
 """How a reason begins; up to 4.3.0.0 without a bracketed code. Everything else is no reason."""
 _REPEATS_THE_CLUSTER: Final = "watch dag failed"
@@ -31,6 +32,10 @@ def reason_of(dag: Dag, node: Node, own: Dag | None = None) -> str:
     """
     if line := _error_at_the_end(speaking_sub_task(node)):
         return line
+    if node.operator is Operator.CANCEL:
+        # Somebody ended it: its last line says so, and is no error.
+        sub_task = speaking_sub_task(node)
+        return sub_task.task_logs[-1] if sub_task and sub_task.task_logs else CANCELLED
     if dag.operator is Operator.ROLLBACK:
         # What else is found is from the way forwards.
         return ""
