@@ -128,7 +128,7 @@ def _main(*, as_json: bool) -> NoReturn:
 
 
 def _refuse_old_words(words: list[str]) -> None:
-    """Answer what was another command once with its name.
+    """Answer what is another command with its name.
 
     Raises:
         SpecError: It is one.
@@ -137,6 +137,11 @@ def _refuse_old_words(words: list[str]) -> None:
         raise SpecError(
             "plan --suggest: is a command of its own now",
             "obscale suggest IP:PORT --cluster NAME; its other options are as they were",
+        )
+    if words[:1] == ["apply"] and any(word.partition("=")[0] == "--grow" for word in words):
+        raise SpecError(
+            "apply --grow: nothing is chosen while it is applied",
+            "obscale plan --grow N --spares FILE --out-request FILE, then obscale apply FILE",
         )
 
 

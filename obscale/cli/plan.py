@@ -15,6 +15,7 @@ from obscale.cli.batch_view import show_batch_plan
 from obscale.cli.busy import busy
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.from_obd import ObdWanted, import_obd, show_import
+from obscale.cli.grow import MORE_SPARES, GrowWanted, choose_spares, lack_of, show_growth
 from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.options import ANY_FILE, AsJson, WantedCluster, WantedProfile
 from obscale.cli.plan_view import show_plan
@@ -36,6 +37,7 @@ from obscale.plan.file import (
     request_of,
     write_plan_file,
 )
+from obscale.plan.grow_file import Grown
 from obscale.preflight.finding import Answer
 from obscale.request.models import Profile, ScaleOutSpec
 from obscale.request.scale_out import ScaleOut, scale_outs_of
@@ -65,16 +67,33 @@ Extra = Annotated[
 OutRequest = Annotated[
     Path | None,
     typer.Option(
-        "--out-request", metavar="FILE", help="OBD: keep the request, for `obscale apply FILE`."
+        "--out-request", metavar="FILE", help="Keep the request made, for `obscale apply FILE`."
     ),
 ]
 PasswordEnv = Annotated[
     str | None,
-    typer.Option("--password-env", metavar="NAME", help="OBD: variable of root@sys's password."),
+    typer.Option("--password-env", metavar="NAME", help="Variable of root@sys's password."),
 ]
 PasswordBlock = Annotated[
     str | None,
-    typer.Option("--password-block", metavar="NAME", help="OBD: secret of root@sys's password."),
+    typer.Option("--password-block", metavar="NAME", help="Secret of root@sys's password."),
+]
+
+Grow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grow",
+        metavar="N|ZONE=N",
+        help="Instead of SPEC: as many nodes more in each zone, or in one, of --spares.",
+    ),
+]
+Spares = Annotated[
+    str | None,
+    typer.Option("--spares", metavar="FILE|IP:PORT,...", help="Grow: the agents to choose from."),
+]
+Endpoint = Annotated[
+    list[str] | None,
+    typer.Option("--cluster-endpoint", metavar="IP:PORT", help="Grow: a cluster agent."),
 ]
 
 
@@ -90,6 +109,9 @@ def plan(
     out_request: OutRequest = None,
     password_env: PasswordEnv = None,
     password_block: PasswordBlock = None,
+    grow: Grow = None,
+    spares: Spares = None,
+    cluster_endpoint: Endpoint = None,
     _quiet: Quiet = False,
     _verbose: Verbose = False,
 ) -> None:
@@ -101,28 +123,35 @@ def plan(
     With --from-obd the servers of OBD's file that the cluster does not have yet are planned; where
     its password is kept is said by --cluster, --password-env or --password-block.
 
+    With --grow as many nodes for each zone are chosen of --spares; each spare is told with why it
+    is chosen, or left out. Too few: blocked, never fewer.
+
     Exit: 0 ready, 1 blocked, 2 bad input, 3 could not look.
     """
     obd = ObdWanted(from_obd, extra, out_request, password_block, password_env, cluster)
+    more = GrowWanted(
+        *(tuple(grow or ()), spares, tuple(cluster_endpoint or ()), cluster),
+        *(password_env, password_block, out_request),
+    )
     try:
-        if obd.given() and from_obd is None:
-            raise SpecError(f"{', '.join(obd.given())}: only with --from-obd", "leave it out")
-        if from_obd is not None:
-            if spec is not None:
-                raise SpecError("--from-obd: takes no SPEC beside it", "leave one of them out")
-            made = _plan_obd(obd, profile, out, valid_minutes, as_json=as_json)
-            raise typer.Exit(Exit.DONE if made.ready else Exit.REFUSED)
-        if spec is None:
-            raise SpecError("plan: no request was named", "obscale plan SPEC")
+        _refuse_misplaced(obd, more, spec)
         if valid_minutes is not None and out is None:
             raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
+        if from_obd is not None:
+            kept_for = KeptFor(profile, out, valid_minutes)
+            raise typer.Exit(_plan_obd(obd, kept_for, as_json=as_json))
+        if grow:
+            kept_for = KeptFor(profile, out, valid_minutes)
+            raise typer.Exit(_plan_grown(more, kept_for, as_json=as_json))
+        if spec is None:
+            raise SpecError("plan: no request was named", "obscale plan SPEC")
         if is_batch_file(spec):
             refuse_cluster_of_many(spec, cluster)
             raise typer.Exit(_plan_batch(spec, profile, out, as_json=as_json))
-        made = _plan(Asked(spec, profile, cluster), out, valid_minutes, as_json=as_json)
+        planned = _plan(Asked(spec, profile, cluster), out, valid_minutes, as_json=as_json)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
-    raise typer.Exit(Exit.DONE if made.ready else Exit.REFUSED)
+    raise typer.Exit(Exit.DONE if planned.ready else Exit.REFUSED)
 
 
 @dataclass(frozen=True)
@@ -175,32 +204,107 @@ def _plan(named: Asked, out: Path | None, valid_minutes: int | None, *, as_json:
     return made
 
 
-def _plan_obd(
-    wanted: ObdWanted,
-    profile: str | None,
-    out: Path | None,
-    valid_minutes: int | None,
-    *,
-    as_json: bool,
-) -> Plan:
+@dataclass(frozen=True)
+class KeptFor:
+    """How a request that is made here is judged, and where its plan is kept."""
+
+    profile: str | None
+    out: Path | None
+    valid_minutes: int | None
+
+
+def _refuse_misplaced(obd: ObdWanted, more: GrowWanted, spec: Path | None) -> None:
+    """Refuse options that mean nothing together.
+
+    Raises:
+        SpecError: There are such.
+    """
+    if obd.from_obd is not None and more.grow:
+        raise SpecError("--from-obd, --grow: each makes a request", "leave one of them out")
+    for option, is_given in (("--from-obd", obd.from_obd is not None), ("--grow", bool(more.grow))):
+        if is_given and spec is not None:
+            raise SpecError(f"{option}: takes no SPEC beside it", "leave one of them out")
+    if obd.from_obd is None and (given := obd.given()):
+        raise SpecError(f"{', '.join(given)}: only with --from-obd", "leave it out")
+    if not more.grow and (given := more.given()):
+        raise SpecError(f"{', '.join(given)}: only with --grow", "leave it out")
+    of_both = {
+        "--out-request": more.out_request,
+        "--password-env": more.password_env,
+        "--password-block": more.password_block,
+    }
+    given = tuple(option for option, value in of_both.items() if value)
+    if given and obd.from_obd is None and not more.grow:
+        raise SpecError(f"{', '.join(given)}: only with --from-obd or --grow", "leave it out")
+
+
+def _plan_obd(wanted: ObdWanted, kept_for: KeptFor, *, as_json: bool) -> Exit:
     """Plan the new servers of a file of OBD's, keep the plan where asked, and show both."""
-    if valid_minutes is not None and out is None:
-        raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
+    profile = kept_for.profile
     asked, told = import_obd(wanted, checked_profile(profile), secret_store_for)
-    kept_in, file = wanted.out_request or out, wanted.from_obd or Path()
-    made = plan_now(asked, Asked(kept_in or file, None, None))
-    if made.ready and kept_in is None:
-        again = f"{wanted.command(profile)} --out-request request.yaml, then obscale apply that"
-        made = made.model_copy(update={"next": again})
-    if out is not None:
-        words = f"{wanted.command(profile)} --out {shlex.quote(str(out))}"
-        kept = plan_file(asked, made, words, valid_minutes or DEFAULT_VALID_MINUTES)
-        write_plan_file(out, kept)
+    names = wanted.out_request, wanted.from_obd or Path()
+    made = _plan_of_made(asked, names, wanted.command(profile), kept_for)
     if as_json:
         say_json(made.model_dump(mode="json") | {"from_obd": told.model_dump(mode="json")})
-        return made
-    show_import(told, wanted.out_request)
-    show_plan(open_console(), made)
+    else:
+        show_import(told, wanted.out_request)
+        show_plan(open_console(), made)
+    return Exit.DONE if made.ready else Exit.REFUSED
+
+
+def _plan_grown(wanted: GrowWanted, kept_for: KeptFor, *, as_json: bool) -> Exit:
+    """Choose spares, plan them as any request, keep the plan where asked, and show both."""
+    grown = choose_spares(wanted, checked_profile(kept_for.profile), secret_store_for)
+    if grown.spec is None:
+        lack = lack_of(grown.told)
+        if as_json:
+            say_json(_as_object("blocked", f"{lack}; {MORE_SPARES}", grown, None))
+        else:
+            show_growth(open_console(), grown.told, None)
+            complain(f"{lack}. Next: {MORE_SPARES}")
+        return Exit.REFUSED
+    names = wanted.out_request, Path("request.yaml")
+    made = _plan_of_made(grown.spec, names, wanted.command(kept_for.profile), kept_for)
+    if as_json:
+        say_json(_as_object(made.verdict, made.next, grown, made))
+    else:
+        show_growth(open_console(), grown.told, wanted.out_request)
+        show_plan(open_console(), made)
+    return Exit.DONE if made.ready else Exit.REFUSED
+
+
+def _as_object(verdict: str, cure: str, grown: Grown, made: Plan | None) -> dict[str, object]:
+    return {
+        "verdict": verdict,
+        "ready": made is not None and made.ready,
+        "next": cure,
+        "grow": grown.told.model_dump(mode="json"),
+        "plan": made and made.model_dump(mode="json"),
+    }
+
+
+def _plan_of_made(
+    asked: ScaleOutSpec, names: tuple[Path | None, Path], command: str, kept_for: KeptFor
+) -> Plan:
+    """Plan a request that was made here, and keep the plan where asked.
+
+    Args:
+        asked: The request.
+        names: Where it is kept, and what it is called otherwise.
+        command: What makes it again.
+        kept_for: How it is judged, and where the plan is kept.
+    """
+    request, stand_in = names
+    out = kept_for.out
+    kept_in = request or out
+    made = plan_now(asked, Asked(kept_in or stand_in, None, None))
+    if made.ready and kept_in is None:
+        again = f"{command} --out-request request.yaml, then obscale apply that"
+        made = made.model_copy(update={"next": again})
+    if out is not None:
+        words = f"{command} --out {shlex.quote(str(out))}"
+        kept = plan_file(asked, made, words, kept_for.valid_minutes or DEFAULT_VALID_MINUTES)
+        write_plan_file(out, kept)
     return made
 
 

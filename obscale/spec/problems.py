@@ -20,6 +20,7 @@ from obscale.request.models import (
     OverrideSpec,
     ScaleOutSpec,
     SecretName,
+    SpareSpec,
     TlsSpec,
     looks_secret,
     unfolded,
@@ -41,6 +42,7 @@ _FIELDS: Final[dict[str, type[BaseModel]]] = {
     "tls": TlsSpec,
     "defaults": DefaultsSpec,
     "nodes": NodeSpec,
+    "spares": SpareSpec,
     "agentInfo": AgentInfoSpec,
     "overrides": OverrideSpec,
     "policies": BatchPolicies,
@@ -51,6 +53,7 @@ _OF_A_NODE_AT_TOP: Final = tuple(NodeSpec.model_fields)
 _ADVICE: Final = {
     "cluster": "name a stored connection, or write {endpoints: ['10.0.0.1:2886'], password: …}",
     "nodes": "list the nodes, or write one node's agentInfo and zone beside cluster",
+    "spares": "list at least one agent, e.g. ['10.0.0.7:2886']",
     "endpoints": "list at least one cluster agent, e.g. ['10.0.0.1:2886']",
     "agentInfo": "write {ip: 10.0.0.4, port: 2886}",
     "ip": "write the IP of the agent that is to join, e.g. 10.0.0.4",

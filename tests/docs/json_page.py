@@ -19,11 +19,12 @@ from pydantic.json_schema import models_json_schema
 from obscale.batch.plan import BatchPlan
 from obscale.batch.report import BatchReport
 from obscale.plan import Plan
+from obscale.plan.grow import GrowthTold
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.report.audit import Evidence
 from obscale.report.report import ScaleOutReport
 
-MODELS: Final = (Plan, BatchPlan, ScaleOutReport, BatchReport, Diagnosis, Evidence)
+MODELS: Final = (Plan, GrowthTold, BatchPlan, ScaleOutReport, BatchReport, Diagnosis, Evidence)
 PLAIN: Final = {
     "string": str,
     "integer": int,
@@ -182,6 +183,18 @@ RUNS = (
 COMMANDS: Final[dict[str, tuple[str, tuple[Row, ...] | str, dict[str, Any]]]] = {
     "plan": ("A request of one cluster.", "Plan", {}),
     "plan, a batch": ("A batch or a table.", "BatchPlan", {}),
+    "plan, by number": (
+        "With --grow.",
+        (
+            VERSION,
+            Row("verdict", "string", "as in a plan; `blocked` where spares are missing"),
+            Row("ready", "boolean", "whether it may be applied"),
+            Row("next", "string", "the one thing to do now"),
+            Row("grow", "[GrowthTold]", "who is chosen of the spares, who is not, and why"),
+            Row("plan", "[Plan] or null", "of the request; null: spares are missing"),
+        ),
+        {},
+    ),
     "suggest": (
         "",
         (

@@ -34,7 +34,7 @@ FILES: Final = (
         for name in (
             *("apply", "bars", "busy", "exits", "interrupted", "plan", "plan_view", "recover"),
             *("run_view", "verify", "watch", "stopping", "follow_scale_out", "terminal"),
-            *("local_prefect", "own_server", "show", "explain", "suggest", "from_obd"),
+            *("local_prefect", "own_server", "show", "explain", "suggest", "from_obd", "grow"),
         )
     ),
     *(
@@ -45,6 +45,7 @@ FILES: Final = (
 LEFT_OUT: Final = frozenset(
     {
         "obscale/plan/suggest_file.py",
+        "obscale/plan/grow_file.py",
         "obscale/spec/batch.py",
         "obscale/preflight/registry.py",
     }
