@@ -1,7 +1,9 @@
 """`obscale apply SPEC`: runs preflight and the flow, and shows their progress."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -35,6 +37,7 @@ from obscale.connect.connections import (
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.events import Event, Reported
 from obscale.plan import Plan
+from obscale.plan.file import read_plan_file
 from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import AS_ASKED, Answer, Findings
 from obscale.preflight.unjudged import held_back
@@ -197,8 +200,15 @@ async def run_one(
     if report:
         show_stages(console, stages_of(report.stages))
     if report and report.proofs:
-        show_levels(console, report)
+        show_levels(console, report, _request_of(source))
     return report, error
+
+
+def _request_of(source: Sequence[str]) -> str:
+    """Name the request's file for `obscale pin`; a kept plan is none."""
+    if not source or read_plan_file(Path(source[0])) is not None:
+        return ""
+    return source[0]
 
 
 def _ask(spec: ScaleOutSpec, named: Asked, console: Console) -> ScaleOutSpec:

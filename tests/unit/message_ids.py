@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = (
     *("obscale/preflight", "obscale/verify", "obscale/recovery", "obscale/report"),
     *("obscale/plan", "obscale/submit", "obscale/follow", "obscale/agent"),
-    *("obscale/connect", "obscale/spec"),
+    *("obscale/connect", "obscale/spec", "obscale/pin"),
 )
 """Folders whose texts for people are all translated."""
 FILES: Final = (
@@ -34,7 +34,16 @@ FILES: Final = (
         for name in (
             *("apply", "bars", "busy", "exits", "interrupted", "plan", "plan_view", "recover"),
             *("run_view", "verify", "watch", "stopping", "follow_scale_out", "terminal"),
-            *("local_prefect", "own_server", "show", "explain", "suggest", "from_obd", "grow"),
+            *(
+                "local_prefect",
+                "own_server",
+                "show",
+                "explain",
+                "suggest",
+                "from_obd",
+                "grow",
+                "pin",
+            ),
         )
     ),
     *(
