@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, Self
 from urllib.parse import quote
 
-import httpx
 from pydantic import SecretStr
 
 from obscale.agent.address import AgentAddress
@@ -28,6 +27,7 @@ from obscale.agent.models import (
     Topology,
     UnitConfigLimit,
 )
+from obscale.agent.plain_httpx import httpx
 from obscale.agent.reader import Asking
 from obscale.agent.resources import (
     NOT_STANDALONE,

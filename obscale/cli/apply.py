@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from obscale.cli.apply_batch import although_unknown, apply_batch, is_batch_file
+from obscale.cli.apply_batch import although_unknown, apply_batch
 from obscale.cli.bars import show_stages
 from obscale.cli.exits import Exit, end_stopped, end_with, error_object, exit_code_of
 from obscale.cli.interrupted import RunPosition
@@ -46,6 +46,7 @@ from obscale.report.report import ScaleOutReport
 from obscale.request.models import ScaleOutSpec
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.start_options import ObConfigs
+from obscale.spec.batch import is_batch_file
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submitting.")]
 

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from obscale import __version__
 from obscale.cli.exits import Exit, end_early, end_stopped, end_with, leave, write
+from obscale.cli.first_line import FIRST_LINE
 from obscale.cli.loudness import LOUDNESS
 from obscale.cli.output import sure_output
 from obscale.cli.stopping import PROGRAM, Stopped
@@ -44,7 +45,11 @@ class Later(TyperCommand):
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         """Begin the command itself."""
-        return load(str(self.name)).make_context(*args, **extra)
+        try:
+            command = load(str(self.name))
+        finally:
+            FIRST_LINE.erase()
+        return command.make_context(*args, **extra)
 
 
 class Commands(TyperGroup):
@@ -114,6 +119,7 @@ def _main(*, as_json: bool) -> NoReturn:
         _refuse_old_words(sys.argv[1:])
         code = app(standalone_mode=False)
     except ObscaleError as error:
+        FIRST_LINE.erase()
         end_with(error, as_json=as_json)
     except Stopped as stop:
         end_stopped(stop, *PROGRAM.words(), as_json=as_json)
@@ -147,6 +153,7 @@ def _refuse_old_words(words: list[str]) -> None:
 
 
 def _end_unforeseen(error: Exception, *, as_json: bool) -> NoReturn:
+    FIRST_LINE.erase()
     if callable(say := getattr(error, "format_message", None)):
         # A wrong option or argument. Typer has kept the class, but not its name, since 0.15.
         context = getattr(error, "ctx", None)

@@ -8,14 +8,8 @@ from typing import Annotated
 
 import typer
 
-from obscale.batch.ledger import ledger_of
-from obscale.batch.plan import plan_of
-from obscale.cli.apply_batch import UNREACHED_KINDS, is_batch_file, look_at_all, read_in_profile
-from obscale.cli.batch_view import show_batch_plan
 from obscale.cli.busy import busy
 from obscale.cli.exits import Exit, end_with
-from obscale.cli.from_obd import ObdWanted, import_obd, show_import
-from obscale.cli.grow import MORE_SPARES, GrowWanted, choose_spares, lack_of, show_growth
 from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.options import ANY_FILE, AsJson, WantedCluster, WantedProfile
 from obscale.cli.plan_view import show_plan
@@ -37,11 +31,11 @@ from obscale.plan.file import (
     request_of,
     write_plan_file,
 )
-from obscale.plan.grow_file import Grown
 from obscale.preflight.finding import Answer
 from obscale.request.models import Profile, ScaleOutSpec
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.spec import read_spec
+from obscale.spec.batch import is_batch_file
 
 OutFile = Annotated[
     Path | None,
@@ -128,21 +122,19 @@ def plan(
 
     Exit: 0 ready, 1 blocked, 2 bad input, 3 could not look.
     """
-    obd = ObdWanted(from_obd, extra, out_request, password_block, password_env, cluster)
-    more = GrowWanted(
-        *(tuple(grow or ()), spares, tuple(cluster_endpoint or ()), cluster),
-        *(password_env, password_block, out_request),
-    )
+    obd = {"from_obd": from_obd, "extra": extra}
+    pool = {"grow": grow, "spares": spares, "cluster_endpoint": cluster_endpoint}
+    secret = {"password_env": password_env, "password_block": password_block}
+    of_made = obd | pool | secret | {"out_request": out_request}
     try:
-        _refuse_misplaced(obd, more, spec)
-        if valid_minutes is not None and out is None:
-            raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
-        if from_obd is not None:
+        if any(of_made.values()):
+            # Few plans make their request; the others do without what that takes.
+            from obscale.cli.plan_made import KeptFor, plan_made  # noqa: PLC0415
+
             kept_for = KeptFor(profile, out, valid_minutes)
-            raise typer.Exit(_plan_obd(obd, kept_for, as_json=as_json))
-        if grow:
-            kept_for = KeptFor(profile, out, valid_minutes)
-            raise typer.Exit(_plan_grown(more, kept_for, as_json=as_json))
+            given = of_made | {"cluster": cluster}
+            raise typer.Exit(plan_made(spec, given, kept_for, as_json=as_json))
+        refuse_minutes(out, valid_minutes)
         if spec is None:
             raise SpecError("plan: no request was named", "obscale plan SPEC")
         if is_batch_file(spec):
@@ -152,6 +144,16 @@ def plan(
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     raise typer.Exit(Exit.DONE if planned.ready else Exit.REFUSED)
+
+
+def refuse_minutes(out: Path | None, valid_minutes: int | None) -> None:
+    """Refuse to say how long a plan holds that is not kept.
+
+    Raises:
+        SpecError: It was said.
+    """
+    if valid_minutes is not None and out is None:
+        raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
 
 
 @dataclass(frozen=True)
@@ -204,112 +206,14 @@ def _plan(named: Asked, out: Path | None, valid_minutes: int | None, *, as_json:
     return made
 
 
-@dataclass(frozen=True)
-class KeptFor:
-    """How a request that is made here is judged, and where its plan is kept."""
-
-    profile: str | None
-    out: Path | None
-    valid_minutes: int | None
-
-
-def _refuse_misplaced(obd: ObdWanted, more: GrowWanted, spec: Path | None) -> None:
-    """Refuse options that mean nothing together.
-
-    Raises:
-        SpecError: There are such.
-    """
-    if obd.from_obd is not None and more.grow:
-        raise SpecError("--from-obd, --grow: each makes a request", "leave one of them out")
-    for option, is_given in (("--from-obd", obd.from_obd is not None), ("--grow", bool(more.grow))):
-        if is_given and spec is not None:
-            raise SpecError(f"{option}: takes no SPEC beside it", "leave one of them out")
-    if obd.from_obd is None and (given := obd.given()):
-        raise SpecError(f"{', '.join(given)}: only with --from-obd", "leave it out")
-    if not more.grow and (given := more.given()):
-        raise SpecError(f"{', '.join(given)}: only with --grow", "leave it out")
-    of_both = {
-        "--out-request": more.out_request,
-        "--password-env": more.password_env,
-        "--password-block": more.password_block,
-    }
-    given = tuple(option for option, value in of_both.items() if value)
-    if given and obd.from_obd is None and not more.grow:
-        raise SpecError(f"{', '.join(given)}: only with --from-obd or --grow", "leave it out")
-
-
-def _plan_obd(wanted: ObdWanted, kept_for: KeptFor, *, as_json: bool) -> Exit:
-    """Plan the new servers of a file of OBD's, keep the plan where asked, and show both."""
-    profile = kept_for.profile
-    asked, told = import_obd(wanted, checked_profile(profile), secret_store_for)
-    names = wanted.out_request, wanted.from_obd or Path()
-    made = _plan_of_made(asked, names, wanted.command(profile), kept_for)
-    if as_json:
-        say_json(made.model_dump(mode="json") | {"from_obd": told.model_dump(mode="json")})
-    else:
-        show_import(told, wanted.out_request)
-        show_plan(open_console(), made)
-    return Exit.DONE if made.ready else Exit.REFUSED
-
-
-def _plan_grown(wanted: GrowWanted, kept_for: KeptFor, *, as_json: bool) -> Exit:
-    """Choose spares, plan them as any request, keep the plan where asked, and show both."""
-    grown = choose_spares(wanted, checked_profile(kept_for.profile), secret_store_for)
-    if grown.spec is None:
-        lack = lack_of(grown.told)
-        if as_json:
-            say_json(_as_object("blocked", f"{lack}; {MORE_SPARES}", grown, None))
-        else:
-            show_growth(open_console(), grown.told, None)
-            complain(f"{lack}. Next: {MORE_SPARES}")
-        return Exit.REFUSED
-    names = wanted.out_request, Path("request.yaml")
-    made = _plan_of_made(grown.spec, names, wanted.command(kept_for.profile), kept_for)
-    if as_json:
-        say_json(_as_object(made.verdict, made.next, grown, made))
-    else:
-        show_growth(open_console(), grown.told, wanted.out_request)
-        show_plan(open_console(), made)
-    return Exit.DONE if made.ready else Exit.REFUSED
-
-
-def _as_object(verdict: str, cure: str, grown: Grown, made: Plan | None) -> dict[str, object]:
-    return {
-        "verdict": verdict,
-        "ready": made is not None and made.ready,
-        "next": cure,
-        "grow": grown.told.model_dump(mode="json"),
-        "plan": made and made.model_dump(mode="json"),
-    }
-
-
-def _plan_of_made(
-    asked: ScaleOutSpec, names: tuple[Path | None, Path], command: str, kept_for: KeptFor
-) -> Plan:
-    """Plan a request that was made here, and keep the plan where asked.
-
-    Args:
-        asked: The request.
-        names: Where it is kept, and what it is called otherwise.
-        command: What makes it again.
-        kept_for: How it is judged, and where the plan is kept.
-    """
-    request, stand_in = names
-    out = kept_for.out
-    kept_in = request or out
-    made = plan_now(asked, Asked(kept_in or stand_in, None, None))
-    if made.ready and kept_in is None:
-        again = f"{command} --out-request request.yaml, then obscale apply that"
-        made = made.model_copy(update={"next": again})
-    if out is not None:
-        words = f"{command} --out {shlex.quote(str(out))}"
-        kept = plan_file(asked, made, words, kept_for.valid_minutes or DEFAULT_VALID_MINUTES)
-        write_plan_file(out, kept)
-    return made
-
-
 def _plan_batch(path: Path, profile: str | None, out: Path | None, *, as_json: bool) -> Exit:
     """Plan a batch and show it; gives the exit code."""
+    # A request of one cluster does without all this.
+    from obscale.batch.ledger import ledger_of  # noqa: PLC0415
+    from obscale.batch.plan import plan_of  # noqa: PLC0415
+    from obscale.cli.apply_batch import UNREACHED_KINDS, look_at_all, read_in_profile  # noqa: PLC0415
+    from obscale.cli.batch_view import show_batch_plan  # noqa: PLC0415
+
     if out is not None:
         raise SpecError(
             "--out: a batch's plan is not kept, because apply judges each row again at its turn",

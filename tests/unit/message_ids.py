@@ -43,6 +43,7 @@ FILES: Final = (
                 "from_obd",
                 "grow",
                 "pin",
+                "plan_made",
             ),
         )
     ),
