@@ -27,7 +27,7 @@ class Call(Generic[T]):
     """One request as the protocol means it, before it is sealed.
 
     Args:
-        method: `GET`, `POST` or `DELETE`.
+        method: `GET`, `POST`, `PATCH` or `DELETE`.
         target: Request target, percent-encoded.
         step: What it is for, in words, for errors: `read DAG 17`.
         parse: Makes a value of `data`; raises ValueError where it cannot.
@@ -38,7 +38,7 @@ class Call(Generic[T]):
         is_optional: Older agents do not have this endpoint.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
     target: str
     step: str
     parse: Callable[[Any], T]
@@ -126,18 +126,20 @@ class Calls:
         parse: Callable[[Any], T],
         step: str,
         answer_seconds: float,
+        method: Literal["POST", "PATCH", "DELETE"] = "POST",
     ) -> Call[T]:
         """A question with an effect.
 
         Args:
             path: Below `/api/v1/`, percent-encoded.
-            body: Becomes the JSON body; None: it has none, and the method is DELETE.
+            body: Becomes the JSON body; None: it has none.
             parse: Makes a value of `data`.
             step: For errors.
             answer_seconds: How long the agent may take.
+            method: Of HTTP.
         """
         return Call(
-            method="DELETE" if body is None else "POST",
+            method=method,
             target=f"{API}/{path}",
             step=step,
             parse=parse,

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, Self
 from urllib.parse import quote
 
-import httpx
 from pydantic import SecretStr
 
 from obscale.agent.address import AgentAddress
@@ -29,6 +28,7 @@ from obscale.agent.models import (
     Topology,
     UnitConfigLimit,
 )
+from obscale.agent.plain_httpx import httpx
 from obscale.agent.reader import Asking
 from obscale.agent.resources import (
     NOT_STANDALONE,
@@ -40,6 +40,7 @@ from obscale.agent.resources import (
     UnitConfig,
 )
 from obscale.agent.session import Session
+from obscale.agent.settable import setting_body
 from obscale.agent.transport import Timeouts, Tls, Transport
 
 __all__ = ["AgentClient", "Timeouts", "Tls"]
@@ -506,6 +507,31 @@ class AgentClient:
             _dag_if_any,
             f"delete zone {name}",
             self._timeouts.submit_seconds,
+            "DELETE",
+        )
+
+    async def set_parameters(self, server: str, values: Mapping[str, str]) -> None:
+        """Set parameters of one server, one after another: what was set before an error stays set.
+
+        Args:
+            server: `ip:port` of the observer's RPC, IPv6 in brackets.
+            values: By name, in the order they are set.
+
+        Raises:
+            SpecError: Name, value or server holds what must not be sent; nothing was sent.
+            AgentUnreachableError: Nothing was sent.
+            OutcomeUnknownError: It was sent and no readable answer came: read the parameters.
+            AgentRefusedError: Or a subclass; the first of them may have been set.
+
+        Source: obshell `PATCH /obcluster/parameters` (4.3.0.0), ob/agent/executor/ob/parameter.go
+        """
+        await self._asking.write(
+            "obcluster/parameters",
+            setting_body(server, values),
+            lambda _data: None,
+            f"set parameters of {server}",
+            self._timeouts.read_seconds,
+            "PATCH",
         )
 
     async def operate_dag(self, dag_id: str, operator: Operator) -> None:

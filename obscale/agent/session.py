@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-import httpx
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pydantic import SecretStr, ValidationError
 
@@ -32,6 +31,7 @@ from obscale.agent.error_codes import EXPIRED, OLD_UNAUTHORIZED
 from obscale.agent.keys import KnownKeys
 from obscale.agent.models import AgentInfo, AgentSecret
 from obscale.agent.passwords import hinted
+from obscale.agent.plain_httpx import httpx
 from obscale.agent.sealing import (
     new_body_keys,
     parse_public_key,

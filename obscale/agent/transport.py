@@ -8,11 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, cast
 
-import httpx
-
 from obscale import __version__
 from obscale.agent.address import AgentAddress
 from obscale.agent.limits import Limit, limit_of
+from obscale.agent.plain_httpx import httpx
 from obscale.clock import monotonic, utc_now
 from obscale.errors import AgentProtocolError, AgentUnreachableError, ObscaleError, SpecError
 

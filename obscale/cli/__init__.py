@@ -3,6 +3,7 @@
 import sys
 from typing import NoReturn
 
+from obscale.cli.first_line import FIRST_LINE
 from obscale.cli.stopping import PROGRAM, Stopped
 
 
@@ -10,6 +11,7 @@ def main() -> NoReturn:
     """Run the command line, in a program of its own; see `obscale.cli.commands`."""
     try:
         PROGRAM.listen(as_json="--json" in sys.argv[1:])
+        FIRST_LINE.show(sys.argv[1:])
         from obscale.cli.commands import main as run  # noqa: PLC0415 - the commands take a second
 
         run()

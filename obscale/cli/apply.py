@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from obscale.cli.apply_batch import although_unknown, apply_batch, is_batch_file
+from obscale.cli.apply_batch import although_unknown, apply_batch
 from obscale.cli.bars import show_stages
 from obscale.cli.exits import Exit, end_stopped, end_with, error_object, exit_code_of
 from obscale.cli.interrupted import RunPosition
@@ -36,6 +37,7 @@ from obscale.connect.connections import (
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.events import Event, Reported
 from obscale.plan import Plan
+from obscale.plan.file import read_plan_file
 from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import AS_ASKED, Answer, Findings
 from obscale.preflight.unjudged import held_back
@@ -45,6 +47,7 @@ from obscale.request.models import ScaleOutSpec
 from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.start_options import ObConfigs
+from obscale.spec.batch import is_batch_file
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before submitting.")]
 
@@ -206,7 +209,7 @@ async def run_one(
     if report:
         show_stages(console, stages_of(report.stages))
     if report and report.proofs:
-        show_levels(console, report)
+        show_levels(console, report, _request_of(source) if isinstance(order, ScaleOut) else "")
         show_steps_left(console, report)
     return report, error
 
@@ -249,6 +252,13 @@ def _removing(order: Removal) -> Coroutine[Any, Any, ScaleOutReport]:
         batch=order.batch,
         time_limits=order.time_limits,
     )
+
+
+def _request_of(source: Sequence[str]) -> str:
+    """Name the request's file for `obscale pin`; a kept plan is none."""
+    if not source or read_plan_file(Path(source[0])) is not None:
+        return ""
+    return source[0]
 
 
 def _ask(spec: ScaleOutSpec, named: Asked, console: Console) -> ScaleOutSpec:

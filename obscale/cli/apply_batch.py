@@ -1,7 +1,6 @@
 """`obscale apply BATCH`: scales out many clusters and shows a live table."""
 
 import json
-import re
 import sys
 from collections.abc import Awaitable, Collection, Sequence
 from datetime import UTC, datetime
@@ -33,36 +32,14 @@ from obscale.events import BatchBegun, BatchEnded, Event
 from obscale.preflight.facts import TargetProgress
 from obscale.request.models import Profile
 from obscale.spec.batch import (
-    MAX_ROWS_BYTES,
     BatchSpec,
     compact,
-    is_batch,
-    is_table,
     label_of,
     read_batch,
 )
 from obscale.text import for_terminal
 
-_TOP_KEY: Final = re.compile(rb"^(clusters|rows|connections|policies) *:", re.MULTILINE)
 UNREACHED_KINDS: Final = frozenset(error.kind for error in OUT_OF_REACH)
-
-
-def is_batch_file(path: Path) -> bool:
-    """Whether a file is a batch rather than a request of one cluster; never says what is wrong.
-
-    Args:
-        path: Of either.
-    """
-    if is_table(path):
-        return True
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_ROWS_BYTES)
-        if content.lstrip().startswith(b"{"):
-            return is_batch(json.loads(content))
-    except (OSError, ValueError, RecursionError):
-        return False  # reading it as a request says why
-    return _TOP_KEY.search(content) is not None
 
 
 def apply_batch(path: Path, *, yes: bool, as_json: bool, profile: Profile | None) -> NoReturn:

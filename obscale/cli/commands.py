@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from obscale import __version__
 from obscale.cli.exits import Exit, end_early, end_stopped, end_with, leave, write
+from obscale.cli.first_line import FIRST_LINE
 from obscale.cli.loudness import LOUDNESS
 from obscale.cli.output import sure_output
 from obscale.cli.stopping import PROGRAM, Stopped
@@ -26,6 +27,7 @@ COMMANDS: Final = {
     "apply": "Add the nodes of a request.",
     "remove": "Take nodes or a zone out of a cluster.",
     "verify": "Prove the nodes of a request; submit nothing.",
+    "pin": "Set what a restart may take back.",
     "watch": "Follow a scale-out, whoever started it.",
     "show": "Show a cluster, its DAG and its runs; change nothing.",
     "connect": "Prove a connection and store it.",
@@ -44,7 +46,11 @@ class Later(TyperCommand):
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         """Begin the command itself."""
-        return load(str(self.name)).make_context(*args, **extra)
+        try:
+            command = load(str(self.name))
+        finally:
+            FIRST_LINE.erase()
+        return command.make_context(*args, **extra)
 
 
 class Commands(TyperGroup):
@@ -114,6 +120,7 @@ def _main(*, as_json: bool) -> NoReturn:
         _refuse_old_words(sys.argv[1:])
         code = app(standalone_mode=False)
     except ObscaleError as error:
+        FIRST_LINE.erase()
         end_with(error, as_json=as_json)
     except Stopped as stop:
         end_stopped(stop, *PROGRAM.words(), as_json=as_json)
@@ -129,7 +136,7 @@ def _main(*, as_json: bool) -> NoReturn:
 
 
 def _refuse_old_words(words: list[str]) -> None:
-    """Answer what was another command once with its name.
+    """Answer what is another command with its name.
 
     Raises:
         SpecError: It is one.
@@ -139,9 +146,15 @@ def _refuse_old_words(words: list[str]) -> None:
             "plan --suggest: is a command of its own now",
             "obscale suggest IP:PORT --cluster NAME; its other options are as they were",
         )
+    if words[:1] == ["apply"] and any(word.partition("=")[0] == "--grow" for word in words):
+        raise SpecError(
+            "apply --grow: nothing is chosen while it is applied",
+            "obscale plan --grow N --spares FILE --out-request FILE, then obscale apply FILE",
+        )
 
 
 def _end_unforeseen(error: Exception, *, as_json: bool) -> NoReturn:
+    FIRST_LINE.erase()
     if callable(say := getattr(error, "format_message", None)):
         # A wrong option or argument. Typer has kept the class, but not its name, since 0.15.
         context = getattr(error, "ctx", None)

@@ -39,8 +39,7 @@ class ObdWanted:
 
     def given(self) -> tuple[str, ...]:
         """Name the options that were written and mean nothing without --from-obd."""
-        own = ("extra", "out_request", "password_env", "password_block")
-        return tuple(f"--{name.replace('_', '-')}" for name in own if getattr(self, name))
+        return ("--extra",) if self.extra else ()
 
     def command(self, profile: str | None) -> str:
         """Give the command that plans the same again, without where it keeps anything."""
@@ -77,14 +76,14 @@ def import_obd(
         raise SpecError("--from-obd: no file was named")
     file = read_obd(wanted.from_obd, wanted.extra)
     cluster = _cluster(wanted, file)
-    _refuse_existing(wanted.out_request)
+    refuse_existing(wanted.out_request)
     looks = f"plan: asks which servers of {wanted.from_obd} are members"
     with busy(looks), silence_shown(open_console(stderr=True)):
         seen = PROGRAM.run(read_cluster_of(file, cluster, store_for((_any_order(file, cluster),))))
     spec = request_from(seen.found, seen.told, cluster, profile)
     made = import_of(file, seen.found, seen.told, seen.homes)
     if wanted.out_request is not None:
-        _write(wanted.out_request, render_request(spec, made))
+        write_request(wanted.out_request, render_request(spec, made))
     return spec, made
 
 
@@ -173,14 +172,24 @@ def _any_order(file: ObdFile, cluster: str | SecretName | None) -> ScaleOut:
     return ScaleOut(cluster=asked, node=node)
 
 
-def _refuse_existing(path: Path | None) -> None:
+def refuse_existing(path: Path | None) -> None:
+    """Refuse to write a request over what is there.
+
+    Raises:
+        SpecError: Something is.
+    """
     if path is not None and path.exists():
         raise SpecError(
             f"--out-request: {path} is there already", "name another file, or remove it"
         )
 
 
-def _write(path: Path, text: str) -> None:
+def write_request(path: Path, text: str) -> None:
+    """Write a request as a new file.
+
+    Raises:
+        SpecError: It cannot be written.
+    """
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)

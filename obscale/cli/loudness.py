@@ -4,12 +4,14 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 
 from obscale.text import for_terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _REQUESTS: Final = logging.getLogger("obscale.agent")
 """Says a line for each request to an agent: what was asked, and how it was answered."""
@@ -75,7 +77,7 @@ Verbose = Annotated[
 
 
 @contextmanager
-def aloud(console: Console) -> Iterator[None]:
+def aloud(console: "Console") -> Iterator[None]:
     """Print inside although --quiet was said: a verdict, or what somebody has to do."""
     before, console.quiet = console.quiet, False
     try:

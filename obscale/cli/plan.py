@@ -9,13 +9,8 @@ from typing import Annotated
 
 import typer
 
-from obscale.batch.ledger import ledger_of
-from obscale.batch.plan import plan_of
-from obscale.cli.apply_batch import UNREACHED_KINDS, is_batch_file, look_at_all, read_in_profile
-from obscale.cli.batch_view import show_batch_plan
 from obscale.cli.busy import busy
 from obscale.cli.exits import Exit, end_with
-from obscale.cli.from_obd import ObdWanted, import_obd, show_import
 from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.options import ANY_FILE, AsJson, WantedCluster, WantedProfile
 from obscale.cli.plan_view import show_plan
@@ -42,6 +37,7 @@ from obscale.request.models import Profile, ScaleOutSpec
 from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.spec import read_spec
+from obscale.spec.batch import is_batch_file
 
 OutFile = Annotated[
     Path | None,
@@ -67,16 +63,33 @@ Extra = Annotated[
 OutRequest = Annotated[
     Path | None,
     typer.Option(
-        "--out-request", metavar="FILE", help="OBD: keep the request, for `obscale apply FILE`."
+        "--out-request", metavar="FILE", help="Keep the request made, for `obscale apply FILE`."
     ),
 ]
 PasswordEnv = Annotated[
     str | None,
-    typer.Option("--password-env", metavar="NAME", help="OBD: variable of root@sys's password."),
+    typer.Option("--password-env", metavar="NAME", help="Variable of root@sys's password."),
 ]
 PasswordBlock = Annotated[
     str | None,
-    typer.Option("--password-block", metavar="NAME", help="OBD: secret of root@sys's password."),
+    typer.Option("--password-block", metavar="NAME", help="Secret of root@sys's password."),
+]
+
+Grow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grow",
+        metavar="N|ZONE=N",
+        help="Instead of SPEC: as many nodes more in each zone, or in one, of --spares.",
+    ),
+]
+Spares = Annotated[
+    str | None,
+    typer.Option("--spares", metavar="FILE|IP:PORT,...", help="Grow: the agents to choose from."),
+]
+Endpoint = Annotated[
+    list[str] | None,
+    typer.Option("--cluster-endpoint", metavar="IP:PORT", help="Grow: a cluster agent."),
 ]
 
 
@@ -92,6 +105,9 @@ def plan(
     out_request: OutRequest = None,
     password_env: PasswordEnv = None,
     password_block: PasswordBlock = None,
+    grow: Grow = None,
+    spares: Spares = None,
+    cluster_endpoint: Endpoint = None,
     _quiet: Quiet = False,
     _verbose: Verbose = False,
 ) -> None:
@@ -103,28 +119,43 @@ def plan(
     With --from-obd the servers of OBD's file that the cluster does not have yet are planned; where
     its password is kept is said by --cluster, --password-env or --password-block.
 
+    With --grow as many nodes for each zone are chosen of --spares; each spare is told with why it
+    is chosen, or left out. Too few: blocked, never fewer.
+
     Exit: 0 ready, 1 blocked, 2 bad input, 3 could not look.
     """
-    obd = ObdWanted(from_obd, extra, out_request, password_block, password_env, cluster)
+    obd = {"from_obd": from_obd, "extra": extra}
+    pool = {"grow": grow, "spares": spares, "cluster_endpoint": cluster_endpoint}
+    secret = {"password_env": password_env, "password_block": password_block}
+    of_made = obd | pool | secret | {"out_request": out_request}
     try:
-        if obd.given() and from_obd is None:
-            raise SpecError(f"{', '.join(obd.given())}: only with --from-obd", "leave it out")
-        if from_obd is not None:
-            if spec is not None:
-                raise SpecError("--from-obd: takes no SPEC beside it", "leave one of them out")
-            made = _plan_obd(obd, profile, out, valid_minutes, as_json=as_json)
-            raise typer.Exit(Exit.DONE if made.ready else Exit.REFUSED)
+        if any(of_made.values()):
+            # Few plans make their request; the others do without what that takes.
+            from obscale.cli.plan_made import KeptFor, plan_made  # noqa: PLC0415
+
+            kept_for = KeptFor(profile, out, valid_minutes)
+            given = of_made | {"cluster": cluster}
+            raise typer.Exit(plan_made(spec, given, kept_for, as_json=as_json))
+        refuse_minutes(out, valid_minutes)
         if spec is None:
             raise SpecError("plan: no request was named", "obscale plan SPEC")
-        if valid_minutes is not None and out is None:
-            raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
         if is_batch_file(spec):
             refuse_cluster_of_many(spec, cluster)
             raise typer.Exit(_plan_batch(spec, profile, out, as_json=as_json))
-        made = _plan(Asked(spec, profile, cluster), out, valid_minutes, as_json=as_json)
+        planned = _plan(Asked(spec, profile, cluster), out, valid_minutes, as_json=as_json)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
-    raise typer.Exit(Exit.DONE if made.ready else Exit.REFUSED)
+    raise typer.Exit(Exit.DONE if planned.ready else Exit.REFUSED)
+
+
+def refuse_minutes(out: Path | None, valid_minutes: int | None) -> None:
+    """Refuse to say how long a plan holds that is not kept.
+
+    Raises:
+        SpecError: It was said.
+    """
+    if valid_minutes is not None and out is None:
+        raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
 
 
 @dataclass(frozen=True)
@@ -177,37 +208,14 @@ def _plan(named: Asked, out: Path | None, valid_minutes: int | None, *, as_json:
     return made
 
 
-def _plan_obd(
-    wanted: ObdWanted,
-    profile: str | None,
-    out: Path | None,
-    valid_minutes: int | None,
-    *,
-    as_json: bool,
-) -> Plan:
-    """Plan the new servers of a file of OBD's, keep the plan where asked, and show both."""
-    if valid_minutes is not None and out is None:
-        raise SpecError("--valid-minutes: no plan is kept without --out", "--out plan.json")
-    asked, told = import_obd(wanted, checked_profile(profile), secret_store_for)
-    kept_in, file = wanted.out_request or out, wanted.from_obd or Path()
-    made = plan_now(asked, Asked(kept_in or file, None, None))
-    if made.ready and kept_in is None:
-        again = f"{wanted.command(profile)} --out-request request.yaml, then obscale apply that"
-        made = made.model_copy(update={"next": again})
-    if out is not None:
-        words = f"{wanted.command(profile)} --out {shlex.quote(str(out))}"
-        kept = plan_file(asked, made, words, valid_minutes or DEFAULT_VALID_MINUTES)
-        write_plan_file(out, kept)
-    if as_json:
-        say_json(made.model_dump(mode="json") | {"from_obd": told.model_dump(mode="json")})
-        return made
-    show_import(told, wanted.out_request)
-    show_plan(open_console(), made)
-    return made
-
-
 def _plan_batch(path: Path, profile: str | None, out: Path | None, *, as_json: bool) -> Exit:
     """Plan a batch and show it; gives the exit code."""
+    # A request of one cluster does without all this.
+    from obscale.batch.ledger import ledger_of  # noqa: PLC0415
+    from obscale.batch.plan import plan_of  # noqa: PLC0415
+    from obscale.cli.apply_batch import UNREACHED_KINDS, look_at_all, read_in_profile  # noqa: PLC0415
+    from obscale.cli.batch_view import show_batch_plan  # noqa: PLC0415
+
     if out is not None:
         raise SpecError(
             "--out: a batch's plan is not kept, because apply judges each row again at its turn",

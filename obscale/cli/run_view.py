@@ -1,5 +1,6 @@
 """Shows one run in a terminal: plan, progress bar and proofs."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -36,7 +37,7 @@ from obscale.events import (
 )
 from obscale.pictures.capacity import TITLE
 from obscale.report.pictures import bars_of
-from obscale.report.report import PERSIST_EXPLAINED, ScaleOutReport, times_of
+from obscale.report.report import PERSIST_EXPLAINED, PIN_EXPLAINED, ScaleOutReport, times_of
 from obscale.verify.observation import Level, ProofAnswer, ProofLine
 
 ROOMY_COLUMNS: Final = 110
@@ -44,12 +45,18 @@ PLACE_CELLS: Final = 58
 """Of a terminal, for the name of a stage; its time stands behind."""
 
 
-def show_levels(console: Console, report: ScaleOutReport) -> None:
-    """Print the proofs, and observers and capacity before and after."""
+def show_levels(console: Console, report: ScaleOutReport, request: str = "") -> None:
+    """Print the proofs, and observers and capacity before and after.
+
+    Args:
+        console: Where to.
+        report: Of the node.
+        request: The file of its request, which the next command names; empty: not known.
+    """
     _show_proofs(console, report.proofs)
     _show_servers(console, report)
     show_capacity(console, bars_of(report), TITLE)
-    _show_persist_statements(console, report.persist_statements)
+    _show_persist_statements(console, report.persist_statements, request)
     style = "bold green" if report.outcome == "verified" else "bold red"
     verdict = f"{report.target} in {report.zone}: {report.verdict_reached}"
     if report.operation == "removal":
@@ -118,13 +125,17 @@ def show_steps_left(console: Console, report: ScaleOutReport) -> None:
             console.print(as_text(step), soft_wrap=True)
 
 
-def _show_persist_statements(console: Console, persist_statements: Sequence[str]) -> None:
+def _show_persist_statements(
+    console: Console, persist_statements: Sequence[str], request: str
+) -> None:
     """Print the statements that persist settings, each on one line at any width: to be copied."""
     if not persist_statements:
         return
     console.print(as_text(f"{PERSIST_EXPLAINED}:"))
     for statement in persist_statements:
         console.print(as_text(statement), soft_wrap=True)
+    told = shlex.quote(request) if request else "SPEC"
+    console.print(as_text(PIN_EXPLAINED.format(told)), soft_wrap=True)
 
 
 @contextmanager

@@ -4,74 +4,19 @@ Every other module of the command line writes through this one; a test finds the
 """
 
 import os
-import re
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING
 
 import typer
-from rich.cells import cell_len
-from rich.console import Console, JustifyMethod, OverflowMethod
-from rich.containers import Lines
-from rich.text import Text
 
 from obscale.cli.loudness import LOUDNESS
 from obscale.errors import ObscaleError, SpecError
 from obscale.language import for_reader
 from obscale.text import Markdown, for_lines, for_terminal, json_document
 
-_WIDE: Final = re.compile(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
-_UNBROKEN: Final = re.compile(
-    r"\s*(?:[（“《]*[\u4e00-\u9fff][，。；：？！、）”》]*|[^\s\u4e00-\u9fff]+)\s*"
-)
-"""What stays in one line: a sign of Chinese with what belongs to it, or a word of other writing."""
-
-
-class ReaderText(Text):
-    """A text that may go on in the next line behind each sign of Chinese, which has no blanks."""
-
-    def wrap(
-        self,
-        console: Console,
-        width: int,
-        *,
-        justify: JustifyMethod | None = None,
-        overflow: OverflowMethod | None = None,
-        tab_size: int = 8,
-        no_wrap: bool | None = None,
-    ) -> Lines:
-        """Break it into lines of this width in cells."""
-        if no_wrap or self.no_wrap or not _WIDE.search(self.plain):
-            return super().wrap(
-                console,
-                width,
-                justify=justify,
-                overflow=overflow,
-                tab_size=tab_size,
-                no_wrap=no_wrap,
-            )
-        lines = Lines()
-        for line in self.split(allow_blank=True):
-            for part in line.divide(_breaks(line.plain, width)):
-                if part.cell_len > width:
-                    part.rstrip()
-                lines.extend(
-                    part.wrap(console, width, justify=justify, overflow=overflow)
-                    if part.cell_len > width
-                    else [part]
-                )
-        return lines
-
-
-def _breaks(text: str, width: int) -> list[int]:
-    """Give where lines begin, so that none is wider than this; a longer word stays whole."""
-    begins, taken = list[int](), 0
-    for found in _UNBROKEN.finditer(text):
-        word = cell_len(found[0].rstrip())
-        if taken and taken + word > width:
-            begins.append(found.start())
-            taken = 0
-        taken += cell_len(found[0])
-    return begins
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 
 def say(line: str, *, err: bool = False) -> None:
@@ -130,7 +75,7 @@ def say_lines(text: str) -> None:
     typer.echo(for_lines(text), nl=False)
 
 
-def as_text(text: str, style: str = "", *, is_said: bool = False) -> Text:
+def as_text(text: str, style: str = "", *, is_said: bool = False) -> "Text":
     """Give a text to a console, or a cell of its table; nothing in it is markup.
 
     Args:
@@ -138,16 +83,20 @@ def as_text(text: str, style: str = "", *, is_said: bool = False) -> Text:
         style: As Rich has it.
         is_said: Whether it is in the reader's language already, by `reader_line` or `label`.
     """
+    from obscale.cli.reader_text import ReaderText  # noqa: PLC0415 - a command's help draws nothing
+
     return ReaderText(text if is_said else reader_line(text), style=style)
 
 
-def open_console(*, stderr: bool = False) -> Console:
+def open_console(*, stderr: bool = False) -> "Console":
     """Give a console that takes a text for nothing but itself.
 
     With NO_COLOR it styles nothing at all, where Rich itself goes on with bold and dim. A terminal
     can move nothing (TERM=dumb) is written to like a pipe. With --quiet
     nothing is printed but inside of `aloud`.
     """
+    from rich.console import Console  # noqa: PLC0415 - a command's help draws nothing
+
     plain = bool(os.environ.get("NO_COLOR"))
     is_dumb = os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
     return Console(

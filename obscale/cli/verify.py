@@ -67,7 +67,7 @@ def verify(
         say_json({"verified": proved, "runs": rows})
     for report in reports:
         if not as_json:
-            show_levels(console, report)
+            show_levels(console, report, str(spec))
         if report.error:
             complain_of(VerifyError(report.error, _next(report, str(spec))))
     raise typer.Exit(Exit.DONE if proved else Exit.REFUSED)

@@ -55,9 +55,9 @@ def as_request(order: ScaleOut, facts: Facts, made: Suggestion) -> dict[str, Any
         "zone": made.node.zone,
     }
     if made.node.targetAgentPassword:
-        node["targetAgentPassword"] = _secret(made.node.targetAgentPassword)
+        node["targetAgentPassword"] = secret_of(made.node.targetAgentPassword)
     node["obConfigs"] = dict(made.node.obConfigs)
-    request: dict[str, Any] = {"cluster": _cluster(order, facts), "nodes": [node]}
+    request: dict[str, Any] = {"cluster": cluster_of(order, facts), "nodes": [node]}
     if order.profile != "prod":
         request["profile"] = order.profile
     return request
@@ -74,14 +74,14 @@ def render_request(order: ScaleOut, facts: Facts, made: Suggestion) -> str:
     lines += [f"# - {f.rule}: {f.measured}; needed {f.needed}" for f in made.findings.warnings]
     lines += ["# Worth knowing:"] if made.notes else []
     lines += [f"# - {note}" for note in made.notes]
-    lines += _cluster_lines(request["cluster"], facts)
+    lines += cluster_lines(request["cluster"], facts)
     (node,) = request["nodes"]
-    lines += ["nodes:", f"  - agentInfo: {_flow(node['agentInfo'])}"]
-    lines += [f"    zone: {_flow(node['zone'])}  # {made.zone_why}"]
+    lines += ["nodes:", f"  - agentInfo: {flow(node['agentInfo'])}"]
+    lines += [f"    zone: {flow(node['zone'])}  # {made.zone_why}"]
     if "targetAgentPassword" in node:
-        lines += [f"    targetAgentPassword: {_flow(node['targetAgentPassword'])}"]
+        lines += [f"    targetAgentPassword: {flow(node['targetAgentPassword'])}"]
     lines += ["    obConfigs:"]
-    written = [(f"      {each.key}: {_flow(each.value)}", each.why) for each in made.advice]
+    written = [(f"      {each.key}: {flow(each.value)}", each.why) for each in made.advice]
     width = max(len(text) for text, _ in written)
     lines += [f"{text:<{width}}  # {why}" for text, why in written]
     if "profile" in request:
@@ -90,9 +90,10 @@ def render_request(order: ScaleOut, facts: Facts, made: Suggestion) -> str:
     return "".join(f"{' '.join(line.splitlines())}\n" for line in lines)
 
 
-def _cluster_lines(cluster: str | dict[str, Any], facts: Facts) -> Sequence[str]:
+def cluster_lines(cluster: str | dict[str, Any], facts: Facts) -> Sequence[str]:
+    """Give the lines of a request file that name the cluster."""
     if isinstance(cluster, str):
-        return [f"cluster: {_flow(cluster)}"]
+        return [f"cluster: {flow(cluster)}"]
     lines = ["cluster:"]
     comments = {
         "password": "where the password of root@sys is kept; it never stands here itself",
@@ -103,26 +104,28 @@ def _cluster_lines(cluster: str | dict[str, Any], facts: Facts) -> Sequence[str]
         comments["endpoints"] = f"more members: {', '.join(spare)}"
     for key, value in cluster.items():
         comment = f"  # {comments[key]}" if key in comments else ""
-        lines.append(f"  {key}: {_flow(value)}{comment}")
+        lines.append(f"  {key}: {flow(value)}{comment}")
     return lines
 
 
-def _cluster(order: ScaleOut, facts: Facts) -> str | dict[str, Any]:
+def cluster_of(order: ScaleOut, facts: Facts) -> str | dict[str, Any]:
+    """Give the cluster in the shape of a request file, held to the name and id it says."""
     if isinstance(order.cluster, str):
         return order.cluster
     written: dict[str, Any] = {"endpoints": list(order.cluster.endpoints)}
     if order.cluster.password:
-        written["password"] = _secret(order.cluster.password)
+        written["password"] = secret_of(order.cluster.password)
     if known := facts.cluster.identity():
         written["name"], written["id"] = known
     tls = order.cluster.tls.model_dump(exclude_defaults=True)
     return written | ({"tls": tls} if tls else {})
 
 
-def _secret(name: SecretName) -> dict[str, str]:
+def secret_of(name: SecretName) -> dict[str, str]:
+    """Give where a secret is kept in the shape of a request file."""
     return {"env": name.env} if name.env else {"block": name.block or ""}
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """Write a value as JSON, which is YAML too and needs no guess about quotes."""
     return json.dumps(value, ensure_ascii=False)

@@ -64,7 +64,7 @@ async def _read_failure(link: Connections, dag_id: str) -> Case:
                 lambda: ask(lambda agent: agent.read_unfinished_cluster_dags(show_details=False))
             )
         )
-        zones = reads.create_task(_or_none(partial(read_zones, link)))
+        zones = reads.create_task(_or_none(partial(read_zones, link.cluster)))
         members = reads.create_task(_or_none(link.read_members))
     # Now it is known whether the target may be asked as a member. Its side comes before the
     # cluster's: both DAGs move, and the cluster's decides what may be done.

@@ -14,6 +14,7 @@ from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.interrupted import describe_interrupted, next_step
 from obscale.report.report import (
     PERSIST_EXPLAINED,
+    PIN_EXPLAINED,
     Decided,
     EarlierEnd,
     Moment,
@@ -259,6 +260,7 @@ def _left_to_do(report: ScaleOutReport) -> Iterator[Markdown]:
     if report.persist_statements:
         yield markdown("Settings a restart may take back. {}.", PERSIST_EXPLAINED)
         yield code(report.persist_statements, "sql")
+        yield markdown(PIN_EXPLAINED.format("SPEC"))
 
 
 def _cure(finding: Finding) -> Markdown:

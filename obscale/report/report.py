@@ -27,6 +27,8 @@ PERSIST_EXPLAINED: Final = (
     "keep them for this server"
 )
 
+PIN_EXPLAINED: Final = "Or have them set and read back, asked first: obscale pin {}"
+
 
 class Moment(BaseModel):
     """One entry of the timeline; `at` is this machine's clock, UTC."""

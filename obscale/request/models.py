@@ -209,6 +209,45 @@ class AgentInfoSpec(RequestModel):
         return self
 
 
+class SpareSpec(AgentInfoSpec):
+    """One agent of a pool of spares: its address, written `10.0.0.7:2886` if that is all."""
+
+    targetAgentPassword: SecretName | None = None  # noqa: N815 - spelled as the API spells it
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_an_address(cls, data: Any) -> Any:
+        if not isinstance(data, str):
+            return data
+        try:
+            found = AgentAddress.parse(data)
+        except SpecError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from None
+        if "://" in data:
+            raise ValueError("a spare speaks the scheme of its cluster; write ip:port alone")
+        return {"ip": found.ip, "port": found.port}
+
+    @model_validator(mode="after")
+    def _has_an_ip(self) -> Self:
+        try:
+            ip_address(self.ip)
+        except ValueError:
+            raise ValueError(f"{self.ip!r} is no IP address; agents are known by IP") from None
+        return self
+
+    @property
+    def node(self) -> "NodeSpec":
+        """What would be asked of it, without zone and start options."""
+        where = AgentInfoSpec(ip=self.ip, port=self.port)
+        return NodeSpec(agentInfo=where, zone="", targetAgentPassword=self.targetAgentPassword)
+
+
+class SparesSpec(RequestModel):
+    """A pool of spares, in any order."""
+
+    spares: tuple[SpareSpec, ...] = Field(min_length=1)
+
+
 def _zone_may_be_left_out(schema: dict[str, Any]) -> None:
     """Let a node name no zone, since the defaults may; `_names_each_zone` asks for one of both."""
     in_order(schema)

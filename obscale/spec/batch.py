@@ -4,6 +4,7 @@ A file in YAML or JSON with many clusters, the same with its rows in a table, a 
 request of one cluster. Nothing is sent from here.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -49,6 +50,7 @@ CSV: Final = "csv"
 """The parameter of the flow batch that holds a table, as problems call it."""
 _LINE: Final = re.compile(r":(\d{1,9}): ")
 _BATCH_KEYS: Final = frozenset({"clusters", "rows", "connections", "policies"})
+_TOP_KEY: Final = re.compile(rb"^(clusters|rows|connections|policies) *:", re.MULTILINE)
 _INHERITED: Final = ("profile", "allow_new_zone", "allow_unknown", "overrides")
 
 
@@ -93,6 +95,24 @@ def is_table(path: Path) -> bool:
 def is_batch(data: object) -> bool:
     """Whether what a file says is a batch, not a request of one cluster."""
     return isinstance(data, Mapping) and not _BATCH_KEYS.isdisjoint(data)
+
+
+def is_batch_file(path: Path) -> bool:
+    """Whether a file is a batch rather than a request of one cluster; never says what is wrong.
+
+    Args:
+        path: Of either.
+    """
+    if is_table(path):
+        return True
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_ROWS_BYTES)
+        if content.lstrip().startswith(b"{"):
+            return is_batch(json.loads(content))
+    except (OSError, ValueError, RecursionError):
+        return False  # reading it as a request says why
+    return _TOP_KEY.search(content) is not None
 
 
 def read_batch(path: Path) -> BatchSpec:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from obscale.agent.client import AgentClient
+from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import ListedAgent, Zone
 from obscale.connect.connections import Connections
 from obscale.errors import AgentError, NotSupportedError
@@ -32,7 +33,7 @@ async def read_observation(link: Connections) -> Observation:
         info = reads.create_task(or_none(link.target.read_info))
         status = reads.create_task(or_none(link.target.read_status))
         members = reads.create_task(or_none(link.read_members))
-        zones = reads.create_task(or_none(partial(read_zones, link)))
+        zones = reads.create_task(or_none(partial(read_zones, link.cluster)))
         parameters = reads.create_task(_supported(partial(ask, AgentClient.read_parameters)))
         unfinished = reads.create_task(
             or_none(partial(ask, AgentClient.read_unfinished_cluster_dags))
@@ -79,7 +80,7 @@ async def read_surroundings(link: Connections, members: tuple[ListedAgent, ...])
     )
 
 
-async def read_zones(link: Connections) -> tuple[tuple[Zone, ...] | None, bool]:
+async def read_zones(cluster: ClusterClient) -> tuple[tuple[Zone, ...] | None, bool]:
     """Read the topology from the cheapest endpoint this version has.
 
     Returns:
@@ -90,7 +91,7 @@ async def read_zones(link: Connections) -> tuple[tuple[Zone, ...] | None, bool]:
     Raises:
         AgentError: Nobody answered.
     """
-    ask = link.cluster.ask
+    ask = cluster.ask
     try:
         return (await ask(lambda agent: agent.read_topology())).zones, True
     except NotSupportedError:

@@ -18,12 +18,23 @@ from pydantic.json_schema import models_json_schema
 
 from obscale.batch.plan import BatchPlan
 from obscale.batch.report import BatchReport
+from obscale.pin.settings import PinnedServer
 from obscale.plan import Plan
+from obscale.plan.grow import GrowthTold
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.report.audit import Evidence
 from obscale.report.report import ScaleOutReport
 
-MODELS: Final = (Plan, BatchPlan, ScaleOutReport, BatchReport, Diagnosis, Evidence)
+MODELS: Final = (
+    Plan,
+    GrowthTold,
+    PinnedServer,
+    BatchPlan,
+    ScaleOutReport,
+    BatchReport,
+    Diagnosis,
+    Evidence,
+)
 PLAIN: Final = {
     "string": str,
     "integer": int,
@@ -188,6 +199,18 @@ RUNS = (
 COMMANDS: Final[dict[str, tuple[str, tuple[Row, ...] | str, dict[str, Any]]]] = {
     "plan": ("A request of one cluster.", "Plan", {}),
     "plan, a batch": ("A batch or a table.", "BatchPlan", {}),
+    "plan, by number": (
+        "With --grow.",
+        (
+            VERSION,
+            Row("verdict", "string", "as in a plan; `blocked` where spares are missing"),
+            Row("ready", "boolean", "whether it may be applied"),
+            Row("next", "string", "the one thing to do now"),
+            Row("grow", "[GrowthTold]", "who is chosen of the spares, who is not, and why"),
+            Row("plan", "[Plan] or null", "of the request; null: spares are missing"),
+        ),
+        {},
+    ),
     "suggest": (
         "",
         (
@@ -240,6 +263,15 @@ COMMANDS: Final[dict[str, tuple[str, tuple[Row, ...] | str, dict[str, Any]]]] = 
             VERSION,
             Row("verified", "boolean", "whether all nodes are"),
             Row("runs", "array of [Proved]", "one for each node, in the order of the request"),
+        ),
+        {},
+    ),
+    "pin": (
+        "",
+        (
+            VERSION,
+            Row("pinned", "boolean", "whether all is in force, and nothing else has changed"),
+            Row("servers", "array of [PinnedServer]", "one for each node of the request"),
         ),
         {},
     ),

@@ -22,7 +22,7 @@ ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = (
     *("obscale/preflight", "obscale/verify", "obscale/recovery", "obscale/report"),
     *("obscale/plan", "obscale/submit", "obscale/follow", "obscale/agent"),
-    *("obscale/connect", "obscale/spec", "obscale/removal"),
+    *("obscale/connect", "obscale/spec", "obscale/removal", "obscale/pin"),
 )
 """Folders whose texts for people are all translated."""
 FILES: Final = (
@@ -35,7 +35,17 @@ FILES: Final = (
         for name in (
             *("apply", "bars", "busy", "exits", "interrupted", "plan", "plan_view", "recover"),
             *("run_view", "verify", "watch", "stopping", "follow_scale_out", "terminal"),
-            *("local_prefect", "own_server", "show", "explain", "suggest", "from_obd"),
+            *(
+                "local_prefect",
+                "own_server",
+                "show",
+                "explain",
+                "suggest",
+                "from_obd",
+                "grow",
+                "pin",
+                "plan_made",
+            ),
         )
     ),
     *(
@@ -46,6 +56,7 @@ FILES: Final = (
 LEFT_OUT: Final = frozenset(
     {
         "obscale/plan/suggest_file.py",
+        "obscale/plan/grow_file.py",
         "obscale/spec/batch.py",
         "obscale/preflight/registry.py",
     }

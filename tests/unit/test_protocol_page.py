@@ -16,7 +16,7 @@ from tests.unit.conftest import VECTORS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
-ROWS = dict(re.findall(r"^\| `((?:GET|POST|DELETE) /[^`]+)` \| ([\d.]*) ?\|", PAGE, re.MULTILINE))
+ROWS = dict(re.findall(r"^\| `((?:GET|POST|PATCH|DELETE) /[^`]+)` \| ([\d.]*) ?\|", PAGE, re.MULTILINE))
 BODIES = {
     "submit_scale_in": ScaleInRequest(agent_info=AgentEndpoint(ip="10.0.0.4", port=2886)),
 }
@@ -25,6 +25,8 @@ GIVEN = {
     "name": "NAME",
     "dag_id": "ID",
     "operator": Operator.RETRY,
+    "server": "10.0.0.4:2882",
+    "values": {"cpu_count": "8"},
     "request": ScaleOutRequest(
         agent_info=AgentEndpoint(ip="10.0.0.4", port=2886), zone="zone1", ob_configs={}
     ),

@@ -104,7 +104,7 @@ def virt_type(facts: Facts) -> Verdict:
 )
 def disk_drift(facts: Facts) -> Verdict:
     """Within a tenth of each peer's."""
-    disks, peers = disks_of(facts), _peer_disks(facts)
+    disks, peers = disks_of(facts), peer_disks(facts)
     if isinstance(disks, Unread):
         return unknown(disks, "as its peers'")
     if isinstance(peers, Unread):
@@ -122,8 +122,8 @@ def disk_drift(facts: Facts) -> Verdict:
     return passes(measured, "as its peers'")
 
 
-def _peer_disks(facts: Facts) -> Mapping[str, int] | Unread:
-    """Size of the disk below each server's data directory, in bytes, by IP."""
+def peer_disks(facts: Facts) -> Mapping[str, int] | Unread:
+    """Give the size of the disk below each server's data directory, in bytes, by IP."""
     peers = peer_hosts(facts)
     if isinstance(peers, Unread):
         return peers

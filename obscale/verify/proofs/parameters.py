@@ -6,7 +6,7 @@ stays. Sources: OceanBase src/share/config/ob_server_config.cpp and ob_system_co
 obshell GET /obcluster/parameters, 4.3.0.0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from obscale.agent.models import Parameter
@@ -145,16 +145,21 @@ def persist_statements_of(e: ProofInput) -> tuple[str, ...]:
 
 
 def _start_option_only(e: ProofInput) -> Iterator[Parameter]:
-    """What the other servers do not all have alike: no set for the cluster can have given it.
+    return start_option_only(e.node, e.after.parameters or ()) if e.server else iter(())
 
-    Where all have it alike, the cluster's value, if there is one, is the same.
+
+def start_option_only(node: NodeSpec, parameters: Sequence[Parameter]) -> Iterator[Parameter]:
+    """Give, of a member, what the other servers do not all have as it was asked for, by name.
+
+    No set for the cluster can have given it. Where all have it alike, the cluster's value, if there
+    is one, is the same.
     """
-    wanted = asked_keys(e.node) if e.server else ()
-    for row in sorted(e.after.parameters or (), key=lambda row: row.name):
+    wanted = asked_keys(node)
+    for row in sorted(parameters, key=lambda row: row.name):
         if row.name not in wanted or not is_of_servers(row) or not PLAIN_NAME.fullmatch(row.name):
             continue
-        others = _values_elsewhere(row, e.node)
-        if others and not all(same_value(e.node.obConfigs[row.name], other) for other in others):
+        others = _values_elsewhere(row, node)
+        if others and not all(same_value(node.obConfigs[row.name], other) for other in others):
             yield row
 
 

@@ -1,0 +1,1 @@
+"""Sets for one server what lives there as its start option only."""
