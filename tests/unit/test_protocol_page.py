@@ -16,7 +16,9 @@ from tests.unit.conftest import VECTORS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
-ROWS = dict(re.findall(r"^\| `((?:GET|POST|PATCH|DELETE) /[^`]+)` \| ([\d.]*) ?\|", PAGE, re.MULTILINE))
+ROWS = dict(
+    re.findall(r"^\| `((?:GET|POST|PATCH|DELETE) /[^`]+)` \| ([\d.]*) ?\|", PAGE, re.MULTILINE)
+)
 BODIES = {
     "submit_scale_in": ScaleInRequest(agent_info=AgentEndpoint(ip="10.0.0.4", port=2886)),
 }
