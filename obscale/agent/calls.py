@@ -27,7 +27,7 @@ class Call(Generic[T]):
     """One request as the protocol means it, before it is sealed.
 
     Args:
-        method: `GET` or `POST`.
+        method: `GET`; of writes `POST` or `PATCH`.
         target: Request target, percent-encoded.
         step: What it is for, in words, for errors: `read DAG 17`.
         parse: Makes a value of `data`; raises ValueError where it cannot.
@@ -38,7 +38,7 @@ class Call(Generic[T]):
         is_optional: Older agents do not have this endpoint.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PATCH"]
     target: str
     step: str
     parse: Callable[[Any], T]
@@ -126,6 +126,7 @@ class Calls:
         parse: Callable[[Any], T],
         step: str,
         answer_seconds: float,
+        method: Literal["POST", "PATCH"] = "POST",
     ) -> Call[T]:
         """A question with an effect.
 
@@ -135,9 +136,10 @@ class Calls:
             parse: Makes a value of `data`.
             step: For errors.
             answer_seconds: How long the agent may take.
+            method: Of the request.
         """
         return Call(
-            method="POST",
+            method=method,
             target=f"{API}/{path}",
             step=step,
             parse=parse,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import from_json
@@ -133,6 +133,7 @@ class Asking:
         parse: Callable[[Any], T],
         step: str,
         answer_seconds: float,
+        method: Literal["POST", "PATCH"] = "POST",
     ) -> T:
         """Ask a question with an effect, once; for the arguments see `Calls.write`."""
         # An open read just before: the short header is built on a fresh reading of the agent's
@@ -141,7 +142,7 @@ class Asking:
         self._session.write_expires_at = None
         await self.read_time()
         return await self._session.ask(
-            self._questions.write(path, body, parse, step, answer_seconds)
+            self._questions.write(path, body, parse, step, answer_seconds, method)
         )
 
     async def read_time(self, answer_seconds: float | None = None) -> tuple[datetime, Answer]:

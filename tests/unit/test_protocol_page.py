@@ -16,11 +16,14 @@ from tests.unit.conftest import VECTORS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
-ROWS = dict(re.findall(r"^\| `((?:GET|POST) /[^`]+)` \| ([\d.]*) ?\|", PAGE, re.MULTILINE))
+ROWS = dict(re.findall(r"^\| `((?:GET|POST|PATCH) /[^`]+)` \| ([\d.]*) ?\|", PAGE, re.MULTILINE))
 GIVEN = {
     "name": "NAME",
     "dag_id": "ID",
     "operator": Operator.RETRY,
+    "tenant": "NAME",
+    "zones": ("zone1",),
+    "number": 2,
     "request": ScaleOutRequest(
         agent_info=AgentEndpoint(ip="10.0.0.4", port=2886), zone="zone1", ob_configs={}
     ),
