@@ -11,9 +11,10 @@ from typing import Final
 from obscale.language.choice import language_of
 from obscale.language.translations import translations_of
 from obscale.preflight.checklist import CHECKLIST
+from obscale.preflight.facts import Facts
 from obscale.preflight.judge import may_be_overridden
 from obscale.preflight.registry import RULES
-from obscale.preflight.rule import Rule
+from obscale.preflight.rule import F, Rule
 from obscale.text import Markdown, table
 
 GROUPS: Final = {
@@ -76,7 +77,7 @@ allow_unknown: true
 
 In the lab they are told, and hold nothing back.
 """
-_HEAD: Final = (
+HEAD: Final = (
     *("rule", "asks whether", "prod", "lab", "otherwise fails at", "override", "rests on"),
 )
 _UNSEEN: Final = """## What obshell does not show
@@ -97,9 +98,9 @@ def page(locale: str = "en") -> str:
         return known.text(text, is_ours=True) if known else text
 
     parts = [said(_INTRO)]
-    head = [said(name) for name in _HEAD]
+    head = [said(name) for name in HEAD]
     for heading, rules in grouped(RULES):
-        rows = [_row(rule, said) for rule in rules]
+        rows = [row_of(rule, said) for rule in rules]
         parts.append(f"## {said(heading)}\n\n{table(head, rows)}\n")
     unseen = [(said(each.claim), _command(said(each.told("HOME", RPC_PORT)))) for each in CHECKLIST]
     columns = [said(name) for name in ("must be true", "how to see it on the host")]
@@ -107,20 +108,21 @@ def page(locale: str = "en") -> str:
     return "\n".join(parts)
 
 
-def grouped(rules: Sequence[Rule]) -> list[tuple[str, list[Rule]]]:
+def grouped(rules: Sequence[Rule[Facts]]) -> list[tuple[str, list[Rule[Facts]]]]:
     """Put rules below their headings, in their own order; a heading without rules is left out.
 
     Raises:
         KeyError: A rule stands in a module that no heading names.
     """
     headings = {module: heading for heading, modules in GROUPS.items() for module in modules}
-    found: dict[str, list[Rule]] = {heading: [] for heading in GROUPS}
+    found: dict[str, list[Rule[Facts]]] = {heading: [] for heading in GROUPS}
     for rule in rules:
         found[headings[rule.judge.__module__.rpartition(".")[2]]].append(rule)
     return [(heading, members) for heading, members in found.items() if members]
 
 
-def _row(rule: Rule, said: Callable[[str], str]) -> tuple[str, ...]:
+def row_of(rule: Rule[F], said: Callable[[str], str]) -> tuple[str, ...]:
+    """Give the row of a rule, below `HEAD`."""
     return (
         Markdown(f'<a id="{rule.id}"></a>`{rule.id}`'),
         said(rule.title),
@@ -132,7 +134,7 @@ def _row(rule: Rule, said: Callable[[str], str]) -> tuple[str, ...]:
     )
 
 
-def _openness(rule: Rule) -> str:
+def _openness(rule: Rule[F]) -> str:
     if not may_be_overridden(rule):
         return "no"
     return "its warnings" if rule.softens else "yes"

@@ -4,10 +4,10 @@ An override names a rule, a reason and a last day. It never hides a finding: the
 the rule said, only its weight becomes `info`, and the reason goes wherever the finding goes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final
 
 from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
@@ -18,7 +18,7 @@ from obscale.preflight.finding import (
     otherwise,
 )
 from obscale.preflight.registry import RULES, judge
-from obscale.preflight.rule import Rule
+from obscale.preflight.rule import F, Rule
 from obscale.request.models import OverrideSpec, Profile
 
 _WEIGHTY: Final = {Answer.BLOCK, Answer.WARN}
@@ -26,19 +26,22 @@ _CLOSE: Final = 0.5
 """Ids share their first word, so half alike is still a slip and not another rule."""
 
 
-def may_be_overridden(rule: Rule) -> bool:
+def may_be_overridden(rule: Rule[F]) -> bool:
     """Whether any finding of this rule may be accepted; ground A is refused by obshell anyway."""
     return rule.ground != "A" or rule.softens
 
 
-def _override_problem(override: OverrideSpec, today: date) -> str | None:
+def _override_problem(
+    override: OverrideSpec, today: date, known: Iterable[Rule[F]]
+) -> str | None:
     """Say in one line why an override cannot be used, or None where it can.
 
     Args:
         override: As written.
         today: In UTC.
+        known: The rules there are.
     """
-    rules = {rule.id: rule for rule in RULES}
+    rules = {rule.id: rule for rule in known}
     rule = rules.get(override.rule)
     if rule is None:
         guess = get_close_matches(override.rule, rules, n=1, cutoff=_CLOSE)
@@ -56,17 +59,20 @@ def _override_problem(override: OverrideSpec, today: date) -> str | None:
     return None
 
 
-def override_problems(overrides: Sequence[OverrideSpec], today: date) -> list[tuple[int, str]]:
+def override_problems(
+    overrides: Sequence[OverrideSpec], today: date, rules: Iterable[Rule[Any]] = RULES
+) -> list[tuple[int, str]]:
     """Give the number and the fault of each override that cannot be used.
 
     Args:
         overrides: As written.
         today: In UTC.
+        rules: Those there are for what is asked for.
     """
     found: list[tuple[int, str]] = []
     first: dict[str, int] = {}
     for at, override in enumerate(overrides):
-        if problem := _override_problem(override, today):
+        if problem := _override_problem(override, today, rules):
             found.append((at, problem))
         elif override.rule in first:
             found.append((at, f"{override.rule} is overridden twice; keep one"))

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from obscale.preflight.facts import Facts
+from obscale.preflight.facts import Facts, TargetProgress
 from obscale.preflight.finding import Answer, Finding, Findings, Verdict
-from obscale.preflight.rule import Rule
+from obscale.preflight.rule import F, Rule
 from obscale.preflight.rules import (
     batch,
     clocks,
@@ -57,11 +57,11 @@ _SUBJECTS: Final = (
     ulimits,
     clocks,
 )
-RULES: Final[tuple[Rule, ...]] = tuple(rule for subject in _SUBJECTS for rule in subject.RULES)
+RULES: Final[tuple[Rule[Facts], ...]] = tuple(rule for subject in _SUBJECTS for rule in subject.RULES)
 """Every rule, in the order of the catalogue: the cheapest and most decisive first."""
 
 
-def judge(facts: Facts, profile: Profile, *, rules: Iterable[Rule] = RULES) -> Findings:
+def judge(facts: Facts, profile: Profile, *, rules: Iterable[Rule[Facts]] = RULES) -> Findings:
     """Judge facts by all rules.
 
     A rule whose evidence is missing is left out where another rule reports the gap once; that one
@@ -72,12 +72,30 @@ def judge(facts: Facts, profile: Profile, *, rules: Iterable[Rule] = RULES) -> F
         profile: How strictly to weigh.
         rules: Fewer than all, e.g. those that need nothing but the request.
     """
-    progress = facts.progress()
+    return judge_by(rules, facts, profile, facts.progress(), facts.node.address)
+
+
+def judge_by(
+    rules: Iterable[Rule[F]],
+    facts: F,
+    profile: Profile,
+    progress: TargetProgress,
+    subject: str,
+) -> Findings:
+    """As `judge`, of whatever facts the rules are about.
+
+    Args:
+        rules: To judge by.
+        facts: As read.
+        profile: How strictly to weigh.
+        progress: How far what is asked for has come already.
+        subject: What a finding is about where its verdict does not say.
+    """
     judged = [(rule, verdict) for rule in rules for verdict in rule.verdicts(facts, progress)]
     reporting = {rule.id for rule, verdict in judged if verdict.kind in {"fires", "unknown"}}
     silent: dict[str, list[str]] = {}
     unjudged: dict[str, list[str]] = {}
-    told: list[tuple[Rule, Verdict]] = []
+    told: list[tuple[Rule[F], Verdict]] = []
     for rule, verdict in judged:
         cover = verdict.gap.covered_by if verdict.gap else ""
         is_covered = bool(cover) and cover != rule.id and cover in reporting
@@ -87,7 +105,7 @@ def judge(facts: Facts, profile: Profile, *, rules: Iterable[Rule] = RULES) -> F
             told.append((rule, verdict))
         if rule.leaves_open(verdict, profile):
             unjudged.setdefault(cover if is_covered else rule.id, []).append(rule.id)
-    findings = tuple(_finding(rule, verdict, facts, profile, silent) for rule, verdict in told)
+    findings = tuple(_finding(rule, verdict, subject, profile, silent) for rule, verdict in told)
     return Findings(_marked(findings, unjudged), profile, progress)
 
 
@@ -114,9 +132,9 @@ def _marked(findings: tuple[Finding, ...], unjudged: dict[str, list[str]]) -> tu
 
 
 def _finding(
-    rule: Rule, verdict: Verdict, facts: Facts, profile: Profile, silent: dict[str, list[str]]
+    rule: Rule[F], verdict: Verdict, subject: str, profile: Profile, silent: dict[str, list[str]]
 ) -> Finding:
     covered = list(dict.fromkeys(silent.get(rule.id, ())))
     if covered and verdict.kind in {"fires", "unknown"}:
         verdict = replace(verdict, measured=f"{verdict.measured}; not judged: {', '.join(covered)}")
-    return rule.weigh(verdict, facts, profile)
+    return rule.weigh(verdict, subject, profile)

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Generic, Literal, TypeVar
 
-from obscale.preflight.facts import Facts, TargetProgress
+from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import Answer, Finding, Severity, Verdict
 from obscale.request.models import Profile
 
 Ground = Literal["A", "B", "C", ""]
 """Why a rule may block: A sure refusal, B silent or lasting damage, C unknown with B at stake."""
 Judgement = Verdict | Iterable[Verdict]
-Judge = Callable[[Facts], Judgement]
+F = TypeVar("F")
+"""The facts a rule judges: of a scale-out, say."""
 
 BLOCK: Final = Answer.BLOCK
 WARN: Final = Answer.WARN
@@ -24,7 +25,7 @@ _MOOT: Final = {
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(Generic[F]):
     """One rule of the catalogue.
 
     Args:
@@ -50,7 +51,7 @@ class Rule:
     otherwise: str
     ground: Ground
     source: str
-    judge: Judge
+    judge: Callable[[F], Judgement]
     only_new: bool
     is_static: bool
     softens: bool
@@ -70,15 +71,15 @@ class Rule:
         gap = verdict.gap
         return gap is not None and gap.supported and self.could_block(profile)
 
-    def verdicts(self, facts: Facts, progress: TargetProgress) -> list[Verdict]:
+    def verdicts(self, facts: F, progress: TargetProgress) -> list[Verdict]:
         """Judge the facts; a rule that crashes is a bug and crashes the plan."""
         if self.only_new and progress in _MOOT:
             return [Verdict("n-a", _MOOT[progress])]
         verdict = self.judge(facts)
         return [verdict] if isinstance(verdict, Verdict) else list(verdict)
 
-    def weigh(self, verdict: Verdict, facts: Facts, profile: Profile) -> Finding:
-        """Make a finding of a verdict, as this profile sees it."""
+    def weigh(self, verdict: Verdict, subject: str, profile: Profile) -> Finding:
+        """Make a finding of a verdict, as this profile sees it; about `subject` if not said."""
         answer = weight = self._answer(verdict, profile)
         if answer is Answer.UNKNOWN:
             weight = Answer.WARN if profile == "prod" else Answer.INFO
@@ -89,7 +90,7 @@ class Rule:
             rule=self.id,
             answer=answer,
             weight=weight,
-            subject=verdict.subject or facts.node.address,
+            subject=verdict.subject or subject,
             measured=verdict.measured,
             needed=verdict.needed,
             remedy=verdict.remedy,
@@ -131,10 +132,10 @@ def rule(
     is_static: bool = False,
     softens: bool = False,
     worst: tuple[Severity, Severity] | None = None,
-) -> Callable[[Judge], Rule]:
+) -> Callable[[Callable[[F], Judgement]], Rule[F]]:
     """Make a rule of a function; see `Rule` for the arguments."""
 
-    def declare(judge: Judge) -> Rule:
+    def declare(judge: Callable[[F], Judgement]) -> Rule[F]:
         return Rule(
             *(id, title, prod, lab, otherwise, ground, source, judge, only_new, is_static),
             softens,

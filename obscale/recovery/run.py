@@ -94,7 +94,7 @@ async def retry(link: Connections, diagnosis: Diagnosis, say: Say) -> None:
         AgentError: No agent took it.
     """
     dag = await _cluster_dag(link.cluster, diagnosis.dag_id)()
-    await _order(link.cluster, dag, Operator.RETRY, say)
+    await order_dag(link.cluster, dag, Operator.RETRY, say)
 
 
 async def roll_back(
@@ -162,7 +162,7 @@ async def _undo(
             # A new zone cannot be deleted while its server is still DELETING; it resumes there.
             say(f"recover.rollback_stopped stage={dag.stage} log={failure_of(dag).reason!r}")
             await asyncio.sleep(time_limits.retry_pause_seconds)
-        await _order(cluster, dag, Operator.ROLLBACK, say)
+        await order_dag(cluster, dag, Operator.ROLLBACK, say)
         dag = await follow(cluster, dag.id, time_limits, saw=saw, say=say)
     if not dag.is_undone:
         failure = failure_of(dag)
@@ -232,7 +232,7 @@ async def _lock_freed(cluster: ClusterClient, dag: Dag) -> None:
         )
 
 
-async def _order(cluster: ClusterClient, dag: Dag, operator: Operator, say: Say) -> None:
+async def order_dag(cluster: ClusterClient, dag: Dag, operator: Operator, say: Say) -> None:
     """Send an operation for the cluster's DAG to an agent that has a database."""
     await _send(
         lambda: cluster.operate(lambda agent: agent.operate_dag(dag.id, operator)),

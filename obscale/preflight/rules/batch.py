@@ -34,7 +34,7 @@ FRESH_MINUTES: Final = 15
 """Facts older than this are read again before anything rests on them."""
 EVEN_SHARE: Final = 0.1
 _ALONE: Final = not_applicable("one node only")
-_STATIC: Final[tuple[Rule, ...]] = tuple(
+_STATIC: Final[tuple[Rule[Facts], ...]] = tuple(
     each
     for subject in (request, values, layout, members, zones)
     for each in subject.RULES
