@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from obscale.report.use import UseReport
     from obscale.request.policies import Window
     from obscale.submit.result import Submitted
+    from obscale.use.proofs import Balance
     from obscale.use.result import UseSubmitted
     from obscale.verify.baseline import Baseline
     from obscale.verify.levels import VerifiedLevels
@@ -255,6 +256,14 @@ class UnitsMoved(_Told):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UseProved(_Told):
+    """The proofs of a tenant's units are over, well or not."""
+
+    step: str = "verify"
+    balance: Balance
+
+
+@dataclass(frozen=True, kw_only=True)
 class UseReported(_Told):
     """The report of a use is out; the run ends next, by this error if there is one."""
 
@@ -347,6 +356,7 @@ Event = (
     | Reported
     | UseSettled
     | UnitsMoved
+    | UseProved
     | UseReported
     | AgentNotice
     | PrefectNotice
@@ -410,6 +420,8 @@ def text_of(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for
             return f"submit.{submitted.how.replace(' ', '_')}{named} why={submitted.why!r}"
         case UnitsMoved(step=step, words=words):
             return f"{step}.placed {words!r}"
+        case UseProved(balance=balance):
+            return f"verify.ended balance={balance.verdict!r}"
         case UseReported(report=report):
             return f"report.written outcome={report.outcome}"
         case BatchBegun(ledger=ledger):

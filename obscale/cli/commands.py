@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "plan": "Say what would go wrong; write nothing.",
     "apply": "Add the nodes of a request.",
     "verify": "Prove the nodes of a request; submit nothing.",
+    "use": "Give a tenant more units, or fewer.",
     "watch": "Follow a scale-out, whoever started it.",
     "show": "Show a cluster, its DAG and its runs; change nothing.",
     "connect": "Prove a connection and store it.",

@@ -28,6 +28,8 @@ from obscale.events import (
     ProofNotice,
     ProofsHold,
     SubmitSettled,
+    UnitsMoved,
+    UseSettled,
     Verified,
     WaitsForAnswer,
     WaitsForLock,
@@ -46,7 +48,7 @@ PLACE_CELLS: Final = 58
 
 def show_levels(console: Console, report: ScaleOutReport) -> None:
     """Print the proofs, and observers and capacity before and after."""
-    _show_proofs(console, report.proofs)
+    show_proofs(console, report.proofs)
     _show_servers(console, report)
     show_capacity(console, bars_of(report), TITLE)
     _show_persist_statements(console, report.persist_statements)
@@ -75,7 +77,7 @@ def _show_servers(console: Console, report: ScaleOutReport) -> None:
     console.print(servers)
 
 
-def _show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
+def show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
     """Print the proofs by level; what is expected stands only where it was not simply found."""
     table = Table(title=label("Verification"), title_justify="left")
     for name in ("proof", "answer", "found"):
@@ -214,6 +216,14 @@ class LiveRun:
                 named = f", DAG {submitted.dag_id}" if submitted.dag_id else ""
                 self._say(f"submit: {submitted.how}{named}")
                 self._stage("submit")
+            case UseSettled(submitted=settled):
+                named = f", DAG {settled.dag_id}" if settled.dag_id else ""
+                self._say(f"submit: {settled.how}{named}")
+                self._stage("submit")
+            case UnitsMoved(words=words, percent=percent):
+                self._say(words)
+                self._stage(words)
+                self._progress.update(self._bar, completed=percent)
             case AgentNotice(line=line) | ProofNotice(line=line):
                 self._say(line)
             case DagMoved(dag=dag):

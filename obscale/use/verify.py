@@ -37,7 +37,7 @@ def window_of(order: Use) -> float:
 
 async def prove_balance(
     client: ClusterClient, order: Use, dag: Dag | None, *, publish: Publish
-) -> tuple[Balance, BalanceLook | None]:
+) -> Balance:
     """Look until the tenant is BALANCED, or nothing has moved for ten minutes.
 
     Args:
@@ -47,7 +47,7 @@ async def prove_balance(
         publish: Gets what is waited for, and each change of what is placed.
 
     Returns:
-        The proofs, and the last look; not balanced where time was up.
+        The proofs; not balanced where time was up.
 
     Raises:
         AgentError: Nobody told anything for the order's silence limit.
@@ -78,7 +78,7 @@ async def prove_balance(
             publish(UnitsMoved(step="verify", words=words, percent=100 * (share or 0.0)))
         is_still = look.at - moved_at > max(standstill, window)
         if balance.is_balanced or is_still or look.at > limits.deadline_seconds:
-            return balance, look
+            return balance
         missing = next(line for line in balance.lines if line.hinders)
         if (waited := waits.waited(missing.id, look.at)) is not None:
             publish(WaitsForProofs(what=f"{missing.id}: {missing.found}", seconds=waited))

@@ -136,7 +136,7 @@ class UseStage:
     async def prove(self, dag: Dag | None) -> Balance:
         """Prove the tenant as a run does."""
         client = self.link.client
-        return (await prove_balance(client, self.order, dag, publish=self.publish))[0]
+        return await prove_balance(client, self.order, dag, publish=self.publish)
 
 
 @asynccontextmanager
