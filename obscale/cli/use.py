@@ -24,7 +24,8 @@ from obscale.connect.connections import SecretStore, cluster_connected, known_cl
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.events import Event, Posting, UseReported, UseSettled
 from obscale.preflight.finding import line_of
-from obscale.report.use import UseReport, use_command
+from obscale.report.page import use_command
+from obscale.report.use import UseReport
 from obscale.request.models import ClusterSpec
 from obscale.request.use import Use
 from obscale.use.result import UsePreflight

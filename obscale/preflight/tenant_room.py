@@ -6,7 +6,7 @@ ob/agent/executor/tenant/modify_replicas.go, 4.5.0.0; OceanBase src/rootserver/o
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +17,9 @@ from obscale.preflight.unit_room import Free, free_by_zone, placed_pools, with_j
 from obscale.reading import Unread
 
 
+SERVERS: Final = "servers"
+
+
 class ZoneFit(NamedTuple):
     """How many more units of one tenant fit in one zone. None: not known."""
 
@@ -24,6 +27,8 @@ class ZoneFit(NamedTuple):
     units: int | None
     why: str
     """What keeps the next one out, or why it is not known."""
+    short_of: str = ""
+    """`cpu`, `memory`, `log disk` or `servers`, whichever keeps the next one out."""
 
 
 class TenantRoom(BaseModel):
@@ -39,13 +44,19 @@ class TenantRoom(BaseModel):
     """With them."""
     ends_first: str
     """What keeps the next one out once grown, e.g. `memory in zone1: 2G free on …, 4G a unit`."""
+    short_of: str = ""
+    """The same in short, e.g. `memory in zone1`; empty: not known."""
 
     @property
     def told(self) -> str:
-        """Say it in one line: `tenant app: unit_num 1, could be 2; ends first: …`."""
-        could = "not known" if self.grown is None else str(self.grown)
-        said = f"could be {could}" if self.grown != self.unit_num else "cannot be more"
-        end = f"; ends first: {self.ends_first}" if self.ends_first else ""
+        """Say it in one line: `tenant app: unit_num 1, could be 2; memory in zone1 ends first`."""
+        if self.grown is None:
+            said = "whether it could be more is not known"
+        elif self.gains:
+            said = f"could be {self.grown}"
+        else:
+            said = "cannot be more"
+        end = f"; {self.short_of} ends first" if self.short_of else ""
         return f"tenant {self.tenant}: unit_num {self.unit_num}, {said}{end}"
 
     @property
@@ -88,7 +99,8 @@ def tenant_rooms_of(cluster: ClusterFacts, joining: Sequence[Facts]) -> tuple[Te
                 unit_num=number,
                 now=_least(number, before),
                 grown=_least(number, after),
-                ends_first=_ends_first(after),
+                ends_first=(last := _ends_first(after)).why,
+                short_of=f"{last.short_of} in {last.zone}" if last.short_of else "",
             )
         )
     return tuple(found)
@@ -143,8 +155,9 @@ def _of_zone(
     fitting = sum(1 for count in counts if count)
     lacking = [free for free, count in zip(others, counts, strict=True) if not count]
     short = max(filter(None, (free.shortest(unit) for free in lacking)), default=None)
-    why = short.told(zone) if short else f"no further server in {zone}"
-    return ZoneFit(zone, fitting, why)
+    if short is None:
+        return ZoneFit(zone, fitting, f"no further server in {zone}", SERVERS)
+    return ZoneFit(zone, fitting, short.told(zone), short.name)
 
 
 def _bare(address: str) -> str:
@@ -160,9 +173,9 @@ def _least(number: int, fits: Iterable[ZoneFit]) -> int | None:
     return number + min(known) if told and len(known) == len(told) else None
 
 
-def _ends_first(fits: Sequence[ZoneFit]) -> str:
-    """Say what keeps the next unit out, in the zone where least fits."""
+def _ends_first(fits: Sequence[ZoneFit]) -> ZoneFit:
+    """Give the zone where least fits, or the first of which nothing is known."""
     known = [fit for fit in fits if fit.units is not None]
-    if len(known) < len(fits) and not any(fit.units == 0 for fit in known):
-        return next(fit.why for fit in fits if fit.units is None)
-    return min(known, key=lambda fit: (fit.units or 0, fit.zone)).why if known else ""
+    if not known or (len(known) < len(fits) and all(fit.units for fit in known)):
+        return next((fit for fit in fits if fit.units is None), ZoneFit("", None, ""))
+    return min(known, key=lambda fit: (fit.units or 0, fit.zone))

@@ -1,13 +1,12 @@
 """The report of a use: what was asked of a tenant, what happened, and what stands now."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from obscale.preflight.finding import Answer, Finding
-from obscale.report.page import QUIET, told_finding, told_proof
+from obscale.report.page import QUIET, told_finding, told_proof, use_command
 from obscale.report.report import Moment, StageRow
 from obscale.request.file_name import NO_NAME
 from obscale.text import Markdown, bullets, code, folded, markdown, paragraphs
@@ -61,17 +60,6 @@ class UseReport(BaseModel):
     def command(self) -> str:
         """Give the command that asks for the same again."""
         return use_command(self.command_name, self.tenant, self.unit_num)
-
-
-def use_command(cluster: str, tenant: str, number: int) -> str:
-    """Give the command that asks for a number of units of a tenant, as a shell reads it.
-
-    Args:
-        cluster: How a command names the cluster.
-        tenant: Its name.
-        number: Of units in each zone.
-    """
-    return shlex.join(["obscale", "use", cluster, "--tenant", tenant, "--unit-num", str(number)])
 
 
 def render_use(report: UseReport) -> Markdown:
