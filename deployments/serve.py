@@ -21,6 +21,7 @@ from obscale.flows.batch_worker import batch_part  # noqa: E402
 from obscale.flows.plan import plan  # noqa: E402
 from obscale.flows.recover import recover  # noqa: E402
 from obscale.flows.scale_out import scale_out  # noqa: E402
+from obscale.flows.use import use  # noqa: E402
 from obscale.flows.verify import verify  # noqa: E402
 from obscale.flows.watch import watch  # noqa: E402
 
@@ -67,6 +68,7 @@ def main() -> None:
             recover,
             "Retry a failed scale-out, or roll it back, which deletes; only as the form says.",
         ),
+        offered(use, "Give one tenant another number of units, and prove that it has them."),
     )
 
 

@@ -103,8 +103,9 @@ def _rules() -> Iterator[Topic]:
     from obscale.preflight.finding import otherwise  # noqa: PLC0415 - only where it is asked
     from obscale.preflight.judge import may_be_overridden  # noqa: PLC0415
     from obscale.preflight.registry import RULES  # noqa: PLC0415
+    from obscale.use.rules import RULES as USE_RULES  # noqa: PLC0415
 
-    for rule in RULES:
+    for rule in (*RULES, *USE_RULES):
         accepted = "with `overrides` in the request, for a reason and until a day"
         if not may_be_overridden(rule):
             accepted = "cannot be: obshell or the observer would refuse the request anyway"
@@ -124,6 +125,7 @@ def _rules() -> Iterator[Topic]:
 def _proofs() -> Iterator[Topic]:
     from obscale.verify.levels import PROOFS  # noqa: PLC0415 - only where it is asked
     from obscale.verify.observation import Level  # noqa: PLC0415
+    from obscale.use.proofs import TITLES as USE_TITLES  # noqa: PLC0415
     from obscale.verify.proofs.titles import TITLES  # noqa: PLC0415
 
     levels = {word: level for word, level, _ in PROOFS}
@@ -131,11 +133,15 @@ def _proofs() -> Iterator[Topic]:
         level = levels.get(word, Level.CONFORMING)
         lines = {"level": f"{level.name}, which holds when its proofs and those below it hold"}
         yield _topic(word, "proof", title, lines)
+    for word, title in USE_TITLES.items():
+        lines = {"level": f"{Level.BALANCED.name} of a tenant, which holds when all of these hold"}
+        yield _topic(word, "proof", title, lines)
 
 
 def _causes() -> Iterator[Topic]:
     from obscale.recovery.causes import CAUSES  # noqa: PLC0415 - only where it is asked
     from obscale.recovery.consequences import Remedy  # noqa: PLC0415
+    from obscale.use.causes import CAUSES as USE_CAUSES  # noqa: PLC0415
 
     words = {
         Remedy.RETRY: "obscale recover … --retry, where it is safe",
@@ -145,6 +151,9 @@ def _causes() -> Iterator[Topic]:
     for cause in CAUSES:
         lines = {"cured by": words[cause.cure], "by hand": cause.by_hand, "rests on": cause.source}
         yield _topic(cause.id, "cause", cause.title, lines)
+    for each in USE_CAUSES:
+        does = "on_failure: retry, where nothing was changed" if each.is_retried else "a person acts"
+        yield _topic(each.id, "cause", each.title, {"cured by": does, "by hand": each.by_hand})
 
 
 def _exits() -> Iterator[Topic]:
