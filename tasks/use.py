@@ -83,7 +83,7 @@ async def judge_use(order: Use) -> UsePreflight:
         if finding.overridden_by or finding.unjudged:
             severity = logging.WARNING
         publish_line("preflight", f"preflight.{finding.answer} {line_of(finding)}", severity)
-    publish_line("preflight", f"preflight.gain {seen.gain!r}")
+    publish_line("preflight", f"preflight.gain does={seen.gain!r}")
     publish(Judged(findings=findings, zones=seen.zones, versions=seen.versions))
     return concluded(seen)
 
@@ -159,7 +159,7 @@ async def earlier_attempt(order: Use) -> UseSubmitted | None:
 
 @repeatable_task(
     "poll",
-    run_name="poll the DAG of {order.target}",
+    run_name="poll {order.target}",
     timeout_seconds=LONG_SECONDS,
     pauses_seconds=(1, 5, 15),
 )

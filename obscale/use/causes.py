@@ -64,7 +64,7 @@ CAUSES: Final = (
         "tenant-job-failed",
         "OceanBase's job for this tenant failed",
         (JOB_FAILED,),
-        f"see why, as root@sys: {JOBS}; then ask again with the same number, or with the old one",
+        f"see why, then ask again with the same number, or with the old one; as root@sys: {JOBS}",
     ),
     Cause(
         "tenant-refused",

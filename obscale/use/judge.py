@@ -54,13 +54,12 @@ def gain_of(facts: UseFacts) -> str:
     units = abs(wanted - before) * zones
     cores, memory = units * unit.max_cpu, render_bytes(units * unit.memory_size)
     change = f"tenant {name}: unit_num {before} → {wanted} in {', '.join(facts.zones)}"
-    noun = "unit" if units == 1 else "units"
     if wanted < before:
         return (
-            f"{change}: {units} {noun} less ({cores:g} cores, {memory}); OceanBase chooses which, "
+            f"{change}: {units} unit{'s' if units > 1 else ''} less ({cores:g} cores, {memory}); OceanBase chooses which, "
             "and moves their data to those that stay"
         )
     return (
-        f"{change}: {units} {noun} more of {unit.name} ({cores:g} cores, {memory}); OceanBase "
+        f"{change}: {units} unit{'s' if units > 1 else ''} more of {unit.name} ({cores:g} cores, {memory}); OceanBase "
         "places them at once and then moves data to them"
     )
