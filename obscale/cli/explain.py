@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -103,9 +103,11 @@ def _rules() -> Iterator[Topic]:
     from obscale.preflight.finding import otherwise  # noqa: PLC0415 - only where it is asked
     from obscale.preflight.judge import may_be_overridden  # noqa: PLC0415
     from obscale.preflight.registry import RULES  # noqa: PLC0415
+    from obscale.preflight.rule import Rule  # noqa: PLC0415
     from obscale.use.rules import RULES as USE_RULES  # noqa: PLC0415
 
-    for rule in (*RULES, *USE_RULES):
+    every: tuple[Rule[Any], ...] = (*RULES, *USE_RULES)
+    for rule in every:
         accepted = "with `overrides` in the request, for a reason and until a day"
         if not may_be_overridden(rule):
             accepted = "cannot be: obshell or the observer would refuse the request anyway"
@@ -123,9 +125,9 @@ def _rules() -> Iterator[Topic]:
 
 
 def _proofs() -> Iterator[Topic]:
+    from obscale.use.proofs import TITLES as USE_TITLES  # noqa: PLC0415
     from obscale.verify.levels import PROOFS  # noqa: PLC0415 - only where it is asked
     from obscale.verify.observation import Level  # noqa: PLC0415
-    from obscale.use.proofs import TITLES as USE_TITLES  # noqa: PLC0415
     from obscale.verify.proofs.titles import TITLES  # noqa: PLC0415
 
     levels = {word: level for word, level, _ in PROOFS}
@@ -152,7 +154,9 @@ def _causes() -> Iterator[Topic]:
         lines = {"cured by": words[cause.cure], "by hand": cause.by_hand, "rests on": cause.source}
         yield _topic(cause.id, "cause", cause.title, lines)
     for each in USE_CAUSES:
-        does = "on_failure: retry, where nothing was changed" if each.is_retried else "a person acts"
+        does = (
+            "on_failure: retry, where nothing was changed" if each.is_retried else "a person acts"
+        )
         yield _topic(each.id, "cause", each.title, {"cured by": does, "by hand": each.by_hand})
 
 

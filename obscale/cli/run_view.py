@@ -212,14 +212,8 @@ class LiveRun:
                 self._stage("submit")
             case PrefectNotice(words=words):
                 self._console.print(as_text(words), soft_wrap=True)
-            case SubmitSettled(submitted=submitted):
-                named = f", DAG {submitted.dag_id}" if submitted.dag_id else ""
-                self._say(f"submit: {submitted.how}{named}")
-                self._stage("submit")
-            case UseSettled(submitted=settled):
-                named = f", DAG {settled.dag_id}" if settled.dag_id else ""
-                self._say(f"submit: {settled.how}{named}")
-                self._stage("submit")
+            case SubmitSettled() | UseSettled():
+                self._settled(event.submitted.how, event.submitted.dag_id)
             case UnitsMoved(words=words, percent=percent):
                 self._say(words)
                 self._stage(words)
@@ -236,6 +230,11 @@ class LiveRun:
                 if waits := _waits_of(event):
                     words, briefly = waiting(event.step, *waits), f"{event.step}: waits"
                     self._waits(words, briefly, is_news=not waits[1])
+
+    def _settled(self, how: str, dag_id: str | None) -> None:
+        named = f", DAG {dag_id}" if dag_id else ""
+        self._say(f"submit: {how}{named}")
+        self._stage("submit")
 
     def draw(self, dag: Dag) -> None:
         """Print a line for each node that changed, and move the bar."""

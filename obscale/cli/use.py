@@ -161,9 +161,7 @@ def _ask(order: Use, seen: UsePreflight, again: str, console: Console) -> Use:
 Ending = tuple[UseReport | None, Exit, ObscaleError | None]
 
 
-def _run(
-    order: Use, secret_store: SecretStore, named: str, again: str, *, as_json: bool
-) -> Ending:
+def _run(order: Use, secret_store: SecretStore, named: str, again: str, *, as_json: bool) -> Ending:
     """Run the flow in this process; whoever ends the program is told what goes on without it."""
     settle()
     PROGRAM.run(_resolve(order, secret_store))
@@ -206,7 +204,7 @@ class _Position:
                 pass
 
     def words(self) -> tuple[str, str]:
-        """Say what stands now, and the next step; the step is empty where there is nothing to do."""
+        """Say what stands now, and the next step; the step may be empty."""
         if self._dag:
             return f"DAG {self._dag} goes on in the cluster", f"{self._again} takes it up"
         if self._is_sent:

@@ -31,9 +31,7 @@ def may_be_overridden(rule: Rule[F]) -> bool:
     return rule.ground != "A" or rule.softens
 
 
-def _override_problem(
-    override: OverrideSpec, today: date, known: Iterable[Rule[F]]
-) -> str | None:
+def _override_problem(override: OverrideSpec, today: date, known: Iterable[Rule[F]]) -> str | None:
     """Say in one line why an override cannot be used, or None where it can.
 
     Args:

@@ -57,7 +57,9 @@ _SUBJECTS: Final = (
     ulimits,
     clocks,
 )
-RULES: Final[tuple[Rule[Facts], ...]] = tuple(rule for subject in _SUBJECTS for rule in subject.RULES)
+RULES: Final[tuple[Rule[Facts], ...]] = tuple(
+    rule for subject in _SUBJECTS for rule in subject.RULES
+)
 """Every rule, in the order of the catalogue: the cheapest and most decisive first."""
 
 

@@ -16,7 +16,6 @@ from obscale.preflight.rules.cluster_mode import SYS_TENANT_ID
 from obscale.preflight.unit_room import Free, free_by_zone, placed_pools, with_joining
 from obscale.reading import Unread
 
-
 SERVERS: Final = "servers"
 
 

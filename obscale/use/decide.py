@@ -97,7 +97,7 @@ class SendAgain:
 Submission = Send | Adopt | AlreadyStored | Wait | Refuse
 
 
-def decide_use(sighting: Sighting, order: Use) -> Submission:
+def decide_use(sighting: Sighting, order: Use) -> Submission:  # noqa: PLR0911 - one return for each answer
     """Decide what is to be done for a tenant, from one sighting."""
     pools, wanted = sighting.tenant.pools, order.unit_num
     running = [

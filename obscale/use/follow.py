@@ -1,4 +1,4 @@
-"""Follows the DAG that changes a tenant's units, and retries it where that is asked for and safe."""
+"""Follows the DAG that changes a tenant's units; retries it where that is asked for and safe."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -56,10 +56,10 @@ def gain_of(facts: UseFacts) -> str:
     change = f"tenant {name}: unit_num {before} → {wanted} in {', '.join(facts.zones)}"
     if wanted < before:
         return (
-            f"{change}: {units} unit{'s' if units > 1 else ''} less ({cores:g} cores, {memory}); OceanBase chooses which, "
-            "and moves their data to those that stay"
+            f"{change}: {units} unit{'s' if units > 1 else ''} less ({cores:g} cores, {memory}); "
+            "OceanBase chooses which, and moves their data to those that stay"
         )
     return (
-        f"{change}: {units} unit{'s' if units > 1 else ''} more of {unit.name} ({cores:g} cores, {memory}); OceanBase "
-        "places them at once and then moves data to them"
+        f"{change}: {units} unit{'s' if units > 1 else ''} more of {unit.name} ({cores:g} cores, "
+        f"{memory}); OceanBase places them at once and then moves data to them"
     )

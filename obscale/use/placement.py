@@ -1,4 +1,4 @@
-"""Where the units of a tenant are: how many of each zone are placed, and what lies on their servers.
+"""Where the units of a tenant are: how many of each zone are placed, and what their servers hold.
 
 A unit that moves, or is new, stands at its destination from the beginning; its data follows. Only
 the servers' used bytes tell of that. Source: OceanBase src/rootserver/ob_unit_manager.cpp.

@@ -2,7 +2,9 @@
 
 The first run of obshell's DAG ends with OceanBase's job, and that includes the balancing of the
 tenant's data. After anything else only the servers' used bytes tell: where they stay the same, the
-tenant is steady, which is not the same as proved. Source: OceanBase src/rootserver/ob_root_utils.cpp.
+tenant is steady, which is not the same as proved.
+
+Source: OceanBase src/rootserver/ob_root_utils.cpp.
 """
 
 from collections.abc import Mapping, Sequence
@@ -106,7 +108,7 @@ def placed_share(order: Use, look: BalanceLook) -> float | None:
 
 
 def placed_words(order: Use, look: BalanceLook) -> str:
-    """Say how many units are placed, and what is written there: `zone1 1/2, zone2 2/2; 14G used`."""
+    """Say how many units are placed, and what is written there: `zone1 1/2, …; 14G used`."""
     zones = zones_of(look.pools)
     told = [f"{zone} {_count(look.placement.placed(zone))}/{order.unit_num}" for zone in zones]
     used = sum(look.placement.used_bytes.values())
@@ -211,6 +213,4 @@ def _count(count: int | None) -> str:
 
 
 def _line(name: str, answer: ProofAnswer, expected: str, found: str) -> ProofLine:
-    return ProofLine(
-        id=name, level=Level.BALANCED, answer=answer, expected=expected, found=found
-    )
+    return ProofLine(id=name, level=Level.BALANCED, answer=answer, expected=expected, found=found)

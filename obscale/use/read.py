@@ -93,9 +93,7 @@ async def sight(link: ClusterConnection, order: Use, newer_than: int | None = No
     ended: tuple[Dag, ...] = ()
     if newer_than is not None:
         ended = await _read_ended(link.client, order, newer_than, newest.result())
-    return Sighting(
-        tenant.result(), unfinished.result(), newest.result(), ended, members.result()
-    )
+    return Sighting(tenant.result(), unfinished.result(), newest.result(), ended, members.result())
 
 
 async def _read_ended(

@@ -176,8 +176,8 @@ def un_room(facts: UseFacts) -> Verdict:
     source="ob/agent/executor/zone/check.go, 4.5.0.0; OceanBase parameters enable_rebalance and "
     "enable_transfer",
 )
-def un_rebalance(facts: UseFacts) -> Verdict:
-    """obshell refuses another number without it, whatever OceanBase would say."""
+def un_rebalance(facts: UseFacts) -> Verdict:  # noqa: PLR0911 - one return for each answer
+    """Without it another number is refused by obshell, whatever OceanBase would say."""
     needed = "enable_rebalance True"
     gap = facts.cluster.parameters
     if isinstance(gap, Unread):

@@ -6,7 +6,7 @@ lost request can no longer arrive.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from obscale.agent.models import Dag
@@ -126,49 +126,102 @@ async def begin_use(
         OutcomeUnknownError: The answer was lost and no look could settle it.
         AgentError: The cluster refused, or nobody told.
     """
-    begun, waits, sent = utc_now(), Seldom(), 0
-    give_up = begun + timedelta(seconds=order.time_limits.lock_wait_seconds)
-    kept: Keeping | None = None
+    beginning = _Beginning(link, order, seen, records, publish)
     while True:
-        sighting = await sight(link, order)
+        if submitted := await beginning.look_and_act():
+            return submitted
+
+
+class _Beginning:
+    """One change of a tenant's units on its way to be begun: what is remembered between looks."""
+
+    def __init__(
+        self,
+        link: ClusterConnection,
+        order: Use,
+        seen: UsePreflight,
+        records: Records,
+        publish: Publish,
+    ) -> None:
+        self._link = link
+        self._order = order
+        self._seen = seen
+        self._records = records
+        self._publish = publish
+        self._begun = utc_now()
+        self._waits = Seldom()
+        self._sent = 0
+        self._kept: Keeping | None = None
+
+    async def look_and_act(self) -> UseSubmitted | None:
+        """Look once, and do what the look allows; None: look again."""
+        order, spec = self._order, self._link.known.spec
+        sighting = await sight(self._link, order)
         cluster = identity_of(sighting.members)
-        if kept is None or kept.cluster != cluster:
-            kept = records(cluster, order.target)
-        spec = link.known.spec
-        decision = decide_cluster(sighting, spec.name, spec.id) or decide_use(sighting, order)
-        match decision:
-            case Send() if order.window and not order.window.is_open(utc_now()):
-                await wait_for_window(order.window, publish)
-            case Send() if is_stale(seen.at, utc_now()):
-                # Then look again: the look is always the last thing before the PATCH.
-                seen = concluded(await look_before(link, order))
-            case Send(baseline=newest, zones=zones):
-                if sent >= MOST_ROUNDS:
-                    raise ForeignDagError(
-                        f"not sent: refused {sent} times, each time after a look that allowed it",
-                        "see who changes this tenant, then run it again",
-                    )
-                began = monotonic()
-                record = await kept.write(_record(order, seen, cluster, newest, sighting))
-                # Where writing took a while, the look is not the last thing before the PATCH.
-                if monotonic() - began > WRITTEN_WITHIN_SECONDS:
-                    continue
-                sent += 1
-                if submitted := await _send(link, order, record, kept, zones, publish):
-                    return submitted
-            case Wait(what=what, undecided=undecided):
-                limit = begun + timedelta(seconds=UNDECIDED_SECONDS) if undecided else give_up
-                await _wait(what, max(limit, give_up), waits, publish)
+        if self._kept is None or self._kept.cluster != cluster:
+            self._kept = self._records(cluster, order.target)
+        match decide_cluster(sighting, spec.name, spec.id) or decide_use(sighting, order):
+            case Send() as send:
+                return await self._send(send, sighting, cluster, self._kept)
+            case Wait() as wait:
+                await self._wait(wait)
+                return None
             case Refuse(reason=reason, hint=hint):
                 raise IdentityMismatchError(reason, step="submit", hint=hint)
             case AlreadyStored():
-                own = _newest(await kept.read(), cluster, order)
-                ended = await sight(link, order, newer_than=own.newest_dag if own else 0)
-                again = decide_use(ended, order)
-                if isinstance(again, Adopt | AlreadyStored):
-                    return await _settled(again, cluster, order, kept, publish)
-            case Adopt():
-                return await _settled(decision, cluster, order, kept, publish)
+                return await self._stored(cluster, self._kept)
+            case Adopt() as adopted:
+                return await _settled(adopted, cluster, order, self._kept, self._publish)
+
+    async def _send(
+        self, send: Send, sighting: Sighting, cluster: str, kept: Keeping
+    ) -> UseSubmitted | None:
+        """Send the PATCH, if it may be sent now: the look is always the last thing before it."""
+        order, now = self._order, utc_now()
+        if order.window and not order.window.is_open(now):
+            await wait_for_window(order.window, self._publish)
+            return None
+        if is_stale(self._seen.at, now):
+            self._seen = concluded(await look_before(self._link, order))
+            return None
+        if self._sent >= MOST_ROUNDS:
+            raise ForeignDagError(
+                f"not sent: refused {self._sent} times, each time after a look that allowed it",
+                "see who changes this tenant, then run it again",
+            )
+        began = monotonic()
+        record = await kept.write(_record(order, self._seen, cluster, send.baseline, sighting))
+        # Where writing took a while, the look is not the last thing before the PATCH.
+        if monotonic() - began > WRITTEN_WITHIN_SECONDS:
+            return None
+        self._sent += 1
+        return await _send(self._link, order, record, kept, send.zones, self._publish)
+
+    async def _wait(self, wait: Wait) -> None:
+        """Wait for a moment while another DAG is in the way.
+
+        Raises:
+            ForeignDagError: The time to wait for it is over.
+        """
+        seconds = self._order.time_limits.lock_wait_seconds
+        if wait.undecided:
+            seconds = max(seconds, UNDECIDED_SECONDS)
+        if utc_now() >= self._begun + timedelta(seconds=seconds):
+            raise ForeignDagError(
+                f"not submitted: {wait.what}", "wait for its end, then run it again"
+            )
+        if (waited := self._waits.waited(wait.what, monotonic())) is not None:
+            self._publish(WaitsForLock(what=wait.what, seconds=waited))
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def _stored(self, cluster: str, kept: Keeping) -> UseSubmitted | None:
+        """Find the DAG that has brought a number that is stored, among those that are over."""
+        own = _newest(await kept.read(), cluster, self._order)
+        ended = await sight(self._link, self._order, newer_than=own.newest_dag if own else 0)
+        again = decide_use(ended, self._order)
+        if isinstance(again, Adopt | AlreadyStored):
+            return await _settled(again, cluster, self._order, kept, self._publish)
+        return None
 
 
 def _record(
@@ -263,19 +316,6 @@ async def _find_lost(
         ):
             raise lost
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
-
-
-async def _wait(what: str, give_up: datetime, waits: Seldom, publish: Publish) -> None:
-    """Wait for a moment while another DAG is in the way.
-
-    Raises:
-        ForeignDagError: The time to wait for it is over.
-    """
-    if utc_now() >= give_up:
-        raise ForeignDagError(f"not submitted: {what}", "wait for its end, then run it again")
-    if (waited := waits.waited(what, monotonic())) is not None:
-        publish(WaitsForLock(what=what, seconds=waited))
-    await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
 async def _settled(

@@ -57,8 +57,6 @@ def is_first_run(dag: Dag) -> bool:
         dag.state is State.SUCCEED
         and dag.operator is Operator.RUN
         and bool(dag.nodes)
-        and all(
-            node.operator is Operator.RUN and node.state is State.SUCCEED for node in dag.nodes
-        )
+        and all(node.operator is Operator.RUN and node.state is State.SUCCEED for node in dag.nodes)
         and not any(_SKIPPED.search(line) for line in log_of(dag))
     )

@@ -218,7 +218,7 @@ class UseAnnouncer:
 
 
 def _signals(event: Event) -> list[tuple[object, str, dict[str, Any]]]:
-    """Give what an event is announced as: a mark by which it is sent once, its name, its payload."""
+    """Give what an event is announced as: a mark by which it is sent once, name and payload."""
     match event:
         case Judged(findings=found):
             return [("judged", "blocked" if found.blockers else "planned", _judged(found))]

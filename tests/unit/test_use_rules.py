@@ -76,7 +76,9 @@ class Scene:
 
     def __init__(self):
         self.servers = {"zone1": [row(1), row(2)], "zone2": [row(3), row(4)]}
-        self.pools = [self.pool(zone_list="zone1;zone2", observer_list="10.0.0.1:2882,10.0.0.3:2882")]
+        self.pools = [
+            self.pool(zone_list="zone1;zone2", observer_list="10.0.0.1:2882,10.0.0.3:2882")
+        ]
         self.units = [config()]
         self.locality = "FULL{1}@zone1, FULL{1}@zone2"
         self.tenant_id = 1004

@@ -168,7 +168,7 @@ async def test_a_number_that_was_there_before_is_steady_and_not_proved():
 
 @on_virtual_time
 async def test_a_slow_job_is_waited_for_and_judged_by_where_units_are():
-    """obshell gives up after an hour; the number is stored, so nothing is sent again."""
+    """After an hour obshell gives up; the number is stored, so nothing is sent again."""
     limits = TimeLimits(deadline_seconds=20_000)
     async with use_stage(Fault.tenant_job_slow(SLOW_SECONDS), time_limits=limits) as scene:
         begun = await scene.begin()
@@ -239,7 +239,7 @@ async def test_what_the_database_refused_is_held_otherwise():
 
 @on_virtual_time
 async def test_rebalance_off_blocks_before_anything_is_sent():
-    """obshell would refuse it too."""
+    """As obshell would refuse it too."""
     async with use_stage(Fault.tenant_rebalance_off("app")) as scene:
         seen = await scene.look()
 
