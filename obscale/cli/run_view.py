@@ -37,6 +37,7 @@ from obscale.events import (
     WaitsForWindow,
 )
 from obscale.pictures.capacity import TITLE
+from obscale.report.page import USE_IT, use_commands
 from obscale.report.pictures import bars_of
 from obscale.report.report import PERSIST_EXPLAINED, ScaleOutReport, times_of
 from obscale.verify.observation import Level, ProofAnswer, ProofLine
@@ -52,6 +53,7 @@ def show_levels(console: Console, report: ScaleOutReport) -> None:
     _show_servers(console, report)
     show_capacity(console, bars_of(report), TITLE)
     _show_persist_statements(console, report.persist_statements)
+    _show_use(console, report)
     style = "bold green" if report.outcome == "verified" else "bold red"
     verdict = f"{report.target} in {report.zone}: {report.verdict_reached}"
     with aloud(console):
@@ -104,6 +106,14 @@ def _show_persist_statements(console: Console, persist_statements: Sequence[str]
     console.print(as_text(f"{PERSIST_EXPLAINED}:"))
     for statement in persist_statements:
         console.print(as_text(statement), soft_wrap=True)
+
+
+def _show_use(console: Console, report: ScaleOutReport) -> None:
+    """Print what would use the new server: OceanBase gives no tenant more units by itself."""
+    if report.outcome == "verified" and (commands := use_commands(report)):
+        console.print(as_text(USE_IT))
+        for command in commands:
+            console.print(as_text(command), soft_wrap=True)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ NOTHING_BY_ITSELF: Final = (
     "False nothing comes."
 )
 """Said after a plain scale-out, wherever there is a tenant."""
+USE_IT: Final = "Units of these tenants would use it; each is asked for by itself:"
 
 
 def render_markdown(
@@ -254,11 +255,9 @@ def _to_use(report: ScaleOutReport) -> Iterator[Markdown]:
     if not tenants:
         return
     yield markdown("{}", NOTHING_BY_ITSELF)
-    if gaining := _gaining(report):
-        yield markdown("{}", "Units of these tenants would use it; each is asked for by itself:")
-        yield code(
-            use_command(report.command_name, room.tenant, room.grown or 0) for room in gaining
-        )
+    if commands := use_commands(report):
+        yield markdown("{}", USE_IT)
+        yield code(commands)
         return
     yield bullets(room.told for room in tenants)
 
@@ -296,6 +295,12 @@ def told_proof(proof: ProofLine) -> Markdown:
         "**{}** {} ({}): expected {}; found {}",
         *(proof.answer, proof.id, proof.level.name, proof.expected, proof.found),
     )
+
+
+def use_commands(report: ScaleOutReport) -> list[str]:
+    """Give the command for each tenant that could have more units with the new server."""
+    name = report.command_name
+    return [use_command(name, room.tenant, room.grown or 0) for room in _gaining(report)]
 
 
 def use_command(cluster: str, tenant: str, number: int) -> str:

@@ -221,7 +221,8 @@ def _signals(event: Event) -> list[tuple[object, str, dict[str, Any]]]:
     """Give what an event is announced as: a mark by which it is sent once, name and payload."""
     match event:
         case Judged(findings=found):
-            return [("judged", "blocked" if found.blockers else "planned", _judged(found))]
+            name = "blocked" if found.blockers else "planned"
+            return [(name, name, _judged(found))]
         case UseSettled(submitted=submitted):
             said = {"dag": submitted.dag_id or "", "how": submitted.how}
             return [(f"submitted/{submitted.dag_id}", "submitted", said)]
@@ -252,4 +253,6 @@ def _ended(report: UseReport) -> list[tuple[object, str, dict[str, Any]]]:
         "next": report.next[:LONGEST_TEXT],
     }
     name = "held" if report.error_kind == DagFailedError.kind else "failed"
-    return [("end", "blocked" if report.outcome == "blocked" else name, error)]
+    if report.outcome == "blocked":
+        return [("blocked", "blocked", error)]
+    return [("end", name, error)]
