@@ -42,7 +42,7 @@ def test_the_plan_says_what_it_would_gain_and_sends_nothing(run_here, grown, req
     assert told.code == 0, told.err
     assert told.out.splitlines()[0] == f"READY (prod)  next: {command}"
     assert "unit_num 1 → 2 in zone1, zone2, zone3: 3 units more of u_app" in told.out
-    assert problems("use --plan", data) == []
+    assert problems("use, only planned", data) == []
     assert (data["ready"], data["unit_num_before"], data["next"]) == (True, 1, command)
     assert world.posts == []
 

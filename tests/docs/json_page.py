@@ -251,7 +251,7 @@ COMMANDS: Final[dict[str, tuple[str, tuple[Row, ...] | str, dict[str, Any]]]] = 
         ),
         {},
     ),
-    "use --plan": (
+    "use, only planned": (
         "",
         (
             VERSION,

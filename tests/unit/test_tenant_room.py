@@ -2,7 +2,7 @@
 
 import pytest
 
-from obscale.agent.models import ClusterInfo
+from obscale.agent.models import ClusterInfo, ServerParameter
 from obscale.agent.resources import TenantOverview
 from obscale.preflight.capacity import Capacity
 from obscale.preflight.tenant_room import TenantRoom, tenant_rooms_of
@@ -44,10 +44,21 @@ def places(world, *servers):
     world.set(cluster_info=info)
 
 
-def rooms(world, *, joins=True):
+def with_logs(world, *ips):
+    """Have further servers tell a log disk of 24G."""
+    more = tuple(ServerParameter(svr_ip=ip, svr_port=2882, value="24G") for ip in ips)
+    world.parameters = tuple(
+        row.model_copy(update={"ob_parameters": (*row.ob_parameters, *more)})
+        if row.name == "log_disk_size"
+        else row
+        for row in world.parameters
+    )
+
+
+def rooms(world):
     """Give what each tenant could have."""
     facts = world.facts()
-    return tenant_rooms_of(facts.cluster, [facts] if joins else [])
+    return tenant_rooms_of(facts.cluster, [facts])
 
 
 def test_one_server_more_in_one_zone_gains_nothing(cluster):
@@ -66,7 +77,7 @@ def test_the_server_that_completes_the_zones_gains_one(cluster):
         zone("zone2", 2, servers=[server(2, stats=STATS)]),
         zone("zone3", 3, servers=[server(3, stats=STATS), server(6, stats=EMPTY)]),
     )
-    cluster.parameter("log_disk_size", "24G")
+    with_logs(cluster, "10.0.0.5", "10.0.0.6")
     (app,) = rooms(cluster)
 
     assert (app.now, app.grown) == (1, 2)
@@ -81,7 +92,7 @@ def test_a_server_without_room_is_named_with_what_is_short(cluster):
         zone("zone2", 2, servers=[server(2, stats=STATS)]),
         zone("zone3", 3, servers=[server(3, stats=STATS), server(6, stats=EMPTY)]),
     )
-    cluster.parameter("log_disk_size", "24G")
+    with_logs(cluster, "10.0.0.5", "10.0.0.6")
     (app,) = rooms(cluster)
 
     assert app.ends_first == "memory in zone1: 3G free on 10.0.0.5:2882, 4G a unit"
