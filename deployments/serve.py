@@ -22,6 +22,7 @@ from obscale.flows.plan import plan  # noqa: E402
 from obscale.flows.recover import recover  # noqa: E402
 from obscale.flows.remove import remove  # noqa: E402
 from obscale.flows.scale_out import scale_out  # noqa: E402
+from obscale.flows.use import use  # noqa: E402
 from obscale.flows.verify import verify  # noqa: E402
 from obscale.flows.watch import watch  # noqa: E402
 
@@ -69,6 +70,7 @@ def main() -> None:
             "Retry a failed scale-out, or roll it back, which deletes; only as the form says.",
         ),
         offered(remove, "Take one observer, or a whole zone, out, and prove that it is gone."),
+        offered(use, "Give one tenant another number of units, and prove that it has them."),
     )
 
 

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from obscale.recovery.consequences import Remedy
     from obscale.recovery.diagnosis import Diagnosis
     from obscale.report.report import Decided, ScaleOutReport
+    from obscale.report.use import UseReport
     from obscale.request.policies import Window
     from obscale.submit.result import Submitted
+    from obscale.use.proofs import Balance
+    from obscale.use.result import UseSubmitted
     from obscale.verify.baseline import Baseline
     from obscale.verify.levels import VerifiedLevels
 
@@ -236,6 +239,40 @@ class Reported(_Told):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UseSettled(_Told):
+    """It is known which DAG brings a tenant its number of units."""
+
+    step: str = "submit"
+    submitted: UseSubmitted
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitsMoved(_Told):
+    """More units of a tenant are placed, or data has moved, since the last look."""
+
+    words: str
+    percent: float
+    """Of the units that are wanted, those placed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseProved(_Told):
+    """The proofs of a tenant's units are over, well or not."""
+
+    step: str = "verify"
+    balance: Balance
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseReported(_Told):
+    """The report of a use is out; the run ends next, by this error if there is one."""
+
+    step: str = "report"
+    report: UseReport
+    ended_by: BaseException | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class AgentNotice(_Told):
     """An agent has become silent, or answers again."""
 
@@ -317,6 +354,10 @@ Event = (
     | ProofNotice
     | Verified
     | Reported
+    | UseSettled
+    | UnitsMoved
+    | UseProved
+    | UseReported
     | AgentNotice
     | PrefectNotice
     | BatchBegun
@@ -373,6 +414,15 @@ def text_of(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for
         case Verified(levels=levels):
             return f"verify.ended level={levels.level.name}"
         case Reported(report=report):
+            return f"report.written outcome={report.outcome}"
+        case UseSettled(submitted=submitted):
+            named = f" dag={submitted.dag_id}" if submitted.dag_id else ""
+            return f"submit.{submitted.how.replace(' ', '_')}{named} why={submitted.why!r}"
+        case UnitsMoved(step=step, words=words):
+            return f"{step}.placed {words!r}"
+        case UseProved(balance=balance):
+            return f"verify.ended balance={balance.verdict!r}"
+        case UseReported(report=report):
             return f"report.written outcome={report.outcome}"
         case BatchBegun(ledger=ledger):
             return f"batch.begun key={ledger.key} nodes={len(ledger.entries)}"

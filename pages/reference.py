@@ -26,6 +26,7 @@ from obscale.cli.commands import COMMANDS, TRACEBACK_VARIABLE, load
 from obscale.cli.exits import Exit, exit_code_of
 from obscale.errors import ObscaleError
 from obscale.preflight import catalogue
+from obscale.preflight.catalogue import HEAD, row_of
 from obscale.recovery.causes import CAUSES
 from obscale.recovery.consequences import DEAD_ENDS
 from obscale.removal import catalogue as removal_catalogue
@@ -34,7 +35,10 @@ from obscale.request.time_limits import TimeLimits
 from obscale.tasks.runtime.cluster_block import ObshellCluster
 from obscale.tasks.runtime.events import EVENTS
 from obscale.tasks.runtime.run_state import STATE_NAMES, STATES
+from obscale.tasks.runtime.use_report import USE_EVENTS
 from obscale.text import Markdown, for_markdown, markdown, table
+from obscale.use.causes import CAUSES as USE_CAUSES
+from obscale.use.rules import RULES as USE_RULES
 from pages.stages import STAGES, told_at
 
 _MADE: Final = "Made by `make docs` from the code itself; do not edit."
@@ -47,6 +51,7 @@ def pages() -> dict[str, str]:
     return {
         "preflight.md": catalogue.page(),
         "removal-rules.md": removal_catalogue.page(),
+        "use-rules.md": use_rules(),
         "causes.md": causes(),
         "exit-codes.md": exit_codes(),
         "settings.md": settings(),
@@ -68,12 +73,47 @@ def with_tables(page: str) -> str:
                 for name, (when, payload) in EVENTS.items()
             ),
         ),
+        "events of use": table(
+            ("event `obscale.use.…`", "when", "payload"),
+            (
+                (Markdown(f"`{name}`"), when, Markdown(payload))
+                for name, (when, payload) in USE_EVENTS.items()
+            ),
+        ),
     }
     for name, rows in made.items():
         begin, end = f"<!-- made by make docs: {name} -->\n\n", f"\n\n<!-- end of {name} -->"
         before, _, rest = page.partition(begin)
         page = f"{before}{begin}{rows}{end}{rest.partition(end)[2]}"
     return page
+
+
+def use_rules() -> str:
+    """Give the page of the rules and causes of `obscale use`."""
+    known = (
+        (Markdown(f'<a id="{cause.id}"></a>`{cause.id}`'), cause.title, cause.by_hand)
+        for cause in USE_CAUSES
+    )
+    return "\n".join(
+        [
+            "# Rules of use",
+            "",
+            _MADE,
+            "",
+            "`obscale use` judges these before it sends anything; how answers and profiles weigh,",
+            "and what an override is, stands in [Preflight rules](preflight.md). How it is used:",
+            "[Use what was added](using.md).",
+            "",
+            table(HEAD, (row_of(rule, str) for rule in USE_RULES)),
+            "",
+            "## Why its DAG fails",
+            "",
+            "The DAG gives the lock up when it fails, and a retry of it undoes nothing.",
+            "",
+            table(("cause", "what happened", "by hand"), known),
+            "",
+        ]
+    )
 
 
 def causes() -> str:

@@ -1,6 +1,6 @@
 """The client of one agent: every endpoint obscale uses, with the errors each can raise."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 from urllib.parse import quote
@@ -530,6 +530,35 @@ class AgentClient:
             setting_body(server, values),
             lambda _data: None,
             f"set parameters of {server}",
+            self._timeouts.read_seconds,
+            "PATCH",
+        )
+
+    async def modify_unit_num(self, tenant: str, zones: Sequence[str], number: int) -> Dag | None:
+        """Ask for another number of units of a tenant; look for a running DAG first.
+
+        Args:
+            tenant: Its name.
+            zones: All zones the tenant has a replica in: obshell refuses a part of them.
+            number: Units in each zone.
+
+        Returns:
+            The DAG just created, without nodes; None: the tenant has that many already.
+
+        Raises:
+            AgentUnreachableError: Nothing was sent.
+            OutcomeUnknownError: It was sent and no readable answer came; carries
+                `header_expires_at`.
+            NotSupportedError: Older than 4.2.4.0.
+            AgentRefusedError: Or a subclass; no DAG was created.
+
+        Source: obshell `PATCH /tenant/{name}/replicas`, ob/agent/executor/tenant/modify_replicas.go
+        """
+        return await self._asking.write(
+            f"tenant/{quote(tenant, safe='')}/replicas",
+            {"zone_list": [{"zone_name": zone, "unit_num": number} for zone in zones]},
+            lambda data: None if data is None else Dag.model_validate(data),
+            f"set unit_num of tenant {tenant} to {number}",
             self._timeouts.read_seconds,
             "PATCH",
         )

@@ -81,6 +81,8 @@ class Dag(SnakeWire):
     max_stage: int = 0
     maintenance_type: int | None = None
     """1 none, 2 global, 3 tenant, 4 obproxy; None below 4.3.1.0."""
+    maintenance_key: str = ""
+    """Of a tenant's DAG the tenant's name."""
     state: State = State.PENDING
     operator: Operator = Operator.RUN
     start_time: datetime | None = None

@@ -113,6 +113,7 @@ RULES: Final[tuple[Rule, ...]] = (
     # Locks: ob/agent/service/task/status_maintainer.go, 4.5.0.0
     Rule("Agent.UnderMaintenance*", UnderMaintenanceError, _LOCKED),
     Rule("OB.Cluster.UnderMaintenance*", UnderMaintenanceError, _LOCKED),
+    Rule("OB.Tenant.UnderMaintenance", UnderMaintenanceError, _LOCKED),
     # Who may do what: ob/agent/executor/ob/scale_out.go, 4.5.0.0
     Rule("Agent.Identify.*", IdentityMismatchError, _WRONG_AGENT),
     Rule("Agent.OB.Version.Inconsistent", VersionMismatchError, _SAME_BUILD),

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "remove": "Take nodes or a zone out of a cluster.",
     "verify": "Prove the nodes of a request; submit nothing.",
     "pin": "Set what a restart may take back.",
+    "use": "Give a tenant more units, or fewer.",
     "watch": "Follow a scale-out, whoever started it.",
     "show": "Show a cluster, its DAG and its runs; change nothing.",
     "connect": "Prove a connection and store it.",

@@ -129,6 +129,13 @@ def _removal_rules() -> Iterator[Topic]:
             yield _topic(rule.id, "rule of a removal", f"asks whether {rule.title}", _of_rule(rule))
 
 
+def _use_rules() -> Iterator[Topic]:
+    from obscale.use.rules import RULES  # noqa: PLC0415 - only where it is asked
+
+    for rule in RULES:
+        yield _topic(rule.id, "rule of a use", f"asks whether {rule.title}", _of_rule(rule))
+
+
 def _of_rule(rule: "Rule[Any]") -> dict[str, str]:
     from obscale.preflight.finding import otherwise  # noqa: PLC0415 - only where it is asked
     from obscale.preflight.judge import may_be_overridden  # noqa: PLC0415
@@ -151,6 +158,7 @@ def _of_rule(rule: "Rule[Any]") -> dict[str, str]:
 
 
 def _proofs() -> Iterator[Topic]:
+    from obscale.use.proofs import TITLES as USE_TITLES  # noqa: PLC0415
     from obscale.verify.levels import PROOFS  # noqa: PLC0415 - only where it is asked
     from obscale.verify.observation import Level  # noqa: PLC0415
     from obscale.verify.proofs.titles import TITLES  # noqa: PLC0415
@@ -159,6 +167,9 @@ def _proofs() -> Iterator[Topic]:
     for word, title in TITLES.items():
         level = levels.get(word, Level.CONFORMING)
         lines = {"level": f"{level.name}, which holds when its proofs and those below it hold"}
+        yield _topic(word, "proof", title, lines)
+    for word, title in USE_TITLES.items():
+        lines = {"level": f"{Level.BALANCED.name} of a tenant, which holds when all of these hold"}
         yield _topic(word, "proof", title, lines)
 
 
@@ -180,6 +191,7 @@ def _removal_causes() -> Iterator[Topic]:
 def _causes() -> Iterator[Topic]:
     from obscale.recovery.causes import CAUSES  # noqa: PLC0415 - only where it is asked
     from obscale.recovery.consequences import Remedy  # noqa: PLC0415
+    from obscale.use.causes import CAUSES as USE_CAUSES  # noqa: PLC0415
 
     words = {
         Remedy.RETRY: "obscale recover … --retry, where it is safe",
@@ -189,6 +201,11 @@ def _causes() -> Iterator[Topic]:
     for cause in CAUSES:
         lines = {"cured by": words[cause.cure], "by hand": cause.by_hand, "rests on": cause.source}
         yield _topic(cause.id, "cause", cause.title, lines)
+    for each in USE_CAUSES:
+        does = (
+            "on_failure: retry, where nothing was changed" if each.is_retried else "a person acts"
+        )
+        yield _topic(each.id, "cause", each.title, {"cured by": does, "by hand": each.by_hand})
 
 
 def _exits() -> Iterator[Topic]:

@@ -22,6 +22,7 @@ from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import Answer, Finding, otherwise
 from obscale.preflight.offers import Offer
 from obscale.preflight.pictures import capacity_bars
+from obscale.preflight.tenant_room import TenantRoom
 from obscale.preflight.unit_room import UnitRoom
 from obscale.sizes import render_bytes
 
@@ -45,6 +46,7 @@ MOST_NODES_NAMED: Final = 12
 """Of one request; --json lists all."""
 MOST_CONFIGS_NAMED: Final = 2
 MOST_ZONES_NAMED: Final = 4
+MOST_TENANTS_NAMED: Final = 8
 MOST_CHARACTERS: Final = 400
 """Of one value; --json has it whole."""
 MOST_OF_A_NAME: Final = 48
@@ -94,6 +96,7 @@ def _show_rest(console: Console, plan: Plan) -> None:
     if plan.capacity is not None:
         show_capacity(console, capacity_bars(plan.capacity))
         show_unit_rooms(console, plan.capacity.units)
+        show_tenant_rooms(console, plan.capacity.tenants)
     _show_checklist(console, plan)
 
 
@@ -113,6 +116,14 @@ def show_unit_rooms(console: Console, rooms: Sequence[UnitRoom]) -> None:
         _line(console, line)
     if more := len(rooms[MOST_CONFIGS_NAMED:]):
         _line(console, as_text(f"and {more} unit configs more; --json lists them", style=DIM))
+
+
+def show_tenant_rooms(console: Console, rooms: Sequence[TenantRoom]) -> None:
+    """Print in a line for each tenant how many units it could have once the nodes have joined."""
+    for room in rooms[:MOST_TENANTS_NAMED]:
+        _line(console, as_text(room.told))
+    if more := len(rooms[MOST_TENANTS_NAMED:]):
+        _line(console, as_text(f"and {more} tenants more; --json lists them", style=DIM))
 
 
 def show_findings(console: Console, findings: Iterable[Finding]) -> None:

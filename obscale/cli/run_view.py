@@ -29,6 +29,8 @@ from obscale.events import (
     ProofNotice,
     ProofsHold,
     SubmitSettled,
+    UnitsMoved,
+    UseSettled,
     Verified,
     WaitsForAnswer,
     WaitsForLock,
@@ -36,6 +38,7 @@ from obscale.events import (
     WaitsForWindow,
 )
 from obscale.pictures.capacity import TITLE
+from obscale.report.page import USE_IT, use_commands
 from obscale.report.pictures import bars_of
 from obscale.report.report import PERSIST_EXPLAINED, PIN_EXPLAINED, ScaleOutReport, times_of
 from obscale.verify.observation import Level, ProofAnswer, ProofLine
@@ -53,10 +56,11 @@ def show_levels(console: Console, report: ScaleOutReport, request: str = "") -> 
         report: Of the node.
         request: The file of its request, which the next command names; empty: not known.
     """
-    _show_proofs(console, report.proofs)
+    show_proofs(console, report.proofs)
     _show_servers(console, report)
     show_capacity(console, bars_of(report), TITLE)
     _show_persist_statements(console, report.persist_statements, request)
+    _show_use(console, report)
     style = "bold green" if report.outcome == "verified" else "bold red"
     verdict = f"{report.target} in {report.zone}: {report.verdict_reached}"
     if report.operation == "removal":
@@ -89,7 +93,7 @@ def _show_servers(console: Console, report: ScaleOutReport) -> None:
     console.print(servers)
 
 
-def _show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
+def show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
     """Print the proofs by level; what is expected stands only where it was not simply found."""
     table = Table(title=label("Verification"), title_justify="left")
     for name in ("proof", "answer", "found"):
@@ -136,6 +140,14 @@ def _show_persist_statements(
         console.print(as_text(statement), soft_wrap=True)
     told = shlex.quote(request) if request else "SPEC"
     console.print(as_text(PIN_EXPLAINED.format(told)), soft_wrap=True)
+
+
+def _show_use(console: Console, report: ScaleOutReport) -> None:
+    """Print what would use the new server: OceanBase gives no tenant more units by itself."""
+    if report.outcome == "verified" and (commands := use_commands(report)):
+        console.print(as_text(USE_IT))
+        for command in commands:
+            console.print(as_text(command), soft_wrap=True)
 
 
 @contextmanager
@@ -244,10 +256,12 @@ class LiveRun:
                 self._stage("submit")
             case PrefectNotice(words=words):
                 self._console.print(as_text(words), soft_wrap=True)
-            case SubmitSettled(submitted=submitted):
-                named = f", DAG {submitted.dag_id}" if submitted.dag_id else ""
-                self._say(f"submit: {submitted.how}{named}")
-                self._stage("submit")
+            case SubmitSettled() | UseSettled():
+                self._settled(event.submitted.how, event.submitted.dag_id)
+            case UnitsMoved(words=words, percent=percent):
+                self._say(words)
+                self._stage(words)
+                self._progress.update(self._bar, completed=percent)
             case AgentNotice(line=line) | ProofNotice(line=line):
                 self._say(line)
             case DagMoved(dag=dag):
@@ -260,6 +274,11 @@ class LiveRun:
                 if waits := _waits_of(event):
                     words, briefly = waiting(event.step, *waits), f"{event.step}: waits"
                     self._waits(words, briefly, is_news=not waits[1])
+
+    def _settled(self, how: str, dag_id: str | None) -> None:
+        named = f", DAG {dag_id}" if dag_id else ""
+        self._say(f"submit: {how}{named}")
+        self._stage("submit")
 
     def draw(self, dag: Dag) -> None:
         """Print a line for each node that changed, and move the bar."""

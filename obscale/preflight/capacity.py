@@ -17,6 +17,7 @@ from obscale.preflight.offers import (
     total_of,
 )
 from obscale.preflight.rules.units import units_of
+from obscale.preflight.tenant_room import TenantRoom, tenant_rooms_of
 from obscale.preflight.unit_room import UnitRoom, unit_rooms_of
 from obscale.reading import Unread
 
@@ -51,6 +52,8 @@ class Capacity(BaseModel):
     log_disk_bytes: Growth = Growth()
     units: tuple[UnitRoom, ...] = ()
     """How many more units fit, of each unit config that tenants of users have."""
+    tenants: tuple[TenantRoom, ...] = ()
+    """How many units each tenant of users has in its zones, and could have; never done unasked."""
 
 
 def capacity_of(rows: Sequence[Facts]) -> Capacity | None:
@@ -98,6 +101,7 @@ def _capacity(
             unit.log_disk,
         ),
         units=unit_rooms_of(cluster, joining),
+        tenants=tenant_rooms_of(cluster, joining),
     )
 
 

@@ -78,7 +78,7 @@ allow_unknown: true
 
 In the lab they are told, and hold nothing back.
 """
-_HEAD: Final = (
+HEAD: Final = (
     *("rule", "asks whether", "prod", "lab", "otherwise fails at", "override", "rests on"),
 )
 _UNSEEN: Final = """## What obshell does not show
@@ -114,9 +114,9 @@ def sections(
         grouped_rules: See `grouped`.
         said: Puts a text into the page's language.
     """
-    head = [said(name) for name in _HEAD]
+    head = [said(name) for name in HEAD]
     return [
-        f"## {said(heading)}\n\n{table(head, [_row(rule, said) for rule in rules])}\n"
+        f"## {said(heading)}\n\n{table(head, [row_of(rule, said) for rule in rules])}\n"
         for heading, rules in grouped_rules
     ]
 
@@ -140,7 +140,8 @@ def grouped(
     return [(heading, members) for heading, members in found.items() if members]
 
 
-def _row(rule: Rule[Any], said: Callable[[str], str]) -> tuple[str, ...]:
+def row_of(rule: Rule[Any], said: Callable[[str], str]) -> tuple[str, ...]:
+    """Give the row of a rule, below `HEAD`."""
     return (
         Markdown(f'<a id="{rule.id}"></a>`{rule.id}`'),
         said(rule.title),

@@ -95,17 +95,17 @@ class Free(NamedTuple):
             return 0
         return min(known) if known and len(known) == len(counts) else None
 
-    def shortest(self, unit: UnitConfig) -> "_Shortage | None":
+    def shortest(self, unit: UnitConfig) -> "Shortage | None":
         """Give what ends first there; None where nothing is known."""
         found = [
-            _Shortage(left / needed, name, left, needed, self.server)
+            Shortage(left / needed, name, left, needed, self.server)
             for name, left, needed in zip(DIMENSIONS, self.left, needs_of(unit), strict=True)
             if left is not None and needed
         ]
         return min(found, default=None)
 
 
-class _Shortage(NamedTuple):
+class Shortage(NamedTuple):
     """What a server has least of: so many units' worth of it."""
 
     units: float
@@ -113,6 +113,11 @@ class _Shortage(NamedTuple):
     left: float
     needed: float
     server: str
+
+    def told(self, zone: str) -> str:
+        """Say it, e.g. `memory in zone1: 2G free on 10.0.0.1:2882, 4G a unit`."""
+        left, needed = _amount(self.name, self.left), _amount(self.name, self.needed)
+        return f"{self.name} in {zone}: {left} free on {self.server}, {needed} a unit"
 
 
 def unit_rooms_of(cluster: ClusterFacts, joining: Sequence[Facts]) -> tuple[UnitRoom, ...]:
@@ -130,10 +135,8 @@ def unit_rooms_of(cluster: ClusterFacts, joining: Sequence[Facts]) -> tuple[Unit
         return ()
     if isinstance(configs, Unread):
         return ()
-    now = _free_now(cluster, pools, configs)
-    grown = {zone: list(servers) for zone, servers in now.items()}
-    for facts in joining:
-        grown.setdefault(facts.node.zone, []).append(_free_of_joining(facts))
+    now = free_by_zone(cluster, pools, configs)
+    grown = with_joining(now, joining)
     used = {pool.unit_config_id for pool in pools if pool.tenant_id not in {0, SYS_TENANT_ID}}
     units = [unit for unit in configs if unit.unit_config_id in used]
     units.sort(key=lambda unit: (-unit.memory_size, -unit.log_disk_size, unit.name))
@@ -187,15 +190,29 @@ def _ends_first(unit: UnitConfig, zones: Sequence[ZoneRoom], grown: _Frees) -> t
     short = max(filter(None, (server.shortest(unit) for server in grown[zone])), default=None)
     if short is None:
         return "", "" if grown[zone] else f"no server of {zone} takes units"
-    left, needed = _amount(short.name, short.left), _amount(short.name, short.needed)
-    return short.name, f"{short.name} in {zone}: {left} free on {short.server}, {needed} a unit"
+    return short.name, short.told(zone)
 
 
-def _free_now(
+def with_joining(now: _Frees, joining: Sequence[Facts]) -> dict[str, list[Free]]:
+    """Give what servers have left for units, with nodes that join counted as they will be."""
+    grown = {zone: list(servers) for zone, servers in now.items()}
+    for facts in joining:
+        grown.setdefault(facts.node.zone, []).append(_free_of_joining(facts))
+    return grown
+
+
+def free_by_zone(
     cluster: ClusterFacts, pools: Sequence[ResourcePool], configs: Sequence[UnitConfig]
 ) -> dict[str, list[Free]]:
+    """Give what each server that serves has left for units, by zone.
+
+    Args:
+        cluster: As it is now.
+        pools: All of its pools.
+        configs: All of its unit configs.
+    """
     by_id = {unit.unit_config_id: unit for unit in configs}
-    placed = _placed(cluster)
+    placed = placed_pools(cluster)
     limit = hard_limit_of(cluster)
     logs = log_disk_sizes(cluster)
     found: dict[str, list[Free]] = {}
@@ -262,7 +279,7 @@ def _units_on(
     return found
 
 
-def _placed(cluster: ClusterFacts) -> dict[int, frozenset[str]]:
+def placed_pools(cluster: ClusterFacts) -> dict[int, frozenset[str]]:
     """Give the servers that have a unit of a pool, by its id, where the version tells them."""
     if isinstance(cluster.cluster_info, Unread):
         return {}

@@ -9,6 +9,7 @@ from typing import Final
 from obscale.errors import DagFailedError, VerifyError
 from obscale.language import for_page
 from obscale.preflight.finding import Answer, Finding, line_of
+from obscale.preflight.tenant_room import TenantRoom
 from obscale.recovery.consequences import NOTHING, Choice, Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.interrupted import describe_interrupted, next_step
@@ -34,6 +35,13 @@ _FLAGS: Final = {Remedy.RETRY: "--retry", Remedy.ROLLBACK: "--roll-back"}
 _BY_HAND: Final = {ProofAnswer.FAIL, ProofAnswer.AGAINST}
 """Answers of proofs that keep a node back by themselves; what waits mostly follows from them."""
 _DONE: Final = "SUCCEED"
+NOTHING_BY_ITSELF: Final = (
+    "OceanBase gives no tenant more units by itself: 0 units on the new server is a legitimate "
+    "end. With enable_rebalance True it may move whole units there, to even the zone's load; with "
+    "False nothing comes."
+)
+"""Said after a plain scale-out, wherever there is a tenant."""
+USE_IT: Final = "Units of these tenants would use it; each is asked for by itself:"
 
 
 def render_markdown(
@@ -133,7 +141,8 @@ def _verdict(report: ScaleOutReport) -> str:
     if report.outcome == "verified":
         carried = f" ({how})" if how else ""
         held = sum(proof.answer is ProofAnswer.PASS for proof in report.proofs)
-        idle = "" if report.exceptions or report.persist_statements else "; nothing is left to do"
+        left = report.exceptions or report.persist_statements or _gaining(report)
+        idle = "" if left else "; nothing is left to do"
         return f"Verified up to {report.verdict_reached}{carried}: {held} proofs hold{idle}."
     if report.outcome == "rolled-back":
         return (
@@ -243,6 +252,7 @@ def _then_again(report: ScaleOutReport) -> Markdown:
 
 def _left_to_do(report: ScaleOutReport) -> Iterator[Markdown]:
     """What a verified run leaves to do."""
+    yield from _to_use(report)
     if report.exceptions:
         yield markdown(
             "Members that did not serve before either need somebody: {}.",
@@ -261,6 +271,29 @@ def _left_to_do(report: ScaleOutReport) -> Iterator[Markdown]:
         yield markdown("Settings a restart may take back. {}.", PERSIST_EXPLAINED)
         yield code(report.persist_statements, "sql")
         yield markdown(PIN_EXPLAINED.format("SPEC"))
+
+
+def _to_use(report: ScaleOutReport) -> Iterator[Markdown]:
+    """Say that the new server stays without units of its own accord, and the command that uses it.
+
+    OceanBase may move whole units there to even a zone's load, and gives no tenant more of them.
+    Source: OceanBase src/rootserver/ob_server_balancer.cpp.
+    """
+    tenants = report.capacity.tenants if report.capacity else ()
+    if not tenants:
+        return
+    yield markdown("{}", NOTHING_BY_ITSELF)
+    if commands := use_commands(report):
+        yield markdown("{}", USE_IT)
+        yield code(commands)
+        return
+    yield bullets(room.told for room in tenants)
+
+
+def _gaining(report: ScaleOutReport) -> list[TenantRoom]:
+    """Give the tenants that could have more units now."""
+    tenants = report.capacity.tenants if report.capacity else ()
+    return [room for room in tenants if room.gains]
 
 
 def _cure(finding: Finding) -> Markdown:
@@ -290,6 +323,23 @@ def told_proof(proof: ProofLine) -> Markdown:
         "**{}** {} ({}): expected {}; found {}",
         *(proof.answer, proof.id, proof.level.name, proof.expected, proof.found),
     )
+
+
+def use_commands(report: ScaleOutReport) -> list[str]:
+    """Give the command for each tenant that could have more units with the new server."""
+    name = report.command_name
+    return [use_command(name, room.tenant, room.grown or 0) for room in _gaining(report)]
+
+
+def use_command(cluster: str, tenant: str, number: int) -> str:
+    """Give the command that asks for a number of units of a tenant, as a shell reads it.
+
+    Args:
+        cluster: How a command names the cluster.
+        tenant: Its name.
+        number: Of units in each zone.
+    """
+    return shlex.join(["obscale", "use", cluster, "--tenant", tenant, "--unit-num", str(number)])
 
 
 def recover_commands(diagnosis: Diagnosis, cluster: str) -> list[str]:

@@ -19,6 +19,7 @@ from obscale.batch.ledger import Ledger
 from obscale.errors import ObscaleError, SpecError
 from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut
+from obscale.request.use import Use
 from obscale.tasks.runtime.person import own_tags
 from obscale.tasks.runtime.prefect_private import force_flow_run_state, hand_over_state
 from obscale.tasks.runtime.run_log import told_whole
@@ -167,6 +168,12 @@ def tags_of(order: ScaleOut | Removal) -> frozenset[str]:
     return frozenset(map(for_terminal, told))
 
 
+def tags_of_tenant(order: Use) -> frozenset[str]:
+    """Give the tags a run of use is found by, e.g. `tenant:app`."""
+    told = f"cluster:{order.cluster_name}", f"tenant:{order.tenant}"
+    return frozenset(map(for_terminal, told))
+
+
 def tags_of_batch(ledger: Ledger) -> frozenset[str]:
     """Give the tags a batch's run is found by: its key, its clusters, and the zones that grow."""
     told = {f"cluster:{entry.cluster}" for entry in ledger.entries}
@@ -206,6 +213,16 @@ def name_by_target(does: str, before_zone: str) -> str:
     ip = agent["ip"] if isinstance(agent, dict) else getattr(agent, "ip", "?")
     name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)
     return for_terminal(f"{does} {ip} {before_zone} {asked.get('zone')} of {name or 'a cluster'}")
+
+
+def name_by_tenant() -> str:
+    """Name the current run by what it was asked for: `use 2 units for tenant app of prod-east`."""
+    asked = this_run.parameters
+    cluster, number = asked.get("cluster"), asked.get("unit_num")
+    name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)
+    noun = "unit" if number == 1 else "units"
+    tenant = asked.get("tenant")
+    return for_terminal(f"use {number} {noun} for tenant {tenant} of {name or 'a cluster'}")
 
 
 def name_by_dag(does: str) -> str:

@@ -5,7 +5,6 @@ simulated agents, asked over their API as a user's are: what a refused or a miss
 the facts counts too.
 """
 
-
 import pytest
 from pydantic import SecretStr
 

@@ -13,6 +13,7 @@ from obscale.flows.plan import plan
 from obscale.flows.recover import recover
 from obscale.flows.remove import remove
 from obscale.flows.scale_out import scale_out
+from obscale.flows.use import use
 from obscale.flows.verify import verify
 from obscale.flows.watch import watch
 from obscale.tasks.dispatch.start import USUAL_NAMES, names_beside
@@ -20,7 +21,7 @@ from obscale.tasks.runtime.forms import RECOVER, USUAL, VERIFY, WATCH, Mend, nam
 
 FLOWS = {
     f"obscale.{each.fn.__module__.removeprefix('obscale.')}:{each.fn.__name__}": each.name
-    for each in (scale_out, plan, batch, batch_part, verify, watch, recover, remove)
+    for each in (scale_out, plan, batch, batch_part, verify, watch, recover, remove, use)
 }
 FILE = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
 NAMES = {

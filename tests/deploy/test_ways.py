@@ -286,6 +286,18 @@ def test_a_growth_is_taken_back_by_a_worker(workers, trigger, write, clusters):
     assert clusters.world.count_dags("Cluster scale in") == 1
 
 
+def test_a_tenants_units_are_proved_by_a_run_of_use(workers, trigger, write, clusters):
+    """The number is stored already, so nothing is sent, and the tenant is steady."""
+    request = clusters.request()
+    limits = request["time_limits"] | {"steady_seconds": 1}
+    asked = {"cluster": request["cluster"], "tenant": "app", "unit_num": 1, "time_limits": limits}
+
+    done = trigger(workers, write(asked), "use/use-workers")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert clusters.posts == 0
+
+
 def test_recover_without_a_decision_is_no_run(workers, write, clusters, api):
     """The form's own choice is needed: create_flow_run refuses a run that would have none."""
     found = api.get("/deployments/name/recover/recover-workers").raise_for_status().json()

@@ -24,6 +24,7 @@ from obscale.plan.grow import GrowthTold
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.report.audit import Evidence
 from obscale.report.report import ScaleOutReport
+from obscale.report.use import UseReport
 
 MODELS: Final = (
     Plan,
@@ -31,6 +32,7 @@ MODELS: Final = (
     PinnedServer,
     BatchPlan,
     ScaleOutReport,
+    UseReport,
     BatchReport,
     Diagnosis,
     Evidence,
@@ -291,6 +293,33 @@ COMMANDS: Final[dict[str, tuple[str, tuple[Row, ...] | str, dict[str, Any]]]] = 
             Row("diagnosis", "[Diagnosis]", "beside an error: what was found", True),
         ),
         {"exit_code": 0, "undone": {"dag_id": "01t6", "target": "10.0.0.4:2886", "orphan": None}},
+    ),
+    "use": (
+        "",
+        (
+            VERSION,
+            EXIT,
+            Row("report", "[UseReport]", "missing where it ended before there was one", True),
+            Row("error", "[Error]", "why the tenant is not BALANCED", True),
+        ),
+        {},
+    ),
+    "use, only planned": (
+        "",
+        (
+            VERSION,
+            Row("cluster", "string", "as a command names it"),
+            Row("tenant", "string", "its name"),
+            Row("unit_num", "integer", "asked for"),
+            Row("unit_num_before", "integer or null", "as stored; null: not known"),
+            Row("profile", "string", "`prod` or `lab`"),
+            Row("ready", "boolean", "whether nothing blocks it"),
+            Row("verdict", "string", "as in a plan"),
+            Row("gain", "string", "what the change does, in words"),
+            Row("findings", "array of [Finding]", "of all rules, the gravest first"),
+            Row("next", "string", "the command, or what cures what blocks it"),
+        ),
+        {},
     ),
     "show": (
         "",

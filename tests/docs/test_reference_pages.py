@@ -10,6 +10,8 @@ from obscale.recovery.consequences import DEAD_ENDS
 from obscale.request.time_limits import TimeLimits
 from obscale.tasks.runtime.events import EVENTS, PREFIX
 from obscale.tasks.runtime.run_state import STATE_NAMES, STATES
+from obscale.tasks.runtime.use_report import PREFIX as USE_PREFIX
+from obscale.tasks.runtime.use_report import USE_EVENTS
 from pages.reference import causes, exit_codes, settings, with_tables, written
 from tests.unit.test_outside import errors, events
 
@@ -31,7 +33,9 @@ def test_every_name_of_a_state_is_explained_and_no_other():
 
 def test_every_event_is_explained_and_no_other():
     """As the code sends them."""
-    assert {PREFIX + name for name in EVENTS} == set(events())
+    of_use = {USE_PREFIX + name for name in USE_EVENTS}
+
+    assert {PREFIX + name for name in EVENTS} | of_use == set(events())
 
 
 def test_every_cause_and_dead_end_has_one_anchor():

@@ -17,19 +17,20 @@ import yaml
 from obscale.preflight.finding import otherwise
 from obscale.preflight.registry import RULES
 from obscale.removal.judge import RULES as OF_REMOVAL
+from obscale.use.rules import RULES as USE_RULES
 
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = (
     *("obscale/preflight", "obscale/verify", "obscale/recovery", "obscale/report"),
     *("obscale/plan", "obscale/submit", "obscale/follow", "obscale/agent"),
-    *("obscale/connect", "obscale/spec", "obscale/removal", "obscale/pin"),
+    *("obscale/connect", "obscale/spec", "obscale/removal", "obscale/pin", "obscale/use"),
 )
 """Folders whose texts for people are all translated."""
 FILES: Final = (
     *("obscale/cleaning.py", "obscale/maintenance_lock.py", "obscale/reading.py"),
     *("obscale/sizes.py", "obscale/errors.py"),
     *("tasks/approval.py", "tasks/recover.py", "tasks/preflight.py", "tasks/submit.py"),
-    *("tasks/poll.py", "tasks/verify.py", "tasks/runtime/forms.py"),
+    *("tasks/poll.py", "tasks/verify.py", "tasks/use.py", "tasks/runtime/forms.py"),
     *(
         f"obscale/cli/{name}.py"
         for name in (
@@ -45,6 +46,7 @@ FILES: Final = (
                 "grow",
                 "pin",
                 "plan_made",
+                "use",
             ),
         )
     ),
@@ -59,6 +61,7 @@ LEFT_OUT: Final = frozenset(
         "obscale/plan/grow_file.py",
         "obscale/spec/batch.py",
         "obscale/preflight/registry.py",
+        "obscale/use/tenant_dag.py",
     }
 )
 _VERDICTS: Final = frozenset(
@@ -187,7 +190,7 @@ def gather() -> dict[str, Message]:
             message.endings |= endings
             if path not in message.files:
                 message.files.append(path)
-    for rule in (*RULES, *OF_REMOVAL):
+    for rule in (*RULES, *OF_REMOVAL, *USE_RULES):
         if not _plain_place(place := otherwise(rule.otherwise)):
             message = found.setdefault(place, Message(place))
             message.files.append("obscale/preflight/finding.py")

@@ -29,6 +29,7 @@ from obscale.flows.batch_worker import batch_part
 from obscale.flows.plan import plan
 from obscale.flows.recover import recover
 from obscale.flows.scale_out import scale_out
+from obscale.flows.use import use
 from obscale.flows.verify import verify
 from obscale.flows.watch import watch
 from obscale.plan import Plan
@@ -37,12 +38,16 @@ from obscale.preflight.registry import RULES
 from obscale.recovery.causes import CAUSES
 from obscale.report.audit import Evidence
 from obscale.report.report import ScaleOutReport
+from obscale.report.use import UseReport
 from obscale.request.models import ScaleOutSpec
 from obscale.sandbox import WorldConfig
 from obscale.sandbox.faults.cards import CARDS
 from obscale.spec.batch import BatchSpec
 from obscale.tasks.runtime.cluster_block import ObshellCluster
 from obscale.tasks.runtime.run_state import STATE_NAMES
+from obscale.tasks.runtime.use_report import PREFIX, USE_EVENTS
+from obscale.use.causes import CAUSES as USE_CAUSES
+from obscale.use.rules import RULES as USE_RULES
 from obscale.verify.baseline import Baseline
 
 KEPT = Path(__file__).parents[1] / "data" / "outside"
@@ -53,13 +58,14 @@ MODELS: tuple[type[BaseModel], ...] = (
     PlanFile,
     BatchPlan,
     ScaleOutReport,
+    UseReport,
     BatchReport,
     Evidence,
     Baseline,
     ObshellCluster,
     WorldConfig,
 )
-FLOWS = (scale_out, plan, batch, batch_part, verify, watch, recover)
+FLOWS = (scale_out, plan, batch, batch_part, verify, watch, recover, use)
 WORDS_ONLY = {"description", "examples", "position", "title"}
 """Of a schema, what a person reads; it may change freely."""
 
@@ -73,13 +79,13 @@ def rules() -> Any:
             "ground": rule.ground,
             "softens": rule.softens,
         }
-        for rule in RULES
+        for rule in (*RULES, *USE_RULES)
     }
 
 
 def causes() -> Any:
     """Give the ids of the causes a diagnosis can name."""
-    return [cause.id for cause in CAUSES]
+    return [cause.id for cause in (*CAUSES, *USE_CAUSES)]
 
 
 def errors() -> Any:
@@ -111,8 +117,13 @@ def events() -> Any:
         and isinstance(node.args[0], ast.Constant)
     }
     return sorted(
-        obscale.tasks.runtime.events.PREFIX + name
-        for name in {*named, *obscale.tasks.runtime.events.ENDS.values(), "failed"}
+        [
+            *(
+                obscale.tasks.runtime.events.PREFIX + name
+                for name in {*named, *obscale.tasks.runtime.events.ENDS.values(), "failed"}
+            ),
+            *(f"{PREFIX}{name}" for name in USE_EVENTS),
+        ]
     )
 
 

@@ -29,6 +29,9 @@ GIVEN = {
     "operator": Operator.RETRY,
     "server": "10.0.0.4:2882",
     "values": {"cpu_count": "8"},
+    "tenant": "NAME",
+    "zones": ("zone1",),
+    "number": 2,
     "request": ScaleOutRequest(
         agent_info=AgentEndpoint(ip="10.0.0.4", port=2886), zone="zone1", ob_configs={}
     ),

@@ -151,3 +151,45 @@ async def test_panic_leaves_a_write_unknown_and_a_read_transient(scene):
             await client.submit_scale_out(scene.request())
 
     assert caught.value.transient
+
+
+REPLICAS = "/api/v1/tenant/app/replicas"
+ZONES = ("zone1", "zone2", "zone3")
+
+
+async def test_a_number_of_units_that_is_there_already_changes_nothing(scene):
+    """No content, so no DAG."""
+    async with scene.client() as client:
+        assert await client.modify_unit_num("app", ZONES, 1) is None
+
+    assert scene.statuses("PATCH", REPLICAS) == [204]
+
+
+@pytest.mark.parametrize(
+    ("tenant", "zones", "number", "code"),
+    [
+        ("nope", ZONES, 2, "OB.Tenant.NotExist"),
+        ("app", ZONES, 2, "OB.Tenant.UnitNum.ExceedsLimit"),
+        ("app", ("zone4",), 1, "OB.Tenant.ZoneWithoutReplica"),
+    ],
+)
+async def test_a_number_that_is_refused_is_told_by_its_code(scene, tenant, zones, number, code):
+    """And nothing is made of it."""
+    async with scene.client() as client:
+        with pytest.raises(AgentRefusedError) as caught:
+            await client.modify_unit_num(tenant, zones, number)
+
+    assert caught.value.code == code
+    assert scene.world.count_dags("Modify tenant replicas") == 0
+
+
+@pytest.mark.parametrize("card", ["drop_answer", "garble_answer", "panic"])
+async def test_a_lost_answer_to_a_patch_is_an_unknown_outcome(scene, card):
+    """It is sent once, whatever becomes of its answer."""
+    scene.world.play(getattr(Fault, card)(to="replicas"))
+
+    async with scene.client() as client:
+        with pytest.raises(OutcomeUnknownError):
+            await client.modify_unit_num("app", ZONES, 1)
+
+    assert len(scene.statuses("PATCH", REPLICAS)) == 1
