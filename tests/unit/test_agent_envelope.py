@@ -101,6 +101,7 @@ NEW_CODES = [
     (500, "Agent.UnderMaintenanceDag", UnderMaintenanceError),
     (500, "OB.Cluster.UnderMaintenance", UnderMaintenanceError),
     (500, "OB.Cluster.UnderMaintenanceWithDag", UnderMaintenanceError),
+    (500, "OB.Tenant.UnderMaintenance", UnderMaintenanceError),
     (400, "Agent.Identify.NotSupportOperation", IdentityMismatchError),
     (500, "Agent.Identify.Unknown", IdentityMismatchError),
     (400, "Agent.OB.Version.Inconsistent", VersionMismatchError),

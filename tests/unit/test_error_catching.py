@@ -8,6 +8,11 @@ DOORS = {
     ("obscale/cli/commands.py", "_main"): "a bug leaves the command line as one line, not a page",
     ("obscale/cli/apply.py", "_run"): "whoever ends the program is told what goes on without it",
     ("obscale/cli/apply_batch.py", "_run"): "as above; bugs go on to the door of the program",
+    ("obscale/cli/use.py", "_run"): "as of apply: whoever ends it is told what goes on without it",
+    (
+        "tasks/runtime/use_report.py",
+        "use_report_at_end",
+    ): "the report is written however a run ends; the end goes on",
     ("obscale/cli/stopping.py", "run"): "a signal ends a run, whatever became of it on its way",
     (
         "tasks/runtime/report.py",
