@@ -85,7 +85,7 @@ async def read_sighting(link: Connections, rpc_address: str = "") -> Sighting:
         last = reads.create_task(ask(lambda agent: agent.read_last_cluster_dag()))
         unfinished = reads.create_task(ask(lambda agent: agent.read_unfinished_cluster_dags()))
         members = reads.create_task(link.read_members())
-        zones = reads.create_task(or_none(partial(read_zones, link)))
+        zones = reads.create_task(or_none(partial(read_zones, link.cluster)))
     known = zones.result()
     return Sighting(
         members=members.result(),
@@ -172,7 +172,7 @@ async def read_places(
     try:
         known = await link.cluster.ask(lambda agent: agent.read_cluster_info())
     except NotSupportedError:
-        zones, _ = await read_zones(link)
+        zones, _ = await read_zones(link.cluster)
         return zones or (), None
     return known.zones, observers_of(known.tenants)
 

@@ -127,7 +127,7 @@ async def read_view(link: Connections) -> View:
             str(each.address): reads.create_task(_members(link, each))
             for each in link.cluster.clients
         }
-        zones = reads.create_task(or_none(lambda: read_zones(link)))
+        zones = reads.create_task(or_none(lambda: read_zones(link.cluster)))
         known = reads.create_task(fact(lambda: ask(AgentClient.read_cluster_info)))
         pools = reads.create_task(_pools(link))
         unfinished = reads.create_task(
