@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.runtime import flow_run as this_run
 from pydantic import Field
 
+from obscale.removal.judge import checked_removal
 from obscale.report.report import ScaleOutReport
 from obscale.request.form import NamedCluster, Overrides, Strictness, Unknowns, Zone, titled
 from obscale.request.models import AgentInfoSpec
@@ -118,6 +119,7 @@ async def remove(
         time_limits=time_limits,
     )
     check_this_attempt()
+    checked_removal(order)
     check_confirmed(order, confirm, known_dead)
     with cancel_on_sigterm(), sending_events(order), naming_silent_agents():
         async with watching_prefect(), report_at_end(order) as builder:

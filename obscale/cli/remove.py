@@ -24,6 +24,7 @@ from obscale.cli.terminal import as_text, open_console, reader_line, say_json
 from obscale.connect.connections import SecretStore
 from obscale.errors import ObscaleError, SpecError
 from obscale.preflight.finding import Finding
+from obscale.removal.judge import checked_removal
 from obscale.removal.look import removal_connected
 from obscale.removal.result import RemovalPreflight
 from obscale.removal.run import judge_order
@@ -146,7 +147,7 @@ def _as_asked(
 ) -> tuple[Removal, ...]:
     changes: dict[str, object] = {"profile": profile} if profile else {}
     changes |= {"allow_unknown": True} if allow_unknown else {}
-    return tuple(order.model_copy(update=changes) for order in orders)
+    return tuple(checked_removal(order.model_copy(update=changes)) for order in orders)
 
 
 def _check_dead(orders: Sequence[Removal], known_dead: str) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from obscale.errors import SpecError
 from obscale.preflight.finding import Findings
-from obscale.preflight.judge import accepted
+from obscale.preflight.judge import accepted, override_problems
 from obscale.preflight.registry import judge_by
 from obscale.preflight.rule import Rule
 from obscale.reading import Unread
@@ -14,6 +15,7 @@ from obscale.removal.result import BeforeRemoval
 from obscale.removal.rules import hints, leaver, majority, room, whole_zone, work
 from obscale.removal.units import observers_of
 from obscale.request.models import OverrideSpec, Profile
+from obscale.request.removal import Removal
 
 RULES: Final[tuple[Rule[RemovalFacts], ...]] = (
     *leaver.RULES,
@@ -32,6 +34,19 @@ def judge(
     """Judge facts by all rules, and mark what the request accepts on the day of the facts."""
     findings = judge_by(RULES, facts, profile)
     return accepted(findings, overrides, (facts.now or datetime.now(UTC)).date())
+
+
+def checked_removal(order: Removal) -> Removal:
+    """Give an order on, if each of its overrides can be used.
+
+    Raises:
+        SpecError: One cannot; all faults are told.
+    """
+    problems = override_problems(order.overrides, datetime.now(UTC).date(), RULES)
+    if problems:
+        told = tuple(f"overrides[{at}]: {problem}" for at, problem in problems)
+        raise SpecError(told[0], "obscale explain lists all rules", told)
+    return order
 
 
 def before_of(facts: RemovalFacts) -> BeforeRemoval:

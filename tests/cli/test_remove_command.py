@@ -99,6 +99,10 @@ def test_a_file_says_what_leaves_and_nothing_else(cluster, remove, quiet_world, 
     both = remove(write(known | {"remove": [node]}), "--plan")
     wrong = remove(write({"cluster": known["cluster"], "remove": [{"zone": zone}]}), "--plan")
     other = run_here("plan", file)
+    final = {"rule": "rm-majority", "reason": "the owner agreed", "until": "2099-12-31"}
+    waved = remove(
+        write({"cluster": known["cluster"], "remove": [node], "overrides": [final]}), "--plan"
+    )
 
     assert planned.code == 1, planned.err
     assert "rm-receivers" in planned.out
@@ -106,3 +110,4 @@ def test_a_file_says_what_leaves_and_nothing_else(cluster, remove, quiet_world, 
     assert "a file may hold only one of" in both.err
     assert "agentInfo: missing" in wrong.err
     assert "obscale remove" in other.err
+    assert (waved.code, "rm-majority may not be overridden" in waved.err) == (2, True), waved.err
