@@ -26,6 +26,7 @@ from obscale.removal.progress import is_dead
 from obscale.removal.result import BeforeRemoval
 from obscale.request.removal import Removal
 from obscale.scale_in_dag import is_carried_out, is_passed
+from obscale.sizes import render_bytes
 from obscale.verify.levels import VerifiedLevels
 from obscale.verify.observation import Level, ProofAnswer, ProofLine
 
@@ -390,12 +391,12 @@ def _capacity(evidence: Evidence) -> Told:
     left = [server.stats for server in before.servers]
     cpu = before.totals.cpu_core_total - sum(each.cpu_core_total for each in left)
     memory = before.totals.memory_in_bytes_total - sum(each.memory_in_bytes_total for each in left)
-    found = f"{now.cpu_core_total:g} cores, {now.memory_in_bytes_total} bytes of memory"
+    found = f"{now.cpu_core_total:g} cores, {render_bytes(now.memory_in_bytes_total)} of memory"
     if (now.cpu_core_total, now.memory_in_bytes_total) == (cpu, memory):
         return PASS, expected, found
     if any(each.cpu_core_total == 0 for each in left):
         return INFO, expected, f"{found}; what left had not told what it offers"
-    return _waits(evidence), expected, f"{found}, not {cpu:g} and {memory}"
+    return _waits(evidence), expected, f"{found}, not {cpu:g} and {render_bytes(memory)}"
 
 
 def _leaders(evidence: Evidence) -> Told:
@@ -427,8 +428,8 @@ def _room(evidence: Evidence) -> Told:
 
 
 def _free(stats: Stats) -> str:
-    memory = (stats.memory_in_bytes_total - stats.memory_in_bytes_assigned) / (1 << 30)
-    return f"{stats.cpu_core_total - stats.cpu_core_assigned:g} cores, {memory:.1f} GiB of memory"
+    memory = render_bytes(stats.memory_in_bytes_total - stats.memory_in_bytes_assigned)
+    return f"{stats.cpu_core_total - stats.cpu_core_assigned:g} cores, {memory} of memory"
 
 
 def _zones_before(evidence: Evidence) -> tuple[Zone, ...]:
