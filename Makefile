@@ -13,6 +13,7 @@ AT_ONCE := -n 6 --dist loadfile --no-loadscope-reorder
 NO_TEAM := tests/e2e/test_other_prefect_servers.py
 NONE_CHOSEN := 5
 OTHER_PYTHONS := 3.12 3.13 3.14
+PYTHON_TESTS := tests/unit tests/contract
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 # Tests start many processes: what Python has compiled for one is kept for the next.
 unexport PYTHONDONTWRITEBYTECODE
@@ -66,14 +67,14 @@ else
 	@$(BIN)/python -m pytest $(AT_ONCE) -m "not e2e" $(TOGETHER) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
 endif
 
-pythons:  ## unit and contract tests and a demo on the other Pythons that are here (ARGS="3.13" for one)
+pythons:  ## unit and contract tests and a demo on the other Pythons that are here (ARGS="3.13" for one, PYTHON_TESTS=tests/unit for fewer)
 	@for each in $(or $(ARGS),$(OTHER_PYTHONS)); do \
 	  python$$each -c '' 2>/dev/null || { echo "python$$each is not here: left out"; continue; }; \
 	  echo "python$$each:" && $(MAKE) --no-print-directory PYTHON=python$$each VENV=$(VENV)-$$each on-this-python || exit 1; \
 	done
 
 on-this-python: $(VENV)/.dev
-	@$(BIN)/python -m pytest $(AT_ONCE) tests/unit tests/contract -q
+	@$(BIN)/python -m pytest $(AT_ONCE) $(PYTHON_TESTS) -q
 	@$(BIN)/obscale demo --speed 40
 
 bench: $(VENV)/.dev  ## how fast, beside the official SDK (ARGS="a b" for some parts, "--repeat 3", "--out FILE")
