@@ -210,7 +210,9 @@ async def run_one(
         show_stages(console, stages_of(report.stages))
     if report and report.proofs:
         show_levels(console, report, _request_of(source) if isinstance(order, ScaleOut) else "")
-        show_steps_left(console, report)
+        if source:
+            # What a demo has grown is gone with it.
+            show_steps_left(console, report)
     return report, error
 
 

@@ -49,14 +49,19 @@ class TenantRoom(BaseModel):
     @property
     def told(self) -> str:
         """Say it in one line: `tenant app: unit_num 1, could be 2; memory in zone1 ends first`."""
+        name, number = self.tenant, self.unit_num
         if self.grown is None:
-            said = "whether it could be more is not known"
-        elif self.gains:
-            said = f"could be {self.grown}"
-        else:
-            said = "cannot be more"
-        end = f"; {self.short_of} ends first" if self.short_of else ""
-        return f"tenant {self.tenant}: unit_num {self.unit_num}, {said}{end}"
+            return f"tenant {name}: unit_num {number}, whether it could be more is not known"
+        if self.gains and self.short_of:
+            return (
+                f"tenant {name}: unit_num {number}, could be {self.grown}; {self.short_of} ends "
+                "first"
+            )
+        if self.gains:
+            return f"tenant {name}: unit_num {number}, could be {self.grown}"
+        if self.short_of:
+            return f"tenant {name}: unit_num {number}, cannot be more; {self.short_of} ends first"
+        return f"tenant {name}: unit_num {number}, cannot be more"
 
     @property
     def gains(self) -> bool:

@@ -17,6 +17,7 @@ BY_HAND = {
     "agent/wire.py": "the one place of the client and of all that is told",
     "sandbox/ids.py": "the one place of the sandbox, which shares nothing with the client",
     "sandbox/cluster.py": "OceanBase itself writes an IPv6 address there without brackets",
+    "use/placement.py": "OceanBase writes it so, without brackets",
     "verify/proofs/balanced.py": "reads what OceanBase has written so",
     "cli/proxies.py": "for Python's own proxy_bypass, which takes host:port",
 }

@@ -6,7 +6,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOORS = {
     ("obscale/cli/commands.py", "_main"): "a bug leaves the command line as one line, not a page",
-    ("obscale/cli/apply.py", "_run"): "whoever ends the program is told what goes on without it",
+    (
+        "obscale/cli/apply.py",
+        "run_orders",
+    ): "whoever ends the program is told what goes on without it",
     ("obscale/cli/apply_batch.py", "_run"): "as above; bugs go on to the door of the program",
     ("obscale/cli/use.py", "_run"): "as of apply: whoever ends it is told what goes on without it",
     (

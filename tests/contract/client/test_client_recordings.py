@@ -19,7 +19,13 @@ from obscale.agent import dag, models, resources
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.agent.envelope import read_envelope
-from obscale.agent.models import AgentEndpoint, Operator, ScaleOutRequest, ServerParameter
+from obscale.agent.models import (
+    AgentEndpoint,
+    Operator,
+    ScaleInRequest,
+    ScaleOutRequest,
+    ServerParameter,
+)
 from obscale.agent.wire import SnakeWire, Wire
 from obscale.errors import AgentError
 from obscale.follow.progress import progress_of
@@ -406,7 +412,7 @@ def answer_models():
         for module in (dag, models, resources)
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, Wire) and each not in {Wire, SnakeWire}
-    } - {ScaleOutRequest}
+    } - {ScaleInRequest, ScaleOutRequest}
 
 
 @pytest.mark.parametrize("folder", VERDICTS)
