@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # README's commands use the sandbox's own addresses; every other test takes ports that are free.
 # (`--ignore` does not hold for a folder that testpaths names.)
 TOGETHER := $(addprefix tests/,docs flow cli deploy contract unit)
-AT_ONCE := -n 6 --dist loadfile --no-loadscope-reorder
+AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
 # The end-to-end tests that need no team of workers.
 NO_TEAM := tests/e2e/test_other_prefect_servers.py
 NONE_CHOSEN := 5

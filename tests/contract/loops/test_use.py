@@ -169,7 +169,7 @@ async def test_a_number_that_was_there_before_is_steady_and_not_proved():
 @on_virtual_time
 async def test_a_slow_job_is_waited_for_and_judged_by_where_units_are():
     """After an hour obshell gives up; the number is stored, so nothing is sent again."""
-    limits = TimeLimits(deadline_seconds=20_000)
+    limits = TimeLimits(deadline_seconds=20_000, poll_seconds=30)
     async with use_stage(Fault.tenant_job_slow(SLOW_SECONDS), time_limits=limits) as scene:
         begun = await scene.begin()
         dag = await scene.follow(begun.dag_id)
