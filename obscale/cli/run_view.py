@@ -115,18 +115,13 @@ def show_proofs(console: Console, proofs: Sequence[ProofLine]) -> None:
 
 def show_steps_left(console: Console, report: ScaleOutReport) -> None:
     """Print what is left to a person, each command on one line at any width: to be copied."""
-    told = (
-        (
-            "Its host still holds its data; to use it again, on the host (deletes for good)",
-            report.host_steps,
-        ),
-        ("To take it back", report.undo),
-    )
-    for words, steps in told:
-        if steps:
-            console.print(as_text(f"{words}:"))
-        for step in steps:
+    if report.host_steps:
+        words = "Its host still holds its data; to use it again, on the host (deletes for good)"
+        console.print(as_text(f"{words}:"))
+        for step in report.host_steps:
             console.print(as_text(step), soft_wrap=True)
+    if first := next((each for each in report.undo if not each.startswith("#")), ""):
+        console.print(as_text(f"To take it back: {first}"), soft_wrap=True)
 
 
 def _show_persist_statements(
