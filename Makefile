@@ -11,6 +11,8 @@ TOGETHER := $(addprefix tests/,docs flow cli deploy contract unit)
 AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
 # The end-to-end tests that need no team of workers.
 NO_TEAM := tests/e2e/test_other_prefect_servers.py
+# Beside the team's: `make e2e BESIDE="tests/docs tests/flow"` plays fewer.
+BESIDE := $(NO_TEAM) $(TOGETHER) tests/chaos
 NONE_CHOSEN := 5
 OTHER_PYTHONS := 3.12 3.13 3.14
 PYTHON_TESTS := tests/unit tests/contract
@@ -87,7 +89,7 @@ e2e-team:
 	@$(BIN)/python -m pytest tests/e2e $(NO_TEAM:%=--ignore %) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
 
 e2e-beside:
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m e2e $(NO_TEAM) $(TOGETHER) tests/chaos $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m e2e $(BESIDE) $(ARGS) || [ $$? -eq $(NONE_CHOSEN) ]
 
 pictures: $(VENV)/.e2e  ## take over into docs/pictures what the last `make e2e` saw
 	@$(BIN)/python -m tests.e2e.pictures

@@ -9,6 +9,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 import obscale.submit.post
+import obscale.submit.run
 from obscale.agent.silence import silent_agents
 from obscale.agent.transport import Transport
 from obscale.events import Posting
@@ -120,21 +121,23 @@ async def test_an_agent_that_was_only_slow_keeps_its_post(stage, monkeypatch):
     monkeypatch.setattr(obscale.submit.post, "ANSWER_OVERDUE_SECONDS", 0.5)
     scene = await stage(speed=6)
     scene.world.play(Fault.delay_answer(3.0, to="scale_out"))
-    look, looks = obscale.submit.post.read_candidates, []
+    look, looks = obscale.submit.run.read_candidates, []
 
     async def see_nothing_yet(link):
         looks.append(str(link.cluster.current.address))
         sighting = await look(link)
+        if len(looks) == 1:  # before the POST
+            return sighting
         link.cluster._silent.add(link.cluster.clients[0].address, "no answer within 2.0 s")
         return replace(sighting, last_dag=None, unfinished=())
 
-    monkeypatch.setattr(obscale.submit.post, "read_candidates", see_nothing_yet)
+    monkeypatch.setattr(obscale.submit.run, "read_candidates", see_nothing_yet)
 
     report = await scene.scale_out()
 
     assert report.outcome == "verified"
     assert report.submitted_how == "posted"
-    assert len(looks) > 1
+    assert len(looks) > 2
     assert scene.posts() == 1
     assert lines_of(scene, "submit.answer_lost") == []
     assert len(lines_of(scene, "agent.answers_again")) == 1
