@@ -52,10 +52,15 @@ def undo_of(order: ScaleOut, levels: VerifiedLevels | None) -> tuple[str, ...]:
     """
     cluster = command_name(order.cluster)
     command = shlex.join(["obscale", "remove", cluster, order.target, "--zone", order.zone])
-    does = "the node holds no unit: it leaves within seconds, and its observer is killed"
     if levels is not None and levels.level is Level.BALANCED:
-        does = "units have come to the node: they, and their data, move back to its zone first"
-    return (f"# now {does}", f"{command} --plan", command)
+        does = ("# now units have come to the node:", "# they, and their data, move back first")
+    else:
+        does = (
+            "# now the node holds no unit:",
+            "# it leaves within seconds, its observer is killed",
+        )
+    # Each of these lines is read on a page that shows no longer one.
+    return (*does, f"{command} --plan", command)
 
 
 def _agent_port(server: Server, order: Removal) -> int:
