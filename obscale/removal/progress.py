@@ -10,8 +10,8 @@ from typing import Final
 
 from obscale.agent.models import Parameter, Server, Zone, joined_address
 from obscale.removal.decide import leaving_servers
+from obscale.removal.facts import is_dead
 from obscale.request.removal import Removal
-from obscale.verify.observation import NO_MOMENT
 
 GIB: Final = 1 << 30
 TENTHS: Final = 10
@@ -36,7 +36,7 @@ class Drain:
         units: Tenants with a unit on one of them, each as often; None: this version does not tell.
         bytes_left: Of data on them; 0 also where they are dead.
         bytes_received: On all other servers of the zone.
-        is_dead: Whether one of them is dead: what it says of its data counts for nothing.
+        is_dead: Whether one of them is dead, or may be: its word on data counts for nothing.
     """
 
     rows: tuple[str, ...]
@@ -76,14 +76,8 @@ def drain_of(
         bytes_received=sum(
             each.stats.disk_in_bytes_assigned for each in _staying(zones, order, own)
         ),
-        is_dead=any(map(is_dead, servers)),
+        is_dead=any(is_dead(server) is not False for server in servers),
     )
-
-
-def is_dead(server: Server) -> bool:
-    """Whether a server is dead; its `status` proves nothing."""
-    has_none = server.start_time is None or server.start_time < NO_MOMENT
-    return server.inner_status == "INACTIVE" or (server.inner_status == "DELETING" and has_none)
 
 
 def share_left(first: Drain, now: Drain) -> float:
@@ -156,7 +150,7 @@ def why_still(
     ):
         return "rm-rereplication", f"{REREPLICATION} is False: set it to True"
     for server in staying:
-        if is_dead(server):
+        if is_dead(server) is True:
             address = joined_address(server.ip, server.svr_port)
             return "rm-others-down", f"{address}, which could take them, is down: start it"
     if not staying and order.node is not None:

@@ -22,7 +22,7 @@ from obscale.agent.models import (
 from obscale.agent.resources import ResourcePool
 from obscale.maintenance_lock import lock_of
 from obscale.reading import Unread
-from obscale.removal.progress import is_dead
+from obscale.removal.facts import is_dead
 from obscale.removal.result import BeforeRemoval
 from obscale.request.removal import Removal
 from obscale.scale_in_dag import is_carried_out, is_passed
@@ -407,7 +407,7 @@ def _leaders(evidence: Evidence) -> Told:
     serving = {
         zone.name
         for zone in view.zones
-        if any(s.inner_status == LIVING and not is_dead(s) for s in zone.servers)
+        if any(s.inner_status == LIVING and is_dead(s) is not True for s in zone.servers)
     }
     lacking = [
         pool.name

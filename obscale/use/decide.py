@@ -10,6 +10,7 @@ from obscale.agent.models import Dag, ObInfo
 from obscale.agent.resources import Tenant
 from obscale.maintenance_lock import TENANT_MAINTENANCE, holds_lock
 from obscale.request.use import Use
+from obscale.submit.decide import KeepLooking, PostAgain
 from obscale.use.facts import unit_num_of, zones_of
 from obscale.use.tenant_dag import is_of_tenant, modifies, number_of
 
@@ -84,16 +85,6 @@ class Refuse:
     hint: str
 
 
-@dataclass(frozen=True)
-class KeepLooking:
-    """Not settled yet: the lost request may still arrive, or has not said its number yet."""
-
-
-@dataclass(frozen=True)
-class SendAgain:
-    """The lost request can no longer arrive and left nothing: begin anew, by looking."""
-
-
 Submission = Send | Adopt | AlreadyStored | Wait | Refuse
 
 
@@ -130,7 +121,7 @@ def decide_use(sighting: Sighting, order: Use) -> Submission:  # noqa: PLR0911 -
 
 def decide_after_lost_answer(
     sighting: Sighting, order: Use, *, baseline: int, expired: bool
-) -> Adopt | AlreadyStored | KeepLooking | SendAgain:
+) -> Adopt | AlreadyStored | KeepLooking | PostAgain:
     """Decide whether a PATCH without an answer was carried out.
 
     Args:
@@ -156,7 +147,7 @@ def decide_after_lost_answer(
         return KeepLooking()
     if unit_num_of(sighting.tenant.pools) == order.unit_num and expired:
         return AlreadyStored(f"unit_num {order.unit_num} is stored")
-    return SendAgain() if expired else KeepLooking()
+    return PostAgain() if expired else KeepLooking()
 
 
 def decide_cluster(sighting: Sighting, name: str | None, number: int | None) -> Refuse | None:

@@ -30,6 +30,7 @@ from obscale.preflight.ageing import is_stale
 from obscale.preflight.finding import line_of
 from obscale.reading import Unread
 from obscale.request.use import Use
+from obscale.submit.decide import PostAgain
 from obscale.submit.result import Keeping
 from obscale.submit.waits import LOOK_AGAIN_SECONDS, wait_for_window
 from obscale.use.decide import (
@@ -37,7 +38,6 @@ from obscale.use.decide import (
     AlreadyStored,
     Refuse,
     Send,
-    SendAgain,
     Sighting,
     Wait,
     decide_after_lost_answer,
@@ -309,7 +309,7 @@ async def _find_lost(
             if isinstance(decision, Adopt | AlreadyStored):
                 cluster = identity_of(sighting.members)
                 return await _settled(decision, cluster, order, kept, publish)
-            if isinstance(decision, SendAgain):
+            if isinstance(decision, PostAgain):
                 return None
         if expired and (
             sighting is None or utc_now() > deadline + timedelta(seconds=UNDECIDED_SECONDS)
