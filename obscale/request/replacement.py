@@ -1,0 +1,151 @@
+"""The order of a replacement: which node joins, and which one leaves the same zone afterwards."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from obscale.request.models import (
+    AskedCluster,
+    ClusterSpec,
+    NodeSpec,
+    OverrideSpec,
+    Profile,
+    RequestModel,
+)
+from obscale.request.policies import Window
+from obscale.request.removal import LeavingNode, Removal
+from obscale.request.scale_out import ScaleOut
+from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
+
+
+class ReplacedNode(RequestModel):
+    """One node that is dead, and the one that takes its place."""
+
+    model_config = ConfigDict(title="Node that is replaced")
+
+    dead: LeavingNode = Field(
+        title="Node that leaves", description="Taken out once the new one is proved."
+    )
+    by: NodeSpec = Field(title="Node that joins", description="In the same zone, and added first.")
+    live: bool = Field(
+        default=False,
+        title="It is alive",
+        description="Move off a healthy node; without this word only a dead one is replaced.",
+    )
+
+
+class Replacement(BaseModel):
+    """One replacement as the tasks get it. Safe to store and to show: secrets are only named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cluster: str | ClusterSpec
+    pair: ReplacedNode
+    batch: tuple[ReplacedNode, ...] = ()
+    """All replacements of the same request, this one included."""
+    profile: Profile = "prod"
+    allow_unknown: bool = False
+    """Whether it may begin where rules that could block it could not be judged."""
+    overrides: tuple[OverrideSpec, ...] = ()
+    window: Window | None = None
+    """Hours in which each half may be begun; None: at any time."""
+    time_limits: TimeLimits = TimeLimits()
+    on_failure: Literal["hold", "retry"] = "hold"
+    """retry: what each half may retry by itself."""
+
+    @property
+    def addition(self) -> ScaleOut:
+        """The first half: the new node joins."""
+        return ScaleOut(
+            cluster=self.cluster,
+            node=self.pair.by,
+            batch=tuple(each.by for each in self.batch) or (self.pair.by,),
+            profile=self.profile,
+            allow_unknown=self.allow_unknown,
+            window=self.window,
+            time_limits=self.time_limits,
+            on_failure=self.on_failure,
+        )
+
+    @property
+    def removal(self) -> Removal:
+        """The second half: the dead node leaves."""
+        return Removal(
+            cluster=self.cluster,
+            zone=self.pair.dead.zone,
+            node=self.pair.dead,
+            batch=(self.pair.dead,),
+            profile=self.profile,
+            allow_unknown=self.allow_unknown,
+            window=self.window,
+            time_limits=self.time_limits,
+            on_failure=self.on_failure,
+        )
+
+    @property
+    def zone(self) -> str:
+        """Zone of the node that is replaced."""
+        return self.pair.dead.zone
+
+    @property
+    def target(self) -> str:
+        """`ip:port` of the agent that leaves."""
+        return self.pair.dead.address
+
+    @property
+    def joining(self) -> str:
+        """`ip:port` of the agent that joins."""
+        return self.addition.target
+
+    @property
+    def cluster_name(self) -> str:
+        """The cluster's name where one was given, else its first endpoint."""
+        return self.addition.cluster_name
+
+
+class ReplacementSpec(RequestModel):
+    """A request that replaces nodes of one cluster; a file holds one of nodes, remove, replace."""
+
+    model_config = ConfigDict(title="Replacement request")
+
+    cluster: AskedCluster
+    replace: tuple[ReplacedNode, ...] = Field(min_length=1)
+    profile: Profile = "prod"
+    allow_unknown: bool = False
+    overrides: tuple[OverrideSpec, ...] = ()
+    on_failure: Literal["hold", "retry"] = "hold"
+    time_limits: TimeLimits | None = None
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        for named in (
+            [pair.dead.address for pair in self.replace],
+            [f"{pair.by.agentInfo.ip}:{pair.by.agentInfo.port}" for pair in self.replace],
+        ):
+            if again := next((each for each in named if named.count(each) > 1), None):
+                raise ValueError(f"replace: {again} is named twice; name each node once")
+        return self
+
+
+def replacements_of(
+    spec: ReplacementSpec, *, profile: Profile | None = None
+) -> tuple[Replacement, ...]:
+    """Give one order for each pair of a request, in its order.
+
+    Args:
+        spec: The request.
+        profile: Instead of the request's.
+    """
+    return tuple(
+        Replacement(
+            cluster=spec.cluster,
+            pair=pair,
+            batch=spec.replace,
+            profile=profile or spec.profile,
+            allow_unknown=spec.allow_unknown,
+            overrides=spec.overrides,
+            on_failure=spec.on_failure,
+            time_limits=DEFAULT_TIME_LIMITS.with_own(spec.time_limits),
+        )
+        for pair in spec.replace
+    )
