@@ -34,6 +34,13 @@ class RemovalPreflight:
     before: BeforeRemoval
     at: datetime
     """When the facts were complete; some of them age within a minute."""
+    gone_on_with: frozenset[str] = frozenset()
+    """Rules that an earlier look could not judge, which was gone on with."""
+
+    @property
+    def unjudged(self) -> frozenset[str]:
+        """Rules that could not be judged, now or earlier: whoever goes on accepts them."""
+        return self.gone_on_with | set(self.findings.unjudged)
 
 
 class RemovalRecord(Baseline):

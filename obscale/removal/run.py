@@ -33,8 +33,8 @@ from obscale.events import (
 )
 from obscale.follow.reminders import Seldom
 from obscale.preflight.ageing import is_stale
-from obscale.preflight.finding import Findings, line_of
-from obscale.preflight.unjudged import held_back
+from obscale.preflight.finding import line_of
+from obscale.preflight.unjudged import held_back, newly_unknown
 from obscale.reading import Unread
 from obscale.removal.decide import (
     AlreadyGone,
@@ -265,7 +265,7 @@ class _Removing:
             return None
         if is_stale(self._seen.at, now()):
             # Then look again: the look is always the last thing before the request.
-            self._seen = await _judge_again(self._link, order, self._publish)
+            self._seen = await _judge_again(self._link, order, self._seen, self._publish)
             return None
         began = monotonic()
         cluster = identity_of(sighting.members)
@@ -444,14 +444,20 @@ def _record(order: Removal, seen: RemovalPreflight, cluster: str, newest: int) -
     )
 
 
-async def _judge_again(link: Connections, order: Removal, publish: Publish) -> RemovalPreflight:
-    """Judge all rules by fresh facts.
+async def _judge_again(
+    link: Connections, order: Removal, earlier: RemovalPreflight, publish: Publish
+) -> RemovalPreflight:
+    """Judge all rules by fresh facts; what an earlier look left open was gone on with.
 
     Raises:
         PreflightError: One of them blocks now.
     """
-    seen = await judge_order(link, order)
-    findings: Findings = seen.findings
+    known = earlier.unjudged
+    fresh = await judge_order(link, order, will_be_asked=True)
+    findings = held_back(
+        newly_unknown(fresh.findings, known), allow_unknown=order.allow_unknown
+    )
+    seen = replace(fresh, findings=findings, gone_on_with=known)
     publish_line(
         publish, "submit", f"submit.judged_again rules={len(findings)} verdict={findings.verdict!r}"
     )

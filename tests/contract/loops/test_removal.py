@@ -13,6 +13,7 @@ from obscale.errors import (
     IdentityMismatchError,
     PreflightError,
 )
+from obscale.removal.run import look_before
 from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault
 from obscale.sandbox.units import forget_server
@@ -214,6 +215,22 @@ async def test_what_has_aged_is_judged_again_and_may_block():
             await scene.begin(seen)
 
         assert scene.posts() == 0
+
+
+@on_virtual_time
+async def test_what_a_person_was_shown_as_unknown_is_not_held_against_the_run_later():
+    """Whoever confirms it accepts what could not be judged, however long that takes."""
+    hidden = Fault.panic(to="parameters", times=0)
+    async with removal_stage(hidden) as scene:
+        with pytest.raises(PreflightError):
+            await scene.preflight()
+        shown = await look_before(scene.link, scene.order, scene.publish, will_be_asked=True)
+        assert shown.findings.unknown
+        await asyncio.sleep(120)
+        submitted = await scene.begin(shown)
+
+        assert (submitted.how, scene.posts()) == ("posted", 1)
+        assert scene.said("submit.judged_again")
 
 
 @on_virtual_time
