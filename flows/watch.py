@@ -1,4 +1,4 @@
-"""The flow `watch`: follows a scale-out, whoever started it, and proves its node."""
+"""The flow `watch`: follows a scale-out or a removal, whoever started it, and proves its end."""
 
 from typing import Annotated
 
@@ -10,7 +10,13 @@ from obscale.request.file_name import command_name
 from obscale.request.form import DagId, NamedCluster, TargetPassword, titled
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.submit.settle import tell_settled
-from obscale.tasks.look_after import Untouched, find_scale_out, follow_and_prove
+from obscale.tasks.look_after import (
+    FoundRemoval,
+    Untouched,
+    find_dag,
+    follow_and_prove,
+    follow_and_prove_gone,
+)
 from obscale.tasks.runtime.blocks import naming_silent_agents
 from obscale.tasks.runtime.events import sending_events
 from obscale.tasks.runtime.journal import aside, publish
@@ -46,22 +52,26 @@ async def watch(
 
     Whoever started it: a run that has ended, the command line, another program. The node is proved
     by what its run was asked for, or, where nobody has kept that, by what the cluster shows of it.
+    A removal is followed likewise, and what leaves is proved gone.
 
     Args:
-        cluster: The cluster that grows, by the name of its stored connection, e.g. prod-east.
-        dag: Id of the DAG; left out, the cluster's newest scale-out.
+        cluster: The cluster of the DAG, by the name of its stored connection, e.g. prod-east.
+        dag: Id of the DAG; left out, the removal that is unfinished, else the newest scale-out.
         targetAgentPassword: Where the password of the target agent is kept; only if it has one.
         time_limits: Time limits of following and proving; the defaults suit production.
     """
     check_worker()
     with cancel_on_sigterm(), naming_silent_agents():
         async with watching_prefect():
-            found = await find_scale_out(cluster, dag, targetAgentPassword, time_limits)
+            found = await find_dag(cluster, dag, targetAgentPassword, time_limits)
             if isinstance(found, Untouched):
                 raise nameless(found.dag, command_name(cluster))
             with sending_events(found.order):
                 async with report_at_end(found.order) as builder:
                     await aside(tag_run(tags_of(found.order)))
                     tell_settled(found.submitted, publish)
-                    await follow_and_prove(found, builder)
+                    if isinstance(found, FoundRemoval):
+                        await follow_and_prove_gone(found)
+                    else:
+                        await follow_and_prove(found, builder)
     return builder.report()

@@ -1,4 +1,4 @@
-"""Looks after a scale-out that a form names: finds it, follows it and proves its node."""
+"""Looks after a DAG that a form names: finds it, follows it and proves what it has done."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,15 +15,18 @@ from obscale.recovery.find import (
     read_named,
 )
 from obscale.recovery.selection import Decision, Meant, is_untouched, named_by_id, of_cluster
+from obscale.removal.find import find_removal
 from obscale.request.file_name import command_name
 from obscale.request.models import ClusterSpec, NodeSpec, SecretName
+from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut
 from obscale.request.time_limits import TimeLimits
 from obscale.submit.result import Submitted
 from obscale.submit.settle import baseline_of_member, tell_settled
 from obscale.submit.waits import now
 from obscale.tasks.poll import poll
-from obscale.tasks.runtime.baselines import Records
+from obscale.tasks.removal import poll_removal, verify_removal
+from obscale.tasks.runtime.baselines import Records, RemovalRecords
 from obscale.tasks.runtime.blocks import PrefectSecrets, open_connections
 from obscale.tasks.runtime.earlier_reports import node_asked
 from obscale.tasks.runtime.journal import publish
@@ -67,19 +70,38 @@ class Untouched:
     dag: Dag
 
 
-@repeatable_task("find", run_name="find the scale-out", timeout_seconds=TIME_LIMIT_SECONDS)
-async def find_scale_out(
+@dataclass(frozen=True)
+class FoundRemoval:
+    """A removal somebody looks after, whoever started it.
+
+    Args:
+        order: What it takes out.
+        submitted: Its DAG, and how things stood before its POST.
+    """
+
+    order: Removal
+    submitted: Submitted
+
+    @property
+    def dag_id(self) -> str:
+        """Of its DAG."""
+        return str(self.submitted.dag_id)
+
+
+@repeatable_task("find", run_name="find the DAG", timeout_seconds=TIME_LIMIT_SECONDS)
+async def find_dag(
     cluster: str | ClusterSpec,
     dag_id: str | None,
     password: SecretName | None,
     time_limits: TimeLimits,
-) -> FoundScaleOut | Untouched:
-    """Find the scale-out that is meant, and what its node was asked to be.
+) -> FoundScaleOut | FoundRemoval | Untouched:
+    """Find the DAG that is meant, and what was asked for.
 
     Args:
         cluster: Stored, or written out.
-        dag_id: Of the DAG; None: the cluster's newest scale-out.
-        password: Of the target agent, where it has one.
+        dag_id: Of the DAG; None: the one unfinished removal where no scale-out runs beside it, else
+            the cluster's newest scale-out.
+        password: Of the target agent of a scale-out, where it has one.
         time_limits: Of following and proving it.
 
     Raises:
@@ -87,6 +109,8 @@ async def find_scale_out(
         AgentError: No agent of the cluster could be asked.
     """
     async with cluster_connected(cluster, PrefectSecrets()) as opened:
+        if removal := await find_removal(opened, cluster, dag_id):
+            return await _as_kept(opened, *removal, time_limits)
         meant = await _meant(opened, dag_id)
         if is_untouched(meant):
             return Untouched(meant.dag)
@@ -115,6 +139,37 @@ async def find_scale_out(
         ),
         asked is not None,
     )
+
+
+async def _as_kept(
+    opened: ClusterConnection, dag: Dag, order: Removal, time_limits: TimeLimits
+) -> FoundRemoval:
+    """Give a removal with how things stood before its POST, where somebody has kept that."""
+    cluster = identity_of(await opened.client.ask(lambda agent: agent.read_ob_info()))
+    records = await RemovalRecords(cluster, order.target).read()
+    own = [each for each in records if each.dag_id == dag.id]
+    submitted = Submitted(
+        dag_id=dag.id,
+        how="watched",
+        why="it was named",
+        at=now(),
+        cluster=cluster,
+        baseline=own[0] if own else None,
+    )
+    return FoundRemoval(order.model_copy(update={"time_limits": time_limits}), submitted)
+
+
+async def follow_and_prove_gone(found: FoundRemoval) -> None:
+    """Follow a removal to its end, and prove from the cluster that its target is gone.
+
+    Raises:
+        DagFailedError: Its DAG ended FAILED.
+        DagRolledBackError: It was undone.
+        DagStalledError: Nothing moves any more; the DAG may go on.
+        VerifyError: What it removes is not gone.
+    """
+    dag = await poll_removal(found.order, found.submitted)
+    await verify_removal(found.order, dag, found.submitted)
 
 
 async def _meant(opened: ClusterConnection, dag_id: str | None) -> Meant:

@@ -13,11 +13,20 @@ from pydantic import Field
 
 from obscale.agent.models import Dag
 from obscale.clock import utc_now
-from obscale.errors import NotApprovedError, RejectedError, SpecError, VerifyError
-from obscale.events import PersonAnswered, PersonAsked, Verified
+from obscale.errors import (
+    DagFailedError,
+    NotApprovedError,
+    RejectedError,
+    SpecError,
+    VerifyError,
+)
+from obscale.events import PersonAnswered, PersonAsked, Verified, lines_to
+from obscale.follow.progress import Change
+from obscale.follow.run import publish_moves
 from obscale.preflight.finding import Answer, line_of
+from obscale.removal.act import Does, carry_out, why_not
 from obscale.removal.follow import follow_removal
-from obscale.removal.look import learn_staying
+from obscale.removal.look import learn_staying, read_sighting
 from obscale.removal.prove import prove_removed
 from obscale.removal.result import RemovalPreflight
 from obscale.removal.run import GONE, before_known, look_before, remove_once
@@ -209,6 +218,37 @@ async def submit_removal(order: Removal, seen: RemovalPreflight) -> Submitted:
         )
     )
     return submitted
+
+
+@task(
+    name="recover",
+    task_run_name="recover DAG {dag_id}: {does}",
+    retries=0,
+    timeout_seconds=TIME_LIMIT_SECONDS,
+    cache_policy=NO_CACHE,
+)
+async def recover_removal(order: Removal, dag_id: str, does: Does) -> None:
+    """Carry out one decision about a removal: go on, undo a failed one, or end a running one.
+
+    Raises:
+        DagFailedError: It may not be carried out as things stand, or could not be.
+        DagStalledError: It did not end within the time limits.
+        AgentError: No agent took it.
+    """
+
+    async def saw(dag: Dag, changes: tuple[Change, ...]) -> None:
+        publish_moves(publish, dag, changes)
+
+    async with open_removal(order, proven=True) as link:
+        await learn_staying(link, order, publish)
+        dag = await link.cluster.ask(lambda agent: agent.read_dag(dag_id))
+        if why := why_not(dag, await read_sighting(link), order.target, does):
+            raise DagFailedError(
+                f"DAG {dag_id}, the removal of {order.target}, was not touched, nothing was sent: "
+                f"{why}",
+                "choose stop for one that runs, retry or roll-back for one that is FAILED",
+            )
+        await carry_out(link, order, dag, does, saw=saw, say=lines_to(publish, "recover"))
 
 
 def poll_name() -> str:

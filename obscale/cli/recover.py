@@ -22,7 +22,7 @@ from obscale.cli.follow_scale_out import (
 )
 from obscale.cli.loudness import Quiet, Verbose, aloud
 from obscale.cli.options import AsJson, ClusterName
-from obscale.cli.recover_removal import Does, recover_removal, removal_of
+from obscale.cli.recover_removal import recover_removal, removal_of
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, open_console, reader_line, say_json
@@ -35,7 +35,7 @@ from obscale.recovery.policy import refusal_of
 from obscale.recovery.read import diagnose_now, next_step
 from obscale.recovery.run import RolledBack, require_allowed, retry, roll_back, roll_back_untouched
 from obscale.recovery.selection import diagnose_untouched, is_untouched
-from obscale.removal.act import Stopped
+from obscale.removal.act import Does, Stopped
 from obscale.report.report import ScaleOutReport
 from obscale.request.time_limits import TimeLimits
 

@@ -4,7 +4,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import typer
 from rich.console import Console
@@ -15,28 +14,21 @@ from obscale.cli.loudness import aloud
 from obscale.cli.run_view import LiveRun, show_levels
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, reader_line
-from obscale.connect.connections import Connections, SecretStore, cluster_connected
+from obscale.connect.connections import Connections, cluster_connected
 from obscale.errors import DagFailedError, SpecError, VerifyError
 from obscale.events import DagMoved, Event
 from obscale.follow.progress import Change
-from obscale.recovery.consequences import Remedy
-from obscale.recovery.policy import refusal_of
 from obscale.recovery.read import next_step
 from obscale.recovery.selection import standing
-from obscale.removal.act import Stopped, go_on, order_of, stop, undo, why_not_stopped
+from obscale.removal.act import Does, Stopped, carry_out, why_not
 from obscale.removal.failure import diagnose_removal
+from obscale.removal.find import find_removal
 from obscale.removal.follow import follow_removal
 from obscale.removal.look import learn_staying, read_sighting, removal_connected
 from obscale.removal.prove import prove_removed
 from obscale.report.report import ScaleOutReport, server_rows, stage_rows
-from obscale.request.models import ClusterSpec
 from obscale.request.removal import Removal
-from obscale.request.time_limits import TimeLimits
-from obscale.scale_in_dag import REMOVALS
-from obscale.scale_out_dag import SCALE_OUT
 from obscale.verify.levels import shortfall
-
-Does = Literal["retry", "roll-back", "stop"]
 
 
 @dataclass(frozen=True)
@@ -70,40 +62,18 @@ async def removal_of(
         SpecError: There is none, or nothing tells whom it removes.
     """
     where, _, store = named_cluster(cluster)
-    found = await _removal_in(where, store, dag_id, wanted=wanted)
+    async with cluster_connected(where, store) as opened:
+        found = await find_removal(opened, where, dag_id)
     if found is None:
+        if wanted:
+            what = f"DAG {dag_id} is none" if dag_id else "no single removal is unfinished"
+            raise SpecError(f"recover --stop: {what}", "name the DAG of a removal")
         yield None
         return
     dag, order = found
     async with removal_connected(order, store) as link:
         await learn_staying(link, order, _unheard)
         yield FoundRemoval(link, order, dag, cluster)
-
-
-async def _removal_in(
-    where: str | ClusterSpec, store: SecretStore, dag_id: str | None, *, wanted: bool
-) -> tuple[Dag, Removal] | None:
-    async with cluster_connected(where, store) as opened:
-        if dag_id is not None:
-            dag: Dag | None = await opened.client.ask(lambda agent: agent.read_dag(dag_id))
-        else:
-            dags = await opened.client.ask(lambda agent: agent.read_unfinished_cluster_dags())
-            removals = [each for each in dags if each.name in REMOVALS]
-            growths = any(each.name == SCALE_OUT for each in dags)
-            dag = removals[0] if len(removals) == 1 and not growths else None
-        if dag is None or dag.name not in REMOVALS:
-            if wanted:
-                what = f"DAG {dag.id} is {dag.name!r}" if dag else "no single removal is unfinished"
-                raise SpecError(f"recover --stop: {what}", "name the DAG of a removal")
-            return None
-        link = Connections(opened.client, opened.client.clients[0], opened.known.spec, None)
-        order = order_of(dag, await read_sighting(link), where)
-    if order is None:
-        raise SpecError(
-            f"DAG {dag.id} stands {standing(dag)}, and nothing tells which server it removes",
-            "look again in some seconds; obscale remove with its address takes it up",
-        )
-    return dag, order
 
 
 async def recover_removal(
@@ -115,7 +85,7 @@ async def recover_removal(
         DagFailedError: What is wanted is not safe, or failed.
         SpecError: Nobody is there to answer, or nothing was decided.
     """
-    link, order, dag = found.link, found.order, found.dag
+    link, order, dag, dag_id = found.link, found.order, found.dag, found.dag.id
     console.print(as_text(f"{found.words}: {standing(dag)}", style="dim"))
     if does is None:
         if dag.is_failed:
@@ -124,7 +94,6 @@ async def recover_removal(
             f"recover: nothing says what is to be done about {found.words}",
             "add --retry, --roll-back (both of a FAILED one) or --stop (also of a running one)",
         )
-    limits = TimeLimits()
 
     def say(text: str) -> None:
         console.print(as_text(f"  {text}", style="dim"))
@@ -133,41 +102,34 @@ async def recover_removal(
         for change in changes:
             say(change.text)
 
-    if does == "stop":
-        _refuse_late(found, why_not_stopped(dag, await read_sighting(link)))
-        _ask(found, does, yes=yes)
-        # The answer may have taken its time.
-        dag = await link.cluster.ask(lambda agent: agent.read_dag(dag.id))
-        _refuse_late(found, why_not_stopped(dag, await read_sighting(link)))
-        _begins(found, does)
-        stopped = await stop(link, dag, order.target, limits, saw=saw, say=say)
-        return _told(stopped, console)
-    diagnosis = diagnose_removal(dag, order.target)
-    show_diagnosis(console, diagnosis)
-    remedy = Remedy.RETRY if does == "retry" else Remedy.ROLLBACK
-    if not dag.is_failed:
-        raise DagFailedError(
-            f"{found.words} was not touched: it stands {standing(dag)}",
-            f"obscale recover {found.named} {dag.id} --stop ends a running one",
-        )
-    if refused := refusal_of(diagnosis, remedy, acknowledged=False):
-        raise DagFailedError(
-            f"{found.words} was not touched: {refused}", next_step(diagnosis, found.named)
-        )
+    if dag.is_failed and does != "stop":
+        show_diagnosis(console, diagnose_removal(dag, order.target))
+    await _require_allowed(found, dag, does)
     _ask(found, does, yes=yes)
+    # The answer may have taken its time.
+    dag = await link.cluster.ask(lambda agent: agent.read_dag(dag_id))
+    await _require_allowed(found, dag, does)
     _begins(found, does)
-    if does == "retry":
-        await go_on(link.cluster, dag, say)
-        return await _to_its_end(found, console)
-    return _told(await undo(link.cluster, dag, order.target, limits, saw=saw, say=say), console)
+    stopped = await carry_out(link, order, dag, does, saw=saw, say=say)
+    return _told(stopped, console) if stopped else await to_its_end(found, console)
 
 
-def _refuse_late(found: FoundRemoval, why: str) -> None:
-    if why:
-        raise DagFailedError(
-            f"{found.words} was not stopped, nothing was sent: {why}",
-            f"obscale recover {found.named} {found.dag.id} --retry, once it is FAILED",
-        )
+async def _require_allowed(found: FoundRemoval, dag: Dag, does: Does) -> None:
+    """See that a decision about a removal may be carried out as things stand.
+
+    Raises:
+        DagFailedError: It may not; nothing was sent.
+    """
+    why = why_not(dag, await read_sighting(found.link), found.order.target, does)
+    if not why:
+        return
+    if does == "stop":
+        hint = f"obscale recover {found.named} {dag.id} --retry, once it is FAILED"
+    elif dag.is_failed:
+        hint = next_step(diagnose_removal(dag, found.order.target), found.named)
+    else:
+        hint = f"obscale recover {found.named} {dag.id} --stop ends a running one"
+    raise DagFailedError(f"{found.words} was not touched, nothing was sent: {why}", hint)
 
 
 def _ask(found: FoundRemoval, does: Does, *, yes: bool) -> None:
@@ -203,7 +165,7 @@ def _told(stopped: Stopped, console: Console) -> Stopped:
     return stopped
 
 
-async def _to_its_end(found: FoundRemoval, console: Console) -> ScaleOutReport:
+async def to_its_end(found: FoundRemoval, console: Console) -> ScaleOutReport:
     """Follow a removal that goes on, and prove that its target is gone.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`obscale watch CLUSTER [DAG]`: follows a scale-out, whoever started it."""
+"""`obscale watch CLUSTER [DAG]`: follows a scale-out or a removal, whoever started it."""
 
 import typer
 from rich.console import Console
@@ -13,6 +13,7 @@ from obscale.cli.follow_scale_out import (
 )
 from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.options import AsJson, ClusterName
+from obscale.cli.recover_removal import removal_of, to_its_end
 from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import open_console, say_json
@@ -29,7 +30,8 @@ def watch(
 ) -> None:
     """Follow a scale-out to its end, and verify the node or say why it failed.
 
-    Changes nothing; Ctrl-C only ends the watching.
+    A removal is followed likewise, and what leaves is proved gone: name its DAG, or nothing where
+    it is the one that is unfinished. Changes nothing; Ctrl-C only ends the watching.
 
     Exit: 0 verified, 1 failed, 2 bad input, 3 cannot reach.
     """
@@ -45,6 +47,9 @@ def watch(
 
 
 async def _watch(cluster: str, dag_id: str | None, console: Console) -> ScaleOutReport:
+    async with removal_of(cluster, dag_id, wanted=False) as removal:
+        if removal is not None:
+            return await to_its_end(removal, console)
     again = f"obscale watch {cluster} {{dag}}"
     async with (
         looking_for(cluster, dag_id, console, again) as found,

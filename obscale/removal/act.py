@@ -9,20 +9,26 @@ Sources: ob/agent/executor/ob/scale_in.go, ob/agent/service/task/dag.go, 4.5.0.0
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag, Identity, Operator, Server, joined_address
 from obscale.connect.connections import Connections
 from obscale.errors import DagFailedError
 from obscale.follow.run import Saw, Say, follow
+from obscale.recovery.consequences import Remedy
+from obscale.recovery.policy import refusal_of
 from obscale.recovery.run import lock_freed, order_dag, undo_dag
+from obscale.recovery.selection import standing
 from obscale.removal.decide import DELETING, Sighting
+from obscale.removal.failure import diagnose_removal
 from obscale.request.models import AgentInfoSpec, ClusterSpec
 from obscale.request.removal import LeavingNode, Removal
 from obscale.request.time_limits import TimeLimits
 from obscale.scale_in_dag import is_past_return, named_in, zone_of
 
+Does = Literal["retry", "roll-back", "stop"]
+"""What a person may decide about a removal's DAG: go on, undo a failed one, end a running one."""
 AFTER_CANCEL_SECONDS: Final = 4.0
 """The cancelled task may send CANCEL DELETE SERVER up to 3 s after the DAG shows FAILED."""
 
@@ -72,6 +78,23 @@ def _is_meant(server: Server, named: frozenset[str]) -> bool:
     return address in named if named else server.inner_status == DELETING
 
 
+def why_not(dag: Dag, sighting: Sighting, target: str, does: Does) -> str:
+    """Say why a decision may not be carried out; empty: it may.
+
+    Args:
+        dag: Read with details.
+        sighting: Of its cluster, read just now.
+        target: What it removes.
+        does: What was decided.
+    """
+    if does == "stop":
+        return why_not_stopped(dag, sighting)
+    if not dag.is_failed:
+        return f"it stands {standing(dag)}"
+    remedy = Remedy.RETRY if does == "retry" else Remedy.ROLLBACK
+    return refusal_of(diagnose_removal(dag, target), remedy, acknowledged=False)
+
+
 def why_not_stopped(dag: Dag, sighting: Sighting) -> str:
     """Say why a removal can be stopped no more; empty: it can.
 
@@ -102,6 +125,42 @@ def why_not_stopped(dag: Dag, sighting: Sighting) -> str:
 
 def _is_agent(address: str, sighting: Sighting) -> bool:
     return any(row.address == address for row in sighting.members.agent_info)
+
+
+async def carry_out(
+    link: Connections,
+    order: Removal,
+    dag: Dag,
+    does: Does,
+    *,
+    saw: Saw,
+    say: Say,
+) -> Stopped | None:
+    """Carry out a decision that `why_not` has nothing against.
+
+    Args:
+        link: Open connections; the leaving agent is left out.
+        order: What the DAG removes, and the time limits.
+        dag: Read just now, with details.
+        does: What was decided.
+        saw: Gets each look at the DAG.
+        say: Gets each line.
+
+    Returns:
+        What was undone to its end; None: it goes on: follow it.
+
+    Raises:
+        DagFailedError: It has come to its end meanwhile, or could not be undone.
+        DagStalledError: It did not end within the time limits.
+        AgentError: No agent took it.
+    """
+    if does == "retry":
+        await go_on(link.cluster, dag, say)
+        return None
+    limits = order.time_limits
+    if does == "stop":
+        return await stop(link, dag, order.target, limits, saw=saw, say=say)
+    return await undo(link.cluster, dag, order.target, limits, saw=saw, say=say)
 
 
 async def go_on(cluster: ClusterClient, dag: Dag, say: Say) -> None:

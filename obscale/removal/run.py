@@ -454,9 +454,7 @@ async def _judge_again(
     """
     known = earlier.unjudged
     fresh = await judge_order(link, order, will_be_asked=True)
-    findings = held_back(
-        newly_unknown(fresh.findings, known), allow_unknown=order.allow_unknown
-    )
+    findings = held_back(newly_unknown(fresh.findings, known), allow_unknown=order.allow_unknown)
     seen = replace(fresh, findings=findings, gone_on_with=known)
     publish_line(
         publish, "submit", f"submit.judged_again rules={len(findings)} verdict={findings.verdict!r}"

@@ -51,8 +51,7 @@ def mend_of(report: ScaleOutReport, order: ScaleOut | Removal) -> Mend | None:
         order: What was asked.
     """
     if isinstance(order, Removal):
-        # Its forms are those of a scale-out; a removal is mended by the commands of its report.
-        return None
+        return _of_removal(report, order)
     left = report.remains
     if report.error_kind == DagFailedError.kind and report.diagnosis:
         return _recovery(report.diagnosis, order)
@@ -79,6 +78,20 @@ def _recovery(found: Diagnosis, order: ScaleOut) -> Mend | None:
     else:
         does = "asks what shall be done, does that, and follows it to its end"
     return Mend(flow=RECOVER, does=does, parameters=parameters)
+
+
+def _of_removal(report: ScaleOutReport, order: Removal) -> Mend | None:
+    """Decide likewise of a removal; what is decided there is never filled in, only the DAG."""
+    if report.error_kind == DagFailedError.kind and report.diagnosis:
+        parameters = {"cluster": cluster_of(order), "dag": report.diagnosis.dag_id}
+        does = "goes on with it, or lets the node stay: choose which"
+        return Mend(flow=RECOVER, does=does, parameters=parameters)
+    left = report.remains
+    if left and left.was_sent and left.dag_id and not left.is_failed:
+        does = "follows the DAG to its end and proves what leaves gone; it changes nothing"
+        parameters = {"cluster": cluster_of(order), "dag": left.dag_id}
+        return Mend(flow=WATCH, does=does, parameters=parameters)
+    return None
 
 
 def _named(order: ScaleOut, dag_id: str) -> dict[str, Any]:
