@@ -10,6 +10,7 @@ from obscale.recovery.interrupted import InterruptedState
 from obscale.report.page import render_markdown
 from obscale.report.report import PrefectForm
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, SecretName
+from obscale.request.removal import LeavingNode, Removal
 from obscale.request.scale_out import ScaleOut
 from obscale.tasks.runtime.forms import filled_in, mend_of
 from tests.unit.test_report_page import DIAGNOSIS, report
@@ -75,6 +76,22 @@ def test_other_ends_name_what_only_reads():
     assert (stalled.flow, stalled.parameters) == ("watch", {"cluster": "east", "dag": "17"})
     assert mend_of(report("blocked", error_kind="blocked"), ORDER) is None
     assert mend_of(report("verified"), ORDER) is None
+
+
+def test_a_removal_names_the_same_flows_and_decides_nothing():
+    """FAILED: recover, with the DAG alone. Ended before its DAG: watch. Not proved: nothing."""
+    node = LeavingNode(agentInfo=NODE.agentInfo, zone=NODE.zone)
+    order = Removal(cluster="east", zone=NODE.zone, node=node)
+    left = InterruptedState(target=ORDER.target, was_sent=True, dag_id="17", stands="stage 3/5")
+    only_the_dag = {"cluster": "east", "dag": "17"}
+
+    failed = mend_of(held(RETRY, BACK), order)
+    stalled = mend_of(report("failed", error_kind="dag-stalled", remains=left), order)
+
+    assert (failed.flow, failed.parameters) == ("recover", only_the_dag)
+    assert (stalled.flow, stalled.parameters) == ("watch", only_the_dag)
+    assert mend_of(report("failed", error_kind="verify"), order) is None
+    assert mend_of(report("blocked", error_kind="blocked"), order) is None
 
 
 def test_a_password_is_named_and_never_written():
