@@ -30,7 +30,7 @@ from obscale.removal.look import learn_staying, read_sighting
 from obscale.removal.prove import prove_removed
 from obscale.removal.result import RemovalPreflight
 from obscale.removal.run import GONE, before_known, look_before, remove_once
-from obscale.removal.words import question_of
+from obscale.removal.words import leads_rootservice, question_of
 from obscale.report.lists import findings_page, proofs_page
 from obscale.report.page import told_finding
 from obscale.report.report import Decided
@@ -152,6 +152,8 @@ async def ask_confirmation(order: Removal, seen: RemovalPreflight) -> None:
         PersonAsked(step="approval", about="approval", choices=(order.target,), seconds=seconds)
     )
     telling = [f for f in seen.findings.by_weight() if f.weight in _TELLING]
+    if leads := leads_rootservice(seen.findings):
+        telling.append(leads)
     page = paragraphs(
         [
             markdown("## {}", question_of(order, seen.before)),

@@ -28,7 +28,7 @@ from obscale.removal.judge import checked_removal
 from obscale.removal.look import removal_connected
 from obscale.removal.result import RemovalPreflight
 from obscale.removal.run import judge_order
-from obscale.removal.words import question_of
+from obscale.removal.words import leads_rootservice, question_of
 from obscale.request.models import AgentInfoSpec
 from obscale.request.removal import LeavingNode, Removal, removals_of
 from obscale.spec.removal import is_removal_file, read_removal
@@ -202,9 +202,19 @@ def _confirmed(orders: tuple[Removal, ...], console: Console) -> tuple[Removal, 
                 typed = typer.prompt(reader_line(question), err=console.stderr)
             if typed.strip() not in {wanted, order.target}:
                 raise typer.Abort
+            _ask_again(order, found, console)
         accepts = {"allow_unknown": True} if found.findings.unknown else {}
         answered.append(order.model_copy(update=accepts))
     return tuple(answered)
+
+
+def _ask_again(order: Removal, seen: RemovalPreflight, console: Console) -> None:
+    """In production, ask once more where the root service moves: statements pause for that."""
+    if order.profile != "prod" or (leads := leads_rootservice(seen.findings)) is None:
+        return
+    with PROGRAM.asking():
+        words = reader_line(f"{leads.measured}: {leads.remedy}. Now?")
+        typer.confirm(words, abort=True, err=console.stderr)
 
 
 def _blockers(seen: RemovalPreflight) -> tuple[Finding, ...]:

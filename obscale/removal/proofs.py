@@ -48,12 +48,14 @@ class Host:
         info: `/info`; None: it does not answer.
         status: `/status`; None likewise.
         stopped: Looks in a row, and seconds, in which there was no observer process.
+        serves: Ports of its observer that take a connection, as `ip:port`.
     """
 
     address: str
     info: AgentInfo | None
     status: AgentStatus | None
     stopped: tuple[int, float] = (0, 0.0)
+    serves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -294,18 +296,28 @@ def _identity(evidence: Evidence, host: Host) -> Told:
 
 def _observer_dead(evidence: Evidence, host: Host) -> Told:
     expected = f"no observer process in {STOPPED_LOOKS} looks over {STOPPED_SECONDS:.0f} s"
-    if host.info is None:
-        return INFO, expected, "the host does not answer: its observer may still run"
-    if host.status is None:
+    if host.info is not None and host.status is None:
         return UNKNOWN, expected, "its state cannot be read"
+    if lives := _signs_of_life(host):
+        return _waits(evidence), expected, lives
+    if host.status is None:
+        return INFO, expected, "the host does not answer: its observer may still run"
     looks, seconds = host.stopped
-    if host.status.ob_state != 0:
-        return _waits(evidence), expected, f"obState {host.status.ob_state}: it still runs"
-    if host.status.under_maintenance:
-        return _waits(evidence), expected, "stopped, the agent is still at work on it"
-    if looks < STOPPED_LOOKS or seconds < STOPPED_SECONDS:
-        return WAITING, expected, f"stopped, in {looks} looks over {seconds:.0f} s"
-    return PASS, expected, f"stopped, in {looks} looks over {seconds:.0f} s"
+    is_long = looks >= STOPPED_LOOKS and seconds >= STOPPED_SECONDS
+    found = f"stopped, in {looks} looks over {seconds:.0f} s"
+    return PASS if is_long else WAITING, expected, found
+
+
+def _signs_of_life(host: Host) -> str:
+    """Say by what an observer seems to run there still; empty: by nothing."""
+    if host.status and host.status.ob_state != 0:
+        return f"obState {host.status.ob_state}: it still runs"
+    if host.serves:
+        says = "obState 0" if host.status else "obshell does not answer"
+        return f"{says}, yet {', '.join(host.serves)} takes connections: it still runs"
+    if host.status and host.status.under_maintenance:
+        return "stopped, the agent is still at work on it"
+    return ""
 
 
 def _units(evidence: Evidence) -> Told:

@@ -5,13 +5,13 @@ All is read through entry agents that stay; the leaving host only adds.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
-from obscale.agent.models import Dag, ObInfo
+from obscale.agent.models import Dag, ObInfo, joined_address
 from obscale.agent.resources import ResourcePool
 from obscale.clock import monotonic
 from obscale.connect.connections import Connections
@@ -28,6 +28,8 @@ from obscale.verify.observation import Level, ProofAnswer
 from obscale.verify.read import read_zones
 
 LOOK_SECONDS: Final = 2.0
+DIAL_SECONDS: Final = 2.0
+"""For a port of an observer that should run no more; a firewall answers nothing at all."""
 HELD_SECONDS: Final = 60.0
 """For so long a running observer, or an agent not yet told, is waited for; obshell looks for 75 s
 in all whether its observer is dead, and is done with it within 20 s."""
@@ -66,7 +68,7 @@ async def prove_removed(
         since: dict[str, tuple[int, float]] = {}
         while True:
             at = monotonic() - started
-            hosts = await _hosts(agents, since, at)
+            hosts = await _hosts(agents, ports_of(order, before), since, at)
             view = replace(await read_view(link), hosts=tuple(hosts.values()))
             is_late = at > order.time_limits.verify_seconds
             levels = judge_removal(Evidence(order, dag, before, view, is_late=is_late))
@@ -99,15 +101,54 @@ def _leaving(link: Connections, order: Removal, before: BeforeRemoval | None) ->
     ]
 
 
+def ports_of(order: Removal, before: BeforeRemoval | None) -> dict[str, tuple[int, ...]]:
+    """Give of each leaving agent, by `ip:port`, the SQL and the RPC port its observer had."""
+    node = order.node
+    return {
+        joined_address(row.ip, row.obshell_port or (node.agentInfo.port if node else 0)): tuple(
+            port for port in (row.sql_port, row.svr_port) if port
+        )
+        for row in (before.servers if before else ())
+    }
+
+
+async def _takes_connections(ip: str, port: int) -> bool:
+    """Whether something listens there; nothing is sent. Where no way leads there it is no."""
+    try:
+        async with asyncio.timeout(DIAL_SECONDS):
+            _, writer = await asyncio.open_connection(ip, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+async def serving_ports(ip: str, ports: Sequence[int]) -> tuple[str, ...]:
+    """Give those of a host's ports that take a connection, as `ip:port`; nothing is sent."""
+    answers = await asyncio.gather(*(_takes_connections(ip, port) for port in ports))
+    return tuple(
+        joined_address(ip, port) for port, taken in zip(ports, answers, strict=True) if taken
+    )
+
+
 async def _hosts(
-    agents: Sequence[AgentClient], since: dict[str, tuple[int, float]], at: float
+    agents: Sequence[AgentClient],
+    ports: Mapping[str, Sequence[int]],
+    since: dict[str, tuple[int, float]],
+    at: float,
 ) -> dict[str, Host]:
     """Ask each leaving agent, and count for how long it has shown no observer process."""
     async with side_by_side() as reads:
         infos = [reads.create_task(or_none(each.read_info)) for each in agents]
         states = [reads.create_task(or_none(each.read_status)) for each in agents]
+        dials = [
+            reads.create_task(serving_ports(each.address.ip, ports.get(str(each.address), ())))
+            for each in agents
+        ]
     hosts = {}
-    for agent, info, state in zip(agents, infos, states, strict=True):
+    for agent, info, state, dial in zip(agents, infos, states, dials, strict=True):
         address, status = str(agent.address), state.result()
         if status is not None and status.ob_state == 0:
             looks, began = since.get(address, (0, at))
@@ -115,7 +156,8 @@ async def _hosts(
         else:
             since.pop(address, None)
         looks, began = since.get(address, (0, at))
-        hosts[address] = Host(address, info.result(), status, (looks, at - began))
+        stopped = (looks, at - began)
+        hosts[address] = Host(address, info.result(), status, stopped, dial.result())
     return hosts
 
 

@@ -1,6 +1,7 @@
 """The words in which a removal is asked about: what leaves, and what has to move first."""
 
 from obscale.agent.models import joined_address
+from obscale.preflight.finding import Answer, Finding, Findings
 from obscale.removal.progress import GIB
 from obscale.removal.result import BeforeRemoval
 from obscale.request.removal import Removal
@@ -22,3 +23,9 @@ def question_of(order: Removal, before: BeforeRemoval) -> str:
     data = sum(each.stats.disk_in_bytes_assigned for each in before.servers) / GIB
     count = f"servers: {len(servers)}, " if order.node is None else ""
     return f"remove {what} of {order.cluster_name} ({count}units: {units}, data {data:.1f}G)?"
+
+
+def leads_rootservice(findings: Findings) -> Finding | None:
+    """Give the finding that what leaves leads the root service; None: another server does."""
+    rows = (each for each in findings if each.rule == "rm-rootservice")
+    return next((each for each in rows if each.answer is Answer.INFO), None)
