@@ -16,11 +16,11 @@ from rich.table import Table
 from obscale.agent.models import Dag
 from obscale.cli.bars import show_stages
 from obscale.cli.busy import busy
+from obscale.cli.kept_before import baseline_known
 from obscale.cli.plan import secret_store_for
 from obscale.cli.run_view import LiveRun, holding, show_levels, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, reader_line
-from obscale.cli.verify import baseline_known
 from obscale.connect.connections import (
     ClusterConnection,
     Connections,

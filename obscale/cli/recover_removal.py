@@ -10,10 +10,12 @@ from rich.console import Console
 
 from obscale.agent.models import Dag
 from obscale.cli.follow_scale_out import named_cluster, show_diagnosis
+from obscale.cli.kept_before import removal_known
 from obscale.cli.loudness import aloud
 from obscale.cli.run_view import LiveRun, show_levels
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, reader_line
+from obscale.cli.verify_gone import report_of
 from obscale.connect.connections import Connections, cluster_connected
 from obscale.errors import DagFailedError, SpecError, VerifyError
 from obscale.events import DagMoved, Event
@@ -26,9 +28,10 @@ from obscale.removal.find import find_removal
 from obscale.removal.follow import follow_removal
 from obscale.removal.look import learn_staying, read_sighting, removal_connected
 from obscale.removal.prove import prove_removed
-from obscale.report.report import ScaleOutReport, server_rows, stage_rows
+from obscale.removal.run import before_in
+from obscale.report.report import ScaleOutReport
 from obscale.request.removal import Removal
-from obscale.verify.levels import shortfall
+from obscale.verify.baseline import identity_of
 
 
 @dataclass(frozen=True)
@@ -181,29 +184,15 @@ async def to_its_end(found: FoundRemoval, console: Console) -> ScaleOutReport:
         async def show(_percent: float, _words: str) -> None:
             pass
 
-        dag = await follow_removal(link, order, found.dag.id, None, publish=hear, show=show)
-        proved = await prove_removed(link, order, dag, None, publish=live.hear)
-    levels = proved.levels
-    report = ScaleOutReport(
-        outcome="verified" if levels.is_verified else "failed",
-        operation="removal",
-        cluster=order.cluster_name,
-        target=order.target,
-        zone=order.zone,
-        obConfigs={},
-        dag_id=dag.id,
-        submitted_how="watched",
-        stages=stage_rows(dag),
-        level=levels.level.name,
-        exceptions=levels.exceptions,
-        proofs=levels.lines,
-        after=server_rows(proved.view.zones or ()),
-    )
+        record = await removal_known(order, identity_of(await link.read_members()))
+        before = before_in(record)
+        dag = await follow_removal(link, order, found.dag.id, before, publish=hear, show=show)
+        proved = await prove_removed(link, order, dag, before, publish=live.hear)
+    report = report_of(order, proved, dag, how="watched", record=record)
     show_levels(console, report)
-    if not levels.is_verified:
+    if report.error:
         raise VerifyError(
-            f"{order.target} {shortfall(levels.level.name, levels.lines)}",
-            "look at the named proofs; the DAG's success alone proves nothing",
+            report.error, "look at the named proofs; the DAG's success alone proves nothing"
         )
     return report
 

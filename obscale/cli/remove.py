@@ -87,7 +87,9 @@ def remove(
     try:
         if not (yes or plan or sys.stdin.isatty()):
             raise SpecError("remove: nobody is there to answer", "add --yes")
-        orders = _orders(cluster, nodes or [], zone, whole_zone=whole_zone, force_kill=force_kill)
+        orders = removals_asked(
+            cluster, nodes or [], zone, whole_zone=whole_zone, force_kill=force_kill
+        )
         orders = _as_asked(orders, checked_profile(profile), allow_unknown=allow_unknown)
         _check_dead(orders, known_dead)
         if plan:
@@ -105,8 +107,13 @@ def remove(
     raise typer.Exit(max(code for _, code, _ in endings))
 
 
-def _orders(
-    cluster: str, nodes: Sequence[str], zone: str | None, *, whole_zone: bool, force_kill: bool
+def removals_asked(
+    cluster: str,
+    nodes: Sequence[str],
+    zone: str | None,
+    *,
+    whole_zone: bool = False,
+    force_kill: bool = False,
 ) -> tuple[Removal, ...]:
     """Give one order for each node that is named, by the file or by the command line.
 

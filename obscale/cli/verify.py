@@ -4,27 +4,33 @@ Reads only; needs no Prefect, except where a name is stored in one.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Annotated, NoReturn
 
 import typer
+from rich.console import Console
 
 from obscale.cli.busy import busy
 from obscale.cli.exits import Exit, end_with
+from obscale.cli.kept_before import baseline_known
 from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.options import AsJson, SpecPath
 from obscale.cli.plan import secret_store_for
+from obscale.cli.remove import removals_asked
 from obscale.cli.run_view import holding, show_levels, silence_shown, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, complain_of, open_console, say_json
-from obscale.connect.connections import Connections, SecretStore, connected
+from obscale.cli.verify_gone import verify_gone
+from obscale.connect.connections import SecretStore, connected
 from obscale.errors import ObscaleError, SpecError, VerifyError
 from obscale.events import Event, LevelReached, ProofNotice, ProofsHold, WaitsForProofs
 from obscale.plan.file import read_plan_file
 from obscale.reading import side_by_side
 from obscale.report.report import ScaleOutReport, server_rows
+from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.time_limits import VERIFY_LIMITS
 from obscale.spec import read_spec
-from obscale.submit.settle import baseline_of_member
+from obscale.spec.removal import is_removal_file
 from obscale.verify.baseline import Baseline
 from obscale.verify.levels import shortfall
 from obscale.verify.observation import Before
@@ -34,8 +40,22 @@ Say = Callable[[str, str], None]
 """Takes a line and its style."""
 
 
+Gone = Annotated[
+    list[str] | None,
+    typer.Option("--gone", metavar="IP:PORT", help="Agent of a node that has left; SPEC or name."),
+]
+GoneFrom = Annotated[
+    str | None, typer.Option("--zone", metavar="NAME", help="Goes with --gone: zone it was in.")
+]
+
+
 def verify(
-    spec: SpecPath, as_json: AsJson = False, _quiet: Quiet = False, _verbose: Verbose = False
+    spec: SpecPath,
+    gone: Gone = None,
+    zone: GoneFrom = None,
+    as_json: AsJson = False,
+    _quiet: Quiet = False,
+    _verbose: Verbose = False,
 ) -> None:
     """Prove the nodes of a request from cluster and node; submit nothing.
 
@@ -43,10 +63,17 @@ def verify(
     to stay connectable. The other members are judged too: by the look before the POST where the
     request names a stored connection and its run was obscale's; else what was before is unknown.
 
+    With --gone, or of a file with `remove:`, that nodes have left and the cluster is whole without
+    them; SPEC may be the name of a stored connection then.
+
     Exit: 0 all verified, 1 one is not, 2 bad input, 3 cannot reach.
     """
     console = open_console(stderr=as_json)
     try:
+        if gone or zone or is_removal_file(spec):
+            leaving = removals_asked(str(spec), gone or [], zone)
+            reports = _prove_gone(leaving, console)
+            _end(reports, str(spec), console, as_json=as_json)
         if read_plan_file(spec) is not None:
             raise SpecError(f"{spec}: is a plan, no request", "name the request it was made of")
         orders = scale_outs_of(read_spec(spec), time_limits=VERIFY_LIMITS)
@@ -61,16 +88,36 @@ def verify(
             reports = PROGRAM.run(_verify_all(orders, secret_store, say))
     except ObscaleError as error:
         end_with(error, as_json=as_json)
+    _end(reports, str(spec), console, as_json=as_json)
+
+
+def _end(
+    reports: Sequence[ScaleOutReport], source: str, console: Console, *, as_json: bool
+) -> NoReturn:
+    """Show the reports, and end the program by what they say."""
     proved = all(report.outcome == "verified" for report in reports)
     if as_json:
         rows = [{"report": report.model_dump(mode="json")} for report in reports]
         say_json({"verified": proved, "runs": rows})
     for report in reports:
         if not as_json:
-            show_levels(console, report, str(spec))
+            show_levels(console, report, source)
         if report.error:
-            complain_of(VerifyError(report.error, _next(report, str(spec))))
+            complain_of(VerifyError(report.error, _next(report, source)))
     raise typer.Exit(Exit.DONE if proved else Exit.REFUSED)
+
+
+def _prove_gone(orders: Sequence[Removal], console: Console) -> list[ScaleOutReport]:
+    orders = [each.model_copy(update={"time_limits": VERIFY_LIMITS}) for each in orders]
+    targets = ", ".join(order.target for order in orders)
+    secret_store = secret_store_for(orders)
+    with busy(f"verify: looks whether {targets} is gone") as shown, silence_shown(console):
+
+        def say(words: str, style: str) -> None:
+            console.print(as_text(words, style=style))
+            shown.heard()
+
+        return PROGRAM.run(verify_gone(orders, secret_store, say))
 
 
 async def _verify_all(
@@ -118,16 +165,6 @@ async def _verify(order: ScaleOut, secret_store: SecretStore, say: Say) -> Scale
     return _report(order, verification, baseline)
 
 
-async def baseline_known(link: Connections, order: ScaleOut) -> Baseline | None:
-    """Read how things stood before the POST; only where the request needs Prefect anyway."""
-    if not isinstance(order.cluster, str):
-        return None
-    from obscale.tasks.runtime.baselines import Records  # noqa: PLC0415 - Prefect reads its settings at import
-    from obscale.tasks.runtime.journal import publish  # noqa: PLC0415
-
-    return await baseline_of_member(link, order, Records, publish)
-
-
 def _report(
     order: ScaleOut, verification: Verification, baseline: Baseline | None
 ) -> ScaleOutReport:
@@ -153,6 +190,8 @@ def _report(
 
 
 def _next(report: ScaleOutReport, source: str) -> str:
+    if report.operation == "removal":
+        return "look at the named proofs; obscale remove takes out what is still there"
     if report.level == "NONE":
         return f"obscale plan {source} says what is missing, obscale apply {source} adds it"
     return "look at the named proofs"

@@ -496,7 +496,11 @@ def _write_of(order: Removal) -> Callable[[AgentClient], Awaitable[Dag | None]]:
 
 def before_known(submitted: Submitted) -> BeforeRemoval | None:
     """Give how the cluster stood before, of what is settled; None: nobody has kept it."""
-    record = submitted.baseline
+    return before_in(submitted.baseline)
+
+
+def before_in(record: Baseline | None) -> BeforeRemoval | None:
+    """Give how the cluster stood before, of a record; None: it does not tell."""
     if not isinstance(record, RemovalRecord) or record.leaving is None:
         return None
     return record.leaving.model_copy(update={"zones": record.zones, "totals": record.totals})

@@ -81,6 +81,33 @@ def test_a_removal_is_watched_to_its_end_and_proved(leaving, run_here):
     )
     assert len(world.posts) == sent
 
+    again = run_here("verify", file, "--json", **secret)
+    told = json.loads(again.out)
+
+    assert again.code == 0, again.err + again.out
+    assert told["verified"]
+    assert told["runs"][0]["report"]["submitted_how"] == "verified alone"
+    assert len(world.posts) == sent
+
+
+def test_what_is_still_there_is_not_proved_gone(quiet_world, write, run_here):
+    """At once: nobody takes it out, so there is nothing to wait for."""
+    file = write(quiet_world.request())
+    agent = quiet_world.ready["clusters"][0]["agents"][1]
+    target = f"{agent['ip']}:{agent['port']}"
+    sent = len(quiet_world.posts)
+
+    ended = run_here("verify", file, "--gone", target, "--zone", agent["zone"])
+    nameless = run_here("verify", file, "--gone", target)
+
+    assert ended.code == 1, ended.err
+    assert "pl-server-gone" in ended.out
+    assert f"{target} gone from {agent['zone']}: NONE" in ended.out
+    assert "obscale remove takes out what is still there" in ended.err
+    assert nameless.code == 2
+    assert "--zone: missing" in nameless.err
+    assert len(quiet_world.posts) == sent
+
 
 def test_a_running_removal_is_stopped_by_its_command(leaving, run_here):
     """Without an answer nothing is sent; with --yes the server stays."""
