@@ -12,10 +12,12 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from obscale.agent.silence import remembering_silence
 from obscale.cli.loudness import LOUDNESS
-from obscale.cli.terminal import open_console, reader_line, say
+from obscale.cli.terminal import as_text, open_console, reader_line, say
 
 FIRST_SECONDS: Final = 1.0
 """Of silence in a pipe, until it is told what a command does."""
@@ -128,3 +130,18 @@ def busy(words: str) -> Iterator[Shown]:
     drawn = Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty())
     with drawn as progress:
         yield _Line(progress, words)
+
+
+@contextmanager
+def silence_shown(console: Console) -> Iterator[None]:
+    """Share which agents are silent among all that is opened in this block; print a line of each.
+
+    Args:
+        console: Of a command that runs without a flow.
+    """
+
+    def say(line: str) -> None:
+        console.print(as_text(line, style="yellow"), soft_wrap=True)
+
+    with remembering_silence(say):
+        yield

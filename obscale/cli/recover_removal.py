@@ -28,7 +28,8 @@ from obscale.removal.failure import diagnose_removal
 from obscale.removal.follow import follow_removal
 from obscale.removal.look import learn_staying, read_sighting, removal_connected
 from obscale.removal.prove import prove_removed
-from obscale.report.report import ScaleOutReport, server_rows, stage_rows
+from obscale.report.report import ScaleOutReport, stage_rows
+from obscale.report.servers import server_rows
 from obscale.request.models import ClusterSpec
 from obscale.request.removal import Removal
 from obscale.request.time_limits import TimeLimits

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from obscale.cli.busy import busy
+from obscale.cli.busy import busy, silence_shown
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.options import AsJson, SpecPath
 from obscale.cli.plan import secret_store_for
-from obscale.cli.run_view import holding, show_levels, silence_shown, waiting
+from obscale.cli.run_view import holding, show_levels, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, complain_of, open_console, say_json
 from obscale.connect.connections import Connections, SecretStore, connected
@@ -20,7 +20,8 @@ from obscale.errors import ObscaleError, SpecError, VerifyError
 from obscale.events import Event, LevelReached, ProofNotice, ProofsHold, WaitsForProofs
 from obscale.plan.file import read_plan_file
 from obscale.reading import side_by_side
-from obscale.report.report import ScaleOutReport, server_rows
+from obscale.report.report import ScaleOutReport
+from obscale.report.servers import server_rows
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.time_limits import VERIFY_LIMITS
 from obscale.spec import read_spec
