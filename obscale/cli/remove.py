@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from obscale.agent.address import AgentAddress
-from obscale.cli.apply import Yes, endings_as_data, run_orders
+from obscale.cli.apply import Yes, begin_server, endings_as_data, run_orders
 from obscale.cli.busy import busy, silence_shown
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.follow_scale_out import named_cluster
@@ -92,6 +92,7 @@ def remove(
         if plan:
             _plan(orders, console, as_json=as_json)
         if not yes:
+            begin_server(orders)
             orders = _confirmed(orders, console)
         words = [cluster, *(nodes or [])]
         words += ["--zone", zone] if zone else []

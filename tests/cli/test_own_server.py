@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,8 @@ import pytest
 from prefect.context import refresh_global_settings_context
 from prefect.settings import get_current_settings
 
-from obscale.cli.local_prefect import _close_own_server
+from obscale.cli.local_prefect import _lead_to
+from obscale.cli.own_server import OWN_SERVER
 from tests.cli.conftest import LONGEST_SECONDS
 
 SECRETS = {"include_secrets": True}
@@ -149,7 +149,7 @@ def test_a_command_tried_in_process_leaves_nothing_of_its_prefect(obscale, new_h
 
     assert [(each.code, each.error["kind"]) for each in twice] == [(2, "spec")] * 2, twice[0].out
     assert (dict(os.environ), get_current_settings().model_dump()) == before
-    assert sys.modules["prefect.server.api.server"].SubprocessASGIServer._instances == {}
+    assert not OWN_SERVER.is_begun
 
 
 def test_the_password_of_a_run_leaves_the_environment_as_it_was(monkeypatch):
@@ -158,11 +158,15 @@ def test_the_password_of_a_run_leaves_the_environment_as_it_was(monkeypatch):
     monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING", raising=False)
     before = dict(os.environ)
 
-    _close_own_server("me:canary-own")
+    _lead_to("http://127.0.0.1:9/api", "me:canary-own")
     after = dict(os.environ)
-    told = get_current_settings().server.api.auth_string
+    told = get_current_settings()
     monkeypatch.undo()
     refresh_global_settings_context()
 
     assert after == before
-    assert told is not None
+    assert told.api.url == "http://127.0.0.1:9/api"
+    assert not told.ui_url, "no link leads to a server that ends"
+    for secret in (told.api.auth_string, told.server.api.auth_string):
+        assert secret is not None
+        assert secret.get_secret_value() == "me:canary-own"
