@@ -81,6 +81,12 @@ def _say_aside(words: str) -> None:
         say(f"... {reader_line(words)}", err=True)
 
 
+def say_begun(words: str) -> None:
+    """Tell in a pipe at once what is sure to take long; a terminal shows who waits for it."""
+    if not (LOUDNESS.is_quiet or open_console(stderr=True).is_terminal):
+        _say_aside(words)
+
+
 class Shown(Protocol):
     """What shows the work of a command."""
 

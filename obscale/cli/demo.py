@@ -52,6 +52,7 @@ def demo(
     try:
         settle(own_home=True)
         if not ui:
+            # It comes up while the cluster does.
             begin_prefect()
         PROGRAM.run(_demo(ui, speed, shown))
     except ObscaleError as error:

@@ -17,7 +17,7 @@ from warnings import catch_warnings, filterwarnings
 
 import httpx
 
-from obscale.cli.busy import busy
+from obscale.cli.busy import busy, say_begun
 from obscale.cli.loudness import LOUDNESS
 from obscale.cli.own_server import (
     AUTH_VARIABLES,
@@ -56,6 +56,7 @@ QUIET_SETTINGS: Final = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "obscale",
 }
 STARTS_SERVER: Final = "starts a Prefect server for this run (its first start takes a minute)"
+WAITS_FOR_SERVER: Final = "waits for the Prefect server of this run"
 OPEN_SECONDS: Final = 10.0
 """Longest wait for the answer to a request without credentials."""
 OLDEST_SERVER: Final = (3, 6, 14)
@@ -129,6 +130,7 @@ def begin_prefect() -> None:
         return
     named = next(filter(None, map(os.environ.get, AUTH_VARIABLES)), "")
     OWN_SERVER.begin(named or _new_auth_string(), {})
+    say_begun(STARTS_SERVER)
 
 
 def _is_needed_surely() -> bool:
@@ -248,7 +250,7 @@ def _greet_prefect(does: Callable[[str], None], *, to_record: bool, loads: str) 
         database = settings.server.database.connection_url
         if database is None or str(settings.home) in database.get_secret_value():
             insist_on_room(settings.home, "PREFECT_HOME")
-        does(STARTS_SERVER)
+        does(WAITS_FOR_SERVER if OWN_SERVER.is_begun else STARTS_SERVER)
         if not OWN_SERVER.is_begun:
             theirs = settings.api.auth_string or settings.server.api.auth_string
             OWN_SERVER.begin(
