@@ -31,6 +31,7 @@ class Scale:
         hostile: Of part g: how many of the ways to be hostile are met; None meets all.
         troubles: Of part h: how many kinds of trouble are met; None meets all.
         silent_batch: Of part h: nodes of its batch.
+        starts: Of part i: how often each program is started.
     """
 
     speed: float = 1.0
@@ -50,6 +51,7 @@ class Scale:
     hostile: int | None = None
     troubles: int | None = None
     silent_batch: int = 20
+    starts: int = 7
 
 
 SMALLEST: Final = Scale(
@@ -68,6 +70,7 @@ SMALLEST: Final = Scale(
     hostile=2,
     troubles=2,
     silent_batch=2,
+    starts=1,
 )
 """As little as there is: proves that everything runs, its figures mean nothing."""
 

@@ -13,7 +13,7 @@ from obscale.cli.apply_batch import although_unknown, apply_batch
 from obscale.cli.bars import show_stages
 from obscale.cli.exits import Exit, end_stopped, end_with, error_object, exit_code_of
 from obscale.cli.interrupted import RunPosition
-from obscale.cli.local_prefect import require_prefect, settle
+from obscale.cli.local_prefect import begin_prefect, require_prefect, settle
 from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.options import AnyPath, AsJson, WantedCluster, WantedProfile
 from obscale.cli.plan import (
@@ -28,12 +28,7 @@ from obscale.cli.plan_view import show_plan
 from obscale.cli.run_view import LiveRun, show_levels, show_steps_left
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, complain_of, open_console, reader_line, say_json
-from obscale.connect.connections import (
-    EnvironmentSecrets,
-    SecretStore,
-    known_cluster,
-    resolve_secret,
-)
+from obscale.connect.connections import SecretStore, known_cluster, resolve_secret
 from obscale.errors import ObscaleError, PreflightError, SpecError
 from obscale.events import Event, Reported
 from obscale.plan import Plan
@@ -80,6 +75,7 @@ def apply(
             refuse_cluster_of_many(spec, cluster)
             apply_batch(spec, yes=yes, as_json=as_json, profile=checked_profile(profile))
         asked = read_request(named)
+        begin_server(scale_outs_of(asked))
         if not yes:
             asked = _ask(asked, named, open_console(stderr=as_json))
         elif len(asked.nodes) > 1:
@@ -105,15 +101,8 @@ def run_orders(
         orders: Carried out in this order; the first failure ends the rest.
         as_json: Whether JSON was asked for.
     """
-    settle()
-    secret_store = secret_store_for(orders)
-    is_stored = not isinstance(secret_store, EnvironmentSecrets)
-    if is_stored:
-        require_prefect(to_record=True)
-    PROGRAM.run(_resolve_names(orders, secret_store))
-    if not is_stored:
-        # Only now: a name that is missing is told before a server is started.
-        require_prefect(to_record=True)
+    begin_server(orders)
+    require_prefect(to_record=True, loads=flow_of(orders))
     PROGRAM.stands(where.words, records=True)
     from obscale.tasks.runtime.sigterm import handle_sigterm  # noqa: PLC0415 - Prefect reads its settings at import
 
@@ -125,6 +114,27 @@ def run_orders(
         raise
     except BaseException as stop:  # noqa: BLE001 - a signal, or Prefect; this ends
         _end_stopped(stop, where, as_json=as_json)
+
+
+def begin_server(orders: Sequence[ScaleOut] | Sequence[Removal]) -> None:
+    """Start the Prefect server these orders need, where that is one of this run's own.
+
+    It comes up while the cluster is looked at and somebody reads what was found, and ends with this
+    program, whatever is answered. A name that is missing is told before.
+
+    Raises:
+        SpecError: A name resolves to nothing.
+        PrefectUnreachableError: Names are stored in Prefect, and it does not answer.
+    """
+    settle()
+    PROGRAM.run(_resolve_names(orders, secret_store_for(orders)))
+    begin_prefect()
+
+
+def flow_of(orders: Sequence[ScaleOut] | Sequence[Removal]) -> str:
+    """Name the module of the flow that carries out these orders."""
+    is_adding = all(isinstance(order, ScaleOut) for order in orders)
+    return "obscale.flows.scale_out" if is_adding else "obscale.flows.remove"
 
 
 async def _resolve_names(

@@ -21,9 +21,9 @@ from obscale.batch.report import (
 )
 from obscale.batch.schedule import FAILURES, RowState
 from obscale.cli.batch_view import LiveBatch, show_batch_plan, show_ending
+from obscale.cli.busy import silence_shown
 from obscale.cli.exits import OUT_OF_REACH, Exit, end_stopped, error_object
 from obscale.cli.local_prefect import require_prefect, settle
-from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import NOTHING_SENT, PROGRAM, Words
 from obscale.cli.terminal import complain_of, open_console, say_json
 from obscale.connect.connections import SecretStore

@@ -12,10 +12,12 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from obscale.agent.silence import remembering_silence
 from obscale.cli.loudness import LOUDNESS
-from obscale.cli.terminal import open_console, reader_line, say
+from obscale.cli.terminal import as_text, open_console, reader_line, say
 
 FIRST_SECONDS: Final = 1.0
 """Of silence in a pipe, until it is told what a command does."""
@@ -79,6 +81,12 @@ def _say_aside(words: str) -> None:
         say(f"... {reader_line(words)}", err=True)
 
 
+def say_begun(words: str) -> None:
+    """Tell in a pipe at once what is sure to take long; a terminal shows who waits for it."""
+    if not (LOUDNESS.is_quiet or open_console(stderr=True).is_terminal):
+        _say_aside(words)
+
+
 class Shown(Protocol):
     """What shows the work of a command."""
 
@@ -128,3 +136,18 @@ def busy(words: str) -> Iterator[Shown]:
     drawn = Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty())
     with drawn as progress:
         yield _Line(progress, words)
+
+
+@contextmanager
+def silence_shown(console: Console) -> Iterator[None]:
+    """Share which agents are silent among all that is opened in this block; print a line of each.
+
+    Args:
+        console: Of a command that runs without a flow.
+    """
+
+    def say(line: str) -> None:
+        console.print(as_text(line, style="yellow"), soft_wrap=True)
+
+    with remembering_silence(say):
+        yield

@@ -9,7 +9,6 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from obscale import __version__
 from obscale.cli.exits import Exit, end_early, end_stopped, end_with, leave, write
 from obscale.cli.first_line import FIRST_LINE
 from obscale.cli.loudness import LOUDNESS
@@ -83,6 +82,8 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from obscale import __version__  # noqa: PLC0415 - reading it takes as long as the help
+
         say(f"obscale {__version__}")
         raise typer.Exit
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from obscale.agent.wire import joined_address
 from obscale.cli import guarded
 from obscale.cli.exits import Exit, end_with, exit_code_of
-from obscale.cli.local_prefect import out_of_reach, require_prefect, settle
+from obscale.cli.local_prefect import begin_prefect, out_of_reach, require_prefect, settle
 from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.own_server import CONSOLE_LEVEL, OwnServerError, last_error_line, stop_at_exit
 from obscale.cli.stopping import PROGRAM, Stopped
@@ -51,6 +51,9 @@ def demo(
     shown = threading.Event()
     try:
         settle(own_home=True)
+        if not ui:
+            # It comes up while the cluster does.
+            begin_prefect()
         PROGRAM.run(_demo(ui, speed, shown))
     except ObscaleError as error:
         end_with(error)
@@ -75,7 +78,7 @@ async def _demo(ui: bool, speed: float, shown: threading.Event) -> None:
         )
         if not ui:
             console.print(as_text("starting Prefect (the very first time takes a moment) ..."))
-            await asyncio.to_thread(require_prefect)
+            await asyncio.to_thread(require_prefect, loads="obscale.flows.scale_out")
             report, error = await run_one(order, console)
         else:
             address = await _prefect_server(console)

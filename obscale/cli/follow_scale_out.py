@@ -46,7 +46,8 @@ from obscale.recovery.selection import (
     standing,
 )
 from obscale.report.pictures import stages_of
-from obscale.report.report import ScaleOutReport, server_rows, stage_rows
+from obscale.report.report import ScaleOutReport, stage_rows
+from obscale.report.servers import server_rows
 from obscale.request.models import ClusterSpec
 from obscale.request.removal import removals_of
 from obscale.request.scale_out import ScaleOut, scale_outs_of

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from obscale.cli.busy import busy
-from obscale.cli.run_view import silence_shown
+from obscale.cli.busy import busy, silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import open_console, say
 from obscale.connect.connections import SecretStore

@@ -10,9 +10,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from obscale.cli.busy import busy
+from obscale.cli.busy import busy, silence_shown
 from obscale.cli.from_obd import refuse_existing, write_request
-from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, label, open_console, reader_line
 from obscale.connect.connections import SecretStore

@@ -7,9 +7,9 @@ import os
 import re
 import secrets
 import sys
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -17,16 +17,22 @@ from warnings import catch_warnings, filterwarnings
 
 import httpx
 
-from obscale.cli.busy import busy
+from obscale.cli.busy import busy, say_begun
 from obscale.cli.loudness import LOUDNESS
 from obscale.cli.own_server import (
+    AUTH_VARIABLES,
+    OWN_SERVER,
     OwnServerError,
     insist_on_a_folder,
     insist_on_room,
     readable,
-    start_own_server,
 )
-from obscale.cli.prefect_address import VARIABLE, configured_address, told_url
+from obscale.cli.prefect_address import (
+    VARIABLE,
+    configured_address,
+    is_surely_unset,
+    told_url,
+)
 from obscale.cli.proxies import keep_loopback_direct
 from obscale.errors import PrefectUnreachableError
 
@@ -49,9 +55,8 @@ QUIET_SETTINGS: Final = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "obscale",
 }
-AUTH_VARIABLES: Final = ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING")
-"""What a client shows, and what a server asks for: `user:password`."""
 STARTS_SERVER: Final = "starts a Prefect server for this run (its first start takes a minute)"
+WAITS_FOR_SERVER: Final = "waits for the Prefect server of this run"
 OPEN_SECONDS: Final = 10.0
 """Longest wait for the answer to a request without credentials."""
 OLDEST_SERVER: Final = (3, 6, 14)
@@ -114,13 +119,37 @@ def _move_to(home: Path) -> None:
         prefect.refresh_global_settings_context()
 
 
-def require_prefect(*, to_record: bool = False) -> None:
+def begin_prefect() -> None:
+    """Start Prefect's own server now, where it is clear at once that this run needs it.
+
+    Call it after `settle`, and once nothing can be wrong with the request: the server comes up
+    while the cluster is looked at, and `require_prefect` waits for it. Where something of Prefect
+    is configured, nothing is done yet: what that is, is known once Prefect is imported.
+    """
+    if OWN_SERVER.is_begun or not _is_needed_surely():
+        return
+    named = next(filter(None, map(os.environ.get, AUTH_VARIABLES)), "")
+    OWN_SERVER.begin(named or _new_auth_string(), {})
+    say_begun(STARTS_SERVER)
+
+
+def _is_needed_surely() -> bool:
+    if "prefect.context" not in sys.modules:
+        return is_surely_unset()
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - it is imported already
+
+    settings = get_current_settings()
+    return not settings.api.url and settings.server.ephemeral.enabled
+
+
+def require_prefect(*, to_record: bool = False, loads: str = "") -> None:
     """See that Prefect answers; where no server is configured, this starts Prefect's own.
 
     Call it outside of any event loop, after `settle`. Asking again costs little.
 
     Args:
         to_record: Refuse a server that would not record all a run tells it.
+        loads: A module to import while our own server comes up; empty: none.
 
     Raises:
         PrefectUnreachableError: It does not answer, refuses our credentials, is too old, or its
@@ -128,7 +157,8 @@ def require_prefect(*, to_record: bool = False) -> None:
     """
     starter = ThreadPoolExecutor(max_workers=1)
     with busy("asks Prefect") as shown:
-        error = starter.submit(_greet_prefect, shown.does, to_record=to_record).exception()
+        asked = starter.submit(_greet_prefect, shown.does, to_record=to_record, loads=loads)
+        error = asked.exception()
     starter.shutdown(wait=False)
     if isinstance(error, PrefectUnreachableError):
         raise error
@@ -182,8 +212,9 @@ def warn_if_open() -> tuple[str, ...]:
     """
     from prefect.settings import get_current_settings  # noqa: PLC0415 - reads settings
 
-    if not (configured := get_current_settings().api.url):
-        return ()  # our own server asks for a password, see `_close_own_server`
+    configured = get_current_settings().api.url
+    if not configured or OWN_SERVER.is_begun:
+        return ()  # our own server asks for a password, see `_lead_to`
     url = httpx.URL(configured).copy_with(userinfo=b"")
     try:
         # Whoever wants the passwords does not mind the certificate either.
@@ -203,32 +234,39 @@ def warn_if_open() -> tuple[str, ...]:
     return (warning,)
 
 
-def _greet_prefect(does: Callable[[str], None], *, to_record: bool) -> None:
-    with tempfile.TemporaryFile() as log:
-        with catch_warnings():
-            # Told below, where a home is needed.
-            filterwarnings("ignore", "Failed to create the Prefect home directory")
-            from prefect.client.base import ServerType  # noqa: PLC0415 - reads settings
-            from prefect.client.orchestration import get_client  # noqa: PLC0415
-            from prefect.settings import get_current_settings  # noqa: PLC0415
+def _greet_prefect(does: Callable[[str], None], *, to_record: bool, loads: str) -> None:
+    with catch_warnings():
+        # Told below, where a home is needed.
+        filterwarnings("ignore", "Failed to create the Prefect home directory")
+        from prefect.client.base import ServerType  # noqa: PLC0415 - reads settings
+        from prefect.client.orchestration import get_client  # noqa: PLC0415
+        from prefect.settings import get_current_settings  # noqa: PLC0415
 
-        settings = get_current_settings()
-        keep_loopback_direct(settings.api.url)
-        if not settings.api.url and settings.server.ephemeral.enabled:
-            insist_on_a_folder()
-            database = settings.server.database.connection_url
-            if database is None or str(settings.home) in database.get_secret_value():
-                insist_on_room(settings.home, "PREFECT_HOME")
+    settings = get_current_settings()
+    is_own = OWN_SERVER.is_begun or not settings.api.url
+    keep_loopback_direct(None if is_own else settings.api.url)
+    if is_own and settings.server.ephemeral.enabled:
+        insist_on_a_folder()
+        database = settings.server.database.connection_url
+        if database is None or str(settings.home) in database.get_secret_value():
+            insist_on_room(settings.home, "PREFECT_HOME")
+        does(WAITS_FOR_SERVER if OWN_SERVER.is_begun else STARTS_SERVER)
+        if not OWN_SERVER.is_begun:
             theirs = settings.api.auth_string or settings.server.api.auth_string
-            _close_own_server(theirs.get_secret_value() if theirs else _new_auth_string())
-            does(STARTS_SERVER)
-            start_own_server(log.fileno(), settings.server.ephemeral.startup_timeout_seconds)
-        else:
-            does(f"asks Prefect at {told_url(settings.api.url or '')}")
-        with get_client(sync_client=True) as client:
-            said = client.api_version()
-            if to_record and settings.api.url and client.server_type is not ServerType.CLOUD:
-                _insist_on_records(str(said), told_url(settings.api.url))
+            OWN_SERVER.begin(
+                theirs.get_secret_value() if theirs else _new_auth_string(),
+                settings.to_environment_variables(exclude_unset=True, include_secrets=True),
+            )
+        if loads:
+            import_module(loads)
+        OWN_SERVER.wait(settings.server.ephemeral.startup_timeout_seconds)
+        _lead_to(OWN_SERVER.api_url, OWN_SERVER.auth_string)
+    else:
+        does(f"asks Prefect at {told_url(settings.api.url or '')}")
+    with get_client(sync_client=True) as client:
+        said = client.api_version()
+        if to_record and not is_own and client.server_type is not ServerType.CLOUD:
+            _insist_on_records(str(said), told_url(settings.api.url or ""))
 
 
 def _insist_on_records(said: str, url: str) -> None:
@@ -254,20 +292,27 @@ def _insist_on_records(said: str, url: str) -> None:
     )
 
 
-def _close_own_server(auth_string: str) -> None:
-    """Have the server that Prefect is about to start, and our client, use this password.
+def _lead_to(url: str, auth_string: str) -> None:
+    """Have Prefect's clients in this process ask our own server, with its password.
 
     Else every user of this machine could read the secrets stored in it while it runs. It is written
     nowhere, and ends with this program.
+
+    Args:
+        url: Of its API.
+        auth_string: `user:password`; what is configured counts instead.
     """
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - reads settings
 
-    before = {name: os.environ.get(name) for name in AUTH_VARIABLES}
-    os.environ.update({name: auth_string for name, value in before.items() if not value})
+    # Without UI: a link to a server that ends with this run would lead nowhere.
+    ours = {VARIABLE: url, "PREFECT_UI_URL": ""}
+    ours |= {name: os.environ.get(name) or auth_string for name in AUTH_VARIABLES}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
     try:
         refresh_global_settings_context()
     finally:
-        # Prefect hands its server the settings; no other child of this program needs to know it.
+        # No child of this program but the server needs to know it.
         for name, value in before.items():
             if value is None:
                 del os.environ[name]

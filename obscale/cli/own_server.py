@@ -3,15 +3,15 @@
 import atexit
 import os
 import re
-import sys
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Final
+from typing import IO, Final
 
 import httpx
 
@@ -19,9 +19,15 @@ from obscale.cli import guarded
 from obscale.cli.busy import busy
 from obscale.errors import PrefectUnreachableError
 
-if TYPE_CHECKING:
-    from prefect.server.api.server import SubprocessASGIServer
-
+HOST: Final = "127.0.0.1"
+AUTH_VARIABLES: Final = ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING")
+"""What a client shows, and what a server asks for: `user:password`."""
+OF_AN_OWN_SERVER: Final = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+}
+"""What Prefect itself tells the server of a client; source as for `server_words`."""
 LOOK_SECONDS: Final = 0.1
 HEALTH_SECONDS: Final = 5.0
 ROOM_BYTES: Final = 4 << 20
@@ -30,6 +36,8 @@ PORT_TRIES: Final = 3
 PORT_TAKEN: Final = "address already in use"
 CONSOLE_LEVEL: Final = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 LINE_MAX_CHARACTERS: Final = 300
+TELLS_ITS_ERRORS: Final = {CONSOLE_LEVEL: "ERROR"}
+"""The server does, although Prefect is kept quiet in this process."""
 ENDS_SERVER: Final = "ends the Prefect server of this run"
 _ERROR_LINE: Final = re.compile(r"[\w.]*(?:Error|Exception|Exit)\w*: \S.*")
 """The last line of a traceback."""
@@ -81,39 +89,6 @@ def insist_on_a_folder() -> None:
         ) from error
 
 
-def start_own_server(log: int, longest_seconds: float) -> None:
-    """Start the server of this process, unless it is there, and wait until it answers.
-
-    Prefect's own client finds it. It ends with this process.
-
-    Args:
-        log: File descriptor of what the server writes on its standard error.
-        longest_seconds: To wait for its first answer.
-
-    Raises:
-        OwnServerError: It ended, or does not answer in time.
-    """
-    from prefect.server.api.server import SubprocessASGIServer  # noqa: PLC0415 - reads settings
-
-    server = SubprocessASGIServer()
-    if server.running:
-        return
-    for left in reversed(range(PORT_TRIES)):
-        begun = os.lseek(log, 0, os.SEEK_END)
-        try:
-            _start(server, log, longest_seconds)
-        except _NotUpError as error:
-            said = os.pread(log, os.lseek(log, 0, os.SEEK_END) - begun, begun).decode(
-                errors="replace"
-            )
-            server.stop()
-            if left and PORT_TAKEN in said:
-                continue  # somebody was quicker
-            raise OwnServerError(last_error_line(said) or str(error)) from None
-        stop_at_exit(server.stop)
-        return
-
-
 def stop_at_exit(stop: Callable[[], object]) -> None:
     """Stop a server when this program ends, after Prefect's own last words if it is not loaded yet.
 
@@ -137,63 +112,127 @@ class _NotUpError(Exception):
     """The server ended, or is silent."""
 
 
-def _start(server: "SubprocessASGIServer", log: int, longest_seconds: float) -> None:
-    server.port = server.find_available_port()
-    with _telling_its_errors(), _guarded(log):
-        # Prefect's own start waits minutes for a server that has ended.
-        server.server_process = process = server._run_uvicorn_command()  # noqa: SLF001
-    server.running = True
-    give_up = time.monotonic() + longest_seconds
-    pause = threading.Event()
-    with httpx.Client(trust_env=False, timeout=HEALTH_SECONDS) as client:
-        while time.monotonic() < give_up:
-            if (code := process.poll()) is not None:
-                raise _NotUpError(f"its server ended with code {code}")
-            try:
-                if client.get(f"{server.api_url}/health").is_success:
-                    return
-            except httpx.TransportError:
-                pass
-            pause.wait(LOOK_SECONDS)
-    raise _NotUpError(f"its server does not answer within {longest_seconds:g} s")
+class OwnServer:
+    """The Prefect server this program has for itself: a process, and where it answers.
 
-
-@contextmanager
-def _guarded(log: int) -> Iterator[None]:
-    """Have a server that Prefect starts in this block end with this program, and not before it.
-
-    Args:
-        log: File descriptor of what it says: its own log is no answer.
+    Prefect's client can start one too, but imports all of Prefect's server for that, which takes
+    longer than everything else a command imports.
     """
-    from prefect.server.api import server  # noqa: PLC0415 - reads settings
 
-    def start(args: list[str], env: dict[str, str]) -> guarded.Guarded:
-        program, as_module, *words = args
-        if [program, as_module] != [sys.executable, "-m"]:
-            raise RuntimeError(f"Prefect starts its server by {as_module!r}")
-        return guarded.start(words, env, output=log, errors=log)
+    def __init__(self) -> None:
+        self._process: guarded.Guarded | None = None
+        self._log: IO[bytes] | None = None
+        self._environment: dict[str, str] = {}
+        self._port = 0
+        self.auth_string = ""
+        """What it asks for, `user:password`."""
 
-    # Prefect has no other way to choose how.
-    known = server.__dict__["subprocess"]
-    server.__dict__["subprocess"] = SimpleNamespace(**vars(known) | {"Popen": start})
-    try:
-        yield
-    finally:
-        server.__dict__["subprocess"] = known
+    @property
+    def is_begun(self) -> bool:
+        """Whether it is started; it may not answer yet."""
+        return self._process is not None
+
+    @property
+    def api_url(self) -> str:
+        """Where its API answers, or will; empty where it is not started."""
+        return f"http://{HOST}:{self._port}/api" if self.is_begun else ""
+
+    def begin(self, auth_string: str, settings: dict[str, str]) -> None:
+        """Start it, without waiting for an answer. It ends with this program.
+
+        Args:
+            auth_string: `user:password` it asks for, where the environment names none.
+            settings: Of Prefect, as variables; those of the environment it has anyway.
+        """
+        named = {name: os.environ.get(name) or auth_string for name in AUTH_VARIABLES}
+        self._environment = os.environ | OF_AN_OWN_SERVER | named | settings | TELLS_ITS_ERRORS
+        self.auth_string = auth_string
+        self._start()
+        stop_at_exit(self.stop)
+
+    def wait(self, longest_seconds: float) -> None:
+        """Wait until it answers.
+
+        Args:
+            longest_seconds: To wait for its first answer.
+
+        Raises:
+            OwnServerError: It ended, or does not answer in time.
+        """
+        for left in reversed(range(PORT_TRIES)):
+            try:
+                self._wait(longest_seconds)
+            except _NotUpError as error:
+                said = self._said()
+                self.stop()
+                if left and PORT_TAKEN in said:
+                    self._start()  # somebody was quicker
+                    continue
+                raise OwnServerError(last_error_line(said) or str(error)) from None
+            return
+
+    def stop(self) -> None:
+        """End it, and wait for its end."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        process.wait()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _start(self) -> None:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            self._port = probe.getsockname()[1]
+        self._log = TemporaryFile()  # noqa: SIM115 - open as long as the server runs
+        number = self._log.fileno()
+        words = server_words(self._port)
+        self._process = guarded.start(words, self._environment, output=number, errors=number)
+
+    def _wait(self, longest_seconds: float) -> None:
+        give_up = time.monotonic() + longest_seconds
+        pause = threading.Event()
+        # Without TLS: reading the certificates of this machine takes as long as a look.
+        with httpx.Client(trust_env=False, verify=False, timeout=HEALTH_SECONDS) as client:  # noqa: S501
+            while time.monotonic() < give_up:
+                if self._process is None:
+                    raise _NotUpError("its server was stopped")
+                if (code := self._process.poll()) is not None:
+                    raise _NotUpError(f"its server ended with code {code}")
+                try:
+                    if client.get(f"{self.api_url}/health").is_success:
+                        return
+                except httpx.TransportError:
+                    pass
+                pause.wait(LOOK_SECONDS)
+        raise _NotUpError(f"its server does not answer within {longest_seconds:g} s")
+
+    def _said(self) -> str:
+        if self._log is None:
+            return ""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
 
 
-@contextmanager
-def _telling_its_errors() -> Iterator[None]:
-    """Let the server log errors, although Prefect is kept quiet in this process."""
-    before = os.environ.get(CONSOLE_LEVEL)
-    os.environ[CONSOLE_LEVEL] = "ERROR"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[CONSOLE_LEVEL]
-        else:
-            os.environ[CONSOLE_LEVEL] = before
+def server_words(port: int) -> list[str]:
+    """Give the module, and its words, by which Prefect itself starts the server of a client.
+
+    Source: Prefect 3.9.1, `SubprocessASGIServer._run_uvicorn_command`; a test compares them.
+    """
+    found = find_spec("prefect")
+    if found is None or found.origin is None:
+        raise OwnServerError("Prefect is not installed")
+    folder = Path(found.origin).parents[1]
+    return [
+        *("uvicorn", "--app-dir", str(folder), "--factory", "prefect.server.api.server:create_app"),
+        *("--host", HOST, "--port", str(port), "--log-level", "error", "--lifespan", "on"),
+    ]
+
+
+OWN_SERVER: Final = OwnServer()
+"""Of this program."""
 
 
 def last_error_line(log: str) -> str:

@@ -11,12 +11,11 @@ from rich.table import Table
 
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
-from obscale.cli.busy import busy
+from obscale.cli.busy import busy, silence_shown
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.loudness import Quiet, Verbose, aloud
 from obscale.cli.options import AsJson, SpecPath
 from obscale.cli.plan import secret_store_for
-from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import NOTHING_SENT, PROGRAM, Words
 from obscale.cli.terminal import as_text, complain, label, open_console, reader_line, say_json
 from obscale.connect.connections import ClusterConnection, SecretStore, cluster_connected

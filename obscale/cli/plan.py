@@ -9,12 +9,11 @@ from typing import Annotated
 
 import typer
 
-from obscale.cli.busy import busy
+from obscale.cli.busy import busy, silence_shown
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.options import ANY_FILE, AsJson, WantedCluster, WantedProfile
 from obscale.cli.plan_view import show_plan
-from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, open_console, say, say_json
 from obscale.connect.connections import EnvironmentSecrets, SecretStore

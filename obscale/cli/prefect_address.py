@@ -9,7 +9,13 @@ from typing import Any, Final
 
 import httpx
 
+from obscale.cli.own_server import OWN_SERVER
+
 VARIABLE: Final = "PREFECT_API_URL"
+_MAY_NAME_A_SERVER: Final = (VARIABLE, "PREFECT_API_KEY", "PREFECT_PROFILE")
+"""Beginnings of variables that say of themselves, or by what they lead to, which server it is."""
+_OWN_OR_NONE: Final = "PREFECT_SERVER_EPHEMERAL_ENABLED", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"
+"""Whether Prefect may start a server at all."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,37 @@ def configured_address() -> ApiAddress | None:
         url = get_current_settings().api.url
     except (ValueError, OSError, LookupError):  # settings Prefect cannot read are told elsewhere
         return None
-    return ApiAddress(told_url(url), _where(url)) if url else None
+    if not url or url == OWN_SERVER.api_url:
+        return None
+    return ApiAddress(told_url(url), _where(url))
+
+
+def is_surely_unset() -> bool:
+    """Whether no API can be configured, as far as that is seen without Prefect.
+
+    Importing Prefect takes a second. False where any of its places holds something of Prefect that
+    may say so, whatever it is.
+    """
+    said = {name.upper(): value for name, value in os.environ.items()}
+    if any(name.startswith(_MAY_NAME_A_SERVER) or "TEST_MODE" in name for name in said):
+        return False
+    if any(said.get(name, "true").lower() not in {"true", "1"} for name in _OWN_OR_NONE):
+        return False
+    home = Path(said.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    return not (
+        any(path.exists() for path in (home / "profiles.toml", Path("prefect.toml")))
+        or _holds(Path(".env"), b"prefect")
+        or _holds(Path("pyproject.toml"), b"tool.prefect")
+    )
+
+
+def _holds(path: Path, word: bytes) -> bool:
+    try:
+        return word in path.read_bytes().lower()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def told_url(url: str) -> str:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from obscale.agent.models import Dag
+from obscale.cli.busy import silence_shown
 from obscale.cli.exits import Exit, end_with, error_object, exit_code_of
 from obscale.cli.follow_scale_out import (
     DagId,
@@ -23,7 +24,6 @@ from obscale.cli.follow_scale_out import (
 from obscale.cli.loudness import Quiet, Verbose, aloud
 from obscale.cli.options import AsJson, ClusterName
 from obscale.cli.recover_removal import recover_removal, removal_of
-from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, open_console, reader_line, say_json
 from obscale.errors import DagFailedError, ObscaleError, SpecError

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from obscale.agent.address import AgentAddress
-from obscale.cli.apply import Yes, endings_as_data, run_orders
-from obscale.cli.busy import busy
+from obscale.cli.apply import Yes, begin_server, endings_as_data, run_orders
+from obscale.cli.busy import busy, silence_shown
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.follow_scale_out import named_cluster
 from obscale.cli.interrupted import RunPosition
@@ -18,7 +18,6 @@ from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.options import AsJson, ClusterName, WantedProfile
 from obscale.cli.plan import checked_profile, secret_store_for
 from obscale.cli.plan_view import show_findings
-from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, open_console, reader_line, say_json
 from obscale.connect.connections import SecretStore
@@ -95,6 +94,7 @@ def remove(
         if plan:
             _plan(orders, console, as_json=as_json)
         if not yes:
+            begin_server(orders)
             orders = _confirmed(orders, console)
         words = [cluster, *(nodes or [])]
         words += ["--zone", zone] if zone else []

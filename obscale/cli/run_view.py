@@ -1,8 +1,7 @@
 """Shows one run in a terminal: plan, progress bar and proofs."""
 
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,7 +12,6 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from obscale.agent.models import Dag
-from obscale.agent.silence import remembering_silence
 from obscale.cli.bars import show_capacity
 from obscale.cli.busy import AGAIN_SECONDS, Heartbeat
 from obscale.cli.loudness import aloud
@@ -143,21 +141,6 @@ def _show_use(console: Console, report: ScaleOutReport) -> None:
         console.print(as_text(USE_IT))
         for command in commands:
             console.print(as_text(command), soft_wrap=True)
-
-
-@contextmanager
-def silence_shown(console: Console) -> Iterator[None]:
-    """Share which agents are silent among all that is opened in this block; print a line of each.
-
-    Args:
-        console: Of a command that runs without a flow.
-    """
-
-    def say(line: str) -> None:
-        console.print(as_text(line, style="yellow"), soft_wrap=True)
-
-    with remembering_silence(say):
-        yield
 
 
 def waiting(step: str, what: str, seconds: float) -> str:

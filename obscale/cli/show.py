@@ -9,13 +9,12 @@ from rich.table import Table
 
 from obscale.agent.models import Dag, ListedAgent, Server, joined_address
 from obscale.cli.bars import show_capacity
-from obscale.cli.busy import busy
+from obscale.cli.busy import busy, silence_shown
 from obscale.cli.exits import end_with
 from obscale.cli.follow_scale_out import named_cluster
 from obscale.cli.loudness import Quiet, Verbose, aloud
 from obscale.cli.options import AsJson, ClusterName
 from obscale.cli.plan_view import show_unit_rooms
-from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, label, open_console, reader_line, say_json
 from obscale.connect.connections import SecretStore, cluster_connected

@@ -7,11 +7,10 @@ import typer
 from pydantic import ValidationError
 
 from obscale.agent.address import AgentAddress
-from obscale.cli.busy import busy
+from obscale.cli.busy import busy, silence_shown
 from obscale.cli.exits import end_with
 from obscale.cli.options import AsJson, WantedProfile
 from obscale.cli.plan import checked_profile, secret_store_for
-from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import open_console, say_json, say_lines
 from obscale.connect.connections import SecretStore

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from obscale.cli.apply_batch import although_unknown
-from obscale.cli.busy import busy
+from obscale.cli.busy import busy, silence_shown
 from obscale.cli.exits import Exit, end_stopped, end_with, error_object, exit_code_of
 from obscale.cli.follow_scale_out import named_cluster
 from obscale.cli.local_prefect import require_prefect, settle
@@ -17,7 +17,7 @@ from obscale.cli.loudness import Quiet, Verbose, aloud
 from obscale.cli.options import AsJson, ClusterName, WantedProfile
 from obscale.cli.plan import checked_profile
 from obscale.cli.plan_view import show_findings
-from obscale.cli.run_view import LiveRun, show_proofs, silence_shown
+from obscale.cli.run_view import LiveRun, show_proofs
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, complain_of, label, open_console, reader_line, say_json
 from obscale.connect.connections import SecretStore, cluster_connected, known_cluster

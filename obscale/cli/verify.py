@@ -9,14 +9,14 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from obscale.cli.busy import busy
+from obscale.cli.busy import busy, silence_shown
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.kept_before import baseline_known
 from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.options import AsJson, SpecPath
 from obscale.cli.plan import secret_store_for
 from obscale.cli.remove import removals_asked
-from obscale.cli.run_view import holding, show_levels, silence_shown, waiting
+from obscale.cli.run_view import holding, show_levels, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, complain_of, open_console, say_json
 from obscale.cli.verify_gone import verify_gone
@@ -25,7 +25,8 @@ from obscale.errors import ObscaleError, SpecError, VerifyError
 from obscale.events import Event, LevelReached, ProofNotice, ProofsHold, WaitsForProofs
 from obscale.plan.file import read_plan_file
 from obscale.reading import side_by_side
-from obscale.report.report import ScaleOutReport, server_rows
+from obscale.report.report import ScaleOutReport
+from obscale.report.servers import server_rows
 from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.time_limits import VERIFY_LIMITS

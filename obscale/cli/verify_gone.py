@@ -12,7 +12,8 @@ from obscale.removal.look import learn_staying, read_sighting, removal_connected
 from obscale.removal.prove import RemovalProved, prove_removed
 from obscale.removal.result import RemovalRecord
 from obscale.removal.run import before_in
-from obscale.report.report import ScaleOutReport, server_rows, stage_rows
+from obscale.report.report import ScaleOutReport, stage_rows
+from obscale.report.servers import server_rows
 from obscale.request.removal import Removal
 from obscale.scale_in_dag import REMOVALS
 from obscale.verify.baseline import identity_of

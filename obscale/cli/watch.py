@@ -3,6 +3,7 @@
 import typer
 from rich.console import Console
 
+from obscale.cli.busy import silence_shown
 from obscale.cli.exits import Exit, end_with
 from obscale.cli.follow_scale_out import (
     DagId,
@@ -14,7 +15,6 @@ from obscale.cli.follow_scale_out import (
 from obscale.cli.loudness import Quiet, Verbose
 from obscale.cli.options import AsJson, ClusterName
 from obscale.cli.recover_removal import removal_of, to_its_end
-from obscale.cli.run_view import silence_shown
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import open_console, say_json
 from obscale.errors import ObscaleError

@@ -4,8 +4,12 @@ The id of a text is the English template it is made from. Facts, records, JSON a
 finished English texts; only what is shown to a person passes here, and nothing is decided by it.
 """
 
-from obscale.language.choice import page_language, reader_language
-from obscale.language.translations import Translations, translations_of
+from typing import TYPE_CHECKING
+
+from obscale.language.choice import Language, page_language, reader_language
+
+if TYPE_CHECKING:
+    from obscale.language.translations import Translations
 
 
 def for_reader(text: str, *, is_ours: bool = False) -> str:
@@ -15,7 +19,7 @@ def for_reader(text: str, *, is_ours: bool = False) -> str:
         text: In English, finished.
         is_ours: Whether it is nobody's name, so that a single word may be translated too.
     """
-    known = translations_of(reader_language())
+    known = _translations_of(reader_language())
     return known.text(text, is_ours=is_ours) if known else text
 
 
@@ -25,6 +29,14 @@ def for_page(text: str, *, is_ours: bool = False) -> str:
     return known.text(text, is_ours=is_ours) if known else text
 
 
-def page_translations() -> Translations | None:
+def page_translations() -> "Translations | None":
     """Give the translations for pages and forms; None where they are English."""
-    return translations_of(page_language())
+    return _translations_of(page_language())
+
+
+def _translations_of(language: Language) -> "Translations | None":
+    if language == "en":
+        return None
+    from obscale.language.translations import translations_of  # noqa: PLC0415 - English does without
+
+    return translations_of(language)

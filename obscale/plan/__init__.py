@@ -32,7 +32,7 @@ from obscale.preflight.read import survey, survey_joining
 from obscale.preflight.settle import settled
 from obscale.preflight.unjudged import ALLOW, held_back
 from obscale.reading import Unread
-from obscale.report.report import ServerRow, server_rows
+from obscale.report.servers import ServerRow, server_rows
 from obscale.request.models import DefaultsSpec, Profile
 from obscale.request.scale_out import ScaleOut
 

@@ -10,7 +10,6 @@ from typing import Final
 
 from obscale.agent.models import Dag
 from obscale.clock import utc_now
-from obscale.follow.run import Say
 from obscale.preflight.facts import Facts
 from obscale.reading import Unread
 from obscale.request.scale_out import ScaleOut
@@ -22,7 +21,9 @@ LOOK_AGAIN_SECONDS: Final = 2.0
 
 
 async def settled(
-    read: Callable[[], Awaitable[tuple[Facts, ...]]], order: ScaleOut, say: Say | None = None
+    read: Callable[[], Awaitable[tuple[Facts, ...]]],
+    order: ScaleOut,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[Facts, ...]:
     """Read the facts of a cluster's nodes, once a scale-out that has just begun names its target.
 

@@ -21,9 +21,9 @@ from obscale.report.report import (
     Moment,
     PrefectForm,
     ScaleOutReport,
-    ServerRow,
     StageRow,
 )
+from obscale.report.servers import ServerRow
 from obscale.request.file_name import NO_NAME
 from obscale.text import Markdown, bullets, code, folded, for_markdown, markdown, paragraphs
 from obscale.verify.observation import ProofAnswer, ProofLine

@@ -11,7 +11,8 @@ from obscale.pictures.zones import Observer, ZoneBoxes, draw_zones
 from obscale.preflight.capacity import Capacity, Growth
 from obscale.preflight.pictures import disks_of, unit_cells
 from obscale.preflight.unit_room import UnitRoom
-from obscale.report.report import ScaleOutReport, ServerRow, StageRow
+from obscale.report.report import ScaleOutReport, StageRow
+from obscale.report.servers import ServerRow
 from obscale.text import Markdown
 
 BEFORE_AND_AFTER = ("before", "after")

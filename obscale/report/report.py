@@ -1,18 +1,18 @@
 """The report of a run: request, findings, deeds and proofs, as model and JSON."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from obscale.agent.models import Dag, Node, State, Zone, joined_address
+from obscale.agent.models import Dag, Node, State, joined_address
 from obscale.follow.progress import last_words_of
 from obscale.preflight.capacity import Capacity
 from obscale.preflight.disk_room import DiskRoom
 from obscale.preflight.finding import Finding
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.recovery.interrupted import InterruptedState
+from obscale.report.servers import ServerRow
 from obscale.request.file_name import NO_NAME
 from obscale.request.renamed import with_new_names
 from obscale.verify.levels import verdict_of
@@ -70,23 +70,6 @@ class StageRow(BaseModel):
     """By the agent's clock; None: it has not begun, or the agent does not tell."""
     ended_at: datetime | None = None
     """Likewise; None also while it goes on."""
-
-
-class ServerRow(BaseModel):
-    """One observer of the cluster before or after."""
-
-    model_config = ConfigDict(frozen=True)
-
-    zone: str
-    server: str
-    status: str
-    memory_bytes: int
-    cpu: float
-    cpu_used: float = 0.0
-    memory_used_bytes: int = 0
-    data_disk_bytes: int = 0
-    """0: it has not reported, or this version does not tell; so of all that is told here."""
-    data_disk_used_bytes: int = 0
 
 
 class Posted(BaseModel):
@@ -291,22 +274,3 @@ def _all_logs(node: Node) -> tuple[str, ...]:
         where = f"{joined_address(agent.ip, agent.port)}: " if agent else ""
         lines += [f"{where}{line}" for line in sub_task.task_logs]
     return tuple(lines)
-
-
-def server_rows(zones: Iterable[Zone]) -> tuple[ServerRow, ...]:
-    """Give one row per observer of a topology, ordered by zone."""
-    return tuple(
-        ServerRow(
-            zone=zone.name,
-            server=joined_address(server.ip, server.svr_port),
-            status=server.status or server.inner_status,
-            memory_bytes=server.stats.memory_in_bytes_total,
-            cpu=server.stats.cpu_core_total,
-            cpu_used=server.stats.cpu_core_assigned,
-            memory_used_bytes=server.stats.memory_in_bytes_assigned,
-            data_disk_bytes=server.stats.disk_in_bytes_total,
-            data_disk_used_bytes=server.stats.disk_in_bytes_assigned,
-        )
-        for zone in sorted(zones, key=lambda zone: zone.name)
-        for server in zone.servers
-    )

@@ -58,9 +58,9 @@ from obscale.report.report import (
     Posted,
     PrefectForm,
     ScaleOutReport,
-    server_rows,
     stage_rows,
 )
+from obscale.report.servers import server_rows
 from obscale.request.file_name import command_name
 from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut

@@ -22,6 +22,7 @@ import pytest
 
 from obscale.cli.commands import main
 from obscale.cli.local_prefect import SERVER_SETTINGS
+from obscale.cli.own_server import OWN_SERVER
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
 from tests.prefect_server import LONGEST_SECONDS, os_environment, prefect_server
 
@@ -260,9 +261,7 @@ def _read_prefect_settings() -> None:
 
 def _end_own_server() -> None:
     """End the server a command has started for its run: its password is forgotten."""
-    if prefect := sys.modules.get("prefect.server.api.server"):
-        for server in list(prefect.SubprocessASGIServer._instances.values()):
-            server.stop()
+    OWN_SERVER.stop()
 
 
 @pytest.fixture(scope="session")

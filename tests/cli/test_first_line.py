@@ -13,6 +13,7 @@ ERASED = "\r\x1b[K"
 NOT_FOR_HELP = (
     *("asyncio", "click", "cryptography", "httpx", "jinja2", "prefect", "pydantic", "pygments"),
     *("rich", "sqlalchemy", "uvicorn", "yaml", "obscale.agent.models", "obscale.cli.plan"),
+    *("http", "importlib.metadata", "ssl", "zoneinfo", "obscale.language.translations"),
 )
 NOT_FOR_PLAN = (
     *("click", "fastapi", "jinja2", "prefect", "pygments", "sqlalchemy", "starlette", "uvicorn"),
@@ -20,6 +21,9 @@ NOT_FOR_PLAN = (
     *("obscale.cli.apply_batch", "obscale.cli.from_obd", "obscale.cli.grow"),
     *("obscale.cli.local_prefect", "obscale.cli.own_server", "obscale.plan.from_obd"),
     *("obscale.plan.suggest", "obscale.sandbox", "obscale.tasks"),
+    *("obscale.events", "obscale.follow.run", "obscale.language.translations"),
+    *("obscale.recovery", "obscale.removal", "obscale.report.report", "obscale.submit"),
+    *("obscale.use", "obscale.verify"),
 )
 
 

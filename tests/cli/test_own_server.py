@@ -3,20 +3,24 @@
 import base64
 import json
 import os
+import pty
 import re
 import signal
+import subprocess
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from prefect.context import refresh_global_settings_context
 from prefect.settings import get_current_settings
 
-from obscale.cli.local_prefect import _close_own_server
-from tests.cli.conftest import LONGEST_SECONDS
+from obscale.cli.local_prefect import _lead_to
+from obscale.cli.own_server import OWN_SERVER
+from tests.cli.conftest import LONGEST_SECONDS, PROGRAM
 
 SECRETS = {"include_secrets": True}
 
@@ -24,6 +28,16 @@ SECRETS = {"include_secrets": True}
 def words_of(process: int) -> list[str]:
     """The command line of a process, as `ps` shows it to everybody."""
     return Path(f"/proc/{process}/cmdline").read_text().split("\0")
+
+
+def processes_at(home: Path) -> list[int]:
+    """Processes whose Prefect has its home there."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"PREFECT_HOME={home}\0" in (path / "environ").read_text(errors="replace"):
+                found.append(int(path.name))
+    return found
 
 
 def children_of(parent: int) -> list[int]:
@@ -149,7 +163,7 @@ def test_a_command_tried_in_process_leaves_nothing_of_its_prefect(obscale, new_h
 
     assert [(each.code, each.error["kind"]) for each in twice] == [(2, "spec")] * 2, twice[0].out
     assert (dict(os.environ), get_current_settings().model_dump()) == before
-    assert sys.modules["prefect.server.api.server"].SubprocessASGIServer._instances == {}
+    assert not OWN_SERVER.is_begun
 
 
 def test_the_password_of_a_run_leaves_the_environment_as_it_was(monkeypatch):
@@ -158,11 +172,129 @@ def test_the_password_of_a_run_leaves_the_environment_as_it_was(monkeypatch):
     monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING", raising=False)
     before = dict(os.environ)
 
-    _close_own_server("me:canary-own")
+    _lead_to("http://127.0.0.1:9/api", "me:canary-own")
     after = dict(os.environ)
-    told = get_current_settings().server.api.auth_string
+    told = get_current_settings()
     monkeypatch.undo()
     refresh_global_settings_context()
 
     assert after == before
-    assert told is not None
+    assert told.api.url == "http://127.0.0.1:9/api"
+    assert not told.ui_url, "no link leads to a server that ends"
+    for secret in (told.api.auth_string, told.server.api.auth_string):
+        assert secret is not None
+        assert secret.get_secret_value() == "me:canary-own"
+
+
+@pytest.fixture
+def at_question(open_world, write, environment, new_home):
+    """Give a function that types `apply` at a terminal and waits for what it asks, or its end."""
+    opened = []
+
+    def start(*faults, **configs):
+        world, home, (ours, theirs) = open_world(*faults), new_home(), pty.openpty()
+        run = subprocess.Popen(
+            [*PROGRAM, "apply", write(world.request(**configs))],
+            env=environment | {"PREFECT_HOME": str(home), "TERM": "xterm-256color"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        opened.append((run, ours))
+        told = b""
+        with suppress(OSError):  # what Linux tells of a terminal whose other end is closed
+            while b"[y/N]" not in told and (more := os.read(ours, 1 << 16)):
+                told += more
+        return SimpleNamespace(world=world, run=run, ours=ours, told=told.decode(), home=home)
+
+    yield start
+    for run, ours in opened:
+        run.kill()
+        run.wait()
+        os.close(ours)
+
+
+def drained(ours):
+    """Read a terminal until nobody writes to it any more."""
+    told = b""
+    with suppress(OSError):
+        while more := os.read(ours, 1 << 16):
+            told += more
+    return told.decode()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_the_server_comes_up_while_somebody_reads_the_plan(at_question, answer):
+    """It is there when the question is asked, and gone with the program, whatever is answered."""
+    asked = at_question()
+    server, _ = own_server_of(asked.run.pid)
+
+    os.write(asked.ours, f"{answer}\n".encode())
+    rest = drained(asked.ours)
+    code = asked.run.wait(LONGEST_SECONDS)
+
+    assert "READY" in asked.told
+    assert not Path(f"/proc/{server}").exists()
+    assert not processes_at(asked.home)
+    if answer == "y":
+        assert (code, asked.world.posts) == (0, ["/api/v1/ob/scale_out"]), rest
+    else:
+        assert (code, asked.world.posts) == (1, [])
+        assert "not confirmed; nothing was sent" in rest
+
+
+@pytest.mark.e2e
+def test_a_blocked_plan_leaves_no_server_behind(at_question):
+    """It had been started; nothing else of this program goes on."""
+    asked = at_question(memory_limit="900G")
+    code = asked.run.wait(LONGEST_SECONDS)
+
+    assert "BLOCKED" in asked.told
+    assert (code, asked.world.posts) == (1, [])
+    assert not processes_at(asked.home)
+
+
+@pytest.mark.e2e
+def test_a_name_that_is_missing_is_told_before_a_server_is_started(
+    run_program, write, quiet_world, tmp_path
+):
+    """Nothing is made where it would keep its database."""
+    request = quiet_world.request()
+    request["cluster"]["password"] = {"env": "OBSCALE_TEST_NOBODY"}
+
+    ended = run_program("apply", write(request), "--yes", PREFECT_HOME=str(tmp_path / "home"))
+
+    assert ended.code == 2, ended.err
+    assert "OBSCALE_TEST_NOBODY" in ended.err
+    assert "Prefect server" not in ended.err
+    assert not (tmp_path / "home").exists()
+
+
+SERVER_NOT_HERE = """
+import sys
+from obscale.cli.commands import main
+sys.argv = ["obscale", "evidence", "no-such"]
+try:
+    main()
+except SystemExit as ended:
+    heavy = {"prefect.server.api.server", "sqlalchemy", "prefect.server.database"}
+    print(ended.code, sorted(heavy & sys.modules.keys()))
+"""
+
+
+@pytest.mark.e2e
+def test_a_run_with_a_server_of_its_own_imports_none_of_it(environment, new_home):
+    """The server is a process of its own; its modules take four times what a client's take."""
+    done = subprocess.run(
+        [sys.executable, "-c", SERVER_NOT_HERE],
+        env=environment | {"PREFECT_HOME": str(new_home())},
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=True,
+    )
+
+    assert done.stdout == "2 []\n", done.stderr

@@ -2,10 +2,12 @@
 
 import http.server
 import json
+import os
 import threading
 
 import pytest
 
+from obscale.cli.prefect_address import is_surely_unset
 from tests.cli.conftest import SERVER_AUTH
 
 NOBODY = "http://127.0.0.1:1/api"
@@ -176,3 +178,51 @@ def test_the_environment_counts_before_every_file(obscale, monkeypatch, tmp_path
     message = says_prefect(obscale("evidence", "no-such", "--json"))
 
     assert f"at {NOBODY}, set by PREFECT_API_URL of the environment;" in message
+
+
+SURE = {
+    "nothing": ({}, True),
+    "a home": ({"PREFECT_HOME": "elsewhere"}, True),
+    "empty": ({"PREFECT_API_AUTH_STRING": ""}, True),
+    "an own server allowed": ({"PREFECT_SERVER_EPHEMERAL_ENABLED": "true"}, True),
+    "no own server": ({"PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"}, False),
+    "an address": ({"PREFECT_API_URL": TEAM}, False),
+    "small letters": ({"prefect_api_url": TEAM}, False),
+    "a profile's name": ({"PREFECT_PROFILE": "local"}, False),
+    "a file of profiles": ({"PREFECT_PROFILES_PATH": "profiles.toml"}, False),
+}
+
+
+@pytest.mark.parametrize(("variables", "is_sure"), SURE.values(), ids=SURE)
+def test_a_server_of_its_own_is_begun_before_prefect_is_read_only_where_that_is_sure(
+    monkeypatch, tmp_path, variables, is_sure
+):
+    """By the environment."""
+    nothing_of_prefect(monkeypatch, tmp_path)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert is_surely_unset() is is_sure
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_file_that_may_name_a_server_leaves_it_open(monkeypatch, tmp_path, place):
+    """Each of Prefect's places; a project's file that says nothing of Prefect is none."""
+    nothing_of_prefect(monkeypatch, tmp_path)
+    name, content = PLACES[place]
+    (tmp_path / "here/pyproject.toml").write_text('[project]\ndependencies = ["prefect"]')
+    before = is_surely_unset()
+
+    (tmp_path / name).write_text(content)
+
+    assert (before, is_surely_unset()) == (True, False)
+
+
+def nothing_of_prefect(monkeypatch, tmp_path):
+    """Leave nothing that says anything of Prefect."""
+    for name in [name for name in os.environ if name.upper().startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    for folder in ("home", "here"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))

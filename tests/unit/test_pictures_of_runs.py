@@ -27,7 +27,8 @@ from obscale.preflight.result import conclude
 from obscale.reading import Unread
 from obscale.report.page import render_markdown
 from obscale.report.pictures import bars_of, pictures_of, stages_of
-from obscale.report.report import ScaleOutReport, server_rows, stage_rows
+from obscale.report.report import ScaleOutReport, stage_rows
+from obscale.report.servers import server_rows
 from obscale.request.models import ClusterSpec
 from obscale.request.scale_out import ScaleOut
 from obscale.sizes import GIB

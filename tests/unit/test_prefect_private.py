@@ -7,7 +7,9 @@ Where one fails after an update of Prefect: read the new one, and mend
 import importlib.util
 import inspect
 import logging
+import os
 import signal
+import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,12 +25,15 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import ExternalSignal, ParameterTypeError, TerminationSignal
 from prefect.logging.loggers import flow_run_logger
+from prefect.server.api import server as prefect_server
+from prefect.settings import get_current_settings
 from prefect.states import Cancelled
 from prefect.utilities import engine
 from prefect.utilities.schema_tools.hydration import HydrationContext, hydrate
 from pydantic import SecretStr
 
-from obscale.cli.local_prefect import AUTH_VARIABLES, QUIET_SETTINGS, SERVER_SETTINGS
+from obscale.cli.local_prefect import QUIET_SETTINGS, SERVER_SETTINGS
+from obscale.cli.own_server import AUTH_VARIABLES, OF_AN_OWN_SERVER, server_words
 from obscale.flows.batch import batch
 from obscale.tasks.runtime import prefect_private
 from obscale.tasks.runtime.prefect_private import (
@@ -203,3 +208,23 @@ def test_parameters_that_do_not_fit_are_not_written_into_the_log(caplog):
 def test_events_that_are_queued_are_waited_for_within_a_limit():
     """All instances, whichever client they send with; it stops at the end, so nothing is lost."""
     assert list(inspect.signature(EventsWorker.drain_all).parameters) == ["timeout", "at_exit"]
+
+
+def test_our_own_server_is_started_as_prefect_starts_one_for_a_client(monkeypatch):
+    """The same program, words and variables; ours does without importing all of the server."""
+    started = {}
+    monkeypatch.setattr(
+        prefect_server.subprocess,
+        "Popen",
+        lambda args, env: started.update(words=args, environment=env),
+    )
+    server = prefect_server.SubprocessASGIServer(port=9)
+
+    server._run_uvicorn_command()
+    server.stop()
+
+    assert started["words"] == [sys.executable, "-m", *server_words(9)]
+    theirs = {k: v for k, v in started["environment"].items() if k not in os.environ}
+    assert theirs.items() >= OF_AN_OWN_SERVER.items()
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    assert theirs.keys() - OF_AN_OWN_SERVER.keys() <= settings.keys()

@@ -18,9 +18,9 @@ from obscale.report.report import (
     Moment,
     Posted,
     ScaleOutReport,
-    ServerRow,
     StageRow,
 )
+from obscale.report.servers import ServerRow
 from obscale.tasks.runtime.baselines import folded_page_of, page_of, read_page
 from obscale.text import Markdown, folded
 from obscale.verify.baseline import Baseline
