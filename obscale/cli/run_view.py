@@ -23,6 +23,7 @@ from obscale.events import (
     AgentNotice,
     DagMoved,
     Event,
+    HalfBegun,
     Judged,
     LevelReached,
     PrefectNotice,
@@ -242,6 +243,15 @@ class LiveRun:
         if not self._console.is_terminal:
             self._heartbeat.__exit__(kind, error, trace)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Draw no bar inside, so that a person can be asked."""
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
+
     def hear(self, event: Event) -> None:
         """Take one event of the run onto the screen."""
         match event:
@@ -266,9 +276,17 @@ class LiveRun:
             case LevelReached(levels=levels) | Verified(levels=levels):
                 self._stage(f"verify: {levels.level.name}")
             case _:
-                if waits := _waits_of(event):
-                    words, briefly = waiting(event.step, *waits), f"{event.step}: waits"
-                    self._waits(words, briefly, is_news=not waits[1])
+                self._hear_more(event)
+
+    def _hear_more(self, event: Event) -> None:
+        if isinstance(event, HalfBegun):
+            # The DAG of the second half has stages of the same numbers.
+            self._passed.clear()
+            self._say(f"{event.half} {event.target}")
+            self._stage("preflight")
+        elif waits := _waits_of(event):
+            words, briefly = waiting(event.step, *waits), f"{event.step}: waits"
+            self._waits(words, briefly, is_news=not waits[1])
 
     def _settled(self, how: str, dag_id: str | None) -> None:
         named = f", DAG {dag_id}" if dag_id else ""

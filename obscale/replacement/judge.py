@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from obscale.errors import PreflightError, SpecError
 from obscale.preflight.facts import TargetProgress
@@ -11,6 +11,7 @@ from obscale.preflight.judge import accepted, judge_with_overrides, override_pro
 from obscale.preflight.registry import RULES as OF_ADDITION
 from obscale.preflight.registry import judge_by
 from obscale.preflight.result import Preflight, conclude
+from obscale.preflight.rule import Rule
 from obscale.preflight.unjudged import held_back
 from obscale.removal.judge import RULES as OF_REMOVAL
 from obscale.removal.judge import before_of
@@ -45,6 +46,11 @@ class ReplacementPlan:
     def findings(self) -> Findings:
         """Of both halves, and of the two together."""
         return self.addition.findings
+
+    @property
+    def verdict(self) -> str:
+        """Of both halves; of a node that is a member what is left may still be forbidden."""
+        return "blocked" if self.is_blocked else self.findings.verdict
 
     @property
     def is_blocked(self) -> bool:
@@ -102,7 +108,7 @@ def checked_replacement(order: Replacement) -> Replacement:
         SpecError: One cannot; all faults are told.
     """
     by = checked(order.pair.by)
-    rules = (*OF_ADDITION, *OF_REMOVAL, *RULES)
+    rules: tuple[Rule[Any], ...] = (*OF_ADDITION, *OF_REMOVAL, *RULES)
     problems = override_problems(order.overrides, datetime.now(UTC).date(), rules)
     if problems:
         told = tuple(f"overrides[{at}]: {problem}" for at, problem in problems)

@@ -123,7 +123,7 @@ class Halves:
         """Give the report as things stand; an error makes it a failed one."""
         cause = error.__cause__ if isinstance(error, HalfReplacedError) else error
         first = self._adding.report(None if self._is_second else cause)
-        halves = (first,)
+        halves: tuple[ScaleOutReport, ...] = (first,)
         if self._is_second:
             halves = (first, self._removing.report(cause))
         last = halves[-1]
