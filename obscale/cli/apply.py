@@ -25,7 +25,7 @@ from obscale.cli.plan import (
     secret_store_for,
 )
 from obscale.cli.plan_view import show_plan
-from obscale.cli.run_view import LiveRun, show_levels, show_steps_left
+from obscale.cli.run_view import LiveRun, show_levels, show_replaced, show_steps_left
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, complain_of, open_console, reader_line, say_json
 from obscale.connect.connections import (
@@ -226,6 +226,8 @@ async def run_one(
             if source:
                 # What a demo has grown is gone with it.
                 show_steps_left(console, each)
+    if report and report.halves:
+        show_replaced(console, report)
     return report, error
 
 

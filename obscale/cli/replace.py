@@ -284,10 +284,10 @@ async def _started(
     from obscale.flows.replace import replace as flow  # noqa: PLC0415 - Prefect reads its settings at import
     from obscale.tasks.runtime.person import answering  # noqa: PLC0415
 
-    async def ask(question: str, wanted: str) -> str:
+    async def ask(question: str, _wanted: str) -> str:
         with live.paused():
             ip = order.pair.dead.agentInfo.ip
-            console.print(as_text(f"{question} Type {ip} ({wanted}):"), soft_wrap=True)
+            console.print(as_text(f"{question} Type {ip}:"), soft_wrap=True)
             return await read_answer()
 
     dead = order.pair.dead

@@ -125,6 +125,14 @@ def show_steps_left(console: Console, report: ScaleOutReport) -> None:
         console.print(as_text(f"To take it back: {first}"), soft_wrap=True)
 
 
+def show_replaced(console: Console, report: ScaleOutReport) -> None:
+    """Print in one line how a replacement has ended, of whose halves all is told above."""
+    style = "bold green" if report.outcome == "verified" else "bold red"
+    words = f"{report.target} replaced by {report.by} in {report.zone}: {report.outcome}"
+    with aloud(console):
+        console.print(as_text(words, style=style), soft_wrap=True)
+
+
 def _show_persist_statements(
     console: Console, persist_statements: Sequence[str], request: str
 ) -> None:
