@@ -317,9 +317,8 @@ async def apply(
                 replace_when_down((await client.read_deployment_by_name(replace_deployment)).id)
             )
         except ObjectNotFound:
-            told.append(
-                f"left out: plan a replacement of a member that stays down (no {replace_deployment})"
-            )
+            what = "plan a replacement of a member that stays down"
+            told.append(f"left out: {what} (no {replace_deployment})")
         told_by = {name: await _channel(name, addresses.get(name)) for name in CHANNELS}
         needs = _told(*NEEDS_A_PERSON, prefixes=ALL_PREFIXES)
         wanted.extend(tell(name, block, needs) for name, block in told_by.items() if block)
