@@ -67,6 +67,7 @@ class Replacement(BaseModel):
             window=self.window,
             time_limits=self.time_limits,
             on_failure=self.on_failure,
+            not_asked=(self.target,),
         )
 
     @property
