@@ -1,16 +1,18 @@
 """Carries out one row of a batch: judges, submits once, follows and proves.
 
-The same steps as the flow scale-out, in one task run: a batch of a thousand rows is a thousand task
-runs, not a thousand flow runs of four. Of a row that goes well Prefect keeps its log; the report of
-any other is an artifact.
+The same steps as the flows of single orders, in one task run: a batch of a thousand rows is a
+thousand task runs, not a thousand flow runs of four. Of a row that goes well Prefect keeps its log;
+the report of any other is an artifact.
 """
 
 import logging
 from typing import Final
 
 from obscale.agent.models import Dag
+from obscale.batch.carry import carry_removal, carry_use
 from obscale.batch.connections import ConnectionCache
 from obscale.batch.dispatch_rows import batch_tag
+from obscale.batch.kinds import plain_of
 from obscale.batch.ledger import Entry, FirstRowPreflight
 from obscale.batch.preflight import judge_now
 from obscale.batch.slots import (
@@ -28,22 +30,25 @@ from obscale.errors import (
     PreflightError,
     VerifyError,
 )
-from obscale.events import Event, Reported, Verified, lines_to
+from obscale.events import Reported, Verified, lines_to
 from obscale.follow.progress import Change
 from obscale.follow.run import follow, learn_members, publish_moves
 from obscale.preflight.facts import TargetProgress
 from obscale.preflight.run import concluded
 from obscale.recovery.read import diagnosed, error_of
+from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut
+from obscale.request.use import Use
 from obscale.submit.result import CalledOff, CalledOffError, Submitted
 from obscale.submit.run import begin_once
 from obscale.tasks.recover import poll_and_recover
-from obscale.tasks.runtime.baselines import Records
+from obscale.tasks.runtime.baselines import Records, RemovalRecords
 from obscale.tasks.runtime.journal import listening, publish, publish_line
 from obscale.tasks.runtime.prefect_private import tag_task_run
 from obscale.tasks.runtime.report import ReportBuilder, keep_report
 from obscale.tasks.runtime.retries import repeatable_task
-from obscale.tasks.runtime.run_state import tags_of
+from obscale.tasks.runtime.run_state import tags_of, tags_of_tenant
+from obscale.tasks.runtime.use_report import UseBuilder, show_use_report
 from obscale.text import for_terminal
 from obscale.verify.levels import shortfall
 from obscale.verify.run import verify_node
@@ -102,38 +107,83 @@ class RowRun:
         return look
 
     def __str__(self) -> str:
-        # The font of Prefect's run graph has no arrow.
-        return for_terminal(f"{self.entry.target} to {self.entry.zone} of {self.entry.cluster}")
+        return for_terminal(f"{plain_of(self.entry.order)} of {self.entry.cluster}")
 
 
 @repeatable_task("row", run_name="{run}", timeout_seconds=TIME_LIMIT_SECONDS)
-async def add_row(run: RowRun) -> None:
-    """Add the node of one row, and prove it; asking again after an error is safe.
+async def carry_row(run: RowRun) -> None:
+    """Carry one row out, and prove it; asking again after an error is safe.
 
-    Where the window closes, or the batch is stopped, before its scale-out is sent, the row is put
+    Where the window closes, or the batch is stopped, before its request is sent, the row is put
     back.
 
     Raises:
-        ObscaleError: It is not verified; the error says why, as the flow scale-out would.
+        ObscaleError: It is not verified; the error says why, as the row's own flow would.
     """
     entry = run.entry
-    order = _impatient(entry.order) if entry.progress is TargetProgress.MEMBER else entry.order
+    tags = tags_of_tenant(entry.order) if isinstance(entry.order, Use) else tags_of(entry.order)
+    tag_task_run({*tags, for_terminal(f"cluster:{entry.cluster}"), batch_tag(run.batch)})
+    try:
+        match entry.order:
+            case ScaleOut() as joining:
+                await _add(joining, run)
+            case Removal() as leaving:
+                await _remove(leaving, run)
+            case Use() as changed:
+                await _use(changed, run)
+    except CalledOffError:
+        publish_line("submit", f"submit.called_off node={entry.target}")
+        entry.put_back()
+
+
+async def _add(asked: ScaleOut, run: RowRun) -> None:
+    entry = run.entry
+    order = _impatient(asked) if entry.progress is TargetProgress.MEMBER else asked
     builder = ReportBuilder(order)
-    tag_task_run({*tags_of(order), for_terminal(f"cluster:{entry.cluster}"), batch_tag(run.batch)})
-
-    def hear(event: Event) -> None:
-        builder.hear(event)
-        entry.hear(event)
-
-    with listening(hear):
+    with listening(entry.hear), listening(builder.hear):
         try:
             await _run_row(order, run)
             await _learn_what_it_follows(builder, entry)
-        except CalledOffError:
-            publish_line("submit", f"submit.called_off node={order.target}")
-            entry.put_back()
         except ObscaleError as error:
             await _keep_report(builder, error)
+            raise
+
+
+async def _remove(order: Removal, run: RowRun) -> None:
+    entry, builder = run.entry, ReportBuilder(order)
+    with listening(entry.hear), listening(builder.hear):
+        try:
+            async with run.clusters.links.removal(order) as link:
+                await carry_removal(
+                    link,
+                    order,
+                    run.called_off,
+                    run.entrance(JUDGING_SECONDS),
+                    records=RemovalRecords,
+                    publish=publish,
+                )
+            await _learn_what_it_follows(builder, entry)
+        except ObscaleError as error:
+            await _keep_report(builder, error)
+            raise
+
+
+async def _use(order: Use, run: RowRun) -> None:
+    builder = UseBuilder(order)
+    with listening(run.entry.hear), listening(builder.hear):
+        try:
+            async with run.clusters.links.use(order) as link:
+                await carry_use(
+                    link,
+                    order,
+                    run.called_off,
+                    run.entrance(JUDGING_SECONDS),
+                    records=Records,
+                    publish=publish,
+                    judged=builder.take,
+                )
+        except ObscaleError as error:
+            await show_use_report(builder.report(error), error)
             raise
 
 

@@ -12,6 +12,7 @@ from obscale.request.use import Use
 EFFECTS: Final[Mapping[Kind, int]] = {"nodes": 1, "remove": -1, "replace": 0, "use": 0}
 """Servers that a row adds to its zone."""
 
+
 @dataclass(frozen=True)
 class KindWords:
     """How rows of one kind are spoken of.
@@ -58,6 +59,19 @@ def what_of(order: Order) -> str:
             return f"{order.target} → {_units(order.unit_num)}"
         case _:
             return f"{order.target} → {order.zone}"
+
+
+def plain_of(order: Order) -> str:
+    """Name a row without an arrow, which the font of Prefect's run graph has not."""
+    match order:
+        case Removal():
+            return f"{order.target} out of {order.zone}"
+        case Replacement():
+            return what_of(order)
+        case Use():
+            return f"{order.target} to {_units(order.unit_num)}"
+        case _:
+            return f"{order.target} to {order.zone}"
 
 
 def already_of(order: Order) -> str:

@@ -89,6 +89,8 @@ class Entry:
     verdict: str = ""
     unknown: tuple[str, ...] = ()
     """Rules that could block it and that preflight could not judge."""
+    warnings: tuple[str, ...] = ()
+    """Of preflight, one line each; of rows that add no node."""
     differs: str = ""
     """Values in which a member is not as asked."""
     differs_remedy: str = ""

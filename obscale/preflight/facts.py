@@ -68,9 +68,7 @@ class TargetProgress(Enum):
 
 AT_WORK: Final = frozenset({TargetProgress.UNDER_WAY, TargetProgress.LEAVING})
 """Its DAG is there, to be taken up."""
-ALREADY_SO: Final = frozenset(
-    {TargetProgress.MEMBER, TargetProgress.GONE, TargetProgress.STORED}
-)
+ALREADY_SO: Final = frozenset({TargetProgress.MEMBER, TargetProgress.GONE, TargetProgress.STORED})
 """Nothing is to be sent, only to be looked at."""
 
 

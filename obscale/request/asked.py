@@ -43,9 +43,7 @@ Asked = Annotated[
 ]
 """One cluster of a batch, with what is asked of it."""
 SPECS: Final[
-    Mapping[
-        Kind, type[ScaleOutSpec] | type[RemovalSpec] | type[ReplacementSpec] | type[UseSpec]
-    ]
+    Mapping[Kind, type[ScaleOutSpec] | type[RemovalSpec] | type[ReplacementSpec] | type[UseSpec]]
 ] = {
     "nodes": ScaleOutSpec,
     "remove": RemovalSpec,

@@ -27,8 +27,8 @@ from obscale.request.models import (
 )
 from obscale.request.policies import BatchPolicies, Window
 from obscale.request.removal import LeavingNode
-from obscale.request.replacement import ReplacedNode
 from obscale.request.renamed import KIND
+from obscale.request.replacement import ReplacedNode
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.request.use import TenantUnits
 from obscale.sizes import quoted
