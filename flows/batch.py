@@ -57,13 +57,14 @@ async def batch(
     confirm: Annotated[str, titled("Where nodes leave: how many, typed")] = "",
     time_limits: Annotated[TimeLimits, titled("Time limits")] = DEFAULT_TIME_LIMITS,
 ) -> BatchReport:
-    """Add many nodes to many clusters, or take out, replace, or use many; and prove each of them.
+    """Add, remove or replace many nodes of many clusters, or use them more; prove each row.
 
-    Every row is judged before the first one is begun. In one cluster rows are carried out one at a
-    time, zones taking turns; clusters are worked on side by side. The first failure in a cluster
-    stops that cluster, and a row that was not begun says why. Running the same batch again does
-    only what is missing. A batch holds one kind of rows. With `dispatch: deployment` each cluster is worked on by a run of its own on a work
-    pool; what begins when is decided here all the same.
+    A batch holds one kind of rows. Every row is judged before the first one is begun. In one
+    cluster rows are carried out one at a time, zones taking turns; clusters are worked on side by
+    side. The first failure in a cluster stops that cluster, and a row that was not begun says why.
+    Running the same batch again does only what is missing. With `dispatch: deployment` each cluster
+    is worked on by a run of its own on a work pool, so that several workers share the batch; what
+    begins when is decided here all the same.
 
     Args:
         clusters: Each cluster with what is asked of it: one of nodes, remove, replace and use, the

@@ -30,21 +30,27 @@ from obscale.errors import (
     PreflightError,
     VerifyError,
 )
-from obscale.events import Reported, Verified, lines_to
+from obscale.events import Judged, Reported, Verified, lines_to
 from obscale.follow.progress import Change
 from obscale.follow.run import follow, learn_members, publish_moves
 from obscale.preflight.facts import TargetProgress
+from obscale.preflight.result import Preflight
 from obscale.preflight.run import concluded
 from obscale.recovery.read import diagnosed, error_of
+from obscale.replacement.judge import judge_replacement, refuse_blocked
+from obscale.replacement.read import read_both
 from obscale.request.removal import Removal
+from obscale.request.replacement import Replacement
 from obscale.request.scale_out import ScaleOut
 from obscale.request.use import Use
 from obscale.submit.result import CalledOff, CalledOffError, Submitted
 from obscale.submit.run import begin_once
 from obscale.tasks.recover import poll_and_recover
+from obscale.tasks.replacement import replaced_by
 from obscale.tasks.runtime.baselines import Records, RemovalRecords
 from obscale.tasks.runtime.journal import listening, publish, publish_line
 from obscale.tasks.runtime.prefect_private import tag_task_run
+from obscale.tasks.runtime.replacement_report import Halves
 from obscale.tasks.runtime.report import ReportBuilder, keep_report
 from obscale.tasks.runtime.retries import repeatable_task
 from obscale.tasks.runtime.run_state import tags_of, tags_of_tenant
@@ -129,6 +135,8 @@ async def carry_row(run: RowRun) -> None:
                 await _add(joining, run)
             case Removal() as leaving:
                 await _remove(leaving, run)
+            case Replacement() as pair:
+                await _replace(pair, run)
             case Use() as changed:
                 await _use(changed, run)
     except CalledOffError:
@@ -168,6 +176,62 @@ async def _remove(order: Removal, run: RowRun) -> None:
             raise
 
 
+async def _replace(order: Replacement, run: RowRun) -> None:
+    """Add the one node and prove it, then remove the other one, as the flow replace does.
+
+    Where the row is put back between the two, its next turn goes on with the removal.
+    """
+    entry, halves = run.entry, Halves(order)
+    with listening(entry.hear), listening(halves.hear):
+        try:
+            async with halves.adding():
+                submitted = await _add_half(order, run)
+            async with halves.removing(), run.clusters.links.removal(order.removal) as link:
+                await carry_removal(
+                    link,
+                    order.removal,
+                    run.called_off,
+                    run.entrance(JUDGING_SECONDS),
+                    records=RemovalRecords,
+                    publish=publish,
+                    also=replaced_by(order, submitted.before.zones).told,
+                )
+        except ObscaleError as error:
+            await halves.now.learn_of_form(error)
+            report = halves.report(error)
+            publish(Reported(severity=_severity(error), report=report, ended_by=error))
+            await keep_report(report, halves.versions)
+            raise
+
+
+async def _add_half(order: Replacement, run: RowRun) -> Submitted:
+    """Judge both halves, then carry out the first; a member already is proved and kept.
+
+    Raises:
+        PreflightError: A rule blocks one of them.
+        CalledOffError: Nothing was sent, because nothing may begin any more.
+    """
+    adding, links = order.addition, run.clusters.links
+    async with links.addition(adding) as link:
+        async with run.entrance(JUDGING_SECONDS), links.removal(order.removal) as leaving:
+            facts = await read_both(link, leaving, order, publish)
+        plan = judge_replacement(facts)
+        seen = plan.addition
+        publish(
+            Judged(
+                findings=plan.findings,
+                zones=seen.zones,
+                versions=seen.versions,
+                capacity=seen.capacity,
+                disk_rooms=seen.disk_rooms,
+            )
+        )
+        refuse_blocked(plan)
+        if plan.findings.already_member:
+            adding = _impatient(adding)
+        return await _begin_and_prove(link, adding, seen, run)
+
+
 async def _use(order: Use, run: RowRun) -> None:
     builder = UseBuilder(order)
     with listening(run.entry.hear), listening(builder.hear):
@@ -202,22 +266,28 @@ async def _run_row(order: ScaleOut, run: RowRun) -> None:
         else:
             async with run.entrance(JUDGING_SECONDS):
                 before = await judge_now(link, order, kept, publish)
-        submitting = run.entrance(SUBMITTING_SECONDS)
-        submitted = await begin_once(
-            link, order, before, run.called_off, submitting, records=Records, publish=publish
-        )
-        dag = submitted.dag
-        if dag is None and submitted.dag_id:
-            dag = await _followed(link, order, submitted)
-        proving = run.entrance(PROVING_SECONDS)
-        verification = await verify_node(
-            link,
-            order,
-            dag,
-            submitted.before,
-            publish=publish,
-            gate=proving,
-        )
+        await _begin_and_prove(link, order, before, run)
+
+
+async def _begin_and_prove(
+    link: Connections, order: ScaleOut, before: Preflight, run: RowRun
+) -> Submitted:
+    """Submit, follow and verify one order that was judged.
+
+    Raises:
+        CalledOffError: Nothing was sent, because nothing may begin any more.
+    """
+    submitting = run.entrance(SUBMITTING_SECONDS)
+    submitted = await begin_once(
+        link, order, before, run.called_off, submitting, records=Records, publish=publish
+    )
+    dag = submitted.dag
+    if dag is None and submitted.dag_id:
+        dag = await _followed(link, order, submitted)
+    proving = run.entrance(PROVING_SECONDS)
+    verification = await verify_node(
+        link, order, dag, submitted.before, publish=publish, gate=proving
+    )
     levels = verification.levels
     publish(Verified(levels=levels, zones=verification.after.zones or ()))
     if not levels.is_verified:
@@ -225,6 +295,7 @@ async def _run_row(order: ScaleOut, run: RowRun) -> None:
             f"{order.target} {shortfall(levels.level.name, levels.lines)}",
             "look at the named proofs; the DAG's success alone proves nothing",
         )
+    return submitted
 
 
 async def _followed(link: Connections, order: ScaleOut, submitted: Submitted) -> Dag | None:
@@ -256,9 +327,12 @@ def _impatient(order: ScaleOut) -> ScaleOut:
 async def _keep_report(builder: ReportBuilder, error: ObscaleError) -> None:
     await builder.learn_of_form(error)
     report = builder.report(error)
-    severity = logging.WARNING if isinstance(error, PreflightError) else logging.ERROR
-    publish(Reported(severity=severity, report=report, ended_by=error))
+    publish(Reported(severity=_severity(error), report=report, ended_by=error))
     await keep_report(report, builder.versions)
+
+
+def _severity(error: ObscaleError) -> int:
+    return logging.WARNING if isinstance(error, PreflightError) else logging.ERROR
 
 
 async def _learn_what_it_follows(builder: ReportBuilder, entry: Entry) -> None:

@@ -10,6 +10,7 @@ from obscale.connect.connections import ClusterConnection, Connections
 from obscale.errors import VerifyError
 from obscale.events import Judged, Publish, UseProved, Verified
 from obscale.removal.follow import follow_removal
+from obscale.removal.proofs import Judging
 from obscale.removal.prove import prove_removed
 from obscale.removal.run import GONE, before_known, look_before, remove_once
 from obscale.request.removal import Removal
@@ -36,6 +37,7 @@ async def carry_removal(
     *,
     records: Records,
     publish: Publish,
+    also: Judging | None = None,
 ) -> None:
     """Take one node out, or take up what does, and prove it gone.
 
@@ -46,6 +48,7 @@ async def carry_removal(
         gate: Entered to judge.
         records: Where records are kept.
         publish: Gets each event.
+        also: Judges further proofs; of a replacement there are some.
 
     Raises:
         CalledOffError: Nothing was sent, because nothing may begin any more.
@@ -59,7 +62,7 @@ async def carry_removal(
         dag = await follow_removal(
             link, order, submitted.dag_id, before, publish=publish, show=_unseen
         )
-    proved = await prove_removed(link, order, dag, before, publish=publish)
+    proved = await prove_removed(link, order, dag, before, publish=publish, also=also)
     levels = proved.levels
     publish(Verified(levels=levels, zones=proved.view.zones or ()))
     if not levels.is_verified:

@@ -181,6 +181,7 @@ def status_rows(ledger: Ledger, words: Mapping[str, PermitState]) -> list[dict[s
             next=entry.hint,
             how=entry.how,
             error_kind=entry.error_kind,
+            joined=entry.joined,
             **vars(words.get(entry.target, PermitState())),
         ).model_dump(mode="json")
         for entry in ledger.entries
@@ -192,6 +193,7 @@ def apply_status(entry: Entry, told: RowStatus) -> None:
     entry.dag_id = told.dag_id or entry.dag_id
     entry.how, entry.stage = told.how or entry.how, told.stage or entry.stage
     entry.level = told.level or entry.level
+    entry.joined = max(told.joined, entry.joined)
 
 
 def apply_result(entry: Entry, told: RowStatus) -> None:

@@ -1,4 +1,4 @@
-"""The words in which a batch speaks of its rows: nodes that join, leave, are replaced, or tenants."""
+"""The words in which a batch speaks of its rows, by what becomes of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

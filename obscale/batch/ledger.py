@@ -19,6 +19,7 @@ from obscale.events import (
     DagMoved,
     Diagnosed,
     Event,
+    HalfBegun,
     LevelReached,
     Posting,
     SubmitSettled,
@@ -32,6 +33,7 @@ from obscale.preflight.ageing import is_stale
 from obscale.preflight.facts import ALREADY_SO, ClusterFacts, TargetProgress
 from obscale.preflight.result import Preflight
 from obscale.removal.judge import checked_removal
+from obscale.replacement.judge import checked_replacement
 from obscale.request.asked import Kind, Order, kind_of, orders_of
 from obscale.request.models import ClusterSpec, ScaleOutSpec
 from obscale.request.policies import BatchPolicies
@@ -70,8 +72,10 @@ class Entry:
     """Preflight saw its DAG, and it was FAILED."""
     is_posted: bool = False
     """This run has sent its request, or was about to."""
-    has_grown: bool = False
-    """Of a replacement: the node that joins is proved."""
+    is_half_done: bool = False
+    """Of a replacement: the node that joins is proved, the other one has not left yet."""
+    joined: int = 0
+    """Of a replacement: nodes that have joined by this run, one or none."""
     note: str = ""
     """Why it is as it is, in one line."""
     hint: str = ""
@@ -144,9 +148,9 @@ class Entry:
     @property
     def change(self) -> int:
         """How many servers its zone has more by it."""
-        if self.has_grown and self.state is not RowState.VERIFIED:
-            return 1
         is_done = self.state is RowState.VERIFIED and self.progress not in ALREADY_SO
+        if self.kind == "replace":
+            return self.joined - (is_done and not self.how.startswith("already "))
         return EFFECTS[self.kind] * is_done
 
     @property
@@ -170,6 +174,10 @@ class Entry:
                 self.cause = f"{diagnosis.title} [{diagnosis.cause}]"
             case LevelReached(levels=levels) | Verified(levels=levels):
                 self.level, self.exceptions = levels.level.name, levels.exceptions
+            case HalfBegun(half="remove"):
+                self.joined = int(not self.how.startswith("already "))
+                self.is_half_done, self.is_posted, self.dag_is_done = True, False, False
+                self.dag_id, self.how, self.stage, self.level = None, "", "", ""
             case UseSettled(submitted=submitted):
                 self.dag_id = submitted.dag_id or self.dag_id
                 self.how = submitted.how
@@ -193,7 +201,8 @@ class Entry:
         self.ended = utc_now()
         if error is None:
             self.state = RowState.VERIFIED
-            there = already_of(self.order) if self.how.startswith("already ") else ""
+            is_old = self.how.startswith("already ") and not self.joined
+            there = already_of(self.order) if is_old else ""
             follows = f"follows a failed attempt: {self.follows}" if self.follows else ""
             excepted = f"except {', '.join(self.exceptions)}" if self.exceptions else ""
             self.note = _in_brief("; ".join(filter(None, (there, excepted, follows))))
@@ -220,12 +229,16 @@ class Entry:
 
     def leave(self, why: str) -> None:
         """The batch is ended while it runs."""
-        if self.progress is TargetProgress.NEW and self.dag_id is None and not self.is_posted:
+        is_sent = self.dag_id is not None or self.is_posted
+        if self.progress is TargetProgress.NEW and not is_sent and not self.is_half_done:
             self.started = None
             self.skip(why)
             return
         self.state, self.ended = RowState.LEFT, utc_now()
-        if self.dag_is_done:
+        if self.is_half_done and not is_sent:
+            self.note = self._half()
+            self.hint = "run the same batch again: it goes on with the removal"
+        elif self.dag_is_done:
             row = self.words.row
             self.note = f"DAG {self.dag_id} is done, but the {row} was not proved to its end"
             self.hint = f"run the same batch again: it proves the {row}"
@@ -238,7 +251,13 @@ class Entry:
 
     def skip(self, why: str) -> None:
         """It will not be started."""
-        self.state, self.note = RowState.SKIPPED, why
+        half = f"{self._half()}: " if self.is_half_done else ""
+        self.state, self.note = RowState.SKIPPED, f"{half}{why}"
+
+    def _half(self) -> str:
+        """Say how a replacement stands between its halves."""
+        new = self.order.joining if isinstance(self.order, Replacement) else "the new node"
+        return f"{new} is verified, and {self.target} is still there"
 
 
 @dataclass(frozen=True)
@@ -403,10 +422,10 @@ def _checked(
         match made := order.model_copy(update=shared):
             case Removal():
                 yield checked_removal(made)
+            case Replacement():
+                yield checked_replacement(made)
             case Use():
                 yield checked_use(made)
-            case _:
-                yield made
 
 
 def _in_brief(reason: str) -> str:

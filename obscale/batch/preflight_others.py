@@ -1,4 +1,4 @@
-"""The preflight of one cluster's rows that add no node: nodes that leave, and tenants' units.
+"""The preflight of one cluster's rows by which nodes leave or are replaced, or tenants change.
 
 It only reads. Rows are looked at one after the other, each as its own command would: there are few
 of them in a cluster, and a look at a removal asks about the whole of it.
@@ -10,7 +10,13 @@ from typing import Final
 from obscale.agent.models import State, Zone, joined_address
 from obscale.batch.ledger import FirstRowPreflight
 from obscale.batch.links import Links
-from obscale.batch.preflight import ClusterLook, RowLook, look_at_cluster, reasons_of
+from obscale.batch.preflight import (
+    WHILE_ONE_JOINS,
+    ClusterLook,
+    RowLook,
+    look_at_cluster,
+    reasons_of,
+)
 from obscale.connect.connections import SecretStore
 from obscale.errors import SpecError
 from obscale.events import Event
@@ -19,15 +25,18 @@ from obscale.preflight.finding import Finding, Findings, line_of
 from obscale.removal.decide import is_ours
 from obscale.removal.look import read_sighting
 from obscale.removal.run import look
+from obscale.replacement.judge import judge_replacement
+from obscale.replacement.read import read_both
 from obscale.request.asked import Order
 from obscale.request.removal import Removal
+from obscale.request.replacement import Replacement
 from obscale.request.scale_out import ScaleOut
 from obscale.request.use import Use
 from obscale.use.decide import Adopt, AlreadyStored, decide_use
 from obscale.use.read import sight
 from obscale.use.run import look_before
 
-WHILE_ONE_IS_AT_WORK: Final = frozenset({"rm-lock", "rm-others-down", "un-job"})
+WHILE_ONE_IS_AT_WORK: Final = WHILE_ONE_JOINS | {"rm-lock", "rm-others-down", "un-job"}
 """Rules that hinder the other rows while one of them is under way; each is judged again when its
 turn comes."""
 
@@ -63,8 +72,10 @@ async def look_at_others(
                 row, seen = await _look_at_removal(order, links, will_be_asked=will_be_asked)
             case Use():
                 row, seen = await _look_at_use(order, links, will_be_asked=will_be_asked)
-            case _:
-                raise NotImplementedError
+            case Replacement():
+                row, seen = await _look_at_both(order, links, will_be_asked=will_be_asked)
+            case ScaleOut():
+                raise TypeError(f"{order.target} joins: look_at_cluster looks at it")
         rows.append(row)
         zones = seen or zones
     if any(row.progress in AT_WORK for row in rows):
@@ -93,6 +104,25 @@ async def _look_at_removal(order: Removal, links: Links, *, will_be_asked: bool)
     findings = found.seen.findings
     row = row_look(findings, found.progress, found.blockers, stands_failed=stands_failed)
     return row, found.seen.before.zones
+
+
+async def _look_at_both(order: Replacement, links: Links, *, will_be_asked: bool) -> Seen:
+    """Judge both halves; where the first is done the second by itself, as it comes next."""
+    async with links.addition(order.addition) as joining, links.removal(order.removal) as leaving:
+        facts = await read_both(joining, leaving, order, _unheard)
+        plan = judge_replacement(facts, will_be_asked=will_be_asked)
+        findings, blockers = plan.findings, plan.hindrances().items
+        adding, second = findings.progress, facts.progress()
+        if adding is TargetProgress.MEMBER and not plan.is_gone:
+            found = await look(leaving, order.removal, _unheard, will_be_asked=will_be_asked)
+            findings, blockers = found.seen.findings, (*blockers, *found.blockers)
+            second = found.progress
+    progress = TargetProgress.NEW
+    if adding is TargetProgress.MEMBER and second is TargetProgress.GONE:
+        progress = TargetProgress.GONE
+    elif adding is TargetProgress.UNDER_WAY or second is TargetProgress.LEAVING:
+        progress = TargetProgress.UNDER_WAY
+    return row_look(findings, progress, blockers), facts.addition.cluster.zones()
 
 
 async def _look_at_use(order: Use, links: Links, *, will_be_asked: bool) -> Seen:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, get_args
 
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, GetJsonSchemaHandler, Tag
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from obscale.request.models import ScaleOutSpec
 from obscale.request.removal import Removal, RemovalSpec, removals_of
@@ -34,12 +36,25 @@ def _kind(value: object) -> Kind:
     return kind_asked(value) if isinstance(value, _SPECS) else "nodes"
 
 
+class _EachShown:
+    """Lets Prefect's form offer one of several models: it reads `anyOf`, as its server does."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core)
+        schema["anyOf"] = schema.pop("oneOf")
+        return schema
+
+
 Asked = Annotated[
     Annotated[ScaleOutSpec, Tag("nodes")]
     | Annotated[RemovalSpec, Tag("remove")]
     | Annotated[ReplacementSpec, Tag("replace")]
     | Annotated[UseSpec, Tag("use")],
     Discriminator(_kind),
+    _EachShown,
 ]
 """One cluster of a batch, with what is asked of it."""
 SPECS: Final[

@@ -6,12 +6,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from obscale.agent.address import AgentAddress
 from obscale.request.models import (
-    AskedCluster,
+    Accepted,
     ClusterSpec,
+    NamedCluster,
     NodeSpec,
     OverrideSpec,
+    OwnLimits,
     Profile,
     RequestModel,
+    Unknowns,
+    Weighing,
 )
 from obscale.request.policies import Window
 from obscale.request.removal import LeavingNode, Removal
@@ -112,15 +116,21 @@ class Replacement(BaseModel):
 class ReplacementSpec(RequestModel):
     """A request that replaces nodes of one cluster; a file holds one of nodes, remove, replace."""
 
-    model_config = ConfigDict(title="Replacement request")
+    model_config = ConfigDict(title="Cluster with nodes that are replaced")
 
-    cluster: AskedCluster
-    replace: tuple[ReplacedNode, ...] = Field(min_length=1)
-    profile: Profile = "prod"
-    allow_unknown: bool = False
-    overrides: tuple[OverrideSpec, ...] = ()
-    on_failure: Literal["hold", "retry"] = "hold"
-    time_limits: TimeLimits | None = None
+    cluster: NamedCluster
+    replace: tuple[ReplacedNode, ...] = Field(
+        title="Nodes that are replaced", description="One pair after the other.", min_length=1
+    )
+    profile: Weighing = "prod"
+    allow_unknown: Unknowns = False
+    overrides: Accepted = ()
+    on_failure: Literal["hold", "retry"] = Field(
+        default="hold",
+        title="When a DAG fails",
+        description="hold: leave it to a person. retry: what each half may retry by itself.",
+    )
+    time_limits: OwnLimits = None
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

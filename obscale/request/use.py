@@ -5,11 +5,15 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from obscale.request.models import (
-    AskedCluster,
+    Accepted,
     ClusterSpec,
+    NamedCluster,
     OverrideSpec,
+    OwnLimits,
     Profile,
     RequestModel,
+    Unknowns,
+    Weighing,
 )
 from obscale.request.policies import Window
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
@@ -74,17 +78,20 @@ class UseSpec(RequestModel):
 
     model_config = ConfigDict(title="Cluster with tenants and their units")
 
-    cluster: AskedCluster = Field(
-        title="Cluster", description="By the name of its stored connection, or written out."
-    )
+    cluster: NamedCluster
     use: tuple[TenantUnits, ...] = Field(
         title="Tenants", description="Each with its new number of units.", min_length=1
     )
-    profile: Profile = "prod"
-    allow_unknown: bool = False
-    overrides: tuple[OverrideSpec, ...] = ()
-    on_failure: OnFailedJob = "hold"
-    time_limits: TimeLimits | None = None
+    profile: Weighing = "prod"
+    allow_unknown: Unknowns = False
+    overrides: Accepted = ()
+    on_failure: OnFailedJob = Field(
+        default="hold",
+        title="When a DAG fails",
+        description="hold: leave it to a person. retry: where nothing was changed and the "
+        "diagnosis calls it safe.",
+    )
+    time_limits: OwnLimits = None
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

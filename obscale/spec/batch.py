@@ -504,8 +504,8 @@ def policy_problems(clusters: Sequence[SpecOfCluster], policies: BatchPolicies) 
     problems = []
     if policies.on_failure == "roll-back" and any(kind_asked(s) != "nodes" for s in clusters):
         problems.append(
-            "policies.on_failure: roll-back is for nodes that join; what takes nodes out or changes "
-            "tenants is undone by a person alone: write hold or retry"
+            "policies.on_failure: roll-back is for nodes that join; what takes nodes out or "
+            "changes tenants is undone by a person alone: write hold or retry"
         )
     if not any(kind_asked(spec) in LEAVING for spec in clusters):
         return problems
@@ -515,8 +515,8 @@ def policy_problems(clusters: Sequence[SpecOfCluster], policies: BatchPolicies) 
     count, most = len(named), policies.max_removals
     if most is None:
         problems.append(
-            f"{MAX_REMOVALS}: missing; {count} node{'s' if count > 1 else ''} would leave, so write "
-            f"policies: {{max_removals: {count}}}, the most that may leave in all"
+            f"{MAX_REMOVALS}: missing; {count} node{'s' if count > 1 else ''} would leave, so "
+            f"write policies: {{max_removals: {count}}}, the most that may leave in all"
         )
     elif count > most:
         problems.append(
