@@ -171,6 +171,7 @@ async def _remove(order: Removal, run: RowRun) -> None:
                     publish=publish,
                 )
             await _learn_what_it_follows(builder, entry)
+            entry.host_steps = builder.report().host_steps
         except ObscaleError as error:
             await _keep_report(builder, error)
             raise
@@ -196,6 +197,7 @@ async def _replace(order: Replacement, run: RowRun) -> None:
                     publish=publish,
                     also=replaced_by(order, submitted.before.zones).told,
                 )
+            entry.host_steps = halves.now.report().host_steps
         except ObscaleError as error:
             await halves.now.learn_of_form(error)
             report = halves.report(error)

@@ -59,6 +59,7 @@ class RowStatus(BaseModel):
     error_kind: str = ""
     joined: int = 0
     """Of a replacement: nodes that have joined."""
+    host_steps: tuple[str, ...] = ()
     word: str = ""
     """The last one it was begun by."""
     declined: str = ""

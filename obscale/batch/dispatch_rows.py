@@ -182,6 +182,7 @@ def status_rows(ledger: Ledger, words: Mapping[str, PermitState]) -> list[dict[s
             how=entry.how,
             error_kind=entry.error_kind,
             joined=entry.joined,
+            host_steps=entry.host_steps,
             **vars(words.get(entry.target, PermitState())),
         ).model_dump(mode="json")
         for entry in ledger.entries
@@ -194,6 +195,7 @@ def apply_status(entry: Entry, told: RowStatus) -> None:
     entry.how, entry.stage = told.how or entry.how, told.stage or entry.stage
     entry.level = told.level or entry.level
     entry.joined = max(told.joined, entry.joined)
+    entry.host_steps = told.host_steps or entry.host_steps
 
 
 def apply_result(entry: Entry, told: RowStatus) -> None:

@@ -101,6 +101,8 @@ class Entry:
     cause: str = ""
     """Of its DAG's failure, as diagnosed."""
     error_kind: str = ""
+    host_steps: tuple[str, ...] = ()
+    """Of a node that has left: how its host is cleaned before it is used again."""
     started: datetime | None = None
     ended: datetime | None = None
     _row: Row | None = field(default=None, repr=False)
@@ -201,7 +203,8 @@ class Entry:
         self.ended = utc_now()
         if error is None:
             self.state = RowState.VERIFIED
-            is_old = self.how.startswith("already ") and not self.joined
+            is_old = self.how.startswith("already ") or self.progress is TargetProgress.STORED
+            is_old &= not self.joined
             there = already_of(self.order) if is_old else ""
             follows = f"follows a failed attempt: {self.follows}" if self.follows else ""
             excepted = f"except {', '.join(self.exceptions)}" if self.exceptions else ""

@@ -53,6 +53,8 @@ class RowReport(BatchRow):
     started_at: datetime | None
     ended_at: datetime | None
     seconds: float | None
+    host_steps: tuple[str, ...] = ()
+    """Of a node that has left: commands that clean its host before it is used again."""
     is_canary: bool = False
     """Whether other clusters, or other nodes, waited for it."""
 
@@ -181,6 +183,7 @@ def _row(entry: Entry, *, is_canary: bool) -> RowReport:
         started_at=entry.started,
         ended_at=entry.ended,
         seconds=entry.seconds,
+        host_steps=entry.host_steps,
         is_canary=is_canary,
     )
 
@@ -236,12 +239,27 @@ def render_batch(
         bullets(_cluster_line(cluster) for cluster in report.clusters if cluster not in green),
         markdown("## Not started ({})", len(skipped)) if skipped else "",
         bullets(_reasons(skipped)),
+        *_hosts(rows),
         folded(f"Clusters that are verified ({len(green)})", map(_cluster_line, green)),
         folded(f"Every {WORDS[report.kind].row} ({len(rows)})", map(_row_line, rows))
         if len(rows) <= MOST_LISTED
         else markdown("The JSON report lists all {} {}.", len(rows), WORDS[report.kind].rows),
     ]
     return Markdown(f"{paragraphs(parts)}\n")
+
+
+def _hosts(rows: Sequence[RowReport]) -> Iterator[Markdown]:
+    """Say how the hosts of nodes that have left are cleaned; nothing of them was touched."""
+    left = [row for row in rows if row.host_steps]
+    if not left:
+        return
+    yield markdown("## Hosts that were left ({})", len(left))
+    yield Markdown("Everything stays on them. To use one again, clean it first:")
+    for row in left[:MOST_CLUSTERS]:
+        yield markdown("**{}** of {}", row.target, row.cluster)
+        yield code(row.host_steps)
+    if len(left) > MOST_CLUSTERS:
+        yield markdown("The JSON report has the commands of all {}.", len(left))
 
 
 def _told_together(state: RowState, rows: Sequence[RowReport]) -> Iterator[tuple[str, ...]]:

@@ -112,6 +112,12 @@ def show_ending(console: Console, report: BatchReport) -> None:
     with aloud(console):
         for state in (RowState.BLOCKED, RowState.FAILED, RowState.LEFT):
             _show_reasons(console, state, [row for row in sick if row.state is state])
+        if left := sum(bool(row.host_steps) for row in report.rows):
+            hosts = f"{left} host{'s' if left > 1 else ''}"
+            told = (
+                f"{hosts} left, and not touched; how to clean them is in the report, and in --json"
+            )
+            console.print(as_text(told), soft_wrap=True)
         console.print(as_text(report.summary, style=style))
 
 
