@@ -114,9 +114,7 @@ def show_ending(console: Console, report: BatchReport) -> None:
             _show_reasons(console, state, [row for row in sick if row.state is state])
         if left := sum(bool(row.host_steps) for row in report.rows):
             hosts = f"{left} host{'s' if left > 1 else ''}"
-            told = (
-                f"{hosts} left, and not touched; how to clean them is in the report, and in --json"
-            )
+            told = f"{hosts} left, and not touched: the report and --json say how to clean them"
             console.print(as_text(told), soft_wrap=True)
         console.print(as_text(report.summary, style=style))
 

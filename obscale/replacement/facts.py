@@ -41,6 +41,24 @@ class ReplacementFacts:
         """Whether the new node is a member, or is becoming one."""
         return self.addition.progress() is not TargetProgress.NEW
 
+    def after(self) -> Facts:
+        """Give the facts about the addition without the server that leaves.
+
+        For rules that ask whether the cluster is well and even: the node that is replaced is named,
+        so it is not counted against it.
+        """
+        cluster, leaves = self.addition.cluster, self.removal.server()
+        if isinstance(cluster.topology, Unread) or leaves is None:
+            return self.addition
+        gone = (leaves.ip, leaves.svr_port)
+        zones = tuple(
+            zone.model_copy(
+                update={"servers": tuple(s for s in zone.servers if (s.ip, s.svr_port) != gone)}
+            )
+            for zone in cluster.topology
+        )
+        return replace(self.addition, cluster=replace(cluster, topology=zones))
+
     def between(self) -> RemovalFacts:
         """Give the facts about the removal as they will be once the new node serves, empty.
 

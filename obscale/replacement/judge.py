@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from obscale.errors import PreflightError, SpecError
 from obscale.preflight.facts import TargetProgress
 from obscale.preflight.finding import Findings, line_of
-from obscale.preflight.judge import accepted, judge_with_overrides, override_problems
+from obscale.preflight.judge import accepted, override_problems
 from obscale.preflight.registry import RULES as OF_ADDITION
-from obscale.preflight.registry import judge_by
+from obscale.preflight.registry import judge, judge_by
 from obscale.preflight.result import Preflight, conclude
+from obscale.preflight.rule import Rule
 from obscale.preflight.unjudged import held_back
 from obscale.removal.judge import RULES as OF_REMOVAL
 from obscale.removal.judge import before_of
@@ -23,6 +24,8 @@ from obscale.spec import checked
 
 RULES: Final = (*LEAVING_RULES, *RULES_OF_BOTH)
 """Every rule that only a replacement has."""
+NAMES_THE_DEAD: Final = frozenset({"cluster-members-healthy", "zone-balance"})
+"""Rules of the addition that would count the node that leaves against the cluster."""
 LOCK: Final = "rm-lock"
 """Who holds the lock now is judged by the rules of the addition, which begins first."""
 
@@ -45,6 +48,11 @@ class ReplacementPlan:
     def findings(self) -> Findings:
         """Of both halves, and of the two together."""
         return self.addition.findings
+
+    @property
+    def verdict(self) -> str:
+        """Of both halves; of a node that is a member what is left may still be forbidden."""
+        return "blocked" if self.is_blocked else self.findings.verdict
 
     @property
     def is_blocked(self) -> bool:
@@ -70,7 +78,7 @@ def judge_replacement(facts: ReplacementFacts, *, will_be_asked: bool = False) -
     """
     order = facts.order
     today = (facts.addition.now or datetime.now(UTC)).date()
-    adding = judge_with_overrides(facts.addition, order.profile, order.overrides)
+    adding = accepted(_addition(facts), order.overrides, today)
     both = accepted(judge_by(RULES_OF_BOTH, facts, order.profile), order.overrides, today)
     items = (*both.items, *adding.items)
     if adding.progress is not TargetProgress.MEMBER:
@@ -82,6 +90,15 @@ def judge_replacement(facts: ReplacementFacts, *, will_be_asked: bool = False) -
     seen = conclude(facts.addition, findings)
     is_gone = facts.removal.progress() is TargetProgress.GONE
     return ReplacementPlan(seen, before_of(facts.removal), is_gone)
+
+
+def _addition(facts: ReplacementFacts) -> Findings:
+    """Judge the node that joins; what is even or well is judged without the one that leaves."""
+    profile = facts.order.profile
+    found = judge(facts.addition, profile)
+    of_after = [each for each in OF_ADDITION if each.id in NAMES_THE_DEAD]
+    after = {each.rule: each for each in judge(facts.after(), profile, rules=of_after)}
+    return replace(found, items=tuple(after.get(each.rule, each) for each in found.items))
 
 
 def refuse_blocked(plan: ReplacementPlan) -> None:
@@ -102,7 +119,7 @@ def checked_replacement(order: Replacement) -> Replacement:
         SpecError: One cannot; all faults are told.
     """
     by = checked(order.pair.by)
-    rules = (*OF_ADDITION, *OF_REMOVAL, *RULES)
+    rules: tuple[Rule[Any], ...] = (*OF_ADDITION, *OF_REMOVAL, *RULES)
     problems = override_problems(order.overrides, datetime.now(UTC).date(), rules)
     if problems:
         told = tuple(f"overrides[{at}]: {problem}" for at, problem in problems)

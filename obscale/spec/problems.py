@@ -65,6 +65,8 @@ _ADVICE: Final = {
     "use": "list each tenant as {tenant: app, unit_num: 2}",
     "tenant": "name the tenant, e.g. app",
     "unit_num": "write how many units it is to have in each zone, e.g. 2",
+    "dead": "write the node that leaves: {agentInfo: {ip, port}, zone}",
+    "by": "write the node that joins: {agentInfo: {ip, port}, zone, obConfigs}",
     "nodes": "list the nodes, or write one node's agentInfo and zone beside cluster",
     "spares": "list at least one agent, e.g. ['10.0.0.7:2886']",
     "endpoints": "list at least one cluster agent, e.g. ['10.0.0.1:2886']",

@@ -123,9 +123,13 @@ class Halves:
         """Give the report as things stand; an error makes it a failed one."""
         cause = error.__cause__ if isinstance(error, HalfReplacedError) else error
         first = self._adding.report(None if self._is_second else cause)
-        halves = (first,)
+        halves: tuple[ScaleOutReport, ...] = (first,)
         if self._is_second:
-            halves = (first, self._removing.report(cause))
+            second = self._removing.report(cause)
+            if self._has_left():
+                # The new node is the only one in its place now.
+                first = first.model_copy(update={"undo": ()})
+            halves = (first, second)
         last = halves[-1]
         both = self.now.report(error, remains)
         outcome = both.outcome
