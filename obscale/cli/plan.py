@@ -224,8 +224,10 @@ def _plan_batch(path: Path, profile: str | None, out: Path | None, *, as_json: b
         )
     ledger = ledger_of(read_in_profile(path, checked_profile(profile)))
     secret_store = secret_store_for(tuple(entry.order for entry in ledger.entries))
-    words = ledger.words
-    looks = f"plan: looks at {len(ledger.entries)} {words.nodes} and their clusters"
+    count = len(ledger.entries)
+    looks = f"plan: looks at {count} nodes and their clusters"
+    if ledger.kind == "use":
+        looks = f"plan: looks at {count} tenants and their clusters"
     with busy(looks), silence_shown(open_console(stderr=True)):
         PROGRAM.run(look_at_all(ledger, secret_store))
     made = plan_of(ledger, datetime.now(UTC))

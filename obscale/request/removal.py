@@ -96,13 +96,15 @@ class Removal(BaseModel):
 
 
 class RemovalSpec(RequestModel):
-    """A request that takes nodes out of one cluster; a file holds either this or nodes to add."""
+    """One cluster, and the nodes that are to leave it, one after the other."""
 
     model_config = ConfigDict(title="Cluster with nodes that leave")
 
     cluster: NamedCluster
     remove: tuple[LeavingNode, ...] = Field(
-        title="Nodes that leave", description="One after the other.", min_length=1
+        title="Nodes that leave",
+        description="Taken out in an order that keeps zones even.",
+        min_length=1,
     )
     profile: Weighing = "prod"
     allow_unknown: Unknowns = False

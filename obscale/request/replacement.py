@@ -114,13 +114,15 @@ class Replacement(BaseModel):
 
 
 class ReplacementSpec(RequestModel):
-    """A request that replaces nodes of one cluster; a file holds one of nodes, remove, replace."""
+    """One cluster, and nodes of it that are replaced, one pair after the other."""
 
     model_config = ConfigDict(title="Cluster with nodes that are replaced")
 
     cluster: NamedCluster
     replace: tuple[ReplacedNode, ...] = Field(
-        title="Nodes that are replaced", description="One pair after the other.", min_length=1
+        title="Nodes that are replaced",
+        description="Each with the node that takes its place.",
+        min_length=1,
     )
     profile: Weighing = "prod"
     allow_unknown: Unknowns = False

@@ -74,7 +74,7 @@ class TenantUnits(RequestModel):
 
 
 class UseSpec(RequestModel):
-    """A request that gives tenants of one cluster other numbers of units, one after the other."""
+    """One cluster, and tenants of it that get other numbers of units, one after the other."""
 
     model_config = ConfigDict(title="Cluster with tenants and their units")
 

@@ -75,7 +75,7 @@ def request_schema() -> dict[str, Any]:
 
 
 def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/definitions/{name}"}
+    return {"$ref": "#/definitions/" + name}
 
 
 def _by_list(others: dict[Kind, Any], rest: dict[str, Any]) -> dict[str, Any]:
