@@ -46,7 +46,7 @@ from obscale.request.use import Use
 from obscale.submit.result import CalledOff, CalledOffError, Submitted
 from obscale.submit.run import begin_once
 from obscale.tasks.recover import poll_and_recover
-from obscale.tasks.replacement import replaced_by
+from obscale.tasks.replacement import before_of, replaced_by
 from obscale.tasks.runtime.baselines import Records, RemovalRecords
 from obscale.tasks.runtime.journal import listening, publish, publish_line
 from obscale.tasks.runtime.prefect_private import tag_task_run
@@ -188,6 +188,7 @@ async def _replace(order: Replacement, run: RowRun) -> None:
             async with halves.adding():
                 submitted = await _add_half(order, run)
             async with halves.removing(), run.clusters.links.removal(order.removal) as link:
+                link.cluster.leave_out(order.leaving)
                 await carry_removal(
                     link,
                     order.removal,
@@ -216,6 +217,7 @@ async def _add_half(order: Replacement, run: RowRun) -> Submitted:
     adding, links = order.addition, run.clusters.links
     async with links.addition(adding) as link:
         async with run.entrance(JUDGING_SECONDS), links.removal(order.removal) as leaving:
+            leaving.cluster.leave_out(order.leaving)
             facts = await read_both(link, leaving, order, publish)
         plan = judge_replacement(facts)
         seen = plan.addition
@@ -231,7 +233,7 @@ async def _add_half(order: Replacement, run: RowRun) -> Submitted:
         refuse_blocked(plan)
         if plan.findings.already_member:
             adding = _impatient(adding)
-        return await _begin_and_prove(link, adding, seen, run)
+        return await _begin_and_prove(link, adding, seen, run, order)
 
 
 async def _use(order: Use, run: RowRun) -> None:
@@ -272,9 +274,13 @@ async def _run_row(order: ScaleOut, run: RowRun) -> None:
 
 
 async def _begin_and_prove(
-    link: Connections, order: ScaleOut, before: Preflight, run: RowRun
+    link: Connections,
+    order: ScaleOut,
+    before: Preflight,
+    run: RowRun,
+    replaced: Replacement | None = None,
 ) -> Submitted:
-    """Submit, follow and verify one order that was judged.
+    """Submit, follow and verify one order that was judged; it may be half of a replacement.
 
     Raises:
         CalledOffError: Nothing was sent, because nothing may begin any more.
@@ -287,9 +293,8 @@ async def _begin_and_prove(
     if dag is None and submitted.dag_id:
         dag = await _followed(link, order, submitted)
     proving = run.entrance(PROVING_SECONDS)
-    verification = await verify_node(
-        link, order, dag, submitted.before, publish=publish, gate=proving
-    )
+    was = before_of(replaced, submitted) if replaced else submitted.before
+    verification = await verify_node(link, order, dag, was, publish=publish, gate=proving)
     levels = verification.levels
     publish(Verified(levels=levels, zones=verification.after.zones or ()))
     if not levels.is_verified:

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Final, ParamSpec, TypeVar
 
 from prefect import Task
@@ -21,10 +22,12 @@ from obscale.report.lists import findings_page
 from obscale.report.page import told_finding
 from obscale.request.models import NodeSpec
 from obscale.request.replacement import Replacement
+from obscale.submit.result import Submitted
 from obscale.tasks.runtime.blocks import open_connections, open_removal
 from obscale.tasks.runtime.journal import artifact_key, aside, note_page, publish, publish_line
 from obscale.tasks.runtime.retries import repeatable_task
 from obscale.text import Markdown, bullets, for_terminal, markdown, paragraphs
+from obscale.verify.observation import Before
 
 TIME_LIMIT_SECONDS: Final = 300
 """As that of a scale-out; looks at whether a server is dead take a minute of it."""
@@ -151,6 +154,16 @@ def _zones(order: Replacement, zones: tuple[Zone, ...]) -> Iterator[str]:
             if name == order.zone
             else (f"{name}: {count}")
         )
+
+
+def before_of(order: Replacement, submitted: Submitted) -> Before:
+    """Give what was seen before the new node joined; the old one may be gone since.
+
+    Args:
+        order: What is asked for.
+        submitted: Which DAG has added the new node.
+    """
+    return replace(submitted.before, leaving=order.target)
 
 
 def server_of(node: NodeSpec) -> str:

@@ -53,7 +53,12 @@ async def look_at_rows(
     if len(joining) == len(orders):
         return await look_at_cluster(joining, secret_store, will_be_asked=will_be_asked)
     links = Links.of(secret_store)
-    return await look_at_others(orders, links, will_be_asked=will_be_asked), None
+    try:
+        return await look_at_others(orders, links, will_be_asked=will_be_asked), None
+    except SpecError as wrong:
+        # Of this cluster alone, say entry agents of two clusters; names were resolved before.
+        row = RowLook(TargetProgress.NEW, "blocked", wrong.message, wrong.hint)
+        return ClusterLook((row,) * len(orders)), None
 
 
 async def look_at_others(
@@ -109,6 +114,7 @@ async def _look_at_removal(order: Removal, links: Links, *, will_be_asked: bool)
 async def _look_at_both(order: Replacement, links: Links, *, will_be_asked: bool) -> Seen:
     """Judge both halves; where the first is done the second by itself, as it comes next."""
     async with links.addition(order.addition) as joining, links.removal(order.removal) as leaving:
+        leaving.cluster.leave_out(order.leaving)
         facts = await read_both(joining, leaving, order, _unheard)
         plan = judge_replacement(facts, will_be_asked=will_be_asked)
         findings, blockers = plan.findings, plan.hindrances().items

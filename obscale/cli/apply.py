@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -232,9 +232,8 @@ async def run_one(
 
 
 def _started(order: Order, _live: LiveRun) -> Coroutine[Any, Any, ScaleOutReport]:
-    if isinstance(order, Replacement):
-        raise TypeError("a replacement is begun by its own command")
-    return _adding(order) if isinstance(order, ScaleOut) else _removing(order)
+    # A replacement is begun by its own command.
+    return _removing(order) if isinstance(order, Removal) else _adding(cast("ScaleOut", order))
 
 
 def _adding(order: ScaleOut) -> Coroutine[Any, Any, ScaleOutReport]:

@@ -71,6 +71,7 @@ class Replacement(BaseModel):
             window=self.window,
             time_limits=self.time_limits,
             on_failure=self.on_failure,
+            not_asked=self.leaving,
         )
 
     @property
@@ -90,6 +91,12 @@ class Replacement(BaseModel):
             replaced_by=self.joining,
             live=self.pair.live,
         )
+
+    @property
+    def leaving(self) -> tuple[str, ...]:
+        """`ip:port` of all agents that leave by the same request; they soon know it no more."""
+        named = (self.target, *(each.dead.address for each in self.batch))
+        return tuple(dict.fromkeys(named))
 
     @property
     def zone(self) -> str:

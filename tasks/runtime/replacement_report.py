@@ -1,7 +1,6 @@
 """Makes one report of a replacement, however it ends, with both halves in it."""
 
 import logging
-import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -11,9 +10,9 @@ from obscale import events
 from obscale.errors import HalfReplacedError, ObscaleError
 from obscale.events import Event, HalfBegun, Line, Reported
 from obscale.recovery.interrupted import InterruptedState, describe_interrupted
+from obscale.replacement.words import half_replaced
 from obscale.report.audit import end_of
 from obscale.report.report import Moment, ScaleOutReport
-from obscale.request.file_name import command_name
 from obscale.request.replacement import Replacement
 from obscale.tasks.runtime.attempts import close_earlier_attempts
 from obscale.tasks.runtime.earlier_reports import reports_before
@@ -92,30 +91,10 @@ class Halves:
         except ObscaleError as error:
             if self._has_left():
                 raise
-            raise self._half_replaced(error) from error
+            raise half_replaced(self._order, error) from error
 
     def _has_left(self) -> bool:
         return self._removing.level not in {Level.NONE, Level.LEAVING}
-
-    def _half_replaced(self, error: ObscaleError) -> HalfReplacedError:
-        order = self._order
-        cluster = command_name(order.cluster)
-
-        def remove(target: str) -> str:
-            return shlex.join(["obscale", "remove", cluster, target, "--zone", order.zone])
-
-        said = error.message.rstrip(".")
-        hints = [
-            error.hint,
-            f"running the same replacement again goes on with it, or {remove(order.target)}",
-            f"to take the new node back: {remove(order.joining)}",
-        ]
-        return HalfReplacedError(
-            f"{order.joining} is verified in {order.zone}, a healthy node more than before, and "
-            f"{order.target} is still there: {said}",
-            "; ".join(filter(None, hints)),
-            error.choices,
-        )
 
     def report(
         self, error: BaseException | None = None, remains: InterruptedState | None = None
