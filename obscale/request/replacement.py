@@ -29,7 +29,7 @@ class ReplacedNode(RequestModel):
     model_config = ConfigDict(title="Node that is replaced")
 
     dead: LeavingNode = Field(
-        title="Node that leaves", description="Taken out once the new one is proved."
+        title="The dead node", description="Taken out once the new one is proved."
     )
     by: NodeSpec = Field(title="Node that joins", description="In the same zone, and added first.")
     live: bool = Field(
