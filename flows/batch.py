@@ -1,4 +1,4 @@
-"""The flow `batch`: adds many nodes to many clusters in a safe order, with one report."""
+"""The flow `batch`: carries out many rows of many clusters in a safe order, with one report."""
 
 from collections.abc import Sequence, Sized
 from typing import Annotated
@@ -6,17 +6,19 @@ from typing import Annotated
 from prefect import flow
 from prefect.runtime import flow_run
 
+from obscale.batch.confirm import check_confirmed
 from obscale.batch.ledger import ledger_of
 from obscale.batch.process_limits import fewer_gc_runs
 from obscale.batch.report import BatchReport, error_of_batch, report_of
+from obscale.request.asked import Asked
 from obscale.request.form import titled
-from obscale.request.models import ClusterSpec, ScaleOutSpec
+from obscale.request.models import ClusterSpec
 from obscale.request.policies import BATCH_FLOW, BatchPolicies
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import CSV, form_batch
 from obscale.spec.table import read_table
 from obscale.tasks.batch import run_batch, shown
-from obscale.tasks.batch_preflight import preflight_all
+from obscale.tasks.batch_preflight import ask_if_nodes_leave, preflight_all
 from obscale.tasks.dispatch.dispatcher import dispatching
 from obscale.tasks.runtime.blocks import naming_silent_agents
 from obscale.tasks.runtime.journal import aside
@@ -48,37 +50,45 @@ def run_name() -> str:
     on_failure=[name_final_state, report_refusal],
 )
 async def batch(
-    clusters: Annotated[Sequence[ScaleOutSpec], titled("Clusters")] = (),
+    clusters: Annotated[Sequence[Asked], titled("Clusters")] = (),
     csv: Annotated[str, titled("Or a table of nodes")] = "",
     connections: Annotated[dict[str, ClusterSpec] | None, titled("Connections")] = None,
     policies: Annotated[BatchPolicies, titled("Policies")] = DEFAULT_POLICIES,
+    confirm: Annotated[str, titled("Where nodes leave: how many, typed")] = "",
     time_limits: Annotated[TimeLimits, titled("Time limits")] = DEFAULT_TIME_LIMITS,
 ) -> BatchReport:
-    """Add many nodes to many clusters, and prove each of them.
+    """Add, remove or replace many nodes of many clusters, or use them more; prove each row.
 
-    Every row is judged before the first one is begun. In one cluster nodes join one at a time,
-    zones taking turns; clusters grow side by side. The first failure in a cluster stops that
-    cluster, and a row that was not begun says why. Running the same batch again does only what is
-    missing. With `dispatch: deployment` each cluster is worked on by a run of its own on a work
-    pool; what begins when is decided here all the same.
+    A batch holds one kind of rows. Every row is judged before the first one is begun. In one
+    cluster rows are carried out one at a time, zones taking turns; clusters are worked on side by
+    side. The first failure in a cluster stops that cluster, and a row that was not begun says why.
+    Running the same batch again does only what is missing. With `dispatch: deployment` each cluster
+    is worked on by a run of its own on a work pool, so that several workers share the batch; what
+    begins when is decided here all the same.
 
     Args:
-        clusters: Each cluster with its nodes, and what these share. Leave it empty where the nodes
-            stand in a table.
+        clusters: Each cluster with what is asked of it: one of nodes, remove, replace and use, the
+            same one in all. Leave it empty where nodes stand in a table.
         csv: Instead of clusters: rows pasted from a spreadsheet, or CSV. The first row names the
             columns: cluster, ip and zone, and where wanted port, agent_password_env or
             agent_password_block, and start options such as memory_limit; a secret itself never.
         connections: Clusters written out, by the names used for them; any other name is a stored
             connection.
-        policies: Clusters at once, order, stop rules, hours, and where the work is done.
+        policies: Clusters at once, order, stop rules, hours, and where the work is done; where
+            nodes leave, max_removals.
+        confirm: Where nodes leave: what is done and to how many, e.g. remove 3 nodes. Empty, the
+            run pauses after preflight and asks for it.
         time_limits: Time limits of each row; the defaults suit production.
     """
     check_worker()
     ledger = ledger_of(form_batch(clusters, csv, connections or {}, policies), time_limits)
+    check_confirmed(ledger, confirm)
     with cancel_on_sigterm(), fewer_gc_runs(), naming_silent_agents():
         async with watching_prefect(), shown(ledger), dispatching(ledger) as runner:
             await aside(tag_run(tags_of_batch(ledger)))
             await preflight_all(ledger)
+            if not confirm:
+                await ask_if_nodes_leave(ledger, time_limits.approval_seconds)
             await run_batch(ledger, runner)
     report = report_of(ledger)
     if incomplete := error_of_batch(report):

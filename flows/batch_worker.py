@@ -6,11 +6,12 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from obscale.batch.dispatch_rows import run_name
+from obscale.batch.dispatch_rows import kind_in, run_name
 from obscale.batch.ledger import ledger_of
 from obscale.batch.report import error_of_batch, report_of, summary_of
+from obscale.request.asked import Asked
 from obscale.request.form import titled
-from obscale.request.models import ClusterSpec, ScaleOutSpec
+from obscale.request.models import ClusterSpec
 from obscale.request.policies import PARTS_FLOW, BatchPolicies, OnRowFailure
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import BatchSpec, checked_batch
@@ -28,7 +29,8 @@ def rows_run_name() -> str:
     asked: list[Any] = list(flow_run.parameters.get("clusters") or ())
     parts = [each if isinstance(each, dict) else each.model_dump() for each in asked]
     names = [str(each.get("cluster", "a cluster")) for each in parts]
-    return run_name(sorted(names), sum(len(each.get("nodes") or ()) for each in parts))
+    kind, count = kind_in(parts)
+    return run_name(sorted(names), count, kind)
 
 
 @form_in_page_language
@@ -41,7 +43,7 @@ def rows_run_name() -> str:
 )
 async def batch_part(
     batch: Annotated[str, Field(min_length=1), titled("Batch")],
-    clusters: Annotated[list[ScaleOutSpec], Field(min_length=1), titled("Clusters")],
+    clusters: Annotated[list[Asked], Field(min_length=1), titled("Clusters")],
     connections: Annotated[dict[str, ClusterSpec] | None, titled("Connections")] = None,
     on_failure: Annotated[OnRowFailure, titled("When a DAG fails")] = "hold",
     time_limits: Annotated[TimeLimits, titled("Time limits")] = DEFAULT_TIME_LIMITS,

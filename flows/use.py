@@ -93,7 +93,7 @@ async def use(
             submitted = await earlier_attempt(order)
             if submitted is None:
                 seen = await judge_use(order)
-                builder.gain, builder.unit_num_before = seen.gain, seen.unit_num
+                builder.take(seen)
                 submitted = await submit_use(order, seen)
             dag = await poll_use(order, submitted)
             await verify_use(order, dag or submitted.dag)

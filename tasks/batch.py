@@ -18,7 +18,7 @@ from obscale.clock import utc_now
 from obscale.errors import DispatchError, ObscaleError
 from obscale.events import BatchBegun, BatchEnded, BatchWaits, RowChanged
 from obscale.submit.result import CalledOff
-from obscale.tasks.batch_row import LOOKING_AT_ONCE, RowRun, add_row
+from obscale.tasks.batch_row import LOOKING_AT_ONCE, RowRun, carry_row
 from obscale.tasks.runtime.baselines import this_run
 from obscale.tasks.runtime.blocks import PrefectSecrets
 from obscale.tasks.runtime.journal import (
@@ -78,7 +78,7 @@ class LocalRunner:
     async def add(self, entry: Entry, called_off: CalledOff) -> None:
         """Carry one row out."""
         look = self._ledger.take_look(entry)
-        await add_row(RowRun(entry, self._gate, called_off, self._clusters, self._batch, look))
+        await carry_row(RowRun(entry, self._gate, called_off, self._clusters, self._batch, look))
 
     async def hold(self) -> None:
         """Nothing: each row asks by itself right before it submits."""

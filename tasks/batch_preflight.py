@@ -4,9 +4,13 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from obscale.batch.confirm import is_confirmed, page_of_question, word_of, would_leave
+from obscale.batch.kinds import counted
 from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger
-from obscale.batch.preflight import ClusterLook, check_names, judge_all, look_at_cluster
+from obscale.batch.preflight import ClusterLook, check_names, judge_all
+from obscale.batch.preflight_others import look_at_rows
 from obscale.batch.schedule import RowState
+from obscale.tasks.removal import ask_typed
 from obscale.tasks.runtime.blocks import PrefectSecrets
 from obscale.tasks.runtime.journal import publish_line
 from obscale.tasks.runtime.retries import repeatable_task
@@ -25,8 +29,8 @@ class Part:
         self.first: FirstRowPreflight | None = None
 
     def __str__(self) -> str:
-        count = len(self.entries)
-        return for_terminal(f"{count} node{'s' if count > 1 else ''} for {self.name}")
+        rows = counted(self.entries[0].kind, len(self.entries))
+        return for_terminal(f"{rows} for {self.name}")
 
 
 async def preflight_all(ledger: Ledger) -> None:
@@ -49,6 +53,23 @@ async def preflight_all(ledger: Ledger) -> None:
     publish_line("preflight", words, _severity(bool(blocked)))
 
 
+async def ask_if_nodes_leave(ledger: Ledger, seconds: int) -> None:
+    """Pause the run until a person types how many nodes leave; nobody is asked where none would.
+
+    Args:
+        ledger: Judged.
+        seconds: For how long is waited.
+
+    Raises:
+        RejectedError: Something else was typed.
+        NotApprovedError: Nobody answered in time.
+    """
+    word = word_of(ledger)
+    if word and would_leave(ledger):
+        page = page_of_question(ledger)
+        await ask_typed(word, page, seconds, lambda typed: is_confirmed(ledger, typed))
+
+
 @repeatable_task("preflight", run_name="preflight {part}", timeout_seconds=TIME_LIMIT_SECONDS)
 async def look(part: Part) -> ClusterLook:
     """Read one cluster and all its targets, and judge every rule for each of them.
@@ -59,7 +80,7 @@ async def look(part: Part) -> ClusterLook:
         AgentError: No entry agent could be asked.
     """
     orders = [entry.order for entry in part.entries]
-    found, part.first = await look_at_cluster(orders, PrefectSecrets(), will_be_asked=False)
+    found, part.first = await look_at_rows(orders, PrefectSecrets(), will_be_asked=False)
     for entry, row in zip(part.entries, found.rows, strict=True):
         words = f" blocked={row.blocked!r}" if row.blocked else ""
         said = f"preflight.row node={entry.target} verdict={row.verdict!r}{words}"

@@ -1,16 +1,18 @@
 """Carries out one row of a batch: judges, submits once, follows and proves.
 
-The same steps as the flow scale-out, in one task run: a batch of a thousand rows is a thousand task
-runs, not a thousand flow runs of four. Of a row that goes well Prefect keeps its log; the report of
-any other is an artifact.
+The same steps as the flows of single orders, in one task run: a batch of a thousand rows is a
+thousand task runs, not a thousand flow runs of four. Of a row that goes well Prefect keeps its log;
+the report of any other is an artifact.
 """
 
 import logging
 from typing import Final
 
 from obscale.agent.models import Dag
+from obscale.batch.carry import carry_removal, carry_use
 from obscale.batch.connections import ConnectionCache
 from obscale.batch.dispatch_rows import batch_tag
+from obscale.batch.kinds import plain_of
 from obscale.batch.ledger import Entry, FirstRowPreflight
 from obscale.batch.preflight import judge_now
 from obscale.batch.slots import (
@@ -28,22 +30,31 @@ from obscale.errors import (
     PreflightError,
     VerifyError,
 )
-from obscale.events import Event, Reported, Verified, lines_to
+from obscale.events import Judged, Reported, Verified, lines_to
 from obscale.follow.progress import Change
 from obscale.follow.run import follow, learn_members, publish_moves
 from obscale.preflight.facts import TargetProgress
+from obscale.preflight.result import Preflight
 from obscale.preflight.run import concluded
 from obscale.recovery.read import diagnosed, error_of
+from obscale.replacement.judge import judge_replacement, refuse_blocked
+from obscale.replacement.read import read_both
+from obscale.request.removal import Removal
+from obscale.request.replacement import Replacement
 from obscale.request.scale_out import ScaleOut
+from obscale.request.use import Use
 from obscale.submit.result import CalledOff, CalledOffError, Submitted
 from obscale.submit.run import begin_once
 from obscale.tasks.recover import poll_and_recover
-from obscale.tasks.runtime.baselines import Records
+from obscale.tasks.replacement import before_of, replaced_by
+from obscale.tasks.runtime.baselines import Records, RemovalRecords
 from obscale.tasks.runtime.journal import listening, publish, publish_line
 from obscale.tasks.runtime.prefect_private import tag_task_run
+from obscale.tasks.runtime.replacement_report import Halves
 from obscale.tasks.runtime.report import ReportBuilder, keep_report
 from obscale.tasks.runtime.retries import repeatable_task
-from obscale.tasks.runtime.run_state import tags_of
+from obscale.tasks.runtime.run_state import tags_of, tags_of_tenant
+from obscale.tasks.runtime.use_report import UseBuilder, show_use_report
 from obscale.text import for_terminal
 from obscale.verify.levels import shortfall
 from obscale.verify.run import verify_node
@@ -102,38 +113,145 @@ class RowRun:
         return look
 
     def __str__(self) -> str:
-        # The font of Prefect's run graph has no arrow.
-        return for_terminal(f"{self.entry.target} to {self.entry.zone} of {self.entry.cluster}")
+        return for_terminal(f"{plain_of(self.entry.order)} of {self.entry.cluster}")
 
 
 @repeatable_task("row", run_name="{run}", timeout_seconds=TIME_LIMIT_SECONDS)
-async def add_row(run: RowRun) -> None:
-    """Add the node of one row, and prove it; asking again after an error is safe.
+async def carry_row(run: RowRun) -> None:
+    """Carry one row out, and prove it; asking again after an error is safe.
 
-    Where the window closes, or the batch is stopped, before its scale-out is sent, the row is put
+    Where the window closes, or the batch is stopped, before its request is sent, the row is put
     back.
 
     Raises:
-        ObscaleError: It is not verified; the error says why, as the flow scale-out would.
+        ObscaleError: It is not verified; the error says why, as the row's own flow would.
     """
     entry = run.entry
-    order = _impatient(entry.order) if entry.progress is TargetProgress.MEMBER else entry.order
+    tags = tags_of_tenant(entry.order) if isinstance(entry.order, Use) else tags_of(entry.order)
+    tag_task_run({*tags, for_terminal(f"cluster:{entry.cluster}"), batch_tag(run.batch)})
+    try:
+        match entry.order:
+            case ScaleOut() as joining:
+                await _add(joining, run)
+            case Removal() as leaving:
+                await _remove(leaving, run)
+            case Replacement() as pair:
+                await _replace(pair, run)
+            case Use() as changed:
+                await _use(changed, run)
+    except CalledOffError:
+        publish_line("submit", f"submit.called_off node={entry.target}")
+        entry.put_back()
+
+
+async def _add(asked: ScaleOut, run: RowRun) -> None:
+    entry = run.entry
+    order = _impatient(asked) if entry.progress is TargetProgress.MEMBER else asked
     builder = ReportBuilder(order)
-    tag_task_run({*tags_of(order), for_terminal(f"cluster:{entry.cluster}"), batch_tag(run.batch)})
-
-    def hear(event: Event) -> None:
-        builder.hear(event)
-        entry.hear(event)
-
-    with listening(hear):
+    with listening(entry.hear), listening(builder.hear):
         try:
             await _run_row(order, run)
             await _learn_what_it_follows(builder, entry)
-        except CalledOffError:
-            publish_line("submit", f"submit.called_off node={order.target}")
-            entry.put_back()
         except ObscaleError as error:
             await _keep_report(builder, error)
+            raise
+
+
+async def _remove(order: Removal, run: RowRun) -> None:
+    entry, builder = run.entry, ReportBuilder(order)
+    with listening(entry.hear), listening(builder.hear):
+        try:
+            async with run.clusters.links.removal(order) as link:
+                await carry_removal(
+                    link,
+                    order,
+                    run.called_off,
+                    run.entrance(JUDGING_SECONDS),
+                    records=RemovalRecords,
+                    publish=publish,
+                )
+            await _learn_what_it_follows(builder, entry)
+            entry.host_steps = builder.report().host_steps
+        except ObscaleError as error:
+            await _keep_report(builder, error)
+            raise
+
+
+async def _replace(order: Replacement, run: RowRun) -> None:
+    """Add the one node and prove it, then remove the other one, as the flow replace does.
+
+    Where the row is put back between the two, its next turn goes on with the removal.
+    """
+    entry, halves = run.entry, Halves(order)
+    with listening(entry.hear), listening(halves.hear):
+        try:
+            async with halves.adding():
+                submitted = await _add_half(order, run)
+            async with halves.removing(), run.clusters.links.removal(order.removal) as link:
+                link.cluster.leave_out(order.leaving)
+                await carry_removal(
+                    link,
+                    order.removal,
+                    run.called_off,
+                    run.entrance(JUDGING_SECONDS),
+                    records=RemovalRecords,
+                    publish=publish,
+                    also=replaced_by(order, submitted.before.zones).told,
+                )
+            entry.host_steps = halves.now.report().host_steps
+        except ObscaleError as error:
+            await halves.now.learn_of_form(error)
+            report = halves.report(error)
+            publish(Reported(severity=_severity(error), report=report, ended_by=error))
+            await keep_report(report, halves.versions)
+            raise
+
+
+async def _add_half(order: Replacement, run: RowRun) -> Submitted:
+    """Judge both halves, then carry out the first; a member already is proved and kept.
+
+    Raises:
+        PreflightError: A rule blocks one of them.
+        CalledOffError: Nothing was sent, because nothing may begin any more.
+    """
+    adding, links = order.addition, run.clusters.links
+    async with links.addition(adding) as link:
+        async with run.entrance(JUDGING_SECONDS), links.removal(order.removal) as leaving:
+            leaving.cluster.leave_out(order.leaving)
+            facts = await read_both(link, leaving, order, publish)
+        plan = judge_replacement(facts)
+        seen = plan.addition
+        publish(
+            Judged(
+                findings=plan.findings,
+                zones=seen.zones,
+                versions=seen.versions,
+                capacity=seen.capacity,
+                disk_rooms=seen.disk_rooms,
+            )
+        )
+        refuse_blocked(plan)
+        if plan.findings.already_member:
+            adding = _impatient(adding)
+        return await _begin_and_prove(link, adding, seen, run, order)
+
+
+async def _use(order: Use, run: RowRun) -> None:
+    builder = UseBuilder(order)
+    with listening(run.entry.hear), listening(builder.hear):
+        try:
+            async with run.clusters.links.use(order) as link:
+                await carry_use(
+                    link,
+                    order,
+                    run.called_off,
+                    run.entrance(JUDGING_SECONDS),
+                    records=Records,
+                    publish=publish,
+                    judged=builder.take,
+                )
+        except ObscaleError as error:
+            await show_use_report(builder.report(error), error)
             raise
 
 
@@ -152,22 +270,31 @@ async def _run_row(order: ScaleOut, run: RowRun) -> None:
         else:
             async with run.entrance(JUDGING_SECONDS):
                 before = await judge_now(link, order, kept, publish)
-        submitting = run.entrance(SUBMITTING_SECONDS)
-        submitted = await begin_once(
-            link, order, before, run.called_off, submitting, records=Records, publish=publish
-        )
-        dag = submitted.dag
-        if dag is None and submitted.dag_id:
-            dag = await _followed(link, order, submitted)
-        proving = run.entrance(PROVING_SECONDS)
-        verification = await verify_node(
-            link,
-            order,
-            dag,
-            submitted.before,
-            publish=publish,
-            gate=proving,
-        )
+        await _begin_and_prove(link, order, before, run)
+
+
+async def _begin_and_prove(
+    link: Connections,
+    order: ScaleOut,
+    before: Preflight,
+    run: RowRun,
+    replaced: Replacement | None = None,
+) -> Submitted:
+    """Submit, follow and verify one order that was judged; it may be half of a replacement.
+
+    Raises:
+        CalledOffError: Nothing was sent, because nothing may begin any more.
+    """
+    submitting = run.entrance(SUBMITTING_SECONDS)
+    submitted = await begin_once(
+        link, order, before, run.called_off, submitting, records=Records, publish=publish
+    )
+    dag = submitted.dag
+    if dag is None and submitted.dag_id:
+        dag = await _followed(link, order, submitted)
+    proving = run.entrance(PROVING_SECONDS)
+    was = before_of(replaced, submitted) if replaced else submitted.before
+    verification = await verify_node(link, order, dag, was, publish=publish, gate=proving)
     levels = verification.levels
     publish(Verified(levels=levels, zones=verification.after.zones or ()))
     if not levels.is_verified:
@@ -175,6 +302,7 @@ async def _run_row(order: ScaleOut, run: RowRun) -> None:
             f"{order.target} {shortfall(levels.level.name, levels.lines)}",
             "look at the named proofs; the DAG's success alone proves nothing",
         )
+    return submitted
 
 
 async def _followed(link: Connections, order: ScaleOut, submitted: Submitted) -> Dag | None:
@@ -206,9 +334,12 @@ def _impatient(order: ScaleOut) -> ScaleOut:
 async def _keep_report(builder: ReportBuilder, error: ObscaleError) -> None:
     await builder.learn_of_form(error)
     report = builder.report(error)
-    severity = logging.WARNING if isinstance(error, PreflightError) else logging.ERROR
-    publish(Reported(severity=severity, report=report, ended_by=error))
+    publish(Reported(severity=_severity(error), report=report, ended_by=error))
     await keep_report(report, builder.versions)
+
+
+def _severity(error: ObscaleError) -> int:
+    return logging.WARNING if isinstance(error, PreflightError) else logging.ERROR
 
 
 async def _learn_what_it_follows(builder: ReportBuilder, entry: Entry) -> None:

@@ -1,6 +1,7 @@
 """The four steps of a removal: judge it, ask for it once, follow it, prove it."""
 
 import logging
+from collections.abc import Callable
 from typing import Annotated, Final
 from uuid import uuid4
 
@@ -49,7 +50,7 @@ from obscale.tasks.runtime.journal import artifact_key, aside, note_page, publis
 from obscale.tasks.runtime.page_forms import PausedForm
 from obscale.tasks.runtime.person import person_at_terminal, person_here
 from obscale.tasks.runtime.retries import repeatable_task
-from obscale.text import bullets, for_terminal, markdown, paragraphs
+from obscale.text import Markdown, bullets, for_terminal, markdown, paragraphs
 from obscale.verify.levels import VerifiedLevels, shortfall
 
 PREFLIGHT_SECONDS: Final = 300
@@ -69,8 +70,8 @@ class ConfirmForm(PausedForm):
         str,
         Field(
             title="Type what is to leave",
-            description="The address of the node, or the name of the zone; anything else ends the "
-            "run, and nothing was touched.",
+            description="The address of the node, or the name of the zone; of a batch the words "
+            "shown above. Anything else ends the run, and nothing was touched.",
         ),
     ]
     name: PersonsName
@@ -151,12 +152,9 @@ async def ask_confirmation(order: Removal, seen: RemovalPreflight) -> None:
         return
     if ask := person_at_terminal():
         typed = await ask(question_of(order, seen.before), order.target)
-        _settle(order, typed, who=person_here(), why="typed at the terminal")
+        why = "typed at the terminal"
+        _settle(order.target, is_confirmed(order, typed), who=person_here(), why=why)
         return
-    seconds = order.time_limits.approval_seconds
-    publish(
-        PersonAsked(step="approval", about="approval", choices=(order.target,), seconds=seconds)
-    )
     telling = [f for f in seen.findings.by_weight() if f.weight in _TELLING]
     if leads := leads_rootservice(seen.findings):
         telling.append(leads)
@@ -167,6 +165,30 @@ async def ask_confirmation(order: Removal, seen: RemovalPreflight) -> None:
             bullets(map(told_finding, telling)),
         ]
     )
+    await ask_typed(
+        order.target,
+        page,
+        order.time_limits.approval_seconds,
+        lambda typed: is_confirmed(order, typed),
+    )
+
+
+async def ask_typed(
+    wanted: str, page: Markdown, seconds: int, is_right: Callable[[str], bool]
+) -> None:
+    """Pause the run until a person types a word.
+
+    Args:
+        wanted: The word.
+        page: What is shown beside the field.
+        seconds: For how long it is waited for.
+        is_right: Whether what was typed will do.
+
+    Raises:
+        RejectedError: Something else was typed.
+        NotApprovedError: Nobody answered in time.
+    """
+    publish(PersonAsked(step="approval", about="approval", choices=(wanted,), seconds=seconds))
     form = ConfirmForm.with_initial_data(description=page)
     try:
         answer = await apause_flow_run(
@@ -177,26 +199,25 @@ async def ask_confirmation(order: Removal, seen: RemovalPreflight) -> None:
         )
     except FlowPauseTimeout as late:
         raise NotApprovedError(
-            f"not submitted: nobody typed {order.target} within {seconds} s; nothing was touched",
+            f"not submitted: nobody typed {wanted} within {seconds} s; nothing was touched",
             "run it again when somebody is there to answer, or give `confirm`",
         ) from late
-    _settle(order, answer.confirm, who=answer.name.strip(), why=answer.reason.strip())
+    who, why = answer.name.strip(), answer.reason.strip()
+    _settle(wanted, is_right(answer.confirm), who=who, why=why)
 
 
-def _settle(order: Removal, typed: str, *, who: str, why: str) -> None:
+def _settle(wanted: str, is_right: bool, *, who: str, why: str) -> None:
     """Tell what a person has typed.
 
     Raises:
-        RejectedError: It is something else than what is to leave.
+        RejectedError: It is something else than what was asked for.
     """
-    is_right = is_confirmed(order, typed)
     choice = "approve" if is_right else "reject"
     decided = Decided(at=utc_now(), about="approval", choice=choice, who=who, why=why)
     publish(PersonAnswered(step="approval", decided=decided))
     if not is_right:
         raise RejectedError(
-            f"not submitted: {decided.who} typed something else than {order.target}; "
-            "nothing was touched",
+            f"not submitted: {decided.who} typed something else than {wanted}; nothing was touched",
             "run it again, and type what is to leave",
         )
 

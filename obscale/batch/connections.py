@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Self
 
+from obscale.batch.links import Links
 from obscale.clock import monotonic
 from obscale.connect.connections import (
     ClusterConnection,
@@ -49,6 +50,8 @@ class ConnectionCache:
 
     def __init__(self, secret_store: SecretStore) -> None:
         self._secret_store = secret_store
+        self.links = Links.of(secret_store)
+        """For rows that add no node; theirs are closed with each row."""
         self._kept: dict[str, Kept] = {}
 
     async def __aenter__(self) -> Self:

@@ -57,6 +57,9 @@ class RowStatus(BaseModel):
     next: str = ""
     how: str = ""
     error_kind: str = ""
+    joined: int = 0
+    """Of a replacement: nodes that have joined."""
+    host_steps: tuple[str, ...] = ()
     word: str = ""
     """The last one it was begun by."""
     declined: str = ""

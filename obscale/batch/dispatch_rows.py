@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from obscale.batch.dispatch import RowStatus
+from obscale.batch.kinds import counted
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.schedule import RowState
 from obscale.preflight.facts import TargetProgress
+from obscale.request.asked import Kind, kinds_in
 from obscale.request.models import ClusterSpec, ScaleOutSpec
+from obscale.request.removal import Removal, RemovalSpec
+from obscale.request.replacement import Replacement, ReplacementSpec
+from obscale.request.scale_out import ScaleOut
 from obscale.request.time_limits import TimeLimits
+from obscale.request.use import TenantUnits, Use, UseSpec
 from obscale.spec.batch import compact
 from obscale.text import for_terminal
 
@@ -36,6 +42,7 @@ class WorkerAssignment:
     zones: tuple[str, ...]
     parameters: Mapping[str, Any]
     count: int
+    kind: Kind = "nodes"
 
     @classmethod
     def of(cls, batch: str, entries: Sequence[Entry]) -> Self:
@@ -46,13 +53,16 @@ class WorkerAssignment:
             entries: All of the lane, at least one; also those that will not be begun, since some
                 rules judge the final topology.
         """
-        firsts = {entry.cluster: entry for entry in reversed(entries)}
+        of_each: dict[str, list[Entry]] = {}
+        for entry in entries:
+            of_each.setdefault(entry.cluster, []).append(entry)
+        firsts = {name: rows[0] for name, rows in of_each.items()}
         names = tuple(sorted(firsts))
         order = entries[0].order
         time_limits = order.time_limits
         parameters: dict[str, Any] = {
             "batch": batch,
-            "clusters": [_asked(name, firsts[name], time_limits) for name in names],
+            "clusters": [_asked(name, of_each[name], time_limits) for name in names],
             "connections": {
                 name: written.model_dump(mode="json", exclude_defaults=True)
                 for name in names
@@ -61,8 +71,8 @@ class WorkerAssignment:
             "on_failure": order.on_failure,
             "time_limits": time_limits.model_dump(mode="json", exclude_defaults=True),
         }
-        zones = tuple(sorted({entry.zone for entry in entries}))
-        return cls(batch, names, zones, parameters, len(entries))
+        zones = tuple(sorted({entry.zone for entry in entries} - {""}))
+        return cls(batch, names, zones, parameters, len(entries), entries[0].kind)
 
     @property
     def id(self) -> str:
@@ -73,7 +83,7 @@ class WorkerAssignment:
     @property
     def name(self) -> str:
         """Name its run, e.g. `rows of prod-east: 5 nodes`."""
-        return run_name(self.names, self.count)
+        return run_name(self.names, self.count, self.kind)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -102,25 +112,44 @@ def batch_tag(key: str) -> str:
     return f"batch:{key}"
 
 
-def run_name(names: Iterable[str], count: int) -> str:
+def run_name(names: Iterable[str], count: int, kind: Kind) -> str:
     """Name a run after its rows, e.g. `rows of prod-east: 5 nodes`."""
-    return for_terminal(f"rows of {' and '.join(names)}: {count} node{'s' if count != 1 else ''}")
+    return for_terminal(f"rows of {' and '.join(names)}: {counted(kind, count)}")
 
 
-def _asked(name: str, entry: Entry, usual: TimeLimits) -> dict[str, Any]:
-    order = entry.order
+def kind_in(parts: Sequence[Mapping[str, Any]]) -> tuple[Kind, int]:
+    """Say of which kind the rows of a run are, and how many.
+
+    Args:
+        parts: Its clusters, as its parameters have them.
+    """
+    nodes: Kind = "nodes"
+    kind = next((kind for part in parts for kind in kinds_in(part)), nodes)
+    return kind, sum(len(part.get(kind) or ()) for part in parts)
+
+
+def _asked(name: str, entries: Sequence[Entry], usual: TimeLimits) -> dict[str, Any]:
+    order = entries[0].order
     # Clusters that are one under two names share a run, and may differ in their limits.
     own = None if order.time_limits == usual else TimeLimits(**order.time_limits.model_dump())
-    spec = ScaleOutSpec(
-        cluster=name,
-        nodes=order.batch,
-        profile=order.profile,
-        allow_new_zone=order.allow_new_zone,
-        allow_unknown=order.allow_unknown,
-        overrides=order.overrides,
-        time_limits=own,
-    )
-    return compact(spec)
+    shared: dict[str, Any] = {
+        "cluster": name,
+        "profile": order.profile,
+        "allow_unknown": order.allow_unknown,
+        "overrides": order.overrides,
+        "time_limits": own,
+    }
+    match order:
+        case ScaleOut(batch=nodes, allow_new_zone=allowed):
+            return compact(ScaleOutSpec(nodes=nodes, allow_new_zone=allowed, **shared))
+        case Removal(batch=leaving, on_failure=policy):
+            return compact(RemovalSpec(remove=leaving, on_failure=policy, **shared))
+        case Replacement(batch=pairs, on_failure=policy):
+            return compact(ReplacementSpec(replace=pairs, on_failure=policy, **shared))
+        case Use(on_failure=policy):
+            changed = [entry.order for entry in entries if isinstance(entry.order, Use)]
+            units = tuple(TenantUnits(tenant=e.tenant, unit_num=e.unit_num) for e in changed)
+            return compact(UseSpec(use=units, on_failure=policy, **shared))
 
 
 @dataclass(frozen=True)
@@ -152,6 +181,8 @@ def status_rows(ledger: Ledger, words: Mapping[str, PermitState]) -> list[dict[s
             next=entry.hint,
             how=entry.how,
             error_kind=entry.error_kind,
+            joined=entry.joined,
+            host_steps=entry.host_steps,
             **vars(words.get(entry.target, PermitState())),
         ).model_dump(mode="json")
         for entry in ledger.entries
@@ -163,14 +194,16 @@ def apply_status(entry: Entry, told: RowStatus) -> None:
     entry.dag_id = told.dag_id or entry.dag_id
     entry.how, entry.stage = told.how or entry.how, told.stage or entry.stage
     entry.level = told.level or entry.level
+    entry.joined = max(told.joined, entry.joined)
+    entry.host_steps = told.host_steps or entry.host_steps
 
 
 def apply_result(entry: Entry, told: RowStatus) -> None:
     """Take into the batch's own ledger how a row ended."""
     how, dag_id, why = entry.how, entry.dag_id, told.why
     apply_status(entry, told)
-    if how and dag_id and told.how == "already a member":
-        # A run that was lost had begun it, and the one after that found the node there.
+    if how and dag_id and told.how.startswith("already "):
+        # A run that was lost had begun it, and the one after that found it done.
         entry.how, why = how, "the run that began it was lost; another one proved it"
     entry.settle(told.state, why, told.next, told.error_kind)
 

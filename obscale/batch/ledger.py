@@ -6,11 +6,12 @@ One mutable record for one run of a batch. It decides nothing: `obscale.batch.sc
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
+from obscale.batch.kinds import EFFECTS, WORDS, KindWords, already_of, what_of
 from obscale.batch.schedule import ENDED, Row, RowState
 from obscale.clock import utc_now
 from obscale.errors import ObscaleError, PreflightError
@@ -18,20 +19,31 @@ from obscale.events import (
     DagMoved,
     Diagnosed,
     Event,
+    HalfBegun,
     LevelReached,
     Posting,
     SubmitSettled,
+    UnitsMoved,
+    UseProved,
+    UseSettled,
     Verified,
 )
 from obscale.follow.progress import progress_of
 from obscale.preflight.ageing import is_stale
-from obscale.preflight.facts import ClusterFacts, TargetProgress
+from obscale.preflight.facts import ALREADY_SO, ClusterFacts, TargetProgress
 from obscale.preflight.result import Preflight
-from obscale.request.models import ClusterSpec
+from obscale.removal.judge import checked_removal
+from obscale.replacement.judge import checked_replacement
+from obscale.request.asked import Kind, Order, kind_of, orders_of
+from obscale.request.models import ClusterSpec, ScaleOutSpec
 from obscale.request.policies import BatchPolicies
+from obscale.request.removal import Removal, RemovalSpec
+from obscale.request.replacement import Replacement, ReplacementSpec
 from obscale.request.scale_out import ScaleOut
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
+from obscale.request.use import Use, UseSpec
 from obscale.spec.batch import BatchSpec, label_of
+from obscale.use.judge import checked_use
 
 KEY_DIGITS: Final = 10
 """Of a batch's key: enough to tell the batches of a company apart."""
@@ -52,14 +64,18 @@ class Entry:
 
     number: int
     cluster: str
-    order: ScaleOut
+    order: Order
     lane: str = ""
     state: RowState = RowState.WAITING
     progress: TargetProgress = TargetProgress.NEW
     stands_failed: bool = False
     """Preflight saw its DAG, and it was FAILED."""
     is_posted: bool = False
-    """This run has sent its scale-out, or was about to."""
+    """This run has sent its request, or was about to."""
+    is_half_done: bool = False
+    """Of a replacement: the node that joins is proved, the other one has not left yet."""
+    joined: int = 0
+    """Of a replacement: nodes that have joined by this run, one or none."""
     note: str = ""
     """Why it is as it is, in one line."""
     hint: str = ""
@@ -77,12 +93,16 @@ class Entry:
     verdict: str = ""
     unknown: tuple[str, ...] = ()
     """Rules that could block it and that preflight could not judge."""
+    warnings: tuple[str, ...] = ()
+    """Of preflight, one line each; of rows that add no node."""
     differs: str = ""
     """Values in which a member is not as asked."""
     differs_remedy: str = ""
     cause: str = ""
     """Of its DAG's failure, as diagnosed."""
     error_kind: str = ""
+    host_steps: tuple[str, ...] = ()
+    """Of a node that has left: how its host is cleaned before it is used again."""
     started: datetime | None = None
     ended: datetime | None = None
     _row: Row | None = field(default=None, repr=False)
@@ -98,19 +118,42 @@ class Entry:
         ):
             known = self._row = Row(
                 *(self.number, lane, self.zone, self.target),
-                *(self.state, self.progress, self.stands_failed),
+                *(self.state, self.progress, self.stands_failed, EFFECTS[self.kind]),
             )
         return known
 
     @property
+    def kind(self) -> Kind:
+        """What becomes of it."""
+        return kind_of(self.order)
+
+    @property
+    def words(self) -> KindWords:
+        """How rows of its kind are spoken of."""
+        return WORDS[self.kind]
+
+    @property
     def target(self) -> str:
-        """`ip:port`."""
+        """`ip:port`; of a tenant `tenant app`."""
         return self.order.target
 
     @property
     def zone(self) -> str:
-        """It joins."""
-        return self.order.node.zone
+        """It joins or leaves; empty: none by itself."""
+        return self.order.zone
+
+    @property
+    def what(self) -> str:
+        """Its name by what becomes of it, e.g. `10.0.0.4:2886 → zone2`."""
+        return what_of(self.order)
+
+    @property
+    def change(self) -> int:
+        """How many servers its zone has more by it."""
+        is_done = self.state is RowState.VERIFIED and self.progress not in ALREADY_SO
+        if self.kind == "replace":
+            return self.joined - (is_done and not self.how.startswith("already "))
+        return EFFECTS[self.kind] * is_done
 
     @property
     def seconds(self) -> float | None:
@@ -133,6 +176,17 @@ class Entry:
                 self.cause = f"{diagnosis.title} [{diagnosis.cause}]"
             case LevelReached(levels=levels) | Verified(levels=levels):
                 self.level, self.exceptions = levels.level.name, levels.exceptions
+            case HalfBegun(half="remove"):
+                self.joined = int(not self.how.startswith("already "))
+                self.is_half_done, self.is_posted, self.dag_is_done = True, False, False
+                self.dag_id, self.how, self.stage, self.level = None, "", "", ""
+            case UseSettled(submitted=submitted):
+                self.dag_id = submitted.dag_id or self.dag_id
+                self.how = submitted.how
+            case UnitsMoved(words=words):
+                self.stage = words
+            case UseProved(balance=balance):
+                self.level = balance.verdict
             case _:
                 pass
 
@@ -149,7 +203,9 @@ class Entry:
         self.ended = utc_now()
         if error is None:
             self.state = RowState.VERIFIED
-            there = "was a member already" if self.how == "already a member" else ""
+            is_old = self.how.startswith("already ") or self.progress is TargetProgress.STORED
+            is_old &= not self.joined
+            there = already_of(self.order) if is_old else ""
             follows = f"follows a failed attempt: {self.follows}" if self.follows else ""
             excepted = f"except {', '.join(self.exceptions)}" if self.exceptions else ""
             self.note = _in_brief("; ".join(filter(None, (there, excepted, follows))))
@@ -176,24 +232,35 @@ class Entry:
 
     def leave(self, why: str) -> None:
         """The batch is ended while it runs."""
-        if self.progress is TargetProgress.NEW and self.dag_id is None and not self.is_posted:
+        is_sent = self.dag_id is not None or self.is_posted
+        if self.progress is TargetProgress.NEW and not is_sent and not self.is_half_done:
             self.started = None
             self.skip(why)
             return
         self.state, self.ended = RowState.LEFT, utc_now()
-        if self.dag_is_done:
-            self.note = f"DAG {self.dag_id} is done, but the node was not proved to its end"
-            self.hint = "run the same batch again: it proves the node"
+        if self.is_half_done and not is_sent:
+            self.note = self._half()
+            self.hint = "run the same batch again: it goes on with the removal"
+        elif self.dag_is_done:
+            row = self.words.row
+            self.note = f"DAG {self.dag_id} is done, but the {row} was not proved to its end"
+            self.hint = f"run the same batch again: it proves the {row}"
         elif self.dag_id is not None:
             self.note = f"DAG {self.dag_id} goes on by itself: {self.stage or 'just begun'}"
             self.hint = "run the same batch again: it takes the DAG up"
         else:
-            self.note = "whether its scale-out was begun is not known"
+            self.note = f"whether its {self.words.request} was begun is not known"
             self.hint = "run the same batch again: it looks first, and takes it up"
 
     def skip(self, why: str) -> None:
         """It will not be started."""
-        self.state, self.note = RowState.SKIPPED, why
+        half = f"{self._half()}: " if self.is_half_done else ""
+        self.state, self.note = RowState.SKIPPED, f"{half}{why}"
+
+    def _half(self) -> str:
+        """Say how a replacement stands between its halves."""
+        new = self.order.joining if isinstance(self.order, Replacement) else "the new node"
+        return f"{new} is verified, and {self.target} is still there"
 
 
 @dataclass(frozen=True)
@@ -227,8 +294,18 @@ class Ledger:
     @property
     def key(self) -> str:
         """The same for the same nodes of the same clusters, and no secret."""
-        asked = "\n".join(sorted(f"{e.cluster} {e.target} {e.zone}" for e in self.entries))
+        asked = "\n".join(sorted(map(_asked, self.entries)))
         return hashlib.sha256(asked.encode()).hexdigest()[:KEY_DIGITS]
+
+    @property
+    def kind(self) -> Kind:
+        """What becomes of its rows; a batch holds one kind."""
+        return self.entries[0].kind
+
+    @property
+    def words(self) -> KindWords:
+        """How its rows are spoken of."""
+        return WORDS[self.kind]
 
     @property
     def is_over(self) -> bool:
@@ -277,40 +354,81 @@ class Ledger:
                 entry.leave(why)
 
 
+def _asked(entry: Entry) -> str:
+    """Say what an entry asks for, with all that tells two batches apart."""
+    match entry.order:
+        case Replacement(joining=joining):
+            return f"replace {entry.cluster} {entry.target} {entry.zone} {joining}"
+        case Removal():
+            return f"remove {entry.cluster} {entry.target} {entry.zone}"
+        case Use(unit_num=count):
+            return f"use {entry.cluster} {entry.target} {count}"
+        case ScaleOut():
+            return f"{entry.cluster} {entry.target} {entry.zone}"
+
+
 def ledger_of(spec: BatchSpec, time_limits: TimeLimits = DEFAULT_TIME_LIMITS) -> Ledger:
-    """Open the ledger of a batch: one entry a node, cluster by cluster.
+    """Open the ledger of a batch: one entry a row, cluster by cluster.
 
     Args:
         spec: The batch.
         time_limits: Limits its clusters do not name themselves.
+
+    Raises:
+        SpecError: An override of a removal or of a tenant's units cannot be used.
     """
     entries: list[Entry] = []
     for asked in spec.clusters:
-        label = label_of(asked)
         cluster: str | ClusterSpec = asked.cluster
         if isinstance(cluster, str):
             cluster = spec.connections.get(cluster, cluster)
-        first = ScaleOut(
-            cluster=cluster,
-            node=asked.nodes[0],
-            batch=asked.nodes,
-            profile=asked.profile,
-            allow_new_zone=asked.allow_new_zone,
-            allow_unknown=asked.allow_unknown,
-            overrides=asked.overrides,
-            time_limits=time_limits.with_own(asked.time_limits),
-            on_failure=spec.policies.on_failure,
-        )
-        # Copies share the list of all nodes; made one by one, each order would hold its own.
+        shared = {"cluster": cluster, "time_limits": time_limits.with_own(asked.time_limits)}
+        orders: Iterable[Order]
+        if isinstance(asked, ScaleOutSpec):
+            orders = _joining(asked, shared | {"on_failure": spec.policies.on_failure})
+        else:
+            if "on_failure" not in asked.model_fields_set:
+                shared["on_failure"] = spec.policies.on_failure
+            orders = _checked(asked, shared)
+        label = label_of(asked)
         entries += [
-            Entry(
-                number=len(entries) + at,
-                cluster=label,
-                order=first.model_copy(update={"node": node}),
-            )
-            for at, node in enumerate(asked.nodes, start=1)
+            Entry(number=number, cluster=label, order=order)
+            for number, order in enumerate(orders, start=len(entries) + 1)
         ]
     return Ledger(entries, spec.policies)
+
+
+def _joining(asked: ScaleOutSpec, shared: Mapping[str, Any]) -> Iterator[ScaleOut]:
+    """Give the orders of nodes that join; copies share the list of all of them."""
+    first = ScaleOut(
+        node=asked.nodes[0],
+        batch=asked.nodes,
+        profile=asked.profile,
+        allow_new_zone=asked.allow_new_zone,
+        allow_unknown=asked.allow_unknown,
+        overrides=asked.overrides,
+        **shared,
+    )
+    for node in asked.nodes:
+        yield first.model_copy(update={"node": node})
+
+
+def _checked(
+    asked: RemovalSpec | ReplacementSpec | UseSpec, shared: Mapping[str, Any]
+) -> Iterator[Order]:
+    """Give the orders of what else is asked of a cluster, their overrides checked.
+
+    Raises:
+        SpecError: One of them cannot be used.
+    """
+    for order in orders_of(asked):
+        match made := order.model_copy(update=shared):
+            case Removal():
+                yield checked_removal(made)
+            case Replacement():
+                yield checked_replacement(made)
+            case Use():
+                yield checked_use(made)
 
 
 def _in_brief(reason: str) -> str:

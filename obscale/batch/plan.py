@@ -11,10 +11,12 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from obscale.batch.kinds import EFFECTS, already_of
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.row import BatchRow
 from obscale.batch.schedule import FAILURES, RowState, decide_wave, order_of
-from obscale.preflight.facts import TargetProgress
+from obscale.preflight.facts import ALREADY_SO, AT_WORK, TargetProgress
+from obscale.request.asked import Kind
 from obscale.request.policies import told_policies
 
 Stopped = Mapping[int, str]
@@ -37,14 +39,14 @@ class PlannedRow(BatchRow):
     """Rules that could block it and could not be judged; a run without a person is held back by
     them, unless its request accepts them."""
 
-    @property
-    def is_member(self) -> bool:
-        """Whether there is nothing to add, only to look at."""
-        return self.progress is TargetProgress.MEMBER
+    warnings: tuple[str, ...] = ()
+    """Of preflight, of rows that add no node: what to know before they begin."""
+    already: str = ""
+    """What stands already, so that there is only something to look at, e.g. `already gone`."""
 
 
 class PlannedCluster(BaseModel):
-    """One cluster: servers a zone now, and once all rows that are ready have joined."""
+    """One cluster: servers a zone now, and once all rows that are ready are done."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,7 +58,7 @@ class PlannedCluster(BaseModel):
     zones_now: dict[str, int]
     zones_after: dict[str, int]
     order: tuple[str, ...]
-    """`ip:port` in the order in which they would begin."""
+    """Targets in the order in which they would begin."""
 
 
 class BatchPlan(BaseModel):
@@ -66,6 +68,8 @@ class BatchPlan(BaseModel):
 
     schema_version: int = SCHEMA_VERSION
     key: str
+    kind: Kind = "nodes"
+    """Of all rows."""
     ready: bool
     """Whether no row is blocked, and every member as it is asked for."""
     summary: str
@@ -88,6 +92,7 @@ def plan_of(ledger: Ledger, now: datetime) -> BatchPlan:
     window = ledger.policies.window
     return BatchPlan(
         key=ledger.key,
+        kind=ledger.kind,
         ready=not any(entry.state in FAILURES or entry.differs for entry in ledger.entries),
         summary=_summary(ledger, stopped),
         policies=tuple(told_policies(ledger.policies)),
@@ -102,21 +107,34 @@ def plan_of(ledger: Ledger, now: datetime) -> BatchPlan:
 
 def _summary(ledger: Ledger, stopped: Stopped) -> str:
     """Say it in one line, e.g. `33 of 40 nodes ready, 3 blocked, 4 not begun after these`."""
-    total = len(ledger.entries)
+    total, words = len(ledger.entries), ledger.words
     waiting = [entry for entry in ledger.entries if entry.state is RowState.WAITING]
     by_progress = Counter(entry.progress for entry in waiting)
     ready = sum(entry.number not in stopped and not entry.differs for entry in waiting)
-    said = f"{ready} of {total} node{'s' if total > 1 else ''} ready"
+    said = f"{ready} of {total} {words.rows if total > 1 else words.row} ready"
     said += f", {total - len(waiting)} blocked" if total > len(waiting) else ""
     said += f", {len(stopped)} not begun because of that" if stopped else ""
-    said += f", {n} under way already" if (n := by_progress[TargetProgress.UNDER_WAY]) else ""
-    members = by_progress[TargetProgress.MEMBER]
-    said += f", {members} member{'s' if members > 1 else ''} already" if members else ""
+    under_way = sum(by_progress[progress] for progress in AT_WORK)
+    said += f", {under_way} under way already" if under_way else ""
+    there = sum(by_progress[progress] for progress in ALREADY_SO)
+    said += f", {_so_already(ledger.kind, there)}" if there else ""
     unlike = sum(bool(entry.differs) for entry in waiting)
     said += f", {unlike} of them not as asked" if unlike else ""
     unknown = sum(bool(entry.unknown) for entry in waiting)
     said += f", {unknown} with unknowns" if unknown else ""
     return said
+
+
+def _so_already(kind: Kind, count: int) -> str:
+    match kind:
+        case "nodes":
+            return f"{count} member{'s' if count > 1 else ''} already"
+        case "remove":
+            return f"{count} gone already"
+        case "replace":
+            return f"{count} replaced already"
+        case "use":
+            return f"{count} with that number already"
 
 
 def _turns(ledger: Ledger) -> dict[int, int]:
@@ -144,10 +162,10 @@ def _cluster(
     now = ledger.sizes.get(entries[0].lane or name, {})
     after = Counter(now)
     for entry in entries:
-        after[entry.zone] += (
+        after[entry.zone] += EFFECTS[entry.kind] * (
             entry.state is RowState.WAITING
             and entry.number not in stopped
-            and entry.progress is not TargetProgress.MEMBER
+            and entry.progress not in ALREADY_SO
         )
     return PlannedCluster(
         cluster=name,
@@ -155,17 +173,25 @@ def _cluster(
         blocked=sum(entry.state in FAILURES for entry in entries),
         not_begun=sum(entry.number in stopped for entry in entries),
         zones_now=dict(sorted(now.items())),
-        zones_after=dict(sorted(after.items())),
+        zones_after=_zones(after),
         order=tuple(e.target for e in sorted(entries, key=lambda entry: turns[entry.number])),
     )
+
+
+def _zones(servers: Counter[str]) -> dict[str, int]:
+    """Give servers by zone; rows without a zone of their own change none."""
+    return {zone: count for zone, count in sorted(servers.items()) if zone}
 
 
 def _row(entry: Entry, turns: dict[int, int], stopped: Stopped) -> PlannedRow:
     return PlannedRow(
         number=entry.number,
         cluster=entry.cluster,
+        kind=entry.kind,
         target=entry.target,
         zone=entry.zone,
+        what=entry.what,
+        already=already_of(entry.order) if entry.progress in ALREADY_SO else "",
         turn=turns[entry.number],
         progress=entry.progress,
         verdict=entry.verdict,
@@ -175,4 +201,5 @@ def _row(entry: Entry, turns: dict[int, int], stopped: Stopped) -> PlannedRow:
         differs=entry.differs,
         error_kind=entry.error_kind,
         unknown=entry.unknown,
+        warnings=entry.warnings,
     )

@@ -4,7 +4,7 @@ Facts are judged and dropped: what is kept of a node is a few lines, however man
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -17,13 +17,15 @@ from obscale.errors import AgentError, PreflightError, SpecError
 from obscale.events import Publish
 from obscale.plan import survey_all
 from obscale.preflight.facts import ClusterFacts, Facts, TargetProgress, asked_port
-from obscale.preflight.finding import Answer, Findings
+from obscale.preflight.finding import Answer, Finding, Findings
 from obscale.preflight.judge import judge_with_overrides
 from obscale.preflight.result import Preflight, conclude
 from obscale.preflight.run import concluded, judged, read_facts
 from obscale.preflight.unjudged import held_back
 from obscale.reading import Unread
+from obscale.request.asked import Order
 from obscale.request.models import SecretName
+from obscale.request.replacement import ReplacedNode, Replacement
 from obscale.request.scale_out import ScaleOut
 from obscale.spec.batch import MAX_PROBLEMS
 from obscale.spec.problems import refused
@@ -63,6 +65,8 @@ class RowLook:
     differs: str = ""
     """Values in which a member is not as asked, so that its verification would fail."""
     differs_remedy: str = ""
+    warnings: tuple[str, ...] = ()
+    """What a person should know before nodes leave or units move, one line each."""
 
     def cleared(self) -> "RowLook":
         """Give it without what forbids it."""
@@ -188,17 +192,20 @@ def _row_look(findings: Findings, *, stands_failed: bool = False) -> RowLook:
             differs="; ".join(finding.measured for finding in unlike),
             differs_remedy=unlike[0].remedy if unlike else "",
         )
-    reasons = "; ".join(
-        f"{f.rule}: {f.measured}" + (f"; needed {f.needed}" if f.needed else "")
-        for f in findings.blockers
-    )
     return RowLook(
         progress=findings.progress,
         verdict=findings.verdict,
-        blocked=reasons,
+        blocked=reasons_of(findings.blockers),
         remedy=findings.remedies,
         blockers=frozenset(finding.rule for finding in findings.blockers),
         stands_failed=stands_failed,
+    )
+
+
+def reasons_of(blockers: Iterable[Finding]) -> str:
+    """Say what forbids a row, in one line."""
+    return "; ".join(
+        f"{f.rule}: {f.measured}" + (f"; needed {f.needed}" if f.needed else "") for f in blockers
     )
 
 
@@ -231,6 +238,7 @@ async def judge_all(ledger: Ledger, looking: Looking) -> None:
             entry.progress, entry.verdict = row.progress, row.verdict
             entry.stands_failed, entry.unknown = row.stands_failed, row.unknown
             entry.differs, entry.differs_remedy = row.differs, row.differs_remedy
+            entry.warnings = row.warnings
             if row.blocked:
                 entry.refuse(PreflightError(row.blocked, row.remedy))
 
@@ -260,17 +268,27 @@ async def check_names(ledger: Ledger, secret_store: SecretStore) -> None:
         if label not in clusters:
             clusters.add(label)
             problems += await _problem(known_cluster(order.cluster, secret_store), label, order)
-        name = order.node.targetAgentPassword
-        if name is not None and name not in secrets:
-            secrets.add(name)
-            problems += await _problem(
-                resolve_secret(name, secret_store, "targetAgentPassword"), label, order
-            )
+        for name in _agent_passwords(order):
+            if name not in secrets:
+                secrets.add(name)
+                problems += await _problem(
+                    resolve_secret(name, secret_store, "targetAgentPassword"), label, order
+                )
     if problems:
         raise refused(problems, MAX_PROBLEMS)
 
 
-async def _problem(resolving: Awaitable[object], label: str, order: ScaleOut) -> list[str]:
+def _agent_passwords(order: Order) -> Iterator[SecretName]:
+    """Give where the password of the agent that joins is kept, if it has one."""
+    match order:
+        case ScaleOut(node=joining) | Replacement(pair=ReplacedNode(by=joining)):
+            if joining.targetAgentPassword is not None:
+                yield joining.targetAgentPassword
+        case _:
+            pass
+
+
+async def _problem(resolving: Awaitable[object], label: str, order: Order) -> list[str]:
     try:
         await resolving
     except SpecError as error:

@@ -7,12 +7,13 @@ from typing import ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from obscale.batch.kinds import WORDS
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.row import BatchRow
 from obscale.batch.schedule import FAILURES, RowState
 from obscale.errors import ObscaleError
 from obscale.pictures.words import told_seconds
-from obscale.preflight.facts import TargetProgress
+from obscale.request.asked import Kind
 from obscale.request.policies import Canary, Window, told_policies
 from obscale.text import Markdown, bullets, code, folded, markdown, paragraphs
 
@@ -36,7 +37,7 @@ STATE_WORDS: Final = {
 
 
 class BatchIncompleteError(ObscaleError):
-    """Not every node of a batch is verified; the report says which and why."""
+    """Not every row of a batch is verified; the report says which and why."""
 
     kind: ClassVar[str] = "batch-incomplete"
 
@@ -52,6 +53,8 @@ class RowReport(BatchRow):
     started_at: datetime | None
     ended_at: datetime | None
     seconds: float | None
+    host_steps: tuple[str, ...] = ()
+    """Of a node that has left: commands that clean its host before it is used again."""
     is_canary: bool = False
     """Whether other clusters, or other nodes, waited for it."""
 
@@ -74,6 +77,8 @@ class BatchReport(BaseModel):
 
     schema_version: int = SCHEMA_VERSION
     key: str
+    kind: Kind = "nodes"
+    """Of all rows."""
     outcome: str
     """`verified`, or `incomplete`."""
     summary: str
@@ -88,7 +93,7 @@ class BatchReport(BaseModel):
 
     @property
     def is_verified(self) -> bool:
-        """Whether every node is."""
+        """Whether every row is."""
         return self.outcome == "verified"
 
 
@@ -98,6 +103,7 @@ def report_of(ledger: Ledger) -> BatchReport:
     complete = counts[RowState.VERIFIED] == len(ledger.entries)
     return BatchReport(
         key=ledger.key,
+        kind=ledger.kind,
         outcome="verified" if complete else "incomplete",
         summary=summary_of(ledger),
         started_at=ledger.begun,
@@ -115,9 +121,10 @@ def report_of(ledger: Ledger) -> BatchReport:
 
 def summary_of(ledger: Ledger) -> str:
     """Say a batch in one line, e.g. `37 of 40 nodes verified, 2 failed, 1 not started`."""
-    counts = ledger.counts()
+    counts, words = ledger.counts(), ledger.words
     total = len(ledger.entries)
-    said = [f"{counts[RowState.VERIFIED]} of {total} node{'s' if total > 1 else ''} verified"]
+    rows = words.rows if total > 1 else words.row
+    said = [f"{counts[RowState.VERIFIED]} of {total} {rows} verified"]
     said += [
         f"{counts[state]} {word}"
         for state, word in STATE_WORDS.items()
@@ -160,8 +167,10 @@ def _row(entry: Entry, *, is_canary: bool) -> RowReport:
     return RowReport(
         number=entry.number,
         cluster=entry.cluster,
+        kind=entry.kind,
         target=entry.target,
         zone=entry.zone,
+        what=entry.what,
         state=entry.state,
         why=entry.note,
         next=entry.hint,
@@ -174,6 +183,7 @@ def _row(entry: Entry, *, is_canary: bool) -> RowReport:
         started_at=entry.started,
         ended_at=entry.ended,
         seconds=entry.seconds,
+        host_steps=entry.host_steps,
         is_canary=is_canary,
     )
 
@@ -182,14 +192,12 @@ def _cluster(name: str, entries: Sequence[Entry], ledger: Ledger) -> ClusterRepo
     before = ledger.sizes.get(entries[0].lane or name, {})
     after = Counter(before)
     for entry in entries:
-        after[entry.zone] += (
-            entry.state is RowState.VERIFIED and entry.progress is not TargetProgress.MEMBER
-        )
+        after[entry.zone] += entry.change
     return ClusterReport(
         cluster=name,
         counts=dict(Counter(entry.state for entry in entries)),
         zones_before=dict(sorted(before.items())),
-        zones_after=dict(sorted(after.items())),
+        zones_after={zone: count for zone, count in sorted(after.items()) if zone},
     )
 
 
@@ -222,8 +230,7 @@ def render_batch(
         ),
         markdown("## Still running in the clusters ({})", len(left)) if left else "",
         bullets(
-            markdown("{} → {} of {}: {}. **To do**: {}", r.target, r.zone, r.cluster, r.why, r.next)
-            for r in left
+            markdown("{} of {}: {}. **To do**: {}", r.what, r.cluster, r.why, r.next) for r in left
         ),
         "" if report.is_verified else "Running the same batch again does only what is missing.",
         code([again]) if again and not report.is_verified else "",
@@ -232,12 +239,27 @@ def render_batch(
         bullets(_cluster_line(cluster) for cluster in report.clusters if cluster not in green),
         markdown("## Not started ({})", len(skipped)) if skipped else "",
         bullets(_reasons(skipped)),
+        *_hosts(rows),
         folded(f"Clusters that are verified ({len(green)})", map(_cluster_line, green)),
-        folded(f"Every node ({len(rows)})", map(_node_line, rows))
+        folded(f"Every {WORDS[report.kind].row} ({len(rows)})", map(_row_line, rows))
         if len(rows) <= MOST_LISTED
-        else markdown("The JSON report lists all {} nodes.", len(rows)),
+        else markdown("The JSON report lists all {} {}.", len(rows), WORDS[report.kind].rows),
     ]
     return Markdown(f"{paragraphs(parts)}\n")
+
+
+def _hosts(rows: Sequence[RowReport]) -> Iterator[Markdown]:
+    """Say how the hosts of nodes that have left are cleaned; nothing of them was touched."""
+    left = [row for row in rows if row.host_steps]
+    if not left:
+        return
+    yield markdown("## Hosts that were left ({})", len(left))
+    yield Markdown("Everything stays on them. To use one again, clean it first:")
+    for row in left[:MOST_CLUSTERS]:
+        yield markdown("**{}** of {}", row.target, row.cluster)
+        yield code(row.host_steps)
+    if len(left) > MOST_CLUSTERS:
+        yield markdown("The JSON report has the commands of all {}.", len(left))
 
 
 def _told_together(state: RowState, rows: Sequence[RowReport]) -> Iterator[tuple[str, ...]]:
@@ -251,7 +273,7 @@ def board_rows(ledger: Ledger) -> list[dict[str, str]]:
     """Give the batch as rows of one table: how far each node is."""
     return [
         {
-            "node": f"{entry.target} → {entry.zone}",
+            "node": entry.what,
             "cluster": entry.cluster,
             "state": _progress(entry),
             "why": entry.note,
@@ -313,7 +335,7 @@ def together(rows: Sequence[BatchRow]) -> dict[tuple[str, str, str], list[str]]:
     """
     found: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
-        found.setdefault((row.cluster, row.why, row.next), []).append(f"{row.target} → {row.zone}")
+        found.setdefault((row.cluster, row.why, row.next), []).append(row.what)
     return found
 
 
@@ -332,9 +354,9 @@ def _reasons(rows: Iterable[RowReport]) -> Iterator[str]:
         yield f"{named_briefly(nodes)} of {cluster}: {why}"
 
 
-def _node_line(row: RowReport) -> str:
+def _row_line(row: RowReport) -> str:
     level = f" up to {row.level}" if row.level else ""
     dag = f", DAG {row.dag_id} {row.submitted_how}".rstrip() if row.dag_id else ""
     took = f", {told_seconds(row.seconds)}" if row.seconds is not None else ""
     state = f"{STATE_WORDS[row.state]}{level}{dag}{took}"
-    return f"{row.number} {row.target} → {row.zone} of {row.cluster}: {state}"
+    return f"{row.number} {row.what} of {row.cluster}: {state}"

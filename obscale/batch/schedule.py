@@ -12,7 +12,7 @@ from enum import StrEnum
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from obscale.preflight.facts import TargetProgress
+from obscale.preflight.facts import ALREADY_SO, AT_WORK, TargetProgress
 from obscale.request.policies import BatchPolicies
 
 
@@ -34,7 +34,11 @@ FAILURES: Final = frozenset({RowState.BLOCKED, RowState.FAILED})
 ENDED: Final = frozenset(RowState) - {RowState.WAITING, RowState.RUNNING}
 _HAS_GROWN_ITS_ZONE: Final = frozenset({RowState.RUNNING, RowState.VERIFIED, RowState.LEFT})
 _BECAME: Final = {RowState.FAILED: "failed", RowState.BLOCKED: "was blocked"}
-_TURN: Final = {TargetProgress.UNDER_WAY: 0, TargetProgress.MEMBER: 1, TargetProgress.NEW: 2}
+_TURN: Final = {
+    **dict.fromkeys(AT_WORK, 0),
+    **dict.fromkeys(ALREADY_SO, 1),
+    TargetProgress.NEW: 2,
+}
 """A DAG under way holds the lock, so it goes first; a member only has to be looked at."""
 
 
@@ -45,11 +49,12 @@ class Row:
     Args:
         number: In the request, from 1.
         lane: What has one lock: rows of one cluster share it.
-        zone: The node joins.
+        zone: The node joins, or leaves; empty: none by itself.
         target: `ip:port`, for what is said.
         state: How far it is.
         progress: As preflight saw it: new, under way already, or a member already.
         stands_failed: Under way, and its DAG is FAILED.
+        effect: Servers it adds to its zone: 1, -1 where a node leaves, 0 where their number stays.
     """
 
     number: int
@@ -59,12 +64,13 @@ class Row:
     state: RowState = RowState.WAITING
     progress: TargetProgress = TargetProgress.NEW
     stands_failed: bool = False
+    effect: int = 1
 
     @property
     def is_doubtful(self) -> bool:
         """Whether an earlier run of the batch may have counted it as a failure already."""
         is_open = self.state in {RowState.WAITING, RowState.RUNNING}
-        return is_open and (self.progress is TargetProgress.MEMBER or self.stands_failed)
+        return is_open and (self.progress in ALREADY_SO or self.stands_failed)
 
 
 @dataclass(frozen=True)
@@ -109,8 +115,8 @@ class _Lane:
             self.failed.append(row)
         if row.is_doubtful:
             self.doubtful.append(row)
-        if row.state in _HAS_GROWN_ITS_ZONE and row.progress is not TargetProgress.MEMBER:
-            self.grown[row.zone] += 1
+        if row.state in _HAS_GROWN_ITS_ZONE and row.progress not in ALREADY_SO:
+            self.grown[row.zone] += row.effect
 
     @property
     def is_over(self) -> bool:
@@ -190,6 +196,8 @@ def next_of(
 ) -> Row:
     """Choose a cluster's next row: the one whose zone has the fewest servers, a new zone first.
 
+    Of nodes that leave the one whose zone has the most; what changes no number goes as written.
+
     Args:
         waiting: Not empty.
         sizes: Servers of each zone before the batch.
@@ -199,26 +207,29 @@ def next_of(
 
     def turn(row: Row) -> tuple[int, int, str, int]:
         servers = sizes.get(row.zone, 0) + added.get(row.zone, 0)
-        return _TURN[row.progress], servers, row.zone, row.number
+        zone = row.zone if row.effect else ""
+        return _TURN[row.progress], servers * row.effect, zone, row.number
 
     return min(waiting, key=turn)
 
 
 def order_of(rows: Iterable[Row], sizes: Mapping[str, int]) -> Iterator[Row]:
     """Give the rows of one cluster in the order they start in, if all goes well."""
-    queues: dict[TargetProgress, dict[str, deque[Row]]] = {progress: {} for progress in _TURN}
+    queues: dict[int, dict[str, deque[Row]]] = {turn: {} for turn in sorted({*_TURN.values()})}
     for row in sorted(rows, key=lambda row: row.number):
-        queues[row.progress].setdefault(row.zone, deque()).append(row)
+        zone = row.zone if row.effect else ""
+        queues[_TURN[row.progress]].setdefault(zone, deque()).append(row)
     servers = Counter(sizes)
-    for progress, zones in queues.items():
-        smallest = [(servers[zone], zone) for zone in zones]
+    for zones in queues.values():
+        smallest = [(servers[zone] * queue[0].effect, zone) for zone, queue in zones.items()]
         heapify(smallest)
         while smallest:
             _, zone = heappop(smallest)
-            yield zones[zone].popleft()
-            servers[zone] += progress is not TargetProgress.MEMBER
+            row = zones[zone].popleft()
+            yield row
+            servers[zone] += row.effect * (row.progress not in ALREADY_SO)
             if zones[zone]:
-                heappush(smallest, (servers[zone], zone))
+                heappush(smallest, (servers[zone] * row.effect, zone))
 
 
 def _lanes_of(rows: Iterable[Row]) -> tuple[_Lane, ...]:
@@ -286,7 +297,10 @@ def _hopeless(
     lost = {
         row.zone: row
         for row in lane.failed
-        if row.state is RowState.FAILED and not sizes.get(row.zone, 0) and not lane.grown[row.zone]
+        if row.state is RowState.FAILED
+        and row.effect > 0
+        and not sizes.get(row.zone, 0)
+        and not lane.grown[row.zone]
     }
     return {
         row.number: f"{lost[row.zone].target}, the first of the new zone {row.zone}, failed"

@@ -1,4 +1,4 @@
-"""`obscale apply BATCH`: scales out many clusters and shows a live table."""
+"""`obscale apply BATCH`: carries out rows of many clusters and shows a live table."""
 
 import json
 import sys
@@ -10,9 +10,12 @@ from typing import Any, Final, NoReturn
 import typer
 from rich.console import Console
 
+from obscale.batch.confirm import is_confirmed, question_of_batch, word_of, would_leave
+from obscale.batch.kinds import WORDS
 from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger, ledger_of
-from obscale.batch.plan import PlannedRow, plan_of
-from obscale.batch.preflight import ClusterLook, check_names, judge_all, look_at_cluster
+from obscale.batch.plan import BatchPlan, PlannedRow, plan_of
+from obscale.batch.preflight import ClusterLook, check_names, judge_all
+from obscale.batch.preflight_others import look_at_rows
 from obscale.batch.report import (
     BatchIncompleteError,
     BatchReport,
@@ -25,11 +28,12 @@ from obscale.cli.busy import silence_shown
 from obscale.cli.exits import OUT_OF_REACH, Exit, end_stopped, error_object
 from obscale.cli.local_prefect import require_prefect, settle
 from obscale.cli.stopping import NOTHING_SENT, PROGRAM, Words
-from obscale.cli.terminal import complain_of, open_console, say_json
+from obscale.cli.terminal import complain_of, open_console, reader_line, say_json
 from obscale.connect.connections import SecretStore
 from obscale.errors import SpecError
 from obscale.events import BatchBegun, BatchEnded, Event
 from obscale.preflight.facts import TargetProgress
+from obscale.request.asked import Kind
 from obscale.request.models import Profile
 from obscale.spec.batch import (
     BatchSpec,
@@ -116,6 +120,9 @@ def _parameters(spec: BatchSpec) -> dict[str, Any]:
             for name, known in spec.connections.items()
         }
     told["policies"] = spec.policies.model_dump(mode="json", exclude_defaults=True)
+    if word := word_of(ledger_of(spec)):
+        # Typed, or waived, before the run begins.
+        told["confirm"] = word
     size, most = len(json.dumps(told)), get_current_settings().server.api.max_parameter_size
     if size > most:
         raise SpecError(
@@ -142,8 +149,7 @@ def _ask(spec: BatchSpec, console: Console) -> BatchSpec:
     ready = [row for row in made.rows if row.ready]
     if not ready:
         raise typer.Exit(Exit.REFUSED)
-    with PROGRAM.asking():
-        typer.confirm(for_terminal(_question(ready)), abort=True, err=console.stderr)
+    _have_answered(ledger, made, ready, console)
     unknown = {row.cluster for row in ready if row.unknown}
     clusters = tuple(
         each.model_copy(update={"allow_unknown": True}) if label_of(each) in unknown else each
@@ -152,15 +158,37 @@ def _ask(spec: BatchSpec, console: Console) -> BatchSpec:
     return spec.model_copy(update={"clusters": clusters})
 
 
-def _question(ready: Sequence[PlannedRow]) -> str:
+def _have_answered(
+    ledger: Ledger, made: BatchPlan, ready: Sequence[PlannedRow], console: Console
+) -> None:
+    """Ask; ends the program on no, and on another word than the one asked for."""
+    unknown = {rule for row in ready for rule in row.unknown}
+    word = word_of(ledger)
+    if not word or not would_leave(ledger):
+        with PROGRAM.asking():
+            typer.confirm(for_terminal(_question(made.kind, ready)), abort=True, err=console.stderr)
+        return
+    question = f"{question_of_batch(ledger).rstrip('?')}{although_unknown(unknown)}? Type {word}"
+    with PROGRAM.asking():
+        typed = typer.prompt(reader_line(question), err=console.stderr)
+    if not is_confirmed(ledger, typed):
+        raise typer.Abort
+
+
+def _question(kind: Kind, ready: Sequence[PlannedRow]) -> str:
     """Ask for what would be sent: what is there already is only looked at."""
-    add = sum(row.progress is TargetProgress.NEW for row in ready)
-    there = len(ready) - add
-    if not add:
-        return f"Nothing is to be added; take up and prove what is there ({there})?"
+    new = sum(row.progress is TargetProgress.NEW for row in ready)
+    there = len(ready) - new
+    if not new:
+        nothing = "Nothing is to be added" if kind == "nodes" else "Nothing is to be sent"
+        return f"{nothing}; take up and prove what is there ({there})?"
     beside = f", and take up and prove what is there ({there})" if there else ""
     beside += although_unknown({rule for row in ready for rule in row.unknown})
-    return f"Add {add} node{'s' if add > 1 else ''} as planned{beside}?"
+    words = WORDS[kind]
+    many = words.nodes if new > 1 else words.node
+    if kind == "use":
+        return f"Set the units of {new} {many} as planned{beside}?"
+    return f"{words.does} {new} {many} as planned{beside}?"
 
 
 def although_unknown(rules: Collection[str]) -> str:
@@ -180,7 +208,7 @@ async def look_at_all(ledger: Ledger, secret_store: SecretStore) -> None:
     def looking(
         _name: str, entries: Sequence[Entry]
     ) -> Awaitable[tuple[ClusterLook, FirstRowPreflight | None]]:
-        return look_at_cluster([entry.order for entry in entries], secret_store, will_be_asked=True)
+        return look_at_rows([entry.order for entry in entries], secret_store, will_be_asked=True)
 
     await check_names(ledger, secret_store)
     await judge_all(ledger, looking)
@@ -247,4 +275,4 @@ def _words(path: Path, reports: Sequence[BatchReport], seen: Sequence[Ledger]) -
         stands = f"{summary_of(seen[-1])}; what was begun goes on by itself"
     else:
         return NOTHING_SENT
-    return stands, f"obscale apply {path} takes up what runs and adds what is missing"
+    return stands, f"obscale apply {path} takes up what runs and does what is missing"

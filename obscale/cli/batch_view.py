@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 
+from obscale.batch.kinds import WORDS, counted
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.plan import BatchPlan
 from obscale.batch.report import (
@@ -59,8 +60,12 @@ def show_batch_plan(console: Console, made: BatchPlan) -> None:
     console.print(as_text("; ".join(made.policies)))
     if made.opens_at:
         console.print(as_text(_nothing_before(made.opens_at), style="yellow"))
-    to_add = {row.target: row.zone for row in made.rows if row.ready and not row.is_member}
-    table = _plain("cluster", "nodes", "blocked", "servers a zone now", "order")
+    to_do = {
+        (row.cluster, row.target): row.zone or row.target
+        for row in made.rows
+        if row.ready and not row.already
+    }
+    table = _plain("cluster", WORDS[made.kind].rows, "blocked", "servers a zone now", "order")
     for cluster in made.clusters:
         style = "bold red" if cluster.blocked else ""
         table.add_row(
@@ -69,7 +74,12 @@ def show_batch_plan(console: Console, made: BatchPlan) -> None:
             as_text(str(cluster.blocked or "—"), style=style),
             as_text(told_zones(cluster.zones_now)),
             as_text(
-                ", ".join(to_add[target] for target in cluster.order if target in to_add) or "—"
+                ", ".join(
+                    to_do[cluster.cluster, target]
+                    for target in cluster.order
+                    if (cluster.cluster, target) in to_do
+                )
+                or "—"
             ),
         )
     _let_last_give_way(console, table)
@@ -81,13 +91,16 @@ def show_batch_plan(console: Console, made: BatchPlan) -> None:
             words = f"{row.target} of {row.cluster} is a member already; {row.differs}"
             console.print(as_text("not as asked: ", style="yellow"), as_text(words), sep="")
             console.print(as_text(f"  → {row.next}", style="bold"))
+        for said in row.warnings if row.ready else ():
+            words = f"{row.what} of {row.cluster}: {said}"
+            console.print(as_text("warn: ", style="yellow"), as_text(words), sep="", soft_wrap=True)
     stopped = Counter(
         (r.cluster, r.why) for r in made.rows if not (r.ready or r.error_kind or r.differs)
     )
     for (name, why), count in stopped.items():
         console.print(
             as_text("not begun: ", style="yellow"),
-            as_text(f"{count} node{'s' if count > 1 else ''} of {name}: {why}"),
+            as_text(f"{counted(made.kind, count)} of {name}: {why}"),
             sep="",
         )
 
@@ -99,6 +112,10 @@ def show_ending(console: Console, report: BatchReport) -> None:
     with aloud(console):
         for state in (RowState.BLOCKED, RowState.FAILED, RowState.LEFT):
             _show_reasons(console, state, [row for row in sick if row.state is state])
+        if left := sum(bool(row.host_steps) for row in report.rows):
+            hosts = f"{left} host{'s' if left > 1 else ''}"
+            told = f"{hosts} left, and not touched: the report and --json say how to clean them"
+            console.print(as_text(told), soft_wrap=True)
         console.print(as_text(report.summary, style=style))
 
 
@@ -177,7 +194,7 @@ class LiveBatch:
             if entry.ended and entry.number not in self._told:
                 self._told.add(entry.number)
                 took = f" after {entry.seconds:.0f} s" if entry.seconds else ""
-                line = f"{entry.target} → {entry.zone} of {entry.cluster}: {entry.state}{took}"
+                line = f"{entry.what} of {entry.cluster}: {entry.state}{took}"
                 self._say(line)
 
     def _say(self, line: str) -> None:
@@ -202,7 +219,7 @@ def _heading(ledger: Ledger) -> str:
     if ledger.waits_until:
         return f"{summary}; {_waiting(ledger)}"
     if ledger.phase == "preflight":
-        return f"preflight of {len(ledger.entries)} nodes ..."
+        return f"preflight of {counted(ledger.kind, len(ledger.entries))} ..."
     return summary
 
 
@@ -215,7 +232,7 @@ def _nothing_before(opens_at: datetime) -> str:
 
 
 def _by_node(console: Console, ledger: Ledger, heading: str, _room: int) -> RenderableType:
-    table = _plain("node", "cluster", "took", "state", title=heading)
+    table = _plain(ledger.words.node, "cluster", "took", "state", title=heading)
     for entry, row in zip(ledger.entries, board_rows(ledger), strict=True):
         style = _STYLES.get(entry.state, "")
         cells = (row["node"], row["cluster"], row["took"], row["state"])

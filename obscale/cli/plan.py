@@ -32,8 +32,8 @@ from obscale.plan.file import (
     write_plan_file,
 )
 from obscale.preflight.finding import Answer
+from obscale.request.asked import Order
 from obscale.request.models import Profile, ScaleOutSpec
-from obscale.request.removal import Removal
 from obscale.request.replacement import Replacement
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.spec import read_spec
@@ -223,7 +223,10 @@ def _plan_batch(path: Path, profile: str | None, out: Path | None, *, as_json: b
         )
     ledger = ledger_of(read_in_profile(path, checked_profile(profile)))
     secret_store = secret_store_for(tuple(entry.order for entry in ledger.entries))
-    looks = f"plan: looks at {len(ledger.entries)} nodes and their clusters"
+    count = len(ledger.entries)
+    looks = f"plan: looks at {count} nodes and their clusters"
+    if ledger.kind == "use":
+        looks = f"plan: looks at {count} tenants and their clusters"
     with busy(looks), silence_shown(open_console(stderr=True)):
         PROGRAM.run(look_at_all(ledger, secret_store))
     made = plan_of(ledger, datetime.now(UTC))
@@ -321,20 +324,16 @@ def checked_profile(profile: str | None) -> Profile | None:
             raise SpecError(f"--profile: {profile!r} is not a profile", "write prod or lab")
 
 
-def secret_store_for(
-    orders: Sequence[ScaleOut] | Sequence[Removal] | Sequence[Replacement],
-) -> SecretStore:
+def secret_store_for(orders: Sequence[Order]) -> SecretStore:
     """Give the plainest store of secrets that can resolve what the orders name.
 
     Prefect takes a second to import; a request that names only environment variables does without.
     """
 
-    def stored(order: ScaleOut | Removal | Replacement) -> bool:
-        names = []
+    def stored(order: Order) -> bool:
+        names = [order.node.targetAgentPassword] if isinstance(order, ScaleOut) else []
         if isinstance(order, Replacement):
-            order = order.addition
-        if isinstance(order, ScaleOut):
-            names.append(order.node.targetAgentPassword)
+            names = [order.pair.by.targetAgentPassword]
         if isinstance(order.cluster, str):
             return True
         names.append(order.cluster.password)

@@ -1,5 +1,6 @@
 """`obscale remove CLUSTER IP:PORT --zone Z`: takes nodes, or a whole zone, out of a cluster."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from obscale.removal.run import judge_order
 from obscale.removal.words import leads_rootservice, question_of
 from obscale.request.models import AgentInfoSpec
 from obscale.request.removal import LeavingNode, Removal, removals_of
+from obscale.spec.batch import is_batch_file
 from obscale.spec.removal import is_removal_file, read_removal
 
 Nodes = Annotated[
@@ -121,6 +123,8 @@ def removals_asked(
         SpecError: Too little is named, or too much.
     """
     path = Path(cluster)
+    if path.is_file() and is_batch_file(path):
+        raise SpecError(f"{cluster}: is a batch", shlex.join(["obscale", "apply", cluster]))
     if path.is_file() and is_removal_file(path):
         if nodes or zone or whole_zone or force_kill:
             raise SpecError(

@@ -1,6 +1,7 @@
 """`obscale replace CLUSTER DEAD --by FILE`: adds a node, proves it, then removes the dead one."""
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Coroutine, Sequence
 from functools import partial
@@ -39,6 +40,7 @@ from obscale.request.replacement import ReplacedNode, Replacement, replacements_
 from obscale.request.start_options import ObConfigs
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS
 from obscale.spec import read_spec
+from obscale.spec.batch import is_batch_file
 from obscale.spec.replacement import is_replacement_file, read_replacement
 from obscale.spec.source import read_source, read_text
 
@@ -128,6 +130,8 @@ def _orders(
         SpecError: Too little is named, or too much.
     """
     path = Path(cluster)
+    if path.is_file() and is_batch_file(path):
+        raise SpecError(f"{path}: is a batch", shlex.join(["obscale", "apply", str(path)]))
     if path.is_file() and is_replacement_file(path):
         if dead or by or live or force_kill:
             raise SpecError(

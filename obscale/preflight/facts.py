@@ -62,6 +62,14 @@ class TargetProgress(Enum):
     """Of a removal: its DAG is at work."""
     GONE = "gone"
     """Of a removal: the cluster lists it no more."""
+    STORED = "stored"
+    """Of a tenant's units: the number is stored already."""
+
+
+AT_WORK: Final = frozenset({TargetProgress.UNDER_WAY, TargetProgress.LEAVING})
+"""Its DAG is there, to be taken up."""
+ALREADY_SO: Final = frozenset({TargetProgress.MEMBER, TargetProgress.GONE, TargetProgress.STORED})
+"""Nothing is to be sent, only to be looked at."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ from obscale.events import (
 )
 from obscale.follow.reminders import Seldom
 from obscale.preflight.ageing import is_stale
-from obscale.preflight.finding import line_of
+from obscale.preflight.facts import TargetProgress
+from obscale.preflight.finding import Finding, line_of
 from obscale.preflight.unjudged import held_back, newly_unknown
 from obscale.reading import Unread
 from obscale.removal.decide import (
@@ -53,7 +54,7 @@ from obscale.request.removal import Removal
 from obscale.scale_in_dag import is_forced
 from obscale.submit.decide import Adopt, Post, PostAgain, Refuse, WaitForLock
 from obscale.submit.post import post_once
-from obscale.submit.result import Keeping, Submitted
+from obscale.submit.result import CalledOff, CalledOffError, Keeping, Submitted, never
 from obscale.submit.run import LOOKED_AT_AGAIN, MOST_ROUNDS, WRITTEN_WITHIN_SECONDS
 from obscale.submit.settle import tell_settled
 from obscale.submit.waits import (
@@ -82,6 +83,66 @@ class Shown:
     sighting: Sighting
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What a look before a removal has found.
+
+    Args:
+        seen: What is kept of it for the steps after it.
+        facts: As read.
+        decision: Where rules block: what the DAGs and the topology say; else None.
+    """
+
+    seen: RemovalPreflight
+    facts: RemovalFacts
+    decision: Decision | None
+
+    @property
+    def progress(self) -> TargetProgress:
+        """How far the target is on its way out."""
+        match self.decision:
+            case Adopt():
+                return TargetProgress.LEAVING
+            case AlreadyGone():
+                return TargetProgress.GONE
+            case _:
+                return self.seen.findings.progress
+
+    @property
+    def blockers(self) -> tuple[Finding, ...]:
+        """What holds it back: nothing where nothing is asked for."""
+        return () if self.progress is not TargetProgress.NEW else self.seen.findings.blockers
+
+
+async def look(
+    link: Connections, order: Removal, publish: Publish, *, will_be_asked: bool = False
+) -> Looked:
+    """Read and judge all rules; where they block, look whether its removal is at work, or done.
+
+    Args:
+        link: Open connections.
+        order: What is asked for.
+        publish: Gets what is waited for.
+        will_be_asked: Whether a person is shown the findings before anything is begun.
+
+    Raises:
+        AgentError: No entry agent could be asked.
+    """
+    give_up = monotonic() + UNDECIDED_SECONDS
+    while True:
+        facts = await survey(link, order)
+        seen = _judged(facts, order, will_be_asked=will_be_asked)
+        decision = None
+        if seen.findings.blockers:
+            decision = decide_removal(await read_sighting(link), order)
+        is_undecided = isinstance(decision, WaitForLock) and decision.undecided
+        if not is_undecided or monotonic() > give_up:
+            return Looked(seen, facts, decision)
+        # It may be our own, of a run that died: its first seconds over, it tells whom it removes.
+        publish_line(publish, "preflight", "preflight.undecided next='look again'")
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
 async def look_before(
     link: Connections,
     order: Removal,
@@ -106,31 +167,18 @@ async def look_before(
         PreflightError: A rule blocks, or one that could cannot be judged.
         AgentError: No entry agent could be asked.
     """
-    give_up = monotonic() + UNDECIDED_SECONDS
-    while True:
-        facts = await survey(link, order)
-        seen = _judged(facts, order, will_be_asked=will_be_asked)
-        decision = None
-        if seen.findings.blockers:
-            decision = decide_removal(await read_sighting(link), order)
-        is_undecided = isinstance(decision, WaitForLock) and decision.undecided
-        if not is_undecided or monotonic() > give_up:
-            break
-        # It may be our own, of a run that died: its first seconds over, it tells whom it removes.
-        publish_line(publish, "preflight", "preflight.undecided next='look again'")
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    found = await look(link, order, publish, will_be_asked=will_be_asked)
+    seen = found.seen
     if judged:
         await judged(seen)
     publish(
         Judged(
             findings=seen.findings,
             zones=seen.before.zones,
-            versions=_versions(facts),
+            versions=_versions(found.facts),
         )
     )
-    found = seen.findings
-    is_over = found.already_gone or found.will_be_adopted
-    if found.blockers and not (is_over or isinstance(decision, Adopt | AlreadyGone)):
+    if found.blockers:
         reasons = "; ".join(line_of(finding) for finding in seen.findings.blockers)
         raise PreflightError(f"blocked by preflight: {reasons}", seen.findings.remedies)
     return seen
@@ -170,6 +218,7 @@ async def remove_once(
     link: Connections,
     order: Removal,
     seen: RemovalPreflight,
+    called_off: CalledOff = never,
     *,
     records: Callable[[str, str], Keeping],
     publish: Publish,
@@ -183,10 +232,12 @@ async def remove_once(
         link: Open.
         order: What is to be done.
         seen: By preflight; too old, all is judged again.
+        called_off: Asked right before each request: whether it is not to be sent after all.
         records: Gives where the records of a node are kept, by cluster and target.
         publish: Gets each event.
 
     Raises:
+        CalledOffError: It is not.
         RecordError: It could not be written down; nothing was sent.
         PreflightError: A rule blocks that did not before.
         ForeignDagError: Somebody else's DAG holds the lock for longer than allowed.
@@ -194,7 +245,7 @@ async def remove_once(
         AgentRefusedError: The cluster refused; nothing was created.
     """
     await learn_staying(link, order, publish)
-    removing = _Removing(link, order, seen, records, publish)
+    removing = _Removing(link, order, seen, called_off, records, publish)
     while True:
         sighting = await removing.look()
         if submitted := await removing.act(decide_removal(sighting, order), sighting):
@@ -209,10 +260,12 @@ class _Removing:
         link: Connections,
         order: Removal,
         seen: RemovalPreflight,
+        called_off: CalledOff,
         records: Callable[[str, str], Keeping],
         publish: Publish,
     ) -> None:
         self._link, self._order, self._seen = link, order, seen
+        self._called_off = called_off
         self._records, self._publish = records, publish
         self._begun = now()
         self._rounds = Rounds(self._begun + timedelta(seconds=order.time_limits.lock_wait_seconds))
@@ -260,6 +313,8 @@ class _Removing:
 
     async def _ask_if_due(self, newest: int, sighting: Sighting) -> Submitted | None:
         order = self._order
+        if await self._called_off():
+            raise CalledOffError
         if order.window and not order.window.is_open(now()):
             await wait_for_window(order.window, self._publish)
             return None

@@ -379,6 +379,43 @@ AskedCluster = Annotated[
 """A cluster as a request's file names it: a stored connection, or written out."""
 
 
+NamedCluster = Annotated[
+    AskedCluster,
+    Field(title="Cluster", description="The name of its stored connection, or written out."),
+]
+Weighing = Annotated[
+    Profile,
+    Field(
+        title="Profile",
+        description="How strictly findings are weighed; lab takes for a note what prod blocks.",
+    ),
+]
+Unknowns = Annotated[
+    bool,
+    Field(
+        title="Allow unknowns",
+        description="In production, begin also where rules that could block could not be judged.",
+    ),
+]
+OwnLimits = Annotated[
+    TimeLimits | None,
+    Field(
+        title="Time limits",
+        description="Of this cluster's rows, where they are not those of the batch.",
+    ),
+]
+
+
+Accepted = Annotated[
+    tuple[OverrideSpec, ...],
+    Field(
+        title="Overrides",
+        description="Findings that are accepted, each for a reason and until a day.",
+    ),
+]
+"""What requests share that add no node."""
+
+
 class ScaleOutSpec(RequestModel):
     """A whole request: which cluster, which nodes. Defaults are already merged into `nodes`.
 

@@ -229,6 +229,13 @@ class BatchPolicies(RequestModel):
         description="Failures over all clusters after which nothing more is started; empty: never.",
         ge=1,
     )
+    max_removals: Annotated[int, Field(strict=True)] | None = Field(
+        default=None,
+        title="Nodes that may leave",
+        description="In the whole batch; needed where nodes are removed or replaced. A batch that "
+        "names more is refused before anything is looked at.",
+        ge=1,
+    )
     window: Window | None = Field(
         default=None,
         title="Maintenance window",
@@ -260,6 +267,8 @@ def told_policies(policies: BatchPolicies) -> list[str]:
     said += [f"a cluster stops after {policies.stop_cluster_after} failed"]
     if policies.stop_batch_after is not None:
         said += [f"everything stops after {policies.stop_batch_after} failed"]
+    if policies.max_removals is not None:
+        said += [f"{policies.max_removals} may leave"]
     said += [f"a failed DAG: {policies.on_failure}"] if policies.on_failure != "hold" else []
     said += [f"window {policies.window}"] if policies.window else []
     said += ["dispatched to workers"] if policies.dispatch == "deployment" else []

@@ -7,12 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from obscale.agent.address import AgentAddress
 from obscale.request import patterns
 from obscale.request.models import (
+    Accepted,
     AgentInfoSpec,
-    AskedCluster,
     ClusterSpec,
+    NamedCluster,
     OverrideSpec,
+    OwnLimits,
     Profile,
     RequestModel,
+    Unknowns,
+    Weighing,
 )
 from obscale.request.policies import Window
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
@@ -92,17 +96,25 @@ class Removal(BaseModel):
 
 
 class RemovalSpec(RequestModel):
-    """A request that takes nodes out of one cluster; a file holds either this or nodes to add."""
+    """One cluster, and the nodes that are to leave it, one after the other."""
 
-    model_config = ConfigDict(title="Removal request")
+    model_config = ConfigDict(title="Cluster with nodes that leave")
 
-    cluster: AskedCluster
-    remove: tuple[LeavingNode, ...] = Field(min_length=1)
-    profile: Profile = "prod"
-    allow_unknown: bool = False
-    overrides: tuple[OverrideSpec, ...] = ()
-    on_failure: Literal["hold", "retry"] = "hold"
-    time_limits: TimeLimits | None = None
+    cluster: NamedCluster
+    remove: tuple[LeavingNode, ...] = Field(
+        title="Nodes that leave",
+        description="Taken out in an order that keeps zones even.",
+        min_length=1,
+    )
+    profile: Weighing = "prod"
+    allow_unknown: Unknowns = False
+    overrides: Accepted = ()
+    on_failure: Literal["hold", "retry"] = Field(
+        default="hold",
+        title="When a DAG fails",
+        description="hold: leave it to a person. retry: have it go on while units or data move.",
+    )
+    time_limits: OwnLimits = None
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

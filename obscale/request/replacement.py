@@ -6,12 +6,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from obscale.agent.address import AgentAddress
 from obscale.request.models import (
-    AskedCluster,
+    Accepted,
     ClusterSpec,
+    NamedCluster,
     NodeSpec,
     OverrideSpec,
+    OwnLimits,
     Profile,
     RequestModel,
+    Unknowns,
+    Weighing,
 )
 from obscale.request.policies import Window
 from obscale.request.removal import LeavingNode, Removal
@@ -25,7 +29,7 @@ class ReplacedNode(RequestModel):
     model_config = ConfigDict(title="Node that is replaced")
 
     dead: LeavingNode = Field(
-        title="Node that leaves", description="Taken out once the new one is proved."
+        title="The dead node", description="Taken out once the new one is proved."
     )
     by: NodeSpec = Field(title="Node that joins", description="In the same zone, and added first.")
     live: bool = Field(
@@ -67,7 +71,7 @@ class Replacement(BaseModel):
             window=self.window,
             time_limits=self.time_limits,
             on_failure=self.on_failure,
-            not_asked=(self.target,),
+            not_asked=self.leaving,
         )
 
     @property
@@ -87,6 +91,12 @@ class Replacement(BaseModel):
             replaced_by=self.joining,
             live=self.pair.live,
         )
+
+    @property
+    def leaving(self) -> tuple[str, ...]:
+        """`ip:port` of all agents that leave by the same request; they soon know it no more."""
+        named = (self.target, *(each.dead.address for each in self.batch))
+        return tuple(dict.fromkeys(named))
 
     @property
     def zone(self) -> str:
@@ -111,17 +121,25 @@ class Replacement(BaseModel):
 
 
 class ReplacementSpec(RequestModel):
-    """A request that replaces nodes of one cluster; a file holds one of nodes, remove, replace."""
+    """One cluster, and nodes of it that are replaced, one pair after the other."""
 
-    model_config = ConfigDict(title="Replacement request")
+    model_config = ConfigDict(title="Cluster with nodes that are replaced")
 
-    cluster: AskedCluster
-    replace: tuple[ReplacedNode, ...] = Field(min_length=1)
-    profile: Profile = "prod"
-    allow_unknown: bool = False
-    overrides: tuple[OverrideSpec, ...] = ()
-    on_failure: Literal["hold", "retry"] = "hold"
-    time_limits: TimeLimits | None = None
+    cluster: NamedCluster
+    replace: tuple[ReplacedNode, ...] = Field(
+        title="Nodes that are replaced",
+        description="Each with the node that takes its place.",
+        min_length=1,
+    )
+    profile: Weighing = "prod"
+    allow_unknown: Unknowns = False
+    overrides: Accepted = ()
+    on_failure: Literal["hold", "retry"] = Field(
+        default="hold",
+        title="When a DAG fails",
+        description="hold: leave it to a person. retry: what each half may retry by itself.",
+    )
+    time_limits: OwnLimits = None
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

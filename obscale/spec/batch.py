@@ -1,4 +1,4 @@
-"""Reads a batch file: nodes of clusters, and policies.
+"""Reads a batch file: what is asked of many clusters, all of one kind, and policies.
 
 A file in YAML or JSON with many clusters, the same with its rows in a table, a table alone, or a
 request of one cluster. Nothing is sent from here.
@@ -16,6 +16,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from obscale.errors import SpecError
 from obscale.preflight.judge import override_problems
+from obscale.request.asked import (
+    LEAVING,
+    SPECS,
+    Asked,
+    Kind,
+    kind_asked,
+    kinds_in,
+)
 from obscale.request.models import (
     ClusterSpec,
     DefaultsSpec,
@@ -26,7 +34,10 @@ from obscale.request.models import (
     ScaleOutSpec,
 )
 from obscale.request.policies import BatchPolicies
+from obscale.request.removal import LeavingNode, RemovalSpec
+from obscale.request.replacement import ReplacementSpec
 from obscale.request.time_limits import TimeLimits
+from obscale.request.use import UseSpec
 from obscale.spec.clashes import Placed, node_problems
 from obscale.spec.obd import refuse_obd
 from obscale.spec.problems import finding_problem, readable_nodes, refused, shape_problems
@@ -49,18 +60,29 @@ TABLES: Final = (".csv", ".tsv")
 CSV: Final = "csv"
 """The parameter of the flow batch that holds a table, as problems call it."""
 _LINE: Final = re.compile(r":(\d{1,9}): ")
-_BATCH_KEYS: Final = frozenset({"clusters", "rows", "connections", "policies"})
-_TOP_KEY: Final = re.compile(rb"^(clusters|rows|connections|policies) *:", re.MULTILINE)
+_BATCH_KEYS: Final = frozenset({"clusters", "rows", "connections", "policies", "use"})
+"""Units of one cluster's tenants are a batch of one cluster: no other command takes such a file."""
+_TOP_KEY: Final = re.compile(rb"^(clusters|rows|connections|policies|use) *:", re.MULTILINE)
 _INHERITED: Final = ("profile", "allow_new_zone", "allow_unknown", "overrides")
+_OF_NODES_ALONE: Final = ("rows", "cluster", "defaults", "allow_new_zone")
+"""At the top of a batch: what has a meaning for nodes that join only."""
+SpecOfCluster = ScaleOutSpec | RemovalSpec | ReplacementSpec | UseSpec
+ONE_LIST: Final = "hold one of nodes, remove, replace and use"
+MAX_REMOVALS: Final = "policies.max_removals"
 
 
 class BatchSpec(RequestModel):
-    """A whole batch; defaults are already merged into the nodes."""
+    """A whole batch of one kind; defaults are already merged into the nodes."""
 
-    clusters: tuple[ScaleOutSpec, ...] = Field(min_length=1)
+    clusters: tuple[Asked, ...] = Field(min_length=1)
     connections: dict[str, ClusterSpec] = Field(default_factory=dict)
     """Clusters written out once, by the name `clusters` and tables use for them."""
     policies: BatchPolicies = BatchPolicies()
+
+    @property
+    def kind(self) -> Kind:
+        """What all of its clusters hold."""
+        return kind_asked(self.clusters[0])
 
 
 class BatchHead(RequestModel):
@@ -145,7 +167,7 @@ def parse_batch(text: str, source: str, folder: Path) -> BatchSpec:
     if read.data is None:
         raise SpecError(f"{source}: is empty; see the examples for what a batch looks like")
     refuse_obd(read.data, source)
-    if is_batch(read.data) and not {"nodes", "agentInfo"} & read.data.keys():
+    if is_batch(read.data) and not kinds_in(read.data):
         return _of_many(read, folder)
     head = BatchHead(rows=source)
     if is_batch(read.data):
@@ -159,7 +181,7 @@ def parse_batch(text: str, source: str, folder: Path) -> BatchSpec:
 
 
 def form_batch(
-    clusters: Sequence[ScaleOutSpec],
+    clusters: Sequence[SpecOfCluster],
     table: str,
     connections: Mapping[str, ClusterSpec],
     policies: BatchPolicies,
@@ -190,14 +212,22 @@ def form_batch(
             f"list clusters with their nodes, or paste a table into {CSV}",
         )
     spec = BatchSpec(clusters=tuple(clusters), connections=dict(connections), policies=policies)
-    return checked_batch(spec)
+    checked_batch(spec)
+    if problems := policy_problems(spec.clusters, policies):
+        raise refused(problems, MAX_PROBLEMS)
+    return spec
 
 
-def compact(spec: ScaleOutSpec) -> dict[str, Any]:
+def compact(spec: SpecOfCluster) -> dict[str, Any]:
     """Write one cluster's part as briefly as it reads back: what all nodes share stands once.
 
     A run's parameters are stored and shown; a thousand nodes need not repeat their start options.
     """
+    if not isinstance(spec, ScaleOutSpec):
+        told = spec.model_dump(mode="json", exclude_defaults=True, exclude={"time_limits"})
+        if spec.time_limits is not None:
+            told["time_limits"] = spec.time_limits.model_dump(mode="json", exclude_unset=True)
+        return told
     apart = {"defaults", "nodes", "time_limits"}
     written = spec.model_dump(mode="json", exclude_defaults=True, exclude=apart)
     if spec.time_limits is not None:
@@ -231,6 +261,7 @@ def checked_batch(spec: BatchSpec) -> BatchSpec:
 def _of_many(read: Source, folder: Path) -> BatchSpec:
     head = _headed(read, read.data)
     gathered = _Gathered()
+    _refuse_of_nodes(read, head.clusters)
     items = [_inheriting(item, read.data) for item in head.clusters]
     for item, source in zip(items, _parts(read, items), strict=True):
         gathered.take_item(item, source)
@@ -263,11 +294,29 @@ def _headed(read: Source, data: Mapping[str, Any]) -> BatchHead:
         raise refused(shape_problems(error, read, BatchHead), MAX_PROBLEMS) from None
 
 
+def _refuse_of_nodes(read: Source, items: Sequence[object]) -> None:
+    """Refuse at a batch's top what means nothing to rows that add no node.
+
+    Raises:
+        SpecError: It stands there.
+    """
+    kinds = {kind for item in items for kind in kinds_in(item)} - {"nodes"}
+    for key in _OF_NODES_ALONE if kinds else ():
+        if key in read.data:
+            what = "a table lists" if key in {"rows", "cluster"} else "this is for"
+            raise SpecError(
+                f"{read.where((key,))}{key}: {what} nodes that join, and this batch holds "
+                f"{', '.join(sorted(kinds))}",
+                f"take {key} out; a batch holds one kind: write a file for each",
+            )
+
+
 def _inheriting(item: object, data: Mapping[str, Any]) -> object:
     """Give one cluster's part with what holds for all; its own words stand above that."""
     if not isinstance(item, Mapping):
         return item
-    merged = {key: data[key] for key in _INHERITED if key in data} | dict(item)
+    known = SPECS[next(iter(kinds_in(item)), "nodes")].model_fields
+    merged = {key: data[key] for key in _INHERITED if key in data and key in known} | dict(item)
     limits, own = data.get("time_limits"), item.get("time_limits")
     if limits and (own is None or isinstance(own, Mapping)):
         merged["time_limits"] = {**limits, **(own or {})}
@@ -299,33 +348,68 @@ class _Gathered:
     """Clusters and nodes as they are found, with everything that is wrong."""
 
     def __init__(self) -> None:
-        self._clusters: dict[str, ScaleOutSpec] = {}
+        self._clusters: dict[str, SpecOfCluster] = {}
         self._placed: list[Placed] = []
         self._problems: list[str] = []
+        self._leaving: dict[str, str] = {}
+        """`ip:port` of nodes that leave, and of which cluster."""
 
     def take_item(self, item: object, source: Source) -> None:
-        """Take one cluster with its nodes."""
+        """Take one cluster with what is asked of it."""
+        kinds = kinds_in(item)
+        if len(kinds) > 1:
+            self._problems.append(
+                f"{source.where(())}holds {' and '.join(kinds)}; {ONE_LIST} for each cluster"
+            )
+            return
+        model = type(item) if isinstance(item, SpecOfCluster) else None
+        model = model or SPECS[next(iter(kinds), "nodes")]
         try:
-            spec = ScaleOutSpec.model_validate(item)
+            spec = model.model_validate(item)
         except ValidationError as error:
-            self._problems += shape_problems(error, source)
+            self._problems += shape_problems(error, source, model)
             named = item.get("cluster") if isinstance(item, Mapping) else None
             label = named if isinstance(named, str) else source.name
             self._place(readable_nodes(item), label, source)
             return
-        today = datetime.now(UTC).date()
-        self._problems += [
-            f"{source.where(('overrides', at))}overrides[{at}]: {problem}"
-            for at, problem in override_problems(spec.overrides, today)
-        ]
         label = label_of(spec)
+        today = datetime.now(UTC).date()
+        if isinstance(spec, ScaleOutSpec):
+            self._problems += [
+                f"{source.where(('overrides', at))}overrides[{at}]: {problem}"
+                for at, problem in override_problems(spec.overrides, today)
+            ]
+        self._take_leaving(spec, label, source)
         if label in self._clusters:
             self._problems.append(
                 f"{source.where(())}cluster {label} is listed twice; write its nodes in one place"
             )
             return
         self._clusters[label] = spec
-        self._place(dict(enumerate(spec.nodes)), label, source)
+        if isinstance(spec, ScaleOutSpec):
+            self._place(dict(enumerate(spec.nodes)), label, source)
+        if isinstance(spec, ReplacementSpec):
+            self._place({at: pair.by for at, pair in enumerate(spec.replace)}, label, source)
+
+    def _take_leaving(self, spec: SpecOfCluster, label: str, source: Source) -> None:
+        """Take the nodes that leave: each once in the whole batch, and none by force."""
+        for at, node in enumerate(leaving_of(spec)):
+            path: Path_ = ("remove", at)
+            shown = f"remove[{at}]"
+            if isinstance(spec, ReplacementSpec):
+                path, shown = ("replace", at, "dead"), f"replace[{at}].dead"
+            where = f"{source.where(path)}{shown}: {node.address}"
+            other = self._leaving.setdefault(node.address, label)
+            if other != label:
+                self._problems.append(
+                    f"{where} is to leave {label} and {other}; a node is in one cluster: remove one"
+                )
+            if node.force_kill:
+                self._problems.append(
+                    f"{where}: force_kill has no place in a batch, since it takes away a source of "
+                    "the data: take it out, or remove this node alone, with obscale remove "
+                    "--force-kill"
+                )
 
     def _place(self, nodes: Mapping[int, NodeSpec], label: str, source: Source) -> None:
         self._placed += [
@@ -356,7 +440,7 @@ class _Gathered:
             known = self._clusters.get(label)
             self._clusters[label] = (
                 known.model_copy(update={"nodes": (*known.nodes, *mine)})
-                if known
+                if isinstance(known, ScaleOutSpec)
                 else ScaleOutSpec(
                     cluster=label,
                     nodes=tuple(mine),
@@ -374,17 +458,75 @@ class _Gathered:
         Raises:
             SpecError: One line for each.
         """
+        clusters = tuple(self._clusters.values())
+        if mixed := _kind_problems(clusters):
+            # What is wrong with each of them is told once they are apart.
+            raise refused(mixed)
         problems = self._problems + node_problems(self._placed)
+        if head:
+            problems += policy_problems(clusters, head.policies)
         if problems:
             raise refused(sorted(problems, key=_line), MAX_PROBLEMS)
         return BatchSpec(
-            clusters=tuple(self._clusters.values()),
+            clusters=clusters,
             connections=head.connections if head else {},
             policies=head.policies if head else BatchPolicies(),
         )
 
 
-def label_of(spec: ScaleOutSpec) -> str:
+def _kind_problems(clusters: Sequence[SpecOfCluster]) -> list[str]:
+    """Say that a batch holds several kinds; nothing where it holds one."""
+    first = {kind_asked(spec): label_of(spec) for spec in reversed(clusters)}
+    if len(first) < 2:  # noqa: PLR2004 - two kinds are one too many
+        return []
+    told = ", ".join(f"{kind} (of {label})" for kind, label in first.items())
+    return [f"the batch holds {told}; a batch holds one kind: write a file for each"]
+
+
+def leaving_of(spec: SpecOfCluster) -> tuple[LeavingNode, ...]:
+    """Give the nodes that leave one cluster."""
+    match spec:
+        case RemovalSpec():
+            return spec.remove
+        case ReplacementSpec():
+            return tuple(pair.dead for pair in spec.replace)
+        case _:
+            return ()
+
+
+def policy_problems(clusters: Sequence[SpecOfCluster], policies: BatchPolicies) -> list[str]:
+    """Say where policies do not go with what a batch asks, as more nodes to leave than may.
+
+    Args:
+        clusters: Of the batch.
+        policies: Of the batch.
+    """
+    problems = []
+    if policies.on_failure == "roll-back" and any(kind_asked(s) != "nodes" for s in clusters):
+        problems.append(
+            "policies.on_failure: roll-back is for nodes that join; what takes nodes out or "
+            "changes tenants is undone by a person alone: write hold or retry"
+        )
+    if not any(kind_asked(spec) in LEAVING for spec in clusters):
+        return problems
+    named = [
+        f"{node.address} of {label_of(spec)}" for spec in clusters for node in leaving_of(spec)
+    ]
+    count, most = len(named), policies.max_removals
+    if most is None:
+        problems.append(
+            f"{MAX_REMOVALS}: missing; {count} node{'s' if count > 1 else ''} would leave, so "
+            f"write policies: {{max_removals: {count}}}, the most that may leave in all"
+        )
+    elif count > most:
+        problems.append(
+            f"{MAX_REMOVALS}: {most} may leave, and {count} are named: too many are "
+            f"{', '.join(named[most:])}; take them out, or raise max_removals"
+        )
+    return problems
+
+
+def label_of(spec: SpecOfCluster) -> str:
     """Name a cluster as its request does: the stored name, its own, or its first endpoint."""
     if isinstance(spec.cluster, str):
         return spec.cluster

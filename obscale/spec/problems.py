@@ -30,6 +30,7 @@ from obscale.request.removal import LeavingNode
 from obscale.request.renamed import KIND
 from obscale.request.replacement import ReplacedNode
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
+from obscale.request.use import TenantUnits
 from obscale.sizes import quoted
 from obscale.spec.source import Path_, Source
 
@@ -54,12 +55,16 @@ _FIELDS: Final[dict[str, type[BaseModel]]] = {
     "replace": ReplacedNode,
     "dead": LeavingNode,
     "by": NodeSpec,
+    "use": TenantUnits,
 }
 _OF_A_NODE_AT_TOP: Final = tuple(NodeSpec.model_fields)
 _ADVICE: Final = {
     "cluster": "name a stored connection, or write {endpoints: ['10.0.0.1:2886'], password: …}",
     "remove": "list each node that leaves as {agentInfo: {ip, port}, zone}",
     "replace": "list each pair as {dead: {agentInfo, zone}, by: {agentInfo, zone, obConfigs}}",
+    "use": "list each tenant as {tenant: app, unit_num: 2}",
+    "tenant": "name the tenant, e.g. app",
+    "unit_num": "write how many units it is to have in each zone, e.g. 2",
     "dead": "write the node that leaves: {agentInfo: {ip, port}, zone}",
     "by": "write the node that joins: {agentInfo: {ip, port}, zone, obConfigs}",
     "nodes": "list the nodes, or write one node's agentInfo and zone beside cluster",

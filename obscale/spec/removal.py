@@ -2,20 +2,17 @@
 
 import shlex
 from pathlib import Path
-from typing import Final
 
 from pydantic import ValidationError
 
 from obscale.errors import SpecError
+from obscale.request.asked import KINDS
 from obscale.request.removal import RemovalSpec
 from obscale.spec.problems import refused, shape_problems
 from obscale.spec.source import read_source, read_text
 
 KEY = "remove"
 """What such a file has in the place of `nodes`. Nothing of a file's absence ever means removal."""
-
-KINDS: Final = ("nodes", KEY, "replace")
-"""Of which a file holds one."""
 
 
 def holds_removals(data: object) -> bool:
@@ -82,5 +79,5 @@ def refuse_several(data: object, source: str, key: str) -> None:
     if isinstance(data, dict) and (more := ({*KINDS} - {key}) & {*data}):
         raise SpecError(
             f"{source}: holds {key} and {', '.join(sorted(more))}",
-            "a file may hold only one of nodes, remove and replace: write two files",
+            "a file may hold only one of nodes, remove, replace and use: write two files",
         )

@@ -1,4 +1,4 @@
-"""Gives the JSON Schema of request files, for editors: one cluster, one node, or a batch. Pure.
+"""Gives the JSON Schema of request files, for editors: of one cluster, or of a batch. Pure.
 
 Made of the models that read such a file. It says what a form says: an editor names a slip while it
 is typed, and the rules go on judging.
@@ -6,6 +6,9 @@ is typed, and the rules go on judging.
 
 from typing import Any, Final
 
+from pydantic import BaseModel
+
+from obscale.request.asked import KINDS, LEAVING, SPECS, Kind
 from obscale.request.models import NodeSpec, ScaleOutSpec
 from obscale.spec.batch import BatchHead
 
@@ -21,8 +24,16 @@ _BATCH_WORDS: Final = {
     "defaults": "Below every cluster's and every node's own values.",
     "cluster": "Of a table's rows that name none.",
     "rows": "A table (.csv, .tsv) beside this file.",
-    "clusters": "Each with its nodes.",
+    "clusters": "Each with what is asked of it, the same kind in all.",
 }
+_OTHERS: Final[tuple[Kind, ...]] = tuple(kind for kind in KINDS if kind != "nodes")
+_NAMES: Final[dict[Kind, str]] = {
+    "remove": "NodesThatLeave",
+    "replace": "NodesThatAreReplaced",
+    "use": "TenantsWithUnits",
+}
+_OF_A_BATCH: Final = ("policies", "connections")
+"""Beside these a request of one cluster is a batch of one cluster."""
 
 
 def request_schema() -> dict[str, Any]:
@@ -35,28 +46,62 @@ def request_schema() -> dict[str, Any]:
     parts = [_without_zone_check(part) for part in (cluster, one)]
     for key, words in _BATCH_WORDS.items():
         batch["properties"][key]["description"] = words
-    # Which of them an item is, is known by `nodes`: so only one of them complains.
-    batch["properties"]["clusters"] |= {
-        "items": {"if": {"required": ["nodes"]}, "then": parts[0], "else": parts[1]}
+    others: dict[Kind, Any] = {}
+    for kind in _OTHERS:
+        others[kind], of_kind = _schema_of(SPECS[kind])
+        definitions |= of_kind
+    _name_zone_of_who_joins(definitions)
+    # Which of them an item is, is known by its list: so only one of them complains.
+    joining = {"if": {"required": ["nodes"]}, "then": parts[0], "else": parts[1]}
+    batch["properties"]["clusters"] |= {"items": _by_list(others, joining)}
+    shared = {key: batch["properties"][key] for key in _OF_A_BATCH}
+    whole = {
+        _NAMES[kind]: schema | {"properties": schema["properties"] | shared}
+        for kind, schema in others.items()
     }
-    definitions |= {"Nodes": cluster, "OneNode": one, "Batch": batch}
+    definitions |= {"Nodes": cluster, "OneNode": one, "Batch": batch | _says_how_many()} | whole
+    named = {kind: _ref(_NAMES[kind]) for kind in _OTHERS}
+    nodes = {"if": {"required": ["nodes"]}, "then": _ref("Nodes"), "else": _ref("OneNode")}
     return {
         "$schema": DIALECT,
         "title": "Request of obscale",
-        "description": "Nodes that are to join a cluster, or a batch of many clusters.",
+        "description": "Nodes that join, leave or are replaced, units of tenants, or a batch.",
         "type": "object",
         "if": {"anyOf": [{"required": ["clusters"]}, {"required": ["rows"]}]},
-        "then": {"$ref": "#/definitions/Batch"},
-        "else": {
-            "if": {"required": ["nodes"]},
-            "then": {"$ref": "#/definitions/Nodes"},
-            "else": {"$ref": "#/definitions/OneNode"},
-        },
+        "then": _ref("Batch"),
+        "else": _by_list(named, nodes),
         "definitions": definitions,
     }
 
 
-def _schema_of(model: type[ScaleOutSpec | BatchHead | NodeSpec]) -> tuple[Any, dict[str, Any]]:
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": "#/definitions/" + name}
+
+
+def _by_list(others: dict[Kind, Any], rest: dict[str, Any]) -> dict[str, Any]:
+    """Give the schema that is chosen by the list a request holds."""
+    for kind in reversed(_OTHERS):
+        rest = {"if": {"required": [kind]}, "then": others[kind], "else": rest}
+    return rest
+
+
+def _says_how_many() -> dict[str, Any]:
+    """Have a batch by which nodes leave say how many may."""
+    leaves = {"anyOf": [{"required": [kind]} for kind in sorted(LEAVING)]}
+    most = {"required": ["max_removals"]}
+    return {
+        "if": {"required": ["clusters"], "properties": {"clusters": {"contains": leaves}}},
+        "then": {"required": ["policies"], "properties": {"policies": most}},
+    }
+
+
+def _name_zone_of_who_joins(definitions: dict[str, Any]) -> None:
+    """Have the node that joins in the place of another one name its zone: no defaults do."""
+    by = definitions["ReplacedNode"]["properties"]["by"]
+    by["allOf"] = [{"$ref": by.pop("$ref")}, {"required": ["zone"]}]
+
+
+def _schema_of(model: type[BaseModel]) -> tuple[Any, dict[str, Any]]:
     """Give the schema of a model, and those it names."""
     whole = _plain(model.model_json_schema(ref_template=_TEMPLATE))
     return whole, whole.pop("$defs", {})

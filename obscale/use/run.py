@@ -31,7 +31,7 @@ from obscale.preflight.finding import line_of
 from obscale.reading import Unread
 from obscale.request.use import Use
 from obscale.submit.decide import PostAgain
-from obscale.submit.result import Keeping
+from obscale.submit.result import CalledOff, CalledOffError, Keeping, never
 from obscale.submit.waits import LOOK_AGAIN_SECONDS, wait_for_window
 from obscale.use.decide import (
     Adopt,
@@ -103,6 +103,7 @@ async def begin_use(
     link: ClusterConnection,
     order: Use,
     seen: UsePreflight,
+    called_off: CalledOff = never,
     *,
     records: Records,
     publish: Publish,
@@ -116,17 +117,19 @@ async def begin_use(
         link: Open.
         order: What is to be done.
         seen: By preflight; judged again once it is older than a minute.
+        called_off: Asked right before each PATCH: whether it is not to be sent after all.
         records: Where records are kept.
         publish: Gets each event.
 
     Raises:
+        CalledOffError: It is not.
         PreflightError: What was right at preflight no longer is.
         ForeignDagError: Another DAG is in the way for longer than is waited.
         RecordError: It could not be written down; nothing was sent.
         OutcomeUnknownError: The answer was lost and no look could settle it.
         AgentError: The cluster refused, or nobody told.
     """
-    beginning = _Beginning(link, order, seen, records, publish)
+    beginning = _Beginning(link, order, seen, called_off, records, publish)
     while True:
         if submitted := await beginning.look_and_act():
             return submitted
@@ -140,9 +143,11 @@ class _Beginning:
         link: ClusterConnection,
         order: Use,
         seen: UsePreflight,
+        called_off: CalledOff,
         records: Records,
         publish: Publish,
     ) -> None:
+        self._called_off = called_off
         self._link = link
         self._order = order
         self._seen = seen
@@ -178,6 +183,8 @@ class _Beginning:
     ) -> UseSubmitted | None:
         """Send the PATCH, if it may be sent now: the look is always the last thing before it."""
         order, now = self._order, utc_now()
+        if await self._called_off():
+            raise CalledOffError
         if order.window and not order.window.is_open(now):
             await wait_for_window(order.window, self._publish)
             return None

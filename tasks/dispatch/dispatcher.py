@@ -108,11 +108,22 @@ class Dispatch:
         publish_line(
             "batch", f"part.taken_up run={running.run_id} row={busy.target if busy else '-'}"
         )
-        entry = next((e for e in self._ledger.entries if busy and e.target == busy.target), None)
+        entry = self._entry_of(running, busy.target) if busy else None
         if busy and entry:
             running.target, running.word = entry.target, busy.word
             take_up_row(entry)
             apply_status(entry, busy)
+
+    def _entry_of(self, running: _Running, target: str) -> Entry | None:
+        """Give the row of a run; tenants of two clusters may have one name."""
+        return next(
+            (
+                entry
+                for entry in self._ledger.entries
+                if entry.target == target and entry.cluster in running.part.names
+            ),
+            None,
+        )
 
     async def add(self, entry: Entry, called_off: CalledOff) -> None:
         """Have one row carried out; on return its entry says how it ended, or that it is put back.
@@ -227,7 +238,7 @@ class Dispatch:
         if entry.dag_id:
             stands = f"DAG {entry.dag_id} goes on by itself: {entry.stage or 'just begun'}"
         elif entry.stage != WAITS:
-            stands = "whether its scale-out was begun is not known"
+            stands = f"whether its {entry.words.request} was begun is not known"
         return RunLostError(
             f"{why}; {stands}", "see who cancelled it, then run the same batch again"
         )
@@ -282,7 +293,7 @@ class Dispatch:
     def _hear_last(self, running: _Running) -> bool:
         """Take a run's last word about its row; whether it is worth waiting for one."""
         seen = self._watch.now(running.run_id)
-        entry = next((e for e in self._ledger.entries if e.target == running.target), None)
+        entry = self._entry_of(running, running.target)
         if entry is None or not running.word or entry.state is not RowState.RUNNING:
             return False
         told = seen.told.get(running.target)

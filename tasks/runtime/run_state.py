@@ -186,9 +186,9 @@ def tags_of_tenant(order: Use) -> frozenset[str]:
 
 
 def tags_of_batch(ledger: Ledger) -> frozenset[str]:
-    """Give the tags a batch's run is found by: its key, its clusters, and the zones that grow."""
+    """Give the tags a batch's run is found by: its key, its clusters, and the zones that change."""
     told = {f"cluster:{entry.cluster}" for entry in ledger.entries}
-    told |= {f"zone:{entry.zone}" for entry in ledger.entries}
+    told |= {f"zone:{entry.zone}" for entry in ledger.entries if entry.zone}
     return frozenset(map(for_terminal, told)) | {batch_tag(ledger.key)}
 
 

@@ -44,7 +44,7 @@ from obscale.tasks.runtime.prefect_private import ExternalSignal
 from obscale.tasks.runtime.run_log import run_logger
 from obscale.text import each_text, for_terminal
 from obscale.use.proofs import Balance
-from obscale.use.result import UNIT_NUM, UseSubmitted
+from obscale.use.result import UNIT_NUM, UsePreflight, UseSubmitted
 
 PREFIX: Final = "obscale.use."
 USE_EVENTS: Final = {
@@ -97,6 +97,10 @@ class UseBuilder:
                 self._balance = balance
             case _:
                 pass
+
+    def take(self, seen: UsePreflight) -> None:
+        """Take what was found before anything was sent."""
+        self.gain, self.unit_num_before = seen.gain, seen.unit_num
 
     def report(self, error: BaseException | None = None) -> UseReport:
         """Give the report as things stand; an error makes it a failed one."""
@@ -165,12 +169,13 @@ async def use_report_at_end(order: Use) -> AsyncIterator[UseBuilder]:
             try:
                 yield builder
             except BaseException as error:
-                await _show(builder.report(error), error)
+                await show_use_report(builder.report(error), error)
                 raise
-            await _show(builder.report())
+            await show_use_report(builder.report())
 
 
-async def _show(report: UseReport, error: BaseException | None = None) -> None:
+async def show_use_report(report: UseReport, error: BaseException | None = None) -> None:
+    """Write a report's artifact, and tell it."""
     await aside(
         note_page(
             artifact_key("report", report.cluster, "tenant", report.tenant),

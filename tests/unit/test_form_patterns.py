@@ -132,7 +132,8 @@ def test_a_node_needs_its_zone_only_where_its_cluster_has_none_for_it():
     bare = with_value(MANY, ("clusters", 0, "defaults"), {"obConfigs": {}})
 
     assert refusals(batch, MANY) == []
-    assert refusals(batch, bare) == ["$.clusters[0].nodes[1]"]
+    # Which kind of row is meant a form cannot tell, so the whole cluster is what it refuses.
+    assert refusals(batch, bare) == ["$.clusters[0]"]
     with pytest.raises(ValidationError):
         ScaleOutSpec.model_validate(bare["clusters"][0])
 
