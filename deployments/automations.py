@@ -28,14 +28,26 @@ from obscale.cli.local_prefect import require_prefect, settle
 from obscale.deployments.messages import CHANNELS, block_name, fault_of, tell
 from obscale.errors import PrefectUnreachableError
 from obscale.request.policies import BATCH_FLOW, PARTS_FLOW
-from obscale.tasks.runtime.events import HELD, PREFIX
+from obscale.tasks.runtime.events import (
+    HALF_DONE,
+    HELD,
+    PREFIX,
+    REMOVAL_PREFIX,
+    REPLACEMENT_PREFIX,
+)
 from obscale.tasks.runtime.forms import RECOVER, VERIFY, WATCH
 from obscale.tasks.runtime.prefect_private import block_id, from_template
 from obscale.tasks.runtime.run_state import RERUN_TAG, STATE_NAMES
 
 WEBHOOK_BLOCK: Final = "obscale-notify"
-NEEDS_A_PERSON: Final = (HELD, "failed", "asking")
+NEEDS_A_PERSON: Final = (HELD, "failed", "asking", HALF_DONE)
 CAPACITY_EVENT: Final = "obscale.capacity.needed"
+DOWN_EVENT: Final = "obscale.member.down"
+"""Sent to Prefect by whatever watches the cluster, when a member stops serving."""
+UP_EVENT: Final = "obscale.member.up"
+"""Likewise, when it serves again."""
+DOWN_FOR: Final = timedelta(hours=1)
+"""As long as OceanBase waits itself, `server_permanent_offline_time`, before it gives one up."""
 RERUN_AFTER: Final = timedelta(seconds=30)
 """A crash is reported twice, seconds apart, and the second report undoes a rerun begun before."""
 HEARTBEAT: Final = "prefect.flow-run.heartbeat"
@@ -46,7 +58,8 @@ LEAST_SILENT_SECONDS: Final = 60
 """Two of the shortest heartbeats Prefect takes."""
 HOLDING_FLOWS: Final = ("scale-out", BATCH_FLOW, PARTS_FLOW)
 """Whose runs may be held; not recover itself, which would ask again for ever."""
-OUR_FLOWS: Final = (*HOLDING_FLOWS, "plan", VERIFY, WATCH, RECOVER)
+REPLACE: Final = "replace"
+OUR_FLOWS: Final = (*HOLDING_FLOWS, "plan", VERIFY, WATCH, RECOVER, "remove", REPLACE)
 FROM_ENVIRONMENT: Final = "env:"
 """Before the name of a variable that holds an address."""
 QUIET_STATES: Final = (
@@ -74,18 +87,23 @@ def notify(webhook: UUID) -> AutomationCore:
     return AutomationCore(
         name="obscale: call when a run needs a person",
         description="Calls the webhook block obscale-notify with the cluster, target and cause.",
-        trigger=_told(*NEEDS_A_PERSON),
+        trigger=_told(*NEEDS_A_PERSON, prefixes=ALL_PREFIXES),
         actions=[CallWebhook(block_document_id=webhook, payload=MESSAGE)],
     )
 
 
-def _told(*names: str, flows: tuple[str, ...] = ()) -> EventTrigger:
+ALL_PREFIXES: Final = (PREFIX, REMOVAL_PREFIX, REPLACEMENT_PREFIX)
+
+
+def _told(
+    *names: str, flows: tuple[str, ...] = (), prefixes: tuple[str, ...] = (PREFIX,)
+) -> EventTrigger:
     """Give a trigger on what a run tells: the names of its events, and of the flows it is of."""
     related: dict[str, str | list[str]] = {}
     if flows:
         related = {"prefect.resource.role": "flow", "prefect.resource.name": list(flows)}
     return EventTrigger(
-        expect={PREFIX + name for name in names},
+        expect={prefix + name for prefix in prefixes for name in names},
         match={"prefect.resource.id": "obscale.cluster.*"},
         match_related=related,
         posture=Posture.Reactive,
@@ -209,6 +227,49 @@ def _plan_on_request(deployment: UUID) -> AutomationCore:
     )
 
 
+def replace_when_down(deployment: UUID, down_for: timedelta = DOWN_FOR) -> AutomationCore:
+    """Plan a replacement of a member that is down for an hour; the run waits for a person, twice.
+
+    Nothing is added before somebody approves the plan, and nothing is removed before somebody types
+    the address of the dead member. It is made switched off.
+
+    Args:
+        deployment: Of the flow replace.
+        down_for: Without a word that it serves again.
+    """
+    start: ActionTypes = RunDeployment(
+        source="selected",
+        deployment_id=deployment,
+        parameters={
+            **{name: _from_event(name) for name in ("cluster", "dead", "agentInfo", "zone")},
+            "obConfigs": _from_event("obConfigs"),
+            "approval": "ask",
+            "confirm": "",
+        },
+        job_variables=None,
+    )
+    hours = down_for.total_seconds() / 3600
+    return AutomationCore(
+        name="obscale: plan a replacement of a member that stays down",
+        description=(
+            f"On {DOWN_EVENT} with cluster, dead, agentInfo, zone and obConfigs, where no "
+            f"{UP_EVENT} of the same member follows for {hours:g} h. The run adds nothing before "
+            "its plan is approved."
+        ),
+        enabled=False,
+        trigger=EventTrigger(
+            after={DOWN_EVENT},
+            expect={UP_EVENT},
+            match={"prefect.resource.id": "obscale.agent.*"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=down_for,
+        ),
+        actions=[start],
+    )
+
+
 def _from_event(name: str) -> dict[str, Any]:
     """Take a parameter from the event's payload, whatever its shape."""
     template = f"{{{{ event.payload.{name} | tojson }}}}"
@@ -221,6 +282,7 @@ async def apply(
     silence: timedelta,
     *,
     recover_deployment: str = f"{RECOVER}/{RECOVER}-workers",
+    replace_deployment: str = f"{REPLACE}/{REPLACE}-workers",
     addresses: Mapping[str, str] = NO_ADDRESSES,
 ) -> list[str]:
     """Make or update what can be; gives a line for each, also for what is left out.
@@ -230,6 +292,7 @@ async def apply(
         plan_deployment: Of the flow plan.
         silence: After which a run is lost.
         recover_deployment: Of the flow recover.
+        replace_deployment: Of the flow replace.
         addresses: By the name of the channel; of others the block there is.
     """
     async with get_client() as client:
@@ -249,8 +312,15 @@ async def apply(
             )
         except ObjectNotFound:
             told.append(f"left out: ask what becomes of a held DAG (no {recover_deployment})")
+        try:
+            wanted.append(
+                replace_when_down((await client.read_deployment_by_name(replace_deployment)).id)
+            )
+        except ObjectNotFound:
+            what = "plan a replacement of a member that stays down"
+            told.append(f"left out: {what} (no {replace_deployment})")
         told_by = {name: await _channel(name, addresses.get(name)) for name in CHANNELS}
-        needs = _told(*NEEDS_A_PERSON)
+        needs = _told(*NEEDS_A_PERSON, prefixes=ALL_PREFIXES)
         wanted.extend(tell(name, block, needs) for name, block in told_by.items() if block)
         return [await _kept(client, each) for each in wanted] + told
 
@@ -331,6 +401,11 @@ def main() -> None:
         help="deployment of the flow recover",
     )
     parser.add_argument(
+        "--replace",
+        default=f"{REPLACE}/{REPLACE}-workers",
+        help="deployment of the flow replace",
+    )
+    parser.add_argument(
         "--lost-after",
         type=_silence,
         default=timedelta(seconds=SILENT_SECONDS),
@@ -352,6 +427,7 @@ def main() -> None:
                 given.plan,
                 given.lost_after,
                 recover_deployment=given.recover,
+                replace_deployment=given.replace,
                 addresses=addresses,
             )
         )

@@ -21,6 +21,7 @@ from obscale.flows.batch_worker import batch_part  # noqa: E402
 from obscale.flows.plan import plan  # noqa: E402
 from obscale.flows.recover import recover  # noqa: E402
 from obscale.flows.remove import remove  # noqa: E402
+from obscale.flows.replace import replace  # noqa: E402
 from obscale.flows.scale_out import scale_out  # noqa: E402
 from obscale.flows.use import use  # noqa: E402
 from obscale.flows.verify import verify  # noqa: E402
@@ -70,6 +71,9 @@ def main() -> None:
             "Retry a failed scale-out, or roll it back, which deletes; only as the form says.",
         ),
         offered(remove, "Take one observer, or a whole zone, out, and prove that it is gone."),
+        offered(
+            replace, "Add a node in the place of a dead one, prove it, then remove the dead one."
+        ),
         offered(use, "Give one tenant another number of units, and prove that it has them."),
     )
 

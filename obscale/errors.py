@@ -31,6 +31,7 @@ ObscaleError                   what a caller may catch; carries `hint`, the next
 ├── RecordError                Prefect does not take the record → nothing was sent, run it again
 ├── DispatchError              no worker, deployment or server      → start one, run it again
 ├── RunLostError               a row's run on a worker is gone      → see its log, run it again
+├── HalfReplacedError          the new node is there, the old too   → read why, run it again
 ├── VerifyError                SUCCEED, but the cluster disagrees   → do not trust the green light
 └── BatchIncompleteError       not every node of a batch is there   → read its report, apply again
 """
@@ -402,3 +403,20 @@ class VerifyError(ObscaleError):
     """The DAG succeeded, but the cluster does not show the node as it was asked for."""
 
     kind = "verify"
+
+
+class HalfReplacedError(ObscaleError):
+    """Of a replacement the new node is verified, and the old one is still there.
+
+    Args:
+        message: What has kept it there.
+        hint: The next steps.
+        choices: One line for each way out, where a DAG has failed.
+    """
+
+    kind = "half-replaced"
+
+    def __init__(self, message: str, hint: str = "", choices: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, choices)
+        self.choices = choices

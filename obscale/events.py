@@ -78,6 +78,16 @@ class LookedAgain(_Told):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HalfBegun(_Told):
+    """Of a replacement one half begins: the new node joins, or the old one leaves."""
+
+    step: str = "replace"
+    half: Literal["add", "remove"]
+    target: str
+    """`ip:port` of the agent this half is about."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PersonAsked(_Told):
     """The run is paused until a person answers."""
 
@@ -337,6 +347,7 @@ Event = (
     Line
     | Judged
     | LookedAgain
+    | HalfBegun
     | PersonAsked
     | PersonAnswered
     | WaitsForLock
@@ -380,6 +391,8 @@ def text_of(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for
             return f"preflight.judged verdict={findings.verdict!r}"
         case LookedAgain():
             return "submit.looked_again"
+        case HalfBegun(half=half, target=target):
+            return f"replace.half_begun half={half} target={target}"
         case PersonAsked(about="approval", seconds=seconds):
             where = "on the page of this run, in the newer UI in its menu"
             return f"approval.asking seconds={seconds} next='press Resume {where}'"

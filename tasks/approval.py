@@ -64,10 +64,17 @@ class ApprovalForm(PausedForm):
     reason: PersonsReason
 
 
-async def ask_approval(order: ScaleOut, before: Preflight) -> None:
+async def ask_approval(
+    order: ScaleOut, before: Preflight, question: Markdown | None = None
+) -> None:
     """Pause the run until a person approves. What ages meanwhile is judged again at the submit.
 
     Nobody is asked where nothing would be submitted.
+
+    Args:
+        order: What is asked for.
+        before: As preflight found it.
+        question: Page that is shown; None: that of a scale-out alone.
 
     Raises:
         RejectedError: Somebody said no.
@@ -83,7 +90,8 @@ async def ask_approval(order: ScaleOut, before: Preflight) -> None:
             step="approval", about="approval", choices=("approve", "reject"), seconds=seconds
         )
     )
-    form = ApprovalForm.with_initial_data(description=render_question(order, before))
+    page = question or render_question(order, before)
+    form = ApprovalForm.with_initial_data(description=page)
     try:
         answer = await apause_flow_run(
             wait_for_input=form,

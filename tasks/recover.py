@@ -1,6 +1,7 @@
 """Carries out on a failed DAG what the policy or a person has decided."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -51,8 +52,17 @@ NEEDS_NOTHING: Final = frozenset({"under-way", "carried-out"})
 """Causes of DAGs that somebody else has taken up meanwhile."""
 
 
-async def poll_and_recover(order: ScaleOut, submitted: Submitted) -> Dag | None:
+async def poll_and_recover(
+    order: ScaleOut,
+    submitted: Submitted,
+    polling: Callable[[ScaleOut, Submitted], Awaitable[Dag | None]] = poll,
+) -> Dag | None:
     """Follow the DAG; where it fails, do what the order's policy says, and follow it again.
+
+    Args:
+        order: What was asked for.
+        submitted: Which DAG carries it.
+        polling: Follows it, the task `poll` under whatever name.
 
     Returns:
         The DAG, carried out; None when the node was a member already.
@@ -65,7 +75,7 @@ async def poll_and_recover(order: ScaleOut, submitted: Submitted) -> Dag | None:
     history: list[Attempt] = []
     while True:
         try:
-            return await poll(order, submitted)
+            return await polling(order, submitted)
         except (DagFailedError, DagRolledBackError) as failed:
             if order.on_failure == "hold" or submitted.dag_id is None:
                 raise

@@ -22,6 +22,7 @@ from obscale.removal.prove import prove_removed
 from obscale.removal.result import RemovalPreflight
 from obscale.removal.run import GONE, before_known, look_before, remove_once
 from obscale.removal.words import question_of
+from obscale.replacement.proofs import Replaced
 from obscale.report.lists import findings_page, proofs_page
 from obscale.report.page import told_finding
 from obscale.report.report import Decided
@@ -37,6 +38,7 @@ from obscale.tasks.runtime.baselines import (
 from obscale.tasks.runtime.blocks import open_removal
 from obscale.tasks.runtime.journal import artifact_key, aside, note_page, publish, publish_line
 from obscale.tasks.runtime.page_forms import PausedForm
+from obscale.tasks.runtime.person import person_at_terminal, person_here
 from obscale.tasks.runtime.retries import repeatable_task
 from obscale.text import bullets, for_terminal, markdown, paragraphs
 from obscale.verify.levels import VerifiedLevels, shortfall
@@ -128,7 +130,7 @@ def is_confirmed(order: Removal, typed: str) -> bool:
 
 
 async def ask_confirmation(order: Removal, seen: RemovalPreflight) -> None:
-    """Pause the run until a person types what is to leave.
+    """Pause the run until a person types what is to leave; who is at the terminal types it there.
 
     Nobody is asked where nothing would be sent.
 
@@ -137,6 +139,10 @@ async def ask_confirmation(order: Removal, seen: RemovalPreflight) -> None:
         NotApprovedError: Nobody answered in time.
     """
     if seen.findings.already_gone or seen.findings.will_be_adopted:
+        return
+    if ask := person_at_terminal():
+        typed = await ask(question_of(order, seen.before), order.target)
+        _settle(order, typed, who=person_here(), why="typed at the terminal")
         return
     seconds = order.time_limits.approval_seconds
     publish(
@@ -163,14 +169,18 @@ async def ask_confirmation(order: Removal, seen: RemovalPreflight) -> None:
             f"not submitted: nobody typed {order.target} within {seconds} s; nothing was touched",
             "run it again when somebody is there to answer, or give `confirm`",
         ) from late
-    is_right = is_confirmed(order, answer.confirm)
-    decided = Decided(
-        at=utc_now(),
-        about="approval",
-        choice="approve" if is_right else "reject",
-        who=answer.name.strip(),
-        why=answer.reason.strip(),
-    )
+    _settle(order, answer.confirm, who=answer.name.strip(), why=answer.reason.strip())
+
+
+def _settle(order: Removal, typed: str, *, who: str, why: str) -> None:
+    """Tell what a person has typed.
+
+    Raises:
+        RejectedError: It is something else than what is to leave.
+    """
+    is_right = is_confirmed(order, typed)
+    choice = "approve" if is_right else "reject"
+    decided = Decided(at=utc_now(), about="approval", choice=choice, who=who, why=why)
     publish(PersonAnswered(step="approval", decided=decided))
     if not is_right:
         raise RejectedError(
@@ -248,15 +258,30 @@ async def poll_removal(order: Removal, submitted: Submitted) -> Dag | None:
 @repeatable_task(
     "verify", run_name="verify {order.target} gone", timeout_seconds=TIME_LIMIT_SECONDS
 )
-async def verify_removal(order: Removal, dag: Dag | None, submitted: Submitted) -> VerifiedLevels:
+async def verify_removal(
+    order: Removal, dag: Dag | None, submitted: Submitted, replaced: Replaced | None = None
+) -> VerifiedLevels:
     """Prove the levels LEAVING → LEFT → RELEASED → CONFORMING; show one line a proof.
+
+    Args:
+        order: What was asked for.
+        dag: As it ended; None: nothing was asked for.
+        submitted: Which DAG has carried it.
+        replaced: Of a replacement, with what its own proofs compare.
 
     Raises:
         VerifyError: CONFORMING was not reached by the deadline, or a proof failed for good.
     """
     async with open_removal(order, proven=True) as link:
         await learn_staying(link, order, publish)
-        proved = await prove_removed(link, order, dag, before_known(submitted), publish=publish)
+        proved = await prove_removed(
+            link,
+            order,
+            dag,
+            before_known(submitted),
+            publish=publish,
+            also=replaced.told if replaced else None,
+        )
     levels = proved.levels
     await aside(
         note_page(

@@ -113,7 +113,9 @@ async def _read_begun(
 
 async def earlier_attempt(order: ScaleOut) -> Submitted | None:
     """Take up what an earlier attempt of this flow run has begun; None where there is nothing."""
-    begun = await kept_earlier(Submitted, "dag-")
+    # Of this node: a replacement keeps another one of the node that leaves.
+    mine = artifact_key("dag", order.cluster_name, order.target)
+    begun = await kept_earlier(Submitted, mine)
     if begun is None and (record := await kept_earlier(Baseline, "baseline-")):
         # Killed right after the answer to its POST came.
         begun = Submitted(

@@ -1,10 +1,10 @@
 """`obscale apply SPEC`: runs preflight and the flow, and shows their progress."""
 
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -25,7 +25,7 @@ from obscale.cli.plan import (
     secret_store_for,
 )
 from obscale.cli.plan_view import show_plan
-from obscale.cli.run_view import LiveRun, show_levels, show_steps_left
+from obscale.cli.run_view import LiveRun, show_levels, show_replaced, show_steps_left
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import complain, complain_of, open_console, reader_line, say_json
 from obscale.connect.connections import (
@@ -45,6 +45,7 @@ from obscale.report.pictures import stages_of
 from obscale.report.report import ScaleOutReport
 from obscale.request.models import ScaleOutSpec
 from obscale.request.removal import Removal
+from obscale.request.replacement import Replacement
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.start_options import ObConfigs
 from obscale.spec.batch import is_batch_file
@@ -95,8 +96,14 @@ def apply(
 Ending = tuple[ScaleOutReport | None, Exit, ObscaleError | None]
 
 
+Order = ScaleOut | Removal | Replacement
+Orders = Sequence[ScaleOut] | Sequence[Removal] | Sequence[Replacement]
+Starting = Callable[[Any, LiveRun], Coroutine[Any, Any, ScaleOutReport]]
+"""Runs the flow of an order, which may ask at the terminal meanwhile."""
+
+
 def run_orders(
-    where: RunPosition, orders: Sequence[ScaleOut] | Sequence[Removal], *, as_json: bool
+    where: RunPosition, orders: Orders, *, as_json: bool, starting: Starting | None = None
 ) -> list[Ending]:
     """Run the orders; whoever ends the program meanwhile is told what goes on without it.
 
@@ -104,6 +111,7 @@ def run_orders(
         where: Knows the command that was typed.
         orders: Carried out in this order; the first failure ends the rest.
         as_json: Whether JSON was asked for.
+        starting: Runs the flow of one; None: that of a scale-out, or of a removal.
     """
     settle()
     secret_store = secret_store_for(orders)
@@ -119,7 +127,7 @@ def run_orders(
 
     handle_sigterm()
     try:
-        return PROGRAM.run(run_all(orders, open_console(stderr=as_json), where))
+        return PROGRAM.run(run_all(orders, open_console(stderr=as_json), where, starting))
     except Exception as error:
         error.add_note(" ".join(filter(None, where.words())))
         raise
@@ -127,9 +135,7 @@ def run_orders(
         _end_stopped(stop, where, as_json=as_json)
 
 
-async def _resolve_names(
-    orders: Sequence[ScaleOut] | Sequence[Removal], secret_store: SecretStore
-) -> None:
+async def _resolve_names(orders: Orders, secret_store: SecretStore) -> None:
     """See that every named secret is there, before anything is started.
 
     Raises:
@@ -137,8 +143,9 @@ async def _resolve_names(
     """
     for order in orders:
         await known_cluster(order.cluster, secret_store)
-        if isinstance(order, ScaleOut):
-            password = order.node.targetAgentPassword
+        joins = order.addition if isinstance(order, Replacement) else order
+        if isinstance(joins, ScaleOut):
+            password = joins.node.targetAgentPassword
             await resolve_secret(password, secret_store, "targetAgentPassword")
 
 
@@ -148,15 +155,16 @@ def _end_stopped(stop: BaseException, where: RunPosition, *, as_json: bool) -> N
 
 
 async def run_all(
-    orders: Sequence[ScaleOut] | Sequence[Removal],
+    orders: Orders,
     console: Console,
     where: RunPosition | None = None,
+    starting: Starting | None = None,
 ) -> list[Ending]:
     """Run the flow for each order, strictly one by one; the first failure ends the rest."""
     endings: list[Ending] = []
-    left: Sequence[ScaleOut | Removal] = orders
+    left: Sequence[Order] = orders
     for at, order in enumerate(left, start=1):
-        report, error = await run_one(order, console, where)
+        report, error = await run_one(order, console, where, starting)
         code = exit_code_of(error) if error else Exit.DONE
         endings.append((report, code, error))
         if error:
@@ -167,14 +175,19 @@ async def run_all(
     return endings
 
 
-def _title(order: ScaleOut | Removal) -> str:
+def _title(order: Order) -> str:
+    if isinstance(order, Replacement):
+        return f"{order.target} by {order.joining}"
     if isinstance(order, ScaleOut):
         return f"{order.target} → {order.zone}"
     return f"{order.target} ← {order.zone}" if order.node else f"zone {order.zone} ←"
 
 
 async def run_one(
-    order: ScaleOut | Removal, console: Console, where: RunPosition | None = None
+    order: Order,
+    console: Console,
+    where: RunPosition | None = None,
+    starting: Starting | None = None,
 ) -> tuple[ScaleOutReport | None, ObscaleError | None]:
     """Run the flow of an order in this process and draw it on the console."""
     source = where.source if where else ()
@@ -199,21 +212,28 @@ async def run_one(
 
         heard.enter_context(listening(live.hear))
         heard.enter_context(listening(keep))
-        running = _adding(order) if isinstance(order, ScaleOut) else _removing(order)
+        running = (starting or _started)(order, live)
         try:
-            with asking(source):
+            with asking(source, where.command):
                 await run_here(running, told)
         except ObscaleError as failed:
             error = failed
     report = reports[-1] if reports else None
-    if report:
-        show_stages(console, stages_of(report.stages))
-    if report and report.proofs:
-        show_levels(console, report, _request_of(source) if isinstance(order, ScaleOut) else "")
-        if source:
-            # What a demo has grown is gone with it.
-            show_steps_left(console, report)
+    for each in (report.halves or (report,)) if report else ():
+        show_stages(console, stages_of(each.stages))
+        if each.proofs:
+            show_levels(console, each, _request_of(source) if isinstance(order, ScaleOut) else "")
+            if source:
+                # What a demo has grown is gone with it.
+                show_steps_left(console, each)
+    if report and report.halves:
+        show_replaced(console, report)
     return report, error
+
+
+def _started(order: Order, _live: LiveRun) -> Coroutine[Any, Any, ScaleOutReport]:
+    # A replacement is begun by its own command.
+    return _removing(order) if isinstance(order, Removal) else _adding(cast("ScaleOut", order))
 
 
 def _adding(order: ScaleOut) -> Coroutine[Any, Any, ScaleOutReport]:

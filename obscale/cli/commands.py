@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "plan": "Say what would go wrong; write nothing.",
     "apply": "Add the nodes of a request.",
     "remove": "Take nodes or a zone out of a cluster.",
+    "replace": "Replace a dead node by another one.",
     "verify": "Prove the nodes of a request; submit nothing.",
     "pin": "Set what a restart may take back.",
     "use": "Give a tenant more units, or fewer.",

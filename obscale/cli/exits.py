@@ -13,6 +13,7 @@ from obscale.errors import (
     AgentRefusedError,
     AgentUnreachableError,
     DatabaseDownError,
+    HalfReplacedError,
     NotAuthorizedError,
     NotSupportedError,
     ObscaleError,
@@ -35,6 +36,8 @@ class Exit(IntEnum):
     """The request is wrong; nothing was sent."""
     OUT_OF_REACH = 3
     """No agent could be asked, or Prefect is needed and does not answer; nothing was sent."""
+    HALF_DONE = 4
+    """Of a replacement: the new node is verified, the old one is still there."""
     INTERRUPTED = 130
     """Ended by Ctrl-C, for which shells expect this number, or cancelled in Prefect."""
     TERMINATED = 143
@@ -48,6 +51,8 @@ MEANINGS: Final = {
     Exit.BAD_INPUT: "the request or the command line is wrong; nothing was sent",
     Exit.OUT_OF_REACH: "no agent could be asked, or Prefect is needed and does not answer; nothing "
     "was sent",
+    Exit.HALF_DONE: "of a replacement: the new node is verified, the old one is still there; the "
+    "last line says why, and how to go on or back",
     Exit.INTERRUPTED: "ended by Ctrl-C, or cancelled in Prefect; the last line says what goes on "
     "without it",
     Exit.TERMINATED: "ended by SIGTERM or SIGHUP; the last line says what goes on without it",
@@ -69,6 +74,8 @@ def exit_code_of(error: BaseException) -> Exit:
     """Give the exit code of an error."""
     if isinstance(error, SpecError):
         return Exit.BAD_INPUT
+    if isinstance(error, HalfReplacedError):
+        return Exit.HALF_DONE
     if isinstance(error, OUT_OF_REACH):
         return Exit.OUT_OF_REACH
     return Exit.REFUSED

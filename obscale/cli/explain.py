@@ -79,6 +79,7 @@ def topics() -> list[Topic]:
     return [
         *_rules(),
         *_removal_rules(),
+        *_replacement_rules(),
         *_proofs(),
         *_removal_proofs(),
         *_removal_causes(),
@@ -129,6 +130,14 @@ def _removal_rules() -> Iterator[Topic]:
             yield _topic(rule.id, "rule of a removal", f"asks whether {rule.title}", _of_rule(rule))
 
 
+def _replacement_rules() -> Iterator[Topic]:
+    from obscale.replacement.judge import RULES  # noqa: PLC0415 - only where it is asked
+
+    for rule in RULES:
+        title = f"asks whether {rule.title}"
+        yield _topic(rule.id, "rule of a replacement", title, _of_rule(rule))
+
+
 def _use_rules() -> Iterator[Topic]:
     from obscale.use.rules import RULES  # noqa: PLC0415 - only where it is asked
 
@@ -175,8 +184,9 @@ def _proofs() -> Iterator[Topic]:
 
 def _removal_proofs() -> Iterator[Topic]:
     from obscale.removal.titles import TITLES  # noqa: PLC0415 - only where it is asked
+    from obscale.replacement.proofs import TITLES as MORE  # noqa: PLC0415
 
-    for word, (level, title) in TITLES.items():
+    for word, (level, title) in (*TITLES.items(), *MORE.items()):
         lines = {"level": f"{level.name}, which holds when its proofs and those below it hold"}
         yield _topic(word, "proof", title, lines)
 

@@ -49,11 +49,13 @@ from obscale.report.pictures import stages_of
 from obscale.report.report import ScaleOutReport, server_rows, stage_rows
 from obscale.request.models import ClusterSpec
 from obscale.request.removal import removals_of
+from obscale.request.replacement import replacements_of
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.time_limits import TimeLimits
 from obscale.scale_out_dag import is_hollow
 from obscale.spec import read_spec
 from obscale.spec.removal import is_removal_file, read_removal
+from obscale.spec.replacement import is_replacement_file, read_replacement
 from obscale.verify.levels import shortfall
 from obscale.verify.observation import Before
 from obscale.verify.read import read_observation
@@ -265,6 +267,9 @@ def named_cluster(cluster: str) -> tuple[str | ClusterSpec, tuple[ScaleOut, ...]
         if is_removal_file(path):
             spec_of = read_removal(path)
             return spec_of.cluster, (), secret_store_for(removals_of(spec_of))
+        if is_replacement_file(path):
+            pairs = read_replacement(path)
+            return pairs.cluster, (), secret_store_for(replacements_of(pairs))
         kept = read_plan_file(path)
         # Expired or not, it names what was begun with it.
         spec = request_of(path, kept, kept.created) if kept else read_spec(path)

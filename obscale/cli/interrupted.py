@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from obscale.events import Event, Reported
+from obscale.events import Event, HalfBegun, Reported
 from obscale.recovery.interrupted import (
     InterruptedState,
     LastSeen,
@@ -31,11 +31,18 @@ class RunPosition:
     def begin(self, target: str) -> None:
         """The run of the next target begins."""
         self._target = target
+        self._leaves = self.command == "remove"
+        self._proved = ""
         self._seen = LastSeen()
         self._remains: InterruptedState | None = None
 
     def hear(self, event: Event) -> None:
         """Take one event of the run."""
+        if isinstance(event, HalfBegun):
+            first = self._target
+            self.begin(event.target)
+            self._leaves = event.half == "remove"
+            self._proved = f"{first} is verified; " if self._leaves else ""
         self._seen.hear(event)
         if isinstance(event, Reported):
             self._remains = event.report.remains
@@ -50,8 +57,10 @@ class RunPosition:
             was_sent=self._seen.was_sent,
             dag=self._seen.dag,
             dag_id=self._seen.dag_id,
-            leaves=self.command == "remove",
+            leaves=self._leaves,
         )
-        return describe_interrupted(left), next_step(
-            left, self._cluster, f"obscale {self.command} {shlex.join(self.source)}"
-        )
+        again = f"obscale {self.command} {shlex.join(self.source)}"
+        step = next_step(left, self._cluster, again)
+        if self._proved and not step:
+            step = f"{again} goes on with the removal of {self._target}"
+        return f"{self._proved}{describe_interrupted(left)}", step

@@ -35,6 +35,7 @@ from obscale.plan.file import (
 from obscale.preflight.finding import Answer
 from obscale.request.models import Profile, ScaleOutSpec
 from obscale.request.removal import Removal
+from obscale.request.replacement import Replacement
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.spec import read_spec
 from obscale.spec.batch import is_batch_file
@@ -321,14 +322,20 @@ def checked_profile(profile: str | None) -> Profile | None:
             raise SpecError(f"--profile: {profile!r} is not a profile", "write prod or lab")
 
 
-def secret_store_for(orders: Sequence[ScaleOut] | Sequence[Removal]) -> SecretStore:
+def secret_store_for(
+    orders: Sequence[ScaleOut] | Sequence[Removal] | Sequence[Replacement],
+) -> SecretStore:
     """Give the plainest store of secrets that can resolve what the orders name.
 
     Prefect takes a second to import; a request that names only environment variables does without.
     """
 
-    def stored(order: ScaleOut | Removal) -> bool:
-        names = [order.node.targetAgentPassword] if isinstance(order, ScaleOut) else []
+    def stored(order: ScaleOut | Removal | Replacement) -> bool:
+        names = []
+        if isinstance(order, Replacement):
+            order = order.addition
+        if isinstance(order, ScaleOut):
+            names.append(order.node.targetAgentPassword)
         if isinstance(order.cluster, str):
             return True
         names.append(order.cluster.password)

@@ -89,7 +89,7 @@ def remove(
             raise SpecError("remove: nobody is there to answer", "add --yes")
         orders = _orders(cluster, nodes or [], zone, whole_zone=whole_zone, force_kill=force_kill)
         orders = _as_asked(orders, checked_profile(profile), allow_unknown=allow_unknown)
-        _check_dead(orders, known_dead)
+        check_dead(orders, known_dead)
         if plan:
             _plan(orders, console, as_json=as_json)
         if not yes:
@@ -150,7 +150,7 @@ def _as_asked(
     return tuple(checked_removal(order.model_copy(update=changes)) for order in orders)
 
 
-def _check_dead(orders: Sequence[Removal], known_dead: str) -> None:
+def check_dead(orders: Sequence[Removal], known_dead: str) -> None:
     """See that force_kill is said in words of its own; --yes does not cover it.
 
     Raises:

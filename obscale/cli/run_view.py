@@ -23,6 +23,7 @@ from obscale.events import (
     AgentNotice,
     DagMoved,
     Event,
+    HalfBegun,
     Judged,
     LevelReached,
     PrefectNotice,
@@ -122,6 +123,14 @@ def show_steps_left(console: Console, report: ScaleOutReport) -> None:
             console.print(as_text(step), soft_wrap=True)
     if first := next((each for each in report.undo if not each.startswith("#")), ""):
         console.print(as_text(f"To take it back: {first}"), soft_wrap=True)
+
+
+def show_replaced(console: Console, report: ScaleOutReport) -> None:
+    """Print in one line how a replacement has ended, of whose halves all is told above."""
+    style = "bold green" if report.outcome == "verified" else "bold red"
+    words = f"{report.target} replaced by {report.by} in {report.zone}: {report.outcome}"
+    with aloud(console):
+        console.print(as_text(words, style=style), soft_wrap=True)
 
 
 def _show_persist_statements(
@@ -242,6 +251,15 @@ class LiveRun:
         if not self._console.is_terminal:
             self._heartbeat.__exit__(kind, error, trace)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Draw no bar inside, so that a person can be asked."""
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
+
     def hear(self, event: Event) -> None:
         """Take one event of the run onto the screen."""
         match event:
@@ -266,9 +284,17 @@ class LiveRun:
             case LevelReached(levels=levels) | Verified(levels=levels):
                 self._stage(f"verify: {levels.level.name}")
             case _:
-                if waits := _waits_of(event):
-                    words, briefly = waiting(event.step, *waits), f"{event.step}: waits"
-                    self._waits(words, briefly, is_news=not waits[1])
+                self._hear_more(event)
+
+    def _hear_more(self, event: Event) -> None:
+        if isinstance(event, HalfBegun):
+            # The DAG of the second half has stages of the same numbers.
+            self._passed.clear()
+            self._say(f"{event.half} {event.target}")
+            self._stage("preflight")
+        elif waits := _waits_of(event):
+            words, briefly = waiting(event.step, *waits), f"{event.step}: waits"
+            self._waits(words, briefly, is_news=not waits[1])
 
     def _settled(self, how: str, dag_id: str | None) -> None:
         named = f", DAG {dag_id}" if dag_id else ""

@@ -294,6 +294,7 @@ async def connected(order: ScaleOut, secret_store: SecretStore) -> AsyncIterator
         cluster_connected(order.cluster, secret_store) as cluster,
         target_connected(order, cluster, secret_store) as link,
     ):
+        cluster.client.leave_out(order.not_asked)
         yield link
 
 

@@ -10,7 +10,8 @@ from typing import Final
 from obscale.language.choice import language_of
 from obscale.language.translations import translations_of
 from obscale.preflight.catalogue import grouped, sections
-from obscale.removal.judge import RULES
+from obscale.removal.judge import RULES as OF_REMOVAL
+from obscale.replacement.judge import RULES as OF_REPLACEMENT
 
 GROUPS: Final = {
     "Who leaves, and who is asked": ("leaver", "cluster"),
@@ -19,8 +20,12 @@ GROUPS: Final = {
     "Room for the units on the servers that stay": ("room",),
     "A whole zone": ("whole_zone",),
     "What nobody can judge from here": ("hints",),
+    "Where another node takes its place": ("rules",),
 }
 """Headings in the order an operator asks, with the modules whose rules stand below them."""
+
+RULES: Final = (*OF_REMOVAL, *OF_REPLACEMENT)
+"""Those of a removal, and those that a replacement has beside them."""
 
 _INTRO: Final = """# Rules of a removal
 
@@ -38,6 +43,9 @@ of a server are known only where each pool of its zone says where its units are,
 that is listed, and nothing more is assigned on the server; else all rules about units are
 *unknown*, and a server is never taken for empty. Rules with *no* in the column "override" cannot be
 accepted: the refusal is certain, or data would be lost.
+
+The last group is judged only where a node is [replaced](replacing.md). Its plan judges the removal
+as it will be once the new node serves, and judges it again when it does.
 """
 
 

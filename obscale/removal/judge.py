@@ -14,6 +14,7 @@ from obscale.removal.facts import RemovalFacts
 from obscale.removal.result import BeforeRemoval
 from obscale.removal.rules import hints, leaver, majority, room, whole_zone, work
 from obscale.removal.units import observers_of
+from obscale.replacement.rules import COVERED, LEAVING_RULES
 from obscale.request.models import OverrideSpec, Profile
 from obscale.request.removal import Removal
 
@@ -28,11 +29,18 @@ RULES: Final[tuple[Rule[RemovalFacts], ...]] = (
 """Every rule of a removal, the cheapest and most decisive first."""
 
 
+def rules_of(order: Removal) -> tuple[Rule[RemovalFacts], ...]:
+    """Give the rules of an order; one that is replaced has some more."""
+    if not order.replaced_by:
+        return RULES
+    return (*LEAVING_RULES, *(each for each in RULES if each.id not in COVERED))
+
+
 def judge(
     facts: RemovalFacts, profile: Profile, overrides: Sequence[OverrideSpec] = ()
 ) -> Findings:
     """Judge facts by all rules, and mark what the request accepts on the day of the facts."""
-    findings = judge_by(RULES, facts, profile)
+    findings = judge_by(rules_of(facts.order), facts, profile)
     return accepted(findings, overrides, (facts.now or datetime.now(UTC)).date())
 
 

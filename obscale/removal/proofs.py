@@ -4,7 +4,7 @@ LEAVING (server and agent are marked) → LEFT (no row of them, the lock is free
 lets go; demanded only where the host answers) → CONFORMING (units, root service and capacity).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -141,8 +141,16 @@ Told = tuple[ProofAnswer, str, str]
 """Answer, what is expected, what was found."""
 
 
-def judge_removal(evidence: Evidence) -> VerifiedLevels:
+Judging = Callable[[Evidence], Iterable[tuple[str, Level, Told]]]
+"""Gives further proofs, each with its name and level."""
+
+
+def judge_removal(evidence: Evidence, also: Judging | None = None) -> VerifiedLevels:
     """Judge every proof.
+
+    Args:
+        evidence: What is seen.
+        also: Judges further proofs.
 
     Returns:
         Levels as a joined node has them; `CONFORMING` is the last of these, too. Excepted are hosts
@@ -150,7 +158,10 @@ def judge_removal(evidence: Evidence) -> VerifiedLevels:
     """
     lines = [
         ProofLine(id=name, level=level, answer=answer, expected=expected, found=found)
-        for name, level, (answer, expected, found) in _told(evidence)
+        for name, level, (answer, expected, found) in (
+            *_told(evidence),
+            *(also(evidence) if also else ()),
+        )
     ]
     silent = [host.address for host in evidence.view.hosts if host.info is None]
     level = _reached(lines)

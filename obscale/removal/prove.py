@@ -20,7 +20,7 @@ from obscale.events import LevelReached, Publish, WaitsForProofs
 from obscale.follow.reminders import Seldom
 from obscale.reading import Unread, fact, or_none, side_by_side
 from obscale.removal.look import observers_of
-from obscale.removal.proofs import Evidence, Host, View, judge_removal
+from obscale.removal.proofs import Evidence, Host, Judging, View, judge_removal
 from obscale.removal.result import BeforeRemoval
 from obscale.request.removal import Removal
 from obscale.verify.levels import VerifiedLevels, still_waiting, waits_for
@@ -48,6 +48,7 @@ async def prove_removed(
     before: BeforeRemoval | None,
     *,
     publish: Publish,
+    also: Judging | None = None,
 ) -> RemovalProved:
     """Look until all is proved, nothing can change by waiting, or the deadline passes.
 
@@ -57,6 +58,7 @@ async def prove_removed(
         dag: As it ended, with details; None: nothing was asked for.
         before: How the cluster stood; None: nobody has kept it.
         publish: Gets an event whenever the level changes, and what is waited for.
+        also: Judges further proofs; of a replacement there are some.
     """
     started, seldom = monotonic(), Seldom()
     seen: Level | None = None
@@ -69,10 +71,10 @@ async def prove_removed(
             hosts = await _hosts(agents, since, at)
             view = replace(await read_view(link), hosts=tuple(hosts.values()))
             is_late = at > order.time_limits.verify_seconds
-            levels = judge_removal(Evidence(order, dag, before, view, is_late=is_late))
+            levels = judge_removal(Evidence(order, dag, before, view, is_late=is_late), also)
             if at > HELD_SECONDS and levels.level is Level.LEFT:
                 # The cluster is done; a host that has not let go by now never will by itself.
-                levels = judge_removal(Evidence(order, dag, before, view, is_late=True))
+                levels = judge_removal(Evidence(order, dag, before, view, is_late=True), also)
             if levels.level is not seen:
                 publish(LevelReached(levels=levels, zones=view.zones or ()))
                 seen = levels.level

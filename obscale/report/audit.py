@@ -110,6 +110,10 @@ class Evidence(BaseModel):
 
 def _title(report: ScaleOutReport) -> Markdown:
     told = report.target, report.zone, report.cluster
+    if report.operation == "replacement":
+        return markdown(
+            "# Evidence of replacing {} by {} in {} of {}", told[0], report.by, *told[1:]
+        )
     if report.operation == "removal":
         return markdown("# Evidence of removing {} from {} of {}", *told)
     return markdown("# Evidence of {} into {} of {}", *told)
@@ -141,7 +145,10 @@ def render_evidence(evidence: Evidence) -> Markdown:
     """Write the evidence as a Markdown page: the run, then its report, logs and versions."""
     run = evidence.run
     logs = [
-        f"{row.stage} {row.node}: {line}" for row in evidence.report.stages for line in row.logs
+        f"{row.stage} {row.node}: {line}"
+        for report in (evidence.report, *evidence.report.halves)
+        for row in report.stages
+        for line in row.logs
     ]
     parts = [
         markdown("# Evidence of run {}", run.name),

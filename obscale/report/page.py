@@ -71,6 +71,7 @@ def render_markdown(
         *pictures,
         _section(level, "Before and after", _before_after(report)),
         *_not_green(report, level),
+        *_halves(report, level, whole=whole),
         *_rest(report, level, whole=whole),
         *_file(report, whole=whole),
     ]
@@ -80,6 +81,8 @@ def render_markdown(
 def _named(report: ScaleOutReport) -> Markdown:
     """Give the title of a report."""
     told = report.target, report.zone, report.cluster, report.outcome
+    if report.operation == "replacement":
+        return markdown("{} replaced by {} in {} of {}: {}", told[0], report.by, *told[1:])
     if report.operation == "scale-out":
         return markdown("{} into {} of {}: {}", *told)
     if report.target == report.zone:
@@ -89,11 +92,33 @@ def _named(report: ScaleOutReport) -> Markdown:
 
 def told_as(report: ScaleOutReport) -> str:
     """Say what a report is about, e.g. `10.0.0.4:2886 into zone2 of prod`."""
+    if report.operation == "replacement":
+        return f"{report.target} replaced by {report.by} in {report.zone} of {report.cluster}"
     if report.operation == "scale-out":
         return f"{report.target} into {report.zone} of {report.cluster}"
     if report.target == report.zone:
         return f"zone {report.zone} out of {report.cluster}"
     return f"{report.target} out of {report.zone} of {report.cluster}"
+
+
+_HALVES: Final = ("First half: the new node joins", "Second half: the old node leaves")
+
+
+def _halves(report: ScaleOutReport, level: int, *, whole: bool) -> Iterator[Markdown]:
+    """Give each half of a replacement as a part of the page, without what the whole says itself."""
+    for title, half in zip(_HALVES, report.halves, strict=False):
+        parts = [
+            markdown("**{}**", _verdict(half)),
+            *_section_parts(half, level + 1),
+            *_rest(half, level + 1, whole=whole),
+        ]
+        yield _section(level, title, parts)
+
+
+def _section_parts(half: ScaleOutReport, level: int) -> Iterator[Markdown]:
+    told = list(_left_to_do(half) if half.outcome == "verified" else _cures(half))
+    yield _section(level, "What to do", told)
+    yield from _not_green(half.model_copy(update={"decisions": ()}), level)
 
 
 def render_refusal(run: str, problems: Sequence[str], hint: str = "") -> Markdown:
@@ -137,6 +162,12 @@ def _title(title: str) -> str:
 
 def _verdict(report: ScaleOutReport) -> str:
     """Say in one line how the run ended."""
+    if report.operation == "replacement":
+        return _verdict_of_both(report)
+    return _verdict_of_one(report)
+
+
+def _verdict_of_one(report: ScaleOutReport) -> str:
     how = f"DAG {report.dag_id} {report.submitted_how}" if report.dag_id else report.submitted_how
     if report.outcome == "verified":
         carried = f" ({how})" if how else ""
@@ -167,6 +198,19 @@ def _verdict(report: ScaleOutReport) -> str:
     return _without_hint(report) or "Not verified."
 
 
+def _verdict_of_both(report: ScaleOutReport) -> str:
+    if report.outcome == "verified":
+        held = sum(p.answer is ProofAnswer.PASS for half in report.halves for p in half.proofs)
+        return (
+            f"Verified: {report.by} serves in the place of {report.target}, which is gone: {held} "
+            "proofs hold."
+        )
+    blockers = [each for half in report.halves for each in _blockers(half)]
+    if report.outcome == "blocked" and blockers:
+        return f"Blocked by {len(blockers)} rules; nothing was sent to the cluster."
+    return _without_hint(report) or "Not verified."
+
+
 def _without_hint(report: ScaleOutReport) -> str:
     return report.error.removesuffix(f". Next: {report.next}") if report.next else report.error
 
@@ -186,6 +230,8 @@ def _missing(report: ScaleOutReport) -> list[ProofLine]:
 def _to_do(report: ScaleOutReport) -> Iterator[Markdown]:
     """Say all that somebody has to do, and the commands for it."""
     if report.outcome == "verified":
+        if report.operation == "replacement":
+            yield markdown("What each half leaves to do stands with it.")
         yield from _left_to_do(report)
         return
     if report.outcome == "rolled-back":

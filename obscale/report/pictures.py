@@ -19,6 +19,13 @@ BEFORE_AND_AFTER = ("before", "after")
 
 def pictures_of(report: ScaleOutReport) -> list[Markdown]:
     """Draw a run, what hinders first; nothing that did not happen."""
+    if report.halves:
+        stages = [
+            draw_stages(f"DAG {half.dag_id} for {half.target}", stages_of(half.stages))
+            for half in report.halves
+        ]
+        zones = draw_zones(_zones(report.before, report.after), "found" if report.after else "none")
+        return [picture.markdown for picture in (*stages, zones) if picture is not None]
     drawn = (
         draw_disk_fit(disks_of(report.disk_rooms)),
         draw_stages(f"DAG {report.dag_id} for {report.target}", stages_of(report.stages)),

@@ -155,12 +155,18 @@ class ScaleOutReport(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     schema_version: int = SCHEMA_VERSION
-    outcome: Literal["verified", "blocked", "failed", "cancelled", "rolled-back"]
-    """`rolled-back`: the scale-out was undone, as this run was asked to do."""
-    operation: Literal["scale-out", "removal"] = "scale-out"
+    outcome: Literal["verified", "blocked", "failed", "cancelled", "rolled-back", "half-done"]
+    """`rolled-back`: the scale-out was undone, as this run was asked to do. `half-done`: of a
+    replacement the new node is verified, and the old one still there."""
+    operation: Literal["scale-out", "removal", "replacement"] = "scale-out"
     cluster: str
     target: str
     """`ip:port` of the agent; where a whole zone was removed the zone's name."""
+    by: str = ""
+    """Of a replacement `ip:port` of the agent that joins; `target` is the one that leaves."""
+    halves: tuple["ScaleOutReport", ...] = ()
+    """Of a replacement: how the new node was added, and how the old one was removed, as far as it
+    came to that. What is told of one half alone stands there and not here."""
     zone: str
     obConfigs: dict[str, str]  # noqa: N815 - spelled as the API spells it
     verdict: str = ""

@@ -10,16 +10,28 @@ from obscale.request.models import ClusterSpec
 NO_NAME: Final = "SPEC"
 """Stands in a command for a file that nobody knows."""
 _WORDS: Final[ContextVar[tuple[str, ...]]] = ContextVar("words of the request", default=())
+_COMMAND: Final[ContextVar[str]] = ContextVar("command of the request", default="apply")
 
 
 @contextmanager
-def read_from(source: Sequence[str]) -> Iterator[None]:
-    """Carry out inside what these words of a command name, a file first; empty: none is known."""
-    token = _WORDS.set(tuple(source))
+def read_from(source: Sequence[str], command: str = "apply") -> Iterator[None]:
+    """Carry out inside what these words of a command name, a file first; empty: none is known.
+
+    Args:
+        source: The words.
+        command: That is run with them.
+    """
+    token, typed = _WORDS.set(tuple(source)), _COMMAND.set(command)
     try:
         yield
     finally:
         _WORDS.reset(token)
+        _COMMAND.reset(typed)
+
+
+def request_command() -> str:
+    """Give the command that carries out the current run's request."""
+    return _COMMAND.get()
 
 
 def request_words() -> tuple[str, ...]:

@@ -67,6 +67,10 @@ class Removal(BaseModel):
     time_limits: TimeLimits = TimeLimits()
     on_failure: Literal["hold", "retry"] = "hold"
     """retry: where obshell's hour is over while units or data still move, have it go on."""
+    replaced_by: str = ""
+    """Of a replacement `ip:port` of the agent that takes its place; empty: nobody does."""
+    live: bool = False
+    """Of a replacement, whether it may leave although it is alive."""
 
     @model_validator(mode="after")
     def _names_one_zone(self) -> Self:

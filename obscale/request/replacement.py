@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from obscale.agent.address import AgentAddress
 from obscale.request.models import (
     AskedCluster,
     ClusterSpec,
@@ -62,9 +63,11 @@ class Replacement(BaseModel):
             batch=tuple(each.by for each in self.batch) or (self.pair.by,),
             profile=self.profile,
             allow_unknown=self.allow_unknown,
+            overrides=self.overrides,
             window=self.window,
             time_limits=self.time_limits,
             on_failure=self.on_failure,
+            not_asked=(self.target,),
         )
 
     @property
@@ -77,9 +80,12 @@ class Replacement(BaseModel):
             batch=(self.pair.dead,),
             profile=self.profile,
             allow_unknown=self.allow_unknown,
+            overrides=self.overrides,
             window=self.window,
             time_limits=self.time_limits,
             on_failure=self.on_failure,
+            replaced_by=self.joining,
+            live=self.pair.live,
         )
 
     @property
@@ -95,7 +101,8 @@ class Replacement(BaseModel):
     @property
     def joining(self) -> str:
         """`ip:port` of the agent that joins."""
-        return self.addition.target
+        where = self.pair.by.agentInfo
+        return str(AgentAddress(where.ip, where.port))
 
     @property
     def cluster_name(self) -> str:

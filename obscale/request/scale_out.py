@@ -28,6 +28,8 @@ class ScaleOut(BaseModel):
     time_limits: TimeLimits = TimeLimits()
     on_failure: OnFailure = "hold"
     """What the run does by itself about a DAG that failed."""
+    not_asked: tuple[str, ...] = ()
+    """Entry agents that are asked nothing, `ip:port`: of a replacement the one that leaves."""
 
     @property
     def target(self) -> str:

@@ -31,6 +31,7 @@ from obscale.sizes import quoted
 from obscale.spec.obd import refuse_obd
 from obscale.spec.problems import finding_problem, readable_nodes, refused, shape_problems
 from obscale.spec.removal import refuse_removal
+from obscale.spec.replacement import refuse_replacement
 from obscale.spec.source import Source, read_source, read_text
 
 __all__ = [
@@ -80,6 +81,7 @@ def parse_spec(text: str, source: str, cluster: str | None = None) -> ScaleOutSp
         raise SpecError(f"{source}: is empty; see the examples for what a request looks like")
     refuse_obd(read.data, source)
     refuse_removal(read.data, source)
+    refuse_replacement(read.data, source)
     if cluster is not None:
         _name_cluster(read, cluster)
     spec = None

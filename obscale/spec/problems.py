@@ -28,6 +28,7 @@ from obscale.request.models import (
 from obscale.request.policies import BatchPolicies, Window
 from obscale.request.removal import LeavingNode
 from obscale.request.renamed import KIND
+from obscale.request.replacement import ReplacedNode
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.sizes import quoted
 from obscale.spec.source import Path_, Source
@@ -50,11 +51,17 @@ _FIELDS: Final[dict[str, type[BaseModel]]] = {
     "window": Window,
     "time_limits": TimeLimits,
     "remove": LeavingNode,
+    "replace": ReplacedNode,
+    "dead": LeavingNode,
+    "by": NodeSpec,
 }
 _OF_A_NODE_AT_TOP: Final = tuple(NodeSpec.model_fields)
 _ADVICE: Final = {
     "cluster": "name a stored connection, or write {endpoints: ['10.0.0.1:2886'], password: …}",
     "remove": "list each node that leaves as {agentInfo: {ip, port}, zone}",
+    "replace": "list each pair as {dead: {agentInfo, zone}, by: {agentInfo, zone, obConfigs}}",
+    "dead": "write the node that leaves: {agentInfo: {ip, port}, zone}",
+    "by": "write the node that joins: {agentInfo: {ip, port}, zone, obConfigs}",
     "nodes": "list the nodes, or write one node's agentInfo and zone beside cluster",
     "spares": "list at least one agent, e.g. ['10.0.0.7:2886']",
     "endpoints": "list at least one cluster agent, e.g. ['10.0.0.1:2886']",

@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -12,6 +13,9 @@ from obscale.spec.source import read_source, read_text
 
 KEY = "remove"
 """What such a file has in the place of `nodes`. Nothing of a file's absence ever means removal."""
+
+KINDS: Final = ("nodes", KEY, "replace")
+"""Of which a file holds one."""
 
 
 def holds_removals(data: object) -> bool:
@@ -30,7 +34,7 @@ def refuse_removal(data: object, source: str) -> None:
         SpecError: It is one, or both.
     """
     if holds_removals(data):
-        _refuse_both(data, source)
+        refuse_several(data, source, KEY)
         raise SpecError(
             f"{source}: says which nodes leave, not which join",
             f"obscale remove {shlex.quote(source)}",
@@ -49,7 +53,7 @@ def read_removal(path: Path) -> RemovalSpec:
             f"{path}: says of no node that it leaves",
             "list them: remove: [{agentInfo: {ip: 10.0.0.4, port: 2886}, zone: zone2}]",
         )
-    _refuse_both(read.data, str(path))
+    refuse_several(read.data, str(path), KEY)
     try:
         return RemovalSpec.model_validate(read.data)
     except ValidationError as error:
@@ -64,9 +68,19 @@ def is_removal_file(path: Path) -> bool:
         return False
 
 
-def _refuse_both(data: object, source: str) -> None:
-    if isinstance(data, dict) and (more := {"nodes", "replace"} & {*data}):
+def refuse_several(data: object, source: str, key: str) -> None:
+    """Refuse a file that asks for two kinds of things at once.
+
+    Args:
+        data: What the file says.
+        source: What to call it.
+        key: What it is read for.
+
+    Raises:
+        SpecError: It does.
+    """
+    if isinstance(data, dict) and (more := ({*KINDS} - {key}) & {*data}):
         raise SpecError(
-            f"{source}: holds {KEY} and {', '.join(sorted(more))}",
+            f"{source}: holds {key} and {', '.join(sorted(more))}",
             "a file may hold only one of nodes, remove and replace: write two files",
         )

@@ -20,6 +20,7 @@ from obscale.agent.models import (
     Server,
     Stats,
     Zone,
+    joined_address,
 )
 from obscale.preflight.facts import DEFAULT_PORTS, asked_port, server_address
 from obscale.reading import Unread
@@ -100,6 +101,8 @@ class Before:
         host: The target's machine.
         at: When it was looked, aware.
         judged: How preflight judged what a proof asks again, in words by the id of its rule.
+        leaving: `ip:port` of an agent whose server leaves, however it is: of a replacement; else
+            empty.
     """
 
     zones: tuple[Zone, ...] = ()
@@ -107,6 +110,7 @@ class Before:
     host: HostInfo | None = None
     at: datetime | None = None
     judged: Mapping[str, str] = field(default_factory=dict)
+    leaving: str = ""
 
 
 @dataclass(frozen=True)
@@ -234,6 +238,16 @@ class ProofInput:
     def is_new(self, server: Server) -> bool:
         """Whether this row is that of the node asked for."""
         return (server.ip, server.svr_port) == (self.node.agentInfo.ip, self.rpc_port)
+
+    def leaves(self, server: Server) -> bool:
+        """Whether this row is that of the node which is replaced, so that it may be gone."""
+        told = joined_address(server.ip, server.obshell_port)
+        nameless = joined_address(server.ip, 0)
+        mine = self.before.leaving.rpartition(":")[0]
+        return bool(mine) and (
+            told == self.before.leaving
+            or (not server.obshell_port and nameless.rpartition(":")[0] == mine)
+        )
 
     def untold(self) -> ProofAnswer:
         """What a version never tells does not hold its level back; what it should tell does."""

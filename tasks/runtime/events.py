@@ -16,12 +16,14 @@ from obscale.agent.models import Dag
 from obscale.errors import (
     DagFailedError,
     DagRolledBackError,
+    HalfReplacedError,
     NotApprovedError,
     RejectedError,
 )
 from obscale.events import (
     DagMoved,
     Event,
+    HalfBegun,
     Judged,
     LevelReached,
     PersonAsked,
@@ -36,6 +38,7 @@ from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.report.report import PrefectForm, ScaleOutReport
 from obscale.request.removal import Removal
+from obscale.request.replacement import Replacement
 from obscale.request.scale_out import ScaleOut
 from obscale.submit.result import Submitted
 from obscale.tasks.runtime.forms import cluster_of
@@ -47,11 +50,15 @@ from obscale.verify.observation import Level
 PREFIX: Final = "obscale.scale-out."
 REMOVAL_PREFIX: Final = "obscale.removal."
 """Of the same names where a node, or a zone, leaves: what mends a scale-out is not for these."""
+REPLACEMENT_PREFIX: Final = "obscale.replacement."
+"""Of the same names where a node is replaced; each says in `half` which half it is of."""
 HELD: Final = "held"
+HALF_DONE: Final = "half-done"
 ENDS: Final = {
     DagFailedError.kind: HELD,
     RejectedError.kind: "rejected",
     NotApprovedError.kind: "rejected",
+    HalfReplacedError.kind: HALF_DONE,
 }
 """What the end of a run is called by the kind of its error; every other one has `failed`."""
 EVENTS: Final = {
@@ -85,6 +92,10 @@ EVENTS: Final = {
             "`dag`, `error_kind`, `error`, `next`; the cause where one was found; `deployment` and "
             "`form` likewise"
         ),
+    ),
+    HALF_DONE: (
+        "of a replacement: the new node is verified, and the old one is still there",
+        "`dag` of the removal, `error_kind`, `error`, `next`",
     ),
     "joined": ("the cluster lists the node", "`level`"),
     "left": ("the cluster lists the node, or zone, that was to leave no more", "`level`"),
@@ -223,19 +234,27 @@ def _cause(diagnosis: Diagnosis | None) -> Payload:
 
 
 @contextmanager
-def sending_events(order: ScaleOut | Removal) -> Iterator[None]:
+def sending_events(order: ScaleOut | Removal | Replacement) -> Iterator[None]:
     """Send the events of the run inside this block."""
     with listening(Announcer(order).hear):
         yield
 
 
+def _prefix_of(order: ScaleOut | Removal | Replacement) -> str:
+    if isinstance(order, Replacement):
+        return REPLACEMENT_PREFIX
+    return REMOVAL_PREFIX if isinstance(order, Removal) else PREFIX
+
+
 class Announcer:
     """Sends a run's events, each once; whatever Prefect makes of them, the run goes on."""
 
-    def __init__(self, order: ScaleOut | Removal) -> None:
+    def __init__(self, order: ScaleOut | Removal | Replacement) -> None:
         self._heard = Heard()
-        self._prefix = REMOVAL_PREFIX if isinstance(order, Removal) else PREFIX
+        self._prefix = _prefix_of(order)
         self._about: Payload = {"target": order.target, "zone": order.zone}
+        if isinstance(order, Replacement):
+            self._about["by"] = order.joining
         self._cluster = for_terminal(order.cluster_name)
         self._connection = cluster_of(order)
         self._resource = {
@@ -253,6 +272,10 @@ class Announcer:
 
     def hear(self, event: Event) -> None:
         """Send what this event is to be announced as."""
+        if isinstance(event, HalfBegun):
+            # What was told of one half is told of the other anew.
+            self._heard = Heard()
+            self._about["half"] = event.half
         self._heard, signals = signals_of(self._heard, event)
         for signal in signals:
             self._send(signal)

@@ -20,6 +20,7 @@ from obscale.recovery.consequences import Remedy
 from obscale.recovery.diagnosis import Diagnosis
 from obscale.report.report import PrefectForm, ScaleOutReport
 from obscale.request.removal import Removal
+from obscale.request.replacement import Replacement
 from obscale.request.scale_out import ScaleOut
 from obscale.tasks.runtime.baselines import AWAY, bounded, told
 from obscale.tasks.runtime.run_log import run_logger
@@ -88,7 +89,7 @@ def _named(order: ScaleOut, dag_id: str) -> dict[str, Any]:
     return named
 
 
-def cluster_of(order: ScaleOut | Removal) -> Any:
+def cluster_of(order: ScaleOut | Removal | Replacement) -> Any:
     """Give the cluster as a parameter names it; a password in it is named only."""
     if isinstance(order.cluster, str):
         return order.cluster

@@ -8,21 +8,21 @@ import getpass
 import os
 import shlex
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
 from prefect.client.schemas.objects import FlowRun
 
-from obscale.request.file_name import read_from, request_words
+from obscale.request.file_name import read_from, request_command, request_words
 
 TAG: Final = "asked-by:"
 _PERSON: ContextVar[str | None] = ContextVar("obscale_person", default=None)
 NOBODY: Final = "not told: started by hand or through the API"
 
 
-def _person_here() -> str:
+def person_here() -> str:
     """Give `user@host` of this process."""
     try:
         user = getpass.getuser()
@@ -32,16 +32,17 @@ def _person_here() -> str:
 
 
 @contextmanager
-def asking(source: Sequence[str] = ()) -> Iterator[None]:
+def asking(source: Sequence[str] = (), command: str = "apply") -> Iterator[None]:
     """Let the runs that are started inside this block be asked for by whoever runs this program.
 
     Args:
         source: The words that name the request in the next command, its file first; empty: none
             are known.
+        command: That is run with them.
     """
-    token = _PERSON.set(_person_here())
+    token = _PERSON.set(person_here())
     try:
-        with read_from(source):
+        with read_from(source, command):
             yield
     finally:
         _PERSON.reset(token)
@@ -50,8 +51,32 @@ def asking(source: Sequence[str] = ()) -> Iterator[None]:
 def command_again(run: FlowRun | None) -> str:
     """Give the command that runs the same request again; empty where there is none."""
     if source := request_words():
-        return shlex.join(["obscale", "apply", *source])
+        return shlex.join(["obscale", request_command(), *source])
     return f"prefect flow-run retry {run.id}" if run and run.deployment_id else ""
+
+
+Answering = Callable[[str, str], Awaitable[str]]
+"""Asks a person who is at the terminal of this process: the question, and what is to be typed."""
+_ANSWERING: ContextVar[Answering | None] = ContextVar("obscale_answering", default=None)
+
+
+@contextmanager
+def answering(ask: Answering | None) -> Iterator[None]:
+    """Let a run inside this block ask at the terminal, instead of pausing; None: nobody is there.
+
+    Args:
+        ask: Asks; gives what was typed.
+    """
+    token = _ANSWERING.set(ask)
+    try:
+        yield
+    finally:
+        _ANSWERING.reset(token)
+
+
+def person_at_terminal() -> Answering | None:
+    """Give what asks the person at the terminal of this process; None where nobody is."""
+    return _ANSWERING.get()
 
 
 def own_tags() -> frozenset[str]:

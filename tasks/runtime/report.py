@@ -84,6 +84,7 @@ from obscale.tasks.runtime.person import asked_by, command_again
 from obscale.tasks.runtime.prefect_private import ExternalSignal
 from obscale.verify.baseline import Baseline
 from obscale.verify.levels import VerifiedLevels
+from obscale.verify.observation import Level
 
 TELLS_ITSELF: Final = (
     PreflightError,
@@ -93,7 +94,7 @@ TELLS_ITSELF: Final = (
     VerifyError,
 )
 """Errors that say what stands where; after every other end the cluster is looked at once more."""
-Outcome = Literal["verified", "blocked", "failed", "cancelled", "rolled-back"]
+Outcome = Literal["verified", "blocked", "failed", "cancelled", "rolled-back", "half-done"]
 
 
 class ReportBuilder:
@@ -177,6 +178,16 @@ class ReportBuilder:
                 return await look_at_removal(leaving, order, seen.dag_id, seen.dag)
         async with open_connections(order) as link:
             return await look_at_remains(link, order.node, seen.dag_id, seen.dag)
+
+    @property
+    def order(self) -> ScaleOut | Removal:
+        """What it reports of."""
+        return self._order
+
+    @property
+    def level(self) -> Level:
+        """The level that is proved so far."""
+        return self._levels.level if self._levels else Level.NONE
 
     @property
     def progress(self) -> Progress | None:
@@ -309,7 +320,7 @@ async def report_at_end(order: ScaleOut | Removal) -> AsyncIterator[ReportBuilde
                 remains = await builder.look_at_remains(error)
                 if remains and remains.was_sent:
                     publish_line("report", f"report.remains {describe_interrupted(remains)}")
-                    await _leave_progress(order, builder.progress, describe_interrupted(remains))
+                    await leave_progress(order, builder.progress, describe_interrupted(remains))
                 await builder.learn_of_earlier()
                 await builder.learn_of_form(error, remains)
                 await _show(builder.report(error, remains), builder.versions, error)
@@ -318,7 +329,7 @@ async def report_at_end(order: ScaleOut | Removal) -> AsyncIterator[ReportBuilde
             await _show(builder.report(), builder.versions)
 
 
-async def _leave_progress(order: ScaleOut | Removal, seen: Progress | None, words: str) -> None:
+async def leave_progress(order: ScaleOut | Removal, seen: Progress | None, words: str) -> None:
     """Leave no bar that seems to move."""
     if seen:
         await progress_note(order).show(seen.percent, f"not followed any more: {words}")

@@ -18,6 +18,7 @@ from obscale.batch.dispatch_rows import batch_tag
 from obscale.batch.ledger import Ledger
 from obscale.errors import ObscaleError, SpecError
 from obscale.request.removal import Removal
+from obscale.request.replacement import Replacement
 from obscale.request.scale_out import ScaleOut
 from obscale.request.use import Use
 from obscale.tasks.runtime.person import own_tags
@@ -42,6 +43,7 @@ STATE_NAMES: Final = {
     "dag-stalled": "Stalled",
     "foreign-dag": "LockHeld",
     "verify": "NotVerified",
+    "half-replaced": "HalfReplaced",
     "batch-incomplete": "Incomplete",
     "dispatch": "NotDispatched",
     "run-lost": "RunLost",
@@ -96,6 +98,13 @@ STATES: Final = {
         "no",
     ),
     "NotVerified": ("the DAG succeeded, the proofs did not", "yes"),
+    "HalfReplaced": (
+        (
+            "of a replacement the new node is verified, and the old one is still there; the same "
+            "request again goes on"
+        ),
+        "yes",
+    ),
     "Incomplete": (
         "a batch of which not every row is verified; its report says which",
         "see the report",
@@ -162,9 +171,11 @@ async def set_state(run_id: UUID, state: State[Any]) -> bool:
     return bool(await written(f"state {state.name}", write, seconds=ANSWER_SECONDS))
 
 
-def tags_of(order: ScaleOut | Removal) -> frozenset[str]:
-    """Give the tags a run is found by, e.g. `cluster:prod-east`."""
-    told = f"cluster:{order.cluster_name}", f"zone:{order.zone}", f"target:{order.target}"
+def tags_of(order: ScaleOut | Removal | Replacement) -> frozenset[str]:
+    """Give the tags a run is found by, e.g. `cluster:prod-east`; a replacement by both nodes."""
+    told = [f"cluster:{order.cluster_name}", f"zone:{order.zone}", f"target:{order.target}"]
+    if isinstance(order, Replacement):
+        told.append(f"target:{order.joining}")
     return frozenset(map(for_terminal, told))
 
 
@@ -209,10 +220,23 @@ def name_by_target(does: str, before_zone: str) -> str:
         before_zone: The word between target and zone, e.g. `to`.
     """
     asked = this_run.parameters
-    agent, cluster = asked.get("agentInfo"), asked.get("cluster")
-    ip = agent["ip"] if isinstance(agent, dict) else getattr(agent, "ip", "?")
+    ip, cluster = _ip_of(asked.get("agentInfo")), asked.get("cluster")
     name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)
     return for_terminal(f"{does} {ip} {before_zone} {asked.get('zone')} of {name or 'a cluster'}")
+
+
+def name_by_pair() -> str:
+    """Name the current run: `replace 10.0.0.4 by 10.0.0.5 in zone2 of prod-east`."""
+    asked = this_run.parameters
+    old, new = _ip_of(asked.get("dead")), _ip_of(asked.get("agentInfo"))
+    cluster = asked.get("cluster")
+    name = cluster if isinstance(cluster, str) else getattr(cluster, "name", None)
+    zone = asked.get("zone")
+    return for_terminal(f"replace {old} by {new} in {zone} of {name or 'a cluster'}")
+
+
+def _ip_of(agent: Any) -> str:
+    return str(agent["ip"] if isinstance(agent, dict) else getattr(agent, "ip", "?"))
 
 
 def name_by_tenant() -> str:

@@ -8,8 +8,8 @@ from obscale.language.translations import translations_of
 from obscale.preflight.catalogue import page
 from obscale.preflight.registry import RULES
 from obscale.recovery.causes import CAUSES
+from obscale.removal.catalogue import RULES as OF_REMOVAL
 from obscale.removal.catalogue import page as page_of_removal
-from obscale.removal.judge import RULES as OF_REMOVAL
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r'^\| <a id="([a-z0-9-]+)"></a>(.+) \| (.+) \| (.+) \|$', re.MULTILINE)

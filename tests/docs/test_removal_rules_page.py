@@ -7,8 +7,7 @@ from pathlib import Path
 
 from obscale.preflight.catalogue import grouped
 from obscale.preflight.judge import may_be_overridden
-from obscale.removal.catalogue import GROUPS, page
-from obscale.removal.judge import RULES
+from obscale.removal.catalogue import GROUPS, RULES, page
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,14 +16,15 @@ import yaml
 
 from obscale.preflight.finding import otherwise
 from obscale.preflight.registry import RULES
-from obscale.removal.judge import RULES as OF_REMOVAL
+from obscale.removal.catalogue import RULES as OF_REMOVAL
 from obscale.use.rules import RULES as USE_RULES
 
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = (
     *("obscale/preflight", "obscale/verify", "obscale/recovery", "obscale/report"),
     *("obscale/plan", "obscale/submit", "obscale/follow", "obscale/agent"),
-    *("obscale/connect", "obscale/spec", "obscale/removal", "obscale/pin", "obscale/use"),
+    *("obscale/connect", "obscale/spec", "obscale/removal", "obscale/replacement"),
+    *("obscale/pin", "obscale/use"),
 )
 """Folders whose texts for people are all translated."""
 FILES: Final = (
@@ -31,6 +32,7 @@ FILES: Final = (
     *("obscale/sizes.py", "obscale/errors.py"),
     *("tasks/approval.py", "tasks/recover.py", "tasks/preflight.py", "tasks/submit.py"),
     *("tasks/poll.py", "tasks/verify.py", "tasks/use.py", "tasks/runtime/forms.py"),
+    "tasks/replacement.py",
     *(
         f"obscale/cli/{name}.py"
         for name in (

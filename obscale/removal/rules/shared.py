@@ -12,6 +12,12 @@ def verdict_of(rule: Rule[OfCluster], facts: RemovalFacts) -> Verdict:
     return verdict
 
 
+def verdict_of_removal(rule: Rule[RemovalFacts], facts: RemovalFacts) -> Verdict:
+    """Give the one verdict of another rule of a removal."""
+    (verdict,) = rule.verdicts(facts, TargetProgress.NEW)
+    return verdict
+
+
 def values_of(facts: RemovalFacts, name: str) -> frozenset[str]:
     """Give the values a parameter has on the servers, in small letters; none where not listed."""
     row = facts.cluster.parameter(name)

@@ -46,7 +46,7 @@ def dead_before(e: ProofInput) -> tuple[str, ...]:
 def _harmed(e: ProofInput) -> Iterator[str]:
     was, peers = _peers_before(e), named(e.peers)
     for name, now in peers.items():
-        if not (trouble := _trouble(now)):
+        if not (trouble := _trouble(now)) or e.leaves(now):
             continue
         if not e.before.zones:
             yield f"{name} {trouble} (dead now, before unknown)"
@@ -54,7 +54,7 @@ def _harmed(e: ProofInput) -> Iterator[str]:
             yield f"{name} {trouble} (not there before)"
         elif not _was_no_better(was[name], now):
             yield f"{name} {trouble}"
-    yield from (f"{name} is gone" for name in was if name not in peers)
+    yield from (f"{name} is gone" for name in was if name not in peers and not e.leaves(was[name]))
     zones = e.after.zones or ()
     if not any(zone.root_server.role == "LEADER" for zone in zones) and not any(
         server.with_rootserver for zone in zones for server in zone.servers

@@ -1,0 +1,1 @@
+"""Replaces a node: the rules and proofs of the two halves together, a growth and a removal."""
