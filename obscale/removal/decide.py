@@ -131,14 +131,17 @@ def is_ours(dag: Dag, sighting: Sighting, order: Removal) -> bool | None:  # noq
     is_marked = row is not None and row.identity is Identity.SCALING_IN
     deleting = {joined_address(each.ip, each.svr_port) for each in _deleting(sighting)}
     if deleting:
-        if deleting == {server} and (is_marked or may_name_later(dag)):
-            # In its first seconds the agent's row is not marked yet.
-            return True if is_marked else None
-        return False
+        if deleting == {server} and is_marked:
+            return True
+        # In its first seconds the agent's row is not marked yet, or was not when it was read.
+        return None if deleting == {server} and not dag.is_terminal else False
     if may_name_later(dag):
         return None
     marked = [a.address for a in sighting.members.agent_info if a.identity is Identity.SCALING_IN]
-    return dag.stage > SCALING_IN_STAGE and marked == [order.node.address]
+    if dag.stage > SCALING_IN_STAGE and marked == [order.node.address]:
+        return True
+    # A sighting is not of one moment: server and row may have gone since the DAG was read.
+    return None if not marked and not dag.is_terminal else False
 
 
 def why_gone(sighting: Sighting, order: Removal) -> str | None:

@@ -1,5 +1,6 @@
 """Names why the DAG of a removal did not end well, what is safe, and the error it stands for."""
 
+import re
 from typing import Final
 
 from obscale.agent.models import Dag, Operator
@@ -14,6 +15,7 @@ from obscale.scale_in_dag import DELETE_STAGE, WAIT_DELETE, is_past_return
 
 TITLES: Final = {
     "delete-refused": "OceanBase refused DELETE SERVER; nothing was changed, the lock is free",
+    "executor-lost": "a stage ran into its time limit: the agent that executed it was lost",
     "drain-slow": "obshell's hour was over before all units and data had moved",
     "drain-stuck": "obshell's hour was over, and nothing had moved for long",
     "drain-cancelled": "somebody cancelled it; the cluster is locked until it is rolled back",
@@ -24,7 +26,9 @@ TITLES: Final = {
 }
 """By cause."""
 _NOT_THERE: Final = "OB.Server.NotExist"
-_TIMEOUTS: Final = ("sub task timeout", "timeout")
+_TIMED_OUT: Final = re.compile(r"timeout$")
+_EXECUTOR_LOST: Final = re.compile(r"(sub task|task \d+) timeout$")
+"""The scheduler has given the stage up: whoever was at work on it says nothing more."""
 _SYNTAX: Final = "SQL syntax"
 
 
@@ -44,10 +48,12 @@ def cause_of(dag: Dag, *, moved_lately: bool | None = None) -> str:  # noqa: PLR
         return "zone-name-dead-end"
     if is_past_return(dag):
         return "past-return"
+    if failure.node == WAIT_DELETE and _TIMED_OUT.search(failure.last_log):
+        return "drain-stuck" if moved_lately is False else "drain-slow"
+    if _EXECUTOR_LOST.search(failure.last_log):
+        return "executor-lost"
     if dag.name == SCALE_IN and dag.stage == DELETE_STAGE:
         return "delete-refused"
-    if failure.node == WAIT_DELETE and failure.last_log.endswith(_TIMEOUTS):
-        return "drain-stuck" if moved_lately is False else "drain-slow"
     return "removal-failed"
 
 
@@ -62,6 +68,7 @@ def diagnose_removal(dag: Dag, target: str, *, moved_lately: bool | None = None)
     cause, failure = cause_of(dag, moved_lately=moved_lately), failure_of(dag)
     choices = (_retry(cause), _roll_back(cause), _hand_over(cause))
     cures = {
+        "executor-lost": Remedy.RETRY,
         "drain-slow": Remedy.RETRY,
         "rollback-too-late": Remedy.RETRY,
         "past-return": Remedy.RETRY,

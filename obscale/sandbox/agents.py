@@ -62,6 +62,8 @@ class Observer:
 
     Attributes:
         values: Its parameters as they are in force, by name.
+        alive: Whether the process is there.
+        hangs: It is there and serves nothing; OceanBase counts it as dead.
         reported_ports: Whether the agent has learnt the ports (end of `Start observer`).
     """
 
@@ -71,7 +73,17 @@ class Observer:
     redo_dir: str
     values: dict[str, str] = field(default_factory=dict)
     alive: bool = True
+    hangs: bool = False
     reported_ports: bool = False
+
+    @property
+    def works(self) -> bool:
+        """Whether OceanBase hears of it."""
+        return self.alive and not self.hangs
+
+    def start(self) -> None:
+        """Begin as a new process."""
+        self.alive, self.hangs = True, False
 
     def move_ports(self, sql_port: int) -> None:
         """Listen on these two ports: SQL, and RPC beside it."""
@@ -191,8 +203,8 @@ class Agent:
     @property
     def has_database(self) -> bool:
         """Whether a statement on OceanBase would be answered."""
-        alive = self.observer is not None and self.observer.alive
-        return alive and self.connected and not self.database_down
+        works = self.observer is not None and self.observer.works
+        return works and self.connected and not self.database_down
 
     @property
     def under_maintenance(self) -> bool:

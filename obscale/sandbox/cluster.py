@@ -35,6 +35,8 @@ class Server:
         agent: The agent of its host: address and observer come from there.
         observer: The process behind the row.
         serves_from: Virtual second from which `start_time` is set; `None` for never.
+        clock_offset_seconds: By how much its host's clock was wrong when it began to serve; what
+            was written down then stays, whatever becomes of the clock.
         deleting: DELETE SERVER was issued.
         orders: How often it was told to go or to stay: what an older order began, is void.
         holds_its_units: Nothing of it is moved, whatever was ordered, and its row stays.
@@ -47,6 +49,7 @@ class Server:
     agent: Agent
     observer: Observer
     serves_from: float | None
+    clock_offset_seconds: float = 0.0
     deleting: bool = False
     orders: int = 0
     holds_its_units: bool = False

@@ -84,7 +84,9 @@ def enlist(agent: Agent, cluster: Cluster, zone: str) -> None:
     agent.observer, agent.connected = observer, True
     cluster.agents.append(agent)
     number = max((server.id for server in cluster.servers), default=0) + 1
-    cluster.servers.append(Server(number, zone, agent, observer, serves_from=0.0))
+    cluster.servers.append(
+        Server(number, zone, agent, observer, 0.0, clock_offset_seconds=agent.clock_offset_seconds)
+    )
 
 
 def _running_observer(

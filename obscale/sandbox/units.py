@@ -80,7 +80,7 @@ def receivers(cluster: Cluster, pool: Pool, zone: str) -> list[Server]:
     there = [
         server
         for server in cluster.servers_in(zone)
-        if server.observer.alive
+        if server.observer.works
         and not server.deleting
         and not _holds_tenant(cluster, server, pool)
         and not missing_for(cluster, server, pool.unit)
@@ -99,7 +99,7 @@ def has_majority(cluster: Cluster, tenant: Tenant, without: Server | None = None
             if unit.pool in tenant.pools and unit.server.zone == zone
         ]
         healthy += bool(holders) and all(
-            server.observer.alive and server is not without for server in holders
+            server.observer.works and server is not without for server in holders
         )
     return 2 * healthy > len(full)
 
@@ -282,7 +282,7 @@ def tenant_value(cluster: Cluster, tenant: Tenant, name: str, default: str = "Tr
 
 def _is_on(cluster: Cluster, name: str) -> bool:
     """A parameter of the cluster, as its first living server has it."""
-    living = (server for server in cluster.servers if server.observer.alive)
+    living = (server for server in cluster.servers if server.observer.works)
     first = next(living, None)
     return first is None or first.observer.values[name].lower() in ("true", "1")
 

@@ -204,7 +204,7 @@ class World:
             # A cluster agent starts its observer; no cluster lets that one in any more.
             agent.connected = False
             if agent.observer is not None:
-                agent.observer.alive = True
+                agent.observer.start()
         if agent.observer is not None and agent.observer.alive:
             # It finds the ports in the observer's own files.
             agent.observer.reported_ports = True

@@ -14,6 +14,8 @@ import signal
 import sys
 from importlib import import_module
 
+from tests.chaos.operations import KINDS, Kind
+
 KILLS = 200
 BATCHES = 50
 BATCHED = {
@@ -54,9 +56,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--at-once", type=int, default=18, metavar="N", help=few)
     parser.add_argument("--kills", type=int, metavar="N", help="only the kills, that many")
     parser.add_argument("--batches", type=int, metavar="N", help="only the batches, that many")
+    what = "what is asked of the clusters; a number is shared out over all of them"
+    parser.add_argument("--operation", choices=(*KINDS, "all"), default="all", help=what)
     one = "of what is drawn: cells, kills and batches; one seed, one night"
     parser.add_argument("--seed", type=int, default=1, help=one)
     return parser.parse_args()
+
+
+def _kinds(asked: argparse.Namespace) -> tuple[Kind, ...]:
+    return KINDS if asked.operation == "all" else (asked.operation,)
 
 
 def _matrix(asked: argparse.Namespace) -> bool:
@@ -67,7 +75,8 @@ def _matrix(asked: argparse.Namespace) -> bool:
     os.environ["PREFECT_SERVER_DATABASE_TIMEOUT"] = "60"
     os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
     table = import_module("tests.chaos.matrix_table")
-    return bool(table.run(asked.matrix or [], asked.at_once, asked.cells, asked.seed))
+    words = asked.matrix or []
+    return bool(table.run(_kinds(asked), words, asked.at_once, asked.cells, asked.seed))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ from tests.chaos.batches_cases import (
 )
 from tests.chaos.kills_backstage import Backstage, Run, until
 from tests.chaos.kills_cases import Kill
-from tests.chaos.kills_play import PASSWORD, POST_PATH, SAMPLE, SCALE_OUT, TIME_LIMITS
+from tests.chaos.kills_play import POST_PATH, SCALE_OUT, TIME_LIMITS
+from tests.chaos.operations import PASSWORD, SAMPLE
 
 TOO_MUCH: Final = {"memory_limit": "80G"}
 """Of a host with 64 GiB."""

@@ -1,6 +1,7 @@
-"""Plays scale-outs whose flow processes are killed at seeded moments; each stays one.
+"""Plays requests whose flow processes are killed at seeded moments; each stays one.
 
-python -m tests.chaos.kills --cases 200 --seed 7          the night of that seed
+python -m tests.chaos.kills --cases 200 --seed 7          the night of that seed, of additions
+python -m tests.chaos.kills --cases 100 --operation remove    removals: nodes, zones, a dead one
 python -m tests.chaos.kills --seed 7 --only 13            one case of it again
 python -m tests.chaos.kills --cases 6 --break-guard       must turn red: nobody looks before a POST
 """
@@ -19,27 +20,44 @@ from pathlib import Path
 import typer
 
 from tests.chaos.kills_backstage import Backstage, backstage
-from tests.chaos.kills_cases import PHASES, Case, case_of, cases_of
+from tests.chaos.kills_cases import PHASES, UNITS_MOVE, Case, case_of, cases_of
 from tests.chaos.kills_play import Outcome, play
+from tests.chaos.operations import KINDS, Kind
 
 SIDE_BY_SIDE = 3
 """Cases at a time beside the one whose server is killed."""
 CASES = 200
-COLUMNS = ("cases", "adopted", "resubmitted", "already member", "verified", "red")
-HOWS = {"adopted": "adopted", "posted": "resubmitted", "already a member": "already member"}
+COLUMNS = ("cases", "adopted", "resubmitted", "nothing to do", "verified", "red")
+HOWS = (("adopted",), ("posted",), ("already a member", "already gone", "already stored"))
+"""How the last runs came by their DAG, by column."""
 
 
-async def main(cases: int, seed: int, *, only: int | None = None, break_guard: bool = False) -> int:
-    """Play the cases of a seed and print what became of them; 0 green, 1 red."""
+async def main(
+    cases: int,
+    seed: int,
+    *,
+    kind: Kind = "add",
+    only: int | None = None,
+    break_guard: bool = False,
+) -> int:
+    """Play the cases of a seed and print what became of them; 0 green, 1 red.
+
+    Args:
+        cases: How many.
+        seed: The same one is the same night.
+        kind: What is asked for.
+        only: Only the case of that number.
+        break_guard: Nobody looks before a request.
+    """
     # A connection that a kill cut off ends inside the sandbox's web server, which is wordy.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     night = asyncio.current_task()
     assert night is not None
     # Ended early, the night takes its servers along; they do not belong to the terminal.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, night.cancel)
-    chosen = cases_of(seed, cases) if only is None else [case_of(seed, only)]
+    chosen = cases_of(seed, cases, kind) if only is None else [case_of(seed, only, kind)]
     began = time.monotonic()
-    typer.echo(f"{len(chosen)} cases of seed {seed}")
+    typer.echo(f"{len(chosen)} cases of seed {seed}: {kind}")
     outcomes = await play_all(chosen, break_guard=break_guard)
     for line in (*table(outcomes), "", *totals(outcomes, seed, time.monotonic() - began)):
         typer.echo(line)
@@ -74,17 +92,19 @@ async def play_all(cases: Sequence[Case], *, break_guard: bool = False) -> list[
 
 def table(outcomes: Sequence[Outcome]) -> list[str]:
     """Per phase of the first kill, in Markdown: cases, and how their last runs got their DAG."""
-    width = max(map(len, PHASES))
+    phases = list(PHASES)
+    phases.insert(phases.index("DAG just ended"), UNITS_MOVE)
+    width = max(map(len, phases))
     lines = [
         f"| {'killed at':{width}} | {' | '.join(COLUMNS)} |",
         f"| {'-' * width} | {' | '.join('-' * (len(column) - 1) + ':' for column in COLUMNS)} |",
     ]
-    for phase in (*PHASES, ""):
+    for phase in (*phases, ""):
         rows = [outcome for outcome in outcomes if phase in ("", outcome.case.kill.phase)]
         hows = _hows(rows)
         counts = (
             len(rows),
-            *(hows[how] for how in HOWS),
+            *(sum(hows[how] for how in column) for column in HOWS),
             hows.total(),
             sum(bool(outcome.wrong) for outcome in rows),
         )
@@ -109,8 +129,9 @@ def totals(outcomes: Sequence[Outcome], seed: int, seconds: float) -> list[str]:
         f"run again: {_told(thens)}; twice killed {sum(o.kills > 1 for o in outcomes)}",
         f"DAG at the first kill: {_told(at_kill)}",
         f"POSTs {sum(o.posts for o in outcomes)}, carried out "
-        f"{sum(o.posts_carried_out for o in outcomes)}; scale-out DAGs per case: "
+        f"{sum(o.posts_carried_out for o in outcomes)}; DAGs per case: "
         + ", ".join(f"{count} in {cases} cases" for count, cases in sorted(dags.items())),
+        f"asked for: {_told(Counter(o.case.operation.name for o in outcomes))}",
         f"{len(red)} red; {seconds:.0f} s",
         *(_red(outcome) for outcome in red),
     ]
@@ -131,10 +152,11 @@ def _say(outcome: Outcome, done: int, of: int) -> None:
     case = outcome.case
     server = f", server killed {case.server} it" if case.server else ""
     twice = f", again at {case.second.phase}" if case.second else ""
+    how = _told(outcome.hows) or "not verified"
     typer.echo(
-        f"{done:3}/{of} case {case.number}: killed at {case.kill.phase} (DAG {outcome.dag_at_kill})"
-        f"{twice}, {case.then}{server}: {_told(outcome.hows) or 'not verified'}, "
-        f"{outcome.dags} DAG, {outcome.seconds:.1f} s"
+        f"{done:3}/{of} case {case.number}, {case.operation.name}: "
+        f"killed at {case.kill.phase} (DAG {outcome.dag_at_kill}){twice}, {case.then}{server}: "
+        f"{how}, {outcome.dags} DAG, {outcome.seconds:.1f} s"
     )
     if outcome.wrong:
         typer.echo(_red(outcome))
@@ -143,6 +165,8 @@ def _say(outcome: Outcome, done: int, of: int) -> None:
 def _red(outcome: Outcome) -> str:
     case = outcome.case
     again = f"python -m tests.chaos.kills --seed {case.seed} --only {case.number}"
+    if case.operation.kind != "add":
+        again += f" --operation {case.operation.kind}"
     return f"RED case {case.number}: {'; '.join(outcome.wrong)}; again: {again}"
 
 
@@ -162,13 +186,20 @@ def _arguments() -> argparse.Namespace:
         "--seed", type=int, default=1, metavar="S", help="the same seed is the same night"
     )
     parser.add_argument("--only", type=counted, metavar="K", help="only case K of the seed")
+    parser.add_argument("--operation", choices=KINDS, default="add", help="what is asked for")
     parser.add_argument("--break-guard", action="store_true", help="nobody looks before a POST")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     asked = _arguments()
-    night = main(asked.cases, asked.seed, only=asked.only, break_guard=asked.break_guard)
+    night = main(
+        asked.cases,
+        asked.seed,
+        kind=asked.operation,
+        only=asked.only,
+        break_guard=asked.break_guard,
+    )
     try:
         sys.exit(asyncio.run(night))
     except (asyncio.CancelledError, KeyboardInterrupt):

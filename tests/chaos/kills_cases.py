@@ -4,6 +4,17 @@ import random
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from tests.chaos.operations import (
+    ADD,
+    REMOVE,
+    REMOVE_DEAD,
+    REMOVE_EMPTY,
+    REMOVE_ZONE,
+    USE,
+    Kind,
+    Operation,
+)
+
 START: Final = "start"
 PREFLIGHT: Final = "preflight"
 BEFORE_POST: Final = "before the POST"
@@ -11,6 +22,7 @@ UNDER_WAY: Final = "POST under way"
 HELD: Final = "POST carried out, answer held"
 ON_THE_WAY: Final = "answer on the way"
 STAGES: Final = tuple(f"stage {number}" for number in range(1, 10))
+UNITS_MOVE: Final = "units move"
 DAG_ENDS: Final = "DAG just ended"
 VERIFY: Final = "verify"
 REPORT: Final = "report"
@@ -20,6 +32,14 @@ PHASES: Final = (
     *STAGES,
     *(DAG_ENDS, VERIFY, REPORT, ANY_TIME),
 )
+WITH_UNITS: Final = (REMOVE, REMOVE_DEAD, USE)
+"""Operations while which units move."""
+ASKED: Final[dict[Kind, tuple[Operation, ...]]] = {
+    "add": (ADD,),
+    "remove": (REMOVE, REMOVE_EMPTY, REMOVE_ZONE, REMOVE_DEAD),
+    "use": (USE,),
+}
+"""What is asked for in turns."""
 OFTEN: Final = {ANY_TIME: 3}
 """Phases that come up more than once in a round."""
 LONGEST_DELAY_SECONDS: Final = {
@@ -33,12 +53,15 @@ LONGEST_DELAY_SECONDS: Final = {
     VERIFY: 0.3,
     REPORT: 0.05,
     ANY_TIME: 5.0,
+    UNITS_MOVE: 1.0,
 }
 """After the phase has come; a stage is killed within a tenth of a second."""
 SECOND_PHASES: Final = (START, PREFLIGHT, BEFORE_POST, REPORT, ANY_TIME)
 """A second run may find the DAG anywhere, so only its own steps count."""
 SPEEDS: Final = (6.0, 15.0, 40.0)
 """Slow worlds are met by the second run in the middle of the DAG, quick ones at its end."""
+SLOWER_SPEEDS: Final = (2.0, 5.0, 15.0)
+"""Of all but additions: their DAGs are shorter."""
 Then = Literal["anew", "retried", "two at once"]
 
 
@@ -64,6 +87,7 @@ class Case:
         second: When the second run is killed too.
         server: When Prefect's server is killed and started again: before the second run, in it.
         server_delay_seconds: In it: so long after its start.
+        operation: What is asked for.
     """
 
     seed: int
@@ -75,29 +99,44 @@ class Case:
     second: Kill | None
     server: Literal["", "before", "during"]
     server_delay_seconds: float
+    operation: Operation = ADD
 
 
-def cases_of(seed: int, count: int) -> list[Case]:
+def phases_of(operation: Operation) -> tuple[str, ...]:
+    """All phases a run of that operation is killed in."""
+    if operation is ADD:
+        return PHASES
+    before = PHASES[: PHASES.index(STAGES[0])]
+    after = PHASES[PHASES.index(DAG_ENDS) :]
+    moving = (UNITS_MOVE,) if operation in WITH_UNITS else ()
+    return (*before, *STAGES[: operation.stages], *moving, *after)
+
+
+def cases_of(seed: int, count: int, kind: Kind = "add") -> list[Case]:
     """The first cases of a seed."""
-    return [case_of(seed, number) for number in range(1, count + 1)]
+    return [case_of(seed, number, kind) for number in range(1, count + 1)]
 
 
-def case_of(seed: int, number: int) -> Case:
+def case_of(seed: int, number: int, kind: Kind = "add") -> Case:
     """The case of that number: phases in turn, so that they are spread, the rest by lot."""
-    lot = random.Random(f"{seed}/{number}")
-    turns = [phase for phase in PHASES for _ in range(OFTEN.get(phase, 1))]
+    # What was drawn before there was anything but additions stays as it is.
+    lot = random.Random(f"{seed}/{number}" if kind == "add" else f"{seed}/{number}/{kind}")
+    turn, place = divmod(seed + number, len(ASKED[kind]))
+    operation = ASKED[kind][place]
+    turns = [phase for phase in phases_of(operation) for _ in range(OFTEN.get(phase, 1))]
     then: Then = lot.choices(("anew", "retried", "two at once"), (60, 22, 18))[0]
     killed_twice = lot.random() < 0.18 and then != "two at once"
     case = Case(
         seed=seed,
         number=number,
-        kill=_kill(lot, turns[(seed + number) % len(turns)]),
+        kill=_kill(lot, turns[turn % len(turns)]),
         late_seconds=lot.uniform(0.5, 6.0),
-        speed=lot.choice(SPEEDS),
+        speed=lot.choice(SPEEDS if kind == "add" else SLOWER_SPEEDS),
         then=then,
         second=_kill(lot, lot.choice(SECOND_PHASES)) if killed_twice else None,
         server=lot.choices(("", "before", "during"), (85, 8, 7))[0],
         server_delay_seconds=lot.uniform(0.0, 3.0),
+        operation=operation,
     )
     # One trouble at a time for the second run: its own death, or its server's.
     return replace(case, second=None) if case.server == "during" else case

@@ -22,14 +22,25 @@ import fastapi  # noqa: F401 - Prefect imports it when a flow starts; here it is
 from prefect.client.schemas.objects import State
 from prefect.flow_engine import load_flow_run, run_flow
 
+import obscale.removal.run
 import obscale.submit.run
 import obscale.submit.settle
+import obscale.use.run
+from obscale.flows.remove import remove
 from obscale.flows.scale_out import scale_out
+from obscale.flows.use import use
 from obscale.report.report import ScaleOutReport
+from obscale.report.use import UseReport
 from obscale.submit.decide import Candidates, Post, PostAgain
+from obscale.use.decide import Send, Sighting
+from obscale.use.facts import zones_of
 from tests.chaos import batches_child
+from tests.chaos.hurry import hurry
 
 LOOK_SECONDS = 0.02
+FLOWS = {"scale-out": scale_out, "remove": remove, "use": use}
+"""By the program's name; all others are batches."""
+REPORTS = (ScaleOutReport, UseReport)
 
 
 def main() -> None:
@@ -80,10 +91,7 @@ def _run(order: dict[str, Any]) -> None:
     os.dup2(said, 2)
     random.seed()
     os.environ.update(order["environment"])
-    if order["program"] != "scale-out":
-        state = batches_child.run_batch(order)
-    else:
-        state = _scaled_out(order)
+    state = _flow_run(order) if order["program"] in FLOWS else batches_child.run_batch(order)
     logging.shutdown()
     ending = Path(order["ending"])
     unfinished = ending.with_suffix(".part")
@@ -91,15 +99,17 @@ def _run(order: dict[str, Any]) -> None:
     unfinished.rename(ending)
 
 
-def _scaled_out(order: dict[str, Any]) -> dict[str, Any]:
+def _flow_run(order: dict[str, Any]) -> dict[str, Any]:
+    flow: Any = FLOWS[order["program"]]
+    hurry()
     if order["break_guard"]:
         _break_guard()
     if order["flow_run_id"]:
         # As `python -m prefect.engine` does in the process a runner or a worker starts.
         flow_run = load_flow_run(flow_run_id=UUID(order["flow_run_id"]))
-        running: Any = run_flow(scale_out, flow_run=flow_run, return_type="state")
+        running: Any = run_flow(flow, flow_run=flow_run, return_type="state")
     else:
-        running = scale_out(**order["parameters"], return_state=True)
+        running = flow(**order["parameters"], return_state=True)
     return asyncio.run(_ended(running))
 
 
@@ -110,7 +120,7 @@ async def _ended(running: Any) -> dict[str, Any]:
     return {
         "flow_run_id": str(run_id) if run_id else "",
         "state": state.name,
-        "report": result.model_dump(mode="json") if isinstance(result, ScaleOutReport) else None,
+        "report": result.model_dump(mode="json") if isinstance(result, REPORTS) else None,
         "error": f"{type(result).__name__}: {result}" if isinstance(result, Exception) else "",
     }
 
@@ -121,12 +131,17 @@ def _break_guard() -> None:
     def post(sighting: Candidates, _node: object) -> Post:
         return Post(sighting.last_dag.dag_id if sighting.last_dag else 0)
 
+    def send(sighting: Sighting, _order: object) -> Send:
+        return Send(sighting.newest_number, zones_of(sighting.tenant.pools))
+
     def post_again(*_looked: object, **_known: object) -> PostAgain:
         return PostAgain()
 
     # Put into the module that asks; the product has no switch for it.
     setattr(obscale.submit.run, "decide_submission", post)  # noqa: B010 - not to be typed as a mistake
     setattr(obscale.submit.settle, "decide_after_lost_answer", post_again)  # noqa: B010 - likewise
+    setattr(obscale.removal.run, "decide_removal", post)  # noqa: B010 - likewise
+    setattr(obscale.use.run, "decide_use", send)  # noqa: B010 - likewise
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Plays one request whose flow process is killed at a given moment and run again."""
+"""Plays one request whose flow process is killed at a given moment and run again.
+
+The world decides: one DAG of the request, nothing else sent, never two servers leaving at once,
+never a majority lost, and at the end everything as the last run says that it is.
+"""
 
 import asyncio
 import time
@@ -8,9 +12,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from obscale.agent.models import joined_address
 from obscale.request.time_limits import TimeLimits
-from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
+from obscale.sandbox import Fault, ScaledClock, World, serve
 from tests.chaos.kills_backstage import Backstage, Run, until
 from tests.chaos.kills_cases import (
     ANY_TIME,
@@ -23,30 +26,27 @@ from tests.chaos.kills_cases import (
     STAGES,
     START,
     UNDER_WAY,
+    UNITS_MOVE,
     VERIFY,
     Case,
     Kill,
 )
+from tests.chaos.operations import ADD, PASSWORD, Operation
+from tests.chaos.witness import Witness
 
-SCALE_OUT: Final = "Cluster scale out"
-POST_PATH: Final = "/api/v1/ob/scale_out"
+SCALE_OUT: Final = ADD.dag
+POST_PATH: Final = ADD.request[1]
 TASKS: Final = "/task/"
-PASSWORD: Final = "OBSCALE_CHAOS_ROOT"
 HELD_SECONDS: Final = 30.0
 """Longer than any kill waits."""
 WALL_SECONDS: Final = 300.0
 """No process may take longer."""
+CARRIED_OUT: Final = 200
+"""Status of a request that created a DAG; 204 says that there was nothing to do."""
 MOST_RUNS: Final = 4
 """A server killed under a run may cost that run; then another one follows."""
+SELDOMER_SECONDS: Final = 0.3
 VERIFIED: Final = {"CONFORMING", "BALANCED"}
-SAMPLE: Final = {
-    "mysql_port": "2881",
-    "rpc_port": "2882",
-    "memory_limit": "16G",
-    "system_memory": "8G",
-    "log_disk_size": "24G",
-    "datafile_size": "24G",
-}
 TIME_LIMITS: Final = TimeLimits(
     deadline_seconds=240,
     silence_seconds=60,
@@ -80,11 +80,14 @@ async def play(case: Case, behind: Backstage, *, break_guard: bool = False) -> O
     """Play one case in a world of its own."""
     outcome = Outcome(case)
     began = time.monotonic()
-    config = default_config().model_copy(update={"port": 0})
+    operation = case.operation
+    config = operation.config().model_copy(update={"port": 0})
     world = World(config, clock=ScaledClock(speed=case.speed))
+    operation.prepare(world)
+    witness = Witness(world, operation)
     async with AsyncExitStack() as stack:
         door = await stack.enter_async_context(serve(world))
-        scene = Scene(world, door.ready, behind, break_guard, outcome)
+        scene = Scene(witness, door.ready, behind, break_guard, outcome)
         try:
             async with asyncio.timeout(WALL_SECONDS):
                 await scene.play(case)
@@ -103,40 +106,35 @@ class Scene:
 
     def __init__(
         self,
-        world: World,
+        witness: Witness,
         ready: dict[str, Any],
         behind: Backstage,
         break_guard: bool,
         outcome: Outcome,
     ) -> None:
-        self.world = world
+        self.world = witness.world
+        self._witness = witness
+        self._operation: Operation = witness.operation
         self.outcome = outcome
         self.runs: list[Run] = []
         self._last: list[Run] = []
         self._behind = behind
         self._break_guard = break_guard
         self._seen_done_at: int | None = None
-        cluster, spare = ready["clusters"][0], ready["spares"][0]
-        self._environment = {PASSWORD: cluster["root_password"]}
+        self._environment = {PASSWORD: ready["clusters"][0]["root_password"]}
+        # Where each look asks for the whole cluster there are fewer of them.
+        own = {} if self._operation is ADD else {"poll_seconds": SELDOMER_SECONDS}
         self._parameters: dict[str, Any] = {
-            "cluster": {
-                "endpoints": [joined_address(a["ip"], a["port"]) for a in cluster["agents"]],
-                "password": {"env": PASSWORD},
-                "name": cluster["name"],
-                "id": cluster["id"],
-            },
-            "agentInfo": {"ip": spare["ip"], "port": spare["port"]},
-            "zone": "zone2",
-            "obConfigs": SAMPLE,
-            "time_limits": TIME_LIMITS.model_dump(),
+            **self._operation.parameters(ready, witness.target),
+            "time_limits": TIME_LIMITS.model_dump() | own,
         }
 
     async def play(self, case: Case) -> None:
         """Kill, and run again until a run comes to its own end."""
         if case.kill.phase == UNDER_WAY:
-            self.world.play(Fault(card="late_request", seconds=case.late_seconds, to="scale_out"))
+            self.world.play(Fault.late_request(case.late_seconds, to=self._operation.to))
         if case.kill.phase == HELD:
-            self.world.play(Fault(card="delay_answer", seconds=HELD_SECONDS, to="scale_out"))
+            self.world.play(Fault.delay_answer(HELD_SECONDS, to=self._operation.to))
         flow_run_id = await self._make_flow_run() if case.then == "retried" else ""
         first = await self._start(flow_run_id)
         await self._killed(first, case.kill)
@@ -176,22 +174,21 @@ class Scene:
         """Say everything that makes this case red."""
         outcome, wrong = self.outcome, self.outcome.wrong
         self.world.sync()
-        posts = [r for r in self.world.requests if (r.method, r.target) == ("POST", POST_PATH)]
+        posts = [r for r in self.world.requests if self._operation.is_request(r.method, r.target)]
         outcome.runs, outcome.posts = len(self.runs), len(posts)
-        outcome.posts_carried_out = sum(r.status == 200 for r in posts)
-        outcome.dags = self.world.count_dags(SCALE_OUT)
+        outcome.posts_carried_out = sum(r.status == CARRIED_OUT for r in posts)
+        outcome.dags = self._operation.created(self.world)
         if outcome.dags != 1 or outcome.posts_carried_out != 1:
             wrong.append(f"{outcome.dags} DAGs of {outcome.posts_carried_out} POSTs carried out")
-        target = self.world.spares[0]
-        listed = sum(server.agent is target for server in self.world.clusters[0].servers)
-        if (listed, target.identity) != (1, "CLUSTER AGENT"):
-            wrong.append(f"the target is {target.identity} and listed {listed} times")
+        wrong += self._witness.unproved()
+        wrong += self._witness.broken()
         if not self._last:
             wrong.append("no run came to an end")
         for run in self._last:
             ended = run.ended()
             report = ended.get("report") or {}
-            if report.get("outcome") != "verified" or report.get("level") not in VERIFIED:
+            level = report.get("level") or report.get("balance", "").partition(" ")[0]
+            if report.get("outcome") != "verified" or level not in VERIFIED:
                 said = ended.get("error") or report.get("error") or "nothing"
                 wrong.append(f"run {run.number} ended {run.status}, not verified: {said[:300]}")
             else:
@@ -211,6 +208,7 @@ class Scene:
         run = await self._behind.nursery.start(
             parameters=self._parameters,
             environment=self._environment,
+            program=self._operation.flow,
             flow_run_id=flow_run_id,
             break_guard=self._break_guard,
         )
@@ -239,7 +237,7 @@ class Scene:
     async def _make_flow_run(self) -> str:
         """Make a run over the API, as a runner finds it."""
         server = self._behind.server
-        flow = await server.post("/flows/", {"name": "scale-out"})
+        flow = await server.post("/flows/", {"name": self._operation.flow})
         made = await server.post(
             "/flow_runs/",
             {
@@ -262,7 +260,7 @@ class Scene:
 
     def _newest(self) -> Any:
         self.world.sync()
-        dags = [dag for dag in self.world.clusters[0].dags if dag.name == SCALE_OUT]
+        dags = [dag for dag in self.world.clusters[0].dags if dag.name == self._operation.dag]
         return dags[-1] if dags else None
 
     def _moment(self, phase: str, run: Run) -> Callable[[], bool]:
@@ -272,9 +270,10 @@ class Scene:
             ANY_TIME: lambda: True,
             PREFLIGHT: lambda: len(self.world.requests) > run.began_at,
             BEFORE_POST: lambda: "preflight.judged" in run.words(),
-            UNDER_WAY: lambda: self.world.clusters[0].was_asked,
+            UNDER_WAY: lambda: self._operation.card in self.world.clusters[0].asked,
             HELD: self._was_posted,
             ON_THE_WAY: self._was_posted,
+            UNITS_MOVE: self._units_move,
             DAG_ENDS: self._is_done,
             VERIFY: self._is_looked_after,
             REPORT: lambda: "verify.ended" in run.words(),
@@ -284,7 +283,12 @@ class Scene:
         return moments[phase]
 
     def _was_posted(self) -> bool:
-        return any(record.target == POST_PATH for record in self.world.requests)
+        asked = self._operation.is_request
+        return any(asked(record.method, record.target) for record in self.world.requests)
+
+    def _units_move(self) -> bool:
+        self.world.sync()
+        return any(unit.copy is not None for unit in self.world.clusters[0].units)
 
     def _is_at(self, stage: int) -> bool:
         dag = self._newest()

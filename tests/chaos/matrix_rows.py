@@ -279,12 +279,12 @@ ANSWERS = tuple(
 SUBMITS = tuple(
     Row(f"submit: {name}", cards, {"submit": "healed"}, idle=ONE_REQUEST)
     for name, cards in (
-        ("answer dropped", lambda _p: [Fault.drop_answer(to="scale_out")]),
-        ("answer is HTML", lambda _p: [Fault.garble_answer(to="scale_out")]),
-        ("answer 5 s late", lambda _p: [Fault.delay_answer(5, to="scale_out")]),
-        ("panics", lambda _p: [Fault.panic(to="scale_out")]),
-        ("arrives late", lambda _p: [Fault.late_request(3, to="scale_out")]),
-        ("arrives when expired", lambda _p: [Fault.late_request(17, to="scale_out")]),
+        ("answer dropped", lambda p: [Fault.drop_answer(to=p.to)]),
+        ("answer is HTML", lambda p: [Fault.garble_answer(to=p.to)]),
+        ("answer 5 s late", lambda p: [Fault.delay_answer(5, to=p.to)]),
+        ("panics", lambda p: [Fault.panic(to=p.to)]),
+        ("arrives late", lambda p: [Fault.late_request(3, to=p.to)]),
+        ("arrives when expired", lambda p: [Fault.late_request(17, to=p.to)]),
     )
 )
 STAGE_ENDINGS = {
@@ -295,20 +295,20 @@ STAGE_ENDINGS = {
 FAILURES = (
     Row(
         "stage fails once",
-        lambda p: [Fault.fail_stage(p.when["stage"])],
+        lambda p: [Fault.fail_stage(**p.when)],
         at_stages("healed", **STAGE_ENDINGS),
         idle=STAGES_ONLY,
     ),
     Row(
         "stage fails oddly",
-        lambda p: [Fault.fail_stage(p.when["stage"], text="ERROR: moon in the seventh house")],
+        lambda p: [Fault.fail_stage(**p.when, text="ERROR: moon in the seventh house")],
         # At stage 1 what the database says, and not that the ports are wrong.
         at_stages("healed", **(STAGE_ENDINGS | {"s1": "healed"})),
         idle=STAGES_ONLY,
     ),
     Row(
         "stage fails for good",
-        lambda p: [Fault.fail_stage(p.when["stage"], times=0)],
+        lambda p: [Fault.fail_stage(**p.when, times=0)],
         at_stages(
             "",
             **STAGE_ENDINGS,
@@ -330,19 +330,19 @@ FAILURES = (
     ),
     Row(
         "executor lost",
-        lambda p: [Fault.lose_executor(p.when["stage"], seconds=600)],
+        lambda p: [Fault.lose_executor(**p.when, seconds=600)],
         at_stages("healed"),
         idle=STAGES_ONLY,
     ),
     Row(
         "stage runs twice",
-        lambda p: [Fault.repeat_stage(p.when["stage"])],
+        lambda p: [Fault.repeat_stage(**p.when)],
         at_stages("healed", s2="dag-failed:orphaned-local-dag", s7="dag-failed:server-listed"),
         idle=STAGES_ONLY,
     ),
     Row(
         "stage fails, its log lost",
-        lambda p: [Fault.lose_log(p.when["stage"]), Fault.fail_stage(p.when["stage"])],
+        lambda p: [Fault.lose_log(**p.when), Fault.fail_stage(**p.when)],
         # The target's own DAG still tells of the directories.
         at_stages("healed", s4="dag-failed:directories-failed"),
         idle=STAGES_ONLY,

@@ -4,16 +4,31 @@ import asyncio
 import logging
 import random
 import signal
+import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import typer
 from prefect.exceptions import TerminationSignal
 from prefect.testing.utilities import prefect_test_harness
 
-from tests.chaos.matrix import COLUMNS, WALL_SECONDS, Outcome, Row, cells_of, play_all
+from tests.chaos.matrix import (
+    WALL_SECONDS,
+    Cell,
+    Outcome,
+    Row,
+    cells_of,
+    healthy_seconds,
+    play_all,
+)
+from tests.chaos.matrix_leaving import LEAVING
 from tests.chaos.matrix_rows import ROWS
+from tests.chaos.matrix_using import USING
+from tests.chaos.operations import Kind, shares_of
+
+ROWS_OF: dict[Kind, Sequence[Row]] = {"add": ROWS, "remove": LEAVING, "use": USING}
+"""By what is asked for."""
 
 SHORT = {
     "healed": "ok",
@@ -39,21 +54,24 @@ EVERY = 50
 """Cells between two lines that say how far it is."""
 
 
-def run(words: Sequence[str], at_once: int, share: int | None, seed: int) -> bool:
+def run(
+    kinds: Sequence[Kind], words: Sequence[str], at_once: int, share: int | None, seed: int
+) -> bool:
     """Play the rows whose names hold one of these words, all without words; True when green.
 
     Args:
+        kinds: What is asked for.
         words: Of the rows' names; empty plays all.
         at_once: Cells side by side.
         share: Play only that many cells, drawn by the seed; None plays all.
         seed: The same seed draws the same cells.
     """
-    rows = [row for row in ROWS if not words or any(word in row.name for word in words)]
-    cells = cells_of(rows)
-    if share is not None:
-        cells = random.Random(seed).sample(cells, min(share, len(cells)))
-        drawn = {cell.row.name for cell in cells}
-        rows = [row for row in rows if row.name in drawn]
+    cells = [
+        cell
+        for kind, count in shares_of(kinds, share).items()
+        for cell in drawn_of(named(ROWS_OF[kind], words), count, seed)
+    ]
+    rows = list({id(cell.row): cell.row for cell in cells}.values())
     typer.echo(f"{len(rows)} kinds of trouble in {len(cells)} cells")
     began = time.monotonic()
     done = 0
@@ -88,7 +106,7 @@ def run(words: Sequence[str], at_once: int, share: int | None, seed: int) -> boo
             if ended:
                 raise KeyboardInterrupt from None
             raise
-    for line in table(rows, outcomes):
+    for line in tables(rows, outcomes):
         typer.echo(line)
     red = [outcome for outcome in outcomes if outcome.wrong]
     counts = Counter(outcome.ending.partition(":")[0] for outcome in outcomes)
@@ -99,9 +117,41 @@ def run(words: Sequence[str], at_once: int, share: int | None, seed: int) -> boo
         f"red cells {len(red)} of {len(outcomes)}; {time.monotonic() - began:.0f} s"
     )
     typer.echo(f"longest of {WALL_SECONDS:.0f} s: {longest(outcomes)}")
+    for line in beside_healthy(outcomes):
+        typer.echo(line)
     for outcome in red:
         _say(outcome)
     return not red
+
+
+def named(rows: Sequence[Row], words: Sequence[str]) -> list[Row]:
+    """Rows whose names hold one of these words; all where there are none."""
+    return [row for row in rows if not words or any(word in row.name for word in words)]
+
+
+def drawn_of(rows: Sequence[Row], count: int | None, seed: int) -> list[Cell]:
+    """Cells of these rows: so many, drawn by the seed; all where no number is named."""
+    cells = cells_of(rows)
+    return cells if count is None else random.Random(seed).sample(cells, min(count, len(cells)))
+
+
+def beside_healthy(outcomes: Sequence[Outcome]) -> list[str]:
+    """Per operation how long a healthy run took, and those that healed, beside it."""
+    lines = []
+    for name, seconds in healthy_seconds(outcomes).items():
+        healed = [
+            outcome
+            for outcome in outcomes
+            if (outcome.cell.row.operation.name, outcome.ending) == (name, "healed")
+            and not outcome.cell.row.is_healthy
+        ]
+        if healed:
+            middle = statistics.median(outcome.seconds for outcome in healed)
+            lines.append(
+                f"{name}: a healthy run {seconds:.0f} s, one that heals {middle:.0f} s, "
+                f"at most {max(outcome.seconds for outcome in healed):.0f} s"
+            )
+    return lines
 
 
 def _is_no_signal(record: logging.LogRecord) -> bool:
@@ -109,22 +159,31 @@ def _is_no_signal(record: logging.LogRecord) -> bool:
     return not (record.exc_info and record.exc_info[0] is TerminationSignal)
 
 
+def tables(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """A matrix for each operation."""
+    for operation in dict.fromkeys(row.operation for row in rows):
+        yield f"\n{operation.name}:"
+        yield from table([row for row in rows if row.operation is operation], outcomes)
+
+
 def table(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> list[str]:
     """The matrix in Markdown, with a legend, and why cells are empty."""
-    by_cell = {(o.cell.row.name, o.cell.column): o for o in outcomes}
+    columns = rows[0].columns
+    own = [outcome for outcome in outcomes if outcome.cell.row.operation is rows[0].operation]
+    by_cell = {(o.cell.row.name, o.cell.column): o for o in own}
     width = max(len(row.name) for row in rows)
     lines = [
-        f"| {'trouble':{width}} | {' | '.join(COLUMNS)} |",
-        f"| {'-' * width} | {' | '.join('-' * len(column) for column in COLUMNS)} |",
+        f"| {'trouble':{width}} | {' | '.join(columns)} |",
+        f"| {'-' * width} | {' | '.join('-' * len(column) for column in columns)} |",
     ]
     for row in rows:
         shown = [
             _short(by_cell[row.name, column]) if (row.name, column) in by_cell else "-"
-            for column in COLUMNS
+            for column in columns
         ]
-        padded = [text.ljust(len(column)) for text, column in zip(shown, COLUMNS, strict=True)]
+        padded = [text.ljust(len(column)) for text, column in zip(shown, columns, strict=True)]
         lines.append(f"| {row.name:{width}} | {' | '.join(padded)} |")
-    endings = sorted({outcome.ending.partition(":")[0] for outcome in outcomes})
+    endings = sorted({outcome.ending.partition(":")[0] for outcome in own})
     lines += ["", "; ".join(f"{SHORT.get(kind, kind)} = {kind}" for kind in endings) + "; ! = red"]
     lines += [f"- {row.name}: {row.idle}" for row in rows if row.idle]
     return lines
@@ -149,6 +208,7 @@ def _short(outcome: Outcome) -> str:
 def _say(outcome: Outcome) -> None:
     if outcome.wrong:
         typer.echo(
-            f"RED {outcome.cell.row.name} / {outcome.cell.column}: {outcome.ending}: "
+            f"RED {outcome.cell.row.operation.name}: {outcome.cell.row.name} / "
+            f"{outcome.cell.column}: {outcome.ending}: "
             f"{'; '.join(outcome.wrong)}: {outcome.detail}"
         )

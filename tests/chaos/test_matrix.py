@@ -37,7 +37,7 @@ def place(column):
     world = World(default_config())
     moment = {"stage": int(column)} if column in STAGES else {"phase": "verify"}
     names = [agent.address for agent in (*world.clusters[0].agents, world.spares[0])]
-    return Place(*names, moment)
+    return Place(tuple(names[:-1]), names[-1], moment)
 
 
 @pytest.mark.asyncio(loop_scope="module")

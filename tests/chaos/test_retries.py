@@ -17,7 +17,8 @@ import pytest_asyncio
 from obscale.agent.models import joined_address
 from obscale.sandbox import Fault, ScaledClock, World, default_config, serve
 from tests.chaos.kills_backstage import Nursery, PrefectServer, Run, parent, until
-from tests.chaos.kills_play import HELD_SECONDS, PASSWORD, POST_PATH, SAMPLE, SCALE_OUT, TIME_LIMITS
+from tests.chaos.kills_play import HELD_SECONDS, POST_PATH, SCALE_OUT, TIME_LIMITS
+from tests.chaos.operations import PASSWORD, SAMPLE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 

@@ -186,7 +186,7 @@ def _instances(agent: Agent, cluster: Cluster | None) -> list[dict[str, Any]]:
         }
         for zone in cluster.zones
         for server in cluster.servers
-        if server.zone == zone.name and server.observer.alive
+        if server.zone == zone.name and server.observer.works
     ]
 
 
@@ -277,7 +277,7 @@ def _zone(call: Call, zone: Zone, *, connected: bool) -> dict[str, Any]:
 
 
 def _parameter(cluster: Cluster, row: Parameter) -> dict[str, Any]:
-    live = [server for server in cluster.servers if server.observer.alive]
+    live = [server for server in cluster.servers if server.observer.works]
     entries = []
     for server in live:
         base = {

@@ -53,7 +53,7 @@ def row_of_server(call: Call, server: Server) -> dict[str, Any]:
     agent, cluster = server.agent, call.agent.cluster
     start_time = GO_ZERO_TIME
     if _serves(call, server):
-        wall = call.world.wall_of(agent, server.serves_from or 0.0)
+        wall = call.world.clock.wall_at(server.serves_from or 0.0) + server.clock_offset_seconds
         start_time = go_time(wall, call.world.config.utc_offset_minutes, digits=6)
     return {
         "id": server.id,
@@ -83,7 +83,7 @@ def stats_of_server(raw: dict[str, float] | None, server: Server | None) -> dict
 def capacity_of(call: Call, server: Server) -> dict[str, float] | None:
     """One row of GV$OB_SERVERS; None while the server does not report."""
     cluster, values = call.own_cluster(), server.observer.values
-    if not server.observer.alive or not _serves(call, server):
+    if not server.observer.works or not _serves(call, server):
         return None
     units = cluster.units_on(server)
     disk, used = disk_of(server), bytes_on(cluster, server, call.world.engine.now)
@@ -138,7 +138,7 @@ def inner_status(server: Server) -> str:
     """What OceanBase itself says of it."""
     if server.deleting:
         return "DELETING"
-    return "ACTIVE" if server.observer.alive else "INACTIVE"
+    return "ACTIVE" if server.observer.works else "INACTIVE"
 
 
 def _status(call: Call, server: Server) -> str:
@@ -156,4 +156,4 @@ def _status(call: Call, server: Server) -> str:
 
 def _serves(call: Call, server: Server) -> bool:
     begun = server.serves_from is not None and server.serves_from <= call.world.engine.now
-    return begun and server.observer.alive
+    return begun and server.observer.works

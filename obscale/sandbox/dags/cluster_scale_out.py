@@ -320,6 +320,7 @@ def _check_finished(scene: Scene) -> Work:
             late = scene.draw("slow_service")
             usual = scene.world.config.service_start_delay_seconds
             server.serves_from = scene.now + ((late and late.seconds) or usual)
+            server.clock_offset_seconds = server.agent.clock_offset_seconds
             return
         if target.down or target.silent:
             scene.log(f"WARN: send info api to {target.address} failed")

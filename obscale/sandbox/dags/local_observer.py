@@ -74,7 +74,7 @@ def _start_again(scene: Scene) -> Work:
     )
     target.connected = False
     if target.observer is not None:
-        target.observer.alive = True
+        target.observer.start()
     scene.world.engine.after(target.start_seconds, lambda: _connect(target))
     scene.log("Waiting for observer to start")
     for _ in range(START_LOOKS):

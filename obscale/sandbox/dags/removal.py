@@ -168,7 +168,7 @@ def all_paxos_alive(cluster: Cluster, server: Server) -> bool:
 
     The log streams come from views that only living servers fill: of a dead one nothing is seen.
     """
-    return not server.observer.alive or all(
+    return not server.observer.works or all(
         has_majority(cluster, tenant, without=server) for tenant in tenants_on(cluster, server)
     )
 
@@ -241,7 +241,7 @@ def _check_paxos(leaver: Leaver) -> Step:
         server = leaver.find(scene)
         alive = scene.draw("paxos_not_alive", scene.stage) is None
         if server is not None:
-            for tenant in tenants_on(scene.cluster, server) if server.observer.alive else ():
+            for tenant in tenants_on(scene.cluster, server) if server.observer.works else ():
                 scene.log(f"check multi paxos member alive of tenant '{tenant.id}', log stream '1'")
                 if not has_majority(scene.cluster, tenant, without=server):
                     scene.log(f"the log stream 1 of tenant {tenant.id} has no majority alive.")
@@ -396,7 +396,7 @@ def _delete_zone(zone: str) -> Step:
 def _status(server: Server) -> str:
     if server.deleting:
         return "DELETING"
-    return "ACTIVE" if server.observer.alive else "INACTIVE"
+    return "ACTIVE" if server.observer.works else "INACTIVE"
 
 
 def _never(_scene: Scene) -> Work:

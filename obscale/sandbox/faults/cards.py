@@ -32,6 +32,7 @@ FaultCard = Literal[
     "database_up",
     "observer_down",
     "observer_up",
+    "observer_hangs",
     "set_parameter",
     "rotate_key",
     "shift_clock",
@@ -245,6 +246,11 @@ CARDS: Final[dict[FaultCard, Card]] = {
     ),
     "observer_up": Card(
         Kind.STATE, "The observer beside that agent is started again.", ("target",)
+    ),
+    "observer_hangs": Card(
+        Kind.STATE,
+        "The observer beside that agent runs on and serves nothing: OceanBase counts it as dead.",
+        ("target",),
     ),
     "set_parameter": Card(
         Kind.STATE,

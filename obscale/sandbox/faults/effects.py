@@ -59,10 +59,17 @@ def _set_database(*, down: bool) -> Act:
 
 def _set_observer(*, alive: bool) -> Act:
     def act(_world: "World", _fault: Fault, agent: Agent) -> None:
-        if agent.observer is not None:
-            agent.observer.alive = alive
+        if agent.observer is not None and alive:
+            agent.observer.start()
+        elif agent.observer is not None:
+            agent.observer.alive = False
 
     return _on_agent(act)
+
+
+def _hang(_world: "World", _fault: Fault, agent: Agent) -> None:
+    if agent.observer is not None:
+        agent.observer.hangs = True
 
 
 def _set_parameter(_world: "World", fault: Fault, agent: Agent) -> None:
@@ -298,6 +305,7 @@ ACTS: Final[dict[FaultCard, Act]] = {
     "database_up": _set_database(down=False),
     "observer_down": _set_observer(alive=False),
     "observer_up": _set_observer(alive=True),
+    "observer_hangs": _on_agent(_hang),
     "set_parameter": _on_agent(_set_parameter),
     "rotate_key": _on_agent(_rotate_key),
     "shift_clock": _on_agent(_shift_clock),
