@@ -38,6 +38,9 @@ from obscale.request.replacement import Replacement
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.spec import read_spec
 from obscale.spec.batch import is_batch_file
+from obscale.spec.removal import is_removal_file
+from obscale.spec.replacement import is_replacement_file
+from obscale.spec.source import MAX_FILE_BYTES
 
 OutFile = Annotated[
     Path | None,
@@ -122,6 +125,9 @@ def plan(
     With --grow as many nodes for each zone are chosen of --spares; each spare is told with why it
     is chosen, or left out. Too few: blocked, never fewer.
 
+    A file that says which nodes leave (remove:), or are replaced (replace:), is judged as its own
+    command does with --plan.
+
     Exit: 0 ready, 1 blocked, 2 bad input, 3 could not look.
     """
     obd = {"from_obd": from_obd, "extra": extra}
@@ -142,10 +148,42 @@ def plan(
         if is_batch_file(spec):
             refuse_cluster_of_many(spec, cluster)
             raise typer.Exit(_plan_batch(spec, profile, out, as_json=as_json))
+        if _may_take_out(spec):
+            _plan_of_others(spec, profile, out, as_json=as_json)
         planned = _plan(Asked(spec, profile, cluster), out, valid_minutes, as_json=as_json)
     except ObscaleError as error:
         end_with(error, as_json=as_json)
     raise typer.Exit(Exit.DONE if planned.ready else Exit.REFUSED)
+
+
+def _may_take_out(spec: Path) -> bool:
+    """Whether a file may list nodes that leave; reading it as YAML to be sure takes long."""
+    try:
+        content = spec.read_bytes()[:MAX_FILE_BYTES]
+    except OSError:
+        return False  # reading it as a request says why
+    return b"remove" in content or b"replace" in content
+
+
+def _plan_of_others(spec: Path, profile: str | None, out: Path | None, *, as_json: bool) -> None:
+    """Plan what takes nodes out, and end the program; of any other file do nothing.
+
+    Raises:
+        SpecError: A plan of it is to be kept.
+    """
+    is_removal = is_removal_file(spec)
+    if not (is_removal or is_replacement_file(spec)):
+        return
+    if out:
+        raise SpecError(f"{spec}: only plans of nodes that join are kept", "leave --out out")
+    # Both commands read requests by this module.
+    if is_removal:
+        from obscale.cli.remove import remove  # noqa: PLC0415
+
+        remove(str(spec), plan=True, as_json=as_json, profile=profile)
+    from obscale.cli.replace import replace  # noqa: PLC0415
+
+    replace(str(spec), plan=True, as_json=as_json, profile=profile)
 
 
 def refuse_minutes(out: Path | None, valid_minutes: int | None) -> None:

@@ -44,6 +44,22 @@ def test_a_plan_says_what_hinders_and_sends_nothing(cluster, remove):
     }
 
 
+def test_a_file_of_what_leaves_is_planned_by_plan_too(cluster, write, quiet_world, run_here):
+    """As its own command does; no plan of it is kept."""
+    _, agent, zone = cluster
+    ip, _, port = agent.rpartition(":")
+    leaves = {"agentInfo": {"ip": ip, "port": int(port)}, "zone": zone}
+    file = write({"cluster": quiet_world.request()["cluster"], "remove": [leaves]})
+
+    planned = run_here("plan", file, PREFECT_API_URL=NO_PREFECT)
+    kept = run_here("plan", file, "--out", "kept.json", PREFECT_API_URL=NO_PREFECT)
+
+    assert planned.code == 1, planned.err
+    assert "rm-receivers" in planned.out
+    assert kept.code == 2
+    assert "only plans of nodes that join are kept" in kept.err
+
+
 def test_a_zone_with_units_is_not_planned_as_ready(cluster, remove):
     """It names the rule."""
     file, _, zone = cluster
