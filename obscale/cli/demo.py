@@ -117,7 +117,7 @@ def _sample_order(ready: dict[str, Any], speed: float) -> Any:
         ),
         node=node,
         batch=(node,),
-        time_limits=TimeLimits(steady_seconds=3, poll_seconds=max(0.2, min(3.0, 2 / speed))),
+        time_limits=TimeLimits(steady_seconds=1, poll_seconds=max(0.2, min(3.0, 2 / speed))),
     )
 
 

@@ -196,10 +196,8 @@ class OwnServer:
         pause = threading.Event()
         # Without TLS: reading the certificates of this machine takes as long as a look.
         with httpx.Client(trust_env=False, verify=False, timeout=HEALTH_SECONDS) as client:  # noqa: S501
-            while time.monotonic() < give_up:
-                if self._process is None:
-                    raise _NotUpError("its server was stopped")
-                if (code := self._process.poll()) is not None:
+            while (process := self._process) is not None and time.monotonic() < give_up:
+                if (code := process.poll()) is not None:
                     raise _NotUpError(f"its server ended with code {code}")
                 try:
                     if client.get(f"{self.api_url}/health").is_success:
@@ -223,7 +221,7 @@ def server_words(port: int) -> list[str]:
     """
     found = find_spec("prefect")
     if found is None or found.origin is None:
-        raise OwnServerError("Prefect is not installed")
+        raise ModuleNotFoundError(name="prefect")
     folder = Path(found.origin).parents[1]
     return [
         *("uvicorn", "--app-dir", str(folder), "--factory", "prefect.server.api.server:create_app"),
