@@ -104,15 +104,16 @@ def test_two_nodes_replace_nobody(asked, replace, quiet_world, write):
     assert "asks for 2 nodes" in ended.err
 
 
-def test_a_file_says_who_is_replaced_and_nothing_else(
-    asked, replace, quiet_world, write, run_here
-):
+def test_a_file_says_who_is_replaced_and_nothing_else(asked, replace, quiet_world, write, run_here):
     """Planned by itself; not beside other words, not with nodes, and by no other command."""
     _, dead = asked
     ip, _, port = dead.rpartition(":")
     known = quiet_world.request()
     (joins,) = known["nodes"]
-    pair = {"dead": {"agentInfo": {"ip": ip, "port": int(port)}, "zone": joins["zone"]}, "by": joins}
+    pair = {
+        "dead": {"agentInfo": {"ip": ip, "port": int(port)}, "zone": joins["zone"]},
+        "by": joins,
+    }
     alone = {"cluster": known["cluster"], "replace": [pair]}
     file = write(alone, "pairs.yaml")
 
@@ -120,9 +121,7 @@ def test_a_file_says_who_is_replaced_and_nothing_else(
     beside = replace(file, dead, "--plan")
     both = replace(write(known | {"replace": [pair]}, "both.yaml"), "--plan")
     twice = replace(write(alone | {"replace": [pair, pair]}, "twice.yaml"), "--plan")
-    wrong = replace(
-        write(alone | {"replace": [{"dead": pair["dead"]}]}, "wrong.yaml"), "--plan"
-    )
+    wrong = replace(write(alone | {"replace": [{"dead": pair["dead"]}]}, "wrong.yaml"), "--plan")
     other = [run_here(command, file) for command in ("plan", "apply")]
     final = {"rule": "rp-dead", "reason": "the owner agreed", "until": "2099-12-31"}
     waved = replace(write(alone | {"overrides": [final]}, "waved.yaml"), "--plan")
