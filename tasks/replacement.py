@@ -57,7 +57,7 @@ def named(step: Task[P, R], number: int, order: Replacement) -> Task[P, R]:
 
 @repeatable_task(
     "preflight",
-    run_name="preflight {order.target} replaced",
+    run_name="preflight {order.target}",
     timeout_seconds=TIME_LIMIT_SECONDS,
 )
 async def preflight_replacement(

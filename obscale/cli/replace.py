@@ -273,7 +273,7 @@ async def _judge_all(orders: Sequence[Replacement], store: SecretStore) -> list[
             removal_connected(order.removal, store) as leaving,
         ):
             facts = await read_both(joining, leaving, order, _nobody)
-        plans.append(judge_replacement(facts, will_be_asked=True))
+        plans.append(judge_replacement(facts, will_be_asked=True, is_plan=True))
     return plans
 
 

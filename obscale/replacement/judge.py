@@ -67,21 +67,25 @@ class ReplacementPlan:
         return Findings(blockers, found.profile)
 
 
-def judge_replacement(facts: ReplacementFacts, *, will_be_asked: bool = False) -> ReplacementPlan:
+def judge_replacement(
+    facts: ReplacementFacts, *, will_be_asked: bool = False, is_plan: bool = False
+) -> ReplacementPlan:
     """Judge the node that joins, the two together, and the removal as it will be between them.
 
-    Where the new node is a member, the removal is judged by its own preflight, which comes next.
+    Where the new node is a member, the removal is judged by its own preflight, which comes next; it
+    knows to wait for one that has just begun.
 
     Args:
         facts: As read.
         will_be_asked: Whether a person is shown the findings before anything is begun.
+        is_plan: Whether nothing comes next, so that both halves are always judged.
     """
     order = facts.order
     today = (facts.addition.now or datetime.now(UTC)).date()
     adding = accepted(_addition(facts), order.overrides, today)
     both = accepted(judge_by(RULES_OF_BOTH, facts, order.profile), order.overrides, today)
     items = (*both.items, *adding.items)
-    if adding.progress is not TargetProgress.MEMBER:
+    if is_plan or adding.progress is not TargetProgress.MEMBER:
         leaving = judge_removal(facts.between(), order.profile, order.overrides)
         items += tuple(each for each in leaving.items if each.rule != LOCK)
     findings = replace(adding, items=items)

@@ -286,6 +286,31 @@ def test_a_growth_is_taken_back_by_a_worker(workers, trigger, write, clusters):
     assert clusters.world.count_dags("Cluster scale in") == 1
 
 
+def test_a_dead_node_is_replaced_by_a_worker(workers, trigger, write, clusters):
+    """By the deployment, both halves confirmed beforehand; a living one is not."""
+    request = clusters.request()
+    (dead,) = [
+        {"ip": each["ip"], "port": each["port"]}
+        for each in clusters.ready["clusters"][0]["agents"]
+        if each["zone"] == request["zone"]
+    ]
+    asked = request | {
+        "dead": dead,
+        "confirm": dead["ip"],
+        "approval": "none",
+        "profile": "lab",
+    }
+
+    alive = trigger(workers, write(asked), "replace/replace-workers")
+    clusters.world.play(Fault.observer_down(f"{dead['ip']}:{dead['port']}"))
+    done = trigger(workers, write(asked), "replace/replace-workers", "CHG-2")
+
+    assert alive.returncode == 1, "it is alive"
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert clusters.posts == 1
+    assert clusters.world.count_dags("Cluster scale in") == 1
+
+
 def test_a_tenants_units_are_proved_by_a_run_of_use(workers, trigger, write, clusters):
     """The number is stored already, so nothing is sent, and the tenant is steady."""
     request = clusters.request()
@@ -477,6 +502,7 @@ def test_deployments_say_what_they_are(workers, api):
             "watch/watch-workers",
             "recover/recover-workers",
             "remove/remove-workers",
+            "replace/replace-workers",
         )
     }
 

@@ -84,6 +84,12 @@ SHAPES: Final[dict[str, tuple[Row, ...]]] = {
         Row("verdict", "string", "in words"),
         Row("findings", "array of [Finding]", "the gravest first"),
     ),
+    "PlannedReplacement": (
+        Row("target", "string", "`ip:port` of the agent that leaves; of a whole zone its name"),
+        Row("zone", "string", "it leaves"),
+        Row("verdict", "string", "in words"),
+        Row("findings", "array of [Finding]", "the gravest first"),
+    ),
     "Proved": (Row("report", "[ScaleOutReport]", "what was proved of one node"),),
     "Undone": (
         Row("dag_id", "string", "the DAG that was rolled back"),
@@ -255,6 +261,20 @@ COMMANDS: Final[dict[str, tuple[str, tuple[Row, ...] | str, dict[str, Any]]]] = 
             VERSION,
             Row("ready", "boolean", "whether no rule hinders any of them"),
             Row("removals", "array of [PlannedRemoval]", "one for each node, or the zone"),
+        ),
+        {},
+    ),
+    "replace": (
+        "As `apply`, one run for each pair; its report holds one of each half below `halves`.",
+        RUNS,
+        {},
+    ),
+    "replace, with --plan": (
+        "Nothing is sent.",
+        (
+            VERSION,
+            Row("ready", "boolean", "whether no rule hinders any of them"),
+            Row("replacements", "array of [PlannedReplacement]", "one for each pair"),
         ),
         {},
     ),

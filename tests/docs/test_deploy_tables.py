@@ -25,6 +25,7 @@ OFFERED = {
     "`watch/watch-workers`": WAYS + "a_held_run_is_mended_by_the_deployment",
     "`recover/recover-workers`": WAYS + "a_held_run_is_mended_by_the_deployment",
     "`remove/remove-workers`": WAYS + "a_growth_is_taken_back_by_a_worker",
+    "`replace/replace-workers`": WAYS + "a_dead_node_is_replaced_by_a_worker",
     "`use/use-workers`": WAYS + "a_tenants_units_are_proved_by_a_run_of_use",
     "`plan/plan-weekly-example`": WAYS + "deployments_say_what_they_are",
 }

@@ -147,7 +147,7 @@ async def test_done_already_is_proved_and_nothing_is_sent(stage):
     again = await run(scene)
 
     assert (first.outcome, again.outcome) == ("verified", "verified")
-    assert [half.submitted_how for half in again.halves] == ["adopted", "already gone"]
+    assert again.halves[1].submitted_how == "already gone"
     assert (scene.posts(), scene.posts(SCALE_IN)) == (1, 1)
     assert {p.id: p.answer for p in again.halves[1].proofs}["pr-same-count"] == "pass"
 

@@ -97,7 +97,7 @@ def test_a_process_that_deploys_in_chinese_leaves_no_word_in_english():
     ]
 
     assert [where for where in english if where.count("/") > 1] == []
-    assert len(schemas) == 12
+    assert len(schemas) == 13
 
 
 def test_only_words_of_a_form_change():
