@@ -123,8 +123,8 @@ def test_policies_make_a_request_of_one_cluster_a_batch(key, tmp_path):
         (
             REMOVALS.replace("max_removals: 3", "max_removals: 2"),
             (
-                "policies.max_removals: 2 may leave, and 3 are named: too many are 10.1.0.4:2886 of "
-                "west; take them out, or raise max_removals"
+                "policies.max_removals: 2 may leave, and 3 are named: too many are 10.1.0.4:2886 "
+                "of west; take them out, or raise max_removals"
             ),
         ),
         (
