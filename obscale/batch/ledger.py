@@ -93,6 +93,8 @@ class Entry:
     verdict: str = ""
     unknown: tuple[str, ...] = ()
     """Rules that could block it and that preflight could not judge."""
+    does: str = ""
+    """What of a tenant it would change, in words."""
     warnings: tuple[str, ...] = ()
     """Of preflight, one line each; of rows that add no node."""
     differs: str = ""

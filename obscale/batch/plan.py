@@ -39,6 +39,8 @@ class PlannedRow(BatchRow):
     """Rules that could block it and could not be judged; a run without a person is held back by
     them, unless its request accepts them."""
 
+    does: str = ""
+    """What of a tenant it would change, in words; of other rows empty."""
     warnings: tuple[str, ...] = ()
     """Of preflight, of rows that add no node: what to know before they begin."""
     already: str = ""
@@ -201,5 +203,6 @@ def _row(entry: Entry, turns: dict[int, int], stopped: Stopped) -> PlannedRow:
         differs=entry.differs,
         error_kind=entry.error_kind,
         unknown=entry.unknown,
+        does=entry.does,
         warnings=entry.warnings,
     )

@@ -65,6 +65,8 @@ class RowLook:
     differs: str = ""
     """Values in which a member is not as asked, so that its verification would fail."""
     differs_remedy: str = ""
+    does: str = ""
+    """What of a tenant it would change, in words."""
     warnings: tuple[str, ...] = ()
     """What a person should know before nodes leave or units move, one line each."""
 
@@ -238,7 +240,7 @@ async def judge_all(ledger: Ledger, looking: Looking) -> None:
             entry.progress, entry.verdict = row.progress, row.verdict
             entry.stands_failed, entry.unknown = row.stands_failed, row.unknown
             entry.differs, entry.differs_remedy = row.differs, row.differs_remedy
-            entry.warnings = row.warnings
+            entry.does, entry.warnings = row.does, row.warnings
             if row.blocked:
                 entry.refuse(PreflightError(row.blocked, row.remedy))
 

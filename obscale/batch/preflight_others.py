@@ -5,6 +5,7 @@ of them in a cluster, and a look at a removal asks about the whole of it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from obscale.agent.models import State, Zone, joined_address
@@ -144,7 +145,8 @@ async def _look_at_use(order: Use, links: Links, *, will_be_asked: bool) -> Seen
     if isinstance(decision, Adopt):
         progress = TargetProgress.UNDER_WAY
     findings = seen.findings
-    return row_look(findings, progress, findings.blockers), seen.zones
+    row = row_look(findings, progress, findings.blockers)
+    return replace(row, does=seen.gain), seen.zones
 
 
 def row_look(

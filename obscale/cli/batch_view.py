@@ -91,6 +91,8 @@ def show_batch_plan(console: Console, made: BatchPlan) -> None:
             words = f"{row.target} of {row.cluster} is a member already; {row.differs}"
             console.print(as_text("not as asked: ", style="yellow"), as_text(words), sep="")
             console.print(as_text(f"  → {row.next}", style="bold"))
+        if row.does and row.ready:
+            console.print(as_text(f"{row.cluster}: {row.does}"), soft_wrap=True)
         for said in row.warnings if row.ready else ():
             words = f"{row.what} of {row.cluster}: {said}"
             console.print(as_text("warn: ", style="yellow"), as_text(words), sep="", soft_wrap=True)

@@ -476,7 +476,9 @@ class _Gathered:
 
 def _kind_problems(clusters: Sequence[SpecOfCluster]) -> list[str]:
     """Say that a batch holds several kinds; nothing where it holds one."""
-    first = {kind_asked(spec): label_of(spec) for spec in reversed(clusters)}
+    first: dict[Kind, str] = {}
+    for spec in clusters:
+        first.setdefault(kind_asked(spec), label_of(spec))
     if len(first) < 2:  # noqa: PLR2004 - two kinds are one too many
         return []
     told = ", ".join(f"{kind} (of {label})" for kind, label in first.items())

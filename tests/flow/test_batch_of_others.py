@@ -260,10 +260,9 @@ async def test_what_stays_half_replaced_is_told_and_done_by_the_next_run(stage):
     assert (scene.posts(), scene.posts(SCALE_IN)) == (1, 1)
 
 
-async def test_tenants_of_two_clusters_get_more_units(stage):
-    """One PATCH each, without a word to type; again: nothing."""
-    scene = await stage(world_of(), speed=60)
-    asked = [
+def uses_of(scene):
+    """Give the tenant of each cluster two units a zone."""
+    return [
         UseSpec(
             cluster=cluster_of(known),
             use=(TenantUnits(tenant="app", unit_num=2),),
@@ -271,6 +270,12 @@ async def test_tenants_of_two_clusters_get_more_units(stage):
         )
         for known in scene.ready["clusters"]
     ]
+
+
+async def test_tenants_of_two_clusters_get_more_units(stage):
+    """One PATCH each, without a word to type; again: nothing."""
+    scene = await stage(world_of(), speed=60)
+    asked = uses_of(scene)
 
     report = await run(asked)
     again = await run(asked)

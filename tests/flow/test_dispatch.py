@@ -33,6 +33,9 @@ from obscale.sandbox import Fault
 from obscale.tasks.dispatch.dispatcher import Dispatch
 from obscale.tasks.runtime.journal import listening
 from tests.flow.test_batch import fleet, states  # noqa: F401 - a fixture
+from tests.flow.test_batch_of_others import SCALE_IN, removals_of, uses_of
+from tests.flow.test_batch_of_others import run as run_others
+from tests.flow.test_batch_of_others import world_of as world_of_others
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
@@ -397,3 +400,19 @@ async def test_an_unknown_deployment_is_named_before_anything_is_asked(fleet):  
     assert "prefect --no-prompt deploy" in caught.value.hint
     assert not fleet.stage.world.requests
     assert {row.state for row in fleet.reports[-1].rows} == {RowState.SKIPPED}
+
+
+async def test_removals_and_uses_are_carried_out_on_workers_too(stage, serving):
+    """Each cluster's rows by a run of its own; the report has what the runs have told."""
+    scene = await stage(world_of_others(), speed=60)
+    await serving()
+    two = DISPATCHED.model_copy(update={"max_removals": 2})
+
+    uses = await run_others(uses_of(await stage(world_of_others(), speed=60)), policies=DISPATCHED)
+    report = await run_others(removals_of(scene), policies=two, confirm="remove 2 nodes")
+
+    assert uses.summary == "2 of 2 tenants verified", uses.rows
+    assert report.summary == "2 of 2 removals verified", report.rows
+    assert scene.posts(SCALE_IN) == 2
+    assert all(row.host_steps for row in report.rows)
+    assert len(await parts_of(report)) == 2
