@@ -383,6 +383,8 @@ REPLACE: Final = Operation(
     first=ADD,
 )
 
+OPERATIONS: Final = (ADD, REMOVE, REMOVE_EMPTY, REMOVE_DEAD, REMOVE_ZONE, USE, REPLACE)
+
 
 def shares_of(kinds: Sequence[Kind], count: int | None) -> dict[Kind, int | None]:
     """Share a number out over what is asked for, the first ones getting what is left over.
