@@ -94,7 +94,7 @@ e2e-beside:
 pictures: $(VENV)/.e2e  ## take over into docs/pictures what the last `make e2e` saw
 	@$(BIN)/python -m tests.e2e.pictures
 
-chaos: $(VENV)/.dev  ## every fault in every phase, and seeded kills of runs and batches (ARGS="--matrix", ARGS="--kills 200 --seed 7", ARGS="--batches 50")
+chaos: $(VENV)/.dev  ## every fault in every phase, and seeded kills of runs and batches (ARGS="--matrix", ARGS="--kills 200 --seed 7", ARGS="--batches 50", ARGS="--operation remove")
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 check: $(VENV)/.site  ## format, lint, types, import directions

@@ -11,11 +11,14 @@ from obscale.recovery.consequences import Choice, Remedy
 from obscale.recovery.diagnosis import Diagnosis, Place
 from obscale.recovery.read import consequence_lines, next_step
 from obscale.request.models import ClusterSpec
-from obscale.scale_in_dag import DELETE_STAGE, WAIT_DELETE, is_past_return
+from obscale.scale_in_dag import DELETE_STAGE, INFORM, WAIT_DELETE, is_past_return
 
 TITLES: Final = {
     "delete-refused": "OceanBase refused DELETE SERVER; nothing was changed, the lock is free",
-    "executor-lost": "a stage ran into its time limit: the agent that executed it was lost",
+    "executor-lost": (
+        "a stage ran into its time limit of an hour: the agent that executed it was lost"
+    ),
+    "kill-refused": "the leaving agent did not take the order to kill its observer",
     "drain-slow": "obshell's hour was over before all units and data had moved",
     "drain-stuck": "obshell's hour was over, and nothing had moved for long",
     "drain-cancelled": "somebody cancelled it; the cluster is locked until it is rolled back",
@@ -54,6 +57,8 @@ def cause_of(dag: Dag, *, moved_lately: bool | None = None) -> str:  # noqa: PLR
         return "executor-lost"
     if dag.name == SCALE_IN and dag.stage == DELETE_STAGE:
         return "delete-refused"
+    if failure.node == INFORM:
+        return "kill-refused"
     return "removal-failed"
 
 
@@ -69,6 +74,7 @@ def diagnose_removal(dag: Dag, target: str, *, moved_lately: bool | None = None)
     choices = (_retry(cause), _roll_back(cause), _hand_over(cause))
     cures = {
         "executor-lost": Remedy.RETRY,
+        "kill-refused": Remedy.RETRY,
         "drain-slow": Remedy.RETRY,
         "rollback-too-late": Remedy.RETRY,
         "past-return": Remedy.RETRY,
@@ -141,6 +147,7 @@ def _retry(cause: str) -> Choice:
     does = {
         "delete-refused": "asks OceanBase again; right once what it refused for is mended",
         "drain-cancelled": "goes on with the removal, the server is deleted after all",
+        "kill-refused": "tells it again; right once it says SCALING IN and has ended its own DAG",
     }
     return Choice(
         operator=Remedy.RETRY, safe=True, does=does.get(cause, "goes on to the end of the removal")

@@ -131,11 +131,19 @@ class Following:
         )
         rule, what = why_still(self._order, self._zones, parameters)
         named = command_name(self._order.cluster)
+        way_out = f"{what}. To stop it: obscale recover {named} {dag.id} --stop"
+        if self._last is not None and not self._last.rows:
+            # Nothing is left to wait for: only whoever executes the stage has not said so.
+            rule = "executor-lost"
+            way_out = (
+                "the agent that executes this stage is lost; once the DAG is FAILED: obscale "
+                f"recover {named} {dag.id} --retry. Do not stop it, the server is gone"
+            )
         return DagStalledError(
             f"DAG {dag.id} waits at stage {dag.stage}/{dag.max_stage}, and nothing of "
             f"{self._order.target} has moved for {still:.0f} s: {words} [{rule}]; the DAG goes on "
             "and holds the cluster's lock",
-            f"{what}. To stop it: obscale recover {named} {dag.id} --stop",
+            way_out,
         )
 
 

@@ -1,6 +1,7 @@
 """`make chaos`: plays the matrix of faults, the seeded kills and the batches.
 
-python -m tests.chaos                         all three
+python -m tests.chaos                         all three, of additions, removals, uses, replacements
+python -m tests.chaos --operation remove      only of removals; batches are of additions alone
 python -m tests.chaos --matrix [WORDS]        only the matrix; only rows that hold these words
 python -m tests.chaos --matrix --cells 120    only that many cells of it, drawn by the seed
 python -m tests.chaos --kills 200 --seed 7    only the kills
@@ -14,9 +15,10 @@ import signal
 import sys
 from importlib import import_module
 
-from tests.chaos.operations import KINDS, Kind
+from tests.chaos.operations import KINDS, Kind, shares_of
 
-KILLS = 200
+KILLS: dict[Kind, int] = {"add": 200, "remove": 120, "use": 50, "replace": 50}
+"""How many where no number is named."""
 BATCHES = 50
 BATCHED = {
     "SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": 200,
@@ -39,8 +41,7 @@ def main() -> int:
     if everything or asked.matrix is not None:
         green = _matrix(asked) and green
     if everything or asked.kills is not None:
-        kills = import_module("tests.chaos.kills")
-        green = asyncio.run(kills.main(asked.kills or KILLS, asked.seed)) == 0 and green
+        green = asyncio.run(_kills(asked)) == 0 and green
     if everything or asked.batches is not None:
         batches = import_module("tests.chaos.batches")
         green = asyncio.run(batches.main(asked.batches or BATCHES, asked.seed)) == 0 and green
@@ -61,6 +62,15 @@ def _arguments() -> argparse.Namespace:
     one = "of what is drawn: cells, kills and batches; one seed, one night"
     parser.add_argument("--seed", type=int, default=1, help=one)
     return parser.parse_args()
+
+
+async def _kills(asked: argparse.Namespace) -> int:
+    """Play the kills of each operation, one after the other; 0 green, 1 red."""
+    kills = import_module("tests.chaos.kills")
+    red = 0
+    for kind, count in shares_of(_kinds(asked), asked.kills).items():
+        red |= await kills.main(count or KILLS[kind], asked.seed, kind=kind)
+    return red
 
 
 def _kinds(asked: argparse.Namespace) -> tuple[Kind, ...]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import typer
 
 from tests.chaos.kills_backstage import Backstage, backstage
-from tests.chaos.kills_cases import PHASES, UNITS_MOVE, Case, case_of, cases_of
+from tests.chaos.kills_cases import Case, case_of, cases_of, phases_of
 from tests.chaos.kills_play import Outcome, play
 from tests.chaos.operations import KINDS, Kind
 
@@ -92,9 +92,9 @@ async def play_all(cases: Sequence[Case], *, break_guard: bool = False) -> list[
 
 def table(outcomes: Sequence[Outcome]) -> list[str]:
     """Per phase of the first kill, in Markdown: cases, and how their last runs got their DAG."""
-    phases = list(PHASES)
-    phases.insert(phases.index("DAG just ended"), UNITS_MOVE)
-    width = max(map(len, phases))
+    asked = dict.fromkeys(outcome.case.operation for outcome in outcomes)
+    phases = dict.fromkeys(phase for operation in asked for phase in phases_of(operation))
+    width = max(map(len, phases), default=0)
     lines = [
         f"| {'killed at':{width}} | {' | '.join(COLUMNS)} |",
         f"| {'-' * width} | {' | '.join('-' * (len(column) - 1) + ':' for column in COLUMNS)} |",

@@ -25,7 +25,7 @@ MOST_TRIES: Final = 40
 BUSY_SECONDS: Final = 0.5
 """Pause before a server whose database is busy is asked again."""
 OUR_CODE: Final = re.compile(r'^\s+File ".*/(obscale|flows|tasks)/', re.MULTILINE)
-Program = Literal["scale-out", "remove", "use", "batch", "apply"]
+Program = Literal["scale-out", "remove", "replace", "use", "batch", "apply"]
 TRACEBACK: Final = "Traceback (most recent call last)"
 QUIET_START: Final = {
     "PREFECT_UI_ENABLED": "false",

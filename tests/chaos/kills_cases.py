@@ -10,6 +10,7 @@ from tests.chaos.operations import (
     REMOVE_DEAD,
     REMOVE_EMPTY,
     REMOVE_ZONE,
+    REPLACE,
     USE,
     Kind,
     Operation,
@@ -32,12 +33,23 @@ PHASES: Final = (
     *STAGES,
     *(DAG_ENDS, VERIFY, REPORT, ANY_TIME),
 )
+BETWEEN: Final = "between the halves"
+SECOND_HALF: Final = "removal, "
+"""Before a phase of a replacement's second half; what comes first is of its first one."""
+FIRST_HALF: Final = frozenset({START, PREFLIGHT, BEFORE_POST, UNDER_WAY, HELD, ON_THE_WAY, *STAGES})
+OF_REPLACEMENT: Final = (
+    *(START, PREFLIGHT, BEFORE_POST, UNDER_WAY, HELD, ON_THE_WAY),
+    *(STAGES[1], STAGES[4], STAGES[8], BETWEEN),
+    *(f"{SECOND_HALF}{phase}" for phase in (UNDER_WAY, HELD, ON_THE_WAY, *STAGES[:5])),
+    *(DAG_ENDS, VERIFY, REPORT, ANY_TIME),
+)
 WITH_UNITS: Final = (REMOVE, REMOVE_DEAD, USE)
 """Operations while which units move."""
 ASKED: Final[dict[Kind, tuple[Operation, ...]]] = {
     "add": (ADD,),
     "remove": (REMOVE, REMOVE_EMPTY, REMOVE_ZONE, REMOVE_DEAD),
     "use": (USE,),
+    "replace": (REPLACE,),
 }
 """What is asked for in turns."""
 OFTEN: Final = {ANY_TIME: 3}
@@ -54,6 +66,7 @@ LONGEST_DELAY_SECONDS: Final = {
     REPORT: 0.05,
     ANY_TIME: 5.0,
     UNITS_MOVE: 1.0,
+    BETWEEN: 3.0,
 }
 """After the phase has come; a stage is killed within a tenth of a second."""
 SECOND_PHASES: Final = (START, PREFLIGHT, BEFORE_POST, REPORT, ANY_TIME)
@@ -106,10 +119,17 @@ def phases_of(operation: Operation) -> tuple[str, ...]:
     """All phases a run of that operation is killed in."""
     if operation is ADD:
         return PHASES
+    if operation.first is not None:
+        return OF_REPLACEMENT
     before = PHASES[: PHASES.index(STAGES[0])]
     after = PHASES[PHASES.index(DAG_ENDS) :]
     moving = (UNITS_MOVE,) if operation in WITH_UNITS else ()
     return (*before, *STAGES[: operation.stages], *moving, *after)
+
+
+def plain(phase: str) -> str:
+    """A phase without the half it is of."""
+    return phase.removeprefix(SECOND_HALF)
 
 
 def cases_of(seed: int, count: int, kind: Kind = "add") -> list[Case]:
@@ -143,4 +163,4 @@ def case_of(seed: int, number: int, kind: Kind = "add") -> Case:
 
 
 def _kill(lot: random.Random, phase: str) -> Kill:
-    return Kill(phase, lot.uniform(0.0, LONGEST_DELAY_SECONDS.get(phase, 0.1)))
+    return Kill(phase, lot.uniform(0.0, LONGEST_DELAY_SECONDS.get(plain(phase), 0.1)))

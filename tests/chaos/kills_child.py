@@ -27,6 +27,7 @@ import obscale.submit.run
 import obscale.submit.settle
 import obscale.use.run
 from obscale.flows.remove import remove
+from obscale.flows.replace import replace
 from obscale.flows.scale_out import scale_out
 from obscale.flows.use import use
 from obscale.report.report import ScaleOutReport
@@ -38,7 +39,7 @@ from tests.chaos import batches_child
 from tests.chaos.hurry import hurry
 
 LOOK_SECONDS = 0.02
-FLOWS = {"scale-out": scale_out, "remove": remove, "use": use}
+FLOWS = {"scale-out": scale_out, "remove": remove, "replace": replace, "use": use}
 """By the program's name; all others are batches."""
 REPORTS = (ScaleOutReport, UseReport)
 

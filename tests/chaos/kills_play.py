@@ -18,7 +18,9 @@ from tests.chaos.kills_backstage import Backstage, Run, until
 from tests.chaos.kills_cases import (
     ANY_TIME,
     BEFORE_POST,
+    BETWEEN,
     DAG_ENDS,
+    FIRST_HALF,
     HELD,
     ON_THE_WAY,
     PREFLIGHT,
@@ -30,6 +32,7 @@ from tests.chaos.kills_cases import (
     VERIFY,
     Case,
     Kill,
+    plain,
 )
 from tests.chaos.operations import ADD, PASSWORD, Operation
 from tests.chaos.witness import Witness
@@ -125,16 +128,17 @@ class Scene:
         # Where each look asks for the whole cluster there are fewer of them.
         own = {} if self._operation is ADD else {"poll_seconds": SELDOMER_SECONDS}
         self._parameters: dict[str, Any] = {
-            **self._operation.parameters(ready, witness.target),
+            **self._operation.parameters(ready, witness.world, witness.target),
             "time_limits": TIME_LIMITS.model_dump() | own,
         }
 
     async def play(self, case: Case) -> None:
         """Kill, and run again until a run comes to its own end."""
-        if case.kill.phase == UNDER_WAY:
-            self.world.play(Fault.late_request(case.late_seconds, to=self._operation.to))
-        if case.kill.phase == HELD:
-            self.world.play(Fault.delay_answer(HELD_SECONDS, to=self._operation.to))
+        phase, to = plain(case.kill.phase), self._about(case.kill.phase).to
+        if phase == UNDER_WAY:
+            self.world.play(Fault.late_request(case.late_seconds, to=to))
+        if phase == HELD:
+            self.world.play(Fault.delay_answer(HELD_SECONDS, to=to))
         flow_run_id = await self._make_flow_run() if case.then == "retried" else ""
         first = await self._start(flow_run_id)
         await self._killed(first, case.kill)
@@ -148,7 +152,7 @@ class Scene:
             if await self._killed(second, case.second) and flow_run_id:
                 await self._schedule_again(flow_run_id)
         await self._run_to_the_end(case, flow_run_id)
-        if case.kill.phase == UNDER_WAY:
+        if phase == UNDER_WAY:
             # What the dead run sent has arrived by then, and is counted.
             await asyncio.sleep(max(0.0, arrives_at - time.monotonic() + 0.5))
 
@@ -174,12 +178,16 @@ class Scene:
         """Say everything that makes this case red."""
         outcome, wrong = self.outcome, self.outcome.wrong
         self.world.sync()
-        posts = [r for r in self.world.requests if self._operation.is_request(r.method, r.target)]
-        outcome.runs, outcome.posts = len(self.runs), len(posts)
-        outcome.posts_carried_out = sum(r.status == CARRIED_OUT for r in posts)
-        outcome.dags = self._operation.created(self.world)
-        if outcome.dags != 1 or outcome.posts_carried_out != 1:
-            wrong.append(f"{outcome.dags} DAGs of {outcome.posts_carried_out} POSTs carried out")
+        outcome.runs = len(self.runs)
+        for half in self._operation.halves():
+            posts = [r for r in self.world.requests if half.is_request(r.method, r.target)]
+            carried_out = sum(r.status == CARRIED_OUT for r in posts)
+            dags = half.created(self.world)
+            outcome.posts += len(posts)
+            outcome.posts_carried_out += carried_out
+            outcome.dags = max(outcome.dags, dags)
+            if dags != 1 or carried_out != 1:
+                wrong.append(f"{dags} DAGs {half.dag!r} of {carried_out} POSTs carried out")
         wrong += self._witness.unproved()
         wrong += self._witness.broken()
         if not self._last:
@@ -220,7 +228,7 @@ class Scene:
         """Kill a run at its moment; False when it ended before."""
         if await until(self._moment(kill.phase, run), run):
             await asyncio.sleep(kill.delay_seconds)
-        dag = self._newest()
+        dag = self._newest(kill.phase)
         done = dag is not None and dag.state == "SUCCEED"
         killed = run.kill()
         if not self.outcome.dag_at_kill:
@@ -258,9 +266,15 @@ class Scene:
             body = {"state": {"type": kind, "name": name}, "force": True}
             await self._behind.server.post(f"/flow_runs/{flow_run_id}/set_state", body)
 
-    def _newest(self) -> Any:
+    def _about(self, phase: str) -> Operation:
+        """The half of the operation that a phase is of; the second of what ends it."""
+        first = self._operation.first
+        return first if first is not None and phase in FIRST_HALF else self._operation
+
+    def _newest(self, phase: str) -> Any:
         self.world.sync()
-        dags = [dag for dag in self.world.clusters[0].dags if dag.name == self._operation.dag]
+        name = self._about(phase).dag
+        dags = [dag for dag in self.world.clusters[0].dags if dag.name == name]
         return dags[-1] if dags else None
 
     def _moment(self, phase: str, run: Run) -> Callable[[], bool]:
@@ -270,37 +284,41 @@ class Scene:
             ANY_TIME: lambda: True,
             PREFLIGHT: lambda: len(self.world.requests) > run.began_at,
             BEFORE_POST: lambda: "preflight.judged" in run.words(),
-            UNDER_WAY: lambda: self._operation.card in self.world.clusters[0].asked,
-            HELD: self._was_posted,
-            ON_THE_WAY: self._was_posted,
+            UNDER_WAY: lambda: self._about(phase).card in self.world.clusters[0].asked,
+            HELD: lambda: self._was_posted(phase),
+            ON_THE_WAY: lambda: self._was_posted(phase),
             UNITS_MOVE: self._units_move,
-            DAG_ENDS: self._is_done,
-            VERIFY: self._is_looked_after,
-            REPORT: lambda: "verify.ended" in run.words(),
+            BETWEEN: lambda: self._is_done(STAGES[0]),
+            DAG_ENDS: lambda: self._is_done(phase),
+            VERIFY: lambda: self._is_looked_after(phase),
+            REPORT: lambda: self._is_proved(run),
         }
-        if phase in STAGES:
-            return lambda: self._is_at(STAGES.index(phase) + 1)
-        return moments[phase]
+        if plain(phase) in STAGES:
+            return lambda: self._is_at(phase, STAGES.index(plain(phase)) + 1)
+        return moments[plain(phase)]
 
-    def _was_posted(self) -> bool:
-        asked = self._operation.is_request
+    def _is_proved(self, run: Run) -> bool:
+        return run.words().count("verify.ended") >= len(self._operation.halves())
+
+    def _was_posted(self, phase: str) -> bool:
+        asked = self._about(phase).is_request
         return any(asked(record.method, record.target) for record in self.world.requests)
 
     def _units_move(self) -> bool:
         self.world.sync()
         return any(unit.copy is not None for unit in self.world.clusters[0].units)
 
-    def _is_at(self, stage: int) -> bool:
-        dag = self._newest()
+    def _is_at(self, phase: str, stage: int) -> bool:
+        dag = self._newest(phase)
         return dag is not None and dag.stage >= stage and dag.state != "READY"
 
-    def _is_done(self) -> bool:
-        dag = self._newest()
+    def _is_done(self, phase: str) -> bool:
+        dag = self._newest(phase)
         return dag is not None and dag.state == "SUCCEED"
 
-    def _is_looked_after(self) -> bool:
+    def _is_looked_after(self, phase: str) -> bool:
         """Whether something was asked after the DAG's end that is not about DAGs."""
-        if not self._is_done():
+        if not self._is_done(phase):
             return False
         if self._seen_done_at is None:
             self._seen_done_at = len(self.world.requests)

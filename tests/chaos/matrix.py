@@ -364,7 +364,7 @@ def _place(ready: dict[str, Any], cell: Cell, witness: Witness) -> Place:
 async def _run(cell: Cell, ready: dict[str, Any], witness: Witness) -> Report:
     row, operation = cell.row, cell.row.operation
     os.environ[PASSWORD] = ready["clusters"][0]["root_password"]
-    asked = operation.parameters(ready, witness.target)
+    asked = operation.parameters(ready, witness.world, witness.target)
     if operation is ADD:
         asked |= {"zone": row.zone, "allow_new_zone": row.zone != "zone2"}
     own = {} if operation is ADD else {"poll_seconds": SELDOMER_SECONDS}

@@ -124,7 +124,13 @@ REMOVE_ANSWERS = same(ANSWERS, REMOVE, {})
 REMOVE_SUBMITS = same(
     SUBMITS, REMOVE, dict.fromkeys((r.name for r in SUBMITS), at(REMOVE, "healed", "submit"))
 )
+LOST: Ends = at(REMOVE, "dag-failed:executor-lost", "1", "2") | {
+    "3": "dag-failed:drain-slow",
+    "4": "dag-failed:past-return",
+    "5": "dag-failed:past-return",
+}
 FAILED: Ends = at(REMOVE, "dag-failed:removal-failed") | {
+    "1": "dag-failed:delete-refused",
     "4": "dag-failed:past-return",
     "5": "dag-failed:past-return",
 }
@@ -145,7 +151,7 @@ REMOVE_FAILURES = same(
     {
         "stage fails once": {"ends": FAILED, "idle": STAGES_ONLY},
         "stage fails oddly": {"ends": FAILED, "idle": STAGES_ONLY},
-        "executor lost": {"ends": FAILED, "idle": STAGES_ONLY},
+        "executor lost": {"ends": LOST, "idle": STAGES_ONLY},
         "stage runs twice": {"ends": at(REMOVE, "healed"), "idle": STAGES_ONLY},
         "stage fails, its log lost": {"ends": FAILED, "idle": STAGES_ONLY},
     },
@@ -427,7 +433,15 @@ def dead(name: str, cards: Any, ends: Ends, idle: str = "", **fields: Any) -> Ro
     return leaves(name, cards, ends, idle, **({"operation": REMOVE_DEAD} | fields))
 
 
-DEAD_FAILED: Ends = at(REMOVE_DEAD, "dag-failed:removal-failed") | {"6": "dag-failed:past-return"}
+DEAD_FAILED: Ends = at(REMOVE_DEAD, "dag-failed:removal-failed") | {
+    "1": "dag-failed:delete-refused",
+    "4": "dag-failed:kill-refused",
+    "6": "dag-failed:past-return",
+}
+DEAD_LOST: Ends = at(REMOVE_DEAD, "dag-failed:executor-lost") | {
+    "5": "dag-failed:drain-slow",
+    "6": "dag-failed:past-return",
+}
 DEAD = (
     healthy(REMOVE_DEAD),
     *same(
@@ -436,8 +450,11 @@ DEAD = (
         {
             "all members lost": {"ends": ALL_LOST, "time_limits": BRIEF},
             "target lost": BLOCKS_EARLY,
+            # Away when it is told to kill its observer, it is not told again.
             "target away 20 s": {
-                "ends": HEALS | {"preflight": "healed|blocked", "4": "healed|verify"}
+                "ends": HEALS
+                | {"preflight": "healed|blocked"}
+                | at(REMOVE_DEAD, "healed|verify", "submit", "1", "2", "3", "4")
             },
             "database of all down 60 s": HEALS | {"preflight": "healed|blocked"},
         },
@@ -452,8 +469,12 @@ DEAD = (
         REMOVE_DEAD,
         {
             "stage fails once": {"ends": DEAD_FAILED, "idle": STAGES_ONLY},
-            "executor lost": {"ends": DEAD_FAILED, "idle": STAGES_ONLY},
-            "stage runs twice": {"ends": at(REMOVE_DEAD, "healed"), "idle": STAGES_ONLY},
+            "executor lost": {"ends": DEAD_LOST, "idle": STAGES_ONLY},
+            # Told twice, the leaving agent is busy with the first order.
+            "stage runs twice": {
+                "ends": at(REMOVE_DEAD, "healed") | {"4": "dag-failed:kill-refused"},
+                "idle": STAGES_ONLY,
+            },
         },
     ),
     dead(
@@ -473,7 +494,7 @@ DEAD = (
     dead(
         "its agent refuses to kill",
         lambda _p: [Fault.inform_refused()],
-        at(REMOVE_DEAD, "dag-failed:removal-failed", "4"),
+        at(REMOVE_DEAD, "dag-failed:kill-refused", "4"),
         ONE_STAGE,
         untouched=True,
     ),
@@ -487,7 +508,7 @@ DEAD = (
     dead(
         "it lives again",
         lambda p: [Fault.observer_up(p.target, **p.when)],
-        BLOCKS_EARLY,
+        BLOCKS_EARLY | at(REMOVE_DEAD, "verify", "5", "6", "verify"),
     ),
     dead(
         "units stuck",
@@ -524,6 +545,10 @@ def zone_operated(word: str, **moment: Any) -> Fault:
 ZONE_FAILED: Ends = at(REMOVE_ZONE, "dag-failed:removal-failed") | at(
     REMOVE_ZONE, "dag-failed:past-return", "5", "6", "7"
 )
+ZONE_LOST: Ends = at(REMOVE_ZONE, "dag-failed:executor-lost", "1", "2", "3") | {
+    "4": "dag-failed:drain-slow",
+    **at(REMOVE_ZONE, "dag-failed:past-return", "5", "6", "7"),
+}
 ZONE = (
     healthy(REMOVE_ZONE),
     *same(
@@ -545,7 +570,7 @@ ZONE = (
         REMOVE_ZONE,
         {
             "stage fails once": {"ends": ZONE_FAILED, "idle": STAGES_ONLY},
-            "executor lost": {"ends": ZONE_FAILED, "idle": STAGES_ONLY},
+            "executor lost": {"ends": ZONE_LOST, "idle": STAGES_ONLY},
             "stage runs twice": {"ends": at(REMOVE_ZONE, "healed"), "idle": STAGES_ONLY},
         },
     ),

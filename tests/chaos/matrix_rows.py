@@ -391,29 +391,6 @@ FAILURES = (
 )
 REMOVALS = "tests/contract/test_sandbox_removal.py"
 TENANTS = "tests/contract/test_sandbox_tenants.py"
-BEYOND_SCALE_OUT = {
-    "host_cleaned": REMOVALS,
-    "unit_stuck": REMOVALS,
-    "unit_no_room": REMOVALS,
-    "receiver_disk_full": REMOVALS,
-    "slow_migration": REMOVALS,
-    "rereplication_off": REMOVALS,
-    "delete_refused": REMOVALS,
-    "paxos_not_alive": REMOVALS,
-    "wait_times_out": REMOVALS,
-    "inform_refused": REMOVALS,
-    "kill_fails": REMOVALS,
-    "delete_agent_fails": REMOVALS,
-    "gone_before_rollback": REMOVALS,
-    "somebody_deletes_server": REMOVALS,
-    "zone_not_empty": REMOVALS,
-    "tenant_job_slow": TENANTS,
-    "tenant_job_fails": TENANTS,
-    "tenant_rebalance_off": TENANTS,
-    "parameter_refused": TENANTS,
-}
-"""Cards that mean nothing to a scale-out, with the tests that play them.
-
-They get rows of their own here with the flows that remove members and give tenants more units.
-"""
+BEYOND_ALL = {"host_cleaned": REMOVALS, "parameter_refused": TENANTS}
+"""Cards that mean nothing to any run of the matrix, with the tests that play them."""
 ROWS = (*AGENTS, *CLUSTERS, *ANSWERS, *SUBMITS, *FAILURES, *OPERATORS, *DEAD_ENDS, *AFTERWARDS)

@@ -68,7 +68,7 @@ def run(
     """
     cells = [
         cell
-        for kind, count in shares_of(kinds, share).items()
+        for kind, count in shares_of([kind for kind in kinds if kind in ROWS_OF], share).items()
         for cell in drawn_of(named(ROWS_OF[kind], words), count, seed)
     ]
     rows = list({id(cell.row): cell.row for cell in cells}.values())

@@ -19,8 +19,8 @@ from obscale.sandbox.faults.cards import Operation as CardOperation
 from obscale.sandbox.faults.fault import Fault
 from obscale.sandbox.founding import enlist
 
-Kind = Literal["add", "remove", "use"]
-KINDS: Final[tuple[Kind, ...]] = ("add", "remove", "use")
+Kind = Literal["add", "remove", "use", "replace"]
+KINDS: Final[tuple[Kind, ...]] = ("add", "remove", "use", "replace")
 PASSWORD: Final = "OBSCALE_CHAOS_ROOT"
 SAMPLE: Final = {
     "mysql_port": "2881",
@@ -53,6 +53,7 @@ class Operation:
         asked: Parameters of the flow, beside cluster and time limits.
         at_end: Everything that is not as it must be where a run says that it went well.
         prepare: What is done to the world before it is opened.
+        first: Its first half, which has a request and a DAG of its own.
     """
 
     kind: Kind
@@ -64,9 +65,10 @@ class Operation:
     stages: int
     config: Callable[[], WorldConfig]
     target: Callable[[World], Agent]
-    asked: Callable[[Agent], dict[str, Any]]
+    asked: Callable[[World, Agent], dict[str, Any]]
     at_end: Callable[[World, Agent], list[str]]
     prepare: Callable[[World], None] = lambda _world: None
+    first: "Operation | None" = None
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -82,11 +84,12 @@ class Operation:
         """Fields that make a card wait for a moment of this operation."""
         return moment if self.card == "scale_out" else moment | {"operation": self.card}
 
-    def parameters(self, ready: dict[str, Any], target: Agent) -> dict[str, Any]:
+    def parameters(self, ready: dict[str, Any], world: World, target: Agent) -> dict[str, Any]:
         """What its flow is called with.
 
         Args:
             ready: What the world says of itself once it is open.
+            world: Which one.
             target: As `target` gave it.
         """
         cluster = ready["clusters"][0]
@@ -98,12 +101,12 @@ class Operation:
                 "name": cluster["name"],
                 "id": cluster["id"],
             },
-            **self.asked(target),
+            **self.asked(world, target),
         }
 
     def stays(self, address: str, target: Agent) -> bool:
         """Whether an agent is a member before and after."""
-        return self.kind != "remove" or address != target.address
+        return self.kind not in {"remove", "replace"} or address != target.address
 
     def created(self, world: World) -> int:
         """How many of its DAGs were created by requests, and not by a card."""
@@ -113,11 +116,15 @@ class Operation:
         """Whether a request is the one it consists of."""
         return (method, target.partition("?")[0]) == self.request
 
+    def halves(self) -> tuple["Operation", ...]:
+        """The operations it consists of: mostly itself alone."""
+        return (self,) if self.first is None else (self.first, self)
+
 
 # --- adding ---
 
 
-def _add(target: Agent) -> dict[str, Any]:
+def _add(_world: World, target: Agent) -> dict[str, Any]:
     return {
         "agentInfo": {"ip": target.ip, "port": target.port},
         "zone": "zone2",
@@ -171,7 +178,7 @@ def _in_zone2(place: int) -> Callable[[World], Agent]:
     return lambda world: world.clusters[0].servers_in("zone2")[place].agent
 
 
-def _remove(target: Agent) -> dict[str, Any]:
+def _remove(_world: World, target: Agent) -> dict[str, Any]:
     return {
         "agentInfo": {"ip": target.ip, "port": target.port},
         "zone": target.zone,
@@ -179,12 +186,16 @@ def _remove(target: Agent) -> dict[str, Any]:
     }
 
 
-def _remove_dead(target: Agent) -> dict[str, Any]:
+def _remove_dead(world: World, target: Agent) -> dict[str, Any]:
     # Of a dead server nobody tells what it uses.
-    return _remove(target) | {"force_kill": True, "known_dead": target.ip, "allow_unknown": True}
+    return _remove(world, target) | {
+        "force_kill": True,
+        "known_dead": target.ip,
+        "allow_unknown": True,
+    }
 
 
-def _remove_zone(target: Agent) -> dict[str, Any]:
+def _remove_zone(_world: World, target: Agent) -> dict[str, Any]:
     return {"zone": target.zone, "confirm": target.zone}
 
 
@@ -302,7 +313,7 @@ def _two_a_zone() -> WorldConfig:
     )
 
 
-def _use(_target: Agent) -> dict[str, Any]:
+def _use(_world: World, _target: Agent) -> dict[str, Any]:
     return {"tenant": TENANT, "unit_num": 2}
 
 
@@ -328,7 +339,51 @@ USE: Final = Operation(
     asked=_use,
     at_end=_used,
 )
-OPERATIONS: Final = (ADD, REMOVE, REMOVE_EMPTY, REMOVE_DEAD, REMOVE_ZONE, USE)
+
+
+# --- replacing ---
+
+
+def _replace(world: World, target: Agent) -> dict[str, Any]:
+    return {
+        **_add(world, world.spares[0]),
+        "dead": {"ip": target.ip, "port": target.port},
+        "confirm": target.ip,
+        "approval": "none",
+        # Of a dead server nobody tells what it uses.
+        "allow_unknown": True,
+    }
+
+
+def _replaced(world: World, target: Agent) -> list[str]:
+    return _joined(world, world.spares[0]) + _gone(world, target)
+
+
+def _die(world: World) -> None:
+    world.play(Fault.observer_down(_in_zone2(0)(world).address))
+
+
+def _slow_default() -> WorldConfig:
+    return default_config().model_copy(update={"migration_mib_per_second": UNIT_MIB_PER_SECOND})
+
+
+REPLACE: Final = Operation(
+    kind="replace",
+    name="replace a dead one",
+    flow="replace",
+    dag="Cluster scale in",
+    card="scale_in",
+    request=("POST", "/api/v1/ob/scale_in"),
+    stages=5,
+    config=_slow_default,
+    target=_in_zone2(0),
+    asked=_replace,
+    at_end=_replaced,
+    prepare=_die,
+    first=ADD,
+)
+
+OPERATIONS: Final = (ADD, REMOVE, REMOVE_EMPTY, REMOVE_DEAD, REMOVE_ZONE, USE, REPLACE)
 
 
 def shares_of(kinds: Sequence[Kind], count: int | None) -> dict[Kind, int | None]:

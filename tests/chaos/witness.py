@@ -21,6 +21,7 @@ class Witness:
         self.world, self.operation = world, operation
         self.cluster = world.clusters[0]
         self.target: Agent = operation.target(world)
+        self._halves = operation.halves()
         self.most_leaving = 0
         """Servers that were DELETING at one moment."""
         self.operators: set[str] = set()
@@ -54,7 +55,8 @@ class Witness:
         writes = [
             f"{each.method} {each.target}"
             for each in self.world.requests
-            if each.method != "GET" and not self.operation.is_request(each.method, each.target)
+            if each.method != "GET"
+            and not any(half.is_request(each.method, each.target) for half in self._halves)
         ]
         if may_retry:
             writes = [each for each in writes if not each.startswith(f"POST {OPERATE}")]

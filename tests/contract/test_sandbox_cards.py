@@ -479,6 +479,37 @@ class TestStates:
 
         assert (dead, await state()) == (0, 3)
 
+    async def test_an_observer_that_hangs_runs_and_is_dead(self, world, ask):
+        """Its agent says obState 1, the cluster INACTIVE; started again it serves."""
+        world.play(Fault.observer_hangs(SECOND))
+        world.play(Fault.observer_up(SECOND, after_seconds=30))
+
+        async def seen():
+            answer = await ask.raw("GET", "/api/v1/status", agent=SECOND)
+            zones = (await ask.data("/api/v1/obcluster/topology/info"))["zones"]
+            servers = [server for zone in zones for server in zone["servers"]]
+            (own,) = [server for server in servers if server["ip"] == "127.0.1.2"]
+            state = answer.json()["data"]["obState"]
+            return state, own["inner_status"], own["start_time"].startswith("0001")
+
+        hangs = await seen()
+        world.advance(31)
+
+        assert hangs == (1, "INACTIVE", True)
+        assert await seen() == (3, "ACTIVE", False)
+
+    async def test_a_clock_that_jumps_leaves_what_was_written_down(self, world, ask):
+        """When an observer began to serve stands in a table, whatever becomes of its clock."""
+
+        async def began():
+            zones = (await ask.data("/api/v1/obcluster/topology/info"))["zones"]
+            return [server["start_time"] for zone in zones for server in zone["servers"]]
+
+        before = await began()
+        world.play(Fault.shift_clock(SECOND, 300))
+
+        assert await began() == before
+
     async def test_a_parameter_is_set_on_one_observer(self, world, ask):
         """The others keep theirs."""
         world.play(Fault.set_parameter(ENTRY, "memory_limit=12G"))

@@ -339,6 +339,45 @@ async def test_a_refused_delete_is_told_with_its_reason():
         assert scene.cluster.lock_holder is None
 
 
+@pytest.mark.parametrize("stage", [1, 2])
+@on_virtual_time
+async def test_a_stage_whose_executor_is_lost_is_no_refusal(stage):
+    """Given up after obshell's hour: RETRY gives it to the agent in charge now."""
+    fault = Fault.lose_executor(stage, seconds=300, operation="scale_in")
+    async with removal_stage(fault) as scene:
+        submitted = await scene.begin()
+        with pytest.raises(DagFailedError, match=r"\[executor-lost\]") as caught:
+            await scene.follow(submitted)
+
+        assert caught.value.hint.endswith("--retry")
+
+
+@on_virtual_time
+async def test_where_only_the_dag_stands_still_nobody_is_told_to_stop_it():
+    """Its server has gone: a CANCEL would undo nothing, and lock the cluster."""
+    fault = Fault.lose_executor(3, seconds=2000, operation="scale_in")
+    async with removal_stage(fault, target=FOUNDER) as scene:
+        submitted = await scene.begin()
+        with pytest.raises(DagStalledError, match=r"\[executor-lost\]") as caught:
+            await scene.follow(submitted)
+
+        assert scene.cluster.server_at("127.0.1.2", 2882) is None
+        assert "--stop" not in caught.value.hint
+        assert f"{submitted.dag_id} --retry" in caught.value.hint
+
+
+@on_virtual_time
+async def test_an_order_to_kill_that_was_not_taken_is_told_as_that():
+    """The leaving agent runs and yet its server is dead; a RETRY tells it again."""
+    faults = (Fault.observer_hangs(FOUNDER), Fault.inform_refused())
+    async with removal_stage(*faults, target=FOUNDER, force_kill=True, allow_unknown=True) as scene:
+        submitted = await scene.begin()
+        with pytest.raises(DagFailedError, match=r"\[kill-refused\]") as caught:
+            await scene.follow(submitted)
+
+        assert caught.value.hint.endswith("--retry")
+
+
 @on_virtual_time
 async def test_what_somebody_cancels_is_told_as_that():
     """The cluster stays locked, so the way out is named."""
