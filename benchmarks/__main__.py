@@ -11,7 +11,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from benchmarks import batches, expanding, holding, hostile, running, signing, silent
+from benchmarks import (
+    batches,
+    expanding,
+    holding,
+    hostile,
+    running,
+    signing,
+    silent,
+    transports,
+)
 from benchmarks.figures import Row, render
 from benchmarks.machine import machine_lines
 from benchmarks.scale import SMALLEST, Scale
@@ -27,6 +36,7 @@ PARTS: Final[dict[str, Measure]] = {
     "f": holding.measure,
     "g": hostile.measure,
     "h": silent.measure,
+    "i": transports.measure,
 }
 """By letter; b and d come out of the same expansions."""
 

@@ -29,8 +29,16 @@ def table_of(page):
         (["e"], {"e", "f"}),
         (["g"], {"g"}),
         (["h"], {"h"}),
+        (["i"], {"i"}),
     ],
-    ids=["without Prefect", "with Prefect", "batches", "hostile agents", "silent agents"],
+    ids=[
+        "without Prefect",
+        "with Prefect",
+        "batches",
+        "hostile agents",
+        "silent agents",
+        "transports",
+    ],
 )
 def test_the_smallest_run_prints_the_whole_table(parts, letters, tmp_path):
     """Each part gives its rows; machine, versions and pace stand above; the file says the same."""
