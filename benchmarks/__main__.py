@@ -11,7 +11,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from benchmarks import batches, expanding, holding, hostile, running, signing, silent, starting
+from benchmarks import (
+    batches,
+    expanding,
+    holding,
+    hostile,
+    running,
+    signing,
+    silent,
+    starting,
+    transports,
+)
 from benchmarks.figures import Row, render
 from benchmarks.machine import machine_lines
 from benchmarks.scale import SMALLEST, Scale
@@ -28,6 +38,7 @@ PARTS: Final[dict[str, Measure]] = {
     "g": hostile.measure,
     "h": silent.measure,
     "i": starting.measure,
+    "j": transports.measure,
 }
 """By letter; b and d come out of the same expansions."""
 

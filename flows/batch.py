@@ -6,6 +6,7 @@ from typing import Annotated
 from prefect import flow
 from prefect.runtime import flow_run
 
+from obscale.agent.transport import asking_often
 from obscale.batch.confirm import check_confirmed
 from obscale.batch.ledger import ledger_of
 from obscale.batch.process_limits import fewer_gc_runs
@@ -83,7 +84,8 @@ async def batch(
     check_worker()
     ledger = ledger_of(form_batch(clusters, csv, connections or {}, policies), time_limits)
     check_confirmed(ledger, confirm)
-    with cancel_on_sigterm(), fewer_gc_runs(), naming_silent_agents():
+    many = len(ledger.entries)
+    with cancel_on_sigterm(), fewer_gc_runs(), asking_often(many), naming_silent_agents():
         async with watching_prefect(), shown(ledger), dispatching(ledger) as runner:
             await aside(tag_run(tags_of_batch(ledger)))
             await preflight_all(ledger)

@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from obscale.agent.transport import asking_often
 from obscale.batch.dispatch_rows import kind_in, run_name
 from obscale.batch.ledger import ledger_of
 from obscale.batch.report import error_of_batch, report_of, summary_of
@@ -67,7 +68,7 @@ async def batch_part(
         policies=BatchPolicies(on_failure=on_failure),
     )
     ledger = ledger_of(checked_batch(spec), time_limits)
-    with cancel_on_sigterm(), naming_silent_agents():
+    with cancel_on_sigterm(), asking_often(len(ledger.entries)), naming_silent_agents():
         async with watching_prefect(), told(ledger, batch) as table:
             await run_assignment(ledger, table)
     if is_incomplete(ledger) and (incomplete := error_of_batch(report_of(ledger))):

@@ -175,7 +175,7 @@ def _plan_of_others(spec: Path, profile: str | None, out: Path | None, *, as_jso
     if not (is_removal or is_replacement_file(spec)):
         return
     if out:
-        raise SpecError(f"{spec}: only plans of nodes that join are kept", "leave --out out")
+        raise SpecError("--out: only plans of nodes that join are kept", "leave it out")
     # Both commands read requests by this module.
     if is_removal:
         from obscale.cli.remove import remove  # noqa: PLC0415

@@ -30,6 +30,7 @@ def table_of(page):
         (["g"], {"g"}),
         (["h"], {"h"}),
         (["i"], {"i"}),
+        (["j"], {"j"}),
     ],
     ids=[
         "without Prefect",
@@ -38,6 +39,7 @@ def table_of(page):
         "hostile agents",
         "silent agents",
         "starting",
+        "transports",
     ],
 )
 def test_the_smallest_run_prints_the_whole_table(parts, letters, tmp_path):

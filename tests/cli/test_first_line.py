@@ -11,13 +11,14 @@ import pytest
 LONGEST_SECONDS = 120
 ERASED = "\r\x1b[K"
 NOT_FOR_HELP = (
-    *("asyncio", "click", "cryptography", "httpx", "jinja2", "prefect", "pydantic", "pygments"),
-    *("rich", "sqlalchemy", "uvicorn", "yaml", "obscale.agent.models", "obscale.cli.plan"),
+    *("aiohttp", "asyncio", "click", "cryptography", "httpx", "jinja2", "prefect", "pydantic"),
+    *("pygments", "rich", "sqlalchemy", "uvicorn", "yaml", "obscale.agent.models"),
+    "obscale.cli.plan",
     *("http", "importlib.metadata", "ssl", "zoneinfo", "obscale.language.translations"),
 )
 NOT_FOR_PLAN = (
     *("click", "fastapi", "jinja2", "prefect", "pygments", "sqlalchemy", "starlette", "uvicorn"),
-    *("websockets", "httpx._main", "obscale.batch.ledger", "obscale.batch.preflight"),
+    *("websockets", "aiohttp", "httpx._main", "obscale.batch.ledger", "obscale.batch.preflight"),
     *("obscale.cli.apply_batch", "obscale.cli.from_obd", "obscale.cli.grow"),
     *("obscale.cli.local_prefect", "obscale.cli.own_server", "obscale.plan.from_obd"),
     *("obscale.plan.suggest", "obscale.sandbox", "obscale.tasks"),

@@ -105,7 +105,7 @@ def test_help_imports_no_command():
         "from obscale.cli.commands import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'httpx', 'pydantic', 'prefect', 'cryptography', 'obscale.cli.plan'}\n"
+        "heavy = {'aiohttp', 'httpx', 'pydantic', 'prefect', 'cryptography', 'obscale.cli.plan'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -57,7 +57,7 @@ def test_a_file_of_what_leaves_is_planned_by_plan_too(cluster, write, quiet_worl
     assert planned.code == 1, planned.err
     assert "rm-receivers" in planned.out
     assert kept.code == 2
-    assert "only plans of nodes that join are kept" in kept.err
+    assert "--out: only plans of nodes that join are kept" in kept.err
 
 
 def test_a_zone_with_units_is_not_planned_as_ready(cluster, remove):

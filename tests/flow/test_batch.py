@@ -14,6 +14,8 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter
 from prefect.client.schemas.sorting import FlowRunSort
 
+from obscale.agent import transport
+from obscale.agent.aiohttp_transport import AiohttpTransport
 from obscale.agent.models import joined_address
 from obscale.batch.report import BatchIncompleteError, BatchReport, render_batch
 from obscale.batch.schedule import FAILURES, RowState
@@ -151,6 +153,30 @@ async def test_every_node_of_every_cluster_is_verified(fleet):
     first, second = (min(r.started_at for r in report.rows if r.cluster == c) for c in ("c1", "c2"))
     assert max(first, second) < min(r.ended_at for r in report.rows)
     assert report.clusters[0].zones_after == {"zone1": 2, "zone2": 2, "zone3": 2}
+
+
+@pytest.mark.parametrize("many", [True, False])
+async def test_many_nodes_are_asked_over_aiohttp(fleet, monkeypatch, many):
+    """Where its import pays; a few are not, and both come to the same."""
+    fleet = await fleet(clusters=2, nodes=2)
+    asked, ask = [], AiohttpTransport.handle_async_request
+
+    async def counting(transport, request):
+        asked.append(request)
+        return await ask(transport, request)
+
+    monkeypatch.setattr(AiohttpTransport, "handle_async_request", counting)
+    monkeypatch.setattr(transport, "MANY_NODES", 4 if many else 5)
+
+    report = await fleet.run()
+
+    assert report.is_verified, render_batch(report)
+    assert fleet.posts == fleet.dags == 4
+    if many:
+        # The world counts what arrived: all of it came this way.
+        assert len(asked) == len(fleet.stage.world.requests)
+    else:
+        assert asked == []
 
 
 @pytest.mark.parametrize("allowed", [False, True])

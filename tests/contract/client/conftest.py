@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient, Tls
 from obscale.agent.models import AgentEndpoint, ScaleOutRequest
+from obscale.agent.transport import MANY_NODES, asking_often
 from obscale.sandbox import ManualClock, World, default_config, in_process, serve
 
 CONFIGS = {
@@ -96,6 +97,17 @@ async def opened(door, config=None):
 def door(request):
     """Both doors of the sandbox."""
     return request.param
+
+
+@pytest.fixture(params=[0, MANY_NODES], ids=["httpx", "aiohttp"])
+def over(request):
+    """Make a client over each of the two transports there are: `over(AgentClient, address)`."""
+
+    def made(kind, *args, **kwargs):
+        with asking_often(request.param):
+            return kind(*args, **kwargs)
+
+    return made
 
 
 @pytest.fixture(name="altered")
