@@ -5,7 +5,7 @@ All is read through entry agents that stay; the leaving host only adds.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,6 +18,8 @@ from obscale.connect.connections import Connections
 from obscale.errors import AgentError
 from obscale.events import LevelReached, Publish, WaitsForProofs
 from obscale.follow.reminders import Seldom
+from obscale.preflight.facts import PortState
+from obscale.preflight.port_probe import probe_port
 from obscale.reading import Unread, fact, or_none, side_by_side
 from obscale.removal.look import observers_of
 from obscale.removal.proofs import Evidence, Host, Judging, View, judge_removal
@@ -114,24 +116,13 @@ def ports_of(order: Removal, before: BeforeRemoval | None) -> dict[str, tuple[in
     }
 
 
-async def _takes_connections(ip: str, port: int) -> bool:
-    """Whether something listens there; nothing is sent. Where no way leads there it is no."""
-    try:
-        async with asyncio.timeout(DIAL_SECONDS):
-            _, writer = await asyncio.open_connection(ip, port)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-    return True
-
-
 async def serving_ports(ip: str, ports: Sequence[int]) -> tuple[str, ...]:
     """Give those of a host's ports that take a connection, as `ip:port`; nothing is sent."""
-    answers = await asyncio.gather(*(_takes_connections(ip, port) for port in ports))
+    states = await asyncio.gather(*(probe_port(ip, port, DIAL_SECONDS) for port in ports))
     return tuple(
-        joined_address(ip, port) for port, taken in zip(ports, answers, strict=True) if taken
+        joined_address(ip, port)
+        for port, state in zip(ports, states, strict=True)
+        if state is PortState.TAKEN
     )
 
 

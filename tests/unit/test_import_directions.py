@@ -40,7 +40,7 @@ ACTS = {
     "obscale.preflight": {"read", "run", "settle", "clocks", "port_probe"},
     "obscale.verify": {"read", "run"},
     "obscale.recovery": {"find", "read", "read_interrupted", "run"},
-    "obscale.removal": {"act", "follow", "look", "prove", "read", "run"},
+    "obscale.removal": {"act", "find", "follow", "look", "prove", "read", "run"},
     "obscale.replacement": {"read"},
     "obscale.submit": {"post", "read", "result", "run", "settle", "waits"},
     "obscale.follow": {"run", "local_dag"},
