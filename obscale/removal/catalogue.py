@@ -5,11 +5,12 @@ docs/zh/removal-rules.md.
 """
 
 import sys
-from typing import Final
+from typing import Any, Final
 
 from obscale.language.choice import language_of
 from obscale.language.translations import translations_of
 from obscale.preflight.catalogue import grouped, sections
+from obscale.preflight.rule import Rule
 from obscale.removal.judge import RULES as OF_REMOVAL
 from obscale.replacement.judge import RULES as OF_REPLACEMENT
 
@@ -24,7 +25,7 @@ GROUPS: Final = {
 }
 """Headings in the order an operator asks, with the modules whose rules stand below them."""
 
-RULES: Final = (*OF_REMOVAL, *OF_REPLACEMENT)
+RULES: Final[tuple[Rule[Any], ...]] = (*OF_REMOVAL, *OF_REPLACEMENT)
 """Those of a removal, and those that a replacement has beside them."""
 
 _INTRO: Final = """# Rules of a removal
