@@ -69,7 +69,16 @@ def test_a_program_gets_all_of_them(run_here):
 
     assert data["schema_version"] == 1
     assert {topic["kind"] for topic in data["topics"]} == {
-        *("rule", "rule of a removal", "proof", "cause", "exit code", "kind of error", "fault card")
+        *(
+            "rule",
+            "rule of a removal",
+            "rule of a replacement",
+            "proof",
+            "cause",
+            "exit code",
+            "kind of error",
+            "fault card",
+        )
     }
     (one,) = json.loads(run_here("explain", "disk-fits", "--json").out)["topics"]
     assert one["lines"]["in production"] == "block"

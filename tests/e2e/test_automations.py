@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from obscale.deployments.automations import replace_when_down
 from obscale.sandbox import Fault
 from tests.e2e.test_dispatch import below
 
@@ -83,16 +84,17 @@ def until(look, what):
 
 
 def test_applying_them_again_makes_no_second_one(automated):
-    """Five automations, whatever often they are applied, without the address too."""
+    """Six automations, whatever often they are applied, without the address too."""
     said = applied(automated)
 
-    assert [line.split(":")[0] for line in said] == ["up to date"] * 5
+    assert [line.split(":")[0] for line in said] == ["up to date"] * 6
     found = automated.api("POST", "/automations/filter", json={})
     own = {each["name"]: each["enabled"] for each in found if each["name"].startswith("obscale: ")}
-    assert len(own) == 5
-    assert [name for name, on in own.items() if not on] == [
-        "obscale: ask what becomes of a held DAG"
-    ]
+    assert len(own) == 6
+    assert {name for name, on in own.items() if not on} == {
+        "obscale: ask what becomes of a held DAG",
+        "obscale: plan a replacement of a member that stays down",
+    }
 
 
 def test_a_held_run_calls_the_webhook_with_cause_and_without_secrets(
@@ -168,6 +170,48 @@ def test_a_capacity_event_starts_a_run_that_only_plans(automated):
 
     [run] = until(planned, "a plan")
     assert {name: run["parameters"][name] for name in asked} == asked
+
+
+def test_a_member_that_stays_down_leads_to_a_run_that_asks(automated):
+    """Where no word of its being up follows; it waits for approval, and nothing is confirmed."""
+    offered = automated.api("GET", "/deployments/name/replace/replace-workers")
+    wanted = replace_when_down(uuid.UUID(offered["id"]), timedelta(seconds=10))
+    short = wanted.model_copy(update={"name": "of this test", "enabled": True})
+    automated.api("POST", "/automations/", json=short.model_dump(mode="json"))
+
+    def tell(event, ip, cluster):
+        asked = {
+            "cluster": cluster,
+            "dead": {"ip": ip, "port": 2886},
+            "agentInfo": {"ip": "10.0.0.9", "port": 2886},
+            "zone": "zone2",
+            "obConfigs": SAMPLE,
+        }
+        told = {
+            "id": str(uuid.uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": f"obscale.member.{event}",
+            "resource": {"prefect.resource.id": f"obscale.agent.{ip}:2886"},
+            "payload": asked,
+        }
+        automated.api("POST", "/events", json=[told])
+        return asked
+
+    tell("down", "10.0.0.3", "back-again")
+    asked = tell("down", "10.0.0.4", "stays-down")
+    tell("up", "10.0.0.3", "back-again")
+
+    def planned():
+        runs = automated.api(
+            "POST",
+            "/flow_runs/filter",
+            json={"deployments": {"id": {"any_": [offered["id"]]}}},
+        )
+        return [run["parameters"] for run in runs]
+
+    [told] = until(planned, "a run")
+    assert {name: told[name] for name in asked} == asked
+    assert (told["approval"], told["confirm"]) == ("ask", "")
 
 
 @pytest.mark.parametrize("tag", ["rerun-when-crashed", "another"])
