@@ -16,7 +16,10 @@ def asked(quiet_world, write):
     (node,) = request["nodes"]
     agents = quiet_world.ready["clusters"][0]["agents"]
     (member,) = [each for each in agents if each["zone"] == node["zone"]]
-    return write(request), f"{member['ip']}:{member['port']}"
+    dead = f"{member['ip']}:{member['port']}"
+    yield write(request), dead
+    # The world is that of all tests of this file.
+    quiet_world.world.play(Fault.observer_up(dead))
 
 
 @pytest.fixture

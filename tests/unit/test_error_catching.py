@@ -13,6 +13,10 @@ DOORS = {
     ("obscale/cli/apply_batch.py", "_run"): "as above; bugs go on to the door of the program",
     ("obscale/cli/use.py", "_run"): "as of apply: whoever ends it is told what goes on without it",
     (
+        "tasks/runtime/replacement_report.py",
+        "replacement_report_at_end",
+    ): "the report is written however a run ends; the end goes on",
+    (
         "tasks/runtime/use_report.py",
         "use_report_at_end",
     ): "the report is written however a run ends; the end goes on",
