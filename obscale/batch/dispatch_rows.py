@@ -11,7 +11,7 @@ from obscale.batch.kinds import counted
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.schedule import RowState
 from obscale.preflight.facts import TargetProgress
-from obscale.request.asked import Kind, kinds_in
+from obscale.request.asked import Kind, first_kind
 from obscale.request.models import ClusterSpec, ScaleOutSpec
 from obscale.request.removal import Removal, RemovalSpec
 from obscale.request.replacement import Replacement, ReplacementSpec
@@ -123,8 +123,7 @@ def kind_in(parts: Sequence[Mapping[str, Any]]) -> tuple[Kind, int]:
     Args:
         parts: Its clusters, as its parameters have them.
     """
-    nodes: Kind = "nodes"
-    kind = next((kind for part in parts for kind in kinds_in(part)), nodes)
+    kind = first_kind(parts[0]) if parts else "nodes"
     return kind, sum(len(part.get(kind) or ()) for part in parts)
 
 

@@ -253,8 +253,8 @@ def _hosts(rows: Sequence[RowReport]) -> Iterator[Markdown]:
     left = [row for row in rows if row.host_steps]
     if not left:
         return
-    yield markdown("## Hosts that were left ({})", len(left))
-    yield Markdown("Everything stays on them. To use one again, clean it first:")
+    yield markdown("## Hosts of nodes that have left ({})", len(left))
+    yield Markdown("Nothing on them was touched. To use one again, clean it first:")
     for row in left[:MOST_CLUSTERS]:
         yield markdown("**{}** of {}", row.target, row.cluster)
         yield code(row.host_steps)

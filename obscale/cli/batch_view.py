@@ -115,8 +115,8 @@ def show_ending(console: Console, report: BatchReport) -> None:
         for state in (RowState.BLOCKED, RowState.FAILED, RowState.LEFT):
             _show_reasons(console, state, [row for row in sick if row.state is state])
         if left := sum(bool(row.host_steps) for row in report.rows):
-            hosts = f"{left} host{'s' if left > 1 else ''}"
-            told = f"{hosts} left, and not touched: the report and --json say how to clean them"
+            hosts = "the host of the node" if left == 1 else f"the hosts of the {left} nodes"
+            told = f"{hosts} that left: not touched; the report and --json say how to clean it"
             console.print(as_text(told), soft_wrap=True)
         console.print(as_text(report.summary, style=style))
 

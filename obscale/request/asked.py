@@ -26,13 +26,22 @@ def kinds_in(data: object) -> tuple[Kind, ...]:
     """Give the lists that a request holds, as it was read; one node may be written at its top."""
     if not isinstance(data, Mapping):
         return ()
-    found = tuple(kind for kind in KINDS if kind in data)
-    return ("nodes", *found) if "agentInfo" in data and "nodes" not in data else found
+    found: list[Kind] = [kind for kind in KINDS if not {kind}.isdisjoint(data)]
+    if "agentInfo" in data and "nodes" not in data:
+        found.insert(0, "nodes")
+    return tuple(found)
+
+
+def first_kind(data: object) -> Kind:
+    """Give the list a request holds; where it holds none, the one it is read for."""
+    for kind in kinds_in(data):
+        return kind
+    return "nodes"
 
 
 def _kind(value: object) -> Kind:
     if isinstance(value, Mapping):
-        return next(iter(kinds_in(value)), "nodes")
+        return first_kind(value)
     return kind_asked(value) if isinstance(value, _SPECS) else "nodes"
 
 

@@ -21,6 +21,7 @@ from obscale.request.asked import (
     SPECS,
     Asked,
     Kind,
+    first_kind,
     kind_asked,
     kinds_in,
 )
@@ -315,7 +316,7 @@ def _inheriting(item: object, data: Mapping[str, Any]) -> object:
     """Give one cluster's part with what holds for all; its own words stand above that."""
     if not isinstance(item, Mapping):
         return item
-    known = SPECS[next(iter(kinds_in(item)), "nodes")].model_fields
+    known = SPECS[first_kind(item)].model_fields
     merged = {key: data[key] for key in _INHERITED if key in data and key in known} | dict(item)
     limits, own = data.get("time_limits"), item.get("time_limits")
     if limits and (own is None or isinstance(own, Mapping)):
@@ -363,7 +364,7 @@ class _Gathered:
             )
             return
         model = type(item) if isinstance(item, SpecOfCluster) else None
-        model = model or SPECS[next(iter(kinds), "nodes")]
+        model = model or SPECS[first_kind(item)]
         try:
             spec = model.model_validate(item)
         except ValidationError as error:

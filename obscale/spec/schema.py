@@ -60,7 +60,7 @@ def request_schema() -> dict[str, Any]:
         for kind, schema in others.items()
     }
     definitions |= {"Nodes": cluster, "OneNode": one, "Batch": batch | _says_how_many()} | whole
-    named = {kind: _ref(_NAMES[kind]) for kind in _OTHERS}
+    named: dict[Kind, Any] = {kind: _ref(_NAMES[kind]) for kind in _OTHERS}
     nodes = {"if": {"required": ["nodes"]}, "then": _ref("Nodes"), "else": _ref("OneNode")}
     return {
         "$schema": DIALECT,

@@ -128,7 +128,7 @@ async def test_nodes_leave_two_clusters_by_the_word_given_with_the_run(stage):
         pages = await client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
         )
-    assert any("Hosts that were left (2)" in str(page.data) for page in pages)
+    assert any("Hosts of nodes that have left (2)" in str(page.data) for page in pages)
 
 
 async def test_an_empty_word_is_asked_for_with_what_preflight_found(stage, asked):

@@ -41,8 +41,10 @@ from tests.virtual_time import virtual_clock
 ZONES = ("zone1", "zone2", "zone3")
 
 
-def world_config(clusters: int = 2, servers: int = 2, spares: int = 0) -> WorldConfig:
-    """Give clusters of three zones with so many servers each, and a tenant with one unit a zone."""
+def world_config(
+    clusters: int = 2, servers: int = 2, spares: int = 0, tenants: tuple[str, ...] = ("app", "web")
+) -> WorldConfig:
+    """Give clusters of three zones with so many servers each, tenants with one unit a zone."""
     unit = UnitConfig(name="u_app")
     return WorldConfig(
         clusters=tuple(
@@ -53,7 +55,7 @@ def world_config(clusters: int = 2, servers: int = 2, spares: int = 0) -> WorldC
                     ZoneConfig(name=name, agents=tuple(AgentConfig() for _ in range(servers)))
                     for name in ZONES
                 ),
-                tenants=(TenantConfig(name="app", unit=unit), TenantConfig(name="web", unit=unit)),
+                tenants=tuple(TenantConfig(name=name, unit=unit) for name in tenants),
             )
             for number in range(1, clusters + 1)
         ),

@@ -7,11 +7,13 @@ import pytest
 
 from obscale.batch.schedule import RowState
 from obscale.preflight.facts import TargetProgress
-from obscale.request.models import AgentInfoSpec
+from obscale.request.models import AgentInfoSpec, NodeSpec
 from obscale.request.removal import LeavingNode, RemovalSpec
+from obscale.request.replacement import ReplacedNode, ReplacementSpec
 from obscale.request.time_limits import TimeLimits
 from obscale.request.use import TenantUnits, UseSpec
 from obscale.sandbox import Fault
+from tests.conftest import SAMPLE
 from tests.contract.loops.batch_stage import batch_stage, world_config
 from tests.virtual_time import on_virtual_time
 
@@ -214,3 +216,32 @@ async def test_a_tenant_that_does_not_fit_is_blocked_and_stops_its_cluster():
         }
         assert "un-max" in report.rows[0].why
         assert scene.requests("PATCH", "/api/v1/tenant/") == 2
+
+
+def replaced_by_a_spare(number, cluster):
+    """The server of zone2 by the spare of that number."""
+    dead = LeavingNode(agentInfo=AgentInfoSpec(ip=f"127.0.{number}.2", port=2886), zone="zone2")
+    by = NodeSpec(
+        agentInfo=AgentInfoSpec(ip=f"127.0.1.{3 + number}", port=2886),
+        zone="zone2",
+        obConfigs=dict(SAMPLE),
+    )
+    return ReplacementSpec(
+        cluster=cluster, replace=(ReplacedNode(dead=dead, by=by),), profile="lab"
+    )
+
+
+@on_virtual_time
+async def test_both_halves_of_a_replacement_are_judged_before_anything_is_sent():
+    """The node of the first cluster is dead: ready; that of the second is alive: blocked."""
+    config = world_config(2, servers=1, spares=2, tenants=("app",))
+    dead = Fault.observer_down("127.0.1.2:2886")
+    with batch_stage(replaced_by_a_spare, dead, config=config, max_removals=2) as scene:
+        ledger = await scene.judged()
+
+        first, second = ledger.entries
+        assert (first.state, first.progress) == (RowState.WAITING, TargetProgress.NEW), first.note
+        assert second.state is RowState.BLOCKED
+        assert "rp-dead" in second.note
+        assert ledger.sizes["c1"] == {"zone1": 1, "zone2": 1, "zone3": 1}
+        assert scene.requests("POST", "/api/v1/ob/") == 0
