@@ -245,6 +245,11 @@ UNITS = (
         HEALS | {"preflight": "blocked"},
     ),
     leaves(
+        "leaving observer hangs",
+        lambda p: [Fault.observer_hangs(p.target, **p.when)],
+        HEALS | {"preflight": "blocked"},
+    ),
+    leaves(
         "leaving host dies",
         lambda p: [Fault.observer_down(p.target, **p.when), Fault.agent_down(p.target, **p.when)],
         HEALS | {"preflight": "blocked"},
