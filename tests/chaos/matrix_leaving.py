@@ -613,8 +613,8 @@ ZONE = (
     zone(
         "units stuck",
         lambda p: [Fault.unit_stuck(p.target, **p.when)],
-        at(REMOVE_ZONE, "dag-stalled:drain-stuck", "preflight", "submit", "1", "2", "3", "4"),
-        GONE_LATER,
+        at(REMOVE_ZONE, "dag-stalled:drain-stuck", "preflight", "submit", "1", "2", "3"),
+        "an empty server has gone when it is waited for",
         time_limits=STILL,
         untouched=True,
     ),
