@@ -41,7 +41,10 @@ def main() -> int:
     if everything or asked.matrix is not None:
         green = _matrix(asked) and green
     if everything or asked.kills is not None:
-        green = asyncio.run(_kills(asked)) == 0 and green
+        kills = import_module("tests.chaos.kills")
+        shares = shares_of(_kinds(asked), asked.kills)
+        counts = {kind: count or KILLS[kind] for kind, count in shares.items()}
+        green = asyncio.run(kills.main(counts, asked.seed)) == 0 and green
     if everything or asked.batches is not None:
         batches = import_module("tests.chaos.batches")
         green = asyncio.run(batches.main(asked.batches or BATCHES, asked.seed)) == 0 and green
@@ -62,15 +65,6 @@ def _arguments() -> argparse.Namespace:
     one = "of what is drawn: cells, kills and batches; one seed, one night"
     parser.add_argument("--seed", type=int, default=1, help=one)
     return parser.parse_args()
-
-
-async def _kills(asked: argparse.Namespace) -> int:
-    """Play the kills of each operation, one after the other; 0 green, 1 red."""
-    kills = import_module("tests.chaos.kills")
-    red = 0
-    for kind, count in shares_of(_kinds(asked), asked.kills).items():
-        red |= await kills.main(count or KILLS[kind], asked.seed, kind=kind)
-    return red
 
 
 def _kinds(asked: argparse.Namespace) -> tuple[Kind, ...]:

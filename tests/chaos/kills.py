@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -33,20 +33,18 @@ HOWS = (("adopted",), ("posted",), ("already a member", "already gone", "already
 
 
 async def main(
-    cases: int,
+    shares: Mapping[Kind, int],
     seed: int,
     *,
-    kind: Kind = "add",
     only: int | None = None,
     break_guard: bool = False,
 ) -> int:
     """Play the cases of a seed and print what became of them; 0 green, 1 red.
 
     Args:
-        cases: How many.
+        shares: How many of each kind; they are played beside each other.
         seed: The same one is the same night.
-        kind: What is asked for.
-        only: Only the case of that number.
+        only: Only the case of that number, of each kind.
         break_guard: Nobody looks before a request.
     """
     # A connection that a kill cut off ends inside the sandbox's web server, which is wordy.
@@ -55,9 +53,13 @@ async def main(
     assert night is not None
     # Ended early, the night takes its servers along; they do not belong to the terminal.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, night.cancel)
-    chosen = cases_of(seed, cases, kind) if only is None else [case_of(seed, only, kind)]
+    chosen = [
+        case
+        for kind, cases in shares.items()
+        for case in (cases_of(seed, cases, kind) if only is None else [case_of(seed, only, kind)])
+    ]
     began = time.monotonic()
-    typer.echo(f"{len(chosen)} cases of seed {seed}: {kind}")
+    typer.echo(f"{len(chosen)} cases of seed {seed}: {', '.join(shares)}")
     outcomes = await play_all(chosen, break_guard=break_guard)
     for line in (*table(outcomes), "", *totals(outcomes, seed, time.monotonic() - began)):
         typer.echo(line)
@@ -87,7 +89,10 @@ async def play_all(cases: Sequence[Case], *, break_guard: bool = False) -> list[
     async with asyncio.TaskGroup() as halls:
         halls.create_task(hall(shared, SIDE_BY_SIDE))
         halls.create_task(hall(apart, 1))
-    return sorted(outcomes, key=lambda outcome: outcome.case.number)
+    return sorted(
+        outcomes,
+        key=lambda outcome: (KINDS.index(outcome.case.operation.kind), outcome.case.number),
+    )
 
 
 def table(outcomes: Sequence[Outcome]) -> list[str]:
@@ -194,9 +199,8 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     asked = _arguments()
     night = main(
-        asked.cases,
+        {asked.operation: asked.cases},
         asked.seed,
-        kind=asked.operation,
         only=asked.only,
         break_guard=asked.break_guard,
     )

@@ -85,6 +85,7 @@ DATABASE_GONE: Ends = {
     "submit": "database-down",
     "verify": "dag-stalled|verify",
 }
+DATABASE_BACK: Ends = HEALS | {"preflight": "healed|blocked", "submit": "database-down|healed"}
 BLOCKS_EARLY: Ends = HEALS | {"preflight": "blocked"}
 GENERAL: Mapping[str, Any] = {
     "entry agent silent": {"ends": HEALS, "costs_seconds": 60.0},
@@ -110,7 +111,7 @@ REMOVE_CLUSTERS = same(
     {
         "database of one down": HEALS,
         "database of all down": {"ends": DATABASE_GONE, "time_limits": BRIEF},
-        "database of all down 60 s": HEALS | {"preflight": "healed|blocked"},
+        "database of all down 60 s": DATABASE_BACK,
         "password accepted late by one": HEALS | {"preflight": "healed|not-authorized"},
         "password accepted late by all": HEALS
         | {"preflight": "healed|not-authorized", "submit": "not-authorized|healed"},
@@ -242,6 +243,11 @@ UNITS = (
     leaves(
         "leaving observer dies",
         lambda p: [Fault.observer_down(p.target, **p.when)],
+        HEALS | {"preflight": "blocked"},
+    ),
+    leaves(
+        "leaving observer hangs",
+        lambda p: [Fault.observer_hangs(p.target, **p.when)],
         HEALS | {"preflight": "blocked"},
     ),
     leaves(
@@ -456,7 +462,7 @@ DEAD = (
                 | {"preflight": "healed|blocked"}
                 | at(REMOVE_DEAD, "healed|verify", "submit", "1", "2", "3", "4")
             },
-            "database of all down 60 s": HEALS | {"preflight": "healed|blocked"},
+            "database of all down 60 s": DATABASE_BACK,
         },
     ),
     *same(
@@ -557,7 +563,7 @@ ZONE = (
         {
             "all members lost": {"ends": ALL_LOST, "time_limits": BRIEF},
             "target away 20 s": {"ends": HEALS | at(REMOVE_ZONE, "healed|verify", "6", "7")},
-            "database of all down 60 s": HEALS | {"preflight": "healed|blocked"},
+            "database of all down 60 s": DATABASE_BACK,
         },
     ),
     *same(
@@ -607,8 +613,8 @@ ZONE = (
     zone(
         "units stuck",
         lambda p: [Fault.unit_stuck(p.target, **p.when)],
-        at(REMOVE_ZONE, "dag-stalled:drain-stuck", "preflight", "submit", "1", "2", "3", "4"),
-        GONE_LATER,
+        at(REMOVE_ZONE, "dag-stalled:drain-stuck", "preflight", "submit", "1", "2", "3"),
+        "an empty server has gone when it is waited for",
         time_limits=STILL,
         untouched=True,
     ),

@@ -8,6 +8,7 @@ from tests.chaos.matrix import Row
 from tests.chaos.matrix_leaving import (
     ALL_LOST,
     BRIEF,
+    DATABASE_BACK,
     DATABASE_GONE,
     HEALS,
     ONE_STAGE,
@@ -59,7 +60,7 @@ USING = (
         USE,
         {
             "database of all down": {"ends": DATABASE_GONE, "time_limits": BRIEF},
-            "database of all down 60 s": HEALS | {"preflight": "healed|blocked"},
+            "database of all down 60 s": DATABASE_BACK,
             "password accepted late by one": HEALS | {"preflight": "healed|not-authorized"},
             "password accepted late by all": HEALS
             | {"preflight": "healed|not-authorized", "submit": "not-authorized|healed"},

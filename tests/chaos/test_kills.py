@@ -67,7 +67,7 @@ async def test_without_the_look_before_the_post_the_night_is_red(capsys):
     """Killed in stage 3, and nobody looks before the next POST: red, with the line to play it."""
     case = next(c for c in cases_of(SEED, 50) if c.kill.phase == "stage 3")
 
-    code = await main(1, SEED, only=case.number, break_guard=True)
+    code = await main({"add": 1}, SEED, only=case.number, break_guard=True)
 
     said = capsys.readouterr().out
     assert code == 1

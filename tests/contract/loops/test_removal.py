@@ -349,7 +349,7 @@ async def test_a_stage_whose_executor_is_lost_is_no_refusal(stage):
         with pytest.raises(DagFailedError, match=r"\[executor-lost\]") as caught:
             await scene.follow(submitted)
 
-        assert caught.value.hint.endswith("--retry")
+        assert caught.value.hint.startswith("RETRY: ")
 
 
 @on_virtual_time
@@ -375,7 +375,7 @@ async def test_an_order_to_kill_that_was_not_taken_is_told_as_that():
         with pytest.raises(DagFailedError, match=r"\[kill-refused\]") as caught:
             await scene.follow(submitted)
 
-        assert caught.value.hint.endswith("--retry")
+        assert caught.value.hint.startswith("RETRY: ")
 
 
 @on_virtual_time
