@@ -142,6 +142,14 @@ class RemovalFacts:
         found = self.servers_at(node) if node else ()
         return found[0][1] if found else None
 
+    def replaced_servers(self) -> tuple[Server, ...]:
+        """Give the rows of the server that leaves, and of those the same request replaces."""
+        beside = self.order.replaced_beside
+        return (
+            *self.leaving_servers(),
+            *(server for node in beside for _, server in self.servers_at(node)),
+        )
+
     def leaving_servers(self) -> tuple[Server, ...]:
         """Give the rows of all that leave by this order: one, or those of the whole zone."""
         if self.is_zone:

@@ -42,18 +42,18 @@ class ReplacementFacts:
         return self.addition.progress() is not TargetProgress.NEW
 
     def after(self) -> Facts:
-        """Give the facts about the addition without the server that leaves.
+        """Give the facts about the addition without the servers that the request replaces.
 
-        For rules that ask whether the cluster is well and even: the node that is replaced is named,
-        so it is not counted against it.
+        For rules that ask whether the cluster is well and even: what is replaced is named, so it is
+        not counted against it.
         """
-        cluster, leaves = self.addition.cluster, self.removal.server()
-        if isinstance(cluster.topology, Unread) or leaves is None:
+        cluster = self.addition.cluster
+        gone = {(row.ip, row.svr_port) for row in self.removal.replaced_servers()}
+        if isinstance(cluster.topology, Unread) or not gone:
             return self.addition
-        gone = (leaves.ip, leaves.svr_port)
         zones = tuple(
             zone.model_copy(
-                update={"servers": tuple(s for s in zone.servers if (s.ip, s.svr_port) != gone)}
+                update={"servers": tuple(s for s in zone.servers if (s.ip, s.svr_port) not in gone)}
             )
             for zone in cluster.topology
         )

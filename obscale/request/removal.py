@@ -75,6 +75,8 @@ class Removal(BaseModel):
     """Of a replacement `ip:port` of the agent that takes its place; empty: nobody does."""
     live: bool = False
     """Of a replacement, whether it may leave although it is alive."""
+    replaced_beside: tuple[LeavingNode, ...] = ()
+    """Of a replacement, others that the same request replaces: nobody counts their being dead."""
 
     @model_validator(mode="after")
     def _names_one_zone(self) -> Self:

@@ -90,6 +90,9 @@ class Replacement(BaseModel):
             on_failure=self.on_failure,
             replaced_by=self.joining,
             live=self.pair.live,
+            replaced_beside=tuple(
+                each.dead for each in self.batch if each.dead.address != self.target
+            ),
         )
 
     @property

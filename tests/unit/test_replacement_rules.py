@@ -209,6 +209,24 @@ def test_the_dead_one_is_named_and_not_counted_against_the_cluster():
     assert more.of_rule("cluster-members-healthy")[0].answer is not Answer.PASS
 
 
+def test_a_host_that_carried_several_is_replaced_by_one_request():
+    """Those of the same request are named too, in both halves; the majority counts them all."""
+    pair = Pair().of(lambda c: c.dead(3))
+    facts = pair.facts()
+    other = LeavingNode(agentInfo=AgentInfoSpec(ip="10.0.0.3", port=2886), zone="zone3")
+    second = ReplacedNode(dead=other, by=facts.order.pair.by)
+    order = facts.order.model_copy(update={"batch": (facts.order.pair, second)})
+    named = replace(facts, order=order, removal=replace(facts.removal, order=order.removal))
+
+    alone, both = judge_replacement(facts).findings, judge_replacement(named).findings
+
+    assert alone.of_rule("rm-others-down")[0].answer is Answer.BLOCK
+    assert both.of_rule("rm-others-down")[0].answer is Answer.PASS
+    assert both.of_rule("cluster-members-healthy")[0].answer is Answer.PASS
+    for rule in ("rm-leaders", "rp-majority"):
+        assert both.of_rule(rule) == alone.of_rule(rule)
+
+
 def test_the_new_node_is_among_those_that_take_units():
     """As the removal is judged before anything is begun; without it there is no receiver."""
     facts = Pair().facts()

@@ -224,7 +224,7 @@ def rm_others_down(facts: RemovalFacts) -> Verdict:
     topology = facts.cluster.topology
     if isinstance(topology, Unread):
         return unknown(topology, "all ACTIVE")
-    going = {server_address(server) for server in facts.leaving_servers()}
+    going = {server_address(server) for server in facts.replaced_servers()}
     others = [s for _, s in facts.cluster.servers() if server_address(s) not in going]
     sick = [
         f"{server_address(server)} {trouble_of(server) or 'tells no state'}"
