@@ -76,7 +76,7 @@ pythons:  ## unit and contract tests and a demo on the other Pythons that are he
 	done
 
 on-this-python: $(VENV)/.dev
-	@$(BIN)/python -m pytest $(AT_ONCE) $(PYTHON_TESTS) -q
+	@$(BIN)/python -m pytest $(AT_ONCE) -m "not e2e" $(PYTHON_TESTS) -q
 	@$(BIN)/obscale demo --speed 40
 
 bench: $(VENV)/.dev  ## how fast, beside the official SDK (ARGS="a b" for some parts, "--repeat 3", "--out FILE")

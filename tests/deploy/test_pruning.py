@@ -85,6 +85,7 @@ async def gone(client, *runs):
     raise AssertionError([await left_of(client, run) for run in runs])
 
 
+@pytest.mark.e2e
 @pytest.mark.asyncio
 async def test_what_has_ended_long_ago_goes_and_what_is_unfinished_stays(new_home):
     """However old: a run that waits for an answer needs its record before it sends anything."""

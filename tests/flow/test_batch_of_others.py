@@ -150,6 +150,7 @@ async def test_an_empty_word_is_asked_for_with_what_preflight_found(stage, asked
     assert scene.posts(SCALE_IN) == 0
 
 
+@pytest.mark.e2e
 async def test_the_right_word_lets_a_paused_batch_begin(stage, asked):
     """As answered in Prefect's page."""
     scene = await stage(world_of(1), speed=60)
@@ -234,6 +235,7 @@ async def test_dead_nodes_of_two_clusters_are_replaced_addition_first(stage):
     assert (scene.posts(), scene.posts(SCALE_IN)) == (2, 2)
 
 
+@pytest.mark.e2e
 async def test_what_stays_half_replaced_is_told_and_done_by_the_next_run(stage):
     """Another one fails between: a healthy node more, said so; the next run does the rest alone."""
     scene = await stage(world_of(1, servers=1, spares=1), speed=60)

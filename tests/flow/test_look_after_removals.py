@@ -43,6 +43,7 @@ async def held(scene, refused):
     return before
 
 
+@pytest.mark.e2e
 async def test_a_removal_is_followed_by_its_dag_and_proved(stage):
     """Whoever has begun it; nothing is sent."""
     scene = await stage()
@@ -104,6 +105,7 @@ async def test_a_stop_is_typed_and_nothing_else_is_sent(stage, refused, changes,
     assert len([each for each in scene.world.requests if each.method == "POST"]) == sent
 
 
+@pytest.mark.e2e
 async def test_a_running_removal_is_stopped_and_its_node_stays(stage):
     """CANCEL, then ROLLBACK, as one act; the run that followed it ends and says that."""
     scene = await stage()
@@ -132,6 +134,7 @@ async def test_a_running_removal_is_stopped_and_its_node_stays(stage):
     assert scene.posts(SCALE_IN) == 1
 
 
+@pytest.mark.e2e
 async def test_stop_is_no_word_about_a_scale_out(stage, refused):
     """The one decision that is of removals only is refused before anything is sent."""
     scene = await stage()

@@ -58,8 +58,8 @@ async def run(scene, **changes):
     ("cards", "changes"),
     [
         (("observer_down",), {}),
-        (("observer_down", "agent_down"), {}),
-        (("agent_down",), {"live": True}),
+        pytest.param(("observer_down", "agent_down"), {}, marks=pytest.mark.e2e),
+        pytest.param(("agent_down",), {"live": True}, marks=pytest.mark.e2e),
     ],
     ids=["observer", "host", "agent"],
 )
@@ -120,7 +120,11 @@ def settles(number):
 
 @pytest.mark.parametrize(
     ("moment", "posts"),
-    [(settles(1), (1, 0)), (is_half("remove"), (1, 0)), (settles(2), (1, 1))],
+    [
+        pytest.param(settles(1), (1, 0), marks=pytest.mark.e2e),
+        (is_half("remove"), (1, 0)),
+        pytest.param(settles(2), (1, 1), marks=pytest.mark.e2e),
+    ],
     ids=["while it is added", "between the halves", "while it leaves"],
 )
 async def test_a_kill_and_a_second_run_end_the_same(stage, moment, posts):
@@ -138,6 +142,7 @@ async def test_a_kill_and_a_second_run_end_the_same(stage, moment, posts):
     assert (scene.posts(), scene.posts(SCALE_IN)) == (1, 1)
 
 
+@pytest.mark.e2e
 async def test_done_already_is_proved_and_nothing_is_sent(stage):
     """A third run of the same request finds the new node a member, and the old one gone."""
     scene = await stage()
@@ -190,6 +195,7 @@ async def test_what_is_not_dead_is_not_replaced(stage):
     assert (scene.posts(), scene.posts(SCALE_IN)) == (0, 0)
 
 
+@pytest.mark.e2e
 async def test_a_member_that_came_back_is_not_removed(stage):
     """It is dead when the new node is added, and alive when it is to leave: planned again."""
     scene = await stage()
