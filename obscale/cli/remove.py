@@ -224,8 +224,11 @@ def _ask_again(order: Removal, seen: RemovalPreflight, console: Console) -> None
     if order.profile != "prod" or (leads := leads_rootservice(seen.findings)) is None:
         return
     with PROGRAM.asking():
-        words = reader_line(f"{leads.measured}: {leads.remedy}. Now?")
-        typer.confirm(words, abort=True, err=console.stderr)
+        typer.confirm(
+            reader_line(f"{leads.measured}: {leads.remedy}. Now?"),
+            abort=True,
+            err=console.stderr,
+        )
 
 
 def _blockers(seen: RemovalPreflight) -> tuple[Finding, ...]:

@@ -148,7 +148,7 @@ class ReplacementSpec(RequestModel):
     def _each_once(self) -> Self:
         for named in (
             [pair.dead.address for pair in self.replace],
-            [f"{pair.by.agentInfo.ip}:{pair.by.agentInfo.port}" for pair in self.replace],
+            [pair.by.address for pair in self.replace],
         ):
             if again := next((each for each in named if named.count(each) > 1), None):
                 raise ValueError(f"replace: {again} is named twice; name each node once")

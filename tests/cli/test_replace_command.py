@@ -125,7 +125,7 @@ def test_a_file_says_who_is_replaced_and_nothing_else(asked, replace, quiet_worl
     both = replace(write(known | {"replace": [pair]}, "both.yaml"), "--plan")
     twice = replace(write(alone | {"replace": [pair, pair]}, "twice.yaml"), "--plan")
     wrong = replace(write(alone | {"replace": [{"dead": pair["dead"]}]}, "wrong.yaml"), "--plan")
-    other = [run_here(command, file) for command in ("plan", "apply")]
+    other = [run_here(command, file, *more) for command, *more in (("verify",), ("apply", "--yes"))]
     final = {"rule": "rp-dead", "reason": "the owner agreed", "until": "2099-12-31"}
     waved = replace(write(alone | {"overrides": [final]}, "waved.yaml"), "--plan")
 
@@ -135,5 +135,5 @@ def test_a_file_says_who_is_replaced_and_nothing_else(asked, replace, quiet_worl
     assert "a file may hold only one of" in both.err
     assert "named twice" in twice.err
     assert "by: missing" in wrong.err
-    assert "obscale replace" in other[0].err
+    assert all("obscale replace" in each.err for each in other)
     assert "rp-dead may not be overridden" in waved.err

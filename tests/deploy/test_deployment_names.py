@@ -12,6 +12,7 @@ from obscale.flows.batch_worker import batch_part
 from obscale.flows.plan import plan
 from obscale.flows.recover import recover
 from obscale.flows.remove import remove
+from obscale.flows.replace import replace
 from obscale.flows.scale_out import scale_out
 from obscale.flows.use import use
 from obscale.flows.verify import verify
@@ -21,7 +22,7 @@ from obscale.tasks.runtime.forms import RECOVER, USUAL, VERIFY, WATCH, Mend, nam
 
 FLOWS = {
     f"obscale.{each.fn.__module__.removeprefix('obscale.')}:{each.fn.__name__}": each.name
-    for each in (scale_out, plan, batch, batch_part, verify, watch, recover, remove, use)
+    for each in (scale_out, plan, batch, batch_part, verify, watch, recover, remove, replace, use)
 }
 FILE = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
 NAMES = {

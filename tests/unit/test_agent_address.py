@@ -20,6 +20,7 @@ BY_HAND = {
     "use/placement.py": "OceanBase writes it so, without brackets",
     "verify/proofs/balanced.py": "reads what OceanBase has written so",
     "cli/proxies.py": "for Python's own proxy_bypass, which takes host:port",
+    "cli/own_server.py": "of a server of its own, always on 127.0.0.1",
 }
 """Files that may join address and port, and why."""
 
