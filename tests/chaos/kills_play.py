@@ -34,7 +34,7 @@ from tests.chaos.kills_cases import (
     Kill,
     plain,
 )
-from tests.chaos.operations import ADD, PASSWORD, Operation
+from tests.chaos.operations import ADD, PASSWORD, Operation, told_apart
 from tests.chaos.witness import Witness
 
 SCALE_OUT: Final = ADD.dag
@@ -84,7 +84,7 @@ async def play(case: Case, behind: Backstage, *, break_guard: bool = False) -> O
     outcome = Outcome(case)
     began = time.monotonic()
     operation = case.operation
-    config = operation.config().model_copy(update={"port": 0})
+    config = told_apart(operation.config()).model_copy(update={"port": 0})
     world = World(config, clock=ScaledClock(speed=case.speed))
     operation.prepare(world)
     witness = Witness(world, operation)

@@ -32,7 +32,7 @@ from obscale.request.time_limits import TimeLimits
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, serve
 from obscale.tasks.runtime.journal import listening
 from tests.chaos.hurry import hurried
-from tests.chaos.operations import ADD, PASSWORD, Operation
+from tests.chaos.operations import ADD, PASSWORD, Operation, told_apart
 from tests.chaos.witness import OPERATE, Witness
 
 FLOWS: dict[str, Callable[..., Any]] = {"scale-out": scale_out, "remove": remove, "use": use}
@@ -248,7 +248,7 @@ async def play(cell: Cell) -> Outcome:
     heard: list[str] = []
     _HEARD.set(heard)
     row, operation = cell.row, cell.row.operation
-    config = (row.config or operation.config)().model_copy(update={"port": 0})
+    config = told_apart((row.config or operation.config)()).model_copy(update={"port": 0})
     world = World(config, clock=ScaledClock(speed=row.speed))
     operation.prepare(world)
     witness = Witness(world, operation)

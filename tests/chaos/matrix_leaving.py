@@ -80,10 +80,11 @@ ALL_LOST: Ends = {
     "verify": "dag-stalled|verify",
 }
 DATABASE_GONE: Ends = {
-    "*": "dag-stalled",
+    # Where the server has gone before, whoever executes the stage is all that is missing.
+    "*": "dag-stalled|dag-stalled:executor-lost",
     "preflight": "blocked",
     "submit": "database-down",
-    "verify": "dag-stalled|verify",
+    "verify": "dag-stalled|dag-stalled:executor-lost|verify",
 }
 DATABASE_BACK: Ends = HEALS | {"preflight": "healed|blocked", "submit": "database-down|healed"}
 BLOCKS_EARLY: Ends = HEALS | {"preflight": "blocked"}
@@ -102,14 +103,17 @@ REMOVE_AGENTS = same(
     | {
         "target away 20 s": {"ends": HEALS | {"4": "healed|verify", "5": "healed|verify"}},
         "clock of entry jumps 5 min": HEALS,
-        "target's own DAG holds its lock": HEALS,
+        # Busy with a DAG of its own it takes no order to kill its observer.
+        "target's own DAG holds its lock": HEALS
+        | at(REMOVE, "healed|verify", "submit", "1", "2", "3", "4", "5"),
     },
 )
 REMOVE_CLUSTERS = same(
     CLUSTERS,
     REMOVE,
     {
-        "database of one down": HEALS,
+        # Its server counts as one that is not well.
+        "database of one down": HEALS | {"preflight": "healed|blocked"},
         "database of all down": {"ends": DATABASE_GONE, "time_limits": BRIEF},
         "database of all down 60 s": DATABASE_BACK,
         "password accepted late by one": HEALS | {"preflight": "healed|not-authorized"},
@@ -322,8 +326,8 @@ OTHERS = (
     leaves(
         "somebody deletes the server by SQL",
         lambda p: [Fault.somebody_deletes_server(p.target, **p.when)],
-        # While its units move nobody can tell which of them it holds.
-        till_it_waits("healed", preflight="blocked"),
+        # While its units move nobody can tell which of them it holds; later nothing is left to ask.
+        till_it_waits("healed", preflight="blocked|healed"),
         GONE_LATER,
         others_leaving=1,
     ),

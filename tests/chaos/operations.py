@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final, Literal
 
 from obscale.agent.models import joined_address
@@ -34,6 +35,20 @@ TENANT: Final = "app"
 LEFT_ZONE: Final = "zone4"
 UNIT_MIB_PER_SECOND: Final = 8.0
 """A unit of 128 MiB moves for 16 virtual seconds, so that there is a time while units move."""
+
+
+_NUMBERS: Final = count(1)
+"""Of the worlds of this process."""
+
+
+def told_apart(config: WorldConfig) -> WorldConfig:
+    """Give each world's clusters ids of their own, as those of a company have.
+
+    All nights are told to one Prefect: else a zone of one world would be read as that of another.
+    """
+    more = 100 * next(_NUMBERS)
+    clusters = tuple(c.model_copy(update={"id": c.id + more}) for c in config.clusters)
+    return config.model_copy(update={"clusters": clusters})
 
 
 @dataclass(frozen=True)
