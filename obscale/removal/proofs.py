@@ -37,6 +37,7 @@ STOPPED_SECONDS: Final = 10.0
 PASS, WAITING, FAIL = ProofAnswer.PASS, ProofAnswer.WAITING, ProofAnswer.FAIL
 INFO, UNKNOWN, ABSENT = ProofAnswer.INFO, ProofAnswer.UNKNOWN, ProofAnswer.NOT_APPLICABLE
 LIVING: Final = "ACTIVE"
+CLEAN_FIRST: Final = "the host does not answer: clean it before it returns"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Host:
         status: `/status`; None likewise.
         stopped: Looks in a row, and seconds, in which there was no observer process.
         serves: Ports of its observer that take a connection, as `ip:port`.
+        is_awaited: Whether it has been silent for so short that it may only be restarting.
     """
 
     address: str
@@ -56,6 +58,7 @@ class Host:
     status: AgentStatus | None
     stopped: tuple[int, float] = (0, 0.0)
     serves: tuple[str, ...] = ()
+    is_awaited: bool = False
 
 
 @dataclass(frozen=True)
@@ -289,7 +292,7 @@ def _zone_gone(evidence: Evidence) -> Told:
 def _identity(evidence: Evidence, host: Host) -> Told:
     expected = "SCALING IN, or SINGLE once its host was cleaned"
     if host.info is None:
-        return INFO, expected, "the host does not answer: clean it before it returns"
+        return _silent(evidence, host), expected, CLEAN_FIRST
     who = host.info.identity
     if who in {Identity.SCALING_IN, Identity.SINGLE}:
         return PASS, expected, who.value
@@ -312,11 +315,17 @@ def _observer_dead(evidence: Evidence, host: Host) -> Told:
     if lives := _signs_of_life(host):
         return _waits(evidence), expected, lives
     if host.status is None:
-        return INFO, expected, "the host does not answer: its observer may still run"
+        words = "the host does not answer: its observer may still run"
+        return _silent(evidence, host), expected, words
     looks, seconds = host.stopped
     is_long = looks >= STOPPED_LOOKS and seconds >= STOPPED_SECONDS
     found = f"stopped, in {looks} looks over {seconds:.0f} s"
     return PASS if is_long else WAITING, expected, found
+
+
+def _silent(evidence: Evidence, host: Host) -> ProofAnswer:
+    """A host that is silent is waited for a while, and then excepted."""
+    return WAITING if host.is_awaited and not evidence.is_late else INFO
 
 
 def _signs_of_life(host: Host) -> str:

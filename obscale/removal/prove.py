@@ -70,9 +70,11 @@ async def prove_removed(
         agents = [await stack.enter_async_context(each) for each in _leaving(link, order, before)]
         hosts: Mapping[str, Host] = {}
         since: dict[str, tuple[int, float]] = {}
+        silent: dict[str, float] = {}
         while True:
             at = monotonic() - started
             hosts = await _hosts(agents, ports_of(order, before), since, at)
+            hosts = _awaited(hosts, silent, at, order.time_limits.steady_seconds)
             view = replace(await read_view(link), hosts=tuple(hosts.values()))
             is_late = at > order.time_limits.verify_seconds
             levels = judge_removal(Evidence(order, dag, before, view, is_late=is_late), also)
@@ -152,6 +154,21 @@ async def _hosts(
         stopped = (looks, at - began)
         hosts[address] = Host(address, info.result(), status, stopped, dial.result())
     return hosts
+
+
+def _awaited(
+    hosts: Mapping[str, Host], silent: dict[str, float], at: float, seconds: float
+) -> dict[str, Host]:
+    """Mark the hosts that have been silent for less than these seconds: an agent may restart."""
+    marked = {}
+    for address, host in hosts.items():
+        if host.info is not None:
+            silent.pop(address, None)
+            marked[address] = host
+            continue
+        began = silent.setdefault(address, at)
+        marked[address] = replace(host, is_awaited=at - began < seconds)
+    return marked
 
 
 async def read_view(link: Connections) -> View:

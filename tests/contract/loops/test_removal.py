@@ -308,6 +308,19 @@ async def test_a_silent_host_is_excepted_and_named():
 
 
 @on_virtual_time
+async def test_a_host_that_restarts_is_waited_for_before_it_is_excepted():
+    """It was away when it was to kill its observer, and comes back with it: no success."""
+    async with removal_stage(Fault.agent_down(TARGET)) as scene:
+        submitted = await scene.begin()
+        dag = await scene.follow(submitted)
+        scene.play(Fault.agent_up(TARGET, after_seconds=20))
+        proved = await scene.prove(submitted, dag)
+
+        assert proved.levels.level is Level.LEFT
+        assert answer_of(proved, "pl-identity") is ProofAnswer.FAIL
+
+
+@on_virtual_time
 async def test_a_host_that_comes_back_is_a_zombie():
     """It says CLUSTER AGENT, its observer runs, and the cluster lists neither."""
     async with removal_stage(Fault.agent_down(TARGET)) as scene:
