@@ -35,7 +35,7 @@ from obscale.tasks.removal import (
     verify_removal,
 )
 from obscale.tasks.replacement import (
-    before_of,
+    before_added,
     named,
     preflight_replacement,
     render_replacement,
@@ -162,7 +162,7 @@ async def replace(
                         await ask_approval(adding, plan.addition, page)
                     submitted = await named(submit, 2, order)(adding, plan.addition)
                 dag = await poll_and_recover(adding, submitted, named(poll, 3, order))
-                await named(verify, 4, order)(adding, dag, before_of(order, submitted))
+                await named(verify, 4, order)(adding, dag, before_added(order, submitted))
             async with halves.removing():
                 asks = not confirm
                 seen = await named(preflight_removal, 5, order)(removing, will_be_asked=asks)

@@ -30,12 +30,12 @@ from obscale.errors import (
     PreflightError,
     VerifyError,
 )
-from obscale.events import Judged, Reported, Verified, lines_to
+from obscale.events import Reported, Verified, lines_to
 from obscale.follow.progress import Change
 from obscale.follow.run import follow, learn_members, publish_moves
 from obscale.preflight.facts import TargetProgress
 from obscale.preflight.result import Preflight
-from obscale.preflight.run import concluded
+from obscale.preflight.run import concluded, judged_event
 from obscale.recovery.read import diagnosed, error_of
 from obscale.replacement.judge import judge_replacement, refuse_blocked
 from obscale.replacement.read import read_both
@@ -46,7 +46,7 @@ from obscale.request.use import Use
 from obscale.submit.result import CalledOff, CalledOffError, Submitted
 from obscale.submit.run import begin_once
 from obscale.tasks.recover import poll_and_recover
-from obscale.tasks.replacement import before_of, replaced_by
+from obscale.tasks.replacement import before_added, replaced_by
 from obscale.tasks.runtime.baselines import Records, RemovalRecords
 from obscale.tasks.runtime.journal import listening, publish, publish_line
 from obscale.tasks.runtime.prefect_private import tag_task_run
@@ -221,15 +221,7 @@ async def _add_half(order: Replacement, run: RowRun) -> Submitted:
             facts = await read_both(link, leaving, order, publish)
         plan = judge_replacement(facts)
         seen = plan.addition
-        publish(
-            Judged(
-                findings=plan.findings,
-                zones=seen.zones,
-                versions=seen.versions,
-                capacity=seen.capacity,
-                disk_rooms=seen.disk_rooms,
-            )
-        )
+        publish(judged_event(seen))
         refuse_blocked(plan)
         if plan.findings.already_member:
             adding = _impatient(adding)
@@ -293,7 +285,7 @@ async def _begin_and_prove(
     if dag is None and submitted.dag_id:
         dag = await _followed(link, order, submitted)
     proving = run.entrance(PROVING_SECONDS)
-    was = before_of(replaced, submitted) if replaced else submitted.before
+    was = before_added(replaced, submitted) if replaced else submitted.before
     verification = await verify_node(link, order, dag, was, publish=publish, gate=proving)
     levels = verification.levels
     publish(Verified(levels=levels, zones=verification.after.zones or ()))

@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from obscale.preflight.finding import Answer, line_of
+from obscale.preflight.finding import Answer, Findings, line_of
 from obscale.preflight.result import Preflight, conclude
 from obscale.preflight.run import concluded, judged, read_facts
 from obscale.report.lists import findings_page
@@ -45,21 +45,30 @@ async def preflight(
     async with open_connections(order) as link:
         facts = await read_facts(link, order, publish)
     findings = judged(order, facts, will_be_asked=will_be_asked)
-    await aside(
-        note_page(
-            artifact_key("findings", order.cluster_name, order.target),
-            findings_page(findings.by_weight()),
-            f"Preflight of {order.target} for {order.cluster_name}: {findings.verdict}",
-        )
+    await show_findings(
+        artifact_key("findings", order.cluster_name, order.target),
+        findings,
+        f"Preflight of {order.target} for {order.cluster_name}: {findings.verdict}",
     )
-    for finding in findings.by_weight():
-        severity = _SEVERITIES.get(finding.answer, logging.DEBUG)
-        if finding.overridden_by or finding.unjudged:
-            severity = logging.WARNING
-        publish_line("preflight", f"preflight.{finding.answer} {line_of(finding)}", severity)
     seen = conclude(facts, findings)
     if is_plan:
         key = artifact_key("plan", order.cluster_name, order.target)
         about = f"Plan of {order.target} for {order.cluster_name}: {findings.verdict}"
         await aside(note_page(key, render_question(order, seen), about))
     return concluded(seen, publish)
+
+
+async def show_findings(key: str, findings: Findings, about: str) -> None:
+    """Show what was found as a page, and say it line by line, what weighs most first.
+
+    Args:
+        key: Of the page.
+        findings: Of the target.
+        about: What the page is.
+    """
+    await aside(note_page(key, findings_page(findings.by_weight()), about))
+    for finding in findings.by_weight():
+        severity = _SEVERITIES.get(finding.answer, logging.DEBUG)
+        if finding.overridden_by or finding.unjudged:
+            severity = logging.WARNING
+        publish_line("preflight", f"preflight.{finding.answer} {line_of(finding)}", severity)

@@ -24,7 +24,7 @@ from obscale.errors import (
 from obscale.events import PersonAnswered, PersonAsked, Verified, lines_to
 from obscale.follow.progress import Change
 from obscale.follow.run import publish_moves
-from obscale.preflight.finding import Answer, line_of
+from obscale.preflight.finding import Answer
 from obscale.removal.act import Does, carry_out, why_not
 from obscale.removal.follow import follow_removal
 from obscale.removal.look import learn_staying, read_sighting
@@ -33,13 +33,14 @@ from obscale.removal.result import RemovalPreflight
 from obscale.removal.run import GONE, before_known, look_before, remove_once
 from obscale.removal.words import leads_rootservice, question_of
 from obscale.replacement.proofs import Replaced
-from obscale.report.lists import findings_page, proofs_page
+from obscale.report.lists import proofs_page
 from obscale.report.page import told_finding
 from obscale.report.report import Decided
 from obscale.request.removal import Removal
 from obscale.submit.result import Submitted
 from obscale.tasks.approval import ANSWER_LOOK_SECONDS, PersonsName, PersonsReason
 from obscale.tasks.poll import ALL_DONE, progress_note
+from obscale.tasks.preflight import show_findings
 from obscale.tasks.runtime.baselines import (
     RemovalRecords,
     keep_page,
@@ -59,7 +60,6 @@ TIME_LIMIT_SECONDS: Final = 1_500_000
 """Above the longest wait for a window, 16 days, and the longest for the lock, together."""
 FOLLOW_SECONDS: Final = 2_600_000
 """Of a wait that goes on while units move: a month."""
-_SEVERITIES: Final = {Answer.BLOCK: logging.ERROR, Answer.WARN: logging.WARNING}
 _TELLING: Final = frozenset({Answer.BLOCK, Answer.WARN})
 
 
@@ -100,18 +100,11 @@ async def preflight_removal(order: Removal, *, will_be_asked: bool = False) -> R
 
 async def _show(order: Removal, seen: RemovalPreflight) -> None:
     findings = seen.findings
-    await aside(
-        note_page(
-            artifact_key("findings", order.cluster_name, order.target),
-            findings_page(findings.by_weight()),
-            f"Preflight of removing {order.target} from {order.cluster_name}: {findings.verdict}",
-        )
+    await show_findings(
+        artifact_key("findings", order.cluster_name, order.target),
+        findings,
+        f"Preflight of removing {order.target} from {order.cluster_name}: {findings.verdict}",
     )
-    for finding in findings.by_weight():
-        severity = _SEVERITIES.get(finding.answer, logging.DEBUG)
-        if finding.overridden_by or finding.unjudged:
-            severity = logging.WARNING
-        publish_line("preflight", f"preflight.{finding.answer} {line_of(finding)}", severity)
 
 
 def check_confirmed(order: Removal, confirm: str, known_dead: str) -> None:

@@ -1,6 +1,5 @@
 """The first of a replacement's eight steps: one plan of both halves; the others are theirs."""
 
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -10,21 +9,21 @@ from typing import Final, ParamSpec, TypeVar
 from prefect import Task
 
 from obscale.agent.models import Zone, joined_address
-from obscale.events import Judged
 from obscale.preflight.facts import asked_port
-from obscale.preflight.finding import Answer, line_of
+from obscale.preflight.finding import Answer
 from obscale.preflight.pictures import pictures_of
+from obscale.preflight.run import judged_event
 from obscale.removal.words import question_of
 from obscale.replacement.judge import ReplacementPlan, judge_replacement, refuse_blocked
 from obscale.replacement.proofs import Replaced
 from obscale.replacement.read import read_both
-from obscale.report.lists import findings_page
 from obscale.report.page import told_finding
 from obscale.request.models import NodeSpec
 from obscale.request.replacement import Replacement
 from obscale.submit.result import Submitted
+from obscale.tasks.preflight import show_findings
 from obscale.tasks.runtime.blocks import open_connections, open_removal
-from obscale.tasks.runtime.journal import artifact_key, aside, note_page, publish, publish_line
+from obscale.tasks.runtime.journal import artifact_key, publish
 from obscale.tasks.runtime.retries import repeatable_task
 from obscale.text import Markdown, bullets, for_terminal, markdown, paragraphs
 from obscale.verify.observation import Before
@@ -35,7 +34,6 @@ STEPS: Final = 8
 """The four of a scale-out, then the four of a removal."""
 SECOND_HALF: Final = 5
 """The number of the first step of the removal."""
-_SEVERITIES: Final = {Answer.BLOCK: logging.ERROR, Answer.WARN: logging.WARNING}
 _TELLING: Final = frozenset({Answer.BLOCK, Answer.WARN})
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,28 +78,13 @@ async def preflight_replacement(
         leaving = await stack.enter_async_context(open_removal(order.removal))
         facts = await read_both(joining, leaving, order, publish)
     plan = judge_replacement(facts, will_be_asked=will_be_asked)
-    seen, findings = plan.addition, plan.findings
-    await aside(
-        note_page(
-            artifact_key("findings", order.cluster_name, order.target, "replaced"),
-            findings_page(findings.by_weight()),
-            f"Preflight of replacing {order.target} by {order.joining}: {findings.verdict}",
-        )
+    findings = plan.findings
+    await show_findings(
+        artifact_key("findings", order.cluster_name, order.target, "replaced"),
+        findings,
+        f"Preflight of replacing {order.target} by {order.joining}: {findings.verdict}",
     )
-    for finding in findings.by_weight():
-        severity = _SEVERITIES.get(finding.answer, logging.DEBUG)
-        if finding.overridden_by or finding.unjudged:
-            severity = logging.WARNING
-        publish_line("preflight", f"preflight.{finding.answer} {line_of(finding)}", severity)
-    publish(
-        Judged(
-            findings=findings,
-            zones=seen.zones,
-            versions=seen.versions,
-            capacity=seen.capacity,
-            disk_rooms=seen.disk_rooms,
-        )
-    )
+    publish(judged_event(plan.addition))
     refuse_blocked(plan)
     return plan
 
@@ -156,7 +139,7 @@ def _zones(order: Replacement, zones: tuple[Zone, ...]) -> Iterator[str]:
         )
 
 
-def before_of(order: Replacement, submitted: Submitted) -> Before:
+def before_added(order: Replacement, submitted: Submitted) -> Before:
     """Give what was seen before the new node joined; the old one may be gone since.
 
     Args:

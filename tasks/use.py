@@ -1,6 +1,5 @@
 """The steps of a use: judge, begin exactly once, follow, and prove a tenant's number of units."""
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -12,9 +11,9 @@ from obscale.agent.models import Dag
 from obscale.connect.connections import ClusterConnection, cluster_connected
 from obscale.errors import DagNotFoundError
 from obscale.events import Judged, UseProved, UseSettled
-from obscale.preflight.finding import Answer, line_of
-from obscale.report.lists import findings_page, proofs_page
+from obscale.report.lists import proofs_page
 from obscale.request.use import Use
+from obscale.tasks.preflight import show_findings
 from obscale.tasks.runtime.baselines import Records, keep_page, kept_earlier, page_of
 from obscale.tasks.runtime.blocks import PrefectSecrets
 from obscale.tasks.runtime.journal import (
@@ -42,7 +41,6 @@ LONG_SECONDS: Final = 360_000
 """Above four deadlines a request may set, 86400 s each: a DAG may be retried three times."""
 ALL_DONE: Final = 100.0
 """Percent."""
-_SEVERITIES: Final = {Answer.BLOCK: logging.ERROR, Answer.WARN: logging.WARNING}
 
 
 @asynccontextmanager
@@ -71,18 +69,11 @@ async def judge_use(order: Use) -> UsePreflight:
     async with open_cluster(order) as link:
         seen = await look_before(link, order)
     findings = seen.findings
-    await aside(
-        note_page(
-            artifact_key("findings", order.cluster_name, order.target),
-            findings_page(findings.by_weight()),
-            f"Preflight of {order.target} of {order.cluster_name}: {findings.verdict}",
-        )
+    await show_findings(
+        artifact_key("findings", order.cluster_name, order.target),
+        findings,
+        f"Preflight of {order.target} of {order.cluster_name}: {findings.verdict}",
     )
-    for finding in findings.by_weight():
-        severity = _SEVERITIES.get(finding.answer, logging.DEBUG)
-        if finding.overridden_by or finding.unjudged:
-            severity = logging.WARNING
-        publish_line("preflight", f"preflight.{finding.answer} {line_of(finding)}", severity)
     publish_line("preflight", f"preflight.gain does={seen.gain!r}")
     publish(Judged(findings=findings, zones=seen.zones, versions=seen.versions))
     return concluded(seen)

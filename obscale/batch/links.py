@@ -29,7 +29,6 @@ class Links:
     """
 
     addition: Callable[[ScaleOut], AbstractAsyncContextManager[Connections]]
-
     removal: Callable[[Removal], AbstractAsyncContextManager[Connections]]
     use: Callable[[Use], AbstractAsyncContextManager[ClusterConnection]]
 

@@ -50,16 +50,19 @@ def concluded(preflight: Preflight, publish: Publish) -> Preflight:
         PreflightError: A rule blocks.
     """
     findings = preflight.findings
-    publish(
-        Judged(
-            findings=findings,
-            zones=preflight.zones,
-            versions=preflight.versions,
-            capacity=preflight.capacity,
-            disk_rooms=preflight.disk_rooms,
-        )
-    )
+    publish(judged_event(preflight))
     if findings.blockers and not findings.already_member:
         reasons = "; ".join(line_of(finding) for finding in findings.blockers)
         raise PreflightError(f"blocked by preflight: {reasons}", findings.remedies)
     return preflight
+
+
+def judged_event(preflight: Preflight) -> Judged:
+    """Give the event that tells a verdict, with what it rests on."""
+    return Judged(
+        findings=preflight.findings,
+        zones=preflight.zones,
+        versions=preflight.versions,
+        capacity=preflight.capacity,
+        disk_rooms=preflight.disk_rooms,
+    )

@@ -1,14 +1,13 @@
 """Finds the removal that somebody means, and whom it removes. Reads only."""
 
 import asyncio
-from typing import Final
 
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import Dag
 from obscale.clock import monotonic
 from obscale.connect.connections import ClusterConnection, Connections
 from obscale.errors import SpecError
-from obscale.recovery.find import LOOK_AGAIN_SECONDS
+from obscale.recovery.find import LOOK_AGAIN_SECONDS, NAMING_SECONDS
 from obscale.recovery.selection import standing
 from obscale.removal.act import order_of
 from obscale.removal.look import read_sighting
@@ -16,9 +15,6 @@ from obscale.request.models import ClusterSpec
 from obscale.request.removal import Removal
 from obscale.scale_in_dag import REMOVALS
 from obscale.scale_out_dag import SCALE_OUT
-
-NAMING_SECONDS: Final = 30.0
-"""A removal that has just begun names its server, or marks it, within five."""
 
 
 async def find_removal(
