@@ -31,6 +31,7 @@ from obscale.removal.run import judge_order
 from obscale.removal.words import leads_rootservice, question_of
 from obscale.request.models import AgentInfoSpec
 from obscale.request.removal import LeavingNode, Removal, removals_of
+from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import is_batch_file
 from obscale.spec.removal import is_removal_file, read_removal
 
@@ -116,8 +117,17 @@ def removals_asked(
     *,
     whole_zone: bool = False,
     force_kill: bool = False,
+    time_limits: TimeLimits = DEFAULT_TIME_LIMITS,
 ) -> tuple[Removal, ...]:
     """Give one order for each node that is named, by the file or by the command line.
+
+    Args:
+        cluster: As it was typed: a name, or a file.
+        nodes: Agents, `ip:port`; none where a file names them or a whole zone leaves.
+        zone: Of them; None: not said.
+        whole_zone: Whether the zone leaves with all its servers.
+        force_kill: Whether their observers are killed first.
+        time_limits: Limits the file does not name itself.
 
     Raises:
         SpecError: Too little is named, or too much.
@@ -131,20 +141,23 @@ def removals_asked(
                 f"{cluster}: the file names what leaves, and so does the command",
                 f"obscale remove {cluster}",
             )
-        return removals_of(read_removal(path))
+        return removals_of(read_removal(path), time_limits=time_limits)
     where, _, _ = named_cluster(cluster)
     if zone is None:
         raise SpecError("--zone: missing: a slip would remove another node", "name its zone")
     if whole_zone:
         if nodes or force_kill:
             raise SpecError("--whole-zone: takes all servers of the zone", "name no node")
-        return (Removal(cluster=where, zone=zone, node=None),)
+        return (Removal(cluster=where, zone=zone, node=None, time_limits=time_limits),)
     if not nodes:
         raise SpecError("remove: no node was named", "name its agent, or add --whole-zone")
     batch = tuple(_leaving(each, zone, force_kill=force_kill) for each in nodes)
     if len({node.address for node in batch}) < len(batch):
         raise SpecError("remove: a node is named twice", "name each once")
-    return tuple(Removal(cluster=where, zone=zone, node=node, batch=batch) for node in batch)
+    return tuple(
+        Removal(cluster=where, zone=zone, node=node, batch=batch, time_limits=time_limits)
+        for node in batch
+    )
 
 
 def _leaving(typed: str, zone: str, *, force_kill: bool) -> LeavingNode:
@@ -213,13 +226,13 @@ def _confirmed(orders: tuple[Removal, ...], console: Console) -> tuple[Removal, 
                 typed = typer.prompt(reader_line(question), err=console.stderr)
             if typed.strip() not in {wanted, order.target}:
                 raise typer.Abort
-            _ask_again(order, found, console)
+            ask_again(order, found, console)
         accepts = {"allow_unknown": True} if found.findings.unknown else {}
         answered.append(order.model_copy(update=accepts))
     return tuple(answered)
 
 
-def _ask_again(order: Removal, seen: RemovalPreflight, console: Console) -> None:
+def ask_again(order: Removal, seen: RemovalPreflight, console: Console) -> None:
     """In production, ask once more where the root service moves: statements pause for that."""
     if order.profile != "prod" or (leads := leads_rootservice(seen.findings)) is None:
         return

@@ -3,7 +3,8 @@
 Reads only; needs no Prefect, except where a name is stored in one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, NoReturn
 
 import typer
@@ -19,7 +20,7 @@ from obscale.cli.remove import removals_asked
 from obscale.cli.run_view import holding, show_levels, waiting
 from obscale.cli.stopping import PROGRAM
 from obscale.cli.terminal import as_text, complain_of, open_console, say_json
-from obscale.cli.verify_gone import verify_gone
+from obscale.cli.verify_gone import Say, verify_gone
 from obscale.connect.connections import SecretStore, connected
 from obscale.errors import ObscaleError, SpecError, VerifyError
 from obscale.events import Event, LevelReached, ProofNotice, ProofsHold, WaitsForProofs
@@ -27,7 +28,6 @@ from obscale.plan.file import read_plan_file
 from obscale.reading import side_by_side
 from obscale.report.report import ScaleOutReport
 from obscale.report.servers import server_rows
-from obscale.request.removal import Removal
 from obscale.request.scale_out import ScaleOut, scale_outs_of
 from obscale.request.time_limits import VERIFY_LIMITS
 from obscale.spec import read_spec
@@ -36,10 +36,6 @@ from obscale.verify.baseline import Baseline
 from obscale.verify.levels import shortfall
 from obscale.verify.observation import Before
 from obscale.verify.run import Verification, verify_node
-
-Say = Callable[[str, str], None]
-"""Takes a line and its style."""
-
 
 Gone = Annotated[
     list[str] | None,
@@ -72,20 +68,18 @@ def verify(
     console = open_console(stderr=as_json)
     try:
         if gone or zone or is_removal_file(spec):
-            leaving = removals_asked(str(spec), gone or [], zone)
-            reports = _prove_gone(leaving, console)
+            leaving = removals_asked(str(spec), gone or [], zone, time_limits=VERIFY_LIMITS)
+            targets = ", ".join(order.target for order in leaving)
+            secret_store = secret_store_for(leaving)
+            with _saying(console, f"verify: looks whether {targets} is gone") as say:
+                reports = PROGRAM.run(verify_gone(leaving, secret_store, say))
             _end(reports, str(spec), console, as_json=as_json)
         if read_plan_file(spec) is not None:
             raise SpecError(f"{spec}: is a plan, no request", "name the request it was made of")
         orders = scale_outs_of(read_spec(spec), time_limits=VERIFY_LIMITS)
         targets = ", ".join(order.target for order in orders)
         secret_store = secret_store_for(orders)
-        with busy(f"verify: looks at {targets}") as shown, silence_shown(console):
-
-            def say(words: str, style: str) -> None:
-                console.print(as_text(words, style=style))
-                shown.heard()
-
+        with _saying(console, f"verify: looks at {targets}") as say:
             reports = PROGRAM.run(_verify_all(orders, secret_store, say))
     except ObscaleError as error:
         end_with(error, as_json=as_json)
@@ -108,17 +102,16 @@ def _end(
     raise typer.Exit(Exit.DONE if proved else Exit.REFUSED)
 
 
-def _prove_gone(orders: Sequence[Removal], console: Console) -> list[ScaleOutReport]:
-    orders = [each.model_copy(update={"time_limits": VERIFY_LIMITS}) for each in orders]
-    targets = ", ".join(order.target for order in orders)
-    secret_store = secret_store_for(orders)
-    with busy(f"verify: looks whether {targets} is gone") as shown, silence_shown(console):
+@contextmanager
+def _saying(console: Console, doing: str) -> Iterator[Say]:
+    """Show what is being done, and give what prints a line beside it."""
+    with busy(doing) as shown, silence_shown(console):
 
         def say(words: str, style: str) -> None:
             console.print(as_text(words, style=style))
             shown.heard()
 
-        return PROGRAM.run(verify_gone(orders, secret_store, say))
+        yield say
 
 
 async def _verify_all(

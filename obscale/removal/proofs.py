@@ -37,7 +37,6 @@ STOPPED_SECONDS: Final = 10.0
 PASS, WAITING, FAIL = ProofAnswer.PASS, ProofAnswer.WAITING, ProofAnswer.FAIL
 INFO, UNKNOWN, ABSENT = ProofAnswer.INFO, ProofAnswer.UNKNOWN, ProofAnswer.NOT_APPLICABLE
 LIVING: Final = "ACTIVE"
-CLEAN_FIRST: Final = "the host does not answer: clean it before it returns"
 
 
 @dataclass(frozen=True)
@@ -292,7 +291,8 @@ def _zone_gone(evidence: Evidence) -> Told:
 def _identity(evidence: Evidence, host: Host) -> Told:
     expected = "SCALING IN, or SINGLE once its host was cleaned"
     if host.info is None:
-        return _silent(evidence, host), expected, CLEAN_FIRST
+        words = "the host does not answer: clean it before it returns"
+        return _silent(evidence, host), expected, words
     who = host.info.identity
     if who in {Identity.SCALING_IN, Identity.SINGLE}:
         return PASS, expected, who.value

@@ -126,12 +126,18 @@ class RemovalSpec(RequestModel):
         return self
 
 
-def removals_of(spec: RemovalSpec, *, profile: Profile | None = None) -> tuple[Removal, ...]:
+def removals_of(
+    spec: RemovalSpec,
+    *,
+    profile: Profile | None = None,
+    time_limits: TimeLimits = DEFAULT_TIME_LIMITS,
+) -> tuple[Removal, ...]:
     """Give one order for each node of a request, in its order.
 
     Args:
         spec: The request.
         profile: Instead of the request's.
+        time_limits: Limits the request does not name itself.
     """
     return tuple(
         Removal(
@@ -143,7 +149,7 @@ def removals_of(spec: RemovalSpec, *, profile: Profile | None = None) -> tuple[R
             allow_unknown=spec.allow_unknown,
             overrides=spec.overrides,
             on_failure=spec.on_failure,
-            time_limits=DEFAULT_TIME_LIMITS.with_own(spec.time_limits),
+            time_limits=time_limits.with_own(spec.time_limits),
         )
         for node in spec.remove
     )
