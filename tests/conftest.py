@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -494,6 +495,20 @@ def make_dag() -> Callable[..., Dag]:
 def no_heartbeat(monkeypatch) -> None:
     """Have commands tried in this process tell nothing in between, as only a slow machine would."""
     monkeypatch.setattr("obscale.cli.busy.FIRST_SECONDS", 3600.0)
+
+
+def end_what_is_shown() -> None:
+    """Have a command tried in this process be over, as its program's end would."""
+    if own_server := sys.modules.get("obscale.cli.own_server"):
+        own_server._stops.clear()
+        own_server._shown_at_end.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_shown_afterwards() -> Iterator[None]:
+    """Have no command of one test draw into the terminal of the next."""
+    yield
+    end_what_is_shown()
 
 
 @pytest.fixture(scope="session", autouse=True)

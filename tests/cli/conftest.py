@@ -24,6 +24,7 @@ from obscale.cli.commands import main
 from obscale.cli.local_prefect import SERVER_SETTINGS
 from obscale.cli.own_server import OWN_SERVER
 from obscale.sandbox import Fault, ScaledClock, World, WorldConfig, default_config, serve
+from tests.conftest import end_what_is_shown
 from tests.prefect_server import LONGEST_SECONDS, os_environment, prefect_server
 
 PROGRAM = [sys.executable, "-m", "obscale.cli"]
@@ -262,6 +263,7 @@ def _read_prefect_settings() -> None:
 def _end_own_server() -> None:
     """End the server a command has started for its run: its password is forgotten."""
     OWN_SERVER.stop()
+    end_what_is_shown()
 
 
 @pytest.fixture(scope="session")
