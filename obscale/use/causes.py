@@ -11,7 +11,7 @@ from typing import Final
 
 from obscale.agent.models import Dag
 from obscale.follow.progress import failure_of
-from obscale.use.tenant_dag import JOB_FAILED, JOB_RUNS, NO_ROOM, TIMED_OUT
+from obscale.use.tenant_dag import JOB_FAILED, JOB_RUNS, LOST, NO_ROOM, TIMED_OUT
 
 JOBS: Final = "SELECT * FROM oceanbase.DBA_OB_TENANT_JOBS ORDER BY JOB_ID DESC LIMIT 5;"
 """Shows what OceanBase itself says of its jobs for tenants, to be run as root@sys."""
@@ -28,6 +28,7 @@ class Cause:
         by_hand: What leads on.
         is_retried: Whether a policy may retry it.
         goes_on: Whether OceanBase goes on by itself once the number is stored.
+        is_before: Whether it is told only while the number is not stored.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Cause:
     by_hand: str
     is_retried: bool = False
     goes_on: bool = False
+    is_before: bool = False
 
 
 CAUSES: Final = (
@@ -52,6 +54,14 @@ CAUSES: Final = (
         "a server that would take a new unit has no room for it",
         (NO_ROOM,),
         "add a server, or free what is short, then ask again; obscale use … --plan says where",
+    ),
+    Cause(
+        "executor-lost",
+        "its stage ran into its time limit: the agent that executed it was lost",
+        LOST,
+        "see what became of that agent, then ask again with the same number",
+        is_retried=True,
+        is_before=True,
     ),
     Cause(
         "tenant-job-slow",
@@ -110,5 +120,10 @@ def diagnose_use(dag: Dag, *, is_stored: bool) -> UseDiagnosis:
         is_stored: Whether the tenant has the number all the same.
     """
     reason = failure_of(dag).reason
-    cause = next(c for c in CAUSES if not c.signs or any(sign in reason for sign in c.signs))
+    cause = next(
+        cause
+        for cause in CAUSES
+        if not cause.signs or any(sign in reason for sign in cause.signs)
+        if not (cause.is_before and is_stored)
+    )
     return UseDiagnosis(cause, reason, is_stored)

@@ -12,6 +12,7 @@ from typing import Final
 from obscale.agent.models import Dag
 from obscale.agent.resources import Tenant
 from obscale.maintenance_lock import TENANT_MAINTENANCE, Lock, lock_held_by
+from obscale.preflight.facts import server_address
 from obscale.preflight.finding import (
     Verdict,
     blocks,
@@ -123,7 +124,16 @@ def un_max(facts: UseFacts) -> Verdict:
     short = [name for name, count in counts.items() if count < wanted]
     if short:
         most = min(counts.values())
-        cure = f"add servers to {', '.join(short)}"
+        lacking = [name for name in short if len(facts.servers_of(name)) < wanted]
+        idle = [
+            server_address(server)
+            for name in short
+            for _, server in facts.servers_of(name)
+            if name not in lacking and trouble_of(server)
+        ]
+        back = f"have {', '.join(idle)} serve again"
+        add = f"add servers to {', '.join(lacking)}"
+        cure = f"{back} and {add}" if idle and lacking else back if idle else add
         remedy = f"{cure}, or ask for --unit-num {most}" if most else cure
         return blocks(f"servers that serve: {told}", needed, remedy)
     return passes(f"servers that serve: {told}", needed)

@@ -19,7 +19,9 @@ JOB_RUNS: Final = "the target locality of alter locality job is unexpect"
 """How a look for a running job ends in 4.5.0.0 as soon as one runs: it reads its id alone, and then
 parses what it has not read."""
 NO_ROOM: Final = "machine resource is not enough"
-TIMED_OUT: Final = ("wait timeout", "sub task timeout", "task timeout")
+LOST: Final = ("sub task timeout", "task timeout")
+"""An hour is over. Whoever executed it is lost, or still waits for OceanBase's job."""
+TIMED_OUT: Final = ("wait timeout", *LOST)
 JOB_FAILED: Final = "job status is FAILED"
 
 

@@ -73,6 +73,10 @@ MENDS = frozenset({"agent_up", "database_up"})
 LOGGERS = ("", "prefect", "prefect.flow_runs", "prefect.task_runs", "asyncio", "uvicorn.error")
 _CAUSE = re.compile(r"\[([a-z]+(?:-[a-z]+)+)\]")
 _HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
+PREFECT_CLIENT = "prefect.client"
+"""Tells on DEBUG for how long it waits because Prefect's server was too busy to answer."""
+_AGAIN_IN = re.compile(r"Another attempt will be made in ([\d.]+)s")
+_WAITED: ContextVar[list[float] | None] = ContextVar("waited", default=None)
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,8 @@ class Outcome:
     seconds: float
     wrong: list[str] = field(default_factory=list)
     detail: str = ""
+    prefect_seconds: float = 0.0
+    """Of them, for which Prefect's client waited to ask its busy server again."""
     began: bool = True
     """Whether there was a run at all: a busy Prefect server may refuse to make one."""
 
@@ -214,7 +220,8 @@ def healthy_seconds(outcomes: Sequence[Outcome]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for outcome in outcomes:
         if outcome.cell.row.is_healthy:
-            found.setdefault(outcome.cell.row.operation.name, []).append(outcome.seconds)
+            own = outcome.seconds - outcome.prefect_seconds
+            found.setdefault(outcome.cell.row.operation.name, []).append(own)
     enough = {name: times for name, times in found.items() if len(times) >= ENOUGH_TO_COMPARE}
     return {name: statistics.median(times) for name, times in enough.items()}
 
@@ -228,8 +235,9 @@ def late(outcomes: Sequence[Outcome]) -> list[tuple[Outcome, str]]:
         beside = healthy.get(row.operation.name)
         if beside is None or outcome.ending != "healed":
             continue
-        if outcome.seconds > SOON * beside + row.costs_seconds:
-            words = f"healed after {outcome.seconds:.0f} s, a healthy run takes {beside:.0f} s"
+        own = outcome.seconds - outcome.prefect_seconds
+        if own > SOON * beside + row.costs_seconds:
+            words = f"healed after {own:.0f} s, a healthy run takes {beside:.0f} s"
             found.append((outcome, words))
     return found
 
@@ -247,6 +255,8 @@ async def play(cell: Cell) -> Outcome:
     """Play one cell in a world of its own."""
     heard: list[str] = []
     _HEARD.set(heard)
+    waited: list[float] = []
+    _WAITED.set(waited)
     row, operation = cell.row, cell.row.operation
     config = told_apart((row.config or operation.config)()).model_copy(update={"port": 0})
     world = World(config, clock=ScaledClock(speed=row.speed))
@@ -272,6 +282,7 @@ async def play(cell: Cell) -> Outcome:
     reports = [event.report for event in told if isinstance(event, Reported | UseReported)]
     report = reports[-1] if reports else None
     outcome = Outcome(cell, ending_of(ended, report), time.monotonic() - began)
+    outcome.prefect_seconds = sum(waited)
     outcome.detail = str(ended)[:400]
     outcome.began = report is not None or not isinstance(ended, PrefectHTTPStatusError)
     outcome.wrong = _wrong(outcome, witness, report, heard)
@@ -389,14 +400,32 @@ class _Ear(logging.Handler):
                 heard.append(line)
 
 
+class _Clock(logging.Handler):
+    """Adds up for how long Prefect's client waits in a cell."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        waited, told = _WAITED.get(), _AGAIN_IN.search(record.getMessage())
+        if waited is not None and told:
+            waited.append(float(told.group(1)))
+
+
 @contextmanager
 def ear() -> Iterator[None]:
-    """Listen for tracebacks inside this block."""
-    handler = _Ear(level=logging.WARNING)
+    """Listen inside this block for tracebacks, and for waits because Prefect's server is busy."""
+    handler, clock, client = (
+        _Ear(level=logging.WARNING),
+        _Clock(),
+        logging.getLogger(PREFECT_CLIENT),
+    )
+    level = client.level
+    client.setLevel(logging.DEBUG)
+    client.addHandler(clock)
     for name in LOGGERS:
         logging.getLogger(name).addHandler(handler)
     try:
         yield
     finally:
+        client.setLevel(level)
+        client.removeHandler(clock)
         for name in LOGGERS:
             logging.getLogger(name).removeHandler(handler)

@@ -19,7 +19,8 @@ MEASURE = "it is what the others are set beside"
 STILL = {"stall_seconds": 4, "verify_seconds": 8}
 """Of runs in which nothing moves: 240 virtual seconds."""
 BRIEF = {"verify_seconds": 8}
-LONG = {"silence_seconds": 120, "verify_seconds": 240}
+WAITED_FOR = {"steady_seconds": 0.5}
+"""30 virtual seconds, as by default: so long a silent host is waited for."""
 
 
 def healthy(operation: Operation) -> Row:
@@ -80,11 +81,11 @@ ALL_LOST: Ends = {
     "verify": "dag-stalled|verify",
 }
 DATABASE_GONE: Ends = {
-    # Where the server has gone before, whoever executes the stage is all that is missing.
-    "*": "dag-stalled|dag-stalled:executor-lost",
-    "preflight": "blocked",
+    # It says so itself; where the server has gone before, whoever executes the stage is missing.
+    "*": "dag-stalled*",
+    "preflight": "blocked|database-down",
     "submit": "database-down",
-    "verify": "dag-stalled|dag-stalled:executor-lost|verify",
+    "verify": "dag-stalled*|verify",
 }
 DATABASE_BACK: Ends = HEALS | {"preflight": "healed|blocked", "submit": "database-down|healed"}
 BLOCKS_EARLY: Ends = HEALS | {"preflight": "blocked"}
@@ -101,11 +102,15 @@ REMOVE_AGENTS = same(
     REMOVE,
     GENERAL
     | {
-        "target away 20 s": {"ends": HEALS | {"4": "healed|verify", "5": "healed|verify"}},
+        # Who took the request executes the first stage.
+        "entry agent lost": HEALS | {"1": "healed|dag-failed:executor-lost"},
+        "target away 20 s": {
+            "ends": HEALS | {"4": "healed|verify", "5": "healed|verify"},
+            "time_limits": WAITED_FOR,
+        },
         "clock of entry jumps 5 min": HEALS,
         # Busy with a DAG of its own it takes no order to kill its observer.
-        "target's own DAG holds its lock": HEALS
-        | at(REMOVE, "healed|verify", "submit", "1", "2", "3", "4", "5"),
+        "target's own DAG holds its lock": {"*": "healed|verify"},
     },
 )
 REMOVE_CLUSTERS = same(
@@ -408,7 +413,8 @@ OTHERS = (
         "rollback stops half-way",
         lambda p: [
             Fault.unit_stuck(p.target),
-            operated("CANCEL", stage=3),
+            # Cancelled before it has begun, nothing of it would be undone.
+            operated("CANCEL", stage=3, after_seconds=2),
             Fault.fail_rollback(**p.when),
             operated("ROLLBACK"),
         ],
@@ -464,7 +470,8 @@ DEAD = (
             "target away 20 s": {
                 "ends": HEALS
                 | {"preflight": "healed|blocked"}
-                | at(REMOVE_DEAD, "healed|verify", "submit", "1", "2", "3", "4")
+                | at(REMOVE_DEAD, "healed|verify", "submit", "1", "2", "3", "4"),
+                "time_limits": WAITED_FOR,
             },
             "database of all down 60 s": DATABASE_BACK,
         },
@@ -566,7 +573,11 @@ ZONE = (
         REMOVE_ZONE,
         {
             "all members lost": {"ends": ALL_LOST, "time_limits": BRIEF},
-            "target away 20 s": {"ends": HEALS | at(REMOVE_ZONE, "healed|verify", "6", "7")},
+            # Away when it is told to kill its observer, it is not told again.
+            "target away 20 s": {
+                "ends": HEALS | at(REMOVE_ZONE, "healed|verify"),
+                "time_limits": WAITED_FOR,
+            },
             "database of all down 60 s": DATABASE_BACK,
         },
     ),

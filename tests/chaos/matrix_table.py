@@ -117,6 +117,8 @@ def run(
         f"red cells {len(red)} of {len(outcomes)}; {time.monotonic() - began:.0f} s"
     )
     typer.echo(f"longest of {WALL_SECONDS:.0f} s: {longest(outcomes)}")
+    waits = [outcome.prefect_seconds for outcome in outcomes if outcome.prefect_seconds]
+    typer.echo(f"{len(waits)} cells waited for a busy Prefect server, {sum(waits):.0f} s in all")
     for line in beside_healthy(outcomes):
         typer.echo(line)
     for outcome in red:

@@ -146,7 +146,7 @@ def test_a_seed_draws_the_same_additions_beside_whatever_else_is_played():
 
 
 def test_what_heals_late_is_red():
-    """A run that heals is set beside healthy ones of the same night."""
+    """A run that heals is set beside healthy ones of the same night, Prefect's waits left out."""
     healthy = next(row for row in LEAVING if row.is_healthy)
     other = Row("odd", lambda _place: [], {"*": "healed"}, operation=REMOVE, costs_seconds=5.0)
     played = [
@@ -155,6 +155,7 @@ def test_what_heals_late_is_red():
         Outcome(Cell(other, "1"), "healed", 37.0),
         Outcome(Cell(other, "2"), "healed", 39.0),
         Outcome(Cell(other, "3"), "dag-stalled", 300.0),
+        Outcome(Cell(other, "4"), "healed", 90.0, prefect_seconds=60.0),
     ]
 
     assert [(o.cell.column, words) for o, words in late(played)] == [

@@ -287,6 +287,18 @@ def test_a_rule_fires_and_is_weighed(scene, rule, change, prod, lab, words):
     assert words in strictly.measured
 
 
+def test_a_server_that_is_away_is_not_to_be_added_to(scene):
+    """Where a zone has servers enough, they are to serve; where it has too few, more are added."""
+    dead(scene)
+    alone = scene.told("un-max").remedy
+    scene.order = scene.order.model_copy(update={"unit_num": 3})
+    del scene.servers["zone1"][1]
+    fewer_yet = scene.told("un-max").remedy
+
+    assert alone == "have 10.0.0.4:2882 serve again, or ask for --unit-num 1"
+    assert fewer_yet == "add servers to zone1, zone2, or ask for --unit-num 1"
+
+
 def test_another_cluster_is_never_changed(scene):
     """The entry agent answers for another one."""
     facts = replace(scene.facts(), expected_id=9)

@@ -182,6 +182,24 @@ async def test_a_slow_job_is_waited_for_and_judged_by_where_units_are():
 
 
 @on_virtual_time
+async def test_a_lost_executor_is_not_taken_for_a_slow_job():
+    """The stage's hour is over, and OceanBase was given nothing: a retry does, where asked for."""
+    limits = TimeLimits(deadline_seconds=20_000, poll_seconds=30)
+    lost = Fault.lose_executor(1, operation="tenant")
+    async with use_stage(lost, time_limits=limits, on_failure="hold") as scene:
+        begun = await scene.begin()
+        with pytest.raises(DagFailedError, match=r"\[executor-lost\].*nothing was changed"):
+            await scene.follow(begun.dag_id)
+    async with use_stage(lost, time_limits=limits, on_failure="retry") as scene:
+        begun = await scene.begin()
+        dag = await scene.follow(begun.dag_id)
+        balance = await scene.prove(dag)
+
+    assert dag.is_done
+    assert balance.verdict.startswith("BALANCED")
+
+
+@on_virtual_time
 async def test_data_that_still_moves_is_waited_for():
     """Units are placed at once; used bytes change until the copy has arrived."""
     config = grown_config(data_bytes=8 * GIB).model_copy(update={"migration_mib_per_second": 20.0})
