@@ -248,7 +248,9 @@ class Cluster:
     def is_scheduled(self) -> bool:
         """Whether its DAGs are looked at: not while a lost maintainer's lease runs."""
         holder = self.last_maintainer
-        return any(map(_can_schedule, self.agents if holder is None else [holder]))
+        if holder is None:
+            return self._next_maintainer() is not None
+        return _can_schedule(holder)
 
     def tenants(self) -> list[Tenant]:
         """`sys` first, then the user tenants in the order of the description."""

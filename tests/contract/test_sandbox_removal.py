@@ -95,6 +95,27 @@ class TestTheWay:
         member, leaves = "CLUSTER AGENT", "SCALING IN"
         assert list(dict.fromkeys(seen)) == [(member, member), (leaves, member), (leaves, leaves)]
 
+    @pytest.mark.parametrize("began_before", [1.5, 3.5, 7.5])
+    async def test_where_only_the_leaving_agent_has_a_database_the_dag_stands_still(
+        self, leaving, began_before
+    ):
+        """It may not coordinate, so nobody works on the DAG, and every look finds the same."""
+        leaving.hold()
+        await leaving.remove(seconds=began_before)
+        for agent in leaving.world.agents:
+            if agent.address != TARGET:
+                leaving.world.play(Fault.database_down(agent.address))
+        leaving.world.advance(60)
+        (before, *others) = [await self.shown_by(leaving) for _ in range(40)]
+
+        assert all(each == before for each in others)
+
+    async def shown_by(self, leaving):
+        """What the leaving agent shows, a moment later."""
+        leaving.world.advance(0.1)
+        answer = await leaving.ask("GET", f"/api/v1/task/dag/{leaving.dag_id}", agent=TARGET)
+        return answer.json()["data"]
+
     async def test_the_leaving_agent_stays_what_it_is(self, leaving):
         """SCALING IN after a restart too, and refused as a target; cleaned, it may join again."""
         await leaving.remove(seconds=WHOLE_SECONDS)
