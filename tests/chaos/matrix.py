@@ -419,12 +419,14 @@ def ear() -> Iterator[None]:
     )
     level = client.level
     client.setLevel(logging.DEBUG)
+    client.propagate = False
     client.addHandler(clock)
     for name in LOGGERS:
         logging.getLogger(name).addHandler(handler)
     try:
         yield
     finally:
+        client.propagate = True
         client.setLevel(level)
         client.removeHandler(clock)
         for name in LOGGERS:

@@ -540,8 +540,9 @@ DEAD = (
     dead(
         "observer of another zone dies",
         lambda p: [Fault.observer_down(p.third, **p.when)],
+        # Its units have a place already, or find none any more.
         {"preflight": "blocked", "submit": "dag-failed:delete-refused"}
-        | at(REMOVE_DEAD, "dag-stalled:drain-stuck")
+        | at(REMOVE_DEAD, "dag-stalled:drain-stuck|verify")
         | {"1": "dag-failed:delete-refused", "6": "verify", "verify": "verify"},
         time_limits=STILL,
         untouched=True,
