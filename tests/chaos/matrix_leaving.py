@@ -578,7 +578,7 @@ ZONE = (
             "all members lost": {"ends": ALL_LOST, "time_limits": BRIEF},
             # Away when it is told to kill its observer, it is not told again.
             "target away 20 s": {
-                "ends": HEALS | at(REMOVE_ZONE, "healed|verify"),
+                "ends": HEALS | at(REMOVE_ZONE, "healed|verify") | {"submit": "healed|verify"},
                 "time_limits": WAITED_FOR,
             },
             "database of all down 60 s": DATABASE_BACK,
