@@ -102,6 +102,8 @@ REMOVE_AGENTS = same(
     REMOVE,
     GENERAL
     | {
+        # The host is asked twice before it is excepted, each time for as long as a read may take.
+        "target silent": {"ends": HEALS, "costs_seconds": 60.0},
         # Who took the request executes the first stage.
         "entry agent lost": HEALS | {"1": "healed|dag-failed:executor-lost"},
         "target away 20 s": {
