@@ -171,8 +171,8 @@ class ClusterFacts:
     def lasting(self) -> "ClusterFacts | None":
         """Give what changes by the hour at most, for a look some minutes later.
 
-        Settings, tenants and what they take, licence, the members' machines and clocks. Who the
-        members are, how they are and their DAGs are not among it. None where a part of it could
+        Settings, tenants and what they take, licence, the members' machines and clocks, and who
+        the entry agent is. Who the members are, how they are and their DAGs are not among it. None where a part of it could
         not be read, so that it is tried again.
         """
         lasts = {name: getattr(self, name) for name in LASTING}
@@ -219,6 +219,7 @@ class ClusterFacts:
 
 
 LASTING: Final = (
+    "info",
     "parameters",
     "unit_config_limit",
     "unit_configs",
