@@ -7,8 +7,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from obscale.agent.transport import asking_often
-from obscale.batch.connections import ConnectionCache
 from obscale.batch.confirm import check_confirmed
+from obscale.batch.connections import ConnectionCache
 from obscale.batch.ledger import ledger_of
 from obscale.batch.process_limits import fewer_gc_runs
 from obscale.batch.report import BatchReport, error_of_batch, report_of

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from obscale.batch.connections import ConnectionCache
 from obscale.batch.confirm import is_confirmed, page_of_question, word_of, would_leave
+from obscale.batch.connections import ConnectionCache
 from obscale.batch.kinds import counted
 from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger
 from obscale.batch.preflight import ClusterLook, check_names, judge_all

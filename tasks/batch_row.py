@@ -69,9 +69,9 @@ would be read within the seconds it may take, no clock be compared closely, and 
 nothing be taken again.
 """
 UNENDED_SECONDS: Final = 20.0
-"""Longest pause between two looks at a row's DAG while it cannot have ended yet. A run by itself looks
-more often then: somebody watches its bar. The end is known as soon; a failure of one of the first
-nodes up to so much later, while nothing else is begun in that cluster."""
+"""Longest pause between two looks at a row's DAG while it cannot have ended yet. A run by itself
+looks more often then: somebody watches its bar. The end is known as soon; a failure of one of the
+first nodes up to so much later, while nothing else is begun in that cluster."""
 FIRST_LOOK_SECONDS: Final = 17.0
 """After a POST: a scale-out has nine nodes, see `obscale.follow.progress.soonest_end_seconds`."""
 LOOK_TOLD_SECONDS: Final = 60.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import from_json
@@ -20,9 +20,6 @@ from obscale.agent.session import Session
 from obscale.agent.transport import Answer
 from obscale.clock import monotonic
 from obscale.errors import AgentError, AgentTroubleError, DagNotFoundError
-
-JUST_HEARD_SECONDS: Final = 1.0
-"""An agent that has answered so long ago is there, and its clock is known."""
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -141,10 +138,9 @@ class Asking:
         """Ask a question with an effect, once; for the arguments see `Calls.write`."""
         # An open read just before: the short header is built on a fresh reading of the agent's
         # clock, and a dead agent, or a connection it has closed meanwhile, is met by a question
-        # without effect. An answer of this moment has told as much.
+        # without effect.
         self._session.write_expires_at = None
-        if monotonic() - self._session.heard_at > JUST_HEARD_SECONDS:
-            await self.read_time()
+        await self.read_time()
         return await self._session.ask(
             self._questions.write(path, body, parse, step, answer_seconds, method)
         )

@@ -23,8 +23,8 @@ from obscale.preflight.facts import ClusterFacts
 from obscale.request.scale_out import ScaleOut
 
 SEEN_SECONDS: Final = 20.0
-"""So long after the proof of a row the next one is judged by what that has seen of the cluster. It is
-added to the age of the row's look; and the look before its POST asks anew all the same."""
+"""So long after the proof of a row the next one is judged by what that has seen of the cluster. It
+is added to the age of the row's look; and the look before its POST asks anew all the same."""
 KEPT_SECONDS: Final = 300.0
 """From its first row on; then all is opened, and asked, anew."""
 

@@ -113,7 +113,7 @@ class MembersTold:
     """
 
     told_by: AgentClient | None = None
-    members: ObInfo = ObInfo()
+    members: ObInfo = field(default_factory=ObInfo)
     at: float = 0.0
 
 

@@ -219,8 +219,8 @@ async def find_foreign_endpoint(
         others: The other entry agents.
         seconds: Longest wait for one answer of any of them.
         unheard: Told who was given up.
-        is_list_enough: Whether one that the first lists as a member, and that says it is one by this
-            address, is taken for one unasked; whether it lists the first too, and accepts the
+        is_list_enough: Whether one that the first lists as a member, and that says it is one by
+            this address, is taken for one unasked; whether it lists the first too, and accepts the
             password, is then not known.
 
     Returns:

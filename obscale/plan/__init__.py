@@ -175,7 +175,7 @@ async def _survey_once(
     cluster: ClusterConnection,
     secret_store: SecretStore,
     earlier: Mapping[str, PreviousReading],
-    is_list_enough: bool,  # noqa: FBT001 - given by partial
+    is_list_enough: bool,
 ) -> tuple[Facts, ...]:
     async with target_connected(orders[0], cluster, secret_store) as link:
         before = earlier.get(orders[0].target)

@@ -132,7 +132,7 @@ class ClusterFacts:
         entry: `ip:port` of the agent that answered.
         scheme: `http` or `https`.
         info: `GET /info` of the entry agent.
-        status: `GET /status` of the entry agent.
+        status: `GET /status` of the entry agent; None where a node joins: no rule needs it then.
         ob_info: `GET /ob/info`.
         cluster_info: `GET /obcluster/info`.
         topology: Zones with servers, from the richest endpoint that answered.
@@ -152,7 +152,7 @@ class ClusterFacts:
     entry: str
     scheme: str
     info: AgentInfo | Unread = NOT_ASKED
-    status: AgentStatus | Unread = NOT_ASKED
+    status: AgentStatus | Unread | None = NOT_ASKED
     ob_info: ObInfo | Unread = NOT_ASKED
     cluster_info: ClusterInfo | Unread = NOT_ASKED
     topology: tuple[Zone, ...] | Unread = NOT_ASKED
@@ -172,8 +172,8 @@ class ClusterFacts:
         """Give what changes by the hour at most, for a look some minutes later.
 
         Settings, tenants and what they take, licence, the members' machines and clocks, and who
-        the entry agent is. Who the members are, how they are and their DAGs are not among it. None where a part of it could
-        not be read, so that it is tried again.
+        the entry agent is. Who the members are, how they are and their DAGs are not among it. None
+        where a part of it could not be read, so that it is tried again.
         """
         lasts = {name: getattr(self, name) for name in LASTING}
         told = (*lasts.values(), *self.clocks.values())

@@ -56,15 +56,7 @@ from obscale.preflight.facts import (
     TargetFacts,
 )
 from obscale.preflight.port_probe import probe_ports
-from obscale.reading import (
-    NOT_ASKED,
-    PEER_SECONDS,
-    Unread,
-    cluster_fact,
-    fact,
-    peer_limit,
-    side_by_side,
-)
+from obscale.reading import PEER_SECONDS, Unread, cluster_fact, fact, peer_limit, side_by_side
 from obscale.request.scale_out import ScaleOut
 
 TARGET_SECONDS: Final = 9.0
@@ -103,7 +95,6 @@ async def survey(
         AgentError: No entry agent could be asked: unreachable, not obshell, or not authorised.
         SpecError: The entry agents are of several clusters.
     """
-
 
     async def read_cluster() -> ClusterFacts:
         if seen:
@@ -233,7 +224,7 @@ async def survey_cluster(
         entry=str(entry.address),
         scheme=entry.address.scheme,
         info=info,
-        status=status.result() if status else NOT_ASKED,
+        status=status.result() if status else None,
         ob_info=ob_info,
         cluster_info=known,
         topology=known.zones if isinstance(known, ClusterInfo) else zones_listed(ob_info),

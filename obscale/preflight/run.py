@@ -32,7 +32,6 @@ async def read_facts(
     Raises:
         AgentError: No entry agent could be asked.
     """
-
     first = [seen]
 
     async def read() -> tuple[Facts, ...]:
