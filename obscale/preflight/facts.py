@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cached_property
 from ipaddress import ip_address
 from typing import Final, Protocol, TypeVar
 
@@ -295,7 +296,7 @@ class Facts:
     now: datetime | None = None
     judged_before: datetime | None = None
 
-    @property
+    @cached_property
     def subject(self) -> str:
         """`ip:port` of the agent that is to join."""
         return self.node.address
