@@ -124,7 +124,8 @@ async def _zones(
         whole = await or_none(partial(cluster.ask, AgentClient.read_cluster_info))
     if whole:
         return whole.zones, True, whole
-    return *(await or_none(partial(read_zones, cluster)) or (None, True)), None
+    zones, is_detailed = await or_none(partial(read_zones, cluster)) or (None, True)
+    return zones, is_detailed, None
 
 
 async def _supported(read: Callable[[], Awaitable[T]]) -> tuple[T | None, bool]:

@@ -9,14 +9,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from obscale.agent import transport
+from obscale.agent.cluster import ClusterClient
 from obscale.agent.silence import remembering_silence
 from obscale.batch.connections import SEEN_SECONDS, ConnectionCache, Kept
 from obscale.batch.ledger import Ledger, ledger_of
 from obscale.batch.preflight import judge_all
 from obscale.batch.preflight_others import look_at_rows
-from obscale.connect.connections import EnvironmentSecrets
+from obscale.connect.connections import (
+    ClusterAccess,
+    ClusterConnection,
+    EnvironmentSecrets,
+    entries,
+)
 from obscale.events import DagMoved, Event, Judged, Posting, SubmitSettled
 from obscale.preflight.facts import ClusterFacts
 from obscale.request.models import AgentInfoSpec, ClusterSpec, NodeSpec, ScaleOutSpec, SecretName
@@ -278,8 +285,10 @@ async def test_every_row_is_proved_by_the_cluster_and_by_the_node_itself(monkeyp
 async def test_what_the_row_before_has_seen_counts_for_seconds_only_and_once():
     """Then, and where it was not enough, the cluster is asked."""
     facts = ClusterFacts("127.0.0.1:2886", "http")
-    async with AsyncExitStack() as closing:
-        kept = Kept(None, closing, 0.0)
+    spec = ClusterSpec(endpoints=("http://127.0.0.1:2886",), password=SecretName(env=PASSWORD))
+    known = ClusterAccess(spec, SecretStr(""))
+    async with AsyncExitStack() as closing, ClusterClient(entries(known)) as client:
+        kept = Kept(ClusterConnection(client, known), closing, 0.0)
 
         kept.prove(facts)
         await asyncio.sleep(SEEN_SECONDS - 1)
