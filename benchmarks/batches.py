@@ -18,7 +18,12 @@ from benchmarks.scale import Scale, start_seconds
 from benchmarks.world import crowd, lanes_of, played
 from obscale.sandbox import WorldConfig
 
-MAKESPAN_TIMES: Final = 1.15
+MAKESPAN_TIMES: Final = {100: 1.10, 1000: 1.08}
+"""By nodes, on PostgreSQL."""
+MOST_CPU_MS: Final = 50
+"""A node, of the largest batch."""
+MOST_QUESTIONS: Final = 45
+"""To agents, a node, of the largest batch."""
 CPU_TIMES: Final = 1.15
 MOST_MIB: Final = 600
 MIB: Final = 1 << 20
@@ -166,12 +171,16 @@ def _task_runs(environment: dict[str, str], wanted: int = 0) -> int:
 
 def _rows(nodes: int, on_postgres: Batches, on_sqlite: Batches, by_sdk: Batches) -> Iterator[Row]:
     if ours := on_postgres.get(nodes):
-        yield from _beside(ours, by_sdk[nodes], "PostgreSQL", is_judged=nodes == max(by_sdk))
+        largest = nodes == max(by_sdk)
+        most = MAKESPAN_TIMES.get(nodes)
+        yield from _beside(ours, by_sdk[nodes], "PostgreSQL", most, is_judged=largest)
     if ours := on_sqlite.get(nodes):
         yield from _beside(ours, by_sdk[nodes], "SQLite", is_judged=False)
 
 
-def _beside(ours: Batch, sdk: Batch, database: str, *, is_judged: bool) -> Iterator[Row]:
+def _beside(
+    ours: Batch, sdk: Batch, database: str, most: float | None = None, *, is_judged: bool
+) -> Iterator[Row]:
     told = f"{ours.nodes} over {ours.clusters}, {database}: "
     yield Row(
         part="e",
@@ -180,7 +189,7 @@ def _beside(ours: Batch, sdk: Batch, database: str, *, is_judged: bool) -> Itera
         theirs=f"{short(sdk.over_ideal)} ({short(sdk.seconds)} s)",
         ideal=f"1 ({short(ours.ideal_seconds)} s)",
         ratio=ours.over_ideal,
-        at_most=MAKESPAN_TIMES if is_judged else None,
+        at_most=most,
     )
     yield Row(
         part="e",
@@ -189,6 +198,14 @@ def _beside(ours: Batch, sdk: Batch, database: str, *, is_judged: bool) -> Itera
         theirs=short(sdk.cpu_ms_each),
         ratio=ours.cpu_ms_each / sdk.cpu_ms_each,
     )
+    if is_judged:
+        yield Row(
+            part="e",
+            measure=f"{told}the same ÷ {MOST_CPU_MS} ms",
+            ours=short(ours.cpu_ms_each),
+            ratio=ours.cpu_ms_each / MOST_CPU_MS,
+            at_most=1.0,
+        )
     yield Row(
         part="e",
         measure=f"{told}most memory of the process, MiB; ÷ {MOST_MIB}",
@@ -204,6 +221,14 @@ def _beside(ours: Batch, sdk: Batch, database: str, *, is_judged: bool) -> Itera
         theirs=short(sdk.asked_agents / sdk.nodes),
         ratio=ours.asked_agents / sdk.asked_agents,
     )
+    if is_judged:
+        yield Row(
+            part="e",
+            measure=f"{told}the same ÷ {MOST_QUESTIONS}",
+            ours=short(ours.asked_agents / ours.nodes),
+            ratio=ours.asked_agents / ours.nodes / MOST_QUESTIONS,
+            at_most=1.0,
+        )
     yield Row(
         part="e",
         measure=f"{told}requests to Prefect's API per node; task runs per node",

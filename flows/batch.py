@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 
 from obscale.agent.transport import asking_often
 from obscale.batch.confirm import check_confirmed
+from obscale.batch.connections import ConnectionCache
 from obscale.batch.ledger import ledger_of
 from obscale.batch.process_limits import fewer_gc_runs
 from obscale.batch.report import BatchReport, error_of_batch, report_of
@@ -18,10 +19,10 @@ from obscale.request.policies import BATCH_FLOW, BatchPolicies
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import CSV, form_batch
 from obscale.spec.table import read_table
-from obscale.tasks.batch import run_batch, shown
+from obscale.tasks.batch import LocalRunner, run_batch, shown
 from obscale.tasks.batch_preflight import ask_if_nodes_leave, preflight_all
 from obscale.tasks.dispatch.dispatcher import dispatching
-from obscale.tasks.runtime.blocks import naming_silent_agents
+from obscale.tasks.runtime.blocks import PrefectSecrets, naming_silent_agents
 from obscale.tasks.runtime.journal import aside
 from obscale.tasks.runtime.page_forms import form_in_page_language
 from obscale.tasks.runtime.prefect_watch import watching_prefect
@@ -88,10 +89,11 @@ async def batch(
     with cancel_on_sigterm(), fewer_gc_runs(), asking_often(many), naming_silent_agents():
         async with watching_prefect(), shown(ledger), dispatching(ledger) as runner:
             await aside(tag_run(tags_of_batch(ledger)))
-            await preflight_all(ledger)
-            if not confirm:
-                await ask_if_nodes_leave(ledger, time_limits.approval_seconds)
-            await run_batch(ledger, runner)
+            async with ConnectionCache(PrefectSecrets()) as opened:
+                await preflight_all(ledger, None if runner else opened)
+                if not confirm:
+                    await ask_if_nodes_leave(ledger, time_limits.approval_seconds)
+                await run_batch(ledger, runner or LocalRunner(ledger, opened))
     report = report_of(ledger)
     if incomplete := error_of_batch(report):
         raise incomplete

@@ -20,7 +20,6 @@ from obscale.events import BatchBegun, BatchEnded, BatchWaits, RowChanged
 from obscale.submit.result import CalledOff
 from obscale.tasks.batch_row import LOOKING_AT_ONCE, RowRun, carry_row
 from obscale.tasks.runtime.baselines import this_run
-from obscale.tasks.runtime.blocks import PrefectSecrets
 from obscale.tasks.runtime.journal import (
     TableNote,
     artifact_key,
@@ -89,24 +88,19 @@ class LocalRunner:
         await self._clusters.close_all_but(at_work)
 
 
-async def run_batch(ledger: Ledger, runner: RowRunner | None = None) -> None:
+async def run_batch(ledger: Ledger, runner: RowRunner) -> None:
     """Start rows as policies, failures and the clock allow, until none is left.
 
     Cancelled, it starts nothing more and leaves what runs to its cluster.
 
     Args:
         ledger: Of the batch, judged by preflight.
-        runner: Runs the rows; None: this process does.
+        runner: Runs the rows.
 
     Raises:
         DispatchError: No worker can be given its rows.
     """
     ledger.phase = "rows"
-    async with ConnectionCache(PrefectSecrets()) as clusters:
-        await _run_batch(ledger, runner or LocalRunner(ledger, clusters))
-
-
-async def _run_batch(ledger: Ledger, runner: RowRunner) -> None:
     await runner.take_up()
     running: dict[asyncio.Task[None], Entry] = {}
 

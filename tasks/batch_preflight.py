@@ -1,15 +1,19 @@
 """Judges a batch before anything is sent."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 from obscale.batch.confirm import is_confirmed, page_of_question, word_of, would_leave
+from obscale.batch.connections import ConnectionCache
 from obscale.batch.kinds import counted
 from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger
 from obscale.batch.preflight import ClusterLook, check_names, judge_all
 from obscale.batch.preflight_others import look_at_rows
 from obscale.batch.schedule import RowState
+from obscale.connect.connections import ClusterConnection
+from obscale.request.scale_out import ScaleOut
 from obscale.tasks.removal import ask_typed
 from obscale.tasks.runtime.blocks import PrefectSecrets
 from obscale.tasks.runtime.journal import publish_line
@@ -23,18 +27,36 @@ TIME_LIMIT_SECONDS: Final = 3600
 class Part:
     """One cluster's rows on their way into a task; a plain class, as `RowRun` of batch_row is."""
 
-    def __init__(self, name: str, entries: Sequence[Entry]) -> None:
+    def __init__(
+        self, name: str, entries: Sequence[Entry], clusters: ConnectionCache | None
+    ) -> None:
         self.name = name
         self.entries = entries
+        self._clusters = clusters
         self.first: FirstRowPreflight | None = None
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[ClusterConnection | None]:
+        """Open the cluster's connections where its first row is to have them too; else None."""
+        first = self.entries[0].order
+        if self._clusters is None or not isinstance(first, ScaleOut):
+            yield None
+            return
+        async with self._clusters.cluster(self.name, first) as opened:
+            yield opened
 
     def __str__(self) -> str:
         rows = counted(self.entries[0].kind, len(self.entries))
         return for_terminal(f"{rows} for {self.name}")
 
 
-async def preflight_all(ledger: Ledger) -> None:
+async def preflight_all(ledger: Ledger, clusters: ConnectionCache | None = None) -> None:
     """Judge every row of every cluster; those that are blocked are marked so. Sends nothing.
+
+    Args:
+        ledger: Of the batch.
+        clusters: Keeps the connections of those clusters whose first row can begin at once; None:
+            rows are carried out elsewhere, so all are closed.
 
     Raises:
         SpecError: A stored connection or a named secret is not there; nothing was asked.
@@ -44,7 +66,8 @@ async def preflight_all(ledger: Ledger) -> None:
     async def looking(
         name: str, entries: Sequence[Entry]
     ) -> tuple[ClusterLook, FirstRowPreflight | None]:
-        part = Part(name, entries)
+        begins = len(ledger.looks) < ledger.policies.max_clusters_at_once
+        part = Part(name, entries, clusters if begins else None)
         return await look(part), part.first
 
     await judge_all(ledger, looking)
@@ -80,7 +103,10 @@ async def look(part: Part) -> ClusterLook:
         AgentError: No entry agent could be asked.
     """
     orders = [entry.order for entry in part.entries]
-    found, part.first = await look_at_rows(orders, PrefectSecrets(), will_be_asked=False)
+    async with part.opened() as opened:
+        found, part.first = await look_at_rows(
+            orders, PrefectSecrets(), will_be_asked=False, opened=opened
+        )
     for entry, row in zip(part.entries, found.rows, strict=True):
         words = f" blocked={row.blocked!r}" if row.blocked else ""
         said = f"preflight.row node={entry.target} verdict={row.verdict!r}{words}"

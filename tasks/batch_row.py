@@ -6,6 +6,7 @@ the report of any other is an artifact.
 """
 
 import logging
+from dataclasses import dataclass
 from typing import Final
 
 from obscale.agent.models import Dag
@@ -14,7 +15,7 @@ from obscale.batch.connections import ConnectionCache
 from obscale.batch.dispatch_rows import batch_tag
 from obscale.batch.kinds import plain_of
 from obscale.batch.ledger import Entry, FirstRowPreflight
-from obscale.batch.preflight import judge_now
+from obscale.batch.preflight import judge_now, seen_by_proof
 from obscale.batch.slots import (
     JUDGING_SECONDS,
     PROVING_SECONDS,
@@ -57,7 +58,7 @@ from obscale.tasks.runtime.run_state import tags_of, tags_of_tenant
 from obscale.tasks.runtime.use_report import UseBuilder, show_use_report
 from obscale.text import for_terminal
 from obscale.verify.levels import shortfall
-from obscale.verify.run import verify_node
+from obscale.verify.run import Verification, verify_node
 
 LOOKING_AT_ONCE: Final = 8
 """Rows of a batch that ask many questions side by side: some fifty to judge a row, some thirty to
@@ -67,8 +68,26 @@ With two hundred clusters at once all would else ask at the same moment and all 
 would be read within the seconds it may take, no clock be compared closely, and looks that came to
 nothing be taken again.
 """
+UNENDED_SECONDS: Final = 20.0
+"""Longest pause between two looks at a row's DAG while it cannot have ended yet. A run by itself
+looks more often then: somebody watches its bar. The end is known as soon; a failure of one of the
+first nodes up to so much later, while nothing else is begun in that cluster."""
+FIRST_LOOK_SECONDS: Final = 17.0
+"""After a POST: a scale-out has nine nodes, see `obscale.follow.progress.soonest_end_seconds`."""
+LOOK_TOLD_SECONDS: Final = 60.0
+"""The list of members that the look before the POST has read is not read again so soon."""
 TIME_LIMIT_SECONDS: Final = 360_000
 """Above the longest waits a request may set for lock, DAG, verification and a rollback together."""
+
+
+@dataclass(frozen=True)
+class Proved:
+    """How a row came to its proof: by which DAG, and what was seen then."""
+
+    submitted: Submitted
+    dag: Dag | None
+    """As it ended; None: nothing was submitted."""
+    verification: Verification
 
 
 class RowRun:
@@ -225,7 +244,7 @@ async def _add_half(order: Replacement, run: RowRun) -> Submitted:
         refuse_blocked(plan)
         if plan.findings.already_member:
             adding = _impatient(adding)
-        return await _begin_and_prove(link, adding, seen, run, order)
+        return (await _begin_and_prove(link, adding, seen, run, order)).submitted
 
 
 async def _use(order: Use, run: RowRun) -> None:
@@ -262,7 +281,8 @@ async def _run_row(order: ScaleOut, run: RowRun) -> None:
         else:
             async with run.entrance(JUDGING_SECONDS):
                 before = await judge_now(link, order, kept, publish)
-        await _begin_and_prove(link, order, before, run)
+        proved = await _begin_and_prove(link, order, before, run)
+        kept.prove(seen_by_proof(kept.lasting, link, proved.verification, proved.dag))
 
 
 async def _begin_and_prove(
@@ -271,7 +291,7 @@ async def _begin_and_prove(
     before: Preflight,
     run: RowRun,
     replaced: Replacement | None = None,
-) -> Submitted:
+) -> Proved:
     """Submit, follow and verify one order that was judged; it may be half of a replacement.
 
     Raises:
@@ -294,7 +314,7 @@ async def _begin_and_prove(
             f"{order.target} {shortfall(levels.level.name, levels.lines)}",
             "look at the named proofs; the DAG's success alone proves nothing",
         )
-    return submitted
+    return Proved(submitted, dag, verification)
 
 
 async def _followed(link: Connections, order: ScaleOut, submitted: Submitted) -> Dag | None:
@@ -305,8 +325,19 @@ async def _followed(link: Connections, order: ScaleOut, submitted: Submitted) ->
         publish_moves(publish, dag, changes)
 
     say = lines_to(publish, "poll")
-    await learn_members(link, say)
-    dag = await follow(link.cluster, dag_id, order.time_limits, saw=saw, say=say)
+    await learn_members(link, say, told_within_seconds=LOOK_TOLD_SECONDS)
+    limits = order.time_limits
+    # Whoever names a rhythm gets that one.
+    unhurried = "poll_seconds" not in limits.model_fields_set
+    dag = await follow(
+        link.cluster,
+        dag_id,
+        limits,
+        saw=saw,
+        say=say,
+        unended_seconds=UNENDED_SECONDS if unhurried else 0.0,
+        first_look_seconds=FIRST_LOOK_SECONDS if unhurried and submitted.how == "posted" else 0.0,
+    )
     if dag.is_done:
         return dag
     failed = error_of(dag, await diagnosed(link, dag.id, publish), order.cluster)

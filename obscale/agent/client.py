@@ -39,7 +39,7 @@ from obscale.agent.resources import (
     TenantOverview,
     UnitConfig,
 )
-from obscale.agent.session import Session
+from obscale.agent.session import Learned, Session
 from obscale.agent.settable import setting_body
 from obscale.agent.transport import Timeouts, Tls, Transport
 
@@ -70,6 +70,7 @@ class AgentClient:
         timeouts: Per request.
         header_lifetime_seconds: For reads; writes have at most 15.
         transport: Replaces the network. It stays the caller's to close.
+        learned: What an earlier client with the same settings has learned of the agent.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class AgentClient:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
         header_lifetime_seconds: int = HEADER_LIFETIME_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
+        learned: Learned | None = None,
     ) -> None:
         self.address = address
         self._credentials = Credentials(root_password, agent_password)
@@ -92,7 +94,7 @@ class AgentClient:
         self._transport = transport
         self._exchange = Transport(address, tls, timeouts, transport)
         self._questions = Calls(timeouts.read_seconds, header_lifetime_seconds)
-        self._session = Session(self._exchange, self._credentials, self._questions, keys)
+        self._session = Session(self._exchange, self._credentials, self._questions, keys, learned)
         self._asking = Asking(self._session, self._questions)
 
     def sibling(self, address: AgentAddress) -> "AgentClient":
@@ -118,6 +120,10 @@ class AgentClient:
     def has_root_password(self) -> bool:
         """Whether the agent may have the password of root@sys."""
         return self._session.has_root_password
+
+    def learned(self) -> Learned | None:
+        """Give what a later client of this agent need not ask; None once it had the password."""
+        return self._session.learned()
 
     @property
     def heard_at(self) -> float:

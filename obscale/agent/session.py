@@ -78,6 +78,22 @@ class Seal:
     offset_seconds: float
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What a client has learned of an agent by itself, for the next client of the same agent.
+
+    No password, and none of what was learned with the root password's trust. What has changed
+    meanwhile is noticed as within one client: the agent refuses, and is asked anew.
+    """
+
+    info: AgentInfo | None
+    key: RSAPublicKey | None
+    clock: ClockReading | None
+    surest: ClockReading | None
+    surest_at: float
+    """Monotonic seconds."""
+
+
 class Session:
     """Everything remembered about one agent, and the way to ask it.
 
@@ -86,6 +102,7 @@ class Session:
         credentials: The passwords.
         questions: Makes those that the session asks on its own account.
         keys: What the agent's key is held against; None trusts any.
+        learned: By an earlier client of the agent, whose key was held against the same.
     """
 
     def __init__(
@@ -94,22 +111,24 @@ class Session:
         credentials: Credentials,
         questions: Calls,
         keys: KnownKeys | None = None,
+        learned: Learned | None = None,
     ) -> None:
         self._exchange = exchange
         self._agent = str(exchange.address)
         self._credentials = credentials
         self._questions = questions
         self._keys = keys
-        self._info: AgentInfo | None = None
-        self._key: RSAPublicKey | None = None
+        learned = learned or Learned(None, None, None, None, 0.0)
+        self._info = learned.info
+        self._key = learned.key
         self._choice: AuthChoice | None = None
         self._lock = asyncio.Lock()
         self._places = asyncio.Semaphore(AT_ONCE)
-        self.clock: ClockReading | None = None
+        self.clock = learned.clock
         """Latest reading of the agent's clock that is sure enough to seal by; None before the first
         answer."""
-        self._surest: ClockReading | None = None
-        self._surest_at = 0.0
+        self._surest = learned.surest
+        self._surest_at = learned.surest_at
         """Monotonic seconds."""
         self.heard_at = -math.inf
         """Monotonic seconds of its last answer, whatever it said."""
@@ -150,6 +169,15 @@ class Session:
         """Give the surest reading of the last two minutes: each answer bears the agent's time."""
         age = monotonic() - self._surest_at
         return self._surest.after(age) if self._surest and age <= RECENT_SECONDS else None
+
+    def learned(self) -> Learned | None:
+        """Give what a later client of this agent need not ask; None once it had the root password.
+
+        A later client begins without that, so it learns for itself whom it has before it.
+        """
+        if self.has_root_password:
+            return None
+        return Learned(self._info, self._key, self.clock, self._surest, self._surest_at)
 
     def remember(self, info: AgentInfo) -> None:
         """Take note of a newer `/info`; the choice is made anew if the agent's part has changed."""

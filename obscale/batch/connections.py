@@ -22,6 +22,9 @@ from obscale.connect.connections import (
 from obscale.preflight.facts import ClusterFacts
 from obscale.request.scale_out import ScaleOut
 
+SEEN_SECONDS: Final = 20.0
+"""So long after the proof of a row the next one is judged by what that has seen of the cluster. It
+is added to the age of the row's look; and the look before its POST asks anew all the same."""
 KEPT_SECONDS: Final = 300.0
 """From its first row on; then all is opened, and asked, anew."""
 
@@ -36,6 +39,22 @@ class Kept:
     """Monotonic seconds."""
     lasting: ClusterFacts | None = None
     """What it has told of itself that lasts; None: nothing yet."""
+    _seen: ClusterFacts | None = None
+    _seen_at: float = 0.0
+    """Monotonic seconds."""
+
+    def prove(self, seen: ClusterFacts | None) -> None:
+        """Keep what the proof of a row has just seen of the cluster; None: not enough of it."""
+        self._seen, self._seen_at = seen, monotonic()
+
+    def take_seen(self) -> tuple[ClusterFacts | None, float]:
+        """Give once what the row before has seen, and how many seconds ago.
+
+        None, and 0, where that is too long ago, or was not enough.
+        """
+        seen, self._seen = self._seen, None
+        age = monotonic() - self._seen_at
+        return (seen, age) if seen and age <= SEEN_SECONDS else (None, 0.0)
 
 
 class ConnectionCache:
@@ -72,6 +91,18 @@ class ConnectionCache:
             stack.push_async_callback(self._close, name)
             async with target_connected(order, kept.cluster, self._secret_store) as link:
                 yield link, kept
+            stack.pop_all()
+
+    @asynccontextmanager
+    async def cluster(self, name: str, order: ScaleOut) -> AsyncIterator[ClusterConnection]:
+        """Open what is needed of a cluster alone, and keep it. After an error nothing is kept.
+
+        Raises:
+            SpecError: A name resolves to nothing.
+        """
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._close, name)
+            yield (await self._opened(name, order)).cluster
             stack.pop_all()
 
     async def close_all_but(self, names: Collection[str] = ()) -> None:

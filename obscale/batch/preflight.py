@@ -6,13 +6,20 @@ Facts are judged and dropped: what is kept of a node is a few lines, however man
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Final
 
-from obscale.agent.models import Identity, State
-from obscale.batch.connections import Kept
+from obscale.agent.models import ClusterInfo, Dag, Identity, State
+from obscale.batch.connections import SEEN_SECONDS, Kept
 from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger, shared_lanes
 from obscale.batch.schedule import Row, next_of
-from obscale.connect.connections import Connections, SecretStore, known_cluster, resolve_secret
+from obscale.connect.connections import (
+    ClusterConnection,
+    Connections,
+    SecretStore,
+    known_cluster,
+    resolve_secret,
+)
 from obscale.errors import AgentError, PreflightError, SpecError
 from obscale.events import Publish
 from obscale.plan import survey_all
@@ -29,6 +36,7 @@ from obscale.request.replacement import ReplacedNode, Replacement
 from obscale.request.scale_out import ScaleOut
 from obscale.spec.batch import MAX_PROBLEMS
 from obscale.spec.problems import refused
+from obscale.verify.run import Verification
 
 CLUSTERS_AT_ONCE: Final = 4
 """Clusters looked at side by side; each asks some fifty questions, several targets at once. With
@@ -87,7 +95,11 @@ class ClusterLook:
 
 
 async def look_at_cluster(
-    orders: Sequence[ScaleOut], secret_store: SecretStore, *, will_be_asked: bool
+    orders: Sequence[ScaleOut],
+    secret_store: SecretStore,
+    *,
+    will_be_asked: bool,
+    opened: ClusterConnection | None = None,
 ) -> tuple[ClusterLook, FirstRowPreflight | None]:
     """Read a cluster and all the targets that are to join it, and judge every rule.
 
@@ -96,6 +108,7 @@ async def look_at_cluster(
         secret_store: Where their names resolve.
         will_be_asked: Whether a person is shown what was found before anything is begun; else what
             could not be judged, and nobody has acknowledged, forbids a row.
+        opened: Connections to the cluster that are open, and stay so; None: they are opened here.
 
     Returns:
         The look, and what was seen of the node that would go first; None where none may.
@@ -110,7 +123,7 @@ async def look_at_cluster(
     judged: list[Findings] = []
     for first in range(0, len(orders), ROWS_AT_ONCE):
         some = orders[first : first + ROWS_AT_ONCE]
-        facts = list(await survey_all(some, secret_store))
+        facts = list(await survey_all(some, secret_store, opened=opened))
         judged = [
             _judged(order, each, will_be_asked=will_be_asked)
             for order, each in zip(some, facts, strict=True)
@@ -304,13 +317,52 @@ async def judge_now(link: Connections, order: ScaleOut, kept: Kept, publish: Pub
     Args:
         link: Open connections.
         order: Of the row.
-        kept: Its cluster; what an earlier row has learned of it and what lasts is not asked again.
+        kept: Its cluster; what an earlier row has learned of it and what lasts is not asked again,
+            nor anything of it where the row before has just been proved there.
         publish: Gets each event.
 
     Raises:
         PreflightError: A rule blocks now.
         AgentError: No entry agent could be asked.
     """
-    facts = await read_facts(link, order, publish, kept.lasting)
+    seen, age_seconds = kept.take_seen()
+    facts = await read_facts(link, order, publish, kept.lasting, seen)
     kept.lasting = facts.cluster.lasting()
-    return concluded(conclude(facts, judged(order, facts)), publish)
+    found = conclude(facts, judged(order, facts))
+    # A look is as old as the oldest part of it.
+    return concluded(replace(found, at=found.at - timedelta(seconds=age_seconds)), publish)
+
+
+def seen_by_proof(
+    lasting: ClusterFacts | None, link: Connections, proof: Verification, dag: Dag | None
+) -> ClusterFacts | None:
+    """Put together all of a cluster that the proof of a row has just seen, for the next row.
+
+    Args:
+        lasting: What was known of it before and lasts.
+        link: Over which the proof was had.
+        proof: Of a row that is verified.
+        dag: That of the row; None: it had none, so which is the newest is not known.
+
+    Returns:
+        None where a part is missing, or something is going on in the cluster: then it is asked.
+    """
+    entry, told = link.cluster.current.address, link.told_members(SEEN_SECONDS)
+    known = proof.around.cluster if proof.around else None
+    if (
+        lasting is None
+        or lasting.entry != str(entry)
+        or told is None
+        or not isinstance(known, ClusterInfo)
+        or proof.after.unfinished != ()
+        or dag is None
+    ):
+        return None
+    return replace(
+        lasting,
+        ob_info=told[1],
+        cluster_info=known,
+        topology=known.zones,
+        unfinished=(),
+        last_dag=dag,
+    )

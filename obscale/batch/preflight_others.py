@@ -18,7 +18,7 @@ from obscale.batch.preflight import (
     look_at_cluster,
     reasons_of,
 )
-from obscale.connect.connections import SecretStore
+from obscale.connect.connections import ClusterConnection, SecretStore
 from obscale.errors import SpecError
 from obscale.events import Event
 from obscale.preflight.facts import AT_WORK, TargetProgress
@@ -43,7 +43,11 @@ turn comes."""
 
 
 async def look_at_rows(
-    orders: Sequence[Order], secret_store: SecretStore, *, will_be_asked: bool
+    orders: Sequence[Order],
+    secret_store: SecretStore,
+    *,
+    will_be_asked: bool,
+    opened: ClusterConnection | None = None,
 ) -> tuple[ClusterLook, FirstRowPreflight | None]:
     """Look at one cluster's rows, of whichever kind; as `look_at_cluster`.
 
@@ -52,7 +56,9 @@ async def look_at_rows(
     """
     joining = [order for order in orders if isinstance(order, ScaleOut)]
     if len(joining) == len(orders):
-        return await look_at_cluster(joining, secret_store, will_be_asked=will_be_asked)
+        return await look_at_cluster(
+            joining, secret_store, will_be_asked=will_be_asked, opened=opened
+        )
     links = Links.of(secret_store)
     try:
         return await look_at_others(orders, links, will_be_asked=will_be_asked), None

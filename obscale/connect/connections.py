@@ -10,7 +10,7 @@ The target gets the password of root@sys only while the cluster itself lists it 
 import os
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pydantic import SecretStr
@@ -21,6 +21,8 @@ from obscale.agent.cluster import ClusterClient
 from obscale.agent.keys import KnownKeys
 from obscale.agent.models import ObInfo
 from obscale.agent.passwords import NamedSecret
+from obscale.agent.session import Learned
+from obscale.clock import monotonic
 from obscale.connect.membership import is_cluster, is_untold, shows_member
 from obscale.errors import AgentError, DatabaseDownError, SpecError
 from obscale.request.models import ClusterSpec, SecretName
@@ -100,6 +102,21 @@ class EnvironmentSecrets:
         """Keep nothing: no store is at hand, so no connection comes from it."""
 
 
+@dataclass
+class MembersTold:
+    """The list of a cluster's members that came last.
+
+    Args:
+        told_by: The agent that told it; None: none came yet.
+        members: The list.
+        at: When it came, monotonic seconds.
+    """
+
+    told_by: AgentClient | None = None
+    members: ObInfo = field(default_factory=ObInfo)
+    at: float = 0.0
+
+
 @dataclass(frozen=True)
 class Connections:
     """Open connections of one order: the cluster's entry agents and the target agent.
@@ -111,6 +128,7 @@ class Connections:
         target_password: The target's own.
         root_password: What the target gets once the cluster lists it; None: nothing.
         keys: What the members' keys are held against; None trusts any.
+        last_told: The list of members that came last over this link.
     """
 
     cluster: ClusterClient
@@ -119,6 +137,7 @@ class Connections:
     target_password: SecretStr | None
     root_password: SecretStr | None = None
     keys: KnownKeys | None = None
+    last_told: MembersTold = field(default_factory=MembersTold, compare=False, repr=False)
 
     async def read_members(self) -> ObInfo:
         """Read the cluster's list of its members, and let the target have what that entitles it to.
@@ -150,8 +169,17 @@ class Connections:
             if not untold:
                 raise
             told = untold[0]
+        last = self.last_told
+        last.told_by, last.members, last.at = *told, monotonic()
         self.admit(*told)
         return told
+
+    def told_members(self, within_seconds: float) -> tuple[AgentClient, ObInfo] | None:
+        """Give the list that came last over this link, as `read_told_members`; None: too old."""
+        last = self.last_told
+        if last.told_by is None or monotonic() - last.at > within_seconds:
+            return None
+        return last.told_by, last.members
 
     def admit(self, told_by: AgentClient, members: ObInfo) -> None:
         """Give the target the root password where the cluster lists it; else take it back.
@@ -201,6 +229,8 @@ class ClusterConnection:
 
     client: ClusterClient
     known: ClusterAccess
+    newcomers: dict[str, Learned] = field(default_factory=dict, compare=False, repr=False)
+    """What was learned of agents that are to join, by `ip:port`."""
 
 
 async def resolve_secret(
@@ -270,6 +300,7 @@ async def target_connected(
     where = order.node.agentInfo
     # Agents call each other with their own scheme, so the target must speak the cluster's.
     scheme = cluster.client.clients[0].address.scheme
+    learned = cluster.newcomers.pop(order.target, None)
     # Without the root password: only the cluster can say who the target is; `Connections.admit`.
     async with AgentClient(
         AgentAddress(where.ip, where.port, scheme),
@@ -277,10 +308,13 @@ async def target_connected(
         tls=_tls(known),
         keys=known.keys.for_newcomer() if known.keys else None,
         timeouts=Timeouts(),
+        learned=learned,
     ) as target:
         yield Connections(
             cluster.client, target, known.spec, password, known.root_password, known.keys
         )
+        if learned := target.learned():
+            cluster.newcomers[order.target] = learned
 
 
 @asynccontextmanager

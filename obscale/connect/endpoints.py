@@ -16,6 +16,7 @@ from obscale.agent.keys import fingerprint
 from obscale.agent.models import AgentInfo, Identity, ObInfo
 from obscale.agent.sealing import parse_public_key
 from obscale.clock import monotonic
+from obscale.connect.membership import shows_member
 from obscale.errors import (
     AgentError,
     AgentProtocolError,
@@ -204,7 +205,12 @@ def _foreign(first: EndpointAnswer, other: EndpointAnswer) -> str | None:
 
 
 async def find_foreign_endpoint(
-    first: EndpointAnswer, others: Sequence[AgentClient], seconds: float, unheard: Unheard
+    first: EndpointAnswer,
+    others: Sequence[AgentClient],
+    seconds: float,
+    unheard: Unheard,
+    *,
+    is_list_enough: bool = False,
 ) -> SpecError | NotAuthorizedError | None:
     """Compare the other entry agents with the first; silent ones say nothing.
 
@@ -213,11 +219,14 @@ async def find_foreign_endpoint(
         others: The other entry agents.
         seconds: Longest wait for one answer of any of them.
         unheard: Told who was given up.
+        is_list_enough: Whether one that the first lists as a member, and that says it is one by
+            this address, is taken for one unasked; whether it lists the first too, and accepts the
+            password, is then not known.
 
     Returns:
         The error the run ends with, or None.
     """
-    met = await _ask_all(others, seconds, unheard)
+    met = await _ask_all(others, seconds, unheard, first if is_list_enough else None)
     answers = [other for other in met if isinstance(other, EndpointAnswer)]
     if foreign := _not_of_one_cluster(first, answers):
         return foreign
@@ -235,21 +244,34 @@ async def who_accepts(
 
 
 async def _ask_all(
-    agents: Sequence[AgentClient], seconds: float, unheard: Unheard = _nobody
+    agents: Sequence[AgentClient],
+    seconds: float,
+    unheard: Unheard = _nobody,
+    vouching: EndpointAnswer | None = None,
 ) -> list[EndpointAnswer | NotAuthorizedError | None]:
     some = agents[:MOST_COMPARED]
-    return await asyncio.gather(*(_ask(agent, seconds, unheard) for agent in some))
+    return await asyncio.gather(*(_ask(agent, seconds, unheard, vouching) for agent in some))
 
 
 async def _ask(
-    agent: AgentClient, seconds: float, unheard: Unheard
+    agent: AgentClient, seconds: float, unheard: Unheard, vouching: EndpointAnswer | None
 ) -> EndpointAnswer | NotAuthorizedError | None:
-    """Ask an agent who it is; None where it cannot be asked now."""
+    """Ask an agent who it is; None where it cannot be asked now.
+
+    Args:
+        agent: It.
+        seconds: Longest wait for one answer.
+        unheard: Told where it was given up.
+        vouching: Whose list it need not be asked for, where that shows it; None: it is asked.
+    """
     began = monotonic()
     try:
         # In this order: signing needs /info anyway, and the client remembers it.
         async with asyncio.timeout(seconds):
             info = await agent.read_info()
+        where = str(agent.address)
+        if vouching and info.address == where and shows_member(vouching.ob_info, where):
+            return EndpointAnswer(where, info, vouching.ob_info)
         # Two answers: its key comes before what is sealed with it.
         async with asyncio.timeout(2 * seconds):
             return EndpointAnswer(str(agent.address), info, await agent.read_ob_info())

@@ -155,18 +155,26 @@ def last_words_of(dag: Dag, node: Node) -> str:
     return sub_task.task_logs[-1] if sub_task and sub_task.task_logs else ""
 
 
-def next_poll_seconds(dag: Dag | None, unchanged_seconds: float, longest_seconds: float) -> float:
+def next_poll_seconds(
+    dag: Dag | None,
+    unchanged_seconds: float,
+    longest_seconds: float,
+    unended_seconds: float = 0.0,
+) -> float:
     """Decide how long to pause: often where the DAG may end, and no sooner than it can.
 
     Args:
         dag: The DAG at the last look; None when there was no answer.
         unchanged_seconds: How long nothing has changed.
         longest_seconds: The slowest rhythm the operator allows.
+        unended_seconds: The slowest rhythm while it cannot have ended yet, where that may be slower
+            still; a failure may be known as late as that.
     """
     if dag is None:
         return longest_seconds
-    pause = max(soonest_end_seconds(dag), unchanged_seconds * STILL_SHARE, QUICKEST_SECONDS)
-    return min(pause, longest_seconds)
+    soonest = soonest_end_seconds(dag)
+    pause = max(soonest, unchanged_seconds * STILL_SHARE, QUICKEST_SECONDS)
+    return max(min(pause, longest_seconds), min(soonest, unended_seconds))
 
 
 def soonest_end_seconds(dag: Dag) -> float:

@@ -47,6 +47,8 @@ async def follow(
     saw: Saw,
     say: Say,
     moved_at: Callable[[], float] | None = None,
+    unended_seconds: float = 0.0,
+    first_look_seconds: float = 0.0,
 ) -> Dag:
     """Look at a DAG until it moves no more by itself.
 
@@ -58,6 +60,8 @@ async def follow(
         say: Gets lines.
         moved_at: Gives the monotonic seconds at which something beside the DAG has moved last,
             which counts as a change of it.
+        unended_seconds: As for `next_poll_seconds`.
+        first_look_seconds: Pause before the first look, at a DAG that has just been begun.
 
     Raises:
         DagStalledError: Deadline, stall or silence limit reached; the DAG may still go on.
@@ -65,6 +69,7 @@ async def follow(
         AgentRefusedError: The agents refuse to show the DAG.
     """
     watch = Watch(monotonic())
+    await asyncio.sleep(first_look_seconds)
     while True:
         is_refused = False
         try:
@@ -94,9 +99,10 @@ async def follow(
                 return dag
         _check_limits(watch, time_limits, dag_id)
         unchanged = monotonic() - watch.changed
-        pause = next_poll_seconds(watch.dag, unchanged, time_limits.poll_seconds)
+        longest = time_limits.poll_seconds
+        pause = next_poll_seconds(watch.dag, unchanged, longest, unended_seconds)
         # Each refusal is a failed login at the database: no more of them than need be.
-        await asyncio.sleep(time_limits.poll_seconds if is_refused else pause)
+        await asyncio.sleep(longest if is_refused else pause)
 
 
 def publish_moves(publish: Publish, dag: Dag, changes: tuple[Change, ...]) -> None:
@@ -106,7 +112,7 @@ def publish_moves(publish: Publish, dag: Dag, changes: tuple[Change, ...]) -> No
         publish(DagMoved(step="poll", severity=severity, dag=dag, change=change))
 
 
-async def learn_members(link: Connections, say: Say) -> None:
+async def learn_members(link: Connections, say: Say, *, told_within_seconds: float = 0.0) -> None:
     """Learn the cluster's other agents, so that a look can move when its agent goes away.
 
     They are asked with the cluster's credentials, so only an entry agent's list of the cluster that
@@ -115,15 +121,17 @@ async def learn_members(link: Connections, say: Say) -> None:
     Args:
         link: Its cluster gets the agents added; its target is never asked for the cluster's DAG.
         say: Told where nobody names the members.
+        told_within_seconds: A list that came over this link so long ago is not asked for again.
     """
     try:
-        told_by, known = await link.read_told_members()
+        told = link.told_members(told_within_seconds)
+        told_by, known = told or await link.read_told_members()
     except AgentError as error:
         say(f"poll.members_unknown reason={str(error)!r}")
         return
     if not link.is_vouched_for(told_by, known):
-        told = known.obcluster_info
-        say(f"poll.members_unknown reason='{told_by.address} tells of {told.name}/{told.id}'")
+        of = known.obcluster_info
+        say(f"poll.members_unknown reason='{told_by.address} tells of {of.name}/{of.id}'")
         return
     target = link.target.address
     for row in known.agent_info:

@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -11,7 +12,12 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from obscale.agent.models import Disk
-from obscale.connect.connections import SecretStore, connected
+from obscale.connect.connections import (
+    ClusterConnection,
+    SecretStore,
+    cluster_connected,
+    target_connected,
+)
 from obscale.plan.forecast import Forecast, forecast_of
 from obscale.plan.preview import RequestPreview, preview_of
 from obscale.plan.snapshot import Snapshot, snapshot_of, topology_hash
@@ -137,6 +143,7 @@ async def survey_all(
     orders: Sequence[ScaleOut],
     secret_store: SecretStore,
     earlier: Mapping[str, PreviousReading] = NEVER_BEFORE,
+    opened: ClusterConnection | None = None,
 ) -> tuple[Facts, ...]:
     """Read the cluster once and every target; the facts come in the order of the orders.
 
@@ -146,24 +153,38 @@ async def survey_all(
         orders: As for `make_plan`.
         secret_store: As for `make_plan`.
         earlier: As for `make_plan`.
+        opened: Connections to the cluster that are open, and stay so; None: they are opened here.
+            Of a batch: an entry agent that another one lists is not asked for its own list.
 
     Raises:
         SpecError: A name in the request resolves to nothing.
         AgentError: No entry agent of the cluster could be asked.
     """
-    return await settled(partial(_survey_once, orders, secret_store, earlier), orders[0])
+    async with AsyncExitStack() as stack:
+        is_of_batch = opened is not None
+        if opened is None:
+            opening = cluster_connected(orders[0].cluster, secret_store)
+            opened = await stack.enter_async_context(opening)
+        opened.client.leave_out({each for order in orders for each in order.not_asked})
+        once = partial(_survey_once, orders, opened, secret_store, earlier, is_of_batch)
+        return await settled(once, orders[0])
 
 
 async def _survey_once(
-    orders: Sequence[ScaleOut], secret_store: SecretStore, earlier: Mapping[str, PreviousReading]
+    orders: Sequence[ScaleOut],
+    cluster: ClusterConnection,
+    secret_store: SecretStore,
+    earlier: Mapping[str, PreviousReading],
+    is_list_enough: bool,
 ) -> tuple[Facts, ...]:
-    async with connected(orders[0], secret_store) as link:
-        first = await survey(link, orders[0], earlier=earlier.get(orders[0].target))
+    async with target_connected(orders[0], cluster, secret_store) as link:
+        before = earlier.get(orders[0].target)
+        first = await survey(link, orders[0], earlier=before, is_list_enough=is_list_enough)
     gate = asyncio.Semaphore(TARGETS_AT_ONCE)
 
     async def further(order: ScaleOut) -> Facts:
         before = earlier.get(order.target)
-        async with gate, connected(order, secret_store) as link:
+        async with gate, target_connected(order, cluster, secret_store) as link:
             return replace(
                 first,
                 node=order.node,

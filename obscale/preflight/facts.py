@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cached_property
 from ipaddress import ip_address
 from typing import Final, Protocol, TypeVar
 
@@ -132,7 +133,7 @@ class ClusterFacts:
         entry: `ip:port` of the agent that answered.
         scheme: `http` or `https`.
         info: `GET /info` of the entry agent.
-        status: `GET /status` of the entry agent.
+        status: `GET /status` of the entry agent; None where a node joins: no rule needs it then.
         ob_info: `GET /ob/info`.
         cluster_info: `GET /obcluster/info`.
         topology: Zones with servers, from the richest endpoint that answered.
@@ -152,7 +153,7 @@ class ClusterFacts:
     entry: str
     scheme: str
     info: AgentInfo | Unread = NOT_ASKED
-    status: AgentStatus | Unread = NOT_ASKED
+    status: AgentStatus | Unread | None = NOT_ASKED
     ob_info: ObInfo | Unread = NOT_ASKED
     cluster_info: ClusterInfo | Unread = NOT_ASKED
     topology: tuple[Zone, ...] | Unread = NOT_ASKED
@@ -171,9 +172,9 @@ class ClusterFacts:
     def lasting(self) -> "ClusterFacts | None":
         """Give what changes by the hour at most, for a look some minutes later.
 
-        Settings, tenants and what they take, licence, the members' machines and clocks. Who the
-        members are, how they are and their DAGs are not among it. None where a part of it could
-        not be read, so that it is tried again.
+        Settings, tenants and what they take, licence, the members' machines and clocks, and who
+        the entry agent is. Who the members are, how they are and their DAGs are not among it. None
+        where a part of it could not be read, so that it is tried again.
         """
         lasts = {name: getattr(self, name) for name in LASTING}
         told = (*lasts.values(), *self.clocks.values())
@@ -219,6 +220,7 @@ class ClusterFacts:
 
 
 LASTING: Final = (
+    "info",
     "parameters",
     "unit_config_limit",
     "unit_configs",
@@ -294,7 +296,7 @@ class Facts:
     now: datetime | None = None
     judged_before: datetime | None = None
 
-    @property
+    @cached_property
     def subject(self) -> str:
         """`ip:port` of the agent that is to join."""
         return self.node.address

@@ -20,6 +20,7 @@ from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import (
     AgentInfo,
+    AgentStatus,
     ClusterInfo,
     Dag,
     HostInfo,
@@ -73,6 +74,8 @@ async def survey(
     peer_seconds: float = PEER_SECONDS,
     probing: bool = True,
     lasting: ClusterFacts | None = None,
+    seen: ClusterFacts | None = None,
+    is_list_enough: bool = False,
 ) -> Facts:
     """Read all facts of an order.
 
@@ -85,17 +88,27 @@ async def survey(
         probing: Whether the new observer's ports are tried from here.
         lasting: What a look at this cluster some minutes ago has told and what lasts as long, see
             `ClusterFacts.lasting`; it is not asked for again.
+        seen: All of the cluster as somebody has just seen it; then it is not asked at all.
+        is_list_enough: As for `find_foreign_endpoint`.
 
     Raises:
         AgentError: No entry agent could be asked: unreachable, not obshell, or not authorised.
         SpecError: The entry agents are of several clusters.
     """
-    async with side_by_side() as reads:
-        cluster = reads.create_task(
-            survey_cluster(
-                link.cluster, link.target.address, peer_seconds=peer_seconds, lasting=lasting
-            )
+
+    async def read_cluster() -> ClusterFacts:
+        if seen:
+            return seen
+        return await survey_cluster(
+            link.cluster,
+            link.target.address,
+            peer_seconds=peer_seconds,
+            lasting=lasting,
+            is_list_enough=is_list_enough,
         )
+
+    async with side_by_side() as reads:
+        cluster = reads.create_task(read_cluster())
         target = reads.create_task(survey_joining(link, order, earlier, probing=probing))
     return Facts(
         node=order.node,
@@ -143,6 +156,7 @@ async def survey_cluster(
     *,
     peer_seconds: float = PEER_SECONDS,
     lasting: ClusterFacts | None = None,
+    is_list_enough: bool = False,
 ) -> ClusterFacts:
     """Read what the cluster's agents know.
 
@@ -151,6 +165,7 @@ async def survey_cluster(
         joining: It is no member whose clock counts; None: nobody joins.
         peer_seconds: As for `survey`.
         lasting: As for `survey`; then the other entry agents are not compared again either.
+        is_list_enough: As for `survey`.
 
     Raises:
         AgentError: No entry agent could be asked, or one refuses what another accepts.
@@ -183,12 +198,19 @@ async def survey_cluster(
     async with side_by_side() as reads:
         limit = peer_limit(peer_seconds, entry.answer_seconds)
         foreign = reads.create_task(
-            find_foreign_endpoint(first, () if lasting else others, limit, cluster.fell_silent)
+            find_foreign_endpoint(
+                first,
+                () if lasting else others,
+                limit,
+                cluster.fell_silent,
+                is_list_enough=is_list_enough,
+            )
         )
         # Each agent asked in turn may be as late as this one is.
         late = peer_limit(peer_seconds, entry.answer_seconds, len(ob_info.agent_info))
         lasts = reads.create_task(_what_lasts(cluster, entry, late, lasting))
-        status = reads.create_task(fact(partial(ask, AgentClient.read_status)))
+        # Of a cluster that gets a node no rule asks for it.
+        status = reads.create_task(_status(cluster)) if joining is None else None
         details = reads.create_task(cluster_fact(partial(ask, AgentClient.read_cluster_info)))
         unfinished = reads.create_task(
             fact(partial(ask, lambda agent: agent.read_unfinished_cluster_dags()))
@@ -202,7 +224,7 @@ async def survey_cluster(
         entry=str(entry.address),
         scheme=entry.address.scheme,
         info=info,
-        status=status.result(),
+        status=status.result() if status else None,
         ob_info=ob_info,
         cluster_info=known,
         topology=known.zones if isinstance(known, ClusterInfo) else zones_listed(ob_info),
@@ -222,6 +244,10 @@ async def survey_cluster(
             if not isinstance(clock, Unread)
         },
     )
+
+
+async def _status(cluster: ClusterClient) -> AgentStatus | Unread:
+    return await fact(partial(cluster.ask, AgentClient.read_status))
 
 
 async def _introduced(cluster: ClusterClient, introduce: Introduction) -> tuple[AgentInfo, ObInfo]:

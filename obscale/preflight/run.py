@@ -14,7 +14,11 @@ from obscale.request.scale_out import ScaleOut
 
 
 async def read_facts(
-    link: Connections, order: ScaleOut, publish: Publish, lasting: ClusterFacts | None = None
+    link: Connections,
+    order: ScaleOut,
+    publish: Publish,
+    lasting: ClusterFacts | None = None,
+    seen: ClusterFacts | None = None,
 ) -> Facts:
     """Read all facts of an order, once they tell whose a scale-out is that has just begun.
 
@@ -23,13 +27,15 @@ async def read_facts(
         order: What is asked for.
         publish: Gets each event.
         lasting: As for `survey`.
+        seen: As for `survey`; where all is asked once more, the cluster is too.
 
     Raises:
         AgentError: No entry agent could be asked.
     """
+    first = [seen]
 
     async def read() -> tuple[Facts, ...]:
-        return (await survey(link, order, lasting=lasting),)
+        return (await survey(link, order, lasting=lasting, seen=first.pop() if first else None),)
 
     (facts,) = await settled(read, order, lines_to(publish, "preflight"))
     return facts

@@ -158,7 +158,8 @@ class TimeLimits(BaseModel):
         float,
         Field(
             title="Slowest poll (seconds)",
-            description="Longest pause between two looks at the DAG; near its end there are more.",
+            description="Longest pause between two looks at the DAG; near its end there are more. "
+            "A batch that names none pauses up to 20 s while a DAG cannot have ended.",
             gt=0,
             le=60,
         ),

@@ -129,6 +129,7 @@ class Observation:
         ob_version: OceanBase's version as the cluster says; empty where it does not.
         parameters_supported: False where this version has no parameters endpoint.
         is_detailed: False below 4.3.0.0, where only `/ob/info` lists servers.
+        cluster: `GET /obcluster/info`, where the zones were read from it; else None.
     """
 
     target: str
@@ -142,6 +143,7 @@ class Observation:
     ob_version: str = ""
     parameters_supported: bool = True
     is_detailed: bool = True
+    cluster: ClusterInfo | None = None
 
 
 @dataclass(frozen=True)

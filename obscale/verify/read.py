@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
-from obscale.agent.models import ListedAgent, Zone
+from obscale.agent.models import ClusterInfo, ListedAgent, Zone
 from obscale.connect.connections import Connections
 from obscale.errors import AgentError, NotSupportedError
 from obscale.preflight.clocks import clocks_of
@@ -22,8 +22,12 @@ from obscale.verify.observation import Observation, Surroundings
 T = TypeVar("T")
 
 
-async def read_observation(link: Connections) -> Observation:
+async def read_observation(link: Connections, *, with_cluster: bool = False) -> Observation:
     """Look at the node and the cluster once the DAG has ended.
+
+    Args:
+        link: Open connections.
+        with_cluster: Read the zones with all else of the cluster, which the surroundings want too.
 
     Raises:
         UntrustedKeyError: A member, the target among them, serves another key than it is known by.
@@ -33,7 +37,7 @@ async def read_observation(link: Connections) -> Observation:
         info = reads.create_task(or_none(link.target.read_info))
         status = reads.create_task(or_none(link.target.read_status))
         members = reads.create_task(or_none(link.read_members))
-        zones = reads.create_task(or_none(partial(read_zones, link.cluster)))
+        zones = reads.create_task(_zones(link.cluster, with_cluster=with_cluster))
         parameters = reads.create_task(_supported(partial(ask, AgentClient.read_parameters)))
         unfinished = reads.create_task(
             or_none(partial(ask, AgentClient.read_unfinished_cluster_dags))
@@ -41,7 +45,7 @@ async def read_observation(link: Connections) -> Observation:
     # Last: only now it is known whether the target may be asked as a member.
     own = await or_none(link.target.read_unfinished_agent_dags) if info.result() else None
     ob_info, (values, supported) = members.result(), parameters.result()
-    known, detailed = zones.result() or (None, True)
+    known, detailed, whole = zones.result()
     return Observation(
         target=str(link.target.address),
         target_info=info.result(),
@@ -54,19 +58,27 @@ async def read_observation(link: Connections) -> Observation:
         parameters=values,
         unfinished=unfinished.result(),
         parameters_supported=supported,
+        cluster=whole,
     )
 
 
-async def read_surroundings(link: Connections, members: tuple[ListedAgent, ...]) -> Surroundings:
+async def read_surroundings(
+    link: Connections, members: tuple[ListedAgent, ...], known: ClusterInfo | None = None
+) -> Surroundings:
     """Look at what costs many questions: totals, machine, clocks. Never raises an AgentError.
 
     Args:
         link: Open connections.
         members: The cluster's agents, whose clocks are compared with the target's.
+        known: What the look of this moment has read of the cluster already; None: it is asked.
     """
     cluster, target = link.cluster, link.target
+
+    async def read_cluster() -> ClusterInfo:
+        return await cluster.ask(AgentClient.read_cluster_info) if known is None else known
+
     async with side_by_side() as reads:
-        info = reads.create_task(fact(partial(cluster.ask, AgentClient.read_cluster_info)))
+        info = reads.create_task(fact(read_cluster))
         host = reads.create_task(fact(target.read_host_info))
     # By themselves: a clock's answer that waits its turn behind others is asked for again.
     async with side_by_side() as reads:
@@ -101,6 +113,19 @@ async def read_zones(cluster: ClusterClient) -> tuple[tuple[Zone, ...] | None, b
     except NotSupportedError:
         listed = zones_listed(await ask(lambda agent: agent.read_ob_info()))
     return (None if isinstance(listed, Unread) else listed), False
+
+
+async def _zones(
+    cluster: ClusterClient, *, with_cluster: bool
+) -> tuple[tuple[Zone, ...] | None, bool, ClusterInfo | None]:
+    """Read the topology as `read_zones`, and what else of the cluster came with it."""
+    whole = None
+    if with_cluster:
+        whole = await or_none(partial(cluster.ask, AgentClient.read_cluster_info))
+    if whole:
+        return whole.zones, True, whole
+    zones, is_detailed = await or_none(partial(read_zones, cluster)) or (None, True)
+    return zones, is_detailed, None
 
 
 async def _supported(read: Callable[[], Awaitable[T]]) -> tuple[T | None, bool]:

@@ -53,11 +53,13 @@ class Verification:
         levels: All proofs.
         after: What they were judged by.
         overdue: Lines still waited for when time was up.
+        around: The cluster and the machine as they were seen last; None: they were not looked at.
     """
 
     levels: VerifiedLevels
     after: Observation
     overdue: tuple[ProofLine, ...] = ()
+    around: Surroundings | None = None
 
 
 ALONE: Final = nullcontext()
@@ -96,9 +98,11 @@ async def verify_node(
     blind: Mapping[str, float] = {}
     told: frozenset[str] = frozenset()
     seldom = Seldom()
+    is_last = time_limits.steady_seconds == 0
     while True:
         async with gate:
-            after = await read_observation(link)
+            # The look after which nothing may be left to wait for asks for all at once.
+            after = await read_observation(link, with_cluster=is_last)
             at = monotonic() - started
             looks.append(look_of(order.node, after, at))
             is_late = at > time_limits.verify_seconds
@@ -123,9 +127,10 @@ async def verify_node(
                     unreadable=unreadable,
                 )
 
-            levels = judged(None)
+            levels, around = judged(None), None
             if is_late or needs_surroundings(levels):
-                levels = judged(await read_surroundings(link, after.members or ()))
+                around = await read_surroundings(link, after.members or (), after.cluster)
+                levels = judged(around)
         held = hold(levels, since, at, time_limits.against_seconds)
         levels, since = held.levels, held.since
         blind = unread_since(levels.unread, blind, at)
@@ -137,14 +142,16 @@ async def verify_node(
             seen = levels.level
         waiting = still_waiting(levels)
         if not waiting or is_late:
-            return Verification(levels, after, waiting)
+            return Verification(levels, after, waiting, around)
         pause = min(LOOK_AGAIN_SECONDS, time_limits.poll_seconds)
         wanted = time_limits.steady_seconds
         if only_has_to_hold(levels, looks):
             if seldom.waited(ProofsHold, at) is not None:
                 publish(ProofsHold(seconds=held_for(looks, wanted), wanted=wanted))
             pause = max(pause, wanted / LOOKS_WHILE_HOLDING)
+            is_last = held_for(looks, wanted) + pause >= wanted
         else:
+            is_last = False
             mark, words = waits_for(levels)
             if (waited := seldom.waited(mark, at)) is not None:
                 publish(WaitsForProofs(what=words, seconds=waited))

@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from obscale.agent.keys import KnownKeys
+from obscale.agent.models import AgentInfo
 from obscale.batch.connections import KEPT_SECONDS, ConnectionCache
 from obscale.connect.connections import ClusterAccess
 from obscale.errors import SpecError
@@ -15,6 +16,7 @@ from obscale.request.models import ClusterSpec, NodeSpec, SecretName
 from obscale.request.scale_out import ScaleOut
 
 AGENT = "10.0.0.1:2886"
+INFO = {"ip": "10.0.0.9", "port": 2886, "identity": "SINGLE", "version": "4.5.0.0"}
 SPEC = ClusterSpec(endpoints=(f"http://{AGENT}",), password=SecretName(env="OB_ROOT"))
 
 
@@ -181,3 +183,36 @@ async def test_clusters_without_a_row_are_closed_and_others_not(row, clusters):
 
     assert (await row("east")).client is not east.client
     assert (await row("west")).client is west.client
+
+
+async def test_the_first_row_meets_what_preflight_has_opened(row, clusters):
+    """One client for the look and the row."""
+    async with clusters.cluster("east", order_for("east")) as opened:
+        pass
+
+    assert (await row()).client is opened.client
+
+
+async def test_a_preflight_that_failed_leaves_nothing_open(row, clusters):
+    """What it met may be what was wrong."""
+    with pytest.raises(SpecError):
+        async with clusters.cluster("east", order_for("east")) as opened:
+            raise SpecError("two clusters", "name one")
+
+    assert (await row()).client is not opened.client
+
+
+@pytest.mark.parametrize("had_password", [False, True])
+async def test_what_is_learned_of_a_target_is_kept_unless_it_had_the_password(
+    clusters, had_password
+):
+    """The next client begins without the password, so it learns by itself whom it meets."""
+    order = order_for("east")
+    async with clusters.link("east", order) as (link, kept):
+        link.target._session.remember(AgentInfo.model_validate(INFO))
+        if had_password:
+            link.target.give_root_password(SecretStr("root"), None)
+
+    assert (order.target in kept.cluster.newcomers) is not had_password
+    async with clusters.link("east", order) as (link, _):
+        assert (link.target._session._info is None) is had_password

@@ -148,3 +148,15 @@ def test_a_rollback_ends_at_its_first_stage():
 def test_a_last_node_that_stands_long_is_looked_at_less_often():
     """Half a minute of silence: every three seconds is enough."""
     assert next_poll_seconds(dag(DONE, DONE, RUNS, stage=3), 30, 60) == 3
+
+
+def test_a_slower_rhythm_counts_only_while_the_dag_cannot_have_ended():
+    """Two nodes wait for 4 s at least. The last one, and an answer that did not come, wait less."""
+    first = dag(RUNS, WAITS, WAITS, stage=1)
+    last = dag(DONE, DONE, RUNS, stage=3)
+
+    assert next_poll_seconds(first, 0, 3, 20) == 4
+    assert next_poll_seconds(first, 0, 3, 3.5) == 3.5
+    assert next_poll_seconds(last, 0, 5, 20) == QUICKEST_SECONDS
+    assert next_poll_seconds(last, 300, 5, 20) == 5
+    assert next_poll_seconds(None, 0, 5, 20) == 5

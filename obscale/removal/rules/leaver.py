@@ -22,7 +22,7 @@ from obscale.preflight.rule import BLOCK, INFO, WARN, rule
 from obscale.preflight.rules.cluster import cluster_facts_missing, cluster_identity_pinned
 from obscale.preflight.rules.versions import parse_agent_version
 from obscale.preflight.rules.zones import is_near
-from obscale.reading import Unread
+from obscale.reading import NOT_ASKED, Unread
 from obscale.removal.facts import RemovalFacts
 from obscale.removal.rules.shared import verdict_of
 
@@ -216,8 +216,8 @@ def rm_entry_agents(facts: RemovalFacts) -> Verdict:  # noqa: PLR0911 - one retu
     info, status, entry = facts.cluster.info, facts.cluster.status, facts.cluster.entry
     if isinstance(info, Unread):
         return unknown(info, needed)
-    if isinstance(status, Unread):
-        return unknown(status, needed)
+    if status is None or isinstance(status, Unread):
+        return unknown(status or NOT_ASKED, needed)
     remedy = "name a member that stays as endpoint"
     leaving = {node.address for node in facts.nodes}
     if facts.is_zone:

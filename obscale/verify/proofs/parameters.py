@@ -44,6 +44,7 @@ RESOURCES: Final = frozenset(
     }
 )
 """Sizes, which servers may differ in; preflight compares them before."""
+NOT_COMPARED: Final = RESOURCES | START_ONLY
 UNREAD: Final = "the parameters could not be read"
 UNTOLD: Final = "this version does not show parameters"
 
@@ -109,7 +110,7 @@ def _vs_peers(e: ProofInput) -> Verdict:
     rows = [
         row
         for row in e.after.parameters or ()
-        if is_of_servers(row) and row.name not in RESOURCES | START_ONLY
+        if is_of_servers(row) and row.name not in NOT_COMPARED
     ]
     told = {row.name: (value_on(row, e.node), _values_elsewhere(row, e.node)) for row in rows}
     if told and not any(mine is not None for mine, _ in told.values()):

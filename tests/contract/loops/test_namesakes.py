@@ -6,6 +6,7 @@ from pydantic import SecretStr
 from obscale.agent.address import AgentAddress
 from obscale.agent.client import AgentClient
 from obscale.errors import IdentityMismatchError, NotAuthorizedError, SpecError
+from obscale.preflight.read import survey
 from obscale.sandbox import Fault, default_config, in_process
 from tests.contract.loops.stage import stage
 from tests.virtual_time import on_virtual_time
@@ -40,6 +41,36 @@ async def test_entry_agents_of_two_clusters_are_refused_by_name(of_the_second, t
         )
         assert f"{other} {told}" in str(caught.value)
         assert scene.posts() == []
+
+
+@pytest.mark.parametrize(
+    "of_the_second", [{}, {"name": "obcluster", "id": 1}], ids=["other", "same"]
+)
+@on_virtual_time
+async def test_where_a_list_is_enough_an_agent_that_is_not_on_it_is_told_all_the_same(
+    of_the_second,
+):
+    """A batch spares those questions that the list has answered, and no others."""
+    async with stage(config=two_clusters(**of_the_second), endpoints=((0, 0), (1, 0))) as scene:
+        with pytest.raises(SpecError, match="not all of one cluster"):
+            await survey(scene.link, scene.order, probing=False, is_list_enough=True)
+
+
+@pytest.mark.parametrize("is_list_enough", [False, True])
+@on_virtual_time
+async def test_where_a_list_is_enough_who_is_on_it_is_not_asked_for_its_own(is_list_enough):
+    """It says who it is; its key and its list are left."""
+    async with stage(endpoints=((0, 0), (0, 1))) as scene:
+        other = scene.members[1]
+
+        await survey(scene.link, scene.order, probing=False, is_list_enough=is_list_enough)
+
+        asked = {
+            record.target.removeprefix("/api/v1/")
+            for record in scene.world.requests
+            if record.agent == other
+        }
+        assert asked - {"time"} == ({"info"} if is_list_enough else {"info", "secret", "ob/info"})
 
 
 @pytest.mark.parametrize("endpoints", [((0, 0), (0, 1)), ((0, 0), (0, 1), (0, 2))], ids=len)
