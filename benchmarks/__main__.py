@@ -16,6 +16,7 @@ from benchmarks import (
     expanding,
     holding,
     hostile,
+    planning,
     running,
     signing,
     silent,
@@ -39,6 +40,7 @@ PARTS: Final[dict[str, Measure]] = {
     "h": silent.measure,
     "i": starting.measure,
     "j": transports.measure,
+    "k": planning.measure,
 }
 """By letter; b and d come out of the same expansions."""
 

@@ -228,16 +228,18 @@ async def _warmed(job: Job, watch: Watch) -> ActTogether:
 
 async def _warmed_prefect(job: Job, watch: Watch) -> ActTogether:
     from benchmarks import prefect_flows  # noqa: PLC0415 - as above
+    from obscale.request.time_limits import TimeLimits  # noqa: PLC0415 - as above
 
+    time_limits = TimeLimits(steady_seconds=job.steady_seconds)
     await prefect_flows.empty(job.warm)
     if job.kind == "empty":
         return _apart(prefect_flows.empty)
     if job.kind == "run":
-        return _apart(prefect_flows.runner(job.steady_seconds))
+        return _apart(prefect_flows.runner(time_limits))
 
     async def batch(places: Sequence[Place]) -> None:
         with watch.watching():
-            await prefect_flows.batch_of(places, job.steady_seconds)
+            await prefect_flows.batch_of(places, time_limits)
 
     return _as_one(batch)
 

@@ -32,6 +32,7 @@ class Scale:
         troubles: Of part h: how many kinds of trouble are met; None meets all.
         silent_batch: Of part h: nodes of its batch.
         starts: Of part i: how often each program is started.
+        plans: Of part k: rows and clusters of each batch that is planned.
     """
 
     speed: float = 1.0
@@ -52,6 +53,7 @@ class Scale:
     troubles: int | None = None
     silent_batch: int = 20
     starts: int = 7
+    plans: tuple[tuple[int, int], ...] = ((1000, 200), (10_000, 2000))
 
 
 SMALLEST: Final = Scale(
@@ -71,6 +73,7 @@ SMALLEST: Final = Scale(
     troubles=2,
     silent_batch=2,
     starts=1,
+    plans=((2, 1), (4, 2)),
 )
 """As little as there is: proves that everything runs, its figures mean nothing."""
 

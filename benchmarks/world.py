@@ -5,6 +5,7 @@ its addresses when it listens, and answers every further line with a tally, unti
 """
 
 import asyncio
+import base64
 import json
 import resource
 import subprocess
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import BaseModel
 
 from obscale.batch.process_limits import raise_file_limit
@@ -27,6 +30,8 @@ from obscale.sandbox.dags.dag import Dag
 SCALE_OUT: Final = "/api/v1/ob/scale_out"
 KIB: Final = 1024
 END_SECONDS: Final = 30
+EXPONENT: Final = 65537
+KEY_BITS: Final = 1024
 ZONES: Final = 3
 """Of each cluster."""
 
@@ -99,6 +104,7 @@ def crowd(
     start_seconds: Sequence[float] = (DEFAULT_START_SECONDS,),
     *,
     spares: int | None = None,
+    keys: int | None = None,
 ) -> WorldConfig:
     """Describe that many clusters of three zones, with one spare each.
 
@@ -107,15 +113,28 @@ def crowd(
         start_seconds: How long the observers of the spares take to start, one after the other and
             from the beginning again.
         spares: How many, dealt out to the clusters one after the other; None: one each.
+        keys: How many key pairs all agents have among them; None: each its own.
     """
     content = default_config().model_dump()
     one = content["clusters"][0]
+    own = [_new_key() for _ in range(keys or 0)] or [None]
+    for zone, key in zip(one["zones"], cycle(own), strict=False):
+        zone["agents"][0]["private_key"] = key
     content["clusters"] = [one | {"name": f"c{n}", "id": n} for n in range(1, clusters + 1)]
     content["spares"] = [
-        {"start_seconds": start_seconds[n % len(start_seconds)]}
+        {
+            "start_seconds": start_seconds[n % len(start_seconds)],
+            "private_key": own[n % len(own)],
+        }
         for n in range(clusters if spares is None else spares)
     ]
     return WorldConfig.model_validate(content | {"port": 0})
+
+
+def _new_key() -> str:
+    key = rsa.generate_private_key(EXPONENT, KEY_BITS)
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return base64.b64encode(der).decode("ascii")
 
 
 @contextmanager
