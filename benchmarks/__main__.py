@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 from benchmarks import (
     batches,
+    dispatching,
     expanding,
     holding,
     hostile,
@@ -41,6 +42,7 @@ PARTS: Final[dict[str, Measure]] = {
     "i": starting.measure,
     "j": transports.measure,
     "k": planning.measure,
+    "l": dispatching.measure,
 }
 """By letter; b and d come out of the same expansions."""
 

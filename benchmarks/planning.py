@@ -27,13 +27,13 @@ from obscale.spec.batch import read_batch
 
 CLUSTERS_A_WORLD: Final = 400
 """One process has 20,000 files at most here: each agent listens on one, and is asked over more."""
-KEYS: Final = 50
-"""Of all agents: making one for each would take longer than the plan."""
+FIRST_NETWORK: Final = 10
 CPU_TIMES: Final = 1.15
 MIB: Final = 1 << 20
 KIB: Final = 1 << 10
 MILLI: Final = 1000
 SECRET: Final = "BENCH_ROOT_PASSWORD"  # noqa: S105 - a name, no password
+MOST_TOLD: Final = 2000
 JUDGED: Final = 200
 """Rows whose rules are judged over and over, without a network."""
 
@@ -92,10 +92,10 @@ async def _run(nodes: int, clusters: int) -> Planned:
         left = [min(CLUSTERS_A_WORLD, clusters - n) for n in range(0, clusters, CLUSTERS_A_WORLD)]
         deep = -(-nodes // clusters)
         stages = [
-            stack.enter_context(played(crowd(n, spares=n * deep, keys=KEYS), 1.0)) for n in left
+            stack.enter_context(played(crowd(n, spares=n * deep, network=number), 1.0))
+            for number, n in enumerate(left, start=FIRST_NETWORK)
         ]
-        path = Path(folder, "batch.json")
-        path.write_text(json.dumps(_asked(stages, nodes)), encoding="utf-8")
+        path = _kept(_asked(stages, nodes), folder)
         os.environ[SECRET] = stages[0].places[0].password
         begun = sum(_questions(stage) for stage in stages)
         seconds, cpu_seconds, memory = _plan(path)
@@ -107,9 +107,13 @@ async def _run(nodes: int, clusters: int) -> Planned:
         used = time.process_time()
         plan_of(ledger, datetime.now(UTC)).model_dump_json()
         telling = time.process_time() - used
-    return Planned(
-        nodes, clusters, seconds, cpu_seconds, memory, asked, reading, judging, telling
-    )
+    return Planned(nodes, clusters, seconds, cpu_seconds, memory, asked, reading, judging, telling)
+
+
+def _kept(asked: dict[str, Any], folder: str) -> Path:
+    path = Path(folder, "batch.json")
+    path.write_text(json.dumps(asked), encoding="utf-8")
+    return path
 
 
 def _questions(stage: Stage) -> int:
@@ -159,19 +163,21 @@ def _plan(path: Path) -> tuple[float, float, int]:
         RuntimeError: A row is not ready.
     """
     began = time.monotonic()
-    process = subprocess.Popen(  # noqa: S603 - this interpreter, and a file of this module's
-        # It ends with a line that tells its memory: getrusage begins with what this process held.
-        [sys.executable, "-m", "benchmarks.hostile", "plan", "--json", str(path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with path.with_suffix(".plan").open("w", encoding="utf-8") as answer:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, and a file of this module's
+            # Its last line tells its memory: getrusage begins with what this process held.
+            [sys.executable, "-m", "benchmarks.hostile", "plan", "--json", str(path)],
+            stdout=answer,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     told = process.stderr.read() if process.stderr else ""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - began
     if process.returncode:
-        raise RuntimeError(f"the plan ended with {process.returncode}: {told}")
+        said = path.with_suffix(".plan").read_text(encoding="utf-8")[:MOST_TOLD]
+        raise RuntimeError(f"the plan ended with {process.returncode}: {said}{told}")
     peak = int(told.split()[-1]) * KIB
     return seconds, usage.ru_utime + usage.ru_stime, peak
 

@@ -3,13 +3,13 @@
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from benchmarks.ours import SAMPLE, ZONE
-from benchmarks.world import Place, lanes_of, zone_of
+from benchmarks.world import PASSWORD_VARIABLE, Place, lanes_of, zone_of
 from obscale.flows.batch import batch
 from obscale.flows.remove import remove
 from obscale.flows.scale_out import scale_out
@@ -25,8 +25,6 @@ from obscale.request.removal import LeavingNode, RemovalSpec
 from obscale.request.start_options import ObConfigs
 from obscale.request.time_limits import TimeLimits
 from obscale.spec.batch import compact
-
-PASSWORD_VARIABLE: Final = "OBSCALE_BENCH_ROOT_PASSWORD"  # noqa: S105 - a name, no password
 
 
 @task(cache_policy=NO_CACHE)
@@ -86,9 +84,7 @@ async def take_out(place: Place, zone: str, time_limits: TimeLimits) -> None:
         raise RuntimeError(f"{place.cluster}: {report.error}")
 
 
-async def take_out_together(
-    places: Sequence[Place], zone: str, time_limits: TimeLimits
-) -> None:
+async def take_out_together(places: Sequence[Place], zone: str, time_limits: TimeLimits) -> None:
     """Run one batch that removes what has joined from these places, all in this zone.
 
     Raises:
@@ -108,8 +104,9 @@ async def take_out_together(
         )
         for name, lane in lanes.items()
     ]
+    compacted: Any = [compact(cluster) for cluster in clusters]  # as the command line passes them
     running: Any = batch(
-        clusters=[compact(cluster) for cluster in clusters],
+        clusters=compacted,
         connections={name: _connection(lane[0]) for name, lane in lanes.items()},
         policies=BatchPolicies(max_clusters_at_once=len(lanes), max_removals=len(places)),
         confirm=f"remove {len(places)} nodes",

@@ -9,7 +9,7 @@ from typing import Final
 TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 KIB: Final = 1024
-PARENT, UTIME, CSTIME, PAGES = 1, 11, 14, 21
+PARENT, UTIME, CUTIME, PAGES = 1, 11, 13, 21
 """Places of fields in /proc/PID/stat behind the name in brackets."""
 
 
@@ -21,7 +21,8 @@ class Process:
         pid: Its number.
         parent: Of what started it.
         words: Its command line.
-        cpu_seconds: Its own, and of those it has started and that have ended.
+        cpu_seconds: Its own.
+        ended_seconds: CPU of those it has started, and that have ended.
         memory_bytes: Resident.
     """
 
@@ -29,12 +30,13 @@ class Process:
     parent: int
     words: tuple[str, ...]
     cpu_seconds: float
+    ended_seconds: float
     memory_bytes: int
 
 
 def all_processes() -> dict[int, Process]:
     """Give every process that can be read, by its number."""
-    found = (_read(int(name)) for name in os.listdir("/proc") if name.isdecimal())
+    found = (_read(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdecimal())
     return {process.pid: process for process in found if process}
 
 
@@ -60,7 +62,7 @@ def shared_out_bytes(pid: int) -> int:
 
 def open_files() -> int:
     """Count this process's open file descriptors, beside the one that looks."""
-    return len(os.listdir("/proc/self/fd")) - 1
+    return len(list(Path("/proc/self/fd").iterdir())) - 1
 
 
 def resident_bytes(pid: int) -> int:
@@ -79,6 +81,7 @@ def _read(pid: int) -> Process | None:
         pid=pid,
         parent=int(fields[PARENT]),
         words=tuple(words.rstrip("\0").split("\0")),
-        cpu_seconds=sum(map(int, fields[UTIME : CSTIME + 1])) / TICKS_A_SECOND,
+        cpu_seconds=sum(map(int, fields[UTIME:CUTIME])) / TICKS_A_SECOND,
+        ended_seconds=sum(map(int, fields[CUTIME : CUTIME + 2])) / TICKS_A_SECOND,
         memory_bytes=int(fields[PAGES]) * PAGE_BYTES,
     )

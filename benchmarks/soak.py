@@ -1,28 +1,29 @@
 """An hour of runs in one process, and whether it or Prefect's database grow by more than is kept.
 
-By hand: `python -m benchmarks.soak --minutes 60`. Round after round it plays a new world, adds nodes
-by a batch and by runs of their own, and takes some out again; between two rounds, when nothing is
-under way, it counts. It ends with 1 where something grew.
+By hand: `python -m benchmarks.soak --minutes 60`. Round after round it plays a new world, adds
+nodes by a batch and by runs of their own, and takes some out again; between two rounds, when
+nothing is under way, it counts. It ends with 1 where something grew, or a run failed.
 """
 
 import argparse
 import asyncio
 import gc
 import os
-import sqlite3
 import statistics
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 from benchmarks.figures import short
 from benchmarks.machine import machine_lines
+from benchmarks.ours import ZONE
+from benchmarks.postgres import INSTALL, SIZE, answer_of, postgres_programs, postgres_server
 from benchmarks.prefect_server import prefect_server
 from benchmarks.processes import all_processes, open_files, resident_bytes, tree_of
 from benchmarks.world import Place, crowd, lanes_of, played, zone_of
@@ -46,8 +47,8 @@ RUN_KIB: Final = 2.0
 """Resident memory may grow by so much a run. A row's ledger entry, its facts and its report are
 some 50 KiB: if one object of a run in twenty-five stayed behind, it would be seen."""
 STEP_MIB: Final = 4.0
-"""And by so much altogether: an allocator takes memory from the system in steps of one MiB and gives
-it back late, so that two looks at one steady process differ by as much."""
+"""And by so much altogether: an allocator takes memory from the system in steps of one MiB and
+gives it back late, so that two looks at one steady process differ by as much."""
 LINEAR: Final = 0.1
 """By how much the rows of a run may differ between the two halves: how often a run tells of a DAG
 depends on when it looks."""
@@ -64,7 +65,18 @@ KEPT: Final = {
 }
 """Tables of Prefect's that grow with runs on purpose, and by what; operations.md says how to prune
 them. Every other one must stand still."""
+COUNT: Final = """
+select table_name, (xpath('/row/c/text()', query_to_xml(
+    format('select count(*) as c from %I', table_name), false, true, '')))[1]
+from information_schema.tables where table_schema = 'public'
+"""
+HEAD: Final = (
+    *("s", "runs", "rows done", "failed", "MiB", "files", "tasks", "threads"),
+    *("server MiB", "database MiB", "rows of Prefect"),
+)
 Rows = dict[str, int]
+Ask = Callable[[str], str]
+"""Puts a question in SQL to Prefect's database."""
 
 
 @dataclass(frozen=True)
@@ -75,18 +87,20 @@ class Sample:
         at: Seconds since the first round began.
         runs: Flow runs until then.
         nodes: Rows carried out until then, additions and removals.
+        failed: Of all runs.
         memory: Resident bytes of this process.
         files: Its open file descriptors.
         tasks: Of its event loop.
         threads: Its own.
         server_memory: Resident bytes of Prefect's server.
         rows: Of Prefect's database, by table.
-        database: Bytes of its file.
+        database: Bytes of it.
     """
 
     at: float
     runs: int
     nodes: int
+    failed: int
     memory: int
     files: int
     tasks: int
@@ -111,12 +125,25 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="how long; 60")
     parser.add_argument("--every", type=float, default=SAMPLE_SECONDS, help="seconds a sample; 60")
     asked = parser.parse_args()
+    programs = postgres_programs()
+    if programs is None:
+        _tell(f"needs PostgreSQL, on which a busy server refuses nothing: {INSTALL}")
+        return 1
     for line in machine_lines():
         _tell(f"- {line}")
-    with prefect_server() as environment:
+    password = token_hex()
+    with ExitStack() as stack:
+        address = stack.enter_context(postgres_server(programs, password))
+        database = f"postgresql+asyncpg://prefect:{password}@{address}/prefect"
         # Before Prefect is imported, which reads its settings then.
-        os.environ.update(environment)
-        samples, grown = asyncio.run(_soak(asked.minutes * 60, asked.every, environment))
+        os.environ.update(stack.enter_context(prefect_server(database)))
+        samples, grown = asyncio.run(
+            _soak(
+                asked.minutes * 60,
+                asked.every,
+                lambda question: answer_of(programs, address, password, question),
+            )
+        )
     if len(samples) < FEWEST_SAMPLES:
         _tell(f"{len(samples)} samples are too few to judge by; let it run for longer")
         return 1
@@ -131,10 +158,9 @@ def main() -> int:
 
 
 async def _soak(
-    seconds: float, every: float, environment: Mapping[str, str]
+    seconds: float, every: float, ask: Ask
 ) -> tuple[list[Sample], list[tuple[str, int]]]:
     """Play rounds until the time is over; gives the samples, and what objects came to stay."""
-    database = Path(environment["PREFECT_HOME"], "prefect.db")
     server = next(
         process.pid
         for process in tree_of(os.getpid(), all_processes())
@@ -143,11 +169,12 @@ async def _soak(
     began = time.monotonic()
     samples: list[Sample] = []
     warm: Counter[str] = Counter()
-    runs = nodes = 0
-    _tell("| s | runs | rows done | MiB | files | tasks | threads | server MiB | database MiB |")
-    _tell("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    runs = nodes = failed = 0
+    _tell(f"| {' | '.join(HEAD)} |")
+    _tell(f"| {' | '.join('---' for _ in HEAD)} |")
     while time.monotonic() - began < seconds:
-        runs, nodes = (sum(pair) for pair in zip((runs, nodes), await _round(), strict=True))
+        round_ = await _round()
+        runs, nodes, failed = runs + round_[0], nodes + round_[1], failed + round_[2]
         at = time.monotonic() - began
         if samples and at - samples[-1].at < every:
             continue
@@ -157,13 +184,14 @@ async def _soak(
                 at=at,
                 runs=runs,
                 nodes=nodes,
+                failed=failed,
                 memory=resident_bytes(os.getpid()),
                 files=open_files(),
                 tasks=len(asyncio.all_tasks()),
                 threads=threading.active_count(),
                 server_memory=resident_bytes(server),
-                rows=rows_of(database),
-                database=database.stat().st_size,
+                rows={name: int(count) for name, count in _pairs(ask(COUNT))},
+                database=int(ask(SIZE)),
             )
         )
         _tell(_line(samples[-1]))
@@ -172,8 +200,8 @@ async def _soak(
     return samples, (_objects() - warm).most_common(15)
 
 
-async def _round() -> tuple[int, int]:
-    """Play one world; gives how many runs and rows there were."""
+async def _round() -> tuple[int, int, int]:
+    """Play one world; gives how many runs and rows there were, and how many ways it failed in."""
     from benchmarks import prefect_flows  # noqa: PLC0415 - imports Prefect
     from obscale.request.time_limits import TimeLimits  # noqa: PLC0415 - as above
 
@@ -186,26 +214,24 @@ async def _round() -> tuple[int, int]:
         async def alone(lane: Sequence[Place]) -> None:
             for place in lane:
                 await run(place)
-            await prefect_flows.take_out(lane[0], prefect_flows.ZONE, limits)
+            await prefect_flows.take_out(lane[0], ZONE, limits)
 
         async def together() -> None:
             await prefect_flows.batch_of([place for lane in shared for place in lane], limits)
             first = [lane[0] for lane in shared]
             await prefect_flows.take_out_together(first, zone_of(0), limits)
 
-        await asyncio.gather(together(), *(alone(lane) for lane in lanes[:ALONE]))
-    return 2 + ALONE * (NODES + 1), len(lanes) * (NODES + 1)
+        ended = await asyncio.gather(
+            together(), *(alone(lane) for lane in lanes[:ALONE]), return_exceptions=True
+        )
+    wrong = [error for error in ended if error is not None]
+    for error in wrong:
+        _tell(f"failed: {type(error).__name__}: {error}")
+    return 2 + ALONE * (NODES + 1), len(lanes) * (NODES + 1), len(wrong)
 
 
-def rows_of(database: Path) -> Rows:
-    """Count the rows of each table of a SQLite database."""
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as opened:
-        names = opened.execute("select name from sqlite_master where type = 'table'").fetchall()
-        return {
-            # Names of tables cannot be parameters; these are the database's own.
-            name: opened.execute(f'select count(*) from "{name}"').fetchone()[0]  # noqa: S608
-            for (name,) in names
-        }
+def _pairs(text: str) -> Iterator[list[str]]:
+    return (line.split("|") for line in text.splitlines())
 
 
 def judge(samples: Sequence[Sample]) -> Iterator[Verdict]:
@@ -219,7 +245,7 @@ def judge(samples: Sequence[Sample]) -> Iterator[Verdict]:
     first, last = warmed[:third], warmed[-third:]
 
     def middle(some: Sequence[Sample], name: str) -> float:
-        return statistics.median(getattr(each, name) for each in some)
+        return float(statistics.median(getattr(each, name) for each in some))
 
     runs = middle(last, "runs") - middle(first, "runs")
     before, after = middle(first, "memory"), middle(last, "memory")
@@ -233,6 +259,7 @@ def judge(samples: Sequence[Sample]) -> Iterator[Verdict]:
     for name in ("files", "tasks", "threads"):
         before, after = middle(first, name), middle(last, name)
         yield Verdict(f"open {name}", f"{before:g}, then {after:g}", after <= before)
+    yield Verdict("runs that failed", f"{samples[-1].failed}", samples[-1].failed == 0)
     yield from _judge_rows(warmed)
 
 
@@ -264,12 +291,14 @@ def _line(sample: Sample) -> str:
         f"{sample.at:.0f}",
         sample.runs,
         sample.nodes,
+        sample.failed,
         f"{sample.memory / MIB:.1f}",
         sample.files,
         sample.tasks,
         sample.threads,
         f"{sample.server_memory / MIB:.0f}",
         f"{sample.database / MIB:.1f}",
+        sum(sample.rows.values()),
     )
     return f"| {' | '.join(map(str, cells))} |"
 

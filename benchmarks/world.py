@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, repeat
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -28,10 +28,15 @@ from obscale.sandbox.config import DEFAULT_START_SECONDS
 from obscale.sandbox.dags.dag import Dag
 
 SCALE_OUT: Final = "/api/v1/ob/scale_out"
+PASSWORD_VARIABLE: Final = "OBSCALE_BENCH_ROOT_PASSWORD"  # noqa: S105 - a name, no password
+"""Names the password of root@sys, the same of all clusters, to flows and to workers."""
 KIB: Final = 1024
 END_SECONDS: Final = 30
 EXPONENT: Final = 65537
 KEY_BITS: Final = 1024
+KEYS: Final = 50
+ADDRESSES: Final = 250
+"""Of 127.NETWORK.N."""
 ZONES: Final = 3
 """Of each cluster."""
 
@@ -41,6 +46,7 @@ class Tally(BaseModel):
 
     Args:
         requests: By the cluster they belong to; the target's count for the cluster it joins.
+        posts: Scale-outs that reached each cluster.
         posted_at: Unix seconds at which a scale-out reached the cluster, by cluster; of several,
             the last one's.
         ended_at: Unix seconds at which its DAG ended, by cluster; of several, the last one's.
@@ -51,6 +57,7 @@ class Tally(BaseModel):
     """
 
     requests: dict[str, int]
+    posts: dict[str, int]
     posted_at: dict[str, float]
     ended_at: dict[str, float]
     dag_seconds: dict[str, tuple[float, ...]]
@@ -104,7 +111,7 @@ def crowd(
     start_seconds: Sequence[float] = (DEFAULT_START_SECONDS,),
     *,
     spares: int | None = None,
-    keys: int | None = None,
+    network: int | None = None,
 ) -> WorldConfig:
     """Describe that many clusters of three zones, with one spare each.
 
@@ -113,22 +120,41 @@ def crowd(
         start_seconds: How long the observers of the spares take to start, one after the other and
             from the beginning again.
         spares: How many, dealt out to the clusters one after the other; None: one each.
-        keys: How many key pairs all agents have among them; None: each its own.
+        network: Of worlds beside each other, each its own number: every agent has an address of
+            its own in 127.NETWORK, and few key pairs are shared by all; making one for each of
+            thousands takes minutes. None: the world's own addresses, a key for each agent.
     """
     content = default_config().model_dump()
     one = content["clusters"][0]
-    own = [_new_key() for _ in range(keys or 0)] or [None]
-    for zone, key in zip(one["zones"], cycle(own), strict=False):
-        zone["agents"][0]["private_key"] = key
-    content["clusters"] = [one | {"name": f"c{n}", "id": n} for n in range(1, clusters + 1)]
-    content["spares"] = [
-        {
-            "start_seconds": start_seconds[n % len(start_seconds)],
-            "private_key": own[n % len(own)],
+    agents = _agents(network)
+    content["clusters"] = [
+        one
+        | {
+            "name": f"c{n}",
+            "id": n,
+            "zones": [
+                zone | {"agents": [agent | next(agents) for agent in zone["agents"]]}
+                for zone in one["zones"]
+            ],
         }
+        for n in range(1, clusters + 1)
+    ]
+    content["spares"] = [
+        {"start_seconds": start_seconds[n % len(start_seconds)]} | next(agents)
         for n in range(clusters if spares is None else spares)
     ]
     return WorldConfig.model_validate(content | {"port": 0})
+
+
+def _agents(network: int | None) -> Iterator[dict[str, str]]:
+    """Give what agents of one network have, one after the other; of none nothing."""
+    if network is None:
+        yield from repeat({})
+        return
+    keys = [_new_key() for _ in range(KEYS)]
+    for number, key in enumerate(cycle(keys)):
+        high, low = divmod(number, ADDRESSES)
+        yield {"ip": f"127.{network}.{high}.{low + 1}", "private_key": key}
 
 
 def _new_key() -> str:
@@ -222,6 +248,7 @@ def tally_of(world: World, spares: dict[str, str]) -> Tally:
     }
     return Tally(
         requests=Counter(of[record.agent] for record in world.requests),
+        posts={name: len(moments) for name, moments in posted.items()},
         posted_at={name: moments[-1] for name, moments in posted.items()},
         ended_at={name: dags[-1].end_at for name, dags in ended.items() if dags},
         dag_seconds={
