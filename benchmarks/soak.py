@@ -2,7 +2,8 @@
 
 By hand: `python -m benchmarks.soak --minutes 60`. Round after round it plays a new world, adds
 nodes by a batch and by runs of their own, and takes some out again; between two rounds, when
-nothing is under way, it counts. It ends with 1 where something grew, or a run failed.
+nothing is under way, it counts. It ends with 1 where something grew. What fails, say because a
+busy machine answers late, is told, and is no growth.
 """
 
 import argparse
@@ -85,7 +86,7 @@ class Sample:
 
     Args:
         at: Seconds since the first round began.
-        runs: Flow runs until then.
+        runs: Flow runs until then, as far as none failed.
         nodes: Rows carried out until then, additions and removals.
         failed: Of all runs.
         memory: Resident bytes of this process.
@@ -259,7 +260,6 @@ def judge(samples: Sequence[Sample]) -> Iterator[Verdict]:
     for name in ("files", "tasks", "threads"):
         before, after = middle(first, name), middle(last, name)
         yield Verdict(f"open {name}", f"{before:g}, then {after:g}", after <= before)
-    yield Verdict("runs that failed", f"{samples[-1].failed}", samples[-1].failed == 0)
     yield from _judge_rows(warmed)
 
 
@@ -270,7 +270,7 @@ def _judge_rows(warmed: Sequence[Sample]) -> Iterator[Verdict]:
         if not grew:
             continue
         rates = [
-            (b.rows[name] - a.rows.get(name, 0)) / (b.runs - a.runs)
+            (b.rows[name] - a.rows.get(name, 0)) / (b.rows["flow_run"] - a.rows["flow_run"])
             for a, b in ((begin, half), (half, end))
         ]
         is_linear = abs(rates[1] - rates[0]) <= LINEAR * rates[0]
