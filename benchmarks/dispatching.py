@@ -337,7 +337,7 @@ class _Looks:
     def __init__(self, workers: Sequence[int], stage: Stage, asked: Dispatched) -> None:
         self._workers, self._stage, self._asked = workers, stage, asked
         self._ended = threading.Event()
-        self._killed_seconds = 0.0
+        self._killed_seconds = self._killed_parts_seconds = 0.0
         self.seen = Seen()
 
     @contextmanager
@@ -359,7 +359,8 @@ class _Looks:
             batch_seconds: Of the batch's own process, which has ended.
         """
         now = _cpu_seconds()
-        now[PARTS] += self._killed_seconds
+        now[PARTS] += self._killed_parts_seconds
+        now[WORKERS] += self._killed_seconds
         now[BATCH] = batch_seconds
         self.seen.cpu_seconds = {kind: now[kind] - before.get(kind, 0.0) for kind in now}
 
@@ -387,7 +388,8 @@ class _Looks:
         known = all_processes()
         trees = [list(tree_of(pid, known)) for pid in self._workers]
         worker, *parts = max(trees, key=len)
-        self._killed_seconds = worker.ended_seconds + sum(
+        self._killed_seconds = worker.cpu_seconds
+        self._killed_parts_seconds = worker.ended_seconds + sum(
             part.cpu_seconds + part.ended_seconds for part in parts
         )
         self.seen.killed = len(parts)
