@@ -13,9 +13,11 @@ from typing import Final, NoReturn
 
 from benchmarks import (
     batches,
+    dispatching,
     expanding,
     holding,
     hostile,
+    planning,
     running,
     signing,
     silent,
@@ -39,6 +41,8 @@ PARTS: Final[dict[str, Measure]] = {
     "h": silent.measure,
     "i": starting.measure,
     "j": transports.measure,
+    "k": planning.measure,
+    "l": dispatching.measure,
 }
 """By letter; b and d come out of the same expansions."""
 

@@ -108,7 +108,7 @@ def run(
 ) -> Batch:
     """Let one contender run one batch in a world of its own."""
     clusters = min(nodes, scale.clusters)
-    with played(_world(nodes, clusters), scale.speed) as stage:
+    with played(world_of(nodes, clusters), scale.speed) as stage:
         *places, warm = sorted(stage.places, key=lambda place: place.cluster_id > clusters)
         asked = [place for place in places if place.cluster_id <= clusters][:nodes]
         job = Job(
@@ -139,7 +139,7 @@ def run(
     )
 
 
-def _world(nodes: int, clusters: int) -> WorldConfig:
+def world_of(nodes: int, clusters: int) -> WorldConfig:
     """Describe the clusters, the spares they get, and one cluster more to warm up on.
 
     All clusters need equally long, and no two that stand side by side the same at the same time.

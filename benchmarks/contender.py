@@ -24,7 +24,7 @@ LAG_LOOK_SECONDS: Final = 0.1
 LEAD_SECONDS: Final = 1.0
 """From the last contender's `ready` to the first start."""
 
-Kind = Literal["obscale", "sdk", "bare", "run", "empty", "batch", "lanes"]
+Kind = Literal["obscale", "sdk", "bare", "run", "empty", "batch", "dispatched", "lanes"]
 Act = Callable[[Place], Awaitable[float]]
 ActTogether = Callable[[Sequence[Place], Sequence[float]], Awaitable[Sequence["Ending"]]]
 """Gets all places, and the Unix seconds at which they may begin."""
@@ -36,12 +36,14 @@ class Job(BaseModel):
     Args:
         kind: `obscale`, `sdk` and `bare` submit and follow; `run` is the whole Prefect flow;
             `empty` a flow of four tasks that do nothing; `batch` the Prefect flow of that name with
-            all places in one, `lanes` the same by the SDK: one thread a cluster.
+            all places in one, `dispatched` the same on workers, `lanes` the same by the SDK: one
+            thread a cluster.
         warm: A cluster that does not count.
         places: One for each expansion.
-        starts: Seconds after the common beginning, one for each expansion; one of `batch` and
+        starts: Seconds after the common beginning, one for each expansion; one of batches and
             `lanes`.
         steady_seconds: Of the whole flow: how long the new observer must stay connectable.
+        at_once: Of batches: how many clusters grow side by side; None: all.
     """
 
     kind: Kind
@@ -49,6 +51,7 @@ class Job(BaseModel):
     places: tuple[Place, ...]
     starts: tuple[float, ...]
     steady_seconds: float = 0.0
+    at_once: int | None = None
 
 
 class Ending(BaseModel):
@@ -63,12 +66,12 @@ class Outcome(BaseModel):
     """What one contender did.
 
     Args:
-        endings: Of its expansions; of `batch` and `lanes` one for all.
+        endings: Of its expansions; of batches and `lanes` one for all.
         cpu_seconds: They took together.
         memory_bytes: Most the process ever held, with all it has imported.
         asked_prefect: Requests to Prefect's API; events, which go over one web socket, are none.
-            Counted of `batch` only.
-        lag_seconds: Longest time for which its event loop heard nothing. Of `batch` only.
+            Counted of batches only.
+        lag_seconds: Longest time for which its event loop heard nothing. Of batches only.
     """
 
     endings: tuple[Ending, ...]
@@ -222,22 +225,29 @@ async def _warmed(job: Job, watch: Watch) -> ActTogether:
 
             bare.Line(job.warm).ask(1)
             return _apart(bare.expand)
-        case "run" | "empty" | "batch":
+        case "run" | "empty" | "batch" | "dispatched":
             return await _warmed_prefect(job, watch)
 
 
 async def _warmed_prefect(job: Job, watch: Watch) -> ActTogether:
     from benchmarks import prefect_flows  # noqa: PLC0415 - as above
+    from obscale.request.time_limits import TimeLimits  # noqa: PLC0415 - as above
 
+    time_limits = TimeLimits(steady_seconds=job.steady_seconds)
     await prefect_flows.empty(job.warm)
     if job.kind == "empty":
         return _apart(prefect_flows.empty)
     if job.kind == "run":
-        return _apart(prefect_flows.runner(job.steady_seconds))
+        return _apart(prefect_flows.runner(time_limits))
 
     async def batch(places: Sequence[Place]) -> None:
         with watch.watching():
-            await prefect_flows.batch_of(places, job.steady_seconds)
+            await prefect_flows.batch_of(
+                places,
+                time_limits,
+                "deployment" if job.kind == "dispatched" else "process",
+                job.at_once,
+            )
 
     return _as_one(batch)
 

@@ -19,6 +19,7 @@ from typing import Final
 DEBIAN_FOLDER: Final = Path("/usr/lib/postgresql")
 DEBIAN_USER: Final = "postgres"
 INSTALL: Final = "apt-get install postgresql"
+SIZE: Final = "select pg_database_size('prefect')"
 START_SECONDS: Final = 120
 END_SECONDS: Final = 60
 LOOK_AGAIN_SECONDS: Final = 0.2
@@ -95,6 +96,33 @@ def postgres_server(programs: Path, password: str) -> Iterator[str]:
             finally:
                 server.terminate()
                 server.wait(END_SECONDS)
+
+
+def answer_of(programs: Path, address: str, password: str, question: str) -> str:
+    """Ask the database of a server of this module.
+
+    Args:
+        programs: From `postgres_programs`.
+        address: As it was yielded.
+        password: Of its user.
+        question: In SQL.
+
+    Returns:
+        One line for each row, `|` between two values.
+    """
+    host, _, port = address.rpartition(":")
+    asked = subprocess.run(  # noqa: S603 - a program of PostgreSQL's
+        [
+            *(str(programs / "psql"), "-h", host, "-p", port, "-U", "prefect", "-d", "prefect"),
+            *("-Atc", question),
+        ],
+        env=os.environ | {"PGPASSWORD": password},
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    return asked.stdout
 
 
 def _wait_ready(programs: Path, port: int, server: "subprocess.Popen[bytes]") -> None:

@@ -3,14 +3,15 @@
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from benchmarks.ours import SAMPLE, ZONE
-from benchmarks.world import Place, lanes_of, zone_of
+from benchmarks.world import PASSWORD_VARIABLE, Place, lanes_of, zone_of
 from obscale.flows.batch import batch
+from obscale.flows.remove import remove
 from obscale.flows.scale_out import scale_out
 from obscale.request.models import (
     AgentInfoSpec,
@@ -19,12 +20,11 @@ from obscale.request.models import (
     ScaleOutSpec,
     SecretName,
 )
-from obscale.request.policies import BatchPolicies
+from obscale.request.policies import BatchPolicies, Dispatch
+from obscale.request.removal import LeavingNode, RemovalSpec
 from obscale.request.start_options import ObConfigs
 from obscale.request.time_limits import TimeLimits
 from obscale.spec.batch import compact
-
-PASSWORD_VARIABLE: Final = "OBSCALE_BENCH_ROOT_PASSWORD"  # noqa: S105 - a name, no password
 
 
 @task(cache_policy=NO_CACHE)
@@ -47,9 +47,8 @@ async def empty(_place: Place) -> float:
     return time.time()
 
 
-def runner(steady_seconds: float) -> Callable[[Place], Awaitable[float]]:
+def runner(time_limits: TimeLimits) -> Callable[[Place], Awaitable[float]]:
     """Give what runs a whole scale-out, preflight and verification included."""
-    time_limits = TimeLimits(steady_seconds=steady_seconds)
 
     async def run(place: Place) -> float:
         report = await scale_out(
@@ -67,8 +66,68 @@ def runner(steady_seconds: float) -> Callable[[Place], Awaitable[float]]:
     return run
 
 
-async def batch_of(places: Sequence[Place], steady_seconds: float) -> None:
-    """Run one batch over all places, all clusters side by side.
+async def take_out(place: Place, zone: str, time_limits: TimeLimits) -> None:
+    """Run a whole removal of what has joined from this place.
+
+    Raises:
+        RuntimeError: It is not gone.
+    """
+    report = await remove(
+        cluster=_connection(place),
+        zone=zone,
+        agentInfo=AgentInfoSpec(ip=place.spare_ip, port=place.spare_port),
+        confirm=f"{place.spare_ip}:{place.spare_port}",
+        profile="lab",
+        time_limits=time_limits,
+    )
+    if report.outcome != "verified":
+        raise RuntimeError(f"{place.cluster}: {report.error}")
+
+
+async def take_out_together(places: Sequence[Place], zone: str, time_limits: TimeLimits) -> None:
+    """Run one batch that removes what has joined from these places, all in this zone.
+
+    Raises:
+        BatchIncompleteError: A node is not gone.
+    """
+    lanes = lanes_of(places)
+    clusters = [
+        RemovalSpec(
+            cluster=name,
+            remove=tuple(
+                LeavingNode(
+                    agentInfo=AgentInfoSpec(ip=place.spare_ip, port=place.spare_port), zone=zone
+                )
+                for place in lane
+            ),
+            profile="lab",
+        )
+        for name, lane in lanes.items()
+    ]
+    compacted: Any = [compact(cluster) for cluster in clusters]  # as the command line passes them
+    running: Any = batch(
+        clusters=compacted,
+        connections={name: _connection(lane[0]) for name, lane in lanes.items()},
+        policies=BatchPolicies(max_clusters_at_once=len(lanes), max_removals=len(places)),
+        confirm=f"remove {len(places)} nodes",
+        time_limits=time_limits,
+    )
+    await running
+
+
+async def batch_of(
+    places: Sequence[Place],
+    time_limits: TimeLimits,
+    dispatch: Dispatch = "process",
+    at_once: int | None = None,
+) -> None:
+    """Run one batch over all places.
+
+    Args:
+        places: Of one cluster, its nodes in this order.
+        time_limits: Of each row.
+        dispatch: Where the clusters are worked on.
+        at_once: How many clusters side by side; None: all.
 
     Raises:
         BatchIncompleteError: A node is not verified.
@@ -92,8 +151,8 @@ async def batch_of(places: Sequence[Place], steady_seconds: float) -> None:
     running: Any = batch(
         clusters=compacted,
         connections={name: _connection(lane[0]) for name, lane in lanes.items()},
-        policies=BatchPolicies(max_clusters_at_once=len(lanes)),
-        time_limits=TimeLimits(steady_seconds=steady_seconds),
+        policies=BatchPolicies(max_clusters_at_once=at_once or len(lanes), dispatch=dispatch),
+        time_limits=time_limits,
     )
     await running
 

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event
 from typing import Final
 
@@ -21,27 +22,37 @@ LOOK_AGAIN_SECONDS: Final = 0.5
 
 
 @contextmanager
-def prefect_server(database: str | None = None) -> Iterator[dict[str, str]]:
+def prefect_server(
+    database: str | None = None, log: Path | None = None
+) -> Iterator[dict[str, str]]:
     """Start a server in a folder of its own, and end it with the block.
 
     Args:
         database: Address of its database; None: SQLite in that folder.
+        log: Where it writes a line for each request; None: nowhere.
 
     Yields:
         The environment its clients need.
     """
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"
-    with tempfile.TemporaryDirectory(prefix="obscale-bench-") as home:
+    with (
+        tempfile.TemporaryDirectory(prefix="obscale-bench-") as home,
+        (log or Path(os.devnull)).open("wb") as lines,
+    ):
         settings = SERVER_SETTINGS | QUIET_SETTINGS | {"PREFECT_HOME": home}
         if database is not None:
             settings |= {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
+        telling = {
+            "PREFECT_SERVER_LOGGING_LEVEL": "INFO",
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
+        }
         program = [sys.executable, "-m", "prefect", "server", "start"]
         with subprocess.Popen(  # noqa: S603 - this interpreter, and a number
             [*program, "--host", "127.0.0.1", "--port", str(port)],
-            env=os.environ | settings,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            env=os.environ | settings | (telling if log else {}),
+            stdout=lines,
+            stderr=lines,
             start_new_session=True,
         ) as server:
             try:

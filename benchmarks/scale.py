@@ -10,6 +10,26 @@ SLOWEST_START_SECONDS: Final = 7.5
 
 
 @dataclass(frozen=True)
+class Dispatched:
+    """A batch on workers.
+
+    Args:
+        nodes: How many join.
+        clusters: They are dealt out to.
+        workers: Processes of `prefect worker start`.
+        at_once: Clusters that grow side by side; each is a process of some 150 MiB.
+        is_killed: Whether a worker is killed, with all it runs, once half of the nodes are
+            submitted.
+    """
+
+    nodes: int
+    clusters: int
+    workers: int
+    at_once: int
+    is_killed: bool = False
+
+
+@dataclass(frozen=True)
 class Scale:
     """Sizes of one run.
 
@@ -32,6 +52,8 @@ class Scale:
         troubles: Of part h: how many kinds of trouble are met; None meets all.
         silent_batch: Of part h: nodes of its batch.
         starts: Of part i: how often each program is started.
+        plans: Of part k: rows and clusters of each batch that is planned.
+        dispatched: Of part l: the batches.
     """
 
     speed: float = 1.0
@@ -52,6 +74,11 @@ class Scale:
     troubles: int | None = None
     silent_batch: int = 20
     starts: int = 7
+    plans: tuple[tuple[int, int], ...] = ((1000, 200), (10_000, 2000))
+    dispatched: tuple[Dispatched, ...] = (
+        Dispatched(1000, 200, workers=4, at_once=100),
+        Dispatched(200, 40, workers=4, at_once=40, is_killed=True),
+    )
 
 
 SMALLEST: Final = Scale(
@@ -71,6 +98,8 @@ SMALLEST: Final = Scale(
     troubles=2,
     silent_batch=2,
     starts=1,
+    plans=((2, 1), (4, 2)),
+    dispatched=(Dispatched(2, 2, workers=2, at_once=2),),
 )
 """As little as there is: proves that everything runs, its figures mean nothing."""
 

@@ -5,6 +5,7 @@ its addresses when it listens, and answers every further line with a tally, unti
 """
 
 import asyncio
+import base64
 import json
 import resource
 import subprocess
@@ -14,9 +15,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, repeat
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import BaseModel
 
 from obscale.batch.process_limits import raise_file_limit
@@ -25,8 +28,15 @@ from obscale.sandbox.config import DEFAULT_START_SECONDS
 from obscale.sandbox.dags.dag import Dag
 
 SCALE_OUT: Final = "/api/v1/ob/scale_out"
+PASSWORD_VARIABLE: Final = "OBSCALE_BENCH_ROOT_PASSWORD"  # noqa: S105 - a name, no password
+"""Names the password of root@sys, the same of all clusters, to flows and to workers."""
 KIB: Final = 1024
 END_SECONDS: Final = 30
+EXPONENT: Final = 65537
+KEY_BITS: Final = 1024
+KEYS: Final = 50
+ADDRESSES: Final = 250
+"""Of 127.NETWORK.N."""
 ZONES: Final = 3
 """Of each cluster."""
 
@@ -36,6 +46,7 @@ class Tally(BaseModel):
 
     Args:
         requests: By the cluster they belong to; the target's count for the cluster it joins.
+        posts: Scale-outs that reached each cluster.
         posted_at: Unix seconds at which a scale-out reached the cluster, by cluster; of several,
             the last one's.
         ended_at: Unix seconds at which its DAG ended, by cluster; of several, the last one's.
@@ -46,6 +57,7 @@ class Tally(BaseModel):
     """
 
     requests: dict[str, int]
+    posts: dict[str, int]
     posted_at: dict[str, float]
     ended_at: dict[str, float]
     dag_seconds: dict[str, tuple[float, ...]]
@@ -99,6 +111,7 @@ def crowd(
     start_seconds: Sequence[float] = (DEFAULT_START_SECONDS,),
     *,
     spares: int | None = None,
+    network: int | None = None,
 ) -> WorldConfig:
     """Describe that many clusters of three zones, with one spare each.
 
@@ -107,15 +120,47 @@ def crowd(
         start_seconds: How long the observers of the spares take to start, one after the other and
             from the beginning again.
         spares: How many, dealt out to the clusters one after the other; None: one each.
+        network: Of worlds beside each other, each its own number: every agent has an address of
+            its own in 127.NETWORK, and few key pairs are shared by all; making one for each of
+            thousands takes minutes. None: the world's own addresses, a key for each agent.
     """
     content = default_config().model_dump()
     one = content["clusters"][0]
-    content["clusters"] = [one | {"name": f"c{n}", "id": n} for n in range(1, clusters + 1)]
+    agents = _agents(network)
+    content["clusters"] = [
+        one
+        | {
+            "name": f"c{n}",
+            "id": n,
+            "zones": [
+                zone | {"agents": [agent | next(agents) for agent in zone["agents"]]}
+                for zone in one["zones"]
+            ],
+        }
+        for n in range(1, clusters + 1)
+    ]
     content["spares"] = [
-        {"start_seconds": start_seconds[n % len(start_seconds)]}
+        {"start_seconds": start_seconds[n % len(start_seconds)]} | next(agents)
         for n in range(clusters if spares is None else spares)
     ]
     return WorldConfig.model_validate(content | {"port": 0})
+
+
+def _agents(network: int | None) -> Iterator[dict[str, str]]:
+    """Give what agents of one network have, one after the other; of none nothing."""
+    if network is None:
+        yield from repeat({})
+        return
+    keys = [_new_key() for _ in range(KEYS)]
+    for number, key in enumerate(cycle(keys)):
+        high, low = divmod(number, ADDRESSES)
+        yield {"ip": f"127.{network}.{high}.{low + 1}", "private_key": key}
+
+
+def _new_key() -> str:
+    key = rsa.generate_private_key(EXPONENT, KEY_BITS)
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return base64.b64encode(der).decode("ascii")
 
 
 @contextmanager
@@ -203,6 +248,7 @@ def tally_of(world: World, spares: dict[str, str]) -> Tally:
     }
     return Tally(
         requests=Counter(of[record.agent] for record in world.requests),
+        posts={name: len(moments) for name, moments in posted.items()},
         posted_at={name: moments[-1] for name, moments in posted.items()},
         ended_at={name: dags[-1].end_at for name, dags in ended.items() if dags},
         dag_seconds={

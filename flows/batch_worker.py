@@ -16,7 +16,7 @@ from obscale.request.models import ClusterSpec
 from obscale.request.policies import PARTS_FLOW, BatchPolicies, OnRowFailure
 from obscale.request.time_limits import DEFAULT_TIME_LIMITS, TimeLimits
 from obscale.spec.batch import BatchSpec, checked_batch
-from obscale.tasks.dispatch.worker import is_incomplete, run_assignment, told
+from obscale.tasks.dispatch.worker import BEAT_SECONDS, is_incomplete, run_assignment, told
 from obscale.tasks.runtime.blocks import naming_silent_agents
 from obscale.tasks.runtime.page_forms import form_in_page_language
 from obscale.tasks.runtime.prefect_watch import watching_prefect
@@ -69,7 +69,7 @@ async def batch_part(
     )
     ledger = ledger_of(checked_batch(spec), time_limits)
     with cancel_on_sigterm(), asking_often(len(ledger.entries)), naming_silent_agents():
-        async with watching_prefect(), told(ledger, batch) as table:
+        async with watching_prefect(BEAT_SECONDS), told(ledger, batch) as table:
             await run_assignment(ledger, table)
     if is_incomplete(ledger) and (incomplete := error_of_batch(report_of(ledger))):
         raise incomplete

@@ -107,6 +107,12 @@ class WorkerAssignment:
         return (key or "").startswith(self.key(0)[:-1])
 
 
+def part_in(key: str | None) -> str:
+    """Give the id of the part that a run with this idempotency key is of; empty: of none."""
+    words = (key or "").rsplit("-", 2)
+    return words[1] if len(words) > 2 else ""  # noqa: PLR2004 - batch, part, turn
+
+
 def batch_tag(key: str) -> str:
     """Give the tag all runs of a batch carry."""
     return f"batch:{key}"

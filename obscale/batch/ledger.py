@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 from obscale.batch.kinds import EFFECTS, WORDS, KindWords, already_of, what_of
@@ -293,7 +294,7 @@ class Ledger:
     """By lane, oldest first: the row that would go first there, and what preflight saw of it. Kept
     for as long as it is worth anything, of the lanes that can begin at once."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The same for the same nodes of the same clusters, and no secret."""
         asked = "\n".join(sorted(map(_asked, self.entries)))

@@ -10,12 +10,14 @@ from typing import Any, Final, NoReturn
 import typer
 from rich.console import Console
 
+from obscale.agent.transport import asking_often
 from obscale.batch.confirm import is_confirmed, question_of_batch, word_of, would_leave
 from obscale.batch.kinds import WORDS
 from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger, ledger_of
 from obscale.batch.plan import BatchPlan, PlannedRow, plan_of
 from obscale.batch.preflight import ClusterLook, check_names, judge_all
 from obscale.batch.preflight_others import look_at_rows
+from obscale.batch.process_limits import fewer_gc_runs
 from obscale.batch.report import (
     BatchIncompleteError,
     BatchReport,
@@ -43,6 +45,8 @@ from obscale.spec.batch import (
 )
 from obscale.text import for_terminal
 
+LOOKS_A_NODE: Final = 5
+"""Rows whose looks take as many questions as one node that is added: a dozen each."""
 UNREACHED_KINDS: Final = frozenset(error.kind for error in OUT_OF_REACH)
 
 
@@ -211,7 +215,8 @@ async def look_at_all(ledger: Ledger, secret_store: SecretStore) -> None:
         return look_at_rows([entry.order for entry in entries], secret_store, will_be_asked=True)
 
     await check_names(ledger, secret_store)
-    await judge_all(ledger, looking)
+    with fewer_gc_runs(), asking_often(len(ledger.entries) // LOOKS_A_NODE):
+        await judge_all(ledger, looking)
 
 
 def _run(

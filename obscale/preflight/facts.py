@@ -318,6 +318,11 @@ class Facts:
 
     def joining(self) -> tuple[NodeSpec, ...]:
         """Give the nodes of the request the cluster does not have yet, this one included."""
+        return self._joining
+
+    @cached_property
+    def _joining(self) -> tuple[NodeSpec, ...]:
+        # Sixteen rules ask, for each of the request's nodes.
         there = {(server.ip, server.svr_port) for _, server in self.cluster.servers()}
         return tuple(
             node

@@ -7,6 +7,7 @@ off, does no harm, since the cluster is the record of what was begun.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -29,7 +30,13 @@ from obscale.batch.dispatch import (
     WorkerRun,
     decide_part,
 )
-from obscale.batch.dispatch_rows import WorkerAssignment, apply_result, apply_status, take_up_row
+from obscale.batch.dispatch_rows import (
+    WorkerAssignment,
+    apply_result,
+    apply_status,
+    part_in,
+    take_up_row,
+)
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.schedule import RowState
 from obscale.errors import RunLostError
@@ -77,6 +84,10 @@ class Dispatch:
         self._client, self._ledger, self._deployment = client, ledger, deployment
         self._watch = watch
         self._runs: dict[str, _Running] = {}
+        self._parts: dict[str, WorkerAssignment] = {}
+        """By lane."""
+        self._turns: Counter[str] = Counter()
+        """How many runs each part has had, by its id."""
         self._told_waiting = 0.0
 
     async def take_up(self) -> None:
@@ -86,8 +97,10 @@ class Dispatch:
             DispatchError: Prefect does not answer.
         """
         alive = await find_runs(self._client, self._deployment, self._ledger.key, ALIVE)
-        for lane in {entry.lane for entry in self._ledger.entries} if alive else ():
-            part = self._part(lane)
+        earlier = await find_runs(self._client, self._deployment, self._ledger.key)
+        self._parts = self._assigned()
+        self._turns.update(filter(None, (part_in(run.idempotency_key) for run in earlier)))
+        for lane, part in self._parts.items() if alive else ():
             mine = [run for run in alive if part.owns(run.idempotency_key)]
             if not mine:
                 continue
@@ -307,8 +320,9 @@ class Dispatch:
         return entry.dag_id is None and not is_over
 
     async def _dispatch(self, entry: Entry) -> _Running:
-        part = self._part(entry.lane)
-        run = await start_run(self._client, self._deployment, part)
+        part = self._parts[entry.lane]
+        run = await start_run(self._client, self._deployment, part, self._turns[part.id] + 1)
+        self._turns[part.id] += 1
         publish_line(
             "batch", f"part.dispatched cluster={entry.cluster} run={run.id} name={run.name!r}"
         )
@@ -321,9 +335,11 @@ class Dispatch:
         self._watch.follow(run.id, state)
         return _Running(part, run.id)
 
-    def _part(self, lane: str) -> WorkerAssignment:
-        entries = [entry for entry in self._ledger.entries if entry.lane == lane]
-        return WorkerAssignment.of(self._ledger.key, entries)
+    def _assigned(self) -> dict[str, WorkerAssignment]:
+        lanes: dict[str, list[Entry]] = {}
+        for entry in self._ledger.entries:
+            lanes.setdefault(entry.lane, []).append(entry)
+        return {lane: WorkerAssignment.of(self._ledger.key, each) for lane, each in lanes.items()}
 
     def _drop(self, lane: str) -> _Running | None:
         running = self._runs.pop(lane, None)

@@ -125,20 +125,24 @@ async def find_runs(
 
 
 async def start_run(
-    client: PrefectClient, deployment: DeploymentResponse, part: WorkerAssignment
+    client: PrefectClient, deployment: DeploymentResponse, part: WorkerAssignment, first: int
 ) -> FlowRun:
     """Begin a run for one lane's rows. Asked twice, say by a batch begun again, it is one run.
+
+    Args:
+        client: Open.
+        deployment: Of the parts.
+        part: The lane's rows.
+        first: Its turn, as far as is known.
 
     Raises:
         DispatchError: Prefect does not let it, or does not answer.
     """
-    earlier = await find_runs(client, deployment, part.batch)
-    first = 1 + sum(part.owns(run.idempotency_key) for run in earlier)
     for turn in range(first, first + MOST_TURNS):
         run = await _asked_for(client, deployment, part, turn)
         if run.state is None or not run.state.is_final():
             return run
-        # One of an earlier time, beyond those that were listed.
+        # One of an earlier time, beyond those that were listed, or another batch's of these rows.
     raise DispatchError(f"{part.name} had {MOST_TURNS} runs already", "delete old ones in Prefect")
 
 

@@ -40,12 +40,19 @@ class PrefectWatch:
         known: Of Prefect beside this run.
         on_cancelled: Called once when somebody has cancelled the run there; None where a worker
             does it.
+        every_seconds: From one look to the next.
     """
 
-    def __init__(self, known: Recording, on_cancelled: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        known: Recording,
+        on_cancelled: Callable[[], None] | None = None,
+        every_seconds: float = LOOK_EVERY_SECONDS,
+    ) -> None:
         self.run_id: UUID | None = None
         self._known = known
         self._on_cancelled = on_cancelled
+        self._every_seconds = every_seconds
         self._misses = 0
         self._answered_at = datetime.now(UTC)
         self._looking: asyncio.Task[None] | None = None
@@ -85,7 +92,7 @@ class PrefectWatch:
                 while not self._known.is_deleted:
                     began = time.monotonic()
                     await self._look(client, run_id)
-                    await asyncio.sleep(max(began + LOOK_EVERY_SECONDS - time.monotonic(), 0))
+                    await asyncio.sleep(max(began + self._every_seconds - time.monotonic(), 0))
 
     async def _look(self, client: PrefectClient, run_id: UUID) -> None:
         try:
@@ -132,8 +139,13 @@ WATCH: Final[ContextVar[PrefectWatch | None]] = ContextVar("obscale_prefect_watc
 
 
 @asynccontextmanager
-async def watching_prefect() -> AsyncIterator[None]:
-    """Watch Prefect beside the current flow run, in this block or for whoever watches already."""
+async def watching_prefect(every_seconds: float = LOOK_EVERY_SECONDS) -> AsyncIterator[None]:
+    """Watch Prefect beside the current flow run, in this block or for whoever watches already.
+
+    Args:
+        every_seconds: From one look to the next; longer where runs go by the hundred, for each look
+            costs the server some ten milliseconds.
+    """
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run is None:
@@ -147,7 +159,7 @@ async def watching_prefect() -> AsyncIterator[None]:
         quiet_threads(known)
         if os.environ.get(PROCESS_OF_A_RUN):
             quiet_process()
-        watch = PrefectWatch(known)
+        watch = PrefectWatch(known, every_seconds=every_seconds)
         watch.begin(run.id)
         try:
             yield

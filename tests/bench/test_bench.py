@@ -31,6 +31,8 @@ def table_of(page):
         (["h"], {"h"}),
         (["i"], {"i"}),
         (["j"], {"j"}),
+        (["k"], {"k"}),
+        (["l"], {"l"}),
     ],
     ids=[
         "without Prefect",
@@ -40,6 +42,8 @@ def table_of(page):
         "silent agents",
         "starting",
         "transports",
+        "plans of many rows",
+        "several workers",
     ],
 )
 def test_the_smallest_run_prints_the_whole_table(parts, letters, tmp_path):

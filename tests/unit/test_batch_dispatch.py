@@ -21,6 +21,7 @@ from obscale.batch.dispatch_rows import (
     WorkerAssignment,
     apply_result,
     apply_status,
+    part_in,
     status_rows,
     take_up_row,
 )
@@ -204,6 +205,9 @@ def test_the_same_rows_have_the_same_key_and_any_change_another(tmp_path):
     assert one.owns(one.key(7))
     assert not one.owns(changed.key(1))
     assert not one.owns(None)
+    assert part_in(one.key(7)) == one.id
+    assert part_in(changed.key(12)) == changed.id
+    assert [part_in(key) for key in (None, "", "somebody-s")] == ["", "", ""]
 
 
 def test_rows_told_are_read_back(tmp_path):
