@@ -276,8 +276,17 @@ ANSWERS = tuple(
         ),
     )
 )
+LOST_ANSWER_SECONDS = 20.0
+"""For 15 s, by the clock on the wall, an agent would still take a POST nobody has answered: so long
+nothing is sent again."""
 SUBMITS = tuple(
-    Row(f"submit: {name}", cards, {"submit": "healed"}, idle=ONE_REQUEST)
+    Row(
+        f"submit: {name}",
+        cards,
+        {"submit": "healed"},
+        idle=ONE_REQUEST,
+        costs_seconds=LOST_ANSWER_SECONDS,
+    )
     for name, cards in (
         ("answer dropped", lambda p: [Fault.drop_answer(to=p.to)]),
         ("answer is HTML", lambda p: [Fault.garble_answer(to=p.to)]),
