@@ -162,7 +162,7 @@ async def test_many_nodes_are_asked_over_aiohttp(fleet, monkeypatch, many):
     asked, ask = [], AiohttpTransport.handle_async_request
 
     async def counting(transport, request):
-        asked.append(request)
+        asked.append((request.method, request.url.raw_path.decode("ascii")))
         return await ask(transport, request)
 
     monkeypatch.setattr(AiohttpTransport, "handle_async_request", counting)
@@ -173,8 +173,10 @@ async def test_many_nodes_are_asked_over_aiohttp(fleet, monkeypatch, many):
     assert report.is_verified, render_batch(report)
     assert fleet.posts == fleet.dags == 4
     if many:
-        # The world counts what arrived: all of it came this way.
-        assert len(asked) == len(fleet.stage.world.requests)
+        # All that arrived came this way; a question that was given up may not have arrived.
+        arrived = Counter((each.method, each.target) for each in fleet.stage.world.requests)
+        assert arrived
+        assert not arrived - Counter(asked)
     else:
         assert asked == []
 
