@@ -34,11 +34,11 @@ def verifying(monkeypatch):
     async def run(*, before=JUDGED, time_limits=None, seen=None, **surroundings):
         said, waited = [], []
 
-        async def after(_link):
+        async def after(_link, **_how):
             await asyncio.sleep(LOOK_SECONDS)
             return seen or aftermath()
 
-        async def about(_link, _members):
+        async def about(_link, _members, *_known):
             await asyncio.sleep(LOOK_SECONDS)
             return around(**surroundings)
 
