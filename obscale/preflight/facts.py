@@ -296,9 +296,14 @@ class Facts:
     now: datetime | None = None
     judged_before: datetime | None = None
 
-    @cached_property
+    @property
     def subject(self) -> str:
         """`ip:port` of the agent that is to join."""
+        return self._subject
+
+    @cached_property
+    def _subject(self) -> str:
+        # Every finding names it.
         return self.node.address
 
     @property
