@@ -102,10 +102,6 @@ class WorkerAssignment:
         """
         return f"obscale-{self.batch}-{self.id}-{turn}"
 
-    def owns(self, key: str | None) -> bool:
-        """Whether a run with this idempotency key carries just these rows."""
-        return (key or "").startswith(self.key(0)[:-1])
-
 
 def part_in(key: str | None) -> str:
     """Give the id of the part that a run with this idempotency key is of; empty: of none."""

@@ -18,6 +18,8 @@ from obscale.request.time_limits import TimeLimits
 
 QUIET: Final = frozenset({"dag.node_started", "dag.node_spoke"})
 """Kept from the log at INFO, where the end of each node is enough; the report has them all."""
+LOOKS_IN_A_LIMIT: Final = 3
+"""At least so many looks go into the limits for silence and standstill."""
 Saw = Callable[[Dag, tuple[Change, ...]], Awaitable[None]]
 """Gets every look at the DAG, with what changed since the last one."""
 Say = Callable[[str], None]
@@ -69,7 +71,9 @@ async def follow(
         AgentRefusedError: The agents refuse to show the DAG.
     """
     watch = Watch(monotonic())
-    await asyncio.sleep(first_look_seconds)
+    # However seldom it is looked at, one lost answer alone is no silence and no standstill.
+    seldomest = min(time_limits.silence_seconds, time_limits.stall_seconds) / LOOKS_IN_A_LIMIT
+    await asyncio.sleep(min(first_look_seconds, seldomest))
     while True:
         is_refused = False
         try:
@@ -100,7 +104,7 @@ async def follow(
         _check_limits(watch, time_limits, dag_id)
         unchanged = monotonic() - watch.changed
         longest = time_limits.poll_seconds
-        pause = next_poll_seconds(watch.dag, unchanged, longest, unended_seconds)
+        pause = next_poll_seconds(watch.dag, unchanged, longest, min(unended_seconds, seldomest))
         # Each refusal is a failed login at the database: no more of them than need be.
         await asyncio.sleep(longest if is_refused else pause)
 

@@ -100,11 +100,10 @@ class Dispatch:
         earlier = await find_runs(self._client, self._deployment, self._ledger.key)
         self._parts = self._assigned()
         self._turns.update(filter(None, (part_in(run.idempotency_key) for run in earlier)))
-        for lane, part in self._parts.items() if alive else ():
-            mine = [run for run in alive if part.owns(run.idempotency_key)]
-            if not mine:
-                continue
-            self._runs[lane] = self._followed(part, mine[-1])
+        at_work = {part_in(run.idempotency_key): run for run in alive}
+        for lane, part in self._parts.items() if at_work else ():
+            if run := at_work.get(part.id):
+                self._runs[lane] = self._followed(part, run)
         known = {running.run_id for running in self._runs.values()}
         for run in alive:
             if run.id not in known:

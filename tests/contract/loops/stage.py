@@ -142,11 +142,10 @@ class Stage:
         body = request_body(self.order.node, own.get_secret_value() if own else None)
         return (await self.link.cluster.current.submit_scale_out(body)).id
 
-    async def follow(self, dag_id: str) -> Dag:
-        """Follow a DAG."""
-        return await follow(
-            self.link.cluster, dag_id, self.order.time_limits, saw=self.saw, say=self.say
-        )
+    async def follow(self, dag_id: str, **seldom: float) -> Dag:
+        """Follow a DAG; as seldom as a batch does where it is told how."""
+        limits = self.order.time_limits
+        return await follow(self.link.cluster, dag_id, limits, saw=self.saw, say=self.say, **seldom)
 
     async def operate(self, operator: Operator) -> None:
         """Have somebody else operate the newest DAG."""

@@ -100,6 +100,22 @@ async def test_a_silence_that_ends_before_the_limit_is_ridden_out():
 
 
 @on_virtual_time
+@pytest.mark.parametrize(
+    ("first_look", "gone"), [(17.0, (16.5, 18.5)), (0.0, (16.0, 21.0))], ids=["first", "later"]
+)
+async def test_a_row_looked_at_seldom_bears_a_short_silence_too(first_look, gone):
+    """A pause nobody asked in is no silence: a limit shorter than it still holds several looks."""
+    time_limits = LIMITS.model_copy(update={"silence_seconds": 10.0})
+    async with stage(time_limits=time_limits) as scene:
+        dag_id = await scene.post()
+        scene.play(*all_down(scene, gone[0]), *all_up(scene, gone[1]))
+
+        dag = await scene.follow(dag_id, unended_seconds=20.0, first_look_seconds=first_look)
+
+        assert dag.is_done
+
+
+@on_virtual_time
 async def test_silences_do_not_add_up():
     """Two silences, each below the limit, together above it: an answer in between counts."""
     length = LIMITS.silence_seconds * 0.7
