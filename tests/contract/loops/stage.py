@@ -142,10 +142,19 @@ class Stage:
         body = request_body(self.order.node, own.get_secret_value() if own else None)
         return (await self.link.cluster.current.submit_scale_out(body)).id
 
-    async def follow(self, dag_id: str, **seldom: float) -> Dag:
+    async def follow(
+        self, dag_id: str, *, unended_seconds: float = 0.0, first_look_seconds: float = 0.0
+    ) -> Dag:
         """Follow a DAG; as seldom as a batch does where it is told how."""
-        limits = self.order.time_limits
-        return await follow(self.link.cluster, dag_id, limits, saw=self.saw, say=self.say, **seldom)
+        return await follow(
+            self.link.cluster,
+            dag_id,
+            self.order.time_limits,
+            saw=self.saw,
+            say=self.say,
+            unended_seconds=unended_seconds,
+            first_look_seconds=first_look_seconds,
+        )
 
     async def operate(self, operator: Operator) -> None:
         """Have somebody else operate the newest DAG."""
