@@ -14,11 +14,10 @@ MOST_READINGS: Final = 5
 GOOD_ENOUGH_SECONDS: Final = 0.005
 """Two clocks read so surely are compared to 10 ms, the smallest offset that is ever told: another
 question could change no answer."""
-NEAR_SECONDS: Final = 0.02
-"""Two clocks that are surely this near ours are at most 40 ms apart; 100 ms is the least that is
+NEAR_SECONDS: Final = 0.045
+"""Two clocks that are surely this near ours are at most 90 ms apart; 100 ms is the least that is
 warned of. A process that looks at many clusters at once hears each answer late, but seldom as late
 as that."""
-
 
 SAMPLING_SECONDS: Final = 2.0
 """For all further questions, once the agent has told the time: where its answers are late, others

@@ -21,6 +21,8 @@ MOST_LINE_CHARACTERS: Final = 64 << 10
 """Of one log line. The longest recorded has 29,706: a whole configuration."""
 _CUT: Final = " … "
 _MARKS: Final = (b",", b"{", b"[")
+_CONTAINERS: Final = frozenset({dict, list})
+"""Of parsed JSON, which has no subclasses of them."""
 _TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[,{\[]', re.DOTALL)
 
 
@@ -84,16 +86,17 @@ def limit_of(target: str) -> Limit:
 
 def is_too_deep(value: Any) -> bool:
     """Whether parsed JSON has more than `MOST_LEVELS` brackets within brackets."""
-    level = [value] if isinstance(value, dict | list) else []
+    level = [value] if type(value) in _CONTAINERS else []
     for _ in range(MOST_LEVELS):
-        level = [
-            item
-            for outer in level
-            for item in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(item, dict | list)
-        ]
-        if not level:
+        within: list[Any] = []
+        for outer in level:
+            items = outer.values() if type(outer) is dict else outer
+            # Nearly all hold texts and numbers alone, which is seen without a step for each.
+            if not _CONTAINERS.isdisjoint(map(type, items)):
+                within += [item for item in items if type(item) in _CONTAINERS]
+        if not within:
             return False
+        level = within
     return True
 
 

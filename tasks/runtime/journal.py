@@ -30,25 +30,40 @@ from obscale.tasks.runtime.run_log import run_logger
 from obscale.tasks.runtime.writing import ended, written
 from obscale.text import Markdown, each_text, for_markdown
 
-_LISTENERS: ContextVar[tuple[events.Publish, ...]] = ContextVar("obscale_listeners", default=())
+
+class _Listener:
+    """Who hears events, until its block ends.
+
+    A connection that is opened inside the block keeps the context it was opened in for as long as
+    it stays open, and with it whatever stands there: so who hears no more is let go of.
+    """
+
+    def __init__(self, hear: events.Publish) -> None:
+        self.hear: events.Publish | None = hear
+
+
+_LISTENERS: ContextVar[tuple[_Listener, ...]] = ContextVar("obscale_listeners", default=())
 _ASIDE: ContextVar[set[asyncio.Task[None]] | None] = ContextVar("obscale_aside", default=None)
 
 
 @contextmanager
 def listening(listener: events.Publish) -> Iterator[None]:
     """Hear every event of the flows run inside this block, in this process."""
-    token = _LISTENERS.set((*_LISTENERS.get(), listener))
+    told = _Listener(listener)
+    token = _LISTENERS.set((*_LISTENERS.get(), told))
     try:
         yield
     finally:
         _LISTENERS.reset(token)
+        told.hear = None
 
 
 def publish(event: events.Event) -> None:
     """Write an event into the run's log, and give it to whoever listens."""
     run_logger().log(event.severity, "%s", events.text_of(event))
     for listener in _LISTENERS.get():
-        listener(event)
+        if listener.hear:
+            listener.hear(event)
 
 
 def publish_line(step: str, words: str, severity: int = logging.INFO) -> None:

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from obscale.agent.clock import (
     MOST_READINGS,
+    NEAR_SECONDS,
     SAMPLING_SECONDS,
     ClockReading,
     asks_again,
     best_reading,
     compare_clocks,
 )
+from obscale.preflight.rules.ulimits import WARN_SECONDS
 
 SECONDS = st.floats(0, 1e6, allow_nan=False)
 
@@ -67,9 +69,21 @@ def test_a_quick_answer_needs_no_second_one():
 
 @pytest.mark.parametrize("offset", [0.008, -0.008])
 def test_a_clock_that_is_surely_near_needs_no_second_answer(offset):
-    """Of two clocks within 20 ms of ours none is the 100 ms off that would be warned of."""
-    assert ClockReading(offset, 0.012).is_good_enough
-    assert not ClockReading(offset, 0.0121).is_good_enough
+    """Answers of a process that looks at many clusters come some 50 ms late; 25 of them count."""
+    assert ClockReading(offset, 0.025).is_good_enough
+    assert ClockReading(offset, 0.037).is_good_enough
+    assert not ClockReading(offset, 0.0371).is_good_enough
+
+
+def test_two_clocks_that_are_surely_near_are_not_as_far_apart_as_is_warned_of():
+    """Nor are they compared less closely than that, so no rule would say more of surer ones."""
+    ahead, behind = ClockReading(0.02, 0.025), ClockReading(-0.02, 0.025)
+
+    assert ahead.is_good_enough
+    assert behind.is_good_enough
+    farthest = ahead.offset_seconds - behind.offset_seconds
+    farthest += ahead.error_seconds + behind.error_seconds
+    assert farthest <= 2 * NEAR_SECONDS < WARN_SECONDS
 
 
 def test_an_older_reading_is_less_sure():
