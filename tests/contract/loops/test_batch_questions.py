@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -161,10 +162,27 @@ def ledger_for(world: World) -> Ledger:
     return ledger_of(BatchSpec(clusters=tuple(specs), policies=policies))
 
 
-async def play(monkeypatch: pytest.MonkeyPatch, clusters: int, nodes: int) -> Heard:
+class Late(httpx.AsyncBaseTransport):
+    """A way to agents that takes so long there, and so long back."""
+
+    def __init__(self, way: httpx.AsyncBaseTransport, seconds: float) -> None:
+        self._way = way
+        self._seconds = seconds
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Ask late, and answer late."""
+        await asyncio.sleep(self._seconds)
+        response = await self._way.handle_async_request(request)
+        await asyncio.sleep(self._seconds)
+        return response
+
+
+async def play(
+    monkeypatch: pytest.MonkeyPatch, clusters: int, nodes: int, late_seconds: float = 0.0
+) -> Heard:
     """Judge a batch and carry it out, as its flow does but for Prefect."""
     world = World(world_of(clusters, nodes), clock=virtual_clock())
-    ways = [transport._Borrowed(in_process(world))] * 2
+    ways = [transport._Borrowed(Late(in_process(world), late_seconds))] * 2
     monkeypatch.setattr(transport, "_open_transports", lambda *_: ways)
     monkeypatch.setattr(journal, "run_logger", lambda: logging.getLogger(__name__))
     monkeypatch.setenv(PASSWORD, world.clusters[0].root_password)
@@ -236,6 +254,15 @@ async def test_a_node_of_a_batch_takes_no_more_questions_than(monkeypatch, clust
     assert all(entry.level == "CONFORMING" for entry in heard.ledger.entries)
     assert len([path for _, path in heard.order if path == "ob/scale_out"]) == clusters * nodes
     assert heard.each <= most
+
+
+@on_virtual_time
+async def test_answers_that_are_late_are_no_more_questions(monkeypatch):
+    """A process that looks at two hundred clusters hears each answer some 50 ms late."""
+    heard = await play(monkeypatch, 2, 5, late_seconds=0.025)
+
+    assert all(entry.level == "CONFORMING" for entry in heard.ledger.entries)
+    assert heard.each <= 44
 
 
 @on_virtual_time
