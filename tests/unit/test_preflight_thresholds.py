@@ -173,7 +173,22 @@ def test_an_offset_within_the_round_trip_is_not_proved(world):
     """A slow line is no wrong clock."""
     world.set(clock=ClockReading(0.09, 0.085))
 
-    assert world.finding("clock-skew").answer == "pass"
+    skew = world.finding("clock-skew")
+
+    assert skew.answer == "pass"
+    assert skew.measured.startswith("no offset is proved")
+
+
+@pytest.mark.parametrize(
+    ("offset", "error", "said"),
+    [(0.0, 0.001, "within 10 ms"), (0.02, 0.02, "within 60 ms"), (0.0, 0.05, "within 100 ms")],
+)
+def test_two_clocks_are_said_to_be_no_nearer_than_their_readings_show(world, offset, error, said):
+    """Half the way counts on both sides."""
+    theirs = ClockReading(0.0, error)
+    world.set(clock=ClockReading(offset, error), clocks=dict.fromkeys(world.clocks, theirs))
+
+    assert world.finding("clock-skew").measured == said
 
 
 def test_answers_a_second_late_are_noted_not_warned_of(world):

@@ -214,10 +214,12 @@ def clock_skew(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for each 
 
 
 def _nothing_proved(facts: Facts) -> str:
-    """Say that no offset is proved, and how closely it was looked."""
+    """Say how far the two are apart at most; beyond what is warned of, how closely it was looked."""
     compared = _compared(facts)
-    if compared is None or compared.error <= WARN_SECONDS:
+    if compared is None:
         return f"within {NOTE_SECONDS * 1000:.0f} ms"
+    if compared.most <= WARN_SECONDS:
+        return f"within {max(compared.most, NOTE_SECONDS) * 1000:.0f} ms"
     return f"no offset is proved, to {compared.error * 1000:.0f} ms"
 
 
