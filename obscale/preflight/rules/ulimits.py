@@ -214,7 +214,7 @@ def clock_skew(facts: Facts) -> Verdict:  # noqa: PLR0911 - one return for each 
 
 
 def _nothing_proved(facts: Facts) -> str:
-    """Say how far the two are apart at most; beyond what is warned of, how closely it was looked."""
+    """Say how far apart they are at most; beyond what is warned of, how closely it was looked."""
     compared = _compared(facts)
     if compared is None:
         return f"within {NOTE_SECONDS * 1000:.0f} ms"
