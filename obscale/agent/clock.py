@@ -17,7 +17,7 @@ question could change no answer."""
 NEAR_SECONDS: Final = 0.045
 """Two clocks that are surely this near ours are at most 90 ms apart; 100 ms is the least that is
 warned of. A process that looks at many clusters at once hears each answer late, but seldom as late
-as that."""
+as that. Beside a clock that is farther off, so much of its offset may stay unproved; it is said."""
 
 SAMPLING_SECONDS: Final = 2.0
 """For all further questions, once the agent has told the time: where its answers are late, others

@@ -76,7 +76,7 @@ def test_a_clock_that_is_surely_near_needs_no_second_answer(offset):
 
 
 def test_two_clocks_that_are_surely_near_are_not_as_far_apart_as_is_warned_of():
-    """Nor are they compared less closely than that, so no rule would say more of surer ones."""
+    """Nor are they compared less closely than that, so no rule would warn by surer readings."""
     ahead, behind = ClockReading(0.02, 0.025), ClockReading(-0.02, 0.025)
 
     assert ahead.is_good_enough
