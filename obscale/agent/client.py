@@ -201,7 +201,9 @@ class AgentClient:
         recent = self._session.recent_clock()
         return recent.answer_seconds if recent else 0.0
 
-    async def read_clock(self, answer_seconds: float | None = None) -> ClockReading:
+    async def read_clock(
+        self, answer_seconds: float | None = None, *, surely: bool = False
+    ) -> ClockReading:
         """Read how far the agent's clock is from ours: the quickest answer counts.
 
         What it has answered within the last two minutes counts too; where none of that is sure
@@ -209,13 +211,14 @@ class AgentClient:
 
         Args:
             answer_seconds: Longest wait for the first answer; None: as long as any read may take.
+            surely: Whether a clock that is near ours is asked as often as any other.
 
         Returns:
             Agent minus us, with half the round trip as the possible error.
 
         Source: the time in every answer (ob/agent/lib/http/response.go), and `GET /time`.
         """
-        return await self._asking.read_clock(answer_seconds)
+        return await self._asking.read_clock(answer_seconds, surely=surely)
 
     # --- the host and the cluster ---
 

@@ -14,10 +14,12 @@ MOST_READINGS: Final = 5
 GOOD_ENOUGH_SECONDS: Final = 0.005
 """Two clocks read so surely are compared to 10 ms, the smallest offset that is ever told: another
 question could change no answer."""
+WARN_SECONDS: Final = 0.1
+"""Two clocks may be so far apart before any rule warns of it."""
 NEAR_SECONDS: Final = 0.045
-"""Two clocks that are surely this near ours are at most 90 ms apart; 100 ms is the least that is
-warned of. A process that looks at many clusters at once hears each answer late, but seldom as late
-as that. Beside a clock that is farther off, so much of its offset may stay unproved; it is said."""
+"""Two clocks that are surely this near ours are at most 90 ms apart, which nobody warns of. A
+process that looks at many clusters at once hears each answer late, but seldom as late as that.
+Beside a clock that is farther off it may be too little: see `is_too_coarse`."""
 
 SAMPLING_SECONDS: Final = 2.0
 """For all further questions, once the agent has told the time: where its answers are late, others
@@ -49,10 +51,14 @@ class ClockReading:
         return 2 * self.error_seconds
 
     @property
-    def is_good_enough(self) -> bool:
-        """Whether asking once more is of no use."""
-        is_near = abs(self.offset_seconds) + self.error_seconds <= NEAR_SECONDS
-        return is_near or self.error_seconds <= GOOD_ENOUGH_SECONDS
+    def is_near(self) -> bool:
+        """Whether the agent's clock is surely near ours."""
+        return abs(self.offset_seconds) + self.error_seconds <= NEAR_SECONDS
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether a surer reading could change no answer, whatever it is compared with."""
+        return self.error_seconds <= GOOD_ENOUGH_SECONDS
 
     def contradicts(self, other: "ClockReading") -> bool:
         """Whether both cannot be true: in between, a clock was set."""
@@ -80,7 +86,25 @@ def compare_clocks(sent_seconds: float, received_seconds: float, moment: datetim
     return ClockReading(moment.timestamp() - (sent_seconds + half), half, zone.total_seconds())
 
 
-def asks_again(readings: Sequence[ClockReading], asked: int, spent_seconds: float) -> bool:
+def is_too_coarse(reading: ClockReading, others: Iterable[ClockReading]) -> bool:
+    """Whether to read a clock anew, surely: it was near enough, but not beside one of the others.
+
+    Only of clocks that are near: any other was asked as often as is of use already.
+    """
+    if reading.is_sure or not reading.is_near:
+        return False
+    return any(farthest_apart(reading, other) > WARN_SECONDS for other in others)
+
+
+def farthest_apart(one: ClockReading, other: ClockReading) -> float:
+    """Give how many seconds two clocks are apart at most."""
+    apart = abs(one.offset_seconds - other.offset_seconds)
+    return apart + one.error_seconds + other.error_seconds
+
+
+def asks_again(
+    readings: Sequence[ClockReading], asked: int, spent_seconds: float, *, surely: bool = False
+) -> bool:
     """Whether to ask an agent for the time, or once more.
 
     The first answer is asked for whatever it takes; a further one only where it could make the
@@ -90,12 +114,14 @@ def asks_again(readings: Sequence[ClockReading], asked: int, spent_seconds: floa
         readings: All so far, also of other answers of the last minutes.
         asked: How often it was asked already.
         spent_seconds: Since there has been a reading.
+        surely: Whether a clock that is near ours is asked as often as any other.
     """
     if not readings:
         return asked < MOST_READINGS
-    if asked >= MOST_READINGS or any(reading.is_good_enough for reading in readings):
+    best = best_reading(readings)
+    if asked >= MOST_READINGS or best.is_sure or (best.is_near and not surely):
         return False
-    return spent_seconds + best_reading(readings).answer_seconds <= SAMPLING_SECONDS
+    return spent_seconds + best.answer_seconds <= SAMPLING_SECONDS
 
 
 def best_reading(readings: Iterable[ClockReading]) -> ClockReading:

@@ -150,16 +150,19 @@ class Asking:
         question = self._questions.open("time", parse_moment, answer_seconds)
         return await self._session.ask_timed(question)
 
-    async def read_clock(self, answer_seconds: float | None = None) -> ClockReading:
+    async def read_clock(
+        self, answer_seconds: float | None = None, *, surely: bool = False
+    ) -> ClockReading:
         """Read how far the agent's clock is from ours, and have the session use it from now on.
 
         Args:
             answer_seconds: Longest wait for the first answer; None: as long as any read may take.
+            surely: As for `asks_again`.
         """
         recent = self._session.recent_clock()
         readings = [recent] if recent else []
         since, asked, spent = monotonic(), 0, 0.0
-        while asks_again(readings, asked, spent):
+        while asks_again(readings, asked, spent, surely=surely):
             limit = SAMPLING_SECONDS - spent if readings else answer_seconds
             try:
                 moment, answer = await self.read_time(limit)

@@ -34,7 +34,7 @@ from obscale.preflight.finding import (
     verdict_of_members,
 )
 from obscale.preflight.judge import judge_with_overrides, unneeded
-from obscale.preflight.read import survey, survey_joining
+from obscale.preflight.read import survey, survey_joining, with_sure_clocks
 from obscale.preflight.settle import settled
 from obscale.preflight.unjudged import ALLOW, held_back
 from obscale.reading import Unread
@@ -185,13 +185,14 @@ async def _survey_once(
     async def further(order: ScaleOut) -> Facts:
         before = earlier.get(order.target)
         async with gate, target_connected(order, cluster, secret_store) as link:
-            return replace(
+            facts = replace(
                 first,
                 node=order.node,
                 target=await survey_joining(link, order, before),
                 has_target_password=link.target_password is not None,
                 judged_before=before.at if before else None,
             )
+            return await with_sure_clocks(link, facts)
 
     return (first, *await asyncio.gather(*map(further, orders[1:])))
 

@@ -45,7 +45,7 @@ from obscale.errors import (
     UntrustedKeyError,
 )
 from obscale.follow.local_dag import read_local_dag
-from obscale.preflight.clocks import clocks_of
+from obscale.preflight.clocks import clocks_of, read_surely
 from obscale.preflight.facts import (
     AGENT_AUTH,
     AGENT_REACHABLE,
@@ -110,7 +110,7 @@ async def survey(
     async with side_by_side() as reads:
         cluster = reads.create_task(read_cluster())
         target = reads.create_task(survey_joining(link, order, earlier, probing=probing))
-    return Facts(
+    facts = Facts(
         node=order.node,
         batch=order.batch or (order.node,),
         cluster=cluster.result(),
@@ -121,6 +121,25 @@ async def survey(
         has_target_password=link.target_password is not None,
         now=utc_now(),
         judged_before=earlier.at if earlier else None,
+    )
+    return await with_sure_clocks(link, facts, peer_seconds)
+
+
+async def with_sure_clocks(
+    link: Connections, facts: Facts, peer_seconds: float = PEER_SECONDS
+) -> Facts:
+    """Give facts whose clocks are read as surely as a comparison of target and cluster needs.
+
+    Args:
+        link: Open connections.
+        facts: Of that target.
+        peer_seconds: As for `survey`.
+    """
+    clock, clocks = await read_surely(link, facts.target.clock, facts.cluster.clocks, peer_seconds)
+    return replace(
+        facts,
+        cluster=replace(facts.cluster, clocks=clocks),
+        target=replace(facts.target, clock=clock),
     )
 
 

@@ -14,7 +14,7 @@ from obscale.agent.cluster import ClusterClient
 from obscale.agent.models import ClusterInfo, ListedAgent, Zone
 from obscale.connect.connections import Connections
 from obscale.errors import AgentError, NotSupportedError
-from obscale.preflight.clocks import clocks_of
+from obscale.preflight.clocks import clocks_of, read_surely
 from obscale.preflight.read import zones_listed
 from obscale.reading import PEER_SECONDS, Unread, fact, or_none, side_by_side
 from obscale.verify.observation import Observation, Surroundings
@@ -83,13 +83,9 @@ async def read_surroundings(
     # By themselves: a clock's answer that waits its turn behind others is asked for again.
     async with side_by_side() as reads:
         clock = reads.create_task(fact(target.read_clock))
-        clocks = reads.create_task(clocks_of(cluster, members, target.address, PEER_SECONDS))
-    return Surroundings(
-        cluster=info.result(),
-        host=host.result(),
-        clock=clock.result(),
-        clocks=clocks.result(),
-    )
+        theirs = reads.create_task(clocks_of(cluster, members, target.address, PEER_SECONDS))
+    mine, clocks = await read_surely(link, clock.result(), theirs.result(), PEER_SECONDS)
+    return Surroundings(cluster=info.result(), host=host.result(), clock=mine, clocks=clocks)
 
 
 async def read_zones(cluster: ClusterClient) -> tuple[tuple[Zone, ...] | None, bool]:

@@ -11,12 +11,14 @@ from obscale.agent.clock import (
     MOST_READINGS,
     NEAR_SECONDS,
     SAMPLING_SECONDS,
+    WARN_SECONDS,
     ClockReading,
     asks_again,
     best_reading,
     compare_clocks,
+    farthest_apart,
+    is_too_coarse,
 )
-from obscale.preflight.rules.ulimits import WARN_SECONDS
 
 SECONDS = st.floats(0, 1e6, allow_nan=False)
 
@@ -63,27 +65,40 @@ def test_no_reading_is_no_clock():
 
 def test_a_quick_answer_needs_no_second_one():
     """Two clocks read to 5 ms are compared to 10 ms, the least that is ever told."""
-    assert ClockReading(120.0, 0.005).is_good_enough
-    assert not ClockReading(120.0, 0.0051).is_good_enough
+    assert not asks_again([ClockReading(120.0, 0.005)], 1, 0.0)
+    assert asks_again([ClockReading(120.0, 0.0051)], 1, 0.0)
 
 
 @pytest.mark.parametrize("offset", [0.008, -0.008])
 def test_a_clock_that_is_surely_near_needs_no_second_answer(offset):
     """Answers of a process that looks at many clusters come some 50 ms late; 25 of them count."""
-    assert ClockReading(offset, 0.025).is_good_enough
-    assert ClockReading(offset, 0.037).is_good_enough
-    assert not ClockReading(offset, 0.0371).is_good_enough
+    assert not asks_again([ClockReading(offset, 0.025)], 1, 0.0)
+    assert not asks_again([ClockReading(offset, 0.037)], 1, 0.0)
+    assert asks_again([ClockReading(offset, 0.0371)], 1, 0.0)
 
 
 def test_two_clocks_that_are_surely_near_are_not_as_far_apart_as_is_warned_of():
     """Nor are they compared less closely than that, so no rule would warn by surer readings."""
     ahead, behind = ClockReading(0.02, 0.025), ClockReading(-0.02, 0.025)
 
-    assert ahead.is_good_enough
-    assert behind.is_good_enough
-    farthest = ahead.offset_seconds - behind.offset_seconds
-    farthest += ahead.error_seconds + behind.error_seconds
-    assert farthest <= 2 * NEAR_SECONDS < WARN_SECONDS
+    assert ahead.is_near
+    assert behind.is_near
+    assert farthest_apart(ahead, behind) == pytest.approx(2 * NEAR_SECONDS)
+    assert 2 * NEAR_SECONDS < WARN_SECONDS
+    assert not is_too_coarse(ahead, [behind])
+
+
+@pytest.mark.parametrize("offset", [0.13, -0.13])
+def test_a_near_clock_is_read_surely_beside_one_that_may_be_too_far_off(offset):
+    """Of 130 ms only 100 would be proved; what is sure, or far off itself, was asked enough."""
+    near, off = ClockReading(0.0, 0.03), ClockReading(offset, 0.002)
+
+    assert is_too_coarse(near, [ClockReading(0.01, 0.03), off])
+    assert asks_again([near], 1, 0.0, surely=True)
+    assert not is_too_coarse(ClockReading(0.0, 0.004), [off])
+    assert not is_too_coarse(off, [near])
+    assert not is_too_coarse(near, [ClockReading(0.0, 0.06)])
+    assert not is_too_coarse(near, [])
 
 
 def test_an_older_reading_is_less_sure():

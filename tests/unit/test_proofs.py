@@ -73,6 +73,22 @@ def test_surroundings_are_judged_by_what_they_tell(changes, proof, wanted):
 
 
 @pytest.mark.parametrize(
+    ("mine", "said"),
+    [
+        (ClockReading(0.0, 0.04), "none is further off"),
+        (ClockReading(0.09, 0.04), "none is further off, as far as 41 ms show"),
+        (ClockReading(0.0, 0.12), "none is further off, as far as 121 ms show"),
+    ],
+    ids=["surely near", "perhaps farther", "read badly"],
+)
+def test_an_offset_that_is_not_ruled_out_is_told(mine, said):
+    """Whether it may be more than is warned of, not how well each clock was read."""
+    levels = judge(seen_around=around(clock=mine))
+
+    assert line(levels, "pv-clock-after").found == f"of 1 asked, {said}"
+
+
+@pytest.mark.parametrize(
     ("before", "proof", "wanted"),
     [
         (Before(), "pv-capacity-cluster", ProofAnswer.NOT_APPLICABLE),

@@ -7,7 +7,7 @@ Configure the clock source; the checks of OceanBase Deployer, where said so.
 from dataclasses import dataclass
 from typing import Final
 
-from obscale.agent.clock import ClockReading
+from obscale.agent.clock import WARN_SECONDS, ClockReading, farthest_apart
 from obscale.preflight.facts import Facts
 from obscale.preflight.finding import (
     Verdict,
@@ -37,7 +37,6 @@ TOLERANT_SINCE: Final = (4, 1)
 """From here on OceanBase stands 2 s, before 100 ms."""
 BLOCK_SECONDS: Final = 0.5
 BLOCK_SECONDS_OLD: Final = 0.1
-WARN_SECONDS: Final = 0.1
 NOTE_SECONDS: Final = 0.01
 LAB_BLOCK_SECONDS: Final = 2.0
 LAB_WARN_SECONDS: Final = 0.5
@@ -161,15 +160,9 @@ def _compared(facts: Facts) -> Compared | None:
     mine = facts.target.clock
     if isinstance(mine, Unread) or not (told := _told(facts)):
         return None
-    pairs = [
-        (
-            mine.error_seconds + reading.error_seconds,
-            abs(mine.offset_seconds - reading.offset_seconds),
-        )
-        for reading in told.values()
-    ]
     return Compared(
-        error=max(error for error, _ in pairs), most=max(error + apart for error, apart in pairs)
+        error=mine.error_seconds + max(reading.error_seconds for reading in told.values()),
+        most=max(farthest_apart(mine, reading) for reading in told.values()),
     )
 
 

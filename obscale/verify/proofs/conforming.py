@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from obscale.agent.clock import ClockReading
-from obscale.preflight.rules.ulimits import LAB_BLOCK_SECONDS, WARN_SECONDS
+from obscale.agent.clock import WARN_SECONDS, ClockReading, farthest_apart
+from obscale.preflight.rules.ulimits import LAB_BLOCK_SECONDS
 from obscale.preflight.sizing import directories_of
 from obscale.reading import Unread
 from obscale.verify.observation import (
@@ -102,7 +102,8 @@ def _clock(e: ProofInput) -> Verdict:
     )
     if apart <= WARN_SECONDS:
         error = mine.error_seconds + max(r.error_seconds for r in told.values())
-        only = f", as far as {error * 1000:.0f} ms show" if error > WARN_SECONDS else ""
+        is_shown = all(farthest_apart(mine, r) <= WARN_SECONDS for r in told.values())
+        only = "" if is_shown else f", as far as {error * 1000:.0f} ms show"
         return ProofAnswer.PASS, expected, f"of {len(told)} asked, none is further off{only}"
     found = f"{apart * 1000:.0f} ms off {agent}"
     # Preflight lets less pass in one profile or the other; beyond this no cluster stands it.
