@@ -13,12 +13,11 @@ from obscale.batch.pictures import pictures_of
 from obscale.batch.process_limits import raise_file_limit
 from obscale.batch.report import board_rows, render_batch, report_of, summary_of
 from obscale.batch.schedule import FAILURES, RowState, decide_wave, is_called_off
-from obscale.batch.slots import PrioritySlots
 from obscale.clock import monotonic, utc_now
 from obscale.errors import DispatchError, ObscaleError
 from obscale.events import BatchBegun, BatchEnded, BatchWaits, RowChanged
 from obscale.submit.result import CalledOff
-from obscale.tasks.batch_row import LOOKING_AT_ONCE, RowRun, carry_row
+from obscale.tasks.batch_row import Gates, RowRun, carry_row
 from obscale.tasks.runtime.baselines import this_run
 from obscale.tasks.runtime.journal import (
     TableNote,
@@ -70,7 +69,7 @@ class LocalRunner:
 
     def __init__(self, ledger: Ledger, clusters: ConnectionCache) -> None:
         self._ledger = ledger
-        self._gate = PrioritySlots(LOOKING_AT_ONCE)
+        self._gates = Gates()
         self._clusters = clusters
         self._batch = ledger.key
 
@@ -80,7 +79,7 @@ class LocalRunner:
     async def add(self, entry: Entry, called_off: CalledOff) -> None:
         """Carry one row out."""
         look = self._ledger.take_look(entry)
-        await carry_row(RowRun(entry, self._gate, called_off, self._clusters, self._batch, look))
+        await carry_row(RowRun(entry, self._gates, called_off, self._clusters, self._batch, look))
 
     async def hold(self) -> None:
         """Nothing: each row asks by itself right before it submits."""

@@ -7,6 +7,7 @@ the report of any other is an artifact.
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from obscale.agent.models import Dag
@@ -19,6 +20,7 @@ from obscale.batch.preflight import judge_now, seen_by_proof
 from obscale.batch.slots import (
     JUDGING_SECONDS,
     PROVING_SECONDS,
+    SETTLING_SECONDS,
     SUBMITTING_SECONDS,
     PrioritySlots,
     Slot,
@@ -68,6 +70,11 @@ With two hundred clusters at once all would else ask at the same moment and all 
 would be read within the seconds it may take, no clock be compared closely, and looks that came to
 nothing be taken again.
 """
+SUBMITTING_AT_ONCE: Final = 8
+"""Rows of a batch that look right before their POST, and write down what they saw. Prefect's server
+takes one record after the other, and its client keeps so many connections open: of two hundred rows
+that write side by side most would wait for longer than such a look holds.
+"""
 UNENDED_SECONDS: Final = 20.0
 """Longest pause between two looks at a row's DAG while it cannot have ended yet. A run by itself
 looks more often then: somebody watches its bar. The end is known as soon; a failure of one of the
@@ -90,6 +97,18 @@ class Proved:
     verification: Verification
 
 
+class Gates:
+    """What all rows of a batch in one process share, so that few of them are at work at once.
+
+    Args:
+        looking: Rows that judge or prove at once.
+    """
+
+    def __init__(self, looking: int | None = None) -> None:
+        self.looking = PrioritySlots(looking or LOOKING_AT_ONCE)
+        self.submitting = PrioritySlots(SUBMITTING_AT_ONCE)
+
+
 class RowRun:
     """A row on its way into a task.
 
@@ -98,7 +117,7 @@ class RowRun:
 
     Args:
         entry: Of the batch's ledger.
-        gate: Shared by all rows of the batch: so many look at once.
+        gates: Shared by all rows of the batch.
         called_off: Whether nothing may begin now, although the row was started.
         clusters: Shared by all rows of this process.
         batch: Key of the batch.
@@ -109,22 +128,26 @@ class RowRun:
     def __init__(
         self,
         entry: Entry,
-        gate: PrioritySlots,
+        gates: Gates,
         called_off: CalledOff,
         clusters: ConnectionCache,
         batch: str,
         look: FirstRowPreflight | None = None,
     ) -> None:
         self.entry = entry
-        self.gate = gate
+        self._gates = gates
         self.called_off = called_off
         self.clusters = clusters
         self.batch = batch
         self._look = look
 
-    def entrance(self, head_start_seconds: float) -> Slot:
-        """Give this row's way through the gate."""
-        return Slot(self.gate, self.entry.cluster, head_start_seconds)
+    def looking(self, head_start_seconds: float) -> Slot:
+        """Give this row's way to judge or prove."""
+        return Slot(self._gates.looking, self.entry.cluster, head_start_seconds)
+
+    def submitting(self, head_start_seconds: float) -> Slot:
+        """Give this row's way to look before its POST, and to write down what it saw and began."""
+        return Slot(self._gates.submitting, self.entry.cluster, head_start_seconds)
 
     def take_look(self) -> FirstRowPreflight | None:
         """Give the look once: whoever tries the row again looks anew."""
@@ -185,7 +208,7 @@ async def _remove(order: Removal, run: RowRun) -> None:
                     link,
                     order,
                     run.called_off,
-                    run.entrance(JUDGING_SECONDS),
+                    run.looking(JUDGING_SECONDS),
                     records=RemovalRecords,
                     publish=publish,
                 )
@@ -212,7 +235,7 @@ async def _replace(order: Replacement, run: RowRun) -> None:
                     link,
                     order.removal,
                     run.called_off,
-                    run.entrance(JUDGING_SECONDS),
+                    run.looking(JUDGING_SECONDS),
                     records=RemovalRecords,
                     publish=publish,
                     also=replaced_by(order, submitted.before.zones).told,
@@ -235,7 +258,7 @@ async def _add_half(order: Replacement, run: RowRun) -> Submitted:
     """
     adding, links = order.addition, run.clusters.links
     async with links.addition(adding) as link:
-        async with run.entrance(JUDGING_SECONDS), links.removal(order.removal) as leaving:
+        async with run.looking(JUDGING_SECONDS), links.removal(order.removal) as leaving:
             leaving.cluster.leave_out(order.leaving)
             facts = await read_both(link, leaving, order, publish)
         plan = judge_replacement(facts)
@@ -256,7 +279,7 @@ async def _use(order: Use, run: RowRun) -> None:
                     link,
                     order,
                     run.called_off,
-                    run.entrance(JUDGING_SECONDS),
+                    run.looking(JUDGING_SECONDS),
                     records=Records,
                     publish=publish,
                     judged=builder.take,
@@ -279,7 +302,7 @@ async def _run_row(order: ScaleOut, run: RowRun) -> None:
             kept.lasting = look.lasting
             before = concluded(look.preflight, publish)
         else:
-            async with run.entrance(JUDGING_SECONDS):
+            async with run.looking(JUDGING_SECONDS):
                 before = await judge_now(link, order, kept, publish)
         proved = await _begin_and_prove(link, order, before, run)
         kept.prove(seen_by_proof(kept.lasting, link, proved.verification, proved.dag))
@@ -297,14 +320,19 @@ async def _begin_and_prove(
     Raises:
         CalledOffError: Nothing was sent, because nothing may begin any more.
     """
-    submitting = run.entrance(SUBMITTING_SECONDS)
     submitted = await begin_once(
-        link, order, before, run.called_off, submitting, records=Records, publish=publish
+        link,
+        order,
+        before,
+        run.called_off,
+        run.submitting(SUBMITTING_SECONDS),
+        records=partial(Records, settling=run.submitting(SETTLING_SECONDS)),
+        publish=publish,
     )
     dag = submitted.dag
     if dag is None and submitted.dag_id:
         dag = await _followed(link, order, submitted)
-    proving = run.entrance(PROVING_SECONDS)
+    proving = run.looking(PROVING_SECONDS)
     was = before_added(replaced, submitted) if replaced else submitted.before
     verification = await verify_node(link, order, dag, was, publish=publish, gate=proving)
     levels = verification.levels

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 PROVING_SECONDS: Final = 0.0
+SETTLING_SECONDS: Final = 0.0
 JUDGING_SECONDS: Final = 30.0
 SUBMITTING_SECONDS: Final = 60.0
 """Head starts. Whoever waits for longer than the difference goes first all the same."""

@@ -36,6 +36,7 @@ from obscale.submit.decide import (
     AlreadyMember,
     Candidates,
     Post,
+    Submission,
     WaitForLock,
     decide_after_lost_answer,
     decide_cluster,
@@ -98,7 +99,7 @@ async def begin_once(
         order: What is to be done.
         seen: By preflight.
         called_off: Asked right before each POST: whether it is not to be sent after all.
-        gate: Entered for each look, where many nodes are begun at the same time.
+        gate: Entered for each look and its record, where many nodes are begun at the same time.
         records: Gives where the records of a node are kept, by cluster and target.
         publish: Gets each event.
 
@@ -113,37 +114,86 @@ async def begin_once(
     waits = Seldom()
     while True:
         async with gate:
-            sighting = await read_candidates(link)
-        rounds.unfinished = sighting.unfinished
-        cluster = identity_of(sighting.members)
-        if kept is None or kept.cluster != cluster:
-            kept = records(cluster, order.target)
-        decision = decide_cluster(sighting, link.spec.name, link.spec.id) or decide_submission(
-            sighting, order.node
-        )
-        match decision:
-            case Post() if await called_off():
-                raise CalledOffError
+            look = await _look(link, order, seen, kept, records=records, called_off=called_off)
+        rounds.unfinished, kept = look.sighting.unfinished, look.kept
+        match look.decision:
+            case Post() if look.record is not None:
+                if submitted := await _post(link, order, look.record, kept, rounds, publish):
+                    return submitted
             case Post() if order.window and not order.window.is_open(now()):
                 await wait_for_window(order.window, publish)
             case Post() if is_stale(seen.at, now()):
                 # Then look again: the look is always the last thing before the POST.
                 async with gate:
                     seen = await _judge_again(link, order, seen, publish)
-            case Post(baseline=newest):
-                began = monotonic()
-                record = await kept.write(_record(order, seen, cluster, newest))
-                # Where writing took a while, the look is not the last thing before the POST.
-                if monotonic() - began > WRITTEN_WITHIN_SECONDS:
-                    continue
-                if submitted := await _post(link, order, record, kept, rounds, publish):
-                    return submitted
+            case Post():
+                # The look is not the last thing before the POST any more.
+                continue
             case WaitForLock(owner=owner, dag_id=dag_id, undecided=undecided):
                 # An undecided one may be our own, of a run that died: let it name its target.
                 limit = begun + naming_limit(order.time_limits) if undecided else give_up
                 await wait_for_lock(f"DAG {dag_id} {owner!r} holds the lock", limit, waits, publish)
             case _:
-                return await settled(link, order, decision, sighting, kept, publish)
+                return await settled(link, order, look.decision, look.sighting, kept, publish)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A look at the cluster, and what follows from it.
+
+    Args:
+        sighting: What was seen.
+        decision: What is to be done.
+        kept: Where the records of the node are kept.
+        record: What was written down of it; None: no POST may follow at once.
+    """
+
+    sighting: Candidates
+    decision: Submission
+    kept: Keeping
+    record: Baseline | None = None
+
+
+async def _look(
+    link: Connections,
+    order: ScaleOut,
+    seen: Preflight,
+    kept: Keeping | None,
+    *,
+    records: Callable[[str, str], Keeping],
+    called_off: CalledOff,
+) -> _Look:
+    """Look, and write down how things stand where a POST may follow.
+
+    Raises:
+        CalledOffError: It may not be sent any more.
+        RecordError: It could not be written down.
+    """
+    sighting = await read_candidates(link)
+    cluster = identity_of(sighting.members)
+    if kept is None or kept.cluster != cluster:
+        kept = records(cluster, order.target)
+    decision = decide_cluster(sighting, link.spec.name, link.spec.id) or decide_submission(
+        sighting, order.node
+    )
+    look = _Look(sighting, decision, kept)
+    if not isinstance(decision, Post):
+        return look
+    if await called_off():
+        raise CalledOffError
+    if not _may_begin(order, seen):
+        return look
+    began = monotonic()
+    record = await kept.write(_record(order, seen, cluster, decision.baseline))
+    if monotonic() - began > WRITTEN_WITHIN_SECONDS:
+        return look
+    return replace(look, record=record)
+
+
+def _may_begin(order: ScaleOut, seen: Preflight) -> bool:
+    """Whether the window is open, and what was judged still holds."""
+    is_open = order.window is None or order.window.is_open(now())
+    return is_open and not is_stale(seen.at, now())
 
 
 def _record(order: ScaleOut, seen: Preflight, cluster: str, newest: int) -> Baseline:

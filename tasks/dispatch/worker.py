@@ -29,10 +29,9 @@ from obscale.batch.dispatch_rows import PermitState, status_rows
 from obscale.batch.ledger import Entry, Ledger
 from obscale.batch.report import summary_of
 from obscale.batch.schedule import RowState
-from obscale.batch.slots import PrioritySlots
 from obscale.errors import DispatchError
 from obscale.tasks.batch import ends_the_process, error_of_row, give_up, say_row
-from obscale.tasks.batch_row import RowRun, carry_row
+from obscale.tasks.batch_row import Gates, RowRun, carry_row
 from obscale.tasks.runtime.blocks import PrefectSecrets
 from obscale.tasks.runtime.journal import artifact_key, publish_line, shown_rows
 from obscale.tasks.runtime.prefect_private import read_inputs
@@ -249,7 +248,7 @@ async def _carry(
 
     entry.begin()
     say_row(entry, "started", ledger)
-    run = RowRun(entry, PrioritySlots(1), called_off, clusters, table.batch)
+    run = RowRun(entry, Gates(looking=1), called_off, clusters, table.batch)
     row = asyncio.create_task(carry_row(run))
     try:
         await asyncio.wait({row})

@@ -6,7 +6,7 @@ one. It is written before the POST, and gets the DAG's id once the POST was answ
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -40,6 +40,7 @@ from obscale.text import (
     paragraphs,
 )
 from obscale.verify.baseline import Baseline
+from obscale.verify.run import ALONE
 
 R = TypeVar("R")
 M = TypeVar("M", bound=BaseModel)
@@ -96,6 +97,7 @@ class Records:
     Args:
         cluster: As `obscale.verify.baseline.identity_of` gives it.
         target: `ip:port`.
+        settling: Entered to write down which DAG a POST has begun, which nobody waits for.
     """
 
     prefix = "baseline"
@@ -104,9 +106,16 @@ class Records:
     done = "added"
     """What the POST does with the target, in words."""
 
-    def __init__(self, cluster: str, target: str) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        target: str,
+        *,
+        settling: AbstractAsyncContextManager[object] = ALONE,
+    ) -> None:
         self.cluster = cluster
         self.target = target
+        self._settling = settling
         self._key = artifact_key(self.prefix, cluster, target)
         self._id: UUID | None = None
         self._written: Baseline | None = None
@@ -154,7 +163,8 @@ class Records:
                 await client.update_artifact(artifact, ArtifactUpdate(data=page_of(settled)))
 
         try:
-            await bounded(update)
+            async with self._settling:
+                await bounded(update)
         except AWAY as error:
             run_logger().warning("baseline.not_settled dag=%s reason=%r", dag_id, told(error))
         else:

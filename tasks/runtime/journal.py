@@ -48,7 +48,7 @@ _ASIDE: ContextVar[set[asyncio.Task[None]] | None] = ContextVar("obscale_aside",
 
 @contextmanager
 def listening(listener: events.Publish) -> Iterator[None]:
-    """Hear every event of the flows run inside this block, in this process."""
+    """Hear every event of the flows run inside this block, in this process, until it ends."""
     told = _Listener(listener)
     token = _LISTENERS.set((*_LISTENERS.get(), told))
     try:

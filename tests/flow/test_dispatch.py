@@ -241,16 +241,15 @@ async def test_a_batch_that_is_ended_stops_its_runs_and_says_what_goes_on(fleet,
         if isinstance(event, BatchBegun):
             ledgers.append(event.ledger)
 
-    with listening(hear):
-        run = asyncio.create_task(fleet.run(policies=DISPATCHED))
-
     def both_grow():
         return ledgers and sum(bool(entry.dag_id) for entry in ledgers[0].entries) == 2
 
-    await until(both_grow, "both clusters grow, and the batch has heard of it")
-    run.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await run
+    with listening(hear):
+        run = asyncio.create_task(fleet.run(policies=DISPATCHED))
+        await until(both_grow, "both clusters grow, and the batch has heard of it")
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
 
     cut = fleet.reports[-1]
     left = [row for row in cut.rows if row.state is RowState.LEFT]

@@ -47,6 +47,34 @@ async def test_a_server_too_slow_for_every_try_is_told(monkeypatch):
     assert kept == []
 
 
+async def test_which_dag_a_post_began_is_written_when_its_turn_has_come(monkeypatch):
+    """Rows that wait for their POST go first; the record stands already."""
+    kept = slow_server(monkeypatch, ((60.0, 0.0),))
+    updated = []
+
+    class Client:
+        async def __aenter__(self):
+            return self
+
+        async def __aexit__(self, *_):
+            return None
+
+        async def update_artifact(self, artifact, _update):
+            updated.append(artifact)
+
+    monkeypatch.setattr(obscale.tasks.runtime.baselines, "get_client", Client)
+    turn = asyncio.Lock()
+    records = Records("obcluster/1", "10.0.0.4:2886", settling=turn)
+    async with turn:
+        await records.write(RECORD)
+        settling = asyncio.create_task(records.settle(RECORD, "dag"))
+        await asyncio.sleep(0.05)
+        assert (len(kept), updated) == (1, [])
+
+    await settling
+    assert len(updated) == 1
+
+
 def test_each_try_is_given_no_less_time_than_the_one_before():
     """A request that is cut off has waited for the database in vain."""
     seconds = [each for each, _ in TRIES]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -37,6 +38,7 @@ from obscale.tasks import batch, batch_row
 from obscale.tasks.batch import LocalRunner, run_batch
 from obscale.tasks.runtime import journal
 from obscale.tasks.runtime.journal import listening
+from obscale.verify.baseline import Baseline
 from tests.conftest import SAMPLE
 from tests.contract.kept_here import KeptHere
 from tests.virtual_time import on_virtual_time, virtual_clock
@@ -177,13 +179,67 @@ class Late(httpx.AsyncBaseTransport):
         return response
 
 
+class SlowServer:
+    """A server of Prefect that takes one record after the other, and for each so long."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._busy = asyncio.Lock()
+        self.taken: list[str] = []
+        self.waiting = self.most_waiting = 0
+
+    async def take(self, what: str) -> None:
+        """Take a record, when its turn has come."""
+        self.waiting += 1
+        self.most_waiting = max(self.most_waiting, self.waiting)
+        async with self._busy:
+            await asyncio.sleep(self._seconds)
+            self.taken.append(what)
+        self.waiting -= 1
+
+
+class SlowlyKept(KeptHere):
+    """Keeps records with a slow server."""
+
+    def __init__(self, server: SlowServer, names: tuple[str, str], settling: Any) -> None:
+        super().__init__(*names)
+        self._server = server
+        self._settling = settling
+
+    async def write(self, record: Baseline) -> Baseline:
+        """Keep it."""
+        await self._server.take("record")
+        return await super().write(record)
+
+    async def settle(self, record: Baseline, dag_id: str) -> Baseline:
+        """Keep its DAG too."""
+        async with self._settling:
+            await self._server.take("dag")
+            return await super().settle(record, dag_id)
+
+
+def kept_here(
+    kept: dict[tuple[str, ...], KeptHere],
+    server: SlowServer | None,
+    *names: str,
+    settling: Any,
+) -> KeptHere:
+    """Give where the records of a node are kept, by cluster and target; the same each time."""
+    mine = SlowlyKept(server, names, settling) if server else KeptHere(*names)
+    return kept.setdefault(names, mine)
+
+
 async def play(
-    monkeypatch: pytest.MonkeyPatch, clusters: int, nodes: int, late_seconds: float = 0.0
+    monkeypatch: pytest.MonkeyPatch,
+    clusters: int,
+    nodes: int,
+    late_seconds: float = 0.0,
+    server: SlowServer | None = None,
 ) -> Heard:
     """Judge a batch and carry it out, as its flow does but for Prefect."""
     world = World(world_of(clusters, nodes), clock=virtual_clock())
-    ways = [transport._Borrowed(Late(in_process(world), late_seconds))] * 2
-    monkeypatch.setattr(transport, "_open_transports", lambda *_: ways)
+    way = transport._Borrowed(Late(in_process(world), late_seconds))
+    monkeypatch.setattr(transport, "_open_transports", lambda *_: (way, way))
     monkeypatch.setattr(journal, "run_logger", lambda: logging.getLogger(__name__))
     monkeypatch.setenv(PASSWORD, world.clusters[0].root_password)
     heard = Heard(world, ledger_for(world))
@@ -194,7 +250,6 @@ async def play(
     }
     steps = {entry.cluster: "preflight" for entry in rows}
     begun: Counter[str] = Counter()
-    kept: dict[tuple[str, str], KeptHere] = {}
 
     def note(record: Any) -> None:
         name, path = cluster_of[record.agent], record.target.partition("?")[0]
@@ -227,9 +282,7 @@ async def play(
             await batch_row._run_row(run.entry.order, run)
 
     monkeypatch.setattr(batch, "carry_row", carry)
-    monkeypatch.setattr(
-        batch_row, "Records", lambda *names: kept.setdefault(names, KeptHere(*names))
-    )
+    monkeypatch.setattr(batch_row, "Records", partial(kept_here, {}, server))
     world.requests = Requests(note)
     store = EnvironmentSecrets()
     async with ConnectionCache(store) as cache:
@@ -263,6 +316,17 @@ async def test_answers_that_are_late_are_no_more_questions(monkeypatch):
 
     assert all(entry.level == "CONFORMING" for entry in heard.ledger.entries)
     assert heard.each <= 44
+
+
+@on_virtual_time
+async def test_a_server_that_takes_records_slowly_has_nobody_look_twice(monkeypatch):
+    """Twenty clusters at once, six seconds for all their records: no look grows old meanwhile."""
+    server = SlowServer(0.3)
+    heard = await play(monkeypatch, 20, 1, server=server)
+
+    assert heard.of(" look") == [BEFORE_THE_POST - Counter({("member", "time"): 1})] * 20
+    assert server.most_waiting <= batch_row.SUBMITTING_AT_ONCE
+    assert server.taken == ["record"] * 20 + ["dag"] * 20
 
 
 @on_virtual_time
