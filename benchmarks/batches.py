@@ -20,8 +20,8 @@ from obscale.sandbox import WorldConfig
 
 MAKESPAN_TIMES: Final = {100: 1.10, 1000: 1.08}
 """By nodes, on PostgreSQL."""
-MOST_CPU_MS: Final = 50
-"""A node, of the largest batch."""
+MOST_CPU_TIMES: Final = 1.6
+"""The SDK's CPU, a node, of the largest batch: 50 ms on a machine where the SDK takes 31."""
 MOST_QUESTIONS: Final = 45
 """To agents, a node, of the largest batch."""
 CPU_TIMES: Final = 1.15
@@ -197,15 +197,8 @@ def _beside(
         ours=short(ours.cpu_ms_each),
         theirs=short(sdk.cpu_ms_each),
         ratio=ours.cpu_ms_each / sdk.cpu_ms_each,
+        at_most=MOST_CPU_TIMES if is_judged else None,
     )
-    if is_judged:
-        yield Row(
-            part="e",
-            measure=f"{told}the same ÷ {MOST_CPU_MS} ms",
-            ours=short(ours.cpu_ms_each),
-            ratio=ours.cpu_ms_each / MOST_CPU_MS,
-            at_most=1.0,
-        )
     yield Row(
         part="e",
         measure=f"{told}most memory of the process, MiB; ÷ {MOST_MIB}",

@@ -57,6 +57,7 @@ KINDS: Final = {
     "postgres": DATABASE,
 }
 """What a process is, by a word of its command line; what one has started is as it is itself."""
+_ERROR: Final = re.compile(r'HTTP/[0-9.]+" 5\d\d')
 _REQUEST: Final = re.compile(r'"(GET|POST|PUT|PATCH|DELETE) /api(/[^ ?"]*)')
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
@@ -95,6 +96,8 @@ class Batch:
         requests: The same of all processes, by what was asked.
         database_bytes: By which Prefect's database grew.
         parts: Of each run of a part: seconds until a worker took it, until it ran, until it ended.
+        errors: Answers 5xx of Prefect's server.
+        ended_workers: Workers that ended by themselves.
     """
 
     asked: Dispatched
@@ -107,6 +110,8 @@ class Batch:
     requests: Counter[str]
     database_bytes: int
     parts: tuple[tuple[float, float, float], ...]
+    errors: int
+    ended_workers: int
 
 
 async def measure(scale: Scale) -> list[Row]:
@@ -218,6 +223,10 @@ class _Prefect:
             if len(some) < PAGE:
                 return found
 
+    def errors(self) -> int:
+        """Count its answers 5xx until now."""
+        return len(_ERROR.findall(self.log.read_text(encoding="utf-8", errors="replace")))
+
     def requests(self) -> Counter[str]:
         """Count what the server was asked until now."""
         text = self.log.read_text(encoding="utf-8", errors="replace")
@@ -231,7 +240,7 @@ def _run(asked: Dispatched, scale: Scale, prefect: _Prefect) -> Batch:
         *places, warm = sorted(stage.places, key=lambda place: place.cluster_id > asked.clusters)
         places = [place for place in places if place.cluster_id <= asked.clusters][: asked.nodes]
         workers = [
-            stack.enter_context(_worker(n, asked, prefect.environment, warm.password))
+            stack.enter_context(_worker(n, asked, prefect, warm.password))
             for n in range(asked.workers)
         ]
         _wait_until(lambda: _online(prefect) >= asked.workers, "the workers are online")
@@ -245,9 +254,11 @@ def _run(asked: Dispatched, scale: Scale, prefect: _Prefect) -> Batch:
         )
         known = set(prefect.parts())
         before, size, used = prefect.requests(), prefect.database_bytes(), _cpu_seconds()
+        errors = prefect.errors()
         looks = _Looks([worker.pid for worker in workers], stage, asked)
         with looks.looking():
             (outcome,) = compete([job], prefect.environment)
+        ended = sum(worker.poll() is not None for worker in workers) - asked.is_killed
         _wait_until(lambda: not _count_parts(), "the last parts have ended")
         looks.take_cpu(used, outcome.cpu_seconds)
         tally, lanes = stage.tally(), lanes_of(places)
@@ -266,6 +277,8 @@ def _run(asked: Dispatched, scale: Scale, prefect: _Prefect) -> Batch:
             parts=tuple(
                 _waits(prefect.states_of(run)) for run in prefect.parts() if run not in known
             ),
+            errors=prefect.errors() - errors,
+            ended_workers=ended,
         )
 
 
@@ -281,26 +294,30 @@ def _waits(states: Sequence[Mapping[str, Any]]) -> tuple[float, float, float]:
 
 @contextmanager
 def _worker(
-    number: int, asked: Dispatched, environment: Mapping[str, str], password: str
+    number: int, asked: Dispatched, prefect: _Prefect, password: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a worker with its share of places, and end it with the block."""
+    """Start a worker with its share of places, and end it with the block; its words are kept."""
     places = -(-asked.at_once // asked.workers)
     words = ["worker", "start", "--pool", POOL, "--type", "process", "--limit", str(places)]
-    with subprocess.Popen(  # noqa: S603 - this interpreter
-        [
-            sys.executable,
-            "-m",
-            "prefect",
-            *words,
-            "--name",
-            f"bench-{number}-{os.urandom(4).hex()}",
-        ],
-        env={**_compiling(), **environment, PASSWORD_VARIABLE: password},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
+    said = prefect.log.with_name(f"worker-{number}.log")
+    with (
+        said.open("ab") as out,
+        subprocess.Popen(  # noqa: S603 - this interpreter
+            [
+                sys.executable,
+                "-m",
+                "prefect",
+                *words,
+                "--name",
+                f"bench-{number}-{os.urandom(4).hex()}",
+            ],
+            env={**_compiling(), **prefect.environment, PASSWORD_VARIABLE: password},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
         try:
             yield process
         finally:
@@ -450,6 +467,13 @@ def _rows(batch: Batch) -> Iterator[Row]:
         ours=f"{batch.posts} ÷ {asked.nodes}",
         ratio=batch.posts / asked.nodes,
         at_most=1.0,
+    )
+    yield Row(
+        part="l",
+        measure=f"{told}answers 5xx of Prefect's server; workers that ended by themselves",
+        ours=f"{batch.errors}; {batch.ended_workers}",
+        ratio=float(batch.ended_workers),
+        at_most=0.0,
     )
     cpu = seen.cpu_seconds
     parts = len(batch.parts)

@@ -38,6 +38,8 @@ class RunState(StrEnum):
 
 ALIVE: Final = frozenset({RunState.SCHEDULED, RunState.PENDING, RunState.RUNNING})
 """A run that may still be given rows."""
+STARTING: Final = frozenset({RunState.SCHEDULED, RunState.PENDING})
+"""It is on its way to a worker, or its process starts there."""
 ON_A_WORKER: Final = frozenset({RunState.PENDING, RunState.RUNNING})
 
 

@@ -23,6 +23,7 @@ from obscale.batch.dispatch import (
     ALIVE,
     ON_A_WORKER,
     SETTLED,
+    STARTING,
     Permit,
     RowStatus,
     RunState,
@@ -56,6 +57,11 @@ STOP_SECONDS: Final = 15.0
 """For telling the runs to stop, and hearing where their rows stand, when a batch is ended. A
 cancelled process has 30 s; its report comes after this."""
 WAITS: Final = "waits for a worker"
+STARTING_AT_ONCE: Final = 16
+"""Runs that are on their way to a worker, or whose process starts there. A start takes seven
+seconds of CPU and dozens of requests: of a hundred that began together on two cores with their
+Prefect server, that answered 500 to some, which ended their processes, and three of four workers.
+"""
 
 
 @dataclass
@@ -67,6 +73,8 @@ class _Running:
     target: str = ""
     word: str = ""
     """By which it may begin that row; empty: it has not been given one."""
+    is_starting: bool = False
+    """It has one of the places of those that start."""
     is_held: bool = False
     """It was told not to submit what that word has begun."""
 
@@ -89,6 +97,7 @@ class Dispatch:
         self._turns: Counter[str] = Counter()
         """How many runs each part has had, by its id."""
         self._told_waiting = 0.0
+        self._starting = asyncio.Semaphore(STARTING_AT_ONCE)
 
     async def take_up(self) -> None:
         """Find the runs an earlier batch of the same rows has left at work, and follow them.
@@ -155,8 +164,12 @@ class Dispatch:
         for _ in range(MOST_LOST):
             running = self._runs.get(entry.lane)
             try:
-                running = running or await self._dispatch(entry)
-                lost = await self._through(running, entry, never if may_be_begun else called_off)
+                asked = never if may_be_begun else called_off
+                running = running or await self._dispatch(entry, asked)
+                if running is None:
+                    entry.put_back()
+                    return
+                lost = await self._through(running, entry, asked)
             except RunLostError:
                 raise
             except BaseException:
@@ -190,7 +203,7 @@ class Dispatch:
         if running.target != entry.target:
             running.target, running.word = entry.target, ""
         while True:
-            seen = await self._watch.next(running.run_id)
+            seen = await self._next(running)
             told = self._hear(running, seen, entry)
             workers = self._ledger.policies.workers
             decided = decide_part(
@@ -218,6 +231,13 @@ class Dispatch:
                     return decided.why
                 case _:
                     await self._see_whether_it_is_taken(seen, entry)
+
+    async def _next(self, running: _Running) -> WorkerRun:
+        """Wait for the next look at a run; one that has started lets another one start."""
+        seen = await self._watch.next(running.run_id)
+        if seen.state not in STARTING:
+            self._has_started(running)
+        return seen
 
     @staticmethod
     def _hear(running: _Running, seen: WorkerRun, entry: Entry) -> RowStatus | None:
@@ -318,16 +338,29 @@ class Dispatch:
         # Of a row whose DAG is known enough is known: it goes on by itself.
         return entry.dag_id is None and not is_over
 
-    async def _dispatch(self, entry: Entry) -> _Running:
-        part = self._parts[entry.lane]
-        run = await start_run(self._client, self._deployment, part, self._turns[part.id] + 1)
-        self._turns[part.id] += 1
-        publish_line(
-            "batch", f"part.dispatched cluster={entry.cluster} run={run.id} name={run.name!r}"
-        )
-        running = self._followed(part, run)
-        self._runs[entry.lane] = running
-        return running
+    async def _dispatch(self, entry: Entry, called_off: CalledOff) -> _Running | None:
+        """Start a run once few others are starting; None: the row may not begin any more."""
+        part, running = self._parts[entry.lane], None
+        await self._starting.acquire()
+        try:
+            if entry.progress is TargetProgress.NEW and await called_off():
+                return None
+            run = await start_run(self._client, self._deployment, part, self._turns[part.id] + 1)
+            self._turns[part.id] += 1
+            publish_line(
+                "batch", f"part.dispatched cluster={entry.cluster} run={run.id} name={run.name!r}"
+            )
+            running = self._runs[entry.lane] = self._followed(part, run)
+            running.is_starting = True
+            return running
+        finally:
+            if running is None:
+                self._starting.release()
+
+    def _has_started(self, running: _Running) -> None:
+        if running.is_starting:
+            running.is_starting = False
+            self._starting.release()
 
     def _followed(self, part: WorkerAssignment, run: FlowRun) -> _Running:
         state = RunState(run.state.type.value) if run.state else RunState.SCHEDULED
@@ -343,6 +376,7 @@ class Dispatch:
     def _drop(self, lane: str) -> _Running | None:
         running = self._runs.pop(lane, None)
         if running:
+            self._has_started(running)
             self._watch.forget(running.run_id)
         return running
 
