@@ -47,8 +47,8 @@ SERVER_SETTINGS: Final = {
     # A loaded laptop needs longer than the default 20 s for the first start.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # Of PostgreSQL: with the default 15 connections, and 30 s to wait for one, a busy server answers
-    # 500, after which Prefect's own client gives up; an answer it waits for too long it asks again.
+    # Of PostgreSQL: with the default 15 connections, and 30 s to wait for one, a busy server
+    # answers 500, and Prefect's client gives up; what it has waited for too long it asks again.
     "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "20",
     "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "20",
     "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_TIMEOUT": "120",
