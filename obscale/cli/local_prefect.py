@@ -47,11 +47,13 @@ SERVER_SETTINGS: Final = {
     # A loaded laptop needs longer than the default 20 s for the first start.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # Of PostgreSQL: with the default 15 connections, and 30 s to wait for one, a busy server
-    # answers 500, and Prefect's client gives up; what it has waited for too long it asks again.
-    "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "20",
-    "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "20",
+    # Of PostgreSQL. With the defaults, 5 connections that stay open and 10 that are opened anew
+    # each time, 5 s to open one and 30 s to wait for one, a busy server answers 500, and Prefect's
+    # client gives up; what it has waited for too long it asks again.
+    "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "30",
+    "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "0",
     "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_TIMEOUT": "120",
+    "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "30",
     # A batch of ten thousand nodes; the default is 512 KiB.
     "PREFECT_SERVER_API_MAX_PARAMETER_SIZE": str(8 << 20),
 }
