@@ -62,6 +62,9 @@ STARTING_AT_ONCE: Final = 16
 seconds of CPU and dozens of requests: of a hundred that began together on two cores with their
 Prefect server, that answered 500 to some, which ended their processes, and three of four workers.
 """
+STARTS_SECONDS: Final = 120.0
+"""A run a worker has taken that does not run by then keeps no other from starting any more: its
+worker may have died with it."""
 
 
 @dataclass
@@ -235,7 +238,8 @@ class Dispatch:
     async def _next(self, running: _Running) -> WorkerRun:
         """Wait for the next look at a run; one that has started lets another one start."""
         seen = await self._watch.next(running.run_id)
-        if seen.state not in STARTING:
+        is_stuck = seen.state is RunState.PENDING and seen.silent_seconds > STARTS_SECONDS
+        if is_stuck or seen.state not in STARTING:
             self._has_started(running)
         return seen
 

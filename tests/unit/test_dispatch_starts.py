@@ -11,7 +11,7 @@ from obscale.batch.ledger import ledger_of
 from obscale.batch.schedule import RowState
 from obscale.spec.batch import parse_batch
 from obscale.tasks.dispatch import dispatcher
-from obscale.tasks.dispatch.dispatcher import Dispatch
+from obscale.tasks.dispatch.dispatcher import STARTS_SECONDS, Dispatch
 
 DEADLINE_SECONDS = 10
 """Bound of every wait here; nothing comes near it."""
@@ -48,10 +48,11 @@ class Seen:
             await self._looked.wait()
         return self.runs[run_id]
 
-    async def tell(self, **states):
+    async def tell(self, silent_seconds=0.0, **states):
         """Have each run be in its state, and be looked at."""
         for run_id in self.runs:
-            self.runs[run_id] = WorkerRun(states.get(run_id.name, self.runs[run_id].state))
+            state = states.get(run_id.name, self.runs[run_id].state)
+            self.runs[run_id] = WorkerRun(state, silent_seconds=silent_seconds)
         async with self._looked:
             self._looked.notify_all()
         await settle()
@@ -129,6 +130,17 @@ async def test_a_run_that_is_lost_before_it_starts_gives_its_place_too(stage):
     assert stage.started == ["c1", "c2", "c3", "c4", "c5"]
     await stage.watch.tell(c4=RunState.RUNNING)
     assert stage.started == ["c1", "c2", "c3", "c4", "c5", "c2"]
+
+
+async def test_a_run_whose_worker_died_as_it_started_keeps_nobody_waiting_for_long(stage):
+    """Not for as long as it may take to begin; who still waits for a worker keeps its place."""
+    await stage.watch.tell(STARTS_SECONDS, c1=RunState.PENDING)
+    assert stage.started == ["c1", "c2"]
+
+    await stage.watch.tell(STARTS_SECONDS + 1)
+    assert stage.started == ["c1", "c2", "c3"]
+    await stage.watch.tell(STARTS_SECONDS + 2)
+    assert stage.started == ["c1", "c2", "c3"]
 
 
 async def test_no_run_is_made_for_a_row_that_may_not_begin_any_more(stage):
