@@ -48,6 +48,8 @@ M = TypeVar("M", bound=BaseModel)
 FENCE: Final = "```"
 ONE_TRY_SECONDS: Final = 10.0
 """A server that takes a record takes it within a fraction of a second."""
+TURN_SECONDS: Final = 30.0
+"""For writing down the id of a DAG, the wait for its turn included; then its row follows it."""
 TRIES: Final = ((10.0, 1.0), (20.0, 3.0), (40.0, 6.0), (40.0, 0.0))
 """Of writing a record: seconds each may take, and seconds after it.
 
@@ -97,7 +99,7 @@ class Records:
     Args:
         cluster: As `obscale.verify.baseline.identity_of` gives it.
         target: `ip:port`.
-        settling: Entered to write down which DAG a POST has begun, which nobody waits for.
+        settling: Entered to write down which DAG a POST has begun, which no other POST waits for.
     """
 
     prefix = "baseline"
@@ -162,9 +164,12 @@ class Records:
             async with get_client() as client:
                 await client.update_artifact(artifact, ArtifactUpdate(data=page_of(settled)))
 
-        try:
+        async def in_turn() -> None:
             async with self._settling:
                 await bounded(update)
+
+        try:
+            await bounded(in_turn, TURN_SECONDS)
         except AWAY as error:
             run_logger().warning("baseline.not_settled dag=%s reason=%r", dag_id, told(error))
         else:

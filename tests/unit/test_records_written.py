@@ -75,6 +75,20 @@ async def test_which_dag_a_post_began_is_written_when_its_turn_has_come(monkeypa
     assert len(updated) == 1
 
 
+async def test_a_row_does_not_wait_for_long_until_its_dag_may_be_written(monkeypatch):
+    """Whoever is before it may wait for a server that is away; the DAG is followed all the same."""
+    slow_server(monkeypatch, ((60.0, 0.0),))
+    monkeypatch.setattr(obscale.tasks.runtime.baselines, "TURN_SECONDS", 0.01)
+    turn = asyncio.Lock()
+    records = Records("obcluster/1", "10.0.0.4:2886", settling=turn)
+    async with turn:
+        record = await records.write(RECORD)
+        async with asyncio.timeout(10):
+            settled = await records.settle(record, "dag")
+
+    assert settled.dag_id == "dag"
+
+
 def test_each_try_is_given_no_less_time_than_the_one_before():
     """A request that is cut off has waited for the database in vain."""
     seconds = [each for each, _ in TRIES]
