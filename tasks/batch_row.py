@@ -6,6 +6,7 @@ the report of any other is an artifact.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -149,6 +150,10 @@ class RowRun:
         """Give this row's way to look before its POST, and to write down what it saw and began."""
         return Slot(self._gates.submitting, self.entry.cluster, head_start_seconds)
 
+    def records(self, kind: type[Records]) -> Callable[[str, str], Records]:
+        """Give where this row's records are kept, which are told of their DAGs in their turn."""
+        return partial(kind, settling=self.submitting(SETTLING_SECONDS))
+
     def take_look(self) -> FirstRowPreflight | None:
         """Give the look once: whoever tries the row again looks anew."""
         look, self._look = self._look, None
@@ -209,7 +214,8 @@ async def _remove(order: Removal, run: RowRun) -> None:
                     order,
                     run.called_off,
                     run.looking(JUDGING_SECONDS),
-                    records=RemovalRecords,
+                    run.submitting(SUBMITTING_SECONDS),
+                    records=run.records(RemovalRecords),
                     publish=publish,
                 )
             await _learn_what_it_follows(builder, entry)
@@ -236,7 +242,8 @@ async def _replace(order: Replacement, run: RowRun) -> None:
                     order.removal,
                     run.called_off,
                     run.looking(JUDGING_SECONDS),
-                    records=RemovalRecords,
+                    run.submitting(SUBMITTING_SECONDS),
+                    records=run.records(RemovalRecords),
                     publish=publish,
                     also=replaced_by(order, submitted.before.zones).told,
                 )
@@ -280,7 +287,8 @@ async def _use(order: Use, run: RowRun) -> None:
                     order,
                     run.called_off,
                     run.looking(JUDGING_SECONDS),
-                    records=Records,
+                    run.submitting(SUBMITTING_SECONDS),
+                    records=run.records(Records),
                     publish=publish,
                     judged=builder.take,
                 )
@@ -326,7 +334,7 @@ async def _begin_and_prove(
         before,
         run.called_off,
         run.submitting(SUBMITTING_SECONDS),
-        records=partial(Records, settling=run.submitting(SETTLING_SECONDS)),
+        records=run.records(Records),
         publish=publish,
     )
     dag = submitted.dag

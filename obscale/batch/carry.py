@@ -24,7 +24,7 @@ from obscale.use.verify import prove_balance, shortfall_of
 from obscale.verify.levels import shortfall
 
 Gate = AbstractAsyncContextManager[object]
-"""Entered to judge, where many rows are judged at the same time."""
+"""Entered to ask much, where many rows do so at the same time."""
 Records = Callable[[str, str], Keeping]
 """Gives where the records of a target are kept, by cluster and target."""
 
@@ -34,6 +34,7 @@ async def carry_removal(
     order: Removal,
     called_off: CalledOff,
     gate: Gate,
+    beginning: Gate,
     *,
     records: Records,
     publish: Publish,
@@ -46,6 +47,7 @@ async def carry_removal(
         order: What is to be done.
         called_off: Asked right before the request: whether it is not to be sent after all.
         gate: Entered to judge.
+        beginning: Entered to look before the request, and to write down what was seen.
         records: Where records are kept.
         publish: Gets each event.
         also: Judges further proofs; of a replacement there are some.
@@ -56,7 +58,9 @@ async def carry_removal(
     """
     async with gate:
         seen = await look_before(link, order, publish)
-    submitted = await remove_once(link, order, seen, called_off, records=records, publish=publish)
+    submitted = await remove_once(
+        link, order, seen, called_off, beginning, records=records, publish=publish
+    )
     before, dag = before_known(submitted), None
     if submitted.dag_id and submitted.how != GONE:
         dag = await follow_removal(
@@ -77,6 +81,7 @@ async def carry_use(
     order: Use,
     called_off: CalledOff,
     gate: Gate,
+    beginning: Gate,
     *,
     records: Records,
     publish: Publish,
@@ -89,6 +94,7 @@ async def carry_use(
         order: What is to be done.
         called_off: Asked right before the request: whether it is not to be sent after all.
         gate: Entered to judge.
+        beginning: Entered to look before the request, and to write down what was seen.
         records: Where records are kept.
         publish: Gets each event.
         judged: Gets what was found, also where a rule blocks.
@@ -103,7 +109,9 @@ async def carry_use(
         judged(seen)
     publish(Judged(findings=seen.findings, zones=seen.zones, versions=seen.versions))
     concluded(seen)
-    submitted = await begin_use(link, order, seen, called_off, records=records, publish=publish)
+    submitted = await begin_use(
+        link, order, seen, called_off, beginning, records=records, publish=publish
+    )
     dag = submitted.dag
     if submitted.dag_id:
         dag = await follow_use(link.client, order, submitted.dag_id, publish=publish, moved=_unseen)

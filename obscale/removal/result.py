@@ -25,6 +25,12 @@ class BeforeRemoval(BaseModel):
     observers: dict[str, tuple[str, ...]] | None = None
     """Of each tenant the servers with a unit, `ip:rpc port`; None: this version does not tell."""
 
+    @property
+    def rpc_address(self) -> str:
+        """`ip:rpc port` of the one server that leaves; empty where it is not known, or not one."""
+        own = [joined_address(each.ip, each.svr_port) for each in self.servers]
+        return own[0] if len(own) == 1 else ""
+
 
 @dataclass(frozen=True)
 class RemovalPreflight:
@@ -53,7 +59,5 @@ class RemovalRecord(Baseline):
 
     @property
     def rpc_address(self) -> str:
-        """`ip:rpc port` of the one server that leaves; empty where it is not known, or not one."""
-        servers = self.leaving.servers if self.leaving else ()
-        own = [joined_address(each.ip, each.svr_port) for each in servers]
-        return own[0] if len(own) == 1 else ""
+        """As `BeforeRemoval` gives it."""
+        return self.leaving.rpc_address if self.leaving else ""

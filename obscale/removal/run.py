@@ -8,6 +8,7 @@ no row of the agent, and is judged by the topology.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -68,6 +69,7 @@ from obscale.submit.waits import (
     wait_unseen,
 )
 from obscale.verify.baseline import Baseline, compact, identity_of
+from obscale.verify.run import ALONE
 
 UNDECIDED_SECONDS: Final = 30.0
 """A removal that has just begun names its server, or shows in the topology, within five."""
@@ -219,6 +221,7 @@ async def remove_once(
     order: Removal,
     seen: RemovalPreflight,
     called_off: CalledOff = never,
+    gate: AbstractAsyncContextManager[object] = ALONE,
     *,
     records: Callable[[str, str], Keeping],
     publish: Publish,
@@ -233,6 +236,7 @@ async def remove_once(
         order: What is to be done.
         seen: By preflight; too old, all is judged again.
         called_off: Asked right before each request: whether it is not to be sent after all.
+        gate: Entered for each look and its record, where many removals are begun at the same time.
         records: Gives where the records of a node are kept, by cluster and target.
         publish: Gets each event.
 
@@ -245,11 +249,27 @@ async def remove_once(
         AgentRefusedError: The cluster refused; nothing was created.
     """
     await learn_staying(link, order, publish)
-    removing = _Removing(link, order, seen, called_off, records, publish)
+    removing = _Removing(link, order, seen, called_off, gate, records, publish)
     while True:
-        sighting = await removing.look()
-        if submitted := await removing.act(decide_removal(sighting, order), sighting):
+        async with gate:
+            look = await removing.look()
+        if submitted := await removing.act(look):
             return submitted
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A look at the cluster, and what follows from it.
+
+    Args:
+        sighting: What was seen.
+        decision: What is to be done.
+        record: What was written down of it; None: no request may follow at once.
+    """
+
+    sighting: Sighting
+    decision: Decision
+    record: Baseline | None = None
 
 
 class _Removing:
@@ -261,19 +281,46 @@ class _Removing:
         order: Removal,
         seen: RemovalPreflight,
         called_off: CalledOff,
+        gate: AbstractAsyncContextManager[object],
         records: Callable[[str, str], Keeping],
         publish: Publish,
     ) -> None:
         self._link, self._order, self._seen = link, order, seen
-        self._called_off = called_off
+        self._called_off, self._gate = called_off, gate
         self._records, self._publish = records, publish
         self._begun = now()
         self._rounds = Rounds(self._begun + timedelta(seconds=order.time_limits.lock_wait_seconds))
         self._waits = Seldom()
         self._kept: Keeping = records("", order.target)
 
-    async def look(self) -> Sighting:
-        """Look at the cluster that was meant.
+    async def look(self) -> _Look:
+        """Look, and write down how things stand where a request may follow.
+
+        Raises:
+            IdentityMismatchError: Another cluster answers.
+            CalledOffError: It may not be sent any more.
+            RecordError: It could not be written down.
+        """
+        sighting = await self._sight()
+        look = _Look(sighting, decide_removal(sighting, self._order))
+        if not isinstance(look.decision, Post):
+            return look
+        if await self._called_off():
+            raise CalledOffError
+        if self._is_closed() or is_stale(self._seen.at, now()):
+            return look
+        began = monotonic()
+        cluster = identity_of(sighting.members)
+        record = await self._kept.write(
+            _record(self._order, self._seen, cluster, look.decision.baseline)
+        )
+        # Where writing took a while, the look is not the last thing before the request.
+        if monotonic() - began > WRITTEN_WITHIN_SECONDS:
+            return look
+        return replace(look, record=record)
+
+    async def _sight(self) -> Sighting:
+        """See the cluster that was meant.
 
         Raises:
             IdentityMismatchError: Another one answers.
@@ -294,43 +341,37 @@ class _Removing:
             sighting, rpc_address=next((r.rpc_address for r in own if r.rpc_address), "")
         )
 
-    async def act(self, decision: Decision, sighting: Sighting) -> Submitted | None:
+    def _is_closed(self) -> bool:
+        window = self._order.window
+        return window is not None and not window.is_open(now())
+
+    async def act(self, look: _Look) -> Submitted | None:
         """Do what is decided; None: look again."""
-        match decision:
-            case Post(baseline=newest):
-                return await self._ask_if_due(newest, sighting)
+        order, sighting = self._order, look.sighting
+        match look.decision:
+            case Post() if look.record is not None:
+                _tell_odd(sighting, order, self._publish)
+                return await self._ask(look.record, self._seen.before.rpc_address)
+            case Post() if order.window and self._is_closed():
+                await wait_for_window(order.window, self._publish)
+            case Post() if is_stale(self._seen.at, now()):
+                # Then look again: the look is always the last thing before the request.
+                async with self._gate:
+                    self._seen = await _judge_again(self._link, order, self._seen, self._publish)
+            case Post():
+                # The look is not the last thing before the request any more.
+                pass
             case WaitForLock(owner=owner, dag_id=dag_id, undecided=undecided):
                 # An undecided one may be our own, of a run that died: let it name its target.
-                named_by = self._begun + naming_limit(self._order.time_limits)
+                named_by = self._begun + naming_limit(order.time_limits)
                 limit = named_by if undecided else self._rounds.give_up
                 what = f"DAG {dag_id} {owner!r} holds the lock"
                 await wait_for_lock(what, limit, self._waits, self._publish)
-                return None
             case Refuse(reason=reason, hint=hint):
                 raise IdentityMismatchError(reason, step="submit", hint=hint)
             case Adopt() | AlreadyGone():
-                return await self._settled(decision, sighting)
-
-    async def _ask_if_due(self, newest: int, sighting: Sighting) -> Submitted | None:
-        order = self._order
-        if await self._called_off():
-            raise CalledOffError
-        if order.window and not order.window.is_open(now()):
-            await wait_for_window(order.window, self._publish)
-            return None
-        if is_stale(self._seen.at, now()):
-            # Then look again: the look is always the last thing before the request.
-            self._seen = await _judge_again(self._link, order, self._seen, self._publish)
-            return None
-        began = monotonic()
-        cluster = identity_of(sighting.members)
-        record = _record(order, self._seen, cluster, newest)
-        written = await self._kept.write(record)
-        # Where writing took a while, the look is not the last thing before the request.
-        if monotonic() - began > WRITTEN_WITHIN_SECONDS:
-            return None
-        _tell_odd(sighting, order, self._publish)
-        return await self._ask(written, record.rpc_address)
+                return await self._settled(look.decision, sighting)
+        return None
 
     async def _ask(self, record: Baseline, rpc_address: str) -> Submitted | None:
         """Ask once. None: look again, the cluster, or its agent, has changed.

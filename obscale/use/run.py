@@ -6,6 +6,8 @@ lost request can no longer arrive.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -39,6 +41,7 @@ from obscale.use.decide import (
     Refuse,
     Send,
     Sighting,
+    Submission,
     Wait,
     decide_after_lost_answer,
     decide_cluster,
@@ -50,6 +53,7 @@ from obscale.use.read import sight, survey_use
 from obscale.use.result import UNIT_NUM, UsePreflight, UseSubmitted
 from obscale.use.tenant_dag import modifies
 from obscale.verify.baseline import Baseline, compact, identity_of
+from obscale.verify.run import ALONE
 
 MOST_ROUNDS: Final = 5
 """Looks that end in a PATCH refused because the cluster changed in between; more is not chance."""
@@ -104,6 +108,7 @@ async def begin_use(
     order: Use,
     seen: UsePreflight,
     called_off: CalledOff = never,
+    gate: AbstractAsyncContextManager[object] = ALONE,
     *,
     records: Records,
     publish: Publish,
@@ -118,6 +123,7 @@ async def begin_use(
         order: What is to be done.
         seen: By preflight; judged again once it is older than a minute.
         called_off: Asked right before each PATCH: whether it is not to be sent after all.
+        gate: Entered for each look and its record, where many tenants are changed at the same time.
         records: Where records are kept.
         publish: Gets each event.
 
@@ -129,10 +135,29 @@ async def begin_use(
         OutcomeUnknownError: The answer was lost and no look could settle it.
         AgentError: The cluster refused, or nobody told.
     """
-    beginning = _Beginning(link, order, seen, called_off, records, publish)
+    beginning = _Beginning(link, order, seen, called_off, gate, records, publish)
     while True:
-        if submitted := await beginning.look_and_act():
+        async with gate:
+            look = await beginning.look()
+        if submitted := await beginning.act(look):
             return submitted
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A look at the cluster, and what follows from it.
+
+    Args:
+        cluster: That has answered.
+        decision: What is to be done.
+        kept: Where the records of the tenant are kept.
+        record: What was written down of it; None: no PATCH may follow at once.
+    """
+
+    cluster: str
+    decision: Submission
+    kept: Keeping
+    record: Baseline | None = None
 
 
 class _Beginning:
@@ -144,10 +169,11 @@ class _Beginning:
         order: Use,
         seen: UsePreflight,
         called_off: CalledOff,
+        gate: AbstractAsyncContextManager[object],
         records: Records,
         publish: Publish,
     ) -> None:
-        self._called_off = called_off
+        self._called_off, self._gate = called_off, gate
         self._link = link
         self._order = order
         self._seen = seen
@@ -158,51 +184,68 @@ class _Beginning:
         self._sent = 0
         self._kept: Keeping | None = None
 
-    async def look_and_act(self) -> UseSubmitted | None:
-        """Look once, and do what the look allows; None: look again."""
+    async def look(self) -> _Look:
+        """Look, and write down how things stand where a PATCH may follow.
+
+        Raises:
+            CalledOffError: It may not be sent any more.
+            RecordError: It could not be written down.
+        """
         order, spec = self._order, self._link.known.spec
         sighting = await sight(self._link, order)
         cluster = identity_of(sighting.members)
         if self._kept is None or self._kept.cluster != cluster:
             self._kept = self._records(cluster, order.target)
-        match decide_cluster(sighting, spec.name, spec.id) or decide_use(sighting, order):
-            case Send() as send:
-                return await self._send(send, sighting, cluster, self._kept)
+        decision = decide_cluster(sighting, spec.name, spec.id) or decide_use(sighting, order)
+        look = _Look(cluster, decision, self._kept)
+        if not isinstance(decision, Send):
+            return look
+        if await self._called_off():
+            raise CalledOffError
+        if self._is_closed() or is_stale(self._seen.at, utc_now()) or self._sent >= MOST_ROUNDS:
+            return look
+        began = monotonic()
+        record = await self._kept.write(
+            _record(order, self._seen, cluster, decision.baseline, sighting)
+        )
+        # Where writing took a while, the look is not the last thing before the PATCH.
+        if monotonic() - began > WRITTEN_WITHIN_SECONDS:
+            return look
+        return replace(look, record=record)
+
+    def _is_closed(self) -> bool:
+        window = self._order.window
+        return window is not None and not window.is_open(utc_now())
+
+    async def act(self, look: _Look) -> UseSubmitted | None:
+        """Do what is decided; None: look again."""
+        order = self._order
+        match look.decision:
+            case Send(zones=zones) if look.record is not None:
+                self._sent += 1
+                return await _send(self._link, order, look.record, look.kept, zones, self._publish)
+            case Send() if order.window and self._is_closed():
+                await wait_for_window(order.window, self._publish)
+            case Send() if is_stale(self._seen.at, utc_now()):
+                async with self._gate:
+                    self._seen = concluded(await look_before(self._link, order))
+            case Send() if self._sent >= MOST_ROUNDS:
+                raise ForeignDagError(
+                    f"not sent: refused {self._sent} times, each time after a look that allowed it",
+                    "see who changes this tenant, then run it again",
+                )
+            case Send():
+                # The look is not the last thing before the PATCH any more.
+                pass
             case Wait() as wait:
                 await self._wait(wait)
-                return None
             case Refuse(reason=reason, hint=hint):
                 raise IdentityMismatchError(reason, step="submit", hint=hint)
             case AlreadyStored():
-                return await self._stored(cluster, self._kept)
+                return await self._stored(look.cluster, look.kept)
             case Adopt() as adopted:
-                return await _settled(adopted, cluster, order, self._kept, self._publish)
-
-    async def _send(
-        self, send: Send, sighting: Sighting, cluster: str, kept: Keeping
-    ) -> UseSubmitted | None:
-        """Send the PATCH, if it may be sent now: the look is always the last thing before it."""
-        order, now = self._order, utc_now()
-        if await self._called_off():
-            raise CalledOffError
-        if order.window and not order.window.is_open(now):
-            await wait_for_window(order.window, self._publish)
-            return None
-        if is_stale(self._seen.at, now):
-            self._seen = concluded(await look_before(self._link, order))
-            return None
-        if self._sent >= MOST_ROUNDS:
-            raise ForeignDagError(
-                f"not sent: refused {self._sent} times, each time after a look that allowed it",
-                "see who changes this tenant, then run it again",
-            )
-        began = monotonic()
-        record = await kept.write(_record(order, self._seen, cluster, send.baseline, sighting))
-        # Where writing took a while, the look is not the last thing before the PATCH.
-        if monotonic() - began > WRITTEN_WITHIN_SECONDS:
-            return None
-        self._sent += 1
-        return await _send(self._link, order, record, kept, send.zones, self._publish)
+                return await _settled(adopted, look.cluster, order, look.kept, self._publish)
+        return None
 
     async def _wait(self, wait: Wait) -> None:
         """Wait for a moment while another DAG is in the way.

@@ -12,12 +12,19 @@ from obscale.agent.client import AgentClient
 from obscale.agent.cluster import ClusterClient
 from obscale.agent.silence import remembering_silence
 from obscale.batch.carry import carry_removal, carry_use
+from obscale.batch.connections import ConnectionCache
 from obscale.batch.ledger import Entry, Ledger, ledger_of
 from obscale.batch.links import Links
 from obscale.batch.preflight import judge_all
 from obscale.batch.preflight_others import look_at_others
 from obscale.batch.report import BatchReport, report_of
-from obscale.connect.connections import ClusterAccess, ClusterConnection, Connections
+from obscale.batch.slots import JUDGING_SECONDS, SUBMITTING_SECONDS
+from obscale.connect.connections import (
+    ClusterAccess,
+    ClusterConnection,
+    Connections,
+    EnvironmentSecrets,
+)
 from obscale.events import Event, text_of
 from obscale.request.models import ClusterSpec, SecretName
 from obscale.request.policies import BatchPolicies
@@ -35,7 +42,8 @@ from obscale.sandbox.config import (
 from obscale.spec.batch import BatchSpec
 from obscale.submit.result import CalledOff
 from obscale.tasks.batch import run_batch
-from tests.contract.kept_here import KeptHere
+from obscale.tasks.batch_row import Gates, RowRun
+from tests.contract.kept_here import KeptHere, SlowlyKept, SlowServer
 from tests.virtual_time import virtual_clock
 
 ZONES = ("zone1", "zone2", "zone3")
@@ -63,16 +71,6 @@ def world_config(
     )
 
 
-class _Alone:
-    """A gate that stands open."""
-
-    async def __aenter__(self) -> None:
-        """Enter."""
-
-    async def __aexit__(self, *_: object) -> None:
-        """Leave."""
-
-
 @dataclass
 class BatchStage:
     """A world, the batch for it, and what its rows have told.
@@ -92,6 +90,9 @@ class BatchStage:
     most_at_work: dict[str, int] = field(default_factory=dict)
     begun: list[str] = field(default_factory=list)
     """Targets, in the order in which their requests were sent."""
+    gates: Gates = field(default_factory=Gates)
+    server: SlowServer | None = None
+    """Keeps the records; None: they are kept at once."""
 
     @property
     def links(self) -> Links:
@@ -135,19 +136,22 @@ class BatchStage:
             if line.startswith("submit.posting"):
                 self.begun.append(f"{name} {entry.target}")
 
-        def records(cluster: str, target: str) -> KeptHere:
+        def records(cluster: str, target: str, settling: Any) -> KeptHere:
             key = type(order).__name__, cluster, target
-            return self.kept.setdefault(key, KeptHere(cluster, target))
+            slow = self.server and SlowlyKept(self.server, (cluster, target), settling)
+            return self.kept.setdefault(key, slow or KeptHere(cluster, target))
 
-        given = {"records": records, "publish": publish}
+        run = RowRun(entry, self.gates, called_off, ConnectionCache(EnvironmentSecrets()), "")
+        gates = run.looking(JUDGING_SECONDS), run.submitting(SUBMITTING_SECONDS)
+        given = {"records": run.records(records), "publish": publish}
         with self._counted(name):
             match order:
                 case Removal():
                     async with self.links.removal(order) as link:
-                        await carry_removal(link, order, called_off, _Alone(), **given)
+                        await carry_removal(link, order, called_off, *gates, **given)
                 case Use():
                     async with self.links.use(order) as cluster:
-                        await carry_use(cluster, order, called_off, _Alone(), **given)
+                        await carry_use(cluster, order, called_off, *gates, **given)
 
     @contextmanager
     def _counted(self, name: str) -> Any:

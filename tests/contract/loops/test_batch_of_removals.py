@@ -13,7 +13,9 @@ from obscale.request.replacement import ReplacedNode, ReplacementSpec
 from obscale.request.time_limits import TimeLimits
 from obscale.request.use import TenantUnits, UseSpec
 from obscale.sandbox import Fault
+from obscale.tasks.batch_row import SUBMITTING_AT_ONCE
 from tests.conftest import SAMPLE
+from tests.contract.kept_here import SlowServer
 from tests.contract.loops.batch_stage import batch_stage, world_config
 from tests.virtual_time import on_virtual_time
 
@@ -216,6 +218,52 @@ async def test_a_tenant_that_does_not_fit_is_blocked_and_stops_its_cluster():
         }
         assert "un-max" in report.rows[0].why
         assert scene.requests("PATCH", "/api/v1/tenant/") == 2
+
+
+def one_leaves(number, cluster):
+    """The second server of zone2."""
+    return RemovalSpec(
+        cluster=cluster, remove=leaving(number, 4), profile="lab", time_limits=LIMITS
+    )
+
+
+def use_once(_number, cluster):
+    """Two units a zone for one tenant."""
+    units = (TenantUnits(tenant="app", unit_num=2),)
+    return UseSpec(cluster=cluster, use=units, profile="lab", time_limits=LIMITS)
+
+
+async def looks_before_the_first_request(asked, server):
+    """Play one row for each of twenty clusters; gives how often each asked for unfinished DAGs."""
+    policies = {"max_clusters_at_once": 20, "max_removals": 20}
+    with batch_stage(asked, config=world_config(20), **policies) as scene:
+        scene.server = server
+        report = await scene.run()
+
+        assert report.is_verified, report.rows
+        cluster_of = {a.address: c.name for c in scene.world.clusters for a in c.agents}
+        looks, begun = Counter(), set()
+        for record in scene.world.requests:
+            name = cluster_of.get(record.agent)
+            if record.method in ("POST", "PATCH") and name:
+                begun.add(name)
+            if "unfinish" in record.target and name not in begun:
+                looks[name] += 1
+        assert len(begun) == 20
+        return looks
+
+
+@pytest.mark.parametrize("asked", [one_leaves, use_once])
+@on_virtual_time
+async def test_a_server_that_takes_records_slowly_has_nobody_look_twice(asked):
+    """Twenty clusters at once, six seconds for all their records: no look grows old meanwhile."""
+    server = SlowServer(0.3)
+
+    looks = await looks_before_the_first_request(asked, server)
+
+    assert looks == await looks_before_the_first_request(asked, None)
+    assert server.most_waiting <= SUBMITTING_AT_ONCE
+    assert server.taken == ["record"] * 20 + ["dag"] * 20
 
 
 def replaced_by_a_spare(number, cluster):

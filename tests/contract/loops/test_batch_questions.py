@@ -38,9 +38,8 @@ from obscale.tasks import batch, batch_row
 from obscale.tasks.batch import LocalRunner, run_batch
 from obscale.tasks.runtime import journal
 from obscale.tasks.runtime.journal import listening
-from obscale.verify.baseline import Baseline
 from tests.conftest import SAMPLE
-from tests.contract.kept_here import KeptHere
+from tests.contract.kept_here import KeptHere, SlowlyKept, SlowServer
 from tests.virtual_time import on_virtual_time, virtual_clock
 
 PASSWORD = "OBSCALE_TEST_BATCH_PASSWORD"
@@ -177,45 +176,6 @@ class Late(httpx.AsyncBaseTransport):
         response = await self._way.handle_async_request(request)
         await asyncio.sleep(self._seconds)
         return response
-
-
-class SlowServer:
-    """A server of Prefect that takes one record after the other, and for each so long."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._busy = asyncio.Lock()
-        self.taken: list[str] = []
-        self.waiting = self.most_waiting = 0
-
-    async def take(self, what: str) -> None:
-        """Take a record, when its turn has come."""
-        self.waiting += 1
-        self.most_waiting = max(self.most_waiting, self.waiting)
-        async with self._busy:
-            await asyncio.sleep(self._seconds)
-            self.taken.append(what)
-        self.waiting -= 1
-
-
-class SlowlyKept(KeptHere):
-    """Keeps records with a slow server."""
-
-    def __init__(self, server: SlowServer, names: tuple[str, str], settling: Any) -> None:
-        super().__init__(*names)
-        self._server = server
-        self._settling = settling
-
-    async def write(self, record: Baseline) -> Baseline:
-        """Keep it."""
-        await self._server.take("record")
-        return await super().write(record)
-
-    async def settle(self, record: Baseline, dag_id: str) -> Baseline:
-        """Keep its DAG too."""
-        async with self._settling:
-            await self._server.take("dag")
-            return await super().settle(record, dag_id)
 
 
 def kept_here(
