@@ -42,6 +42,8 @@ LONGEST_SECONDS: Final = 300
 PAGE: Final = 200
 """Rows Prefect gives an answer."""
 OFTENEST: Final = 5
+LONGEST_ERROR: Final = 10_000
+"""Characters of an error of Prefect's server, with where in its code it came from."""
 NO_POSTGRES: Final = f"a batch on workers: not measured, there is no PostgreSQL here: {INSTALL}"
 STARTED: Final = {
     "Python and Prefect": "import prefect.flow_engine",
@@ -227,6 +229,11 @@ class _Prefect:
         """Count its answers 5xx until now."""
         return len(_ERROR.findall(self.log.read_text(encoding="utf-8", errors="replace")))
 
+    def last_error(self) -> str:
+        """Give the last error it has told."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        return text.rpartition("| ERROR")[2][:LONGEST_ERROR] or "none"
+
     def requests(self) -> Counter[str]:
         """Count what the server was asked until now."""
         text = self.log.read_text(encoding="utf-8", errors="replace")
@@ -257,7 +264,11 @@ def _run(asked: Dispatched, scale: Scale, prefect: _Prefect) -> Batch:
         errors = prefect.errors()
         looks = _Looks([worker.pid for worker in workers], stage, asked)
         with looks.looking():
-            (outcome,) = compete([job], prefect.environment)
+            try:
+                (outcome,) = compete([job], prefect.environment)
+            except RuntimeError as failed:
+                failed.add_note(f"the last error of Prefect's server: {prefect.last_error()}")
+                raise
         ended = sum(worker.poll() is not None for worker in workers) - asked.is_killed
         _wait_until(lambda: not _count_parts(), "the last parts have ended")
         looks.take_cpu(used, outcome.cpu_seconds)
