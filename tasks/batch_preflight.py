@@ -17,6 +17,7 @@ from obscale.request.scale_out import ScaleOut
 from obscale.tasks.removal import ask_typed
 from obscale.tasks.runtime.blocks import PrefectSecrets
 from obscale.tasks.runtime.journal import publish_line
+from obscale.tasks.runtime.prefect_private import tag_task_run
 from obscale.tasks.runtime.retries import repeatable_task
 from obscale.text import for_terminal
 
@@ -102,6 +103,7 @@ async def look(part: Part) -> ClusterLook:
     Raises:
         AgentError: No entry agent could be asked.
     """
+    tag_task_run({for_terminal(f"cluster:{part.name}")})
     orders = [entry.order for entry in part.entries]
     async with part.opened() as opened:
         found, part.first = await look_at_rows(

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import httpx
 
@@ -50,6 +51,11 @@ def make_home(shared: Path, home: Path) -> Path:
     return shutil.copytree(template, home)
 
 
+FORGETFUL: Final = {"PREFECT_SERVER_EVENTS_RELATED_RESOURCE_CACHE_TTL": "PT0S"}
+"""For five minutes a server remembers what a run's events are related to; runs that take longer, as
+most do, and those of tests that take seconds, are to meet the same."""
+
+
 class AskingAgain(httpx.HTTPTransport):
     """Asks a busy Prefect server again: it answers 503 while its database is locked."""
 
@@ -72,9 +78,10 @@ def prefect_server(home: Path, **extra: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     url = f"http://127.0.0.1:{port}/api"
+    env = os_environment() | SERVER_SETTINGS | FORGETFUL | {"PREFECT_HOME": str(home)}
     server = subprocess.Popen(
         [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port],
-        env=os_environment() | SERVER_SETTINGS | {"PREFECT_HOME": str(home)} | extra,
+        env=env | extra,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

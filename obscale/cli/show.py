@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +28,9 @@ from obscale.reading import Unread
 from obscale.recovery.selection import standing
 from obscale.request.models import ClusterSpec
 from obscale.scale_out_dag import target_of
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 MOST_RUNS: Final = 10
 NO_PREFECT: Final = "no Prefect is configured (PREFECT_API_URL), so no run is kept"
@@ -106,18 +109,30 @@ def _runs_of(names: Sequence[str]) -> Runs:
 
 async def _read_runs(names: Sequence[str]) -> tuple[dict[str, Any], ...]:
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - reads settings
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags  # noqa: PLC0415
+    from prefect.client.schemas.filters import (  # noqa: PLC0415
+        FlowRunFilter,
+        FlowRunFilterTags,
+        TaskRunFilter,
+        TaskRunFilterTags,
+    )
     from prefect.client.schemas.sorting import FlowRunSort  # noqa: PLC0415
 
     from obscale.text import for_terminal  # noqa: PLC0415
 
     tags = [for_terminal(f"cluster:{name}") for name in names]
+    by: list[dict[str, Any]] = [
+        {"flow_run_filter": FlowRunFilter(tags=FlowRunFilterTags(any_=tags))},
+        # A batch of many clusters has their tags at its task runs alone.
+        *({"task_run_filter": TaskRunFilter(tags=TaskRunFilterTags(all_=[tag]))} for tag in tags),
+    ]
     async with get_client() as client:
-        found = await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(any_=tags)),
-            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-            limit=MOST_RUNS,
-        )
+        newest = FlowRunSort.EXPECTED_START_TIME_DESC
+        found = {
+            run.id: run
+            for each in by
+            for run in await client.read_flow_runs(**each, sort=newest, limit=MOST_RUNS)
+        }
+    runs = sorted(found.values(), key=_expected_at, reverse=True)
     return tuple(
         {
             "id": str(run.id),
@@ -130,8 +145,12 @@ async def _read_runs(names: Sequence[str]) -> tuple[dict[str, Any], ...]:
             "started_at": run.start_time.isoformat() if run.start_time else None,
             "ended_at": run.end_time.isoformat() if run.end_time else None,
         }
-        for run in found
+        for run in runs[:MOST_RUNS]
     )
+
+
+def _expected_at(run: "FlowRun") -> tuple[bool, Any]:
+    return run.expected_start_time is not None, run.expected_start_time
 
 
 def data_of(facts: ClusterFacts, runs: Runs) -> dict[str, object]:

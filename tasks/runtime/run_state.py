@@ -30,6 +30,12 @@ from obscale.text import for_terminal
 RERUN_TAG: Final = "rerun-when-crashed"
 """Runs so tagged are run again by `deployments/automations.py`, which cannot count."""
 MOST_ATTEMPTS: Final = 5
+MOST_TAGS: Final = 60
+"""Tags of a run by its rows. Of each change of a run's state Prefect's server makes an event that
+names flow, deployment, work pool, who began it and all tags, 100 at most
+(`PREFECT_SERVER_EVENTS_MAXIMUM_RELATED_RESOURCES`); with more it answers 500, and a run that has
+done all it was to do cannot end. It reads the tags anew after five minutes, so that short runs do
+not meet that. What is left is for the tags of whoever started the run."""
 OUT_OF_REACH: Final = "OutOfReach"
 REFUSED: Final = "Refused"
 STATE_NAMES: Final = {
@@ -186,10 +192,19 @@ def tags_of_tenant(order: Use) -> frozenset[str]:
 
 
 def tags_of_batch(ledger: Ledger) -> frozenset[str]:
-    """Give the tags a batch's run is found by: its key, its clusters, and the zones that change."""
-    told = {f"cluster:{entry.cluster}" for entry in ledger.entries}
-    told |= {f"zone:{entry.zone}" for entry in ledger.entries if entry.zone}
-    return frozenset(map(for_terminal, told)) | {batch_tag(ledger.key)}
+    """Give the tags a batch's run is found by: its key, the zones that change, and its clusters.
+
+    Where these are too many they are left out, all clusters first: some of them would look like
+    all. The task runs of the rows have them, see `obscale.cli.show`.
+    """
+    tags = {batch_tag(ledger.key)}
+    for told in (
+        {f"zone:{entry.zone}" for entry in ledger.entries if entry.zone},
+        {f"cluster:{entry.cluster}" for entry in ledger.entries},
+    ):
+        if len(tags) + len(told) <= MOST_TAGS:
+            tags |= set(map(for_terminal, told))
+    return frozenset(tags)
 
 
 def check_attempts(flow_run: FlowRun | None) -> None:

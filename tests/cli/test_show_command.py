@@ -79,3 +79,19 @@ def test_a_cluster_out_of_reach_is_exit_3(run_here, write, quiet_world, closed_p
     asked["cluster"]["endpoints"] = [closed_port]
 
     assert run_here("show", write(asked), PREFECT_API_URL="").code == 3
+
+
+def test_a_batch_of_too_many_clusters_to_be_tagged_is_found_all_the_same(
+    run_here, write, open_world, server_url, monkeypatch
+):
+    """By the task runs that have judged and carried out its rows."""
+    monkeypatch.setattr("obscale.tasks.runtime.run_state.MOST_TAGS", 1)
+    world = open_world()
+    limits = {"steady_seconds": 0.2, "poll_seconds": 0.1}
+    batch = write({"clusters": [world.request()], "time_limits": limits}, "batch.json")
+    ended = run_here("apply", batch, "--yes", PREFECT_API_URL=server_url)
+
+    shown = run_here("show", write(world.request()), "--json", PREFECT_API_URL=server_url)
+
+    assert ended.code == 0, ended.err
+    assert json.loads(shown.out)["runs"][0]["name"] == "batch of 1 cluster"

@@ -30,6 +30,7 @@ from obscale.sandbox.config import AgentConfig, ClusterConfig, ZoneConfig
 from obscale.spec.batch import read_batch
 from obscale.tasks import batch_row
 from obscale.tasks.runtime.journal import artifact_key, listening
+from tests.conftest import SAMPLE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 UNAUTHORIZED = 401
@@ -605,3 +606,34 @@ async def until(holds) -> None:
             return
         await asyncio.sleep(0.1)
     raise AssertionError("not within two minutes")
+
+
+async def test_a_batch_of_many_clusters_comes_to_its_end_in_prefect_too():
+    """Its server can tell no change of a run that has a hundred tags; here it is a refusal."""
+    nobody = [
+        ScaleOutSpec(
+            cluster=ClusterSpec(
+                endpoints=("http://127.0.0.1:9",),
+                password=SecretName(env="OBSCALE_TEST_NOWHERE"),
+                name=f"c{number}",
+            ),
+            nodes=(
+                NodeSpec(
+                    agentInfo=AgentInfoSpec(ip=f"127.9.0.{number + 1}", port=2886),
+                    zone="zone1",
+                    obConfigs=dict(SAMPLE),
+                ),
+            ),
+        )
+        for number in range(120)
+    ]
+
+    with pytest.raises(SpecError, match="OBSCALE_TEST_NOWHERE is not set"):
+        await batch(clusters=nobody, time_limits=QUICK)
+
+    async with get_client() as client:
+        (run,) = await client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1)
+    assert run.name == "batch of 120 clusters"
+    assert (run.state_name, run.state_type.value) == ("BadRequest", "FAILED")
+    assert {tag.partition(":")[0] for tag in run.tags} >= {"batch", "zone"}
+    assert "cluster:c0" not in run.tags
