@@ -24,6 +24,10 @@ Beside a clock that is farther off it may be too little: see `is_too_coarse`."""
 SAMPLING_SECONDS: Final = 2.0
 """For all further questions, once the agent has told the time: where its answers are late, others
 as late make nothing surer, and whoever waits for them waits in vain."""
+ENOUGH_ALIKE: Final = 2
+"""Questions after which answers that take as long as each other show how long the way is."""
+ALIKE_TIMES: Final = 1.25
+"""The longer of two such answers takes at most so many times the quicker one."""
 RECENT_SECONDS: Final = 120.0
 """For so long a reading says something about a clock; somebody may set it."""
 DRIFT: Final = 1e-4
@@ -108,7 +112,8 @@ def asks_again(
     """Whether to ask an agent for the time, or once more.
 
     The first answer is asked for whatever it takes; a further one only where it could make the
-    reading surer, and as far as an answer as quick as the quickest would be here in time.
+    reading surer, and as far as an answer as quick as the quickest would be here in time. Where the
+    two quickest took as long as each other, so would others: that is the way, and no chance.
 
     Args:
         readings: All so far, also of other answers of the last minutes.
@@ -121,7 +126,15 @@ def asks_again(
     best = best_reading(readings)
     if asked >= MOST_READINGS or best.is_sure or (best.is_near and not surely):
         return False
+    if asked >= ENOUGH_ALIKE and _is_the_way(readings):
+        return False
     return spent_seconds + best.answer_seconds <= SAMPLING_SECONDS
+
+
+def _is_the_way(readings: Iterable[ClockReading]) -> bool:
+    """Whether the two quickest answers took as long as each other."""
+    quickest, *slower = sorted(reading.error_seconds for reading in readings)
+    return bool(slower) and slower[0] <= ALIKE_TIMES * quickest
 
 
 def best_reading(readings: Iterable[ClockReading]) -> ClockReading:

@@ -140,6 +140,17 @@ def test_an_answer_that_was_slow_by_chance_is_asked_for_again():
     assert not asks_again([slow, quick], 3, SAMPLING_SECONDS)
 
 
+def test_answers_that_take_as_long_as_each_other_are_asked_for_no_more():
+    """Of a far agent all take as long: that is the way, and a third one could be no surer."""
+    first, alike, quick = (ClockReading(0.06, half) for half in (0.06, 0.07, 0.02))
+
+    assert asks_again([first, alike], 1, 0.1)
+    assert not asks_again([first, alike], 2, 0.2)
+    assert not asks_again([first, alike], 2, 0.2, surely=True)
+    assert asks_again([first, ClockReading(0.06, 0.08)], 2, 0.2)
+    assert asks_again([first, alike, quick], 3, 0.3)
+
+
 async def test_a_reading_stands_where_the_next_answer_never_comes(make_agent):
     """What was read is not thrown away for an answer that would only have sharpened it."""
     times = iter([True, False])
