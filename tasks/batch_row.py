@@ -71,6 +71,8 @@ With two hundred clusters at once all would else ask at the same moment and all 
 would be read within the seconds it may take, no clock be compared closely, and looks that came to
 nothing be taken again.
 """
+MOST_LOOKING_AT_ONCE: Final = 32
+"""Where answers take longer than this process needs for them."""
 SUBMITTING_AT_ONCE: Final = 8
 """Rows of a batch that look right before their POST, and write down what they saw. Prefect's server
 takes one record after the other, and its client keeps so many connections open: of two hundred rows
@@ -102,11 +104,15 @@ class Gates:
     """What all rows of a batch in one process share, so that few of them are at work at once.
 
     Args:
-        looking: Rows that judge or prove at once.
+        looking: Rows that judge or prove at once; None: as many as this process has time for.
     """
 
     def __init__(self, looking: int | None = None) -> None:
-        self.looking = PrioritySlots(looking or LOOKING_AT_ONCE)
+        self.looking = (
+            PrioritySlots(looking)
+            if looking
+            else PrioritySlots(LOOKING_AT_ONCE, MOST_LOOKING_AT_ONCE)
+        )
         self.submitting = PrioritySlots(SUBMITTING_AT_ONCE)
 
 

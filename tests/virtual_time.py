@@ -61,6 +61,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Seconds; they stand still while anything is at work."""
         return self._jump.now
 
+    def work(self, seconds: float) -> None:
+        """Let time pass as if whoever calls this had been at work for so long."""
+        self._jump.now += seconds
+
     @property
     def passed_seconds(self) -> float:
         """Since the loop was made."""
@@ -99,6 +103,13 @@ def virtual_clock() -> VirtualClock:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop), "the test wants @on_virtual_time"
     return VirtualClock(loop)
+
+
+def work(seconds: float) -> None:
+    """Be at work for so long, in virtual seconds: nobody else gets a turn meanwhile."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop), "the test wants @on_virtual_time"
+    loop.work(seconds)
 
 
 def on_virtual_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:

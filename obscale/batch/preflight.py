@@ -13,6 +13,7 @@ from obscale.agent.models import ClusterInfo, Dag, Identity, State
 from obscale.batch.connections import SEEN_SECONDS, Kept
 from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger, shared_lanes
 from obscale.batch.schedule import Row, next_of
+from obscale.batch.slots import JUDGING_SECONDS, PrioritySlots, Slot
 from obscale.connect.connections import (
     ClusterConnection,
     Connections,
@@ -41,6 +42,8 @@ from obscale.verify.run import Verification
 CLUSTERS_AT_ONCE: Final = 4
 """Clusters looked at side by side; each asks some fifty questions, several targets at once. With
 eight, a busy machine did not read every answer within the seconds it may take."""
+MOST_CLUSTERS_AT_ONCE: Final = 32
+"""Where answers take longer than this process needs for them."""
 ROWS_AT_ONCE: Final = 200
 """Nodes whose facts are held at the same time; a cluster that gets more is read once more."""
 WHILE_ONE_JOINS: Final = frozenset(
@@ -233,11 +236,11 @@ async def judge_all(ledger: Ledger, looking: Looking) -> None:
 
     A cluster that cannot be read blocks its own rows only.
     """
-    gate = asyncio.Semaphore(CLUSTERS_AT_ONCE)
+    gate = PrioritySlots(CLUSTERS_AT_ONCE, MOST_CLUSTERS_AT_ONCE)
     members: dict[str, tuple[str, ...]] = {}
 
     async def one(name: str, entries: Sequence[Entry]) -> None:
-        async with gate:
+        async with Slot(gate, name, JUDGING_SECONDS):
             try:
                 found, first = await looking(name, entries)
             except (AgentError, TimeoutError) as error:

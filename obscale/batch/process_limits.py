@@ -14,7 +14,7 @@ from typing import Final
 FILES_A_CLUSTER: Final = 24
 """Open at once for a cluster that grows: nine were seen, and its entry agents may be more."""
 FILES_BESIDE: Final = 1024
-"""For Prefect's own, and for preflight, which reads four clusters and their targets at once."""
+"""For Prefect's own, and for preflight, which reads up to 32 clusters and their targets at once."""
 
 OBJECTS_A_SEARCH: Final = 20_000
 """New objects after which the youngest are searched; Python's own 700 suits small programs."""
@@ -24,7 +24,7 @@ def raise_file_limit(clusters_at_once: int) -> int:
     """Raise this process's limit of open files as far as is needed and allowed.
 
     Args:
-        clusters_at_once: That grow side by side.
+        clusters_at_once: That grow side by side; 0: they are only read.
 
     Returns:
         How many files are still wanting; 0: there is room.

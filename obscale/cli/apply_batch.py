@@ -17,7 +17,7 @@ from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger, ledger_of
 from obscale.batch.plan import BatchPlan, PlannedRow, plan_of
 from obscale.batch.preflight import ClusterLook, check_names, judge_all
 from obscale.batch.preflight_others import look_at_rows
-from obscale.batch.process_limits import fewer_gc_runs
+from obscale.batch.process_limits import fewer_gc_runs, raise_file_limit
 from obscale.batch.report import (
     BatchIncompleteError,
     BatchReport,
@@ -215,6 +215,7 @@ async def look_at_all(ledger: Ledger, secret_store: SecretStore) -> None:
         return look_at_rows([entry.order for entry in entries], secret_store, will_be_asked=True)
 
     await check_names(ledger, secret_store)
+    raise_file_limit(0)
     with fewer_gc_runs(), asking_often(len(ledger.entries) // LOOKS_A_NODE):
         await judge_all(ledger, looking)
 

@@ -215,6 +215,7 @@ async def test_rows_are_judged_a_few_at_a_time_and_followed_all_at_once(fleet, m
     """However many clusters grow side by side: questions that wait for each other come late."""
     fleet = await fleet(clusters=3, nodes=1)
     monkeypatch.setattr("obscale.tasks.batch_row.LOOKING_AT_ONCE", 1)
+    monkeypatch.setattr("obscale.tasks.batch_row.MOST_LOOKING_AT_ONCE", 1)
     monkeypatch.setattr("obscale.batch.ledger.is_stale", lambda *_: True)
     inside, most = 0, 0
     judge_now = batch_row.judge_now

@@ -1,4 +1,4 @@
-"""Tests of the priority slots of a batch."""
+"""Tests of the priority slots of a batch, and of how many there are."""
 
 import asyncio
 
@@ -11,6 +11,7 @@ from obscale.batch.slots import (
     PrioritySlots,
     Slot,
 )
+from tests.virtual_time import on_virtual_time, work
 
 DEADLINE_SECONDS = 10
 """Bound of every wait here; nothing comes near it."""
@@ -161,3 +162,100 @@ async def test_an_error_inside_gives_the_place_back(gate, come):
     await come("last")
 
     assert come.seen == ["last"]
+
+
+class Inside:
+    """Counts who is inside, and how many there were at most."""
+
+    def __init__(self):
+        self.now = self.most = self.done = 0
+
+    async def look(self, gate, answers):
+        """Be inside for so many answers, a second each."""
+        async with Slot(gate, "c1", 0):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            for _ in range(answers):
+                await asyncio.sleep(1)
+            self.now -= 1
+            self.done += 1
+
+
+@on_virtual_time
+async def test_a_process_that_waits_lets_more_in_up_to_the_most():
+    """Sixty looks of ten seconds each would take 300 s by two at a time."""
+    inside, loop = Inside(), asyncio.get_running_loop()
+    gate = PrioritySlots(2, 20)
+    began = loop.time()
+
+    await asyncio.gather(*(inside.look(gate, 10) for _ in range(60)))
+
+    assert inside.most == 20
+    assert loop.time() - began < 35
+
+
+@on_virtual_time
+async def test_a_process_that_is_busy_lets_no_more_in():
+    """Something takes it a tenth of a second each time, so that what is due is done late."""
+    inside = Inside()
+    gate = PrioritySlots(2, 20)
+
+    async def busy():
+        while inside.done < 20:
+            await asyncio.sleep(0.001)
+            work(0.1)
+
+    await asyncio.gather(busy(), *(inside.look(gate, 2) for _ in range(20)))
+
+    assert inside.most == 2
+
+
+@on_virtual_time
+async def test_places_are_taken_back_once_the_process_is_busy():
+    """Who is inside stays there; who waits comes in one at a time less."""
+    inside, loop = Inside(), asyncio.get_running_loop()
+    gate = PrioritySlots(2, 20)
+    began, late = loop.time(), []
+
+    async def busy():
+        await asyncio.sleep(5)
+        while inside.done < 50:
+            await asyncio.sleep(0.001)
+            work(0.1)
+            if loop.time() - began > 12:
+                late.append(inside.now)
+
+    await asyncio.gather(busy(), *(inside.look(gate, 4) for _ in range(50)))
+
+    assert inside.most == 20
+    assert max(late) == 2
+
+
+@on_virtual_time
+async def test_slots_of_a_fixed_number_stay_as_many():
+    """However much time the process has."""
+    inside = Inside()
+    gate = PrioritySlots(2)
+
+    await asyncio.gather(*(inside.look(gate, 3) for _ in range(10)))
+
+    assert inside.most == 2
+
+
+@on_virtual_time
+async def test_who_gives_up_leaves_nobody_looking():
+    """Where all who waited are ended, the next ones come in as before."""
+    inside, loop = Inside(), asyncio.get_running_loop()
+    gate = PrioritySlots(1, 3)
+    rows = [asyncio.create_task(inside.look(gate, 100)) for _ in range(9)]
+    await asyncio.sleep(1)
+    for row in rows:
+        row.cancel()
+    await asyncio.wait(rows)
+    await asyncio.sleep(1)
+    inside.now, began = 0, loop.time()
+
+    await asyncio.gather(*(inside.look(gate, 10) for _ in range(9)))
+
+    assert inside.most == 3
+    assert loop.time() - began < 35

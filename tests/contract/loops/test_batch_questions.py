@@ -96,11 +96,19 @@ class Heard:
     ledger: Ledger
     asked: dict[tuple[str, str], list[Question]] = field(default_factory=dict)
     order: list[tuple[str, str]] = field(default_factory=list)
+    first_post_seconds: float = 0.0
+    """From the beginning."""
 
     @property
     def each(self) -> float:
         """Questions a node."""
         return len(self.world.requests) / len(self.ledger.entries)
+
+    def note(self, agent: str, path: str) -> None:
+        """Take down one question, and when the first POST came."""
+        if path == "ob/scale_out" and not self.first_post_seconds:
+            self.first_post_seconds = virtual_clock().now()
+        self.order.append((agent, path))
 
     def of(self, step: str) -> list[Counter[Question]]:
         """Give how often was asked what in a step, for each row that had it."""
@@ -216,7 +224,7 @@ async def play(
         path = path.removeprefix("/api/v1/")
         who = "target" if record.agent in targets else "member"
         heard.asked.setdefault((name, steps[name]), []).append((who, path))
-        heard.order.append((record.agent, path))
+        heard.note(record.agent, path)
 
     async def carry(run: Any) -> None:
         name = run.entry.cluster
@@ -276,6 +284,24 @@ async def test_answers_that_are_late_are_no_more_questions(monkeypatch):
 
     assert all(entry.level == "CONFORMING" for entry in heard.ledger.entries)
     assert heard.each <= 44
+
+
+@on_virtual_time
+async def test_clocks_of_agents_that_are_far_away_are_asked_for_twice_not_five_times(monkeypatch):
+    """Each answer takes 200 ms: no further one would make a clock surer."""
+    heard = await play(monkeypatch, 2, 5, late_seconds=0.1)
+
+    assert all(entry.level == "CONFORMING" for entry in heard.ledger.entries)
+    assert heard.each <= 56
+
+
+@on_virtual_time
+async def test_more_clusters_are_judged_at_once_where_answers_are_late(monkeypatch):
+    """Forty clusters by four at a time would be 27 s until the first POST."""
+    heard = await play(monkeypatch, 40, 1, late_seconds=0.1)
+
+    assert all(entry.level == "CONFORMING" for entry in heard.ledger.entries)
+    assert heard.first_post_seconds < 15
 
 
 @on_virtual_time
