@@ -85,6 +85,7 @@ async def measure(scale: Scale) -> list[Row]:
     with prefect_server() as environment:
         on_sqlite = {nodes: run("batch", nodes, scale, environment) for nodes in small}
     on_postgres: Batches = {}
+    late: dict[float, Batch] = {}
     if programs := postgres_programs():
         password = token_hex()
         with (
@@ -96,19 +97,29 @@ async def measure(scale: Scale) -> list[Row]:
             on_postgres = {
                 nodes: run("batch", nodes, scale, environment) for nodes in scale.batches
             }
+            late = {
+                seconds: run("batch", scale.late_batch, scale, environment, seconds)
+                for seconds in scale.late_seconds
+            }
     by_sdk = {nodes: run("lanes", nodes, scale, {}) for nodes in scale.batches}
+    sdk_late = {seconds: run("lanes", scale.late_batch, scale, {}, seconds) for seconds in late}
     return [
         *(row for nodes in scale.batches for row in _rows(nodes, on_postgres, on_sqlite, by_sdk)),
+        *(row for seconds in late for row in _late(seconds, late[seconds], sdk_late[seconds])),
         _flat(on_postgres, scale) if on_postgres else Row("e", NO_POSTGRES, NOTHING),
     ]
 
 
 def run(
-    kind: Literal["batch", "lanes"], nodes: int, scale: Scale, environment: dict[str, str]
+    kind: Literal["batch", "lanes"],
+    nodes: int,
+    scale: Scale,
+    environment: dict[str, str],
+    late_seconds: float = 0.0,
 ) -> Batch:
-    """Let one contender run one batch in a world of its own."""
+    """Let one contender run one batch in a world of its own, whose answers all come so late."""
     clusters = min(nodes, scale.clusters)
-    with played(world_of(nodes, clusters), scale.speed) as stage:
+    with played(world_of(nodes, clusters), scale.speed, late_seconds) as stage:
         *places, warm = sorted(stage.places, key=lambda place: place.cluster_id > clusters)
         asked = [place for place in places if place.cluster_id <= clusters][:nodes]
         job = Job(
@@ -182,15 +193,7 @@ def _beside(
     ours: Batch, sdk: Batch, database: str, most: float | None = None, *, is_judged: bool
 ) -> Iterator[Row]:
     told = f"{ours.nodes} over {ours.clusters}, {database}: "
-    yield Row(
-        part="e",
-        measure=f"{told}makespan ÷ the longest cluster's DAGs",
-        ours=f"{short(ours.over_ideal)} ({short(ours.seconds)} s)",
-        theirs=f"{short(sdk.over_ideal)} ({short(sdk.seconds)} s)",
-        ideal=f"1 ({short(ours.ideal_seconds)} s)",
-        ratio=ours.over_ideal,
-        at_most=most,
-    )
+    yield _makespan(told, ours, sdk, most)
     yield Row(
         part="e",
         measure=f"{told}CPU per node, ms",
@@ -238,6 +241,30 @@ def _beside(
             measure=f"{told}the sandbox's share of one core, %",
             ours=short(PERCENT * ours.sandbox_share),
         )
+
+
+def _late(seconds: float, ours: Batch, sdk: Batch) -> Iterator[Row]:
+    told = f"{ours.nodes} over {ours.clusters}, PostgreSQL, every answer {seconds:g} s late: "
+    yield _makespan(told, ours, sdk)
+    yield Row(
+        part="e",
+        measure=f"{told}requests to agents per node",
+        ours=short(ours.asked_agents / ours.nodes),
+        theirs=short(sdk.asked_agents / sdk.nodes),
+        ratio=ours.asked_agents / sdk.asked_agents,
+    )
+
+
+def _makespan(told: str, ours: Batch, sdk: Batch, most: float | None = None) -> Row:
+    return Row(
+        part="e",
+        measure=f"{told}makespan ÷ the longest cluster's DAGs",
+        ours=f"{short(ours.over_ideal)} ({short(ours.seconds)} s)",
+        theirs=f"{short(sdk.over_ideal)} ({short(sdk.seconds)} s)",
+        ideal=f"1 ({short(ours.ideal_seconds)} s)",
+        ratio=ours.over_ideal,
+        at_most=most,
+    )
 
 
 def _flat(batches: Batches, scale: Scale) -> Row:

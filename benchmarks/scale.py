@@ -70,6 +70,8 @@ class Scale:
     batches: tuple[int, ...] = (10, 100, 1000)
     clusters: int = 200
     most_on_sqlite: int = 100
+    late_batch: int = 100
+    late_seconds: tuple[float, ...] = (0.05, 0.2)
     hostile: int | None = None
     troubles: int | None = None
     silent_batch: int = 20
@@ -94,6 +96,8 @@ SMALLEST: Final = Scale(
     batches=(1, 2),
     clusters=2,
     most_on_sqlite=1,
+    late_batch=2,
+    late_seconds=(0.01,),
     hostile=2,
     troubles=2,
     silent_batch=2,

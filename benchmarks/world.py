@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import cycle, repeat
 from typing import Any, Final
 
+import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import BaseModel
@@ -164,14 +165,24 @@ def _new_key() -> str:
 
 
 @contextmanager
-def played(config: WorldConfig, speed: float) -> Iterator[Stage]:
-    """Serve a world in another process until the block ends; `speed` 1 is real pace."""
+def played(config: WorldConfig, speed: float, late_seconds: float = 0.0) -> Iterator[Stage]:
+    """Serve a world in another process until the block ends.
+
+    Args:
+        config: Of the world.
+        speed: Times real pace.
+        late_seconds: So late comes each answer of every agent.
+    """
     command = [sys.executable, "-m", "benchmarks.world", str(speed)]
     with subprocess.Popen(  # noqa: S603 - this interpreter and this file
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
             ready = json.loads(_ask(process, config.model_dump_json()))
+            if late_seconds:
+                cards = [{"card": "delay_answer", "seconds": late_seconds, "times": 0}]
+                url = f"{ready['control']}/faults"
+                httpx.post(url, json=cards, trust_env=False).raise_for_status()
             yield Stage(tuple(_places(ready)), process)
         finally:
             _end(process)
