@@ -44,7 +44,7 @@ Speed = Annotated[
 
 
 def demo(
-    ui: WithUi = False, speed: Speed = 4.0, _quiet: Quiet = False, _verbose: Verbose = False
+    ui: WithUi = False, speed: Speed = 6.0, _quiet: Quiet = False, _verbose: Verbose = False
 ) -> None:
     """Grow a simulated three-zone cluster by one observer; needs no OceanBase."""
     PROGRAM.stands(lambda: ("the simulated cluster ends with it", ""))
