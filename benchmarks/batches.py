@@ -210,13 +210,7 @@ def _beside(
         ratio=ours.memory_bytes / MIB / MOST_MIB,
         at_most=1.0 if is_judged else None,
     )
-    yield Row(
-        part="e",
-        measure=f"{told}requests to agents per node",
-        ours=short(ours.asked_agents / ours.nodes),
-        theirs=short(sdk.asked_agents / sdk.nodes),
-        ratio=ours.asked_agents / sdk.asked_agents,
-    )
+    yield _questions(told, ours, sdk)
     if is_judged:
         yield Row(
             part="e",
@@ -246,13 +240,7 @@ def _beside(
 def _late(seconds: float, ours: Batch, sdk: Batch) -> Iterator[Row]:
     told = f"{ours.nodes} over {ours.clusters}, PostgreSQL, every answer {seconds:g} s late: "
     yield _makespan(told, ours, sdk)
-    yield Row(
-        part="e",
-        measure=f"{told}requests to agents per node",
-        ours=short(ours.asked_agents / ours.nodes),
-        theirs=short(sdk.asked_agents / sdk.nodes),
-        ratio=ours.asked_agents / sdk.asked_agents,
-    )
+    yield _questions(told, ours, sdk)
 
 
 def _makespan(told: str, ours: Batch, sdk: Batch, most: float | None = None) -> Row:
@@ -264,6 +252,16 @@ def _makespan(told: str, ours: Batch, sdk: Batch, most: float | None = None) -> 
         ideal=f"1 ({short(ours.ideal_seconds)} s)",
         ratio=ours.over_ideal,
         at_most=most,
+    )
+
+
+def _questions(told: str, ours: Batch, sdk: Batch) -> Row:
+    return Row(
+        part="e",
+        measure=f"{told}requests to agents per node",
+        ours=short(ours.asked_agents / ours.nodes),
+        theirs=short(sdk.asked_agents / sdk.nodes),
+        ratio=ours.asked_agents / sdk.asked_agents,
     )
 
 

@@ -119,14 +119,15 @@ def asks_again(
         readings: All so far, also of other answers of the last minutes.
         asked: How often it was asked already.
         spent_seconds: Since there has been a reading.
-        surely: Whether a clock that is near ours is asked as often as any other.
+        surely: Whether a clock that is near ours, or whose answers are alike, is asked as often as
+            any other.
     """
     if not readings:
         return asked < MOST_READINGS
     best = best_reading(readings)
     if asked >= MOST_READINGS or best.is_sure or (best.is_near and not surely):
         return False
-    if asked >= ENOUGH_ALIKE and _is_the_way(readings):
+    if not surely and asked >= ENOUGH_ALIKE and _is_the_way(readings):
         return False
     return spent_seconds + best.answer_seconds <= SAMPLING_SECONDS
 

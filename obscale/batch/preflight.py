@@ -12,6 +12,7 @@ from typing import Final
 from obscale.agent.models import ClusterInfo, Dag, Identity, State
 from obscale.batch.connections import SEEN_SECONDS, Kept
 from obscale.batch.ledger import Entry, FirstRowPreflight, Ledger, shared_lanes
+from obscale.batch.process_limits import clusters_within_limit
 from obscale.batch.schedule import Row, next_of
 from obscale.batch.slots import JUDGING_SECONDS, PrioritySlots, Slot
 from obscale.connect.connections import (
@@ -236,7 +237,7 @@ async def judge_all(ledger: Ledger, looking: Looking) -> None:
 
     A cluster that cannot be read blocks its own rows only.
     """
-    gate = PrioritySlots(CLUSTERS_AT_ONCE, MOST_CLUSTERS_AT_ONCE)
+    gate = PrioritySlots(CLUSTERS_AT_ONCE, clusters_within_limit(MOST_CLUSTERS_AT_ONCE))
     members: dict[str, tuple[str, ...]] = {}
 
     async def one(name: str, entries: Sequence[Entry]) -> None:

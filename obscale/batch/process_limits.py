@@ -38,6 +38,16 @@ def raise_file_limit(clusters_at_once: int) -> int:
     return max(wanted - max(soft, allowed), 0)
 
 
+def clusters_within_limit(most: int) -> int:
+    """Give how many clusters may be read at once with the files this process may open.
+
+    Args:
+        most: No more than so many.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if soft == resource.RLIM_INFINITY else min(most, soft // FILES_A_CLUSTER)
+
+
 @contextmanager
 def fewer_gc_runs() -> Iterator[None]:
     """Have garbage searched for less often in this block, and not among what is loaded by now.

@@ -175,9 +175,11 @@ class Inside:
         async with Slot(gate, "c1", 0):
             self.now += 1
             self.most = max(self.most, self.now)
-            for _ in range(answers):
-                await asyncio.sleep(1)
-            self.now -= 1
+            try:
+                for _ in range(answers):
+                    await asyncio.sleep(1)
+            finally:
+                self.now -= 1
             self.done += 1
 
 
@@ -253,7 +255,8 @@ async def test_who_gives_up_leaves_nobody_looking():
         row.cancel()
     await asyncio.wait(rows)
     await asyncio.sleep(1)
-    inside.now, began = 0, loop.time()
+    assert inside.now == 0
+    began = loop.time()
 
     await asyncio.gather(*(inside.look(gate, 10) for _ in range(9)))
 

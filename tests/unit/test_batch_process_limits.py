@@ -9,6 +9,7 @@ import pytest
 from obscale.batch.process_limits import (
     FILES_A_CLUSTER,
     FILES_BESIDE,
+    clusters_within_limit,
     fewer_gc_runs,
     raise_file_limit,
 )
@@ -44,6 +45,16 @@ def test_enough_room_is_left_as_it_is(limit):
 
     assert raise_file_limit(8) == 0
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (3000, hard)
+
+
+@pytest.mark.parametrize(
+    ("files", "clusters"), [(256, 10), (1024, 32), (resource.RLIM_INFINITY, 32)]
+)
+def test_no_more_clusters_are_read_at_once_than_there_are_files_for(monkeypatch, files, clusters):
+    """Else agents would be told to be away where it is this process that may open no more."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (files, files))
+
+    assert clusters_within_limit(32) == clusters
 
 
 def test_what_the_system_does_not_allow_is_told(monkeypatch):
